@@ -1,0 +1,93 @@
+"""Budgets: upper bounds on a cost, as people write them."""
+
+import re
+from dataclasses import dataclass
+from math import floor
+
+from nas_prune.errors import BudgetError
+
+_KINDS = ("macs", "params", "channels", "activations")
+_SUFFIXES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "b": 10**9}
+_EXAMPLES = "'macs<=50%', 'params<=1.2M' or 'channels<=40%'"
+_SHAPE = re.compile(r"\s*([A-Za-z_]+)\s*(<=|≤|<|>=|>|==|=)\s*([-+]?[0-9.eE]*[0-9.]+)\s*(%|[A-Za-z]*)\s*")
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """An upper bound on one cost.
+
+    Attributes:
+        kind: `macs`, `params`, `channels` or `activations`.
+        share: the bound as a share of the base network's cost, in (0, 1]; None when it is absolute.
+        absolute: the bound as a count; None when it is a share.
+    """
+
+    kind: str
+    share: float | None = None
+    absolute: int | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> "Budget":
+        """Read a budget such as `macs<=50%`, `params<=1.2M` or `channels<=40%`.
+
+        Raises:
+            BudgetError: it is not of that form, or asks for something that cannot be bounded.
+
+        Example:
+            >>> Budget.parse("params<=1.2M")
+            Budget(kind='params', share=None, absolute=1200000)
+        """
+        found = _SHAPE.fullmatch(text)
+        if found is None:
+            raise BudgetError(f"a budget must look like {_EXAMPLES}, got {text!r}.")
+        kind, sign, number, unit = found.groups()
+        _check_kind(kind.lower(), text)
+        if sign not in ("<=", "≤"):
+            raise BudgetError(f"a budget must be an upper bound written with <=, got {text!r}. Write {kind}<={number}{unit}.")
+        return cls._of_number(kind.lower(), number, unit.lower(), text)
+
+    @classmethod
+    def _of_number(cls, kind: str, number: str, unit: str, text: str) -> "Budget":
+        try:
+            value = float(number)
+        except ValueError:
+            raise BudgetError(f"a budget must hold a number, got {text!r}. Write it like {_EXAMPLES}.") from None
+        if unit == "%":
+            if not 0 < value <= 100:
+                raise BudgetError(f"a share must be above 0 % and at most 100 %, got {text!r}.")
+            return cls(kind, share=value / 100)
+        if unit not in _SUFFIXES:
+            raise BudgetError(f"a budget's unit must be %, K, M or G, got {unit!r} in {text!r}.")
+        if not 1 <= value * _SUFFIXES[unit] < 2**53:
+            raise BudgetError(f"a budget must be at least 1, got {text!r}. Write it like {_EXAMPLES}.")
+        return cls(kind, absolute=floor(round(value * _SUFFIXES[unit], 6)))
+
+    def __str__(self) -> str:
+        if self.share is not None:
+            return f"{self.kind}<={self.share * 100:.10g}%"
+        assert self.absolute is not None
+        return f"{self.kind}<={with_suffix(self.absolute)}"
+
+    def limit(self, base: int) -> int:
+        """The largest count allowed, given the base network's count."""
+        if self.share is not None:
+            return floor(round(self.share * base, 6))
+        assert self.absolute is not None
+        return self.absolute
+
+
+def _check_kind(kind: str, text: str) -> None:
+    if kind == "flops":
+        raise BudgetError(f"a budget must name MACs, not FLOPs, got {text!r}. FLOPs are 2 × MACs; write macs<=….")
+    if kind == "latency":
+        raise BudgetError(f"a latency cannot be a budget yet, got {text!r}. Use macs, params, channels or activations.")
+    if kind not in _KINDS:
+        raise BudgetError(f"a budget must bound one of {', '.join(_KINDS)}, got {kind!r} in {text!r}.")
+
+
+def with_suffix(count: int) -> str:
+    """A count in the form budgets are written, exact: 1200000 is 1.2M, 1234567 stays."""
+    for suffix, size in (("G", 10**9), ("M", 10**6), ("K", 10**3)):
+        if count >= size and count % (size // 1000) == 0:
+            return f"{count / size:.10g}{suffix}"
+    return str(count)

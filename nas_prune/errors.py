@@ -1,0 +1,21 @@
+"""The errors a user can cause: one clear line each, what to do included."""
+
+
+class NasPruneError(Exception):
+    """Something the user can mend; the command line prints it in one line and exits with 2."""
+
+
+class BadInputError(NasPruneError, ValueError):
+    """A value, a name or a file that cannot be used as it is."""
+
+
+class BudgetError(NasPruneError, ValueError):
+    """A budget that is not well formed or that no widths can meet."""
+
+
+class WidthsError(NasPruneError, ValueError):
+    """A widths file, or a vector of widths, that does not fit its network."""
+
+
+class DataError(NasPruneError, ValueError):
+    """Images or labels that cannot be used."""

@@ -1,0 +1,263 @@
+"""The channel graph: which channels of which layers must be narrowed together, and what may not be."""
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
+
+import networkx as nx
+from torch import nn
+
+from nas_prune.graph.axes import Atom, Axis, atoms_of, constant, substitute
+from nas_prune.graph.record import LayerNote, Record
+from nas_prune.graph.trace import trace
+
+Role: TypeAlias = Literal["growth", "stream", "stem", "head", "inner"]
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One call of a convolution, linear or norm layer.
+
+    Attributes:
+        path: the module's path in the network.
+        kind: `conv`, `linear` or `norm`.
+        output: axes of its output, batch first.
+        channels: the axis of its output channels.
+        output_size: (height, width) of its output, (1, 1) without positions.
+    """
+
+    path: str
+    kind: str
+    output: tuple[Axis, ...]
+    channels: Axis
+    output_size: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelGroup:
+    """Channels that several layers share, so that they are narrowed together.
+
+    Attributes:
+        name: the path of the layer that produces them first.
+        size: how many there are.
+        stage: rank of the producer's output size among all groups'; 0 is the highest resolution.
+        role: `growth`, `stream`, `stem`, `head` or `inner`: where the group sits.
+        position: depth rank among the stage's groups of that role, in [0, 1]; 0.5 when alone or a stream.
+        output_size: (height, width) of the producer's output.
+        layers: paths of the layers that hold the channels, in order of execution, the producer first.
+        norms: paths of the norm layers among them.
+        frozen: why the width must not change; None when it may.
+    """
+
+    name: str
+    size: int
+    stage: int
+    role: Role
+    position: float
+    output_size: tuple[int, int]
+    layers: tuple[str, ...]
+    norms: tuple[str, ...]
+    frozen: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelGraph:
+    """A network as coupled channels. `Atom(i)` in any of its axes is group i, `BATCH` the batch dimension.
+
+    Attributes:
+        groups: every channel group in order of execution, the frozen ones included.
+        parameters: the axes of every parameter and buffer, by name.
+        conv_groups: the axis whose length is a convolution's `groups`, by module path.
+        layers: calls of layers in order of execution.
+        products: (layer path, axes): MACs are the sum over them of the product of the axes' lengths.
+        flow: the data flow between layers and joins.
+    """
+
+    groups: tuple[ChannelGroup, ...]
+    parameters: Mapping[str, tuple[Axis, ...]]
+    conv_groups: Mapping[str, Axis]
+    layers: tuple[Layer, ...]
+    products: tuple[tuple[str, tuple[Axis, ...]], ...]
+    flow: "nx.DiGraph[str]"
+
+    @property
+    def searchable(self) -> tuple[int, ...]:
+        """Numbers of the groups whose width may change."""
+        return tuple(number for number, group in enumerate(self.groups) if group.frozen is None)
+
+    def freeze(self, reasons: Mapping[str, str]) -> "ChannelGraph":
+        """The graph with more groups frozen: {group name: reason}."""
+        groups = tuple(
+            replace(group, frozen=group.frozen or reasons.get(group.name)) for group in self.groups
+        )
+        return replace(self, groups=groups)
+
+
+def channel_graph(model: nn.Module, input_shape: tuple[int, ...]) -> ChannelGraph:
+    """The channel graph of any network, found by running it on meta tensors.
+
+    Args:
+        model: the network; it is not changed, and needs neither weights nor a device.
+        input_shape: the shape of one input without the batch dimension, e.g. (3, 32, 32).
+
+    Returns:
+        Its channel groups and what depends on their widths.
+
+    Raises:
+        BadInputError: the network's forward fails on such an input.
+
+    Example:
+        >>> graph = channel_graph(nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 4, 3)), (3, 8, 8))
+        >>> [(group.name, group.size, group.frozen) for group in graph.groups]
+        [('0', 8, None), ('1', 4, "the network's output")]
+    """
+    record = trace(model, input_shape)
+    found = _find_groups(record)
+    numbers = _numbers(record, found)
+
+    def finished(axis: Axis) -> Axis:
+        return substitute(record.table.resolve(axis), numbers)
+
+    return ChannelGraph(
+        groups=_groups(record, found),
+        parameters={name: tuple(map(finished, axes)) for name, axes in record.parameters.items()},
+        conv_groups={path: finished(axis) for path, axis in record.conv_groups.items()},
+        layers=tuple(
+            Layer(
+                note.path,
+                note.kind,
+                tuple(map(finished, note.output)),
+                finished(note.produced),
+                note.output_size,
+            )
+            for note in record.layers
+        ),
+        products=tuple((path, tuple(map(finished, axes))) for path, axes in record.products),
+        flow=record.flow,
+    )
+
+
+BATCH = Atom(-1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """An atom that becomes a group, and who made it."""
+
+    atom: Atom
+    name: str
+    producer: LayerNote | None
+
+
+def _find_groups(record: Record) -> list[_Found]:
+    """Every atom that is a channel group: those that layers produce in order of execution, then the rest."""
+    found: dict[Atom, _Found] = {}
+    for layer in record.layers:
+        if layer.kind != "norm":
+            _claim(found, record, layer.produced, layer.path, layer)
+    for name, axes in record.parameters.items():
+        for place, axis in enumerate(axes):
+            free = [a for a in atoms_of(record.table.resolve(axis)) if not record.table.frozen_reason(a)]
+            wanted = axis if place == 0 else tuple((atom,) for atom in free)
+            _claim(found, record, wanted, name.rpartition(".")[0] or name, None)
+    return list(found.values())
+
+
+def _claim(
+    found: dict[Atom, _Found], record: Record, axis: Axis, path: str, producer: LayerNote | None
+) -> None:
+    new = [atom for atom in dict.fromkeys(atoms_of(record.table.resolve(axis))) if atom not in found]
+    names = {known.name for known in found.values()} if new else set()
+    for number, atom in enumerate(new):
+        name = path if len(new) == 1 else f"{path}[{number}]"
+        while name in names:
+            name += "'"
+        names.add(name)
+        found[atom] = _Found(atom, name, producer)
+
+
+def _numbers(record: Record, found: Sequence[_Found]) -> Callable[[Atom], Axis]:
+    """What stands for an atom of the record in the finished graph: its group, or its size if it is none."""
+    known: dict[Atom, Axis] = {group.atom: ((Atom(number),),) for number, group in enumerate(found)}
+    known[next(atoms_of(record.batch))] = ((BATCH,),)
+    return lambda atom: known.get(atom) or constant(record.table.atom_size(atom))
+
+
+def _groups(record: Record, found: Sequence[_Found]) -> tuple[ChannelGroup, ...]:
+    depths = _depths(record)
+    members = _members(record)
+    sizes = [group.producer.output_size if group.producer else (1, 1) for group in found]
+    stages = {size: number for number, size in enumerate(sorted(set(sizes), key=_area, reverse=True))}
+    roles = _roles(record, found)
+    places = [(stages[size], role) for size, role in zip(sizes, roles, strict=True)]
+    order = [depths[group.producer.node] if group.producer else 0 for group in found]
+    positions = _positions(places, order)
+    return tuple(
+        ChannelGroup(
+            name=group.name,
+            size=record.table.atom_size(group.atom),
+            stage=stages[size],
+            role=role,
+            position=position,
+            output_size=size,
+            layers=tuple(dict.fromkeys(layer.path for layer in members[group.atom])) or (group.name,),
+            norms=tuple(dict.fromkeys(layer.path for layer in members[group.atom] if layer.kind == "norm")),
+            frozen=record.table.frozen_reason(group.atom),
+        )
+        for group, size, role, position in zip(found, sizes, roles, positions, strict=True)
+    )
+
+
+def _area(size: tuple[int, int]) -> int:
+    return size[0] * size[1]
+
+
+def _depths(record: Record) -> dict[str, int]:
+    """For each node the number of nodes on the longest path that leads to it."""
+    depths: dict[str, int] = {}
+    for node in nx.topological_sort(record.flow):
+        depths[node] = max((depths[before] + 1 for before in record.flow.predecessors(node)), default=0)
+    return depths
+
+
+def _members(record: Record) -> dict[Atom, list[LayerNote]]:
+    """For each atom the layers whose output channels it is among."""
+    members: dict[Atom, list[LayerNote]] = defaultdict(list)
+    for layer in record.layers:
+        for atom in set(atoms_of(record.table.resolve(layer.produced))):
+            members[atom].append(layer)
+    return members
+
+
+def _roles(record: Record, found: Sequence[_Found]) -> list[Role]:
+    growing = _atoms_in(record, record.concatenated)
+    adding = _atoms_in(record, record.added)
+    return [_role(group, group.atom in growing, group.atom in adding) for group in found]
+
+
+def _role(group: _Found, feeds_concat: bool, is_added: bool) -> Role:  # noqa: FBT001
+    if feeds_concat:
+        return "growth"
+    if is_added:
+        return "stream"
+    if group.producer is not None and group.producer.reads_input:
+        return "stem"
+    return "head" if group.producer is not None and group.producer.is_pooled else "inner"
+
+
+def _atoms_in(record: Record, axes: Sequence[Axis]) -> set[Atom]:
+    return {atom for axis in axes for atom in atoms_of(record.table.resolve(axis))}
+
+
+def _positions(places: Sequence[tuple[int, Role]], order: Sequence[int]) -> list[float]:
+    """Rank in order of depth among the groups of one stage and role, scaled to [0, 1]."""
+    siblings: dict[tuple[int, Role], list[int]] = defaultdict(list)
+    for number in sorted(range(len(places)), key=lambda number: order[number]):
+        siblings[places[number]].append(number)
+    result = [0.5] * len(places)
+    for (_, role), numbers in siblings.items():
+        if role != "stream" and len(numbers) > 1:
+            for rank, number in enumerate(numbers):
+                result[number] = rank / (len(numbers) - 1)
+    return result

@@ -1,0 +1,137 @@
+"""Networks of other widths: fresh ones from widths, narrowed ones from the indices of kept channels."""
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from nas_prune.errors import WidthsError
+from nas_prune.graph.axes import Atom, Axis, length, positions
+from nas_prune.graph.channels import ChannelGraph
+from nas_prune.graph.trace import named_tensors
+from nas_prune.initialise import InitCall, initialise
+
+Kept: TypeAlias = "Sequence[NDArray[np.int64]]"
+
+
+def fresh(
+    template: nn.Module,
+    graph: ChannelGraph,
+    widths_G: Sequence[int],
+    calls: tuple[InitCall, ...],
+    *,
+    seed: int,
+    device: torch.device | str = "cpu",
+) -> nn.Module:
+    """A network of the given widths with new random weights; nothing is inherited.
+
+    Args:
+        template: the network the graph was made from; it is not changed.
+        graph: its channel graph.
+        widths_G: a width for each searchable group; it may be above the base width.
+        calls: how the template's constructor initialised it (`initialise.record_inits`).
+        seed: fixes the weights.
+        device: where the network is to live.
+    """
+    model = resized(template, graph, widths_G, device=device)
+    initialise(model, calls, seed=seed)
+    return model
+
+
+def resized(
+    template: nn.Module, graph: ChannelGraph, widths_G: Sequence[int], *, device: torch.device | str = "meta"
+) -> nn.Module:
+    """A network of the given widths whose parameters are not initialised (on meta: have no storage)."""
+    sizes = group_sizes(graph, widths_G)
+
+    def empty(name: str, tensor: Tensor) -> Tensor:
+        shape = [length(axis, lambda atom: sizes[atom.index]) for axis in graph.parameters[name]]
+        if shape == list(tensor.shape) and not isinstance(tensor, nn.Parameter) and not tensor.is_meta:
+            return tensor.detach().clone().to(device)
+        return torch.zeros(shape, dtype=tensor.dtype, device=device)
+
+    return _rebuilt(template, graph, sizes, empty)
+
+
+def narrowed(model: nn.Module, graph: ChannelGraph, kept_G: Kept) -> nn.Module:
+    """A trained network with only some channels of each group left, weights and statistics inherited.
+
+    Args:
+        model: a network of the graph's base widths; it is not changed and shares no storage with the result.
+        graph: its channel graph.
+        kept_G: for each searchable group the indices kept, sorted, at least one.
+    """
+    kept = [np.arange(group.size) for group in graph.groups]
+    for column, number in enumerate(graph.searchable):
+        kept[number] = np.asarray(kept_G[column], dtype=np.int64)
+    sizes = [len(indices) for indices in kept]
+
+    def sliced(name: str, tensor: Tensor) -> Tensor:
+        result = tensor.detach()
+        for dim, axis in enumerate(graph.parameters[name]):
+            result = result.index_select(dim, _indices(graph, axis, kept).to(result.device))
+        return result.clone()
+
+    return _rebuilt(model, graph, sizes, sliced)
+
+
+def group_sizes(graph: ChannelGraph, widths_G: Sequence[int]) -> list[int]:
+    """The width of every group, frozen ones at their base.
+
+    Raises:
+        WidthsError: the vector is not one positive integer for each searchable group.
+    """
+    if len(widths_G) != len(graph.searchable):
+        raise WidthsError(f"a width vector must have {len(graph.searchable)} numbers, got {len(widths_G)}.")
+    sizes = [group.size for group in graph.groups]
+    for number, width in zip(graph.searchable, widths_G, strict=True):
+        if width < 1:
+            raise WidthsError(f"a width must be at least 1, got {width} (group {graph.groups[number].name}).")
+        sizes[number] = int(width)
+    return sizes
+
+
+def _indices(graph: ChannelGraph, axis: Axis, kept: Sequence[NDArray[np.int64]]) -> Tensor:
+    def size(atom: Atom) -> int:
+        return graph.groups[atom.index].size
+
+    return torch.from_numpy(positions(axis, size, lambda atom: kept[atom.index]))
+
+
+def _rebuilt(
+    model: nn.Module, graph: ChannelGraph, sizes: Sequence[int], tensor_for: Callable[[str, Tensor], Tensor]
+) -> nn.Module:
+    memo: dict[int, Any] = {}
+    for name, tensor in named_tensors(model):
+        if id(tensor) not in memo:
+            new = tensor_for(name, tensor)
+            is_parameter = isinstance(tensor, nn.Parameter)
+            memo[id(tensor)] = nn.Parameter(new, tensor.requires_grad) if is_parameter else new
+    result = copy.deepcopy(model, memo)
+    for path, module in result.named_modules():
+        axis = graph.conv_groups.get(path)
+        groups = None if axis is None else length(axis, lambda atom: sizes[atom.index])
+        _tell_sizes(module, groups)
+    return result
+
+
+def _tell_sizes(module: nn.Module, groups: int | None) -> None:
+    """Rewrite the Python copies of sizes that torch.nn modules hold."""
+    weight = getattr(module, "weight", None)
+    if isinstance(module, nn.modules.conv._ConvNd):  # noqa: SLF001
+        module.groups = module.groups if groups is None else groups
+        outer, inner = module.weight.shape[0], module.weight.shape[1] * module.groups
+        module.out_channels, module.in_channels = (inner, outer) if module.transposed else (outer, inner)
+    elif isinstance(module, nn.Linear):
+        module.out_features, module.in_features = module.weight.shape
+    elif isinstance(module, nn.modules.batchnorm._NormBase):  # noqa: SLF001
+        known = weight if weight is not None else module.running_mean
+        module.num_features = module.num_features if known is None else known.shape[0]
+    elif isinstance(module, nn.LayerNorm) and weight is not None:
+        module.normalized_shape = tuple(weight.shape)
+    elif isinstance(module, nn.GroupNorm) and weight is not None:
+        module.num_channels = weight.shape[0]

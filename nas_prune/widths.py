@@ -1,0 +1,196 @@
+"""The widths artefact: what a search found, as plain JSON. It holds integers and where they came from, no weights.
+
+From this file alone the network can be rebuilt, on any machine, without the search that made it.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from nas_prune.errors import WidthsError
+from nas_prune.files import write_whole
+
+SCHEMA = "nas-prune/widths/1"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class SpaceReference(_Strict):
+    """Which network the widths are of.
+
+    Attributes:
+        name: what `--space` takes, e.g. `resnet20` or `torchvision:resnet18`.
+        input_shape: channels, height and width of one image.
+        num_classes: outputs of the classifier.
+        width_multiplier: factor on all widths of the named network before the search.
+    """
+
+    name: str
+    input_shape: tuple[int, int, int]
+    num_classes: int = Field(ge=1)
+    width_multiplier: float = Field(default=1.0, gt=0)
+
+
+class GroupWidth(_Strict):
+    """The width of one channel group; `name` is the path of the layer that produces it."""
+
+    name: str
+    width: int
+    base: int = Field(ge=1)
+    stage: int = Field(ge=0)
+    role: Literal["growth", "stream", "stem", "head", "inner"]
+    position: float = Field(ge=0, le=1)
+    layers: tuple[str, ...]
+
+    @model_validator(mode="after")
+    def _within_base(self) -> "GroupWidth":
+        if not 1 <= self.width <= self.base:
+            raise ValueError(f"width of group {self.name} must be between 1 and its base {self.base}, got {self.width}")
+        return self
+
+    @property
+    def keep_ratio(self) -> float:
+        """Width over base width."""
+        return self.width / self.base
+
+
+class CostRecord(_Strict):
+    """Exact costs: MACs of one image, parameters, and numbers put out by all layers."""
+
+    macs: int = Field(ge=0)
+    params: int = Field(ge=0)
+    activations: int = Field(ge=0)
+
+
+class MethodRecord(_Strict):
+    """Which width method found the widths, and with which settings."""
+
+    name: str
+    is_automatic: bool
+    settings: dict[str, str | int | float | bool | None] = {}
+
+
+class DataRecord(_Strict):
+    """On which images; `name` has no directories in it, so that the file can be published."""
+
+    name: str
+    num_train: int = Field(ge=0)
+    num_val: int = Field(ge=0)
+    max_images: int | None = None
+
+
+class Widths(_Strict):
+    """A vector of layer widths and its provenance.
+
+    Attributes:
+        space: the network.
+        groups: one width for each searchable channel group, in order of execution.
+        removed_blocks: residual blocks that go as a whole, by path.
+        cost: the costs at these widths.
+        base_cost: the costs of the whole network.
+        budget: the budget they were cut to, as written; None for hand-made widths.
+        method, data, recipe, seed, epochs: how they were found.
+        versions: of the libraries that took part.
+    """
+
+    space: SpaceReference
+    groups: tuple[GroupWidth, ...]
+    removed_blocks: tuple[str, ...] = ()
+    cost: CostRecord
+    base_cost: CostRecord
+    budget: str | None = None
+    method: MethodRecord | None = None
+    data: DataRecord | None = None
+    recipe: dict[str, Any] | None = None
+    seed: int | None = None
+    epochs: int | None = None
+    versions: dict[str, str] = {}
+
+    @property
+    def vector(self) -> tuple[int, ...]:
+        """The widths in the order of the groups."""
+        return tuple(group.width for group in self.groups)
+
+    def write(self, path: Path) -> None:
+        """Write `widths.json`: whole or not at all."""
+        content = {"schema": SCHEMA, **self.model_dump(mode="json")}
+        write_whole(path, json.dumps(content, indent=1) + "\n")
+
+    def difference(self, expected: "Widths") -> str | None:
+        """The first thing in which this file's network is another than the expected one; None if it is the same."""
+        pairs: list[tuple[str, object, object]] = [
+            (f"space.{field}", getattr(self.space, field), getattr(expected.space, field))
+            for field in SpaceReference.model_fields
+        ]
+        for mine, theirs in zip(self.groups, expected.groups, strict=False):
+            pairs.append(("the name of a group", mine.name, theirs.name))
+            pairs.append((f"the base width of group {mine.name}", mine.base, theirs.base))
+        pairs.append(("the number of groups", len(self.groups), len(expected.groups)))
+        for what, mine, theirs in pairs:
+            if mine != theirs:
+                return f"{what} is {mine}, not {theirs}"
+        return None
+
+
+def read_widths(path: Path) -> Widths:
+    """Read and validate a widths file.
+
+    Raises:
+        WidthsError: it does not exist, is truncated, of a newer schema, or holds what no widths file may.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise WidthsError(f"widths file must exist, got {path}. A search writes them to RUN/widths/.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise WidthsError(f"widths file must be readable text, got {path} ({error}).") from None
+    except json.JSONDecodeError as error:
+        raise WidthsError(
+            f"widths file must be whole JSON, got {path}, which breaks off or is damaged at line {error.lineno}. "
+            "Copy it again or repeat the search."
+        ) from None
+    if not isinstance(content, dict):
+        raise WidthsError(f"widths file must hold a JSON object, got {path}.")
+    _check_schema(content.pop("schema", None), path)
+    try:
+        return Widths.model_validate(content)
+    except ValidationError as error:
+        raise WidthsError(f"widths file {path} cannot be used: {first_problem(error)}.") from None
+
+
+def _check_schema(schema: object, path: Path) -> None:
+    if schema == SCHEMA:
+        return
+    kind, _, version = SCHEMA.rpartition("/")
+    is_newer = isinstance(schema, str) and schema.startswith(f"{kind}/") and schema.rpartition("/")[2].isdigit()
+    if is_newer and int(str(schema).rpartition("/")[2]) > int(version):
+        raise WidthsError(f"widths file must be of schema {SCHEMA}, got the newer {schema} ({path}). Update nas-prune.")
+    raise WidthsError(f"widths file must be of schema {SCHEMA}, got {schema!r} ({path}).")
+
+
+def first_problem(error: ValidationError) -> str:
+    """The first thing a validation found wrong, in one line: where, and what."""
+    problem = error.errors()[0]
+    where = ".".join(str(part) for part in problem["loc"])
+    message = problem["msg"].removeprefix("Value error, ").rstrip(".")
+    return f"{where}: {message}" if where else message
+
+
+def keep_ratios(widths: Sequence[int], base: Sequence[int]) -> list[float]:
+    """Width over base width, group by group."""
+    return [width / full for width, full in zip(widths, base, strict=True)]
+
+
+def stage_means(widths: Widths) -> Mapping[int, float]:
+    """Kept share of each stage's channels, by stage (the mean of the keep ratios weighted by base width)."""
+    kept: dict[int, int] = {}
+    base: dict[int, int] = {}
+    for group in widths.groups:
+        kept[group.stage] = kept.get(group.stage, 0) + group.width
+        base[group.stage] = base.get(group.stage, 0) + group.base
+    return {stage: kept[stage] / base[stage] for stage in sorted(kept)}
