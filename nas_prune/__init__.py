@@ -1,0 +1,41 @@
+"""nas-prune: find the shape of a convolutional network.
+
+Structured pruning as a search for layer widths; the networks found are trained from random weights.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nas_prune.budget import Budget as Budget
+    from nas_prune.errors import NasPruneError as NasPruneError
+    from nas_prune.scratch import TrainConfig as TrainConfig
+    from nas_prune.scratch import train as train
+    from nas_prune.search_stage import SearchConfig as SearchConfig
+    from nas_prune.search_stage import search as search
+    from nas_prune.space import SearchSpace as SearchSpace
+    from nas_prune.space import load_space as load_space
+    from nas_prune.widths import Widths as Widths
+    from nas_prune.widths import read_widths as read_widths
+
+# Loaded on first use, so that importing the package does not import torch.
+_HOMES = {
+    "Budget": "budget",
+    "NasPruneError": "errors",
+    "SearchConfig": "search_stage",
+    "SearchSpace": "space",
+    "TrainConfig": "scratch",
+    "Widths": "widths",
+    "load_space": "space",
+    "read_widths": "widths",
+    "search": "search_stage",
+    "train": "scratch",
+}
+
+__all__ = sorted(_HOMES)  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401
+    if name not in _HOMES:
+        raise AttributeError(f"module 'nas_prune' has no attribute {name!r}")
+    return getattr(import_module(f"nas_prune.{_HOMES[name]}"), name)

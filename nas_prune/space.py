@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import floor
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import torch
 import yaml
@@ -25,6 +25,8 @@ from nas_prune.selfcheck import checked
 from nas_prune.shipped import shipped
 from nas_prune.widths import CostRecord, GroupWidth, SpaceReference, Widths, first_problem
 
+Groups: TypeAlias = Literal["inner", "all"]
+
 FAMILIES: dict[str, Callable[..., nn.Module]] = {
     "resnet": resnet,
     "preresnet": preresnet,
@@ -32,7 +34,6 @@ FAMILIES: dict[str, Callable[..., nn.Module]] = {
     "densenet": densenet,
 }
 TORCHVISION = ("resnet18", "resnet50", "vgg16_bn", "densenet121", "mobilenet_v2")
-_DEFAULT_IMAGE = {"torchvision": 224}
 
 
 class SpaceFile(BaseModel):
@@ -85,6 +86,16 @@ class SearchSpace:
     def floor_G(self) -> tuple[int, ...]:  # noqa: N802
         """The smallest width of each searchable group."""
         return tuple(min(group.size, max(self.floor, self.divisor)) for group in self.groups)
+
+    def floor_at(self, columns: Sequence[int]) -> tuple[int, ...]:
+        """The smallest widths when only some groups are searched, by column; the others keep their base."""
+        chosen = set(columns)
+        pairs = enumerate(zip(self.base_G, self.floor_G, strict=True))
+        return tuple(floor if column in chosen else base for column, (base, floor) in pairs)
+
+    def searched(self, groups: Groups) -> tuple[int, ...]:
+        """Columns of the groups that a choice names: `inner` is all but residual streams."""
+        return tuple(c for c, group in enumerate(self.groups) if groups == "all" or group.role != "stream")
 
     def cost_at(self, widths_G: Sequence[int]) -> Cost:
         """The exact cost of one width vector."""

@@ -82,6 +82,7 @@ class DataRecord(_Strict):
     num_train: int = Field(ge=0)
     num_val: int = Field(ge=0)
     max_images: int | None = None
+    val_fraction: float = 0.1
 
 
 class Widths(_Strict):

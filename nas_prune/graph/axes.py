@@ -109,6 +109,27 @@ def _factor_positions(
     return kept(factor) if isinstance(factor, Atom) else positions(factor, size, kept)
 
 
+def channel_at(axis: Axis, atom: Atom, size: Callable[[Atom], int]) -> NDArray[np.int64]:
+    """Which channel of an atom lies at each place of an axis; -1 where none does.
+
+    Example:
+        >>> channel_at(((Atom(0), 2), (3,)), Atom(0), lambda _: 2).tolist()
+        [0, 0, 1, 1, -1, -1, -1]
+    """
+    pieces = [np.full(0, -1)]
+    for run in axis:
+        channels = np.full(1, -1)
+        for factor in run:
+            inner = np.full(_factor_length(factor, size), -1)
+            if factor == atom:
+                inner = np.arange(size(atom))
+            elif isinstance(factor, tuple):
+                inner = channel_at(factor, atom, size)
+            channels = np.maximum(channels[:, None], inner[None, :]).reshape(-1)
+        pieces.append(channels)
+    return np.concatenate(pieces)
+
+
 def substitute(axis: Axis, replace: Callable[[Atom], Axis]) -> Axis:
     """The axis with every atom replaced, in normal form.
 

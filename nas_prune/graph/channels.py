@@ -47,6 +47,8 @@ class ChannelGroup:
         output_size: (height, width) of the producer's output.
         layers: paths of the layers that hold the channels, in order of execution, the producer first.
         norms: paths of the norm layers among them.
+        is_gated: every layer that reads the channels reads them through one of those norms, so that a channel
+            whose norms are all zero is dead.
         frozen: why the width must not change; None when it may.
     """
 
@@ -58,6 +60,7 @@ class ChannelGroup:
     output_size: tuple[int, int]
     layers: tuple[str, ...]
     norms: tuple[str, ...]
+    is_gated: bool
     frozen: str | None = None
 
 
@@ -187,6 +190,7 @@ def _numbers(record: Record, found: Sequence[_Found]) -> Callable[[Atom], Axis]:
 def _groups(record: Record, found: Sequence[_Found]) -> tuple[ChannelGroup, ...]:
     depths = _depths(record)
     members = _members(record)
+    ungated = _read_without_norm(record)
     sizes = [group.producer.output_size if group.producer else (1, 1) for group in found]
     stages = {size: number for number, size in enumerate(sorted(set(sizes), key=_area, reverse=True))}
     roles = _roles(record, found)
@@ -203,6 +207,7 @@ def _groups(record: Record, found: Sequence[_Found]) -> tuple[ChannelGroup, ...]
             output_size=size,
             layers=tuple(dict.fromkeys(layer.path for layer in members[group.atom])) or (group.name,),
             norms=tuple(dict.fromkeys(layer.path for layer in members[group.atom] if layer.kind == "norm")),
+            is_gated=group.atom not in ungated,
             frozen=record.table.frozen_reason(group.atom),
         )
         for group, size, role, position in zip(found, sizes, roles, positions, strict=True)
@@ -228,6 +233,18 @@ def _members(record: Record) -> dict[Atom, list[LayerNote]]:
         for atom in set(atoms_of(record.table.resolve(layer.produced))):
             members[atom].append(layer)
     return members
+
+
+def _read_without_norm(record: Record) -> set[Atom]:
+    """Atoms that some convolution or linear layer reads without a norm between."""
+    kinds = {layer.node: layer.kind for layer in record.layers}
+    gated: dict[str, bool] = {}
+    for node in nx.topological_sort(record.flow):
+        before = list(record.flow.predecessors(node))
+        is_join = node not in kinds
+        gated[node] = kinds.get(node) == "norm" or (is_join and bool(before) and all(gated[b] for b in before))
+    readers = [layer for layer in record.layers if layer.kind != "norm"]
+    return _atoms_in(record, [layer.read for layer in readers if layer.source and not gated[layer.source]])
 
 
 def _roles(record: Record, found: Sequence[_Found]) -> list[Role]:

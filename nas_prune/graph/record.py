@@ -42,6 +42,8 @@ class LayerNote:
         kind: `conv`, `linear` or `norm`.
         output: axes of its output.
         produced: the output's channel axis, as the weight has it.
+        read: the input's channel axis.
+        source: the flow node it reads from; None when it reads no activation.
         output_size: positions (height, width) of its output; (1, 1) when it has none.
         node: its node in the data flow.
         reads_input: it is applied to the network's input itself.
@@ -52,6 +54,8 @@ class LayerNote:
     kind: str
     output: tuple[Axis, ...]
     produced: Axis
+    read: Axis
+    source: str | None
     output_size: tuple[int, int]
     node: str
     reads_input: bool

@@ -334,15 +334,26 @@ def cut(call: Call) -> list[Axes]:
 
 
 def _add_layer(call: Call, kind: str, weight: Tensor, output: Axes, produced: Axis) -> None:
-    source = call.record.note(call.inputs[0] if kind != "linear" else call.inputs[-2])
+    image = call.inputs[-2] if kind == "linear" else call.inputs[0]
+    note = call.record.note(image)
     path = _layer_path(call, weight)
     is_new = call.record.keeps_costs or path not in call.record.flow
     call.node = call.record.add_node(path, call.activations())
     if is_new:
         size = positions_of(_first_output(call).shape)
-        reads_input = source.source == INPUT
         call.record.layers.append(
-            LayerNote(path, kind, output, produced, size, call.node, reads_input, source.is_pooled)
+            LayerNote(
+                path=path,
+                kind=kind,
+                output=output,
+                produced=produced,
+                read=note.axes[1],
+                source=note.source,
+                output_size=size,
+                node=call.node,
+                reads_input=note.source == INPUT,
+                is_pooled=note.is_pooled,
+            )
         )
 
 

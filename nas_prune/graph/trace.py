@@ -154,8 +154,13 @@ class _Watcher(TorchDispatchMode):
         call.account()
         for number, tensor in enumerate(outputs):
             known = axes is not None and number < len(axes)
-            call.describe(tensor, axes[number] if axes is not None and known else _constants(tensor))
+            call.describe(tensor, axes[number] if axes is not None and known else _unknown(call, tensor))
 
 
-def _constants(tensor: Tensor) -> tuple[Axis, ...]:
-    return tuple(constant(size) for size in tensor.shape)
+def _unknown(call: Call, tensor: Tensor) -> tuple[Axis, ...]:
+    """Constants, but the batch stays the batch where it came first and still does."""
+    axes = [constant(size) for size in tensor.shape]
+    batch = call.record.batch
+    if tensor.dim() and tensor.shape[0] == BATCH and any(note.axes[:1] == (batch,) for note in call.activations()):
+        axes[0] = batch
+    return tuple(axes)

@@ -1,0 +1,72 @@
+"""The command line: one file for each command, nothing but argument handling and printing."""
+
+import sys
+from importlib import import_module
+
+import click
+
+COMMANDS: dict[str, str] = {
+    "spaces": "What can be searched.",
+    "inspect": "Channel groups, roles, frozen parts and why, costs, feasible budgets.",
+    "methods": "Width methods: what each does and needs.",
+    "search": "Sparse-train a network and write the layer widths found at each budget.",
+    "train": "Train found widths from random weights.",
+}
+
+
+class _Lazy(click.Group):
+    """Loads a command's file when it is called, so that `--help` does not wait for torch."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:  # noqa: ARG002
+        if name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f"nas_prune.cli.{name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="nas-prune", message="nas-prune %(version)s")
+def app() -> None:
+    """Find the shape of a convolutional network.
+
+    Structured pruning as a search for layer widths; the networks found are trained from random weights.
+    """
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; a user's mistake is one line on stderr and exit code 2."""
+    from nas_prune.errors import NasPruneError  # noqa: PLC0415
+
+    try:
+        app.main(arguments, prog_name="nas-prune", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.ctx.get_help() if error.ctx else "", err=True)
+        return 2
+    except click.ClickException as error:
+        return _refuse(" ".join(error.format_message().split()))
+    except NasPruneError as error:
+        return _refuse(" ".join(str(error).split()))
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("stopped", err=True)
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 141
+    return 0
+
+
+def _refuse(message: str) -> int:
+    click.echo(f"nas-prune: {message}", err=True)
+    return 2
+
+
+def run() -> None:
+    """The console script."""
+    sys.exit(main())

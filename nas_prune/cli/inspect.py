@@ -1,0 +1,122 @@
+"""`nas-prune inspect`."""
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+
+from nas_prune.cli.output import count, format_option, percent, print_json, print_table
+
+if TYPE_CHECKING:
+    from nas_prune.space import SearchSpace
+
+_CHOICES: tuple[Literal["inner"], Literal["all"]] = ("inner", "all")
+
+
+@click.command()
+@click.option("--space", default="resnet", show_default=True, help="A name from `nas-prune spaces`, or torchvision:NAME.")
+@click.option("--image-size", type=int, help="Pixels a side; 32 by default, 224 for torchvision.")
+@click.option("--in-channels", type=click.IntRange(1, 3), default=3, show_default=True)
+@click.option("--classes", type=int, help="Outputs of the classifier; 10 by default, 1000 for torchvision.")
+@click.option("--width-multiplier", type=float, default=1.0, show_default=True, help="Factor on all widths.")
+@format_option
+def command(  # noqa: PLR0913
+    *,
+    space: str,
+    image_size: int | None,
+    in_channels: int,
+    classes: int | None,
+    width_multiplier: float,
+    style: str,
+) -> None:
+    """Channel groups, roles, frozen parts and why, costs, feasible budgets."""
+    from nas_prune.space import load_space, space_name  # noqa: PLC0415
+
+    name = space_name(space)
+    pixels = image_size if image_size is not None else (224 if name.startswith("torchvision:") else 32)
+    found = load_space(
+        name, (in_channels, pixels, pixels), num_classes=classes, width_multiplier=width_multiplier
+    )
+    facts = _facts(found)
+    if style == "json":
+        print_json(facts)
+    else:
+        _print(found, facts)
+
+
+def _facts(space: "SearchSpace") -> dict[str, Any]:
+    from nas_prune.cost import fixed_share  # noqa: PLC0415
+
+    graph = space.graph
+    groups = [
+        {
+            "name": group.name,
+            "width": group.size,
+            "stage": group.stage,
+            "output_size": list(group.output_size),
+            "role": group.role,
+            "position": round(group.position, 4),
+            "layers": list(group.layers),
+        }
+        for group in space.groups
+    ]
+    frozen = [
+        {"name": group.name, "width": group.size, "reason": group.frozen, "macs_share": fixed_share(graph, number)}
+        for number, group in enumerate(graph.groups)
+        if group.frozen is not None
+    ]
+    return {
+        "space": space.reference.model_dump(mode="json"),
+        "floor": space.floor,
+        "divisor": space.divisor,
+        "groups": groups,
+        "frozen": frozen,
+        "base": asdict(space.cost_at(space.base_G)),
+        "feasible": {
+            choice: asdict(space.cost_at(space.floor_at(space.searched(choice))))
+            for choice in _CHOICES
+        },
+    }
+
+
+def _print(space: "SearchSpace", facts: dict[str, Any]) -> None:
+    reference = space.reference
+    shape = "×".join(map(str, reference.input_shape))
+    wide = "" if reference.width_multiplier == 1 else f", widths × {reference.width_multiplier:g}"
+    click.echo(f"{reference.name}: images {shape}, {reference.num_classes} classes{wide}\n")
+    rows = [
+        [
+            group["name"],
+            group["role"],
+            str(group["stage"]),
+            f"{group['output_size'][0]}×{group['output_size'][1]}",
+            f"{group['position']:.2f}",
+            str(group["width"]),
+            str(len(group["layers"])),
+        ]
+        for group in facts["groups"]
+    ]
+    print_table(["channel group", "role", "stage", "output", "position", "width", "layers"], rows, left=2)
+    click.echo("\nFrozen (share: MACs of the layers that read or write the group)")
+    print_table(
+        ["channel group", "why", "width", "share"],
+        [[one["name"], one["reason"], str(one["width"]), percent(one["macs_share"], 2)] for one in facts["frozen"]],
+        left=2,
+    )
+    click.echo("\nCosts of one image, and the least that can be reached (every searched group at its floor)")
+    base = facts["base"]
+    least = facts["feasible"]
+    print_table(
+        ["cost", "whole network", "--groups inner", "--groups all"],
+        [
+            [
+                kind,
+                f"{base[kind]:,}",
+                *(f"{count(least[choice][kind])}  ({percent(least[choice][kind] / base[kind], 2)})" for choice in least),
+            ]
+            for kind in ("macs", "params", "activations")
+        ],
+    )
+    share = 1 - least["all"]["macs"] / base["macs"]
+    click.echo(f"\nSearchable share of the MACs: {percent(share)}.")
+    click.echo(f"Feasible budgets: macs<=X% for X from {100 * (1 - share):.2g} (--groups all) to 100.")

@@ -1,0 +1,75 @@
+"""Options that several commands share."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def data_options(function: Function) -> Function:
+    """Which images, and how much of them."""
+    for option in (
+        click.option("--max-images", type=int, help="Use this many training images, chosen by seed, class by class."),
+        click.option("--image-size", type=int, help="Resize images to this many pixels a side (at least 8)."),
+        click.option(
+            "--data",
+            "data_name",
+            help="digits, cifar10, cifar100, mnist, fashion-mnist, svhn, or folder:PATH with train/CLASS/ and test/CLASS/.",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+def recipe_options(function: Function) -> Function:
+    """How networks are trained."""
+    for option in (
+        click.option("--learning-rate", type=float, help="Largest learning rate; the recipe's by default."),
+        click.option("--batch-size", type=int, help="Images in a step; the recipe's by default."),
+        click.option("--epochs", type=int, help="Epochs of the whole network; the recipe's by default."),
+        click.option("--recipe", "recipe_name", help="digits, fast or paper-cifar."),
+    ):
+        function = option(function)
+    return function
+
+
+def run_options(function: Function) -> Function:
+    """Where a run goes and on what it runs."""
+    for option in (
+        click.option("--threads", type=click.IntRange(min=1), help="CPU threads; PyTorch's choice by default."),
+        click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True),
+        click.option(
+            "--resume",
+            type=click.Path(path_type=Path),
+            help="Go on with a stopped run; its own settings hold, all others given here are refused.",
+        ),
+        click.option(
+            "--out", type=click.Path(path_type=Path), help="Directory of the run, new or empty; a free name in runs/."
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+def refuse_with_resume(context: click.Context) -> None:
+    """Refuse settings given beside `--resume`, since the run's own would win in silence."""
+    allowed = {"resume", "style", "threads"}
+    given = [
+        parameter.opts[0]
+        for parameter in context.command.params
+        if parameter.name not in allowed
+        and context.get_parameter_source(parameter.name or "") == click.core.ParameterSource.COMMANDLINE
+    ]
+    if given:
+        raise click.UsageError(f"--resume must stand alone, got {', '.join(given)} beside it. The run's settings hold.")
+
+
+def use_threads(threads: int | None) -> None:
+    """Limit the CPU threads of every operation."""
+    if threads is not None:
+        import torch  # noqa: PLC0415
+
+        torch.set_num_threads(threads)

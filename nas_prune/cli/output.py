@@ -1,0 +1,78 @@
+"""How commands print: data to stdout, talk and progress to stderr."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from nas_prune.watch import Watch
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+_PLAIN_WIDTH = 140  # columns when stdout is a file or a pipe
+
+
+def format_option(function: Function) -> Function:
+    """The `--format table|json` option."""
+    return click.option(
+        "--format", "style", type=click.Choice(["table", "json"]), default="table", help="How to print the result."
+    )(function)
+
+
+def print_json(content: Any) -> None:  # noqa: ANN401
+    """Data for a program."""
+    click.echo(json.dumps(content, indent=1))
+
+
+def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> None:
+    """Data for a person; all columns but the first `left` are right-aligned."""
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for number, heading in enumerate(headings):
+        table.add_column(heading, justify="left" if number < left else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    console().print(table)
+
+
+def console() -> Console:
+    """Where data goes; wide enough for tables when it is no terminal."""
+    return Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else _PLAIN_WIDTH)
+
+
+@contextmanager
+def watching() -> Iterator[Watch]:
+    """Progress bars on stderr; nothing when that is no terminal."""
+    screen = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+    )
+    with Progress(*columns, console=screen, disable=not screen.is_terminal) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def progress(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bars.add_task(what, total=total)
+            bars.update(tasks[what], completed=done, total=total)
+
+        yield Watch(progress=progress, say=lambda text: click.echo(text, err=True))
+
+
+def count(number: int) -> str:
+    """A count for people: 40.8M, 272K, 976."""
+    for suffix, size in (("G", 10**9), ("M", 10**6), ("K", 10**3)):
+        if number >= size:
+            return f"{number / size:.3g}{suffix}"
+    return str(number)
+
+
+def percent(share: float, digits: int = 1) -> str:
+    """A share for people."""
+    return f"{100 * share:.{digits}f} %"

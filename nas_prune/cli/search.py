@@ -1,0 +1,135 @@
+"""`nas-prune search`."""
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nas_prune.cli.options import data_options, recipe_options, refuse_with_resume, run_options, use_threads
+from nas_prune.cli.output import count, format_option, percent, print_json, print_table, watching
+
+if TYPE_CHECKING:
+    from nas_prune.search_stage import SearchConfig, SearchResult
+
+
+@click.command()
+@click.option("--space", default="resnet", show_default=True, help="A name from `nas-prune spaces`, or torchvision:NAME.")
+@click.option("--method", default="slimming", show_default=True, help="A name from `nas-prune methods`.")
+@data_options
+@click.option(
+    "--budget",
+    "budgets",
+    multiple=True,
+    help="macs<=50%, params<=1.2M or channels<=40%; repeat for several. Default: macs<=75%, 50% and 25%.",
+)
+@click.option(
+    "--groups",
+    type=click.Choice(["inner", "all"]),
+    default="inner",
+    show_default=True,
+    help="inner leaves residual streams whole; all searches them too.",
+)
+@click.option("--width-multiplier", type=float, default=1.0, show_default=True, help="Factor on all widths beforehand.")
+@recipe_options
+@click.option("--sparsity", type=float, help="Strength of the method's pull; chosen from the recipe by default.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@run_options
+@format_option
+@click.pass_context
+def command(context: click.Context, style: str, resume: Path | None, threads: int | None, **given: Any) -> None:
+    """Sparse-train a network and write the layer widths found at each budget."""
+    from nas_prune.search_stage import resume_search, search, summary  # noqa: PLC0415
+
+    use_threads(threads)
+    with watching() as watch:
+        if resume is not None:
+            refuse_with_resume(context)
+            result = resume_search(resume, watch=watch)
+        else:
+            result = search(_config(given), given["out"], watch=watch)
+    if style == "json":
+        print_json({"run": str(result.run), **summary(result)})
+    else:
+        _print(result)
+
+
+def _config(given: dict[str, Any]) -> "SearchConfig":
+    from nas_prune.search_stage import DEFAULT_BUDGETS, SearchConfig  # noqa: PLC0415
+    from nas_prune.setup import DataConfig  # noqa: PLC0415
+    from nas_prune.training.recipe import changed, default_recipe, recipe_named  # noqa: PLC0415
+
+    data_name = given["data_name"] or "digits"
+    if given["sparsity"] is not None and not 0 < given["sparsity"] < float("inf"):
+        raise click.UsageError(f"--sparsity must be above 0, got {given['sparsity']:g}.")
+    return SearchConfig(
+        space=given["space"],
+        width_multiplier=given["width_multiplier"],
+        method=given["method"],
+        data=DataConfig(name=data_name, image_size=given["image_size"], max_images=given["max_images"]),
+        groups=given["groups"],
+        budgets=given["budgets"] or DEFAULT_BUDGETS,
+        recipe=changed(
+            recipe_named(given["recipe_name"] or default_recipe(data_name)),
+            epochs=given["epochs"],
+            batch_size=given["batch_size"],
+            learning_rate=given["learning_rate"],
+        ),
+        sparsity=given["sparsity"],
+        seed=given["seed"],
+        device=given["device"],
+    )
+
+
+def _print(result: "SearchResult") -> None:
+    from nas_prune.widths import stage_means  # noqa: PLC0415
+
+    config, space = result.config, result.space
+    base = space.cost_at(space.base_G)
+    sizes = {group.stage: group.output_size for group in space.groups}
+    stages = sorted(sizes)
+    click.echo(
+        f"{config.space}, {config.method} on {config.data.name}: {config.recipe.epochs} epochs, "
+        f"λ = {result.sparsity:.3g}, --groups {config.groups}, seed {config.seed}, {result.seconds:.0f} s\n"
+    )
+    headings = [
+        "budget",
+        *(f"stage {stage}\n{sizes[stage][0]}×{sizes[stage][1]}" for stage in stages),
+        "MACs",
+        "",
+        "params",
+        "",
+        "unused\nbudget",
+        "val. accuracy\nafter the cut",
+    ]
+    whole = ["whole", *("1.00" for _ in stages), count(base.macs), "", count(base.params), "", "", percent(result.val_accuracy)]
+    rows = [whole]
+    for found in result.found:
+        cost, kept = found.widths.cost, stage_means(found.widths)
+        rows.append(
+            [
+                found.widths.budget or "",
+                *(f"{kept[stage]:.2f}" for stage in stages),
+                count(cost.macs),
+                percent(cost.macs / base.macs),
+                count(cost.params),
+                percent(cost.params / base.params),
+                percent(found.gap, 2),
+                percent(found.val_accuracy_cut),
+            ]
+        )
+    print_table(headings, rows)
+    _print_remarks(result)
+
+
+def _print_remarks(result: "SearchResult") -> None:
+    click.echo("\nStages: share of channels kept. Accuracy: on the validation part, before any further training.")
+    if result.unscored:
+        click.echo(f"Left whole, since {result.config.method} finds no norm there: {', '.join(result.unscored)}")
+    click.echo(f"\nWidths: {result.run / 'widths'}   picture: {result.run / 'widths.png'}")
+    data = result.config.data
+    middle = result.found[len(result.found) // 2]
+    command = ["nas-prune", "train", "--widths", str(middle.path), "--schedule", "scratch-b"]
+    if data.name.startswith("folder:"):
+        command += ["--data", data.name]
+    click.echo(f"Next:   {shlex.join(command)}")

@@ -1,0 +1,100 @@
+"""`nas-prune train`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nas_prune.cli.options import data_options, recipe_options, refuse_with_resume, run_options, use_threads
+from nas_prune.cli.output import count, format_option, percent, print_json, print_table, watching
+
+if TYPE_CHECKING:
+    from nas_prune.scratch import TrainConfig, TrainResult
+    from nas_prune.widths import Widths
+
+
+@click.command()
+@click.option("--widths", "widths_file", type=click.Path(path_type=Path), help="A widths file that a search wrote.")
+@click.option(
+    "--schedule",
+    type=click.Choice(["scratch-e", "scratch-b"]),
+    default="scratch-b",
+    show_default=True,
+    help="scratch-e: the recipe's epochs; scratch-b: the same total MACs as the whole network.",
+)
+@click.option("--cap", type=float, help="Largest factor on the epochs of scratch-b; none by default.")
+@click.option("--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="How many trainings.")
+@data_options
+@recipe_options
+@run_options
+@format_option
+@click.pass_context
+def command(context: click.Context, style: str, resume: Path | None, threads: int | None, **given: Any) -> None:
+    """Train found widths from random weights."""
+    from nas_prune.scratch import resume_train, summary, train  # noqa: PLC0415
+    from nas_prune.widths import read_widths  # noqa: PLC0415
+
+    use_threads(threads)
+    with watching() as watch:
+        if resume is not None:
+            refuse_with_resume(context)
+            result = resume_train(resume, watch=watch)
+        elif given["widths_file"] is None:
+            raise click.UsageError("--widths must name a widths file; `nas-prune search` writes them to RUN/widths/.")
+        else:
+            widths = read_widths(given["widths_file"])
+            result = train(_config(given, widths), widths, given["out"], watch=watch)
+    if style == "json":
+        print_json({"run": str(result.run), **summary(result)})
+    else:
+        _print(result)
+
+
+def _config(given: dict[str, Any], widths: "Widths") -> "TrainConfig":
+    from nas_prune.scratch import TrainConfig  # noqa: PLC0415
+    from nas_prune.setup import DataConfig  # noqa: PLC0415
+    from nas_prune.training.recipe import Recipe, changed, default_recipe, recipe_named  # noqa: PLC0415
+
+    known = widths.data
+    data_name = given["data_name"] or (known.name if known else "digits")
+    if given["data_name"] is None and data_name.startswith("folder:"):
+        raise click.UsageError(f"--data must say where the images are, since the widths were found on {data_name}.")
+    recorded = widths.recipe if given["recipe_name"] is None else None
+    named = recipe_named(given["recipe_name"] or default_recipe(data_name))
+    recipe = Recipe.model_validate(recorded) if recorded else named
+    changes = {field: given[field] for field in ("epochs", "batch_size", "learning_rate")}
+    image_size = given["image_size"] or widths.space.input_shape[1]
+    return TrainConfig(
+        data=DataConfig(
+            name=data_name,
+            image_size=image_size,
+            max_images=given["max_images"] or (known.max_images if known else None),
+            val_fraction=known.val_fraction if known else 0.1,
+        ),
+        recipe=changed(recipe, **changes),
+        schedule=given["schedule"],
+        cap=given["cap"],
+        seeds=tuple(range(given["seeds"])),
+        data_seed=widths.seed or 0,
+        device=given["device"],
+    )
+
+
+def _print(result: "TrainResult") -> None:
+    from nas_prune.scratch import mean_and_deviation  # noqa: PLC0415
+
+    config, widths = result.config, result.widths
+    click.echo(
+        f"{widths.space.name} at {widths.budget or 'the widths given'}, {config.schedule} on {config.data.name}: "
+        f"{config.epochs} epochs (the recipe's {config.recipe.epochs} × {config.epochs / config.recipe.epochs:.2f}), "
+        f"{count(widths.cost.macs)} MACs, {count(widths.cost.params)} parameters\n"
+    )
+    rows = [
+        [str(one.seed), percent(one.val_accuracy, 2), percent(one.test_accuracy, 2), f"{one.seconds:.0f} s"]
+        for one in result.seeds
+    ]
+    print_table(["seed", "val. accuracy", "test accuracy", "time"], rows)
+    mean, deviation = mean_and_deviation([one.test_accuracy for one in result.seeds])
+    spread = "" if deviation is None else f" ± {100 * deviation:.2f} (standard deviation over {len(rows)} seeds)"
+    click.echo(f"\nTest accuracy {100 * mean:.2f}{spread} %, after the last epoch; the test part was read once.")
+    click.echo(f"Run: {result.run}")

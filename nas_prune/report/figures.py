@@ -1,0 +1,68 @@
+"""Figures of widths."""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from nas_prune.files import write_whole
+from nas_prune.widths import GroupWidth, Widths
+
+# Distinct in greyscale and for colour-blind readers (Okabe & Ito), each with a marker of its own.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+
+
+def draw_widths(widths: Sequence[Widths], path: Path, *, searched: Sequence[int] | None = None) -> None:
+    """Draw keep ratio along the depth, stages marked, one line for each widths artefact.
+
+    Args:
+        widths: artefacts of one space.
+        path: where the PNG is to stand.
+        searched: which groups were searched; all if None. The others are left out.
+    """
+    columns = list(range(len(widths[0].groups))) if searched is None else list(searched)
+    groups = [widths[0].groups[column] for column in columns]
+    figure = Figure(figsize=(max(6.4, 1.6 + 0.28 * len(groups)), 4.2), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    _mark_stages(axes, groups)
+    for number, one in enumerate(widths):
+        ratios = [one.groups[column].keep_ratio for column in columns]
+        style = {"color": _COLOURS[number % 7], "marker": _MARKERS[number % 7], "markersize": 4.5, "linewidth": 1.6}
+        label = f"{one.budget or 'as given'}  ({one.cost.macs / 1e6:.3g}M MACs, {one.cost.params / 1e3:,.0f}K params)"
+        axes.plot(range(len(groups)), ratios, label=label, **style)
+    _name_axes(axes, groups, widths[0])
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", metadata={"Software": "nas-prune"})
+    write_whole(path, buffer.getvalue())
+
+
+def _mark_stages(axes: Axes, groups: Sequence[GroupWidth]) -> None:
+    """Shade every other run of groups of one stage and name it at the top."""
+    start = 0
+    for number in range(1, len(groups) + 1):
+        if number == len(groups) or groups[number].stage != groups[start].stage:
+            if groups[start].stage % 2:
+                axes.axvspan(start - 0.5, number - 0.5, color="0.92", zorder=0)
+            middle = (start + number - 1) / 2
+            axes.text(middle, 1.075, f"stage {groups[start].stage}", ha="center", fontsize=8, color="0.3")
+            start = number
+
+
+def _name_axes(axes: Axes, groups: Sequence[GroupWidth], one: Widths) -> None:
+    axes.set_ylim(-0.03, 1.14)
+    axes.set_xlim(-0.5, len(groups) - 0.5)
+    axes.set_yticks([0, 0.2, 0.4, 0.6, 0.8, 1.0])
+    axes.set_ylabel("keep ratio (width / base width)")
+    axes.set_xlabel("channel group, in order of depth")
+    if len(groups) <= 60:
+        axes.set_xticks(range(len(groups)), [group.name for group in groups], rotation=90, fontsize=7)
+    axes.grid(axis="y", color="0.85", linewidth=0.6)
+    data = f" on {one.data.name}" if one.data else ""
+    method = f", {one.method.name}" if one.method else ""
+    axes.set_title(f"{one.space.name}{method}{data}", loc="left", fontsize=10)
+    axes.legend(fontsize=8, loc="lower left", framealpha=0.9)

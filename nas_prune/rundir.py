@@ -1,0 +1,125 @@
+"""Run directories: where a run keeps its configuration, metrics and results."""
+
+import json
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from nas_prune.errors import BadInputError
+from nas_prune.files import write_whole
+from nas_prune.widths import first_problem
+
+Config = TypeVar("Config", bound=BaseModel)
+
+CONFIG, METRICS, CHECKPOINT = "config.yaml", "metrics.jsonl", "checkpoint.safetensors"
+
+
+def check_out(out: Path | None) -> None:
+    """Refuse an output directory that holds something, before any work is done.
+
+    Raises:
+        BadInputError: it exists and is not empty, or is a file.
+    """
+    if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise BadInputError(f"--out must be a new or an empty directory, got {out}. Choose another name.")
+
+
+def make_run(out: Path | None, stem: str) -> Path:
+    """Make the directory of a new run: the one asked for, or the next free `runs/STEM-NNN`."""
+    check_out(out)
+    try:
+        if out is not None:
+            out.mkdir(parents=True, exist_ok=True)
+            return out
+        return _next_free(Path("runs"), re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-"))
+    except OSError as error:
+        raise BadInputError(f"the run's directory must be writable, got: {error}. Choose another with --out.") from None
+
+
+def _next_free(parent: Path, stem: str) -> Path:
+    parent.mkdir(exist_ok=True)
+    number = 1
+    while True:
+        try:
+            (parent / f"{stem}-{number:03d}").mkdir()
+        except FileExistsError:
+            number += 1
+        else:
+            return parent / f"{stem}-{number:03d}"
+
+
+def write_config(run: Path, config: BaseModel) -> None:
+    """Write `config.yaml`: every setting as it was resolved."""
+    text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    write_whole(run / CONFIG, text)
+
+
+def read_config(run: Path, kind: type[Config]) -> Config:
+    """Read a run's `config.yaml`.
+
+    Raises:
+        BadInputError: there is none, or it is damaged or of another kind of run.
+    """
+    path = run / CONFIG
+    try:
+        return kind.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except OSError:
+        raise BadInputError(f"a run directory must hold {CONFIG}, got {run}.") from None
+    except (yaml.YAMLError, UnicodeDecodeError):
+        raise BadInputError(f"{path} must be whole YAML. Start the run again.") from None
+    except ValidationError as error:
+        raise BadInputError(f"{path} cannot be used here: {first_problem(error)}.") from None
+
+
+def append_metrics(run: Path, row: dict[str, Any]) -> None:
+    """Add one line to `metrics.jsonl`."""
+    with (run / METRICS).open("a", encoding="utf-8") as stream:
+        stream.write(json.dumps(row) + "\n")
+
+
+def keep_metrics(run: Path, rows: int) -> None:
+    """Cut `metrics.jsonl` back to its first lines, those that a checkpoint covers."""
+    path = run / METRICS
+    if path.exists():
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        write_whole(path, "".join(lines[:rows]))
+
+
+def portable(data_name: str, run: Path) -> str:
+    """A data set's name for a file of a run: a folder is given relative to the run's directory."""
+    kind, colon, place = data_name.partition(":")
+    if kind != "folder" or not colon:
+        return data_name
+    return f"folder:{os.path.relpath(Path(place).resolve(), run.resolve())}"
+
+
+def from_run(data_name: str, run: Path) -> str:
+    """The reverse of `portable`: a name that can be loaded from here."""
+    kind, colon, place = data_name.partition(":")
+    if kind != "folder" or not colon:
+        return data_name
+    return f"folder:{os.path.relpath((run / place).resolve())}"
+
+
+def published(data_name: str) -> str:
+    """A data set's name without directories, for a file that travels."""
+    kind, colon, place = data_name.partition(":")
+    return f"folder:{Path(place).resolve().name}" if kind == "folder" and colon else data_name
+
+
+def library_versions(names: Iterable[str] = ("nas-prune", "torch", "torchvision", "numpy")) -> dict[str, str]:
+    """The installed versions of the libraries that take part in a run."""
+    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415
+
+    found = {}
+    for name in names:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found

@@ -1,0 +1,1 @@
+"""Training from random weights, and with a penalty during a search."""

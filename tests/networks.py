@@ -1,0 +1,35 @@
+"""Networks that tests are run over."""
+
+from torch import Tensor, nn
+
+FAMILIES = (
+    ("resnet20", (3, 32, 32)),
+    ("resnet56", (1, 16, 16)),
+    ("preresnet164", (3, 8, 8)),
+    ("vgg11", (1, 8, 8)),
+    ("vgg16", (3, 32, 32)),
+    ("vgg19", (3, 16, 16)),
+    ("densenet40", (3, 16, 16)),
+    ("torchvision:resnet18", (3, 64, 64)),
+    ("torchvision:resnet50", (3, 32, 32)),
+    ("torchvision:vgg16_bn", (3, 32, 32)),
+    ("torchvision:densenet121", (3, 32, 32)),
+    ("torchvision:mobilenet_v2", (3, 32, 32)),
+)
+NAMES = [name for name, _ in FAMILIES]
+
+
+class BakedIn(nn.Module):
+    """A network whose own code holds a width as a plain integer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 8, 3, padding=1)
+        self.second = nn.Conv2d(8, 6, 3, padding=1)
+        self.last = nn.Linear(6, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x)
+        assert x.shape[1] == 8, "eight channels, please"
+        scores: Tensor = self.last(self.second(x).mean((2, 3)))
+        return scores

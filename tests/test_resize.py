@@ -1,0 +1,192 @@
+"""Resizing: dead channels go without a trace, live ones do not; fresh networks inherit nothing."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from nas_prune.errors import BadInputError, NasPruneError, WidthsError
+from nas_prune.graph.axes import Atom, channel_at
+from nas_prune.initialise import initialise
+from nas_prune.space import SearchSpace, load_space
+from tests.networks import FAMILIES, NAMES, BakedIn
+
+
+def lively(space: SearchSpace) -> nn.Module:
+    """A network in float64 with random scales and shifts, its statistics those of some random images."""
+    model = space.build(seed=1).double()
+    generator = torch.Generator().manual_seed(2)
+    with torch.no_grad():
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.momentum = 1.0
+                module.weight.uniform_(0.1, 0.3, generator=generator)
+                module.bias.uniform_(0.6, 1.2, generator=generator)  # so that no channel is cut off by a ReLU
+        images = torch.rand(8, *space.reference.input_shape, generator=generator, dtype=torch.float64)
+        model.train()(images)
+    return model.eval()
+
+
+def random_halves(space: SearchSpace) -> list[NDArray[np.int64]]:
+    rng = np.random.default_rng(3)
+    return [np.sort(rng.choice(base, max(1, base // 2), replace=False)) for base in space.base_G]
+
+
+def kill(model: nn.Module, space: SearchSpace, kept: Sequence[NDArray[np.int64]]) -> None:
+    """Make every channel that is not kept dead.
+
+    A channel is dead when γ = β = 0 in every norm that holds it and no layer reads it but through a norm. Where
+    some layer does (pre-activation shortcuts), or no norm holds it, it is dead when every reader ignores it.
+    """
+    for column, group in enumerate(space.groups):
+        dead = np.setdiff1d(np.arange(group.size), kept[column])
+        for path in group.norms:
+            _zero(model, space, column, f"{path}.weight", 0, dead)
+            _zero(model, space, column, f"{path}.bias", 0, dead)
+        if not group.is_gated:
+            for name, axes in space.graph.parameters.items():
+                if len(axes) > 1:
+                    _zero(model, space, column, name, 1, dead)
+
+
+def _zero(
+    model: nn.Module, space: SearchSpace, column: int, name: str, dim: int, dead: NDArray[np.int64]
+) -> None:
+    axis = space.graph.parameters[name][dim]
+    atom = Atom(space.graph.searchable[column])
+    channels = channel_at(axis, atom, lambda other: space.graph.groups[other.index].size)
+    places = torch.from_numpy(np.isin(channels, dead).nonzero()[0])
+    with torch.no_grad():
+        model.get_parameter(name).index_fill_(dim, places, 0)
+
+
+def outputs(model: nn.Module, space: SearchSpace) -> Tensor:
+    generator = torch.Generator().manual_seed(4)
+    images = torch.rand(2, *space.reference.input_shape, generator=generator, dtype=torch.float64)
+    with torch.no_grad():
+        scores: Tensor = model(images)
+    return scores
+
+
+@pytest.mark.parametrize(("name", "shape"), FAMILIES, ids=NAMES)
+def test_dead_channels_go_unnoticed_and_live_ones_do_not(name: str, shape: tuple[int, int, int]) -> None:
+    space = load_space(name, shape, num_classes=5)
+    model, kept = lively(space), random_halves(space)
+    before = outputs(model, space)
+    live_removed = outputs(space.narrow(model, kept), space)
+    assert (live_removed - before).abs().max() > 1e-4 * before.abs().max()
+    kill(model, space, kept)
+    dead = outputs(model, space)
+    dead_removed = outputs(space.narrow(model, kept), space)
+    scale = max(1.0, float(dead.abs().max()))
+    assert (dead_removed - dead).abs().max() < 1e-10 * scale
+
+
+@pytest.mark.parametrize("name", ["resnet20", "vgg16", "densenet40", "torchvision:mobilenet_v2"])
+def test_removing_one_live_channel_of_any_group_changes_the_output(name: str) -> None:
+    space = load_space(name, (3, 32, 32), num_classes=5)
+    model = lively(space)
+    before = outputs(model, space)
+    for column in range(len(space.groups)):
+        kept = [np.arange(base) for base in space.base_G]
+        kept[column] = kept[column][1:]
+        assert not torch.allclose(outputs(space.narrow(model, kept), space), before, rtol=0, atol=1e-12)
+
+
+def test_narrowing_leaves_the_network_as_it_was() -> None:
+    space = load_space("resnet20", (3, 16, 16))
+    model = lively(space)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    small = space.narrow(model, random_halves(space))
+    with torch.no_grad():
+        for parameter in small.parameters():
+            parameter.zero_()
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+
+
+def test_modules_know_their_new_sizes() -> None:
+    space = load_space("torchvision:mobilenet_v2", (3, 32, 32), num_classes=5)
+    model = space.build([max(1, base // 3) for base in space.base_G], seed=0)
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            assert module.weight.shape[:2] == (module.out_channels, module.in_channels // module.groups)
+        elif isinstance(module, nn.BatchNorm2d):
+            assert module.weight.shape == (module.num_features,)
+        elif isinstance(module, nn.Linear):
+            assert module.weight.shape == (module.out_features, module.in_features)
+
+
+def test_a_fresh_network_has_the_same_weights_for_the_same_seed_only() -> None:
+    space = load_space("vgg11", (1, 8, 8))
+    widths = [base // 2 for base in space.base_G]
+    one, again, other = (space.build(widths, seed=seed) for seed in (0, 0, 1))
+    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), again.parameters(), strict=True))
+    assert not torch.equal(next(one.parameters()), next(other.parameters()))
+
+
+def test_building_leaves_the_global_random_state_alone() -> None:
+    space = load_space("vgg11", (1, 8, 8))
+    before = torch.get_rng_state()
+    space.build(seed=5)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_first_weights_follow_the_constructor_at_the_new_size() -> None:
+    space = load_space("vgg16", (3, 32, 32))
+    model = space.build([base // 4 for base in space.base_G], seed=0)
+    conv, norm = model.get_submodule("features.10"), model.get_submodule("features.11")
+    assert isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
+    expected = (2 / (9 * conv.out_channels)) ** 0.5
+    assert float(conv.weight.detach().std()) == pytest.approx(expected, rel=0.05)
+    assert norm.weight.unique().tolist() == [0.5]
+
+
+def test_layers_that_initialise_themselves_do_so_at_the_new_size() -> None:
+    space = load_space(nn.Sequential(nn.Conv2d(3, 64, 3), nn.Conv2d(64, 64, 3), nn.Conv2d(64, 2, 3)), (3, 16, 16))
+    second = space.build([16, 64], seed=0).get_parameter("1.weight")
+    assert float(second.detach().abs().max()) == pytest.approx((16 * 9) ** -0.5, rel=0.02)
+
+
+def test_a_parameter_without_a_rule_is_not_left_to_chance() -> None:
+    class Scaled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = nn.Parameter(torch.ones(3))
+
+    with pytest.raises(NasPruneError, match="parameter scale must have a rule for its first values"):
+        initialise(Scaled(), (), seed=0)
+
+
+def test_a_network_can_be_widened() -> None:
+    space = load_space("resnet20", (3, 16, 16))
+    wide = space.build([2 * base for base in space.base_G], seed=0)
+    assert sum(p.numel() for p in wide.parameters()) == space.cost_at([2 * base for base in space.base_G]).params
+
+
+def test_a_width_multiplier_scales_every_searchable_group() -> None:
+    narrow, whole = load_space("vgg16", (3, 16, 16), width_multiplier=0.5), load_space("vgg16", (3, 16, 16))
+    assert narrow.base_G == tuple(base // 2 for base in whole.base_G)
+    assert narrow.build(seed=0)(torch.zeros(2, 3, 16, 16)).shape == (2, 10)
+
+
+def test_widths_a_network_cannot_have_are_refused() -> None:
+    space = load_space("vgg11", (1, 8, 8))
+    with pytest.raises(WidthsError, match=r"a width must be at least 1, got 0 \(group features.0\)"):
+        space.build([0] * 8, seed=0)
+    with pytest.raises(WidthsError, match="must have 8 numbers, got 1"):
+        space.build([4], seed=0)
+
+
+def test_a_width_baked_into_forward_is_frozen_by_the_self_check() -> None:
+    space = load_space(BakedIn(), (3, 8, 8))
+    frozen = {group.name: group.frozen for group in space.graph.groups}
+    assert frozen["first"] == "the network's code expects 8 channels: eight channels, please"
+    assert [group.name for group in space.groups] == ["second"]
+
+
+def test_a_network_with_nothing_to_narrow_is_refused() -> None:
+    with pytest.raises(BadInputError, match="must have something to narrow"):
+        load_space(nn.Conv2d(3, 4, 3), (3, 8, 8))
