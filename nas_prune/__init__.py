@@ -35,7 +35,7 @@ _HOMES = {
 __all__ = sorted(_HOMES)  # noqa: PLE0605
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401
+def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'nas_prune' has no attribute {name!r}")
     return getattr(import_module(f"nas_prune.{_HOMES[name]}"), name)

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
 from math import floor
 
 from nas_prune.errors import BudgetError
@@ -43,24 +44,28 @@ class Budget:
         kind, sign, number, unit = found.groups()
         _check_kind(kind.lower(), text)
         if sign not in ("<=", "≤"):
-            raise BudgetError(f"a budget must be an upper bound written with <=, got {text!r}. Write {kind}<={number}{unit}.")
+            raise BudgetError(
+                f"a budget must be an upper bound written with <=, got {text!r}. Write {kind}<={number}{unit}."
+            )
         return cls._of_number(kind.lower(), number, unit.lower(), text)
 
     @classmethod
     def _of_number(cls, kind: str, number: str, unit: str, text: str) -> "Budget":
         try:
-            value = float(number)
-        except ValueError:
-            raise BudgetError(f"a budget must hold a number, got {text!r}. Write it like {_EXAMPLES}.") from None
+            value = Decimal(number)
+        except InvalidOperation:
+            raise BudgetError(
+                f"a budget must hold a number, got {text!r}. Write it like {_EXAMPLES}."
+            ) from None
         if unit == "%":
             if not 0 < value <= 100:
                 raise BudgetError(f"a share must be above 0 % and at most 100 %, got {text!r}.")
-            return cls(kind, share=value / 100)
+            return cls(kind, share=float(value / 100))
         if unit not in _SUFFIXES:
             raise BudgetError(f"a budget's unit must be %, K, M or G, got {unit!r} in {text!r}.")
         if not 1 <= value * _SUFFIXES[unit] < 2**53:
             raise BudgetError(f"a budget must be at least 1, got {text!r}. Write it like {_EXAMPLES}.")
-        return cls(kind, absolute=floor(round(value * _SUFFIXES[unit], 6)))
+        return cls(kind, absolute=int(value * _SUFFIXES[unit]))
 
     def __str__(self) -> str:
         if self.share is not None:
@@ -78,9 +83,13 @@ class Budget:
 
 def _check_kind(kind: str, text: str) -> None:
     if kind == "flops":
-        raise BudgetError(f"a budget must name MACs, not FLOPs, got {text!r}. FLOPs are 2 × MACs; write macs<=….")
+        raise BudgetError(
+            f"a budget must name MACs, not FLOPs, got {text!r}. FLOPs are 2 × MACs; write macs<=…."
+        )
     if kind == "latency":
-        raise BudgetError(f"a latency cannot be a budget yet, got {text!r}. Use macs, params, channels or activations.")
+        raise BudgetError(
+            f"a latency cannot be a budget yet, got {text!r}. Use macs, params, channels or activations."
+        )
     if kind not in _KINDS:
         raise BudgetError(f"a budget must bound one of {', '.join(_KINDS)}, got {kind!r} in {text!r}.")
 
@@ -89,5 +98,5 @@ def with_suffix(count: int) -> str:
     """A count in the form budgets are written, exact: 1200000 is 1.2M, 1234567 stays."""
     for suffix, size in (("G", 10**9), ("M", 10**6), ("K", 10**3)):
         if count >= size and count % (size // 1000) == 0:
-            return f"{count / size:.10g}{suffix}"
+            return f"{(Decimal(count) / size).normalize():f}{suffix}"
     return str(count)

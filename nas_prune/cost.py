@@ -69,8 +69,10 @@ class Polynomial:
         for monomial, coefficient in self.higher:
             values = values + coefficient * np.prod(widths[..., list(monomial)], axis=-1)
         if np.any(values >= _EXACT):
-            raise OverflowError("a cost must stay below 2^53 to be exact. Use a smaller image or narrower widths.")
-        return values.astype(np.int64)
+            raise OverflowError(
+                "a cost must stay below 2^53 to be exact. Use a smaller image or narrower widths."
+            )
+        return np.asarray(values, dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +134,10 @@ def cost_model(graph: ChannelGraph, parameter_names: Iterable[str]) -> CostModel
     params = _sum(expand(graph.parameters[name]) for name in parameter_names)
     macs = _sum(expand(axes) for _, axes in graph.products)
     activations = _sum(expand(layer.output) for layer in graph.layers)
-    channels = Counter({(number,): 1 for number in range(len(graph.searchable))})
-    return CostModel(*(Polynomial.of(terms, len(graph.searchable)) for terms in (macs, params, activations, channels)))
+    channels: Terms = Counter({(number,): 1 for number in range(len(graph.searchable))})
+    return CostModel(
+        *(Polynomial.of(terms, len(graph.searchable)) for terms in (macs, params, activations, channels))
+    )
 
 
 def fixed_share(graph: ChannelGraph, group: int) -> float:
@@ -141,7 +145,9 @@ def fixed_share(graph: ChannelGraph, group: int) -> float:
     size = _base_size(graph)
     counts = [prod(length(axis, size) for axis in axes) for _, axes in graph.products]
     touched = [any(Atom(group) in atoms_of(axis) for axis in axes) for _, axes in graph.products]
-    return sum(count for count, is_touched in zip(counts, touched, strict=True) if is_touched) / max(1, sum(counts))
+    return sum(count for count, is_touched in zip(counts, touched, strict=True) if is_touched) / max(
+        1, sum(counts)
+    )
 
 
 def _base_size(graph: ChannelGraph) -> Callable[[Atom], int]:

@@ -65,9 +65,9 @@ def check_feasible(space: SearchSpace, budget: Budget, searched: Sequence[int]) 
     limit = space.limit(budget, searched)
     if limit < smallest:
         raise BudgetError(
-            f"budget {budget} allows {with_suffix(limit)} {budget.kind}, less than the searched groups can reach: feasible are "
-            f"{smallest:,} to {largest:,} ({100 * smallest / largest:.3g} % to 100 %). Raise it, or search more groups "
-            "(--groups all)."
+            f"budget {budget} allows {with_suffix(limit)} {budget.kind}, less than the searched groups can reach: "
+            f"feasible are {smallest:,} to {largest:,} ({100 * smallest / largest:.3g} % to 100 %). "
+            "Raise it, or search more groups (--groups all)."
         )
 
 
@@ -120,7 +120,9 @@ def _units(space: SearchSpace, scores: Scores) -> list[_Unit]:
     return sorted(units, key=lambda unit: -unit.score)
 
 
-def _threshold(floor_G: NDArray[np.int64], units: Sequence[_Unit], count: Polynomial, limit: int) -> NDArray[np.int64]:
+def _threshold(
+    floor_G: NDArray[np.int64], units: Sequence[_Unit], count: Polynomial, limit: int
+) -> NDArray[np.int64]:
     """The widths of the longest run of best units that the limit allows, by bisection."""
 
     def taken(number: int) -> NDArray[np.int64]:
@@ -136,7 +138,9 @@ def _threshold(floor_G: NDArray[np.int64], units: Sequence[_Unit], count: Polyno
     return taken(low)
 
 
-def _fill(widths_G: NDArray[np.int64], units: Sequence[_Unit], count: Polynomial, limit: int) -> NDArray[np.int64]:
+def _fill(
+    widths_G: NDArray[np.int64], units: Sequence[_Unit], count: Polynomial, limit: int
+) -> NDArray[np.int64]:
     """Add units in order of score while one still fits; a group whose next unit does not fit is done."""
     waiting: dict[int, list[_Unit]] = {}
     for unit in units:

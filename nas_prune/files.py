@@ -4,6 +4,14 @@ import os
 import tempfile
 from pathlib import Path
 
+_UNFINISHED = ".part"
+
+
+def sweep(folder: Path) -> None:
+    """Remove what writes that were killed left behind, in a directory and below."""
+    for path in folder.rglob(f".*{_UNFINISHED}"):
+        path.unlink(missing_ok=True)
+
 
 def write_whole(path: Path, content: bytes | str) -> None:
     """Write a file so that a reader, or a crash, never sees half of it.
@@ -22,7 +30,7 @@ def write_whole(path: Path, content: bytes | str) -> None:
         'all or nothing'
     """
     raw = content.encode() if isinstance(content, str) else content
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=_UNFINISHED, dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as stream:
             stream.write(raw)

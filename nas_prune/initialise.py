@@ -103,7 +103,7 @@ def _listening(calls: list[tuple[str, Tensor, tuple[Any, ...], dict[str, Any]]])
 def _noting(
     name: str, calls: list[tuple[str, Tensor, tuple[Any, ...], dict[str, Any]]]
 ) -> Callable[..., Tensor]:
-    def noted(tensor: Tensor, *arguments: Any, **keywords: Any) -> Tensor:  # noqa: ANN401
+    def noted(tensor: Tensor, *arguments: Any, **keywords: Any) -> Tensor:
         if not _inside_own_reset():
             calls.append((name, tensor, arguments, keywords))
         return tensor

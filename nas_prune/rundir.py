@@ -38,7 +38,9 @@ def make_run(out: Path | None, stem: str) -> Path:
             return out
         return _next_free(Path("runs"), re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-"))
     except OSError as error:
-        raise BadInputError(f"the run's directory must be writable, got: {error}. Choose another with --out.") from None
+        raise BadInputError(
+            f"the run's directory must be writable, got: {error}. Choose another with --out."
+        ) from None
 
 
 def _next_free(parent: Path, stem: str) -> Path:
@@ -114,7 +116,7 @@ def published(data_name: str) -> str:
 
 def library_versions(names: Iterable[str] = ("nas-prune", "torch", "torchvision", "numpy")) -> dict[str, str]:
     """The installed versions of the libraries that take part in a run."""
-    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415
+    from importlib.metadata import PackageNotFoundError, version
 
     found = {}
     for name in names:

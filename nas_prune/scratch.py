@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from nas_prune.data import ImageData
 from nas_prune.errors import BadInputError
-from nas_prune.files import write_whole
+from nas_prune.files import sweep, write_whole
 from nas_prune.rundir import (
     CHECKPOINT,
     append_metrics,
@@ -93,7 +93,9 @@ class TrainResult:
     seeds: tuple[SeedResult, ...]
 
 
-def train(config: TrainConfig, widths: Widths, out: Path | None = None, *, watch: Watch = QUIET) -> TrainResult:
+def train(
+    config: TrainConfig, widths: Widths, out: Path | None = None, *, watch: Watch = QUIET
+) -> TrainResult:
     """Train networks of the given widths from random weights.
 
     Args:
@@ -118,10 +120,12 @@ def train(config: TrainConfig, widths: Widths, out: Path | None = None, *, watch
         }
     )
     space, data = _load(config, widths, watch)
+    config = config.model_copy(update={"device": data.train.images.device.type})
     data_kind = published(config.data.name).replace("folder:", "")
     run = make_run(out, f"{widths.space.name}-{config.schedule}-{data_kind}")
     widths.write(run / "widths.json")
     write_config(run, _with_data_name(config, portable(config.data.name, run)))
+    watch.say(f"Writing to {run}. If it is stopped: nas-prune train --resume {run}")
     return _finish(run, config, widths, space, data, plan, watch)
 
 
@@ -132,6 +136,7 @@ def resume_train(run: Path, *, watch: Watch = QUIET) -> TrainResult:
         BadInputError: the directory is no training's, or a checkpoint is damaged.
     """
     config = read_config(run, TrainConfig)
+    sweep(run)
     config = _with_data_name(config, from_run(config.data.name, run))
     widths = read_widths(run / "widths.json")
     plan = plan_scratch(widths, config.recipe, config.schedule, cap=config.cap)

@@ -14,7 +14,7 @@ from nas_prune.budget import Budget
 from nas_prune.cut import Cut, check_feasible, cut
 from nas_prune.data import ImageData, num_batches
 from nas_prune.errors import BadInputError
-from nas_prune.files import write_whole
+from nas_prune.files import sweep, write_whole
 from nas_prune.methods import WidthMethod, method_named
 from nas_prune.report.figures import draw_widths
 from nas_prune.rundir import (
@@ -34,7 +34,7 @@ from nas_prune.setup import DataConfig, load_images, pick_device
 from nas_prune.space import Groups, SearchSpace, load_space, space_name
 from nas_prune.training.checkpoint import read_checkpoint, write_checkpoint
 from nas_prune.training.loop import EpochReport, TrainState, evaluate, fit, start
-from nas_prune.training.recipe import Recipe, default_recipe, recipe_named
+from nas_prune.training.recipe import Recipe
 from nas_prune.watch import QUIET, Watch
 from nas_prune.widths import DataRecord, MethodRecord, Widths, stage_means
 
@@ -101,6 +101,7 @@ class SearchResult:
         sparsity: the strength of the pull that was used.
         val_accuracy: validation accuracy of the whole network after the sparse training.
         found: one for each budget, in the order asked for.
+        columns: which groups were searched, by place.
         unscored: names of groups that were left whole because the method cannot score them.
         seconds: time the training took.
     """
@@ -111,6 +112,7 @@ class SearchResult:
     sparsity: float
     val_accuracy: float
     found: tuple[Found, ...]
+    columns: tuple[int, ...]
     unscored: tuple[str, ...]
     seconds: float
 
@@ -153,7 +155,8 @@ def search(config: SearchConfig, out: Path | None = None, *, watch: Watch = QUIE
     stage = _prepare(config, watch)
     data_kind = published(config.data.name).replace("folder:", "")
     run = make_run(out, f"{config.space}-{config.method}-{data_kind}")
-    write_config(run, _with_data_name(config, portable(config.data.name, run)))
+    write_config(run, stage.resolved(portable(config.data.name, run)))
+    watch.say(f"Writing to {run}. If it is stopped: nas-prune search --resume {run}")
     return _finish(stage, run, stage.fresh_state(), watch)
 
 
@@ -164,6 +167,7 @@ def resume_search(run: Path, *, watch: Watch = QUIET) -> SearchResult:
         BadInputError: the directory is no search's, or its checkpoint is damaged.
     """
     config = read_config(run, SearchConfig)
+    sweep(run)
     config = _with_data_name(config, from_run(config.data.name, run))
     stage = _prepare(config, watch)
     state = stage.fresh_state()
@@ -190,6 +194,13 @@ class _Stage:
     sparsity: float
     device: torch.device
 
+    def resolved(self, data_name: str) -> SearchConfig:
+        """The configuration with what was chosen from data and device filled in."""
+        data = self.config.data.model_copy(update={"name": data_name, "image_size": self.data.image_size})
+        return self.config.model_copy(
+            update={"data": data, "sparsity": self.sparsity, "device": self.device.type}
+        )
+
     def fresh_state(self) -> TrainState:
         model = self.space.build(seed=self.config.seed, device=self.device)
         self.method.prepare(model, self.space, self.columns)
@@ -214,7 +225,9 @@ def _prepare(config: SearchConfig, watch: Watch) -> _Stage:
     return _Stage(config, method, space, data.to(device), columns, unscored, sparsity, device)
 
 
-def _searched(space: SearchSpace, method: WidthMethod, groups: Groups) -> tuple[tuple[int, ...], tuple[str, ...]]:
+def _searched(
+    space: SearchSpace, method: WidthMethod, groups: Groups
+) -> tuple[tuple[int, ...], tuple[str, ...]]:
     """The columns that are searched, and the names of groups that would be if the method could score them."""
     wanted = space.searched(groups)
     columns = tuple(column for column in wanted if method.can_score(space, column))
@@ -261,7 +274,15 @@ def _finish(stage: _Stage, run: Path, state: TrainState, watch: Watch) -> Search
     draw_widths([one.widths for one in found], run / "widths.png", searched=stage.columns)
     _, accuracy = evaluate(model, stage.data.val, stage.data)
     result = SearchResult(
-        run, stage.config, stage.space, stage.sparsity, accuracy, found, stage.unscored, seconds
+        run,
+        stage.config,
+        stage.space,
+        stage.sparsity,
+        accuracy,
+        found,
+        stage.columns,
+        stage.unscored,
+        seconds,
     )
     write_whole(run / "result.json", json.dumps(summary(result), indent=1) + "\n")
     return result
@@ -322,7 +343,9 @@ def summary(result: SearchResult) -> dict[str, Any]:
             {
                 "budget": found.widths.budget,
                 "widths": {group.name: group.width for group in found.widths.groups},
-                "keep_by_stage": {str(stage): share for stage, share in stage_means(found.widths).items()},
+                "keep_by_stage": {
+                    str(stage): share for stage, share in stage_means(found.widths, result.columns).items()
+                },
                 **found.widths.cost.model_dump(),
                 "gap": found.gap,
                 "val_accuracy_cut": found.val_accuracy_cut,

@@ -10,7 +10,9 @@ from nas_prune.graph.channels import ChannelGraph
 from nas_prune.resize import resized
 
 
-def checked(template: nn.Module, graph: ChannelGraph, input_shape: tuple[int, ...], *, seed: int = 0) -> ChannelGraph:
+def checked(
+    template: nn.Module, graph: ChannelGraph, input_shape: tuple[int, ...], *, seed: int = 0
+) -> ChannelGraph:
     """The graph with every group frozen whose narrowing the network's own code does not survive.
 
     Args:
@@ -51,7 +53,9 @@ def _freeze_culprits(template: nn.Module, graph: ChannelGraph, input_shape: tupl
         alone = [*base[:column], max(1, base[column] // 2), *base[column + 1 :]]
         message = failure(template, graph, input_shape, alone)
         if message is not None:
-            reasons[graph.groups[number].name] = f"the network's code expects {base[column]} channels: {message}"
+            reasons[graph.groups[number].name] = (
+                f"the network's code expects {base[column]} channels: {message}"
+            )
     if not reasons:
         everything = "the network's code runs with each group narrowed, not with all of them"
         reasons = {graph.groups[number].name: everything for number in graph.searchable}

@@ -78,12 +78,12 @@ class SearchSpace:
         return tuple(self.graph.groups[number] for number in self.graph.searchable)
 
     @property
-    def base_G(self) -> tuple[int, ...]:  # noqa: N802
+    def base_G(self) -> tuple[int, ...]:
         """The width of each searchable group in the whole network."""
         return tuple(group.size for group in self.groups)
 
     @property
-    def floor_G(self) -> tuple[int, ...]:  # noqa: N802
+    def floor_G(self) -> tuple[int, ...]:
         """The smallest width of each searchable group."""
         return tuple(min(group.size, max(self.floor, self.divisor)) for group in self.groups)
 
@@ -127,13 +127,15 @@ class SearchSpace:
         if not isinstance(widths, Widths):
             return tuple(int(width) for width in widths)
         if widths.removed_blocks:
-            raise WidthsError("removed blocks cannot be rebuilt yet, got " + ", ".join(widths.removed_blocks) + ".")
+            raise WidthsError(
+                "removed blocks cannot be rebuilt yet, got " + ", ".join(widths.removed_blocks) + "."
+            )
         difference = widths.difference(self.widths(self.base_G))
         if difference is not None:
             raise WidthsError(f"the widths must be of space {self.reference.name}, but {difference}.")
         return widths.vector
 
-    def widths(self, vector_G: Sequence[int], **provenance: Any) -> Widths:  # noqa: ANN401
+    def widths(self, vector_G: Sequence[int], **provenance: Any) -> Widths:
         """The artefact of a width vector; keyword arguments are fields of `Widths`."""
         return Widths(
             space=self.reference,
@@ -173,10 +175,12 @@ def _record(cost: Cost) -> CostRecord:
 
 def known_spaces() -> dict[str, SpaceFile]:
     """Every shipped search space by name."""
-    return {path.stem: _read(path.name) for path in sorted(shipped("search_spaces").glob("*.yaml"), key=_natural)}
+    return {
+        path.stem: _read(path.name) for path in sorted(shipped("search_spaces").glob("*.yaml"), key=_natural)
+    }
 
 
-def _natural(path: Any) -> tuple[str, int]:  # noqa: ANN401
+def _natural(path: Any) -> tuple[str, int]:
     name = path.stem.rstrip("0123456789")
     return name, int(path.stem[len(name) :] or 0)
 
@@ -253,16 +257,22 @@ def _check_numbers(shape: tuple[int, int, int], classes: int, width_multiplier: 
 
 
 def _family(file: SpaceFile, shape: tuple[int, int, int], classes: int) -> Callable[[], nn.Module]:
-    settings: Mapping[str, int] = {"in_channels": shape[0], "num_classes": classes, "image_size": min(shape[1:])}
+    settings: Mapping[str, int] = {
+        "in_channels": shape[0],
+        "num_classes": classes,
+        "image_size": min(shape[1:]),
+    }
     return lambda: FAMILIES[file.family](file.depth, **settings)
 
 
 def _torchvision(name: str, shape: tuple[int, int, int], classes: int) -> Callable[[], nn.Module]:
-    from torchvision import models  # noqa: PLC0415  (a second to import, and rarely needed)
+    from torchvision import models
 
     short = name.removeprefix("torchvision:")
     if short not in models.list_models(module=models):
-        raise BadInputError(f"--space {name} must name a classification network of torchvision, got {short!r}.")
+        raise BadInputError(
+            f"--space {name} must name a classification network of torchvision, got {short!r}."
+        )
     if shape[0] != 3:
         raise BadInputError(f"--space {name} must have images of 3 channels, got {shape[0]}.")
     return lambda: models.get_model(short, weights=None, num_classes=classes)
@@ -280,14 +290,18 @@ def _make(
     template = structure(network)
     graph = channel_graph(template, shape)
     if width_multiplier != 1:
-        wide = [max(1, floor(graph.groups[number].size * width_multiplier + 0.5)) for number in graph.searchable]
+        wide = [
+            max(1, floor(graph.groups[number].size * width_multiplier + 0.5)) for number in graph.searchable
+        ]
         template = structure(resized(template, graph, wide, device="cpu"))
         graph = channel_graph(template, shape)
     graph = checked(template, graph, shape)
     if file is not None:
         graph = graph.freeze(dict.fromkeys(file.frozen, "frozen by the search space's file"))
     if not graph.searchable:
-        raise BadInputError(f"network {name} must have something to narrow, got none: every channel group is frozen.")
+        raise BadInputError(
+            f"network {name} must have something to narrow, got none: every channel group is frozen."
+        )
     reference = SpaceReference(
         name=name, input_shape=shape, num_classes=classes, width_multiplier=width_multiplier
     )

@@ -4,7 +4,7 @@ From this file alone the network can be rebuilt, on any machine, without the sea
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -40,8 +40,8 @@ class GroupWidth(_Strict):
     """The width of one channel group; `name` is the path of the layer that produces it."""
 
     name: str
-    width: int
-    base: int = Field(ge=1)
+    width: int = Field(strict=True)
+    base: int = Field(ge=1, strict=True)
     stage: int = Field(ge=0)
     role: Literal["growth", "stream", "stem", "head", "inner"]
     position: float = Field(ge=0, le=1)
@@ -50,7 +50,9 @@ class GroupWidth(_Strict):
     @model_validator(mode="after")
     def _within_base(self) -> "GroupWidth":
         if not 1 <= self.width <= self.base:
-            raise ValueError(f"width of group {self.name} must be between 1 and its base {self.base}, got {self.width}")
+            raise ValueError(
+                f"width of group {self.name} must be between 1 and its base {self.base}, got {self.width}"
+            )
         return self
 
     @property
@@ -132,10 +134,7 @@ class Widths(_Strict):
             pairs.append(("the name of a group", mine.name, theirs.name))
             pairs.append((f"the base width of group {mine.name}", mine.base, theirs.base))
         pairs.append(("the number of groups", len(self.groups), len(expected.groups)))
-        for what, mine, theirs in pairs:
-            if mine != theirs:
-                return f"{what} is {mine}, not {theirs}"
-        return None
+        return next((f"{what} is {own}, not {other}" for what, own, other in pairs if own != other), None)
 
 
 def read_widths(path: Path) -> Widths:
@@ -147,7 +146,9 @@ def read_widths(path: Path) -> Widths:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise WidthsError(f"widths file must exist, got {path}. A search writes them to RUN/widths/.") from None
+        raise WidthsError(
+            f"widths file must exist, got {path}. A search writes them to RUN/widths/."
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise WidthsError(f"widths file must be readable text, got {path} ({error}).") from None
     except json.JSONDecodeError as error:
@@ -168,9 +169,13 @@ def _check_schema(schema: object, path: Path) -> None:
     if schema == SCHEMA:
         return
     kind, _, version = SCHEMA.rpartition("/")
-    is_newer = isinstance(schema, str) and schema.startswith(f"{kind}/") and schema.rpartition("/")[2].isdigit()
+    is_newer = (
+        isinstance(schema, str) and schema.startswith(f"{kind}/") and schema.rpartition("/")[2].isdigit()
+    )
     if is_newer and int(str(schema).rpartition("/")[2]) > int(version):
-        raise WidthsError(f"widths file must be of schema {SCHEMA}, got the newer {schema} ({path}). Update nas-prune.")
+        raise WidthsError(
+            f"widths file must be of schema {SCHEMA}, got the newer {schema} ({path}). Update nas-prune."
+        )
     raise WidthsError(f"widths file must be of schema {SCHEMA}, got {schema!r} ({path}).")
 
 
@@ -182,16 +187,17 @@ def first_problem(error: ValidationError) -> str:
     return f"{where}: {message}" if where else message
 
 
-def keep_ratios(widths: Sequence[int], base: Sequence[int]) -> list[float]:
-    """Width over base width, group by group."""
-    return [width / full for width, full in zip(widths, base, strict=True)]
+def stage_means(widths: Widths, columns: Iterable[int] | None = None) -> dict[int, float]:
+    """Kept share of each stage's channels, by stage.
 
-
-def stage_means(widths: Widths) -> Mapping[int, float]:
-    """Kept share of each stage's channels, by stage (the mean of the keep ratios weighted by base width)."""
+    Args:
+        widths: the artefact.
+        columns: which groups count, by place; all if None.
+    """
     kept: dict[int, int] = {}
     base: dict[int, int] = {}
-    for group in widths.groups:
+    for column in range(len(widths.groups)) if columns is None else columns:
+        group = widths.groups[column]
         kept[group.stage] = kept.get(group.stage, 0) + group.width
         base[group.stage] = base.get(group.stage, 0) + group.base
     return {stage: kept[stage] / base[stage] for stage in sorted(kept)}

@@ -138,14 +138,17 @@ def test_first_weights_follow_the_constructor_at_the_new_size() -> None:
     space = load_space("vgg16", (3, 32, 32))
     model = space.build([base // 4 for base in space.base_G], seed=0)
     conv, norm = model.get_submodule("features.10"), model.get_submodule("features.11")
-    assert isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
+    assert isinstance(conv, nn.Conv2d)
+    assert isinstance(norm, nn.BatchNorm2d)
     expected = (2 / (9 * conv.out_channels)) ** 0.5
     assert float(conv.weight.detach().std()) == pytest.approx(expected, rel=0.05)
     assert norm.weight.unique().tolist() == [0.5]
 
 
 def test_layers_that_initialise_themselves_do_so_at_the_new_size() -> None:
-    space = load_space(nn.Sequential(nn.Conv2d(3, 64, 3), nn.Conv2d(64, 64, 3), nn.Conv2d(64, 2, 3)), (3, 16, 16))
+    space = load_space(
+        nn.Sequential(nn.Conv2d(3, 64, 3), nn.Conv2d(64, 64, 3), nn.Conv2d(64, 2, 3)), (3, 16, 16)
+    )
     second = space.build([16, 64], seed=0).get_parameter("1.weight")
     assert float(second.detach().abs().max()) == pytest.approx((16 * 9) ** -0.5, rel=0.02)
 
@@ -163,7 +166,9 @@ def test_a_parameter_without_a_rule_is_not_left_to_chance() -> None:
 def test_a_network_can_be_widened() -> None:
     space = load_space("resnet20", (3, 16, 16))
     wide = space.build([2 * base for base in space.base_G], seed=0)
-    assert sum(p.numel() for p in wide.parameters()) == space.cost_at([2 * base for base in space.base_G]).params
+    assert (
+        sum(p.numel() for p in wide.parameters()) == space.cost_at([2 * base for base in space.base_G]).params
+    )
 
 
 def test_a_width_multiplier_scales_every_searchable_group() -> None:

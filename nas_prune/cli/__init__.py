@@ -42,7 +42,7 @@ def app() -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; a user's mistake is one line on stderr and exit code 2."""
-    from nas_prune.errors import NasPruneError  # noqa: PLC0415
+    from nas_prune.errors import NasPruneError
 
     try:
         app.main(arguments, prog_name="nas-prune", standalone_mode=False)

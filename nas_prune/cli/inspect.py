@@ -14,13 +14,18 @@ _CHOICES: tuple[Literal["inner"], Literal["all"]] = ("inner", "all")
 
 
 @click.command()
-@click.option("--space", default="resnet", show_default=True, help="A name from `nas-prune spaces`, or torchvision:NAME.")
+@click.option(
+    "--space",
+    default="resnet",
+    show_default=True,
+    help="A name from `nas-prune spaces`, or torchvision:NAME.",
+)
 @click.option("--image-size", type=int, help="Pixels a side; 32 by default, 224 for torchvision.")
 @click.option("--in-channels", type=click.IntRange(1, 3), default=3, show_default=True)
 @click.option("--classes", type=int, help="Outputs of the classifier; 10 by default, 1000 for torchvision.")
 @click.option("--width-multiplier", type=float, default=1.0, show_default=True, help="Factor on all widths.")
 @format_option
-def command(  # noqa: PLR0913
+def command(
     *,
     space: str,
     image_size: int | None,
@@ -30,7 +35,7 @@ def command(  # noqa: PLR0913
     style: str,
 ) -> None:
     """Channel groups, roles, frozen parts and why, costs, feasible budgets."""
-    from nas_prune.space import load_space, space_name  # noqa: PLC0415
+    from nas_prune.space import load_space, space_name
 
     name = space_name(space)
     pixels = image_size if image_size is not None else (224 if name.startswith("torchvision:") else 32)
@@ -45,7 +50,7 @@ def command(  # noqa: PLR0913
 
 
 def _facts(space: "SearchSpace") -> dict[str, Any]:
-    from nas_prune.cost import fixed_share  # noqa: PLC0415
+    from nas_prune.cost import fixed_share
 
     graph = space.graph
     groups = [
@@ -61,7 +66,12 @@ def _facts(space: "SearchSpace") -> dict[str, Any]:
         for group in space.groups
     ]
     frozen = [
-        {"name": group.name, "width": group.size, "reason": group.frozen, "macs_share": fixed_share(graph, number)}
+        {
+            "name": group.name,
+            "width": group.size,
+            "reason": group.frozen,
+            "macs_share": fixed_share(graph, number),
+        }
         for number, group in enumerate(graph.groups)
         if group.frozen is not None
     ]
@@ -73,8 +83,7 @@ def _facts(space: "SearchSpace") -> dict[str, Any]:
         "frozen": frozen,
         "base": asdict(space.cost_at(space.base_G)),
         "feasible": {
-            choice: asdict(space.cost_at(space.floor_at(space.searched(choice))))
-            for choice in _CHOICES
+            choice: asdict(space.cost_at(space.floor_at(space.searched(choice)))) for choice in _CHOICES
         },
     }
 
@@ -100,7 +109,10 @@ def _print(space: "SearchSpace", facts: dict[str, Any]) -> None:
     click.echo("\nFrozen (share: MACs of the layers that read or write the group)")
     print_table(
         ["channel group", "why", "width", "share"],
-        [[one["name"], one["reason"], str(one["width"]), percent(one["macs_share"], 2)] for one in facts["frozen"]],
+        [
+            [one["name"], one["reason"], str(one["width"]), percent(one["macs_share"], 2)]
+            for one in facts["frozen"]
+        ],
         left=2,
     )
     click.echo("\nCosts of one image, and the least that can be reached (every searched group at its floor)")
@@ -112,7 +124,10 @@ def _print(space: "SearchSpace", facts: dict[str, Any]) -> None:
             [
                 kind,
                 f"{base[kind]:,}",
-                *(f"{count(least[choice][kind])}  ({percent(least[choice][kind] / base[kind], 2)})" for choice in least),
+                *(
+                    f"{count(least[choice][kind])}  ({percent(least[choice][kind] / base[kind], 2)})"
+                    for choice in least
+                ),
             ]
             for kind in ("macs", "params", "activations")
         ],

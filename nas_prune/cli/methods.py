@@ -9,7 +9,7 @@ from nas_prune.cli.output import format_option, print_json, print_table
 @format_option
 def command(style: str) -> None:
     """Width methods: what each does and needs."""
-    from nas_prune.methods import METHODS  # noqa: PLC0415
+    from nas_prune.methods import METHODS
 
     rows = [
         {
@@ -23,4 +23,6 @@ def command(style: str) -> None:
     if style == "json":
         print_json(rows)
     else:
-        print_table(["method", "kind", "what it does", "published"], [list(row.values()) for row in rows], left=4)
+        print_table(
+            ["method", "kind", "what it does", "published"], [list(row.values()) for row in rows], left=4
+        )

@@ -12,12 +12,14 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 def data_options(function: Function) -> Function:
     """Which images, and how much of them."""
     for option in (
-        click.option("--max-images", type=int, help="Use this many training images, chosen by seed, class by class."),
+        click.option(
+            "--max-images", type=int, help="Use this many training images, chosen by seed, class by class."
+        ),
         click.option("--image-size", type=int, help="Resize images to this many pixels a side (at least 8)."),
         click.option(
             "--data",
             "data_name",
-            help="digits, cifar10, cifar100, mnist, fashion-mnist, svhn, or folder:PATH with train/CLASS/ and test/CLASS/.",
+            help="digits (the default), cifar10, cifar100, mnist, fashion-mnist, svhn, or folder:PATH.",
         ),
     ):
         function = option(function)
@@ -39,15 +41,21 @@ def recipe_options(function: Function) -> Function:
 def run_options(function: Function) -> Function:
     """Where a run goes and on what it runs."""
     for option in (
-        click.option("--threads", type=click.IntRange(min=1), help="CPU threads; PyTorch's choice by default."),
-        click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True),
+        click.option(
+            "--threads", type=click.IntRange(min=1), help="CPU threads; PyTorch's choice by default."
+        ),
+        click.option(
+            "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True
+        ),
         click.option(
             "--resume",
             type=click.Path(path_type=Path),
             help="Go on with a stopped run; its own settings hold, all others given here are refused.",
         ),
         click.option(
-            "--out", type=click.Path(path_type=Path), help="Directory of the run, new or empty; a free name in runs/."
+            "--out",
+            type=click.Path(path_type=Path),
+            help="Directory of the run, new or empty; a free name in runs/.",
         ),
     ):
         function = option(function)
@@ -64,12 +72,14 @@ def refuse_with_resume(context: click.Context) -> None:
         and context.get_parameter_source(parameter.name or "") == click.core.ParameterSource.COMMANDLINE
     ]
     if given:
-        raise click.UsageError(f"--resume must stand alone, got {', '.join(given)} beside it. The run's settings hold.")
+        raise click.UsageError(
+            f"--resume must stand alone, got {', '.join(given)} beside it. The run's settings hold."
+        )
 
 
 def use_threads(threads: int | None) -> None:
     """Limit the CPU threads of every operation."""
     if threads is not None:
-        import torch  # noqa: PLC0415
+        import torch
 
         torch.set_num_threads(threads)

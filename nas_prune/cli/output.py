@@ -20,11 +20,15 @@ _PLAIN_WIDTH = 140  # columns when stdout is a file or a pipe
 def format_option(function: Function) -> Function:
     """The `--format table|json` option."""
     return click.option(
-        "--format", "style", type=click.Choice(["table", "json"]), default="table", help="How to print the result."
+        "--format",
+        "style",
+        type=click.Choice(["table", "json"]),
+        default="table",
+        help="How to print the result.",
     )(function)
 
 
-def print_json(content: Any) -> None:  # noqa: ANN401
+def print_json(content: Any) -> None:
     """Data for a program."""
     click.echo(json.dumps(content, indent=1))
 

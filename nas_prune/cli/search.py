@@ -14,7 +14,12 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--space", default="resnet", show_default=True, help="A name from `nas-prune spaces`, or torchvision:NAME.")
+@click.option(
+    "--space",
+    default="resnet",
+    show_default=True,
+    help="A name from `nas-prune spaces`, or torchvision:NAME.",
+)
 @click.option("--method", default="slimming", show_default=True, help="A name from `nas-prune methods`.")
 @data_options
 @click.option(
@@ -30,16 +35,22 @@ if TYPE_CHECKING:
     show_default=True,
     help="inner leaves residual streams whole; all searches them too.",
 )
-@click.option("--width-multiplier", type=float, default=1.0, show_default=True, help="Factor on all widths beforehand.")
+@click.option(
+    "--width-multiplier", type=float, default=1.0, show_default=True, help="Factor on all widths beforehand."
+)
 @recipe_options
-@click.option("--sparsity", type=float, help="Strength of the method's pull; chosen from the recipe by default.")
+@click.option(
+    "--sparsity", type=float, help="Strength of the method's pull; chosen from the recipe by default."
+)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @run_options
 @format_option
 @click.pass_context
-def command(context: click.Context, style: str, resume: Path | None, threads: int | None, **given: Any) -> None:
+def command(
+    context: click.Context, /, style: str, resume: Path | None, threads: int | None, **given: Any
+) -> None:
     """Sparse-train a network and write the layer widths found at each budget."""
-    from nas_prune.search_stage import resume_search, search, summary  # noqa: PLC0415
+    from nas_prune.search_stage import resume_search, search, summary
 
     use_threads(threads)
     with watching() as watch:
@@ -55,9 +66,9 @@ def command(context: click.Context, style: str, resume: Path | None, threads: in
 
 
 def _config(given: dict[str, Any]) -> "SearchConfig":
-    from nas_prune.search_stage import DEFAULT_BUDGETS, SearchConfig  # noqa: PLC0415
-    from nas_prune.setup import DataConfig  # noqa: PLC0415
-    from nas_prune.training.recipe import changed, default_recipe, recipe_named  # noqa: PLC0415
+    from nas_prune.search_stage import DEFAULT_BUDGETS, SearchConfig
+    from nas_prune.setup import DataConfig
+    from nas_prune.training.recipe import changed, default_recipe, recipe_named
 
     data_name = given["data_name"] or "digits"
     if given["sparsity"] is not None and not 0 < given["sparsity"] < float("inf"):
@@ -82,11 +93,11 @@ def _config(given: dict[str, Any]) -> "SearchConfig":
 
 
 def _print(result: "SearchResult") -> None:
-    from nas_prune.widths import stage_means  # noqa: PLC0415
+    from nas_prune.widths import stage_means
 
     config, space = result.config, result.space
     base = space.cost_at(space.base_G)
-    sizes = {group.stage: group.output_size for group in space.groups}
+    sizes = {space.groups[column].stage: space.groups[column].output_size for column in result.columns}
     stages = sorted(sizes)
     click.echo(
         f"{config.space}, {config.method} on {config.data.name}: {config.recipe.epochs} epochs, "
@@ -102,10 +113,19 @@ def _print(result: "SearchResult") -> None:
         "unused\nbudget",
         "val. accuracy\nafter the cut",
     ]
-    whole = ["whole", *("1.00" for _ in stages), count(base.macs), "", count(base.params), "", "", percent(result.val_accuracy)]
+    whole = [
+        "whole",
+        *("1.00" for _ in stages),
+        count(base.macs),
+        "",
+        count(base.params),
+        "",
+        "",
+        percent(result.val_accuracy),
+    ]
     rows = [whole]
     for found in result.found:
-        cost, kept = found.widths.cost, stage_means(found.widths)
+        cost, kept = found.widths.cost, stage_means(found.widths, result.columns)
         rows.append(
             [
                 found.widths.budget or "",
@@ -123,9 +143,13 @@ def _print(result: "SearchResult") -> None:
 
 
 def _print_remarks(result: "SearchResult") -> None:
-    click.echo("\nStages: share of channels kept. Accuracy: on the validation part, before any further training.")
+    click.echo(
+        "\nStages: share of the searched channels kept. Accuracy: on the validation part, before any further training."
+    )
     if result.unscored:
-        click.echo(f"Left whole, since {result.config.method} finds no norm there: {', '.join(result.unscored)}")
+        click.echo(
+            f"Left whole, since {result.config.method} finds no norm there: {', '.join(result.unscored)}"
+        )
     click.echo(f"\nWidths: {result.run / 'widths'}   picture: {result.run / 'widths.png'}")
     data = result.config.data
     middle = result.found[len(result.found) // 2]

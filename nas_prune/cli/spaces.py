@@ -9,14 +9,18 @@ from nas_prune.cli.output import format_option, print_json, print_table
 @format_option
 def command(style: str) -> None:
     """What can be searched."""
-    from nas_prune.space import TORCHVISION, known_spaces  # noqa: PLC0415
+    from nas_prune.space import TORCHVISION, known_spaces
 
     rows = [
         {"name": name, "aliases": list(file.aliases), "description": file.description}
         for name, file in known_spaces().items()
     ]
     rows += [
-        {"name": f"torchvision:{name}", "aliases": [], "description": f"{name} as torchvision has it, without weights"}
+        {
+            "name": f"torchvision:{name}",
+            "aliases": [],
+            "description": f"{name} as torchvision has it, without weights",
+        }
         for name in TORCHVISION
     ]
     if style == "json":

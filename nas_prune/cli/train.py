@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--widths", "widths_file", type=click.Path(path_type=Path), help="A widths file that a search wrote.")
+@click.option(
+    "--widths", "widths_file", type=click.Path(path_type=Path), help="A widths file that a search wrote."
+)
 @click.option(
     "--schedule",
     type=click.Choice(["scratch-e", "scratch-b"]),
@@ -29,10 +31,12 @@ if TYPE_CHECKING:
 @run_options
 @format_option
 @click.pass_context
-def command(context: click.Context, style: str, resume: Path | None, threads: int | None, **given: Any) -> None:
+def command(
+    context: click.Context, /, style: str, resume: Path | None, threads: int | None, **given: Any
+) -> None:
     """Train found widths from random weights."""
-    from nas_prune.scratch import resume_train, summary, train  # noqa: PLC0415
-    from nas_prune.widths import read_widths  # noqa: PLC0415
+    from nas_prune.scratch import resume_train, summary, train
+    from nas_prune.widths import read_widths
 
     use_threads(threads)
     with watching() as watch:
@@ -40,7 +44,9 @@ def command(context: click.Context, style: str, resume: Path | None, threads: in
             refuse_with_resume(context)
             result = resume_train(resume, watch=watch)
         elif given["widths_file"] is None:
-            raise click.UsageError("--widths must name a widths file; `nas-prune search` writes them to RUN/widths/.")
+            raise click.UsageError(
+                "--widths must name a widths file; `nas-prune search` writes them to RUN/widths/."
+            )
         else:
             widths = read_widths(given["widths_file"])
             result = train(_config(given, widths), widths, given["out"], watch=watch)
@@ -51,14 +57,16 @@ def command(context: click.Context, style: str, resume: Path | None, threads: in
 
 
 def _config(given: dict[str, Any], widths: "Widths") -> "TrainConfig":
-    from nas_prune.scratch import TrainConfig  # noqa: PLC0415
-    from nas_prune.setup import DataConfig  # noqa: PLC0415
-    from nas_prune.training.recipe import Recipe, changed, default_recipe, recipe_named  # noqa: PLC0415
+    from nas_prune.scratch import TrainConfig
+    from nas_prune.setup import DataConfig
+    from nas_prune.training.recipe import Recipe, changed, default_recipe, recipe_named
 
     known = widths.data
     data_name = given["data_name"] or (known.name if known else "digits")
     if given["data_name"] is None and data_name.startswith("folder:"):
-        raise click.UsageError(f"--data must say where the images are, since the widths were found on {data_name}.")
+        raise click.UsageError(
+            f"--data must say where the images are, since the widths were found on {data_name}."
+        )
     recorded = widths.recipe if given["recipe_name"] is None else None
     named = recipe_named(given["recipe_name"] or default_recipe(data_name))
     recipe = Recipe.model_validate(recorded) if recorded else named
@@ -81,7 +89,7 @@ def _config(given: dict[str, Any], widths: "Widths") -> "TrainConfig":
 
 
 def _print(result: "TrainResult") -> None:
-    from nas_prune.scratch import mean_and_deviation  # noqa: PLC0415
+    from nas_prune.scratch import mean_and_deviation
 
     config, widths = result.config, result.widths
     click.echo(
@@ -95,6 +103,7 @@ def _print(result: "TrainResult") -> None:
     ]
     print_table(["seed", "val. accuracy", "test accuracy", "time"], rows)
     mean, deviation = mean_and_deviation([one.test_accuracy for one in result.seeds])
-    spread = "" if deviation is None else f" ± {100 * deviation:.2f} (standard deviation over {len(rows)} seeds)"
-    click.echo(f"\nTest accuracy {100 * mean:.2f}{spread} %, after the last epoch; the test part was read once.")
+    spread = "" if deviation is None else f" ± {100 * deviation:.2f}"
+    seeds = "one seed" if deviation is None else f"mean ± standard deviation over {len(rows)} seeds"
+    click.echo(f"\nTest accuracy {100 * mean:.2f}{spread} % ({seeds}), after the last epoch.")
     click.echo(f"Run: {result.run}")

@@ -74,7 +74,9 @@ def _factor_length(factor: Factor, size: Callable[[Atom], int]) -> int:
     return size(factor) if isinstance(factor, Atom) else length(factor, size)
 
 
-def positions(axis: Axis, size: Callable[[Atom], int], kept: Callable[[Atom], NDArray[np.int64]]) -> NDArray[np.int64]:
+def positions(
+    axis: Axis, size: Callable[[Atom], int], kept: Callable[[Atom], NDArray[np.int64]]
+) -> NDArray[np.int64]:
     """The places of an axis that are left when only some channels of each atom are kept.
 
     Args:
@@ -237,7 +239,8 @@ class AxisTable:
         """Learn that two axes hold the same channels at the same places.
 
         Args:
-            left, right: axes of one length.
+            left: an axis.
+            right: another of the same length.
             reason: the operation that brings them together, for the record if it freezes them.
 
         Returns:
@@ -273,14 +276,10 @@ class AxisTable:
             AxisConflictError: the place lies inside a channel.
         """
         axis = self.resolve(axis)
-        offset = 0
-        for number, run in enumerate(axis):
-            size = _run_length(run, self.atom_size)
-            if offset + size > place:
-                break
-            offset += size
-        else:
-            number, run = len(axis), ()
+        number = offset = 0
+        while number < len(axis) and offset + _run_length(axis[number], self.atom_size) <= place:
+            offset += _run_length(axis[number], self.atom_size)
+            number += 1
         if offset == place:
             return axis[:number], axis[number:]
         return self._cut_inside(axis, number, place, place - offset)
@@ -337,26 +336,27 @@ class AxisTable:
         total = self.length(axis)
         if total % size:
             raise AxisConflictError
-        if size == 1:
-            return ONE, axis
-        if size == total:
-            return axis, ONE
+        if size in (1, total):
+            return (ONE, axis) if size == 1 else (axis, ONE)
         if len(axis) > 1:
             return constant(size), self._common_piece(axis, size)
         outer, *inner = axis[0]
         width = _factor_length(outer, self.atom_size)
-        if width == size:
-            return ((outer,),), _normal_axis((tuple(inner),))
-        if width < size:
-            if size % width:
-                raise AxisConflictError
-            more, rest = self._peel((tuple(inner),), size // width)
-            return self.product([((outer,),), more]), rest
+        if width > size:
+            return self._peel_inside(outer, tuple(inner), size)
+        if size % width:
+            raise AxisConflictError
+        more, rest = self._peel((tuple(inner),), size // width)
+        return self.product([((outer,),), more]), rest
+
+    def _peel_inside(self, outer: Factor, inner: Run, size: int) -> tuple[Axis, Axis]:
+        """Peel fewer places off a run than its outermost factor has."""
+        width = _factor_length(outer, self.atom_size)
         if width % size:
             raise AxisConflictError
         if isinstance(outer, Atom):
             self._define(outer, self.product([self.new(size), self.new(width // size)]))
-            return self._peel(axis, size)
+            return self._peel(((outer, *inner),), size)
         assert isinstance(outer, int)
         return constant(size), _normal_axis(((width // size, *inner),))
 

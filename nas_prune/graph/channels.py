@@ -242,7 +242,9 @@ def _read_without_norm(record: Record) -> set[Atom]:
     for node in nx.topological_sort(record.flow):
         before = list(record.flow.predecessors(node))
         is_join = node not in kinds
-        gated[node] = kinds.get(node) == "norm" or (is_join and bool(before) and all(gated[b] for b in before))
+        gated[node] = kinds.get(node) == "norm" or (
+            is_join and bool(before) and all(gated[b] for b in before)
+        )
     readers = [layer for layer in record.layers if layer.kind != "norm"]
     return _atoms_in(record, [layer.read for layer in readers if layer.source and not gated[layer.source]])
 

@@ -227,7 +227,9 @@ def reduce(call: Call) -> list[Axes]:
         call.record.table.freeze(axes[dim], f"reduced over by {call.name} in {call.where}")
     spatial = set(range(2, image.dim())) if image.dim() == 4 else {1}
     call.pools = image.dim() > 2 and spatial <= reduced
-    left = tuple(ONE if dim in reduced else axis for dim, axis in enumerate(axes) if keeps or dim not in reduced)
+    left = tuple(
+        ONE if dim in reduced else axis for dim, axis in enumerate(axes) if keeps or dim not in reduced
+    )
     return [left]
 
 

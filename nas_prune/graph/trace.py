@@ -128,7 +128,7 @@ class _Watcher(TorchDispatchMode):
     """Lets every operation run, and tells the record what it did to the axes."""
 
     def __init__(self, record: Record, where: Callable[[], str]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._record = record
         self._where = where
 
@@ -161,6 +161,10 @@ def _unknown(call: Call, tensor: Tensor) -> tuple[Axis, ...]:
     """Constants, but the batch stays the batch where it came first and still does."""
     axes = [constant(size) for size in tensor.shape]
     batch = call.record.batch
-    if tensor.dim() and tensor.shape[0] == BATCH and any(note.axes[:1] == (batch,) for note in call.activations()):
+    if (
+        tensor.dim()
+        and tensor.shape[0] == BATCH
+        and any(note.axes[:1] == (batch,) for note in call.activations())
+    ):
         axes[0] = batch
     return tuple(axes)

@@ -47,7 +47,8 @@ def scores(model: nn.Module, space: SearchSpace, columns: Sequence[int]) -> Scor
     """Mean |γ| of each channel over the norms that hold it."""
     searched = set(columns)
     return [
-        _group_scores(model, space, column) if column in searched else None for column in range(len(space.groups))
+        _group_scores(model, space, column) if column in searched else None
+        for column in range(len(space.groups))
     ]
 
 

@@ -61,6 +61,13 @@ class DenseNet(nn.Module):
         return scores
 
 
-def densenet(depth: int, *, in_channels: int, num_classes: int, image_size: int, growth: int = 12) -> DenseNet:  # noqa: ARG001
+def densenet(
+    depth: int,
+    *,
+    in_channels: int,
+    num_classes: int,
+    image_size: int,  # noqa: ARG001
+    growth: int = 12,
+) -> DenseNet:
     """DenseNet-40 (any depth 3n + 4) with `growth` channels a layer."""
     return DenseNet((depth - 4) // 3, growth, in_channels=in_channels, num_classes=num_classes)

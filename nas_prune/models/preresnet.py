@@ -18,7 +18,9 @@ class Bottleneck(nn.Module):
         self.bn3 = nn.BatchNorm2d(channels)
         self.conv3 = nn.Conv2d(channels, channels * 4, 1, bias=False)
         changes = stride != 1 or in_channels != channels * 4
-        self.shortcut = nn.Conv2d(in_channels, channels * 4, 1, stride, bias=False) if changes else nn.Identity()
+        self.shortcut = (
+            nn.Conv2d(in_channels, channels * 4, 1, stride, bias=False) if changes else nn.Identity()
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Features, N×C×H×W."""

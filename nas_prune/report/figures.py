@@ -26,16 +26,26 @@ def draw_widths(widths: Sequence[Widths], path: Path, *, searched: Sequence[int]
     """
     columns = list(range(len(widths[0].groups))) if searched is None else list(searched)
     groups = [widths[0].groups[column] for column in columns]
-    figure = Figure(figsize=(max(6.4, 1.6 + 0.28 * len(groups)), 4.2), dpi=120, layout="constrained")
+    size = (max(6.4, 1.6 + 0.28 * len(groups)), 4.2 + 0.2 * len(widths))
+    figure = Figure(figsize=size, dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     _mark_stages(axes, groups)
     for number, one in enumerate(widths):
         ratios = [one.groups[column].keep_ratio for column in columns]
-        style = {"color": _COLOURS[number % 7], "marker": _MARKERS[number % 7], "markersize": 4.5, "linewidth": 1.6}
+        colour, marker = _COLOURS[number % 7], _MARKERS[number % 7]
         label = f"{one.budget or 'as given'}  ({one.cost.macs / 1e6:.3g}M MACs, {one.cost.params / 1e3:,.0f}K params)"
-        axes.plot(range(len(groups)), ratios, label=label, **style)
+        axes.plot(
+            range(len(groups)),
+            ratios,
+            label=label,
+            color=colour,
+            marker=marker,
+            markersize=4.5,
+            linewidth=1.6,
+        )
     _name_axes(axes, groups, widths[0])
+    figure.legend(fontsize=8, loc="outside lower center", frameon=False)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", metadata={"Software": "nas-prune"})
     write_whole(path, buffer.getvalue())
@@ -65,4 +75,3 @@ def _name_axes(axes: Axes, groups: Sequence[GroupWidth], one: Widths) -> None:
     data = f" on {one.data.name}" if one.data else ""
     method = f", {one.method.name}" if one.method else ""
     axes.set_title(f"{one.space.name}{method}{data}", loc="left", fontsize=10)
-    axes.legend(fontsize=8, loc="lower left", framealpha=0.9)

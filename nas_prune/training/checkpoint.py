@@ -16,7 +16,7 @@ from nas_prune.training.loop import TrainState
 _KEY = "state"
 
 
-def write_checkpoint(path: Path, state: TrainState, **facts: Any) -> None:  # noqa: ANN401
+def write_checkpoint(path: Path, state: TrainState, **facts: Any) -> None:
     """Write network, optimiser and progress; `facts` must be plain JSON and are kept beside them."""
     tensors = {f"model.{name}": tensor for name, tensor in state.model.state_dict().items()}
     for name, parameter in state.model.named_parameters():
@@ -46,8 +46,12 @@ def read_checkpoint(path: Path, state: TrainState) -> dict[str, Any]:
             facts: dict[str, Any] = json.loads(file.metadata()[_KEY])
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise BadInputError(f"checkpoint must be whole, got {path.name} ({error}). Start the run again.") from None
-    weights = {key.removeprefix("model."): value for key, value in tensors.items() if key.startswith("model.")}
+        raise BadInputError(
+            f"checkpoint must be whole, got {path.name} ({error}). Start the run again."
+        ) from None
+    weights = {
+        key.removeprefix("model."): value for key, value in tensors.items() if key.startswith("model.")
+    }
     _check_same_network(path, state, weights)
     state.model.load_state_dict(weights)
     for name, parameter in state.model.named_parameters():

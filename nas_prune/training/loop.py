@@ -78,7 +78,13 @@ def fit(
         val_loss, val_accuracy = evaluate(state.model, data.val, data)
         state.epochs_done += 1
         report = EpochReport(
-            state.epochs_done, recipe.epochs, rate, loss, accuracy, val_loss=val_loss, val_accuracy=val_accuracy
+            state.epochs_done,
+            recipe.epochs,
+            rate,
+            loss,
+            accuracy,
+            val_loss=val_loss,
+            val_accuracy=val_accuracy,
         )
         if on_epoch is not None:
             on_epoch(state, report)
@@ -117,8 +123,10 @@ def _epoch(
     return mean_loss, float(torch.stack(correct).sum()) / seen, rate
 
 
-def _batches(data: ImageData, recipe: Recipe, seed: int, epoch: int):  # type: ignore[no-untyped-def]  # noqa: ANN202
-    augment = Augment(crop_padding=round(recipe.crop_share * data.image_size), flip=recipe.mirror and data.flip)
+def _batches(data: ImageData, recipe: Recipe, seed: int, epoch: int):  # type: ignore[no-untyped-def]
+    augment = Augment(
+        crop_padding=round(recipe.crop_share * data.image_size), flip=recipe.mirror and data.flip
+    )
     return train_batches(
         data.train,
         batch_size=recipe.batch_size,
@@ -131,7 +139,11 @@ def _batches(data: ImageData, recipe: Recipe, seed: int, epoch: int):  # type: i
 
 
 def _step(
-    state: TrainState, images: Tensor, labels: Tensor, rate: float, penalise: Callable[[nn.Module], None] | None
+    state: TrainState,
+    images: Tensor,
+    labels: Tensor,
+    rate: float,
+    penalise: Callable[[nn.Module], None] | None,
 ) -> tuple[Tensor, Tensor]:
     for group in state.optimiser.param_groups:
         group["lr"] = rate

@@ -55,7 +55,13 @@ def _one_cycle(progress: float, peak: float = 0.2, last: float = 0.01) -> float:
 
 RECIPES: dict[str, Recipe] = {
     "digits": Recipe(
-        name="digits", epochs=20, batch_size=64, learning_rate=0.1, schedule="one-cycle", nesterov=True, mirror=False
+        name="digits",
+        epochs=20,
+        batch_size=64,
+        learning_rate=0.1,
+        schedule="one-cycle",
+        nesterov=True,
+        mirror=False,
     ),
     "fast": Recipe(
         name="fast",

@@ -28,7 +28,9 @@ class ScratchPlan:
     recipe: Recipe
 
 
-def plan_scratch(widths: Widths, recipe: Recipe, schedule: Schedule, *, cap: float | None = None) -> ScratchPlan:
+def plan_scratch(
+    widths: Widths, recipe: Recipe, schedule: Schedule, *, cap: float | None = None
+) -> ScratchPlan:
     """The number of epochs for found widths.
 
     Args:

@@ -11,7 +11,12 @@ from nas_prune.space import load_space
 
 @pytest.mark.parametrize(
     ("name", "count"),
-    [("torchvision:resnet18", 13), ("torchvision:resnet50", 38), ("torchvision:mobilenet_v2", 26), ("vgg16", 14)],
+    [
+        ("torchvision:resnet18", 13),
+        ("torchvision:resnet50", 38),
+        ("torchvision:mobilenet_v2", 26),
+        ("vgg16", 14),
+    ],
 )
 def test_the_number_of_groups_is_that_of_the_coupled_channels(name: str, count: int) -> None:
     assert len(load_space(name).graph.groups) == count
@@ -19,7 +24,11 @@ def test_the_number_of_groups_is_that_of_the_coupled_channels(name: str, count: 
 
 def test_resnet20_has_one_stream_for_each_stage_and_one_inner_group_for_each_block() -> None:
     groups = load_space("resnet20").groups
-    assert [group.name for group in groups if group.role == "stream"] == ["conv1", "layer2.0.conv2", "layer3.0.conv2"]
+    assert [group.name for group in groups if group.role == "stream"] == [
+        "conv1",
+        "layer2.0.conv2",
+        "layer3.0.conv2",
+    ]
     assert [group.position for group in groups if group.stage == 1 and group.role == "inner"] == [0, 0.5, 1]
     assert [group.output_size for group in groups[:1]] == [(32, 32)]
 

@@ -1,0 +1,92 @@
+"""Labelled images in memory: one part of a data set, and a whole data set of three parts.
+
+Shape letters: N images, C channels, H rows, W columns.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+# One grey level: smaller than the spread of any picture, large enough to divide by.
+_SMALLEST_STD = 1 / 255
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ImageSet:
+    """Images and their classes, on one device.
+
+    Attributes:
+        images: uint8, N×C×H×W.
+        labels: int64, N; indices into the data set's class names.
+    """
+
+    images: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def to(self, device: torch.device | str) -> "ImageSet":
+        """The same images on another device."""
+        return ImageSet(self.images.to(device), self.labels.to(device))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ImageData:
+    """A data set in memory.
+
+    Attributes:
+        name: as the user typed it, such as `digits` or `folder:PATH`.
+        train, val, test: disjoint parts; `val` comes out of the training images.
+        class_names: one for each label, in order.
+        flip: whether a mirrored image is still an image of its class.
+        mean, std: of each channel of the training part, pixels in [0, 1]; found when not given. A constant
+            channel has a standard deviation of 1/255, so that dividing by it is safe.
+    """
+
+    name: str
+    train: ImageSet
+    val: ImageSet
+    test: ImageSet
+    class_names: tuple[str, ...]
+    flip: bool
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.mean:
+            moments = list(_moments(self.train.images))
+            object.__setattr__(self, "mean", tuple(mean for mean, _ in moments))
+            object.__setattr__(self, "std", tuple(std for _, std in moments))
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes there are."""
+        return len(self.class_names)
+
+    @property
+    def image_size(self) -> int:
+        """Pixels a side."""
+        return self.train.images.shape[-1]
+
+    @property
+    def in_channels(self) -> int:
+        """1 for grey images, 3 for colour."""
+        return self.train.images.shape[1]
+
+    def to(self, device: torch.device | str) -> "ImageData":
+        """The same data on another device; mean and std are carried over, not computed again."""
+        return replace(self, train=self.train.to(device), val=self.val.to(device), test=self.test.to(device))
+
+
+def _moments(images: Tensor) -> Iterator[tuple[float, float]]:
+    """Mean and standard deviation of each channel in [0, 1], from exact counts of the 256 levels."""
+    levels = torch.arange(256, dtype=torch.float64) / 255
+    for channel in images.unbind(1):
+        counts = torch.bincount(channel.reshape(-1), minlength=256).cpu().double()
+        shares = counts / counts.sum()
+        mean = float((shares * levels).sum())
+        variance = float((shares * (levels - mean) ** 2).sum())
+        yield mean, max(variance**0.5, _SMALLEST_STD)

@@ -1,0 +1,158 @@
+"""`load_data`: from the name of a data set to three parts in memory.
+
+What is read is settled on labels alone (parts, subset, validation cut); only then are those images read.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from nas_prune.data.folder import folder_source, shortened
+from nas_prune.data.images import ImageData, ImageSet
+from nas_prune.data.named import digits_source, downloaded_source
+from nas_prune.data.source import Progress, Source
+from nas_prune.data.split import IntArray, allocate, split_off, subset
+from nas_prune.errors import BadInputError, DataError
+
+KNOWN_DATA: dict[str, str] = {
+    "digits": "1,797 real 8×8 scans of digits, grey; comes with scikit-learn, no download",
+    "cifar10": "60,000 32×32 photographs of 10 kinds of things, colour; 170 MB download",
+    "cifar100": "60,000 32×32 photographs of 100 kinds of things, colour; 170 MB download",
+    "mnist": "70,000 28×28 scans of digits, grey; 12 MB download",
+    "fashion-mnist": "70,000 28×28 pictures of clothing, grey; 30 MB download",
+    "svhn": "99,289 32×32 photographs of house numbers, colour; 250 MB download",
+    "folder:PATH": "your own images: PATH/train/CLASS/*.jpg and PATH/test/CLASS/*.jpg, or PATH/CLASS/*.jpg",
+}
+
+_MOST_BYTES = 8_000_000_000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Parts:
+    """Indices of the images of each part, within a source."""
+
+    train: IntArray
+    val: IntArray
+    test: IntArray
+
+
+def load_data(
+    name: str,
+    *,
+    image_size: int | None = None,
+    in_channels: int | None = None,
+    seed: int = 0,
+    val_fraction: float = 0.1,
+    max_images: int | None = None,
+    data_dir: Path | None = None,
+    progress: Progress | None = None,
+) -> ImageData:
+    """A data set in memory, in three parts.
+
+    The test part is the same for every seed. The validation part is cut from the training images, class by
+    class; a folder that brings both `val/` and `test/` keeps its own, and then `val_fraction` has no use.
+
+    Args:
+        name: one of `KNOWN_DATA`, or `folder:PATH`.
+        image_size: pixels a side, at least 8; None for the data set's own size, and 32 for folders.
+        in_channels: 1 (grey) or 3 (colour); None for the data set's own, and 3 for folders.
+        seed: fixes the validation cut and the subset.
+        val_fraction: share of the training images kept for validation, in (0, 0.5].
+        max_images: keep this many training and validation images in all, chosen class by class; the test part
+            is untouched.
+        data_dir: where downloads are kept; `~/.cache/nas-prune` when None.
+        progress: called as (done, total) while the images of a folder are decoded.
+
+    Raises:
+        BadInputError: a name or a setting that cannot be used.
+        DataError: images that are not there, cannot be read, or do not fit into memory.
+    """
+    _check_settings(image_size, in_channels, seed, val_fraction)
+    source = _source(name, data_dir)
+    parts = _chosen(source, np.random.default_rng(seed), val_fraction, max_images)
+    _check_classes(source, parts)
+    chosen = np.concatenate([parts.train, parts.val, parts.test])
+    size, channels = image_size or source.image_size, in_channels or source.in_channels
+    _check_memory(len(chosen), channels, size)
+    images = source.read(chosen, size, channels, progress).split(
+        [len(parts.train), len(parts.val), len(parts.test)]
+    )
+    labels = (torch.from_numpy(source.labels[part]) for part in (parts.train, parts.val, parts.test))
+    train, val, test = map(ImageSet, images, labels)
+    return ImageData(name, train, val, test, source.class_names, source.flip)
+
+
+def _source(name: str, data_dir: Path | None) -> Source:
+    kind, _, path = name.partition(":")
+    if kind == "folder" and path:
+        return folder_source(Path(path).expanduser())
+    if name not in KNOWN_DATA or kind == "folder":
+        raise BadInputError(f"--data must be one of {', '.join(KNOWN_DATA)}, got {name!r}.")
+    if name == "digits":
+        return digits_source()
+    return downloaded_source(name, data_dir or Path.home() / ".cache" / "nas-prune")
+
+
+def _chosen(source: Source, rng: np.random.Generator, val_fraction: float, max_images: int | None) -> _Parts:
+    num_classes = len(source.class_names)
+    if max_images is not None and max_images < 2 * num_classes:
+        raise BadInputError(
+            f"--max-images must be at least {2 * num_classes}, two for each of {num_classes} classes, "
+            f"got {max_images}."
+        )
+    if source.val is not None:
+        train, val = _both_reduced(source, source.val, rng, max_images)
+        return _Parts(train, val, source.test)
+    pool = source.train
+    if max_images is not None:
+        pool = pool[subset(source.labels[pool], max_images, rng)]
+    stay, held = split_off(source.labels[pool], val_fraction, rng)
+    if not len(held):
+        raise DataError("the training part must have two images of some class, got one of each. Add images.")
+    return _Parts(pool[stay], pool[held], source.test)
+
+
+def _both_reduced(
+    source: Source, val: IntArray, rng: np.random.Generator, max_images: int | None
+) -> tuple[IntArray, IntArray]:
+    """The training and validation part a data set brings itself, reduced alike to `max_images` in all."""
+    counts = np.array([len(source.train), len(val)])
+    if max_images is None or max_images >= counts.sum():
+        return source.train, val
+    least = np.array([len(source.class_names), 1])
+    num_train, num_val = allocate(counts, max_images, least_K=least, most_K=counts)
+    train = source.train[subset(source.labels[source.train], int(num_train), rng)]
+    return train, val[subset(source.labels[val], int(num_val), rng)]
+
+
+def _check_settings(image_size: int | None, in_channels: int | None, seed: int, val_fraction: float) -> None:
+    if image_size is not None and image_size < 8:
+        raise BadInputError(f"--image-size must be at least 8, got {image_size}.")
+    if in_channels not in (None, 1, 3):
+        raise BadInputError(f"in_channels must be 1 (grey) or 3 (colour), got {in_channels}.")
+    if seed < 0:
+        raise BadInputError(f"--seed must be 0 or more, got {seed}.")
+    if not 0 < val_fraction <= 0.5:
+        raise BadInputError(f"val_fraction must be above 0 and at most 0.5, got {val_fraction}.")
+
+
+def _check_classes(source: Source, parts: _Parts) -> None:
+    for part, indices in (("training", parts.train), ("test", parts.test)):
+        counts = np.bincount(source.labels[indices], minlength=len(source.class_names))
+        missing = [source.class_names[label] for label in np.flatnonzero(counts == 0)]
+        if missing:
+            raise DataError(
+                f"the {part} part must have images of every class, got none of {shortened(missing)}. "
+                "Add images of them (two of a class at least) or leave the class out."
+            )
+
+
+def _check_memory(count: int, channels: int, size: int) -> None:
+    num_bytes = count * channels * size * size
+    if num_bytes > _MOST_BYTES:
+        raise DataError(
+            f"the images must fit into {_MOST_BYTES // 10**9} GB, got {count:,} of {channels}×{size}×{size}: "
+            f"{num_bytes / 1e9:.1f} GB. Use a smaller --image-size, or fewer with --max-images."
+        )

@@ -1,0 +1,37 @@
+"""Lower rooms never import higher ones."""
+
+import ast
+from pathlib import Path
+
+import nas_prune
+
+ORDER = (
+    "errors", "files", "shipped", "watch", "graph", "budget", "widths", "cost", "initialise", "resize", "selfcheck",
+    "models", "space", "data", "training", "methods", "cut", "report", "rundir", "setup", "search_stage", "scratch",
+    "cli",
+)  # fmt: skip
+WITHIN_GRAPH = ("axes", "record", "rules", "trace", "channels")
+
+
+def imports(path: Path) -> set[str]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
+
+
+def test_rooms_import_only_from_lower_rooms() -> None:
+    root = Path(nas_prune.__file__).parent
+    files = [path for path in root.rglob("*.py") if path != root / "__init__.py"]
+    assert {path.relative_to(root).parts[0].removesuffix(".py") for path in files} == set(ORDER)
+    for path in files:
+        room = path.relative_to(root).parts[0].removesuffix(".py")
+        for module in imports(path):
+            if module.startswith("nas_prune."):
+                used = module.split(".")[1]
+                assert ORDER.index(used) <= ORDER.index(room), f"{path.name} imports {module}"
+
+
+def test_the_graph_room_has_an_order_too() -> None:
+    root = Path(nas_prune.__file__).parent / "graph"
+    for number, name in enumerate(WITHIN_GRAPH):
+        higher = {f"nas_prune.graph.{other}" for other in WITHIN_GRAPH[number + 1 :]}
+        assert not imports(root / f"{name}.py") & higher
