@@ -39,7 +39,9 @@ from nas_prune.watch import QUIET, Watch
 from nas_prune.widths import DataRecord, MethodRecord, Widths, stage_means
 
 DEFAULT_BUDGETS = ("macs<=75%", "macs<=50%", "macs<=25%")
-TOTAL_PULL = 1.0  # how far an unused γ is pulled over the whole training when no strength is given
+TOTAL_PULL = (
+    0.5  # how far a γ without other gradients is pulled over the whole training: from its start to zero
+)
 
 
 class SearchConfig(BaseModel):

@@ -70,10 +70,10 @@ def watching() -> Iterator[Watch]:
 
 
 def count(number: int) -> str:
-    """A count for people: 40.8M, 272K, 976."""
+    """A count for people, three digits long: 40.8M, 1.90M, 272K; 976 as it is."""
     for suffix, size in (("G", 10**9), ("M", 10**6), ("K", 10**3)):
         if number >= size:
-            return f"{number / size:.3g}{suffix}"
+            return f"{number / size:#.3g}".rstrip(".") + suffix
     return str(number)
 
 

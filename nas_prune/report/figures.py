@@ -34,7 +34,7 @@ def draw_widths(widths: Sequence[Widths], path: Path, *, searched: Sequence[int]
     for number, one in enumerate(widths):
         ratios = [one.groups[column].keep_ratio for column in columns]
         colour, marker = _COLOURS[number % 7], _MARKERS[number % 7]
-        label = f"{one.budget or 'as given'}  ({one.cost.macs / 1e6:.3g}M MACs, {one.cost.params / 1e3:,.0f}K params)"
+        label = f"{one.budget or 'as given'}  ({one.cost.macs / 1e6:#.3g}M MACs, {one.cost.params / 1e3:,.0f}K params)"
         axes.plot(
             range(len(groups)),
             ratios,
