@@ -10,7 +10,7 @@ ORDER = (
     "models", "space", "data", "training", "methods", "cut", "report", "rundir", "setup", "search_stage", "scratch",
     "cli",
 )  # fmt: skip
-WITHIN_GRAPH = ("axes", "record", "rules", "trace", "channels")
+WITHIN_GRAPH = ("axes", "table", "record", "call", "rules", "trace", "channels")
 
 
 def imports(path: Path) -> set[str]:

@@ -9,10 +9,10 @@ axes in brackets. With atoms a, b of sizes 16 and 12::
     (a, 49)         flattened with a 7×7 map: channel 0 at indices 0 to 48, and so on
 
 Operations of a network only unify and rearrange axes. Learning that two axes are the same may split an atom
-into a product or a sum of others; `AxisTable` holds these definitions, so every axis ever handed out follows.
+into a product or a sum of others; `AxisTable` (table.py) holds these definitions.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import prod
 from typing import TypeAlias
@@ -33,10 +33,6 @@ Run: TypeAlias = "tuple[Factor, ...]"
 Axis: TypeAlias = "tuple[Run, ...]"
 
 ONE: Axis = ((1,),)
-
-
-class AxisConflictError(Exception):
-    """Two axes cannot be the same arrangement of channels; the caller freezes them."""
 
 
 def constant(size: int) -> Axis:
@@ -61,14 +57,16 @@ def is_constant(axis: Axis) -> bool:
 
 def length(axis: Axis, size: Callable[[Atom], int]) -> int:
     """How many places an axis has when each atom has the size given."""
-    return sum(_run_length(run, size) for run in axis)
+    return sum(run_length(run, size) for run in axis)
 
 
-def _run_length(run: Run, size: Callable[[Atom], int]) -> int:
-    return prod(_factor_length(factor, size) for factor in run)
+def run_length(run: Run, size: Callable[[Atom], int]) -> int:
+    """How many places a run has."""
+    return prod(factor_length(factor, size) for factor in run)
 
 
-def _factor_length(factor: Factor, size: Callable[[Atom], int]) -> int:
+def factor_length(factor: Factor, size: Callable[[Atom], int]) -> int:
+    """How many places a factor has."""
     if isinstance(factor, int):
         return factor
     return size(factor) if isinstance(factor, Atom) else length(factor, size)
@@ -97,9 +95,9 @@ def positions(
         places = np.zeros(1, dtype=np.int64)
         for factor in run:
             inner = _factor_positions(factor, size, kept)
-            places = (places[:, None] * _factor_length(factor, size) + inner[None, :]).reshape(-1)
+            places = (places[:, None] * factor_length(factor, size) + inner[None, :]).reshape(-1)
         pieces.append(places + offset)
-        offset += _run_length(run, size)
+        offset += run_length(run, size)
     return np.concatenate(pieces)
 
 
@@ -122,7 +120,7 @@ def channel_at(axis: Axis, atom: Atom, size: Callable[[Atom], int]) -> NDArray[n
     for run in axis:
         channels = np.full(1, -1)
         for factor in run:
-            inner = np.full(_factor_length(factor, size), -1)
+            inner = np.full(factor_length(factor, size), -1)
             if factor == atom:
                 inner = np.arange(size(atom))
             elif isinstance(factor, tuple):
@@ -138,7 +136,7 @@ def substitute(axis: Axis, replace: Callable[[Atom], Axis]) -> Axis:
     Normal form: no factor 1 beside others, neighbouring constants multiplied (in a run) or added (between
     runs), a run of one bracket dissolved, an outermost bracket distributed.
     """
-    return _normal_axis(tuple(tuple(_substitute_factor(f, replace) for f in run) for run in axis))
+    return normal(tuple(tuple(_substitute_factor(f, replace) for f in run) for run in axis))
 
 
 def _substitute_factor(factor: Factor, replace: Callable[[Atom], Axis]) -> Factor:
@@ -147,11 +145,12 @@ def _substitute_factor(factor: Factor, replace: Callable[[Atom], Axis]) -> Facto
     return replace(factor) if isinstance(factor, Atom) else substitute(factor, replace)
 
 
-def _normal_axis(axis: Axis) -> Axis:
+def normal(axis: Axis) -> Axis:
+    """The axis in normal form, its atoms as they are."""
     runs: list[Run] = []
     for run in axis:
         for normal in _normal_runs(run):
-            if runs and _is_constant(runs[-1]) and _is_constant(normal):
+            if runs and is_constant_run(runs[-1]) and is_constant_run(normal):
                 runs[-1] = (_constant_size(runs[-1]) + _constant_size(normal),)
             else:
                 runs.append(normal)
@@ -175,7 +174,8 @@ def _normal_runs(run: Run) -> list[Run]:
     return [tuple(factors)]
 
 
-def _is_constant(run: Run) -> bool:
+def is_constant_run(run: Run) -> bool:
+    """Whether a run in normal form holds no atoms."""
     return len(run) == 1 and isinstance(run[0], int)
 
 
@@ -183,200 +183,3 @@ def _constant_size(run: Run) -> int:
     size = run[0]
     assert isinstance(size, int)
     return size
-
-
-class AxisTable:
-    """What is known of the atoms while a network is being traced: sizes, definitions, frozen ones.
-
-    The only mutable object of the tracing; a finished `ChannelGraph` holds none.
-    """
-
-    def __init__(self) -> None:
-        self._sizes: list[int] = []
-        self._defined: dict[Atom, Axis] = {}
-        self._frozen: dict[Atom, str] = {}
-
-    def new(self, size: int) -> Axis:
-        """An axis of one fresh atom."""
-        self._sizes.append(size)
-        return ((Atom(len(self._sizes) - 1),),)
-
-    def atom_size(self, atom: Atom) -> int:
-        """The size of an atom in the network as it was traced."""
-        return self._sizes[atom.index]
-
-    def length(self, axis: Axis) -> int:
-        """The length of an axis in the network as it was traced."""
-        return length(axis, self.atom_size)
-
-    def resolve(self, axis: Axis) -> Axis:
-        """The axis in terms of atoms that are not defined by others."""
-        if not any(atom in self._defined for atom in atoms_of(axis)):
-            return axis
-        return substitute(axis, self._definition)
-
-    def _definition(self, atom: Atom) -> Axis:
-        if atom not in self._defined:
-            return ((atom,),)
-        self._defined[atom] = self.resolve(self._defined[atom])
-        return self._defined[atom]
-
-    def freeze(self, axis: Axis, reason: str) -> None:
-        """Mark every atom of an axis as one whose width must not change; the first reason stays."""
-        for atom in atoms_of(self.resolve(axis)):
-            self._frozen.setdefault(atom, reason)
-
-    def frozen_reason(self, atom: Atom) -> str | None:
-        """Why an atom that is not defined by others must not change; None when it may."""
-        return self._frozen.get(atom)
-
-    def fix(self, axis: Axis) -> None:
-        """Replace the atoms of an axis by constants: these places were never channels (a kernel's, say)."""
-        for atom in atoms_of(self.resolve(axis)):
-            self._define(atom, constant(self.atom_size(atom)))
-
-    def unify(self, left: Axis, right: Axis, reason: str) -> Axis:
-        """Learn that two axes hold the same channels at the same places.
-
-        Args:
-            left: an axis.
-            right: another of the same length.
-            reason: the operation that brings them together, for the record if it freezes them.
-
-        Returns:
-            The common axis, or `left`, frozen, when there is none.
-        """
-        try:
-            self._unify(left, right, reason)
-        except AxisConflictError:
-            self.freeze(left, f"arranged in another way by {reason}")
-            self.freeze(right, f"arranged in another way by {reason}")
-        return self.resolve(left)
-
-    def product(self, axes: Sequence[Axis]) -> Axis:
-        """The axis that flattening several neighbouring dimensions gives, the first one outermost."""
-        return substitute((tuple(axes),), self._definition)
-
-    def factor(self, axis: Axis, sizes: Sequence[int]) -> list[Axis]:
-        """The axes that viewing one dimension as several gives, the first one outermost.
-
-        Raises:
-            AxisConflictError: the channels do not lie so that the sizes cut between them.
-        """
-        parts = []
-        for size in sizes[:-1]:
-            outer, axis = self._peel(axis, size)
-            parts.append(outer)
-        return [self.resolve(part) for part in (*parts, axis)]
-
-    def cut(self, axis: Axis, place: int) -> tuple[Axis, Axis]:
-        """The parts of an axis before and after a place.
-
-        Raises:
-            AxisConflictError: the place lies inside a channel.
-        """
-        axis = self.resolve(axis)
-        number = offset = 0
-        while number < len(axis) and offset + _run_length(axis[number], self.atom_size) <= place:
-            offset += _run_length(axis[number], self.atom_size)
-            number += 1
-        if offset == place:
-            return axis[:number], axis[number:]
-        return self._cut_inside(axis, number, place, place - offset)
-
-    def _cut_inside(self, axis: Axis, number: int, place: int, offset: int) -> tuple[Axis, Axis]:
-        outer, *inner = axis[number]
-        step = _run_length(tuple(inner), self.atom_size)
-        if offset % step:
-            raise AxisConflictError
-        if isinstance(outer, Atom):
-            size = self.atom_size(outer)
-            self._define(outer, self.new(offset // step) + self.new(size - offset // step))
-            return self.cut(axis, place)
-        assert isinstance(outer, int)
-        head: Run = (offset // step, *inner)
-        tail: Run = (outer - offset // step, *inner)
-        return _normal_axis((*axis[:number], head)), _normal_axis((tail, *axis[number + 1 :]))
-
-    def _unify(self, left: Axis, right: Axis, reason: str) -> None:
-        while True:
-            left, right = self.resolve(left), self.resolve(right)
-            if left == right or (self._is_fixed(left) and self._is_fixed(right)):
-                return
-            if len(left) == len(right) == 1:
-                self._unify_runs(left[0], right[0], reason)
-                return
-            first = min(_run_length(left[0], self.atom_size), _run_length(right[0], self.atom_size))
-            (head, left), (other_head, right) = self.cut(left, first), self.cut(right, first)
-            self._unify(head, other_head, reason)
-
-    def _unify_runs(self, left: Run, right: Run, reason: str) -> None:
-        if _is_constant(left) or _is_constant(right):
-            self.freeze((left, right), f"meets a fixed size in {reason}")
-        elif len(left) == 1 and isinstance(left[0], Atom):
-            self._define(left[0], (right,))
-        elif len(right) == 1 and isinstance(right[0], Atom):
-            self._define(right[0], (left,))
-        else:
-            self._unify_products(left, right, reason)
-
-    def _unify_products(self, left: Run, right: Run, reason: str) -> None:
-        outer = min(_factor_length(left[0], self.atom_size), _factor_length(right[0], self.atom_size))
-        if outer == 1:
-            self.fix(tuple((factor,) for factor in (left[0], right[0]) if self.length(((factor,),)) == 1))
-            self._unify((left,), (right,), reason)
-            return
-        (head, tail), (other_head, other_tail) = self._peel((left,), outer), self._peel((right,), outer)
-        self._unify(head, other_head, reason)
-        self._unify(tail, other_tail, reason)
-
-    def _peel(self, axis: Axis, size: int) -> tuple[Axis, Axis]:
-        """An axis as (outer of `size` places) × (the rest)."""
-        axis = self.resolve(axis)
-        total = self.length(axis)
-        if total % size:
-            raise AxisConflictError
-        if size in (1, total):
-            return (ONE, axis) if size == 1 else (axis, ONE)
-        if len(axis) > 1:
-            return constant(size), self._common_piece(axis, size)
-        outer, *inner = axis[0]
-        width = _factor_length(outer, self.atom_size)
-        if width > size:
-            return self._peel_inside(outer, tuple(inner), size)
-        if size % width:
-            raise AxisConflictError
-        more, rest = self._peel((tuple(inner),), size // width)
-        return self.product([((outer,),), more]), rest
-
-    def _peel_inside(self, outer: Factor, inner: Run, size: int) -> tuple[Axis, Axis]:
-        """Peel fewer places off a run than its outermost factor has."""
-        width = _factor_length(outer, self.atom_size)
-        if width % size:
-            raise AxisConflictError
-        if isinstance(outer, Atom):
-            self._define(outer, self.product([self.new(size), self.new(width // size)]))
-            return self._peel(((outer, *inner),), size)
-        assert isinstance(outer, int)
-        return constant(size), _normal_axis(((width // size, *inner),))
-
-    def _common_piece(self, axis: Axis, count: int) -> Axis:
-        """What a concatenation of `count` equal pieces repeats."""
-        step = self.length(axis) // count
-        first, rest = self.cut(axis, step)
-        for _ in range(count - 1):
-            piece, rest = self.cut(rest, step)
-            self._unify(first, piece, "equal pieces of one axis")
-        return self.resolve(first)
-
-    def _is_fixed(self, axis: Axis) -> bool:
-        return all(atom in self._frozen for atom in atoms_of(axis))
-
-    def _define(self, atom: Atom, axis: Axis) -> None:
-        axis = self.resolve(axis)
-        if atom in set(atoms_of(axis)):
-            raise AxisConflictError
-        self._defined[atom] = axis
-        reason = self._frozen.pop(atom, None)
-        if reason is not None:
-            self.freeze(axis, reason)

@@ -10,7 +10,8 @@ import networkx as nx
 import torch
 from torch import Tensor
 
-from nas_prune.graph.axes import Axis, AxisTable, constant
+from nas_prune.graph.axes import Axis, constant
+from nas_prune.graph.table import AxisTable
 
 INPUT = "input"
 

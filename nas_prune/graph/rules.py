@@ -4,117 +4,18 @@ A rule reads a `Call` and returns the axes of its outputs, in order; outputs it 
 Raising `AxisConflictError` freezes what the operation touched. An operation without a rule does the same.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
-from torch.utils.flop_counter import flop_registry
 
-from nas_prune.graph.axes import ONE, Axis, AxisConflictError, constant, is_constant
-from nas_prune.graph.record import INPUT, LayerNote, Record, TensorNote, positions_of
-
-Axes: TypeAlias = tuple[Axis, ...]
-
-
-@dataclass(slots=True)
-class Call:
-    """One operation as it ran: function, arguments, result, and where in the network."""
-
-    func: Any
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-    output: Any
-    record: Record
-    where: str
-    node: str | None = None
-    pools: bool = False
-    inputs: list[Tensor] = field(init=False)
-    _products_before: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._products_before = len(self.record.products)
-        leaves = pytree.tree_leaves((self.args, self.kwargs))
-        self.inputs = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
-
-    @property
-    def name(self) -> str:
-        """The operation without its overload, e.g. `aten.cat`."""
-        return str(self.func.overloadpacket)
-
-    def argument(self, position: int, name: str, default: Any = None) -> Any:
-        """An argument that may have been given by position or by name, or left out."""
-        if position < len(self.args):
-            return self.args[position]
-        return self.kwargs.get(name, default)
-
-    def notes(self) -> list[TensorNote]:
-        """What is known of each tensor among the arguments."""
-        return [self.record.note(tensor) for tensor in self.inputs]
-
-    def activations(self) -> list[TensorNote]:
-        """What is known of the tensors that depend on the network's input."""
-        return [note for note in self.notes() if note.source is not None]
-
-    def parameter_names(self) -> Iterator[str]:
-        """Parameters and buffers among the arguments."""
-        return (note.parameter for note in self.notes() if note.parameter is not None)
-
-    def axes(self, tensor: Tensor) -> Axes:
-        """The axes of a tensor as they are known now."""
-        return tuple(self.record.table.resolve(axis) for axis in self.record.note(tensor).axes)
-
-    def unify(self, left: Axis, right: Axis) -> Axis:
-        """`AxisTable.unify` with this operation as the reason."""
-        return self.record.table.unify(left, right, f"{self.name} in {self.where}")
-
-    def freeze_inputs(self, reason: str) -> None:
-        """Freeze every axis of every tensor among the arguments."""
-        for note in self.notes():
-            for axis in note.axes:
-                self.record.table.freeze(axis, reason)
-
-    def describe(self, tensor: Tensor, axes: Axes) -> None:
-        """Remember one output."""
-        activations = self.activations()
-        if not activations:
-            parameter = self.record.note(self.inputs[0]).parameter if len(self.inputs) == 1 else None
-            if not any(tensor is known for known in self.inputs):
-                self.record.remember(tensor, TensorNote(axes, parameter=parameter))
-            return
-        is_pooled = self.pools or all(note.is_pooled for note in activations)
-        self.record.remember(tensor, TensorNote(axes, source=self._source(activations), is_pooled=is_pooled))
-
-    def _source(self, activations: Sequence[TensorNote]) -> str:
-        if self.node is None and len({note.source for note in activations}) > 1:
-            self.node = self.record.add_node(f"{self.name} in {self.where}", activations)
-        source = self.node or activations[0].source
-        assert source is not None
-        return source
-
-    def account(self) -> None:
-        """Make the products recorded for this call equal to what PyTorch's counter says it costs.
-
-        What no rule has priced is held as a constant, so that no cost is ever silently zero.
-        """
-        formula = flop_registry.get(self.func.overloadpacket)
-        if formula is None or not self.record.keeps_costs:
-            return
-        macs = formula(*self.args, **self.kwargs, out_val=self.output) // 2
-        known = sum(prod(map(self.record.table.length, axes)) for axes in self._own_products())
-        if macs != known:
-            self.freeze_inputs(f"{self.name} in {self.where} is not priced by its widths")
-            batch = self.record.table.length(self.record.batch)
-            scaled = (self.record.batch, constant(macs // batch)) if macs % batch == 0 else (constant(macs),)
-            del self.record.products[self._products_before :]
-            self.record.products.append((self.where, scaled))
-
-    def _own_products(self) -> list[Axes]:
-        return [axes for _, axes in self.record.products[self._products_before :]]
-
+from nas_prune.graph.axes import ONE, Axis, constant, is_constant
+from nas_prune.graph.call import Axes, Call
+from nas_prune.graph.record import INPUT, LayerNote, positions_of
+from nas_prune.graph.table import AxisConflictError
 
 Rule: TypeAlias = Callable[[Call], "list[Axes] | None"]
 

@@ -15,9 +15,11 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from nas_prune.errors import BadInputError
-from nas_prune.graph.axes import Axis, AxisConflictError, constant
+from nas_prune.graph.axes import Axis, constant
+from nas_prune.graph.call import Call
 from nas_prune.graph.record import INPUT, Record, TensorNote
-from nas_prune.graph.rules import Call, rule_for
+from nas_prune.graph.rules import rule_for
+from nas_prune.graph.table import AxisConflictError
 
 BATCH = 2  # images in the traced batch: batch norm refuses a single value for each channel when training
 

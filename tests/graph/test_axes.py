@@ -8,8 +8,6 @@ from hypothesis import strategies as st
 from nas_prune.graph.axes import (
     Atom,
     Axis,
-    AxisConflictError,
-    AxisTable,
     atoms_of,
     channel_at,
     constant,
@@ -17,6 +15,7 @@ from nas_prune.graph.axes import (
     positions,
     substitute,
 )
+from nas_prune.graph.table import AxisConflictError, AxisTable
 
 
 def test_unified_atoms_are_one() -> None:
