@@ -30,7 +30,7 @@ from nas_prune.setup import DataConfig, load_images, pick_device
 from nas_prune.space import SearchSpace, load_space
 from nas_prune.training.checkpoint import read_checkpoint, write_checkpoint
 from nas_prune.training.loop import EpochReport, TrainState, evaluate, fit, start
-from nas_prune.training.recipe import Recipe
+from nas_prune.training.recipe import Recipe, default_recipe
 from nas_prune.training.schedules import Schedule, ScratchPlan, plan_scratch
 from nas_prune.watch import QUIET, Watch
 from nas_prune.widths import Widths, read_widths
@@ -54,8 +54,8 @@ class TrainConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     command: Literal["train"] = "train"
-    data: DataConfig
-    recipe: Recipe
+    data: DataConfig = DataConfig()
+    recipe: Recipe = Field(default_factory=lambda known: default_recipe(known["data"].name))
     schedule: Schedule = "scratch-b"
     cap: float | None = None
     multiplier: float = 1.0

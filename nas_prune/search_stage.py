@@ -34,7 +34,7 @@ from nas_prune.setup import DataConfig, load_images, pick_device
 from nas_prune.space import Groups, SearchSpace, load_space, space_name
 from nas_prune.training.checkpoint import read_checkpoint, write_checkpoint
 from nas_prune.training.loop import EpochReport, TrainState, evaluate, fit, start
-from nas_prune.training.recipe import Recipe
+from nas_prune.training.recipe import Recipe, default_recipe
 from nas_prune.watch import QUIET, Watch
 from nas_prune.widths import DataRecord, MethodRecord, Widths, stage_means
 
@@ -53,7 +53,7 @@ class SearchConfig(BaseModel):
         data: the images.
         groups: `inner` leaves residual streams whole, `all` searches them too.
         budgets: as written, e.g. `macs<=50%`.
-        recipe: how the whole network is trained.
+        recipe: how the whole network is trained; the data set's own by default.
         sparsity: the strength of the method's pull; None for one chosen from the recipe.
         seed: fixes the validation split, the first weights, and the order of the images.
         device: `auto`, `cpu` or `cuda`.
@@ -68,7 +68,7 @@ class SearchConfig(BaseModel):
     data: DataConfig = DataConfig()
     groups: Groups = "inner"
     budgets: tuple[str, ...] = DEFAULT_BUDGETS
-    recipe: Recipe
+    recipe: Recipe = Field(default_factory=lambda known: default_recipe(known["data"].name))
     sparsity: float | None = Field(default=None, gt=0)
     seed: int = Field(default=0, ge=0)
     device: Literal["auto", "cpu", "cuda"] = "auto"

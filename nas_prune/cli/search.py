@@ -81,7 +81,7 @@ def _config(given: dict[str, Any]) -> "SearchConfig":
         groups=given["groups"],
         budgets=given["budgets"] or DEFAULT_BUDGETS,
         recipe=changed(
-            recipe_named(given["recipe_name"] or default_recipe(data_name)),
+            recipe_named(given["recipe_name"]) if given["recipe_name"] else default_recipe(data_name),
             epochs=given["epochs"],
             batch_size=given["batch_size"],
             learning_rate=given["learning_rate"],

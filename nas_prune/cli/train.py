@@ -68,7 +68,7 @@ def _config(given: dict[str, Any], widths: "Widths") -> "TrainConfig":
             f"--data must say where the images are, since the widths were found on {data_name}."
         )
     recorded = widths.recipe if given["recipe_name"] is None else None
-    named = recipe_named(given["recipe_name"] or default_recipe(data_name))
+    named = recipe_named(given["recipe_name"]) if given["recipe_name"] else default_recipe(data_name)
     recipe = Recipe.model_validate(recorded) if recorded else named
     changes = {field: given[field] for field in ("epochs", "batch_size", "learning_rate")}
     image_size = given["image_size"] or widths.space.input_shape[1]

@@ -87,9 +87,9 @@ def recipe_named(name: str) -> Recipe:
     return RECIPES[name]
 
 
-def default_recipe(data_name: str) -> str:
+def default_recipe(data_name: str) -> Recipe:
     """The recipe for a data set when none is asked for."""
-    return "digits" if data_name == "digits" else "fast"
+    return RECIPES["digits" if data_name == "digits" else "fast"]
 
 
 def changed(recipe: Recipe, **changes: float | None) -> Recipe:
