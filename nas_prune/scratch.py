@@ -26,7 +26,7 @@ from nas_prune.rundir import (
     read_config,
     write_config,
 )
-from nas_prune.setup import DataConfig, load_images, pick_device
+from nas_prune.setup import DataConfig, limited_threads, load_images, pick_device, pick_threads
 from nas_prune.space import SearchSpace, load_space
 from nas_prune.training.checkpoint import read_checkpoint, write_checkpoint
 from nas_prune.training.loop import EpochReport, TrainState, evaluate, fit, start
@@ -49,6 +49,7 @@ class TrainConfig(BaseModel):
         seeds: one training for each; a seed fixes weights and order of images.
         data_seed: fixes the validation split, the same for all.
         device: `auto`, `cpu` or `cuda`.
+        threads: CPU threads; None for one where a step is small, and PyTorch's number elsewhere.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -63,6 +64,7 @@ class TrainConfig(BaseModel):
     seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
     data_seed: int = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: int | None = Field(default=None, ge=1)
     versions: dict[str, str] = {}
 
 
@@ -120,13 +122,15 @@ def train(
         }
     )
     space, data = _load(config, widths, watch)
-    config = config.model_copy(update={"device": data.train.images.device.type})
+    threads = pick_threads(config.threads, widths.cost.macs, config.recipe.batch_size)
+    config = config.model_copy(update={"device": data.train.images.device.type, "threads": threads})
     data_kind = published(config.data.name).replace("folder:", "")
     run = make_run(out, f"{widths.space.name}-{config.schedule}-{data_kind}")
     widths.write(run / "widths.json")
     write_config(run, _with_data_name(config, portable(config.data.name, run)))
     watch.say(f"Writing to {run}. If it is stopped: nas-prune train --resume {run}")
-    return _finish(run, config, widths, space, data, plan, watch)
+    with limited_threads(config.threads or 1):
+        return _finish(run, config, widths, space, data, plan, watch)
 
 
 def resume_train(run: Path, *, watch: Watch = QUIET) -> TrainResult:
@@ -141,7 +145,8 @@ def resume_train(run: Path, *, watch: Watch = QUIET) -> TrainResult:
     widths = read_widths(run / "widths.json")
     plan = plan_scratch(widths, config.recipe, config.schedule, cap=config.cap)
     space, data = _load(config, widths, watch)
-    return _finish(run, config, widths, space, data, plan, watch)
+    with limited_threads(config.threads or 1):
+        return _finish(run, config, widths, space, data, plan, watch)
 
 
 def _with_data_name(config: TrainConfig, name: str) -> TrainConfig:

@@ -30,7 +30,7 @@ from nas_prune.rundir import (
     read_config,
     write_config,
 )
-from nas_prune.setup import DataConfig, load_images, pick_device
+from nas_prune.setup import DataConfig, limited_threads, load_images, pick_device, pick_threads
 from nas_prune.space import Groups, SearchSpace, load_space, space_name
 from nas_prune.training.checkpoint import read_checkpoint, write_checkpoint
 from nas_prune.training.loop import EpochReport, TrainState, evaluate, fit, start
@@ -57,6 +57,7 @@ class SearchConfig(BaseModel):
         sparsity: the strength of the method's pull; None for one chosen from the recipe.
         seed: fixes the validation split, the first weights, and the order of the images.
         device: `auto`, `cpu` or `cuda`.
+        threads: CPU threads; None for one where a step is small, and PyTorch's number elsewhere.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -72,6 +73,7 @@ class SearchConfig(BaseModel):
     sparsity: float | None = Field(default=None, gt=0)
     seed: int = Field(default=0, ge=0)
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: int | None = Field(default=None, ge=1)
     versions: dict[str, str] = {}
 
 
@@ -159,7 +161,8 @@ def search(config: SearchConfig, out: Path | None = None, *, watch: Watch = QUIE
     run = make_run(out, f"{config.space}-{config.method}-{data_kind}")
     write_config(run, stage.resolved(portable(config.data.name, run)))
     watch.say(f"Writing to {run}. If it is stopped: nas-prune search --resume {run}")
-    return _finish(stage, run, stage.fresh_state(), watch)
+    with limited_threads(stage.threads):
+        return _finish(stage, run, stage.fresh_state(), watch)
 
 
 def resume_search(run: Path, *, watch: Watch = QUIET) -> SearchResult:
@@ -176,7 +179,8 @@ def resume_search(run: Path, *, watch: Watch = QUIET) -> SearchResult:
     if (run / CHECKPOINT).exists():
         read_checkpoint(run / CHECKPOINT, state)
     keep_metrics(run, state.epochs_done)
-    return _finish(stage, run, state, watch)
+    with limited_threads(stage.threads):
+        return _finish(stage, run, state, watch)
 
 
 def _with_data_name(config: SearchConfig, name: str) -> SearchConfig:
@@ -195,12 +199,18 @@ class _Stage:
     unscored: tuple[str, ...]
     sparsity: float
     device: torch.device
+    threads: int
 
     def resolved(self, data_name: str) -> SearchConfig:
         """The configuration with what was chosen from data and device filled in."""
         data = self.config.data.model_copy(update={"name": data_name, "image_size": self.data.image_size})
         return self.config.model_copy(
-            update={"data": data, "sparsity": self.sparsity, "device": self.device.type}
+            update={
+                "data": data,
+                "sparsity": self.sparsity,
+                "device": self.device.type,
+                "threads": self.threads,
+            }
         )
 
     def fresh_state(self) -> TrainState:
@@ -224,7 +234,8 @@ def _prepare(config: SearchConfig, watch: Watch) -> _Stage:
     for budget in config.budgets:
         check_feasible(space, Budget.parse(budget), columns)
     sparsity = config.sparsity or _sparsity(config.recipe, data)
-    return _Stage(config, method, space, data.to(device), columns, unscored, sparsity, device)
+    threads = pick_threads(config.threads, space.cost_at(space.base_G).macs, config.recipe.batch_size)
+    return _Stage(config, method, space, data.to(device), columns, unscored, sparsity, device, threads)
 
 
 def _searched(

@@ -1,4 +1,7 @@
-"""What every run needs before it starts: the images a configuration names, and a device."""
+"""What every run needs before it starts: the images a configuration names, a device, and threads."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -37,6 +40,30 @@ def load_images(config: DataConfig, seed: int, watch: Watch, *, in_channels: int
         max_images=config.max_images,
         progress=lambda done, total: watch.progress("reading images", done, total),
     )
+
+
+SMALL_STEP_MACS = 500_000_000  # forward MACs of a batch below which a second thread gains little
+
+
+def pick_threads(asked: int | None, macs: int, batch_size: int) -> int:
+    """How many CPU threads a training uses: what is asked for, or one where a step is small.
+
+    Threads wait for each other at every operation. In small steps that costs as much as it gains, and on a
+    machine that does anything else many times more. The number is a function of the settings alone, since it
+    decides the order of sums and with it the last bits of the result.
+    """
+    return asked or (1 if macs * batch_size < SMALL_STEP_MACS else torch.get_num_threads())
+
+
+@contextmanager
+def limited_threads(count: int) -> Iterator[None]:
+    """Run with a number of CPU threads, and put the old number back."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def pick_device(name: str) -> torch.device:

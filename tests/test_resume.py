@@ -30,7 +30,7 @@ def test_a_search_killed_between_epochs_resumes_to_the_same_bytes(tmp_path: Path
     assert killed.wait() == -signal.SIGKILL
     assert metrics.read_text().count("\n") < 6
     assert not (tmp_path / "killed" / "widths").exists()
-    resumed = nas_prune("search", "--resume", "killed", "--threads", "1", cwd=tmp_path)
+    resumed = nas_prune("search", "--resume", "killed", cwd=tmp_path)
     assert resumed.wait() == 0
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
 

@@ -42,7 +42,7 @@ def run_options(function: Function) -> Function:
     """Where a run goes and on what it runs."""
     for option in (
         click.option(
-            "--threads", type=click.IntRange(min=1), help="CPU threads; PyTorch's choice by default."
+            "--threads", type=click.IntRange(min=1), help="CPU threads; by default one for small networks."
         ),
         click.option(
             "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True
@@ -64,7 +64,7 @@ def run_options(function: Function) -> Function:
 
 def refuse_with_resume(context: click.Context) -> None:
     """Refuse settings given beside `--resume`, since the run's own would win in silence."""
-    allowed = {"resume", "style", "threads"}
+    allowed = {"resume", "style"}
     given = [
         parameter.opts[0]
         for parameter in context.command.params
@@ -75,11 +75,3 @@ def refuse_with_resume(context: click.Context) -> None:
         raise click.UsageError(
             f"--resume must stand alone, got {', '.join(given)} beside it. The run's settings hold."
         )
-
-
-def use_threads(threads: int | None) -> None:
-    """Limit the CPU threads of every operation."""
-    if threads is not None:
-        import torch
-
-        torch.set_num_threads(threads)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nas_prune.cli.options import data_options, recipe_options, refuse_with_resume, run_options, use_threads
+from nas_prune.cli.options import data_options, recipe_options, refuse_with_resume, run_options
 from nas_prune.cli.output import count, format_option, percent, print_json, print_table, watching
 
 if TYPE_CHECKING:
@@ -46,13 +46,10 @@ if TYPE_CHECKING:
 @run_options
 @format_option
 @click.pass_context
-def command(
-    context: click.Context, /, style: str, resume: Path | None, threads: int | None, **given: Any
-) -> None:
+def command(context: click.Context, /, style: str, resume: Path | None, **given: Any) -> None:
     """Sparse-train a network and write the layer widths found at each budget."""
     from nas_prune.search_stage import resume_search, search, summary
 
-    use_threads(threads)
     with watching() as watch:
         if resume is not None:
             refuse_with_resume(context)
@@ -89,6 +86,7 @@ def _config(given: dict[str, Any]) -> "SearchConfig":
         sparsity=given["sparsity"],
         seed=given["seed"],
         device=given["device"],
+        threads=given["threads"],
     )
 
 

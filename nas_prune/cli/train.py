@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nas_prune.cli.options import data_options, recipe_options, refuse_with_resume, run_options, use_threads
+from nas_prune.cli.options import data_options, recipe_options, refuse_with_resume, run_options
 from nas_prune.cli.output import count, format_option, percent, print_json, print_table, watching
 
 if TYPE_CHECKING:
@@ -31,14 +31,11 @@ if TYPE_CHECKING:
 @run_options
 @format_option
 @click.pass_context
-def command(
-    context: click.Context, /, style: str, resume: Path | None, threads: int | None, **given: Any
-) -> None:
+def command(context: click.Context, /, style: str, resume: Path | None, **given: Any) -> None:
     """Train found widths from random weights."""
     from nas_prune.scratch import resume_train, summary, train
     from nas_prune.widths import read_widths
 
-    use_threads(threads)
     with watching() as watch:
         if resume is not None:
             refuse_with_resume(context)
@@ -85,6 +82,7 @@ def _config(given: dict[str, Any], widths: "Widths") -> "TrainConfig":
         seeds=tuple(range(given["seeds"])),
         data_seed=widths.seed or 0,
         device=given["device"],
+        threads=given["threads"],
     )
 
 
