@@ -14,6 +14,39 @@ from nas_prune.graph.record import Record, TensorNote
 
 Axes: TypeAlias = tuple[Axis, ...]
 
+# Operations that give zero where their activations are zero (in-place forms without the underscore).
+KEEPS_ZERO = frozenset(
+    {
+        *(
+            "relu",
+            "hardtanh",
+            "silu",
+            "gelu",
+            "leaky_relu",
+            "elu",
+            "celu",
+            "selu",
+            "hardswish",
+            "tanh",
+            "mish",
+        ),
+        *("abs", "neg", "mul", "div", "mean", "sum", "amax"),
+        *(
+            "cat",
+            "slice",
+            "view",
+            "_unsafe_view",
+            "_reshape_alias",
+            "unsqueeze",
+            "squeeze",
+            "permute",
+            "transpose",
+        ),
+        *("t", "clone", "detach", "alias", "_to_copy", "native_dropout"),
+        *("max_pool2d_with_indices", "avg_pool2d", "_adaptive_avg_pool2d", "adaptive_max_pool2d"),
+    }
+)
+
 
 @dataclass(slots=True)
 class Call:
@@ -27,6 +60,7 @@ class Call:
     where: str
     node: str | None = None
     pools: bool = False
+    is_layer: bool = False
     inputs: list[Tensor] = field(init=False)
     _products_before: int = field(init=False)
 
@@ -80,8 +114,21 @@ class Call:
             if not any(tensor is known for known in self.inputs):
                 self.record.remember(tensor, TensorNote(axes, parameter=parameter))
             return
-        is_pooled = self.pools or all(note.is_pooled for note in activations)
-        self.record.remember(tensor, TensorNote(axes, source=self._source(activations), is_pooled=is_pooled))
+        source = self._source(activations)
+        note = TensorNote(
+            axes,
+            source=source,
+            is_pooled=self.pools or all(note.is_pooled for note in activations),
+            is_shifted=not self.is_layer and (self._shifts() or any(note.is_shifted for note in activations)),
+        )
+        self.record.remember(tensor, note)
+
+    def _shifts(self) -> bool:
+        """Whether the operation can turn zeros of its activations into something else."""
+        name = self.name.removeprefix("aten.").removesuffix("_")
+        if name in ("add", "sub"):
+            return len(self.activations()) < 2 or len(self.activations()) < len(self.inputs)
+        return name not in KEEPS_ZERO
 
     def _source(self, activations: Sequence[TensorNote]) -> str:
         if self.node is None and len({note.source for note in activations}) > 1:

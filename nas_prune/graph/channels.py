@@ -1,7 +1,7 @@
 """The channel graph: which channels of which layers must be narrowed together, and what may not be."""
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
@@ -89,6 +89,32 @@ class ChannelGraph:
         """Numbers of the groups whose width may change."""
         return tuple(number for number, group in enumerate(self.groups) if group.frozen is None)
 
+    def arrangement(self, frozen: Container[str] = ()) -> dict[str, tuple[Axis, ...]]:
+        """Which channels lie where in every parameter, in a form that another trace can be compared with.
+
+        Groups are numbered by their first place in the parameters and carry their sizes as a second factor of
+        the comparison, so two networks are arranged alike exactly when the results are equal.
+
+        Args:
+            frozen: names of groups to regard as constants beside those that are frozen here.
+        """
+        seen: dict[Atom, Axis] = {}
+
+        def numbered(atom: Atom) -> Axis:
+            group = self.groups[atom.index]
+            if group.frozen is not None or group.name in frozen:
+                return constant(group.size)
+            return seen.setdefault(atom, ((Atom(len(seen) * _SIZES + group.size),),))
+
+        return {
+            name: tuple(substitute(axis, numbered) for axis in axes) for name, axes in self.parameters.items()
+        }
+
+    def resized_groups(self, sizes: Sequence[int]) -> "ChannelGraph":
+        """The graph that a network of other widths must have: the same, with these group sizes."""
+        pairs = zip(self.groups, sizes, strict=True)
+        return replace(self, groups=tuple(replace(group, size=size) for group, size in pairs))
+
     def freeze(self, reasons: Mapping[str, str]) -> "ChannelGraph":
         """The graph with more groups frozen: {group name: reason}."""
         groups = tuple(
@@ -142,6 +168,7 @@ def channel_graph(model: nn.Module, input_shape: tuple[int, ...]) -> ChannelGrap
 
 
 BATCH = Atom(-1)
+_SIZES = 2**32  # more than any group's size
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,8 +272,12 @@ def _read_without_norm(record: Record) -> set[Atom]:
         gated[node] = kinds.get(node) == "norm" or (
             is_join and bool(before) and all(gated[b] for b in before)
         )
-    readers = [layer for layer in record.layers if layer.kind != "norm"]
-    return _atoms_in(record, [layer.read for layer in readers if layer.source and not gated[layer.source]])
+    ungated = [
+        layer.read
+        for layer in record.layers
+        if layer.kind != "norm" and layer.source and (layer.reads_shifted or not gated[layer.source])
+    ]
+    return _atoms_in(record, ungated)
 
 
 def _roles(record: Record, found: Sequence[_Found]) -> list[Role]:

@@ -26,12 +26,14 @@ class TensorNote:
             parameters, buffers and constants.
         parameter: the name of the parameter or buffer it is, or is a transposed view of.
         is_pooled: no positions are left, since a global pooling or a flattening took them.
+        is_shifted: since the last layer or join, zero has been mapped to something else (a sigmoid, say).
     """
 
     axes: tuple[Axis, ...]
     source: str | None = None
     parameter: str | None = None
     is_pooled: bool = False
+    is_shifted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,7 @@ class LayerNote:
         node: its node in the data flow.
         reads_input: it is applied to the network's input itself.
         is_pooled: its input has no positions left after a global pooling or flattening.
+        reads_shifted: zeros of the layers before it do not reach it as zeros.
     """
 
     path: str
@@ -61,6 +64,7 @@ class LayerNote:
     node: str
     reads_input: bool
     is_pooled: bool
+    reads_shifted: bool
 
 
 @dataclass(slots=True)

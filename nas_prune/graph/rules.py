@@ -227,9 +227,9 @@ def cut(call: Call) -> list[Axes]:
     start, end = (start + size if start < 0 else start), (size if end is None else end)
     end = min(end + size if end < 0 else end, size)
     axes = list(call.axes(image))
+    if call.argument(4, "step", 1) != 1:
+        raise AxisConflictError
     if (start, end) != (0, size):
-        if call.argument(4, "step", 1) != 1:
-            raise AxisConflictError
         call.record.table.cut(axes[dim], start)
         _, rest = call.record.table.cut(axes[dim], start)
         axes[dim], _ = call.record.table.cut(rest, end - start)
@@ -242,6 +242,7 @@ def _add_layer(call: Call, kind: str, weight: Tensor, output: Axes, produced: Ax
     path = _layer_path(call, weight)
     is_new = call.record.keeps_costs or path not in call.record.flow
     call.node = call.record.add_node(path, call.activations())
+    call.is_layer = True
     if is_new:
         size = positions_of(_first_output(call).shape)
         call.record.layers.append(
@@ -256,6 +257,7 @@ def _add_layer(call: Call, kind: str, weight: Tensor, output: Axes, produced: Ax
                 node=call.node,
                 reads_input=note.source == INPUT,
                 is_pooled=note.is_pooled,
+                reads_shifted=note.is_shifted,
             )
         )
 

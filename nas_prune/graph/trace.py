@@ -21,7 +21,7 @@ from nas_prune.graph.record import INPUT, Record, TensorNote
 from nas_prune.graph.rules import rule_for
 from nas_prune.graph.table import AxisConflictError
 
-BATCH = 2  # images in the traced batch: batch norm refuses a single value for each channel when training
+BATCH = 37  # images in the traced batch: more than one, for batch norm, and a size that means nothing else
 
 
 def trace(model: nn.Module, input_shape: tuple[int, ...]) -> Record:
@@ -46,6 +46,7 @@ def trace(model: nn.Module, input_shape: tuple[int, ...]) -> Record:
         if name not in record.parameters:
             record.parameters[name] = tuple(record.table.new(size) for size in tensor.shape)
             record.remember(tensor, TensorNote(record.parameters[name], parameter=name))
+    _freeze_own_values(model, record)
     for training in (False, True):
         _watch(model.train(training), input_shape, record, training=training)
     for name, axes in record.parameters.items():
@@ -53,6 +54,15 @@ def trace(model: nn.Module, input_shape: tuple[int, ...]) -> Record:
             for axis in axes:
                 record.table.freeze(axis, "no operation of the forward pass uses it")
     return record
+
+
+def _freeze_own_values(model: nn.Module, record: Record) -> None:
+    """Freeze what buffers hold channel by channel, but for the statistics of norms, which start anew."""
+    for path, module in model.named_modules():
+        if not isinstance(module, nn.modules.batchnorm._NormBase):  # noqa: SLF001
+            for name, _ in module.named_buffers(path, recurse=False):
+                for axis in record.parameters.get(name, ()):
+                    record.table.freeze(axis, f"buffer {name} holds values of its own for them")
 
 
 def on_meta(model: nn.Module) -> nn.Module:
@@ -88,8 +98,8 @@ def _watch(model: nn.Module, input_shape: tuple[int, ...], record: Record, *, tr
     try:
         with torch.no_grad(), _module_stack(model) as where, _Watcher(record, where):
             output = model(image)
-    except BadInputError:
-        raise
+    except _RuleError as error:
+        raise error.__cause__ or error from None
     except Exception as error:
         message = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise BadInputError(
@@ -126,6 +136,10 @@ def _drop_last(stack: list[str]) -> None:
     stack.pop()
 
 
+class _RuleError(Exception):
+    """A rule failed: our mistake, not the network's."""
+
+
 class _Watcher(TorchDispatchMode):
     """Lets every operation run, and tells the record what it did to the axes."""
 
@@ -138,7 +152,10 @@ class _Watcher(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         output = func(*args, **(kwargs or {}))
-        self._observe(Call(func, args, kwargs or {}, output, self._record, self._where()))
+        try:
+            self._observe(Call(func, args, kwargs or {}, output, self._record, self._where()))
+        except Exception as error:
+            raise _RuleError from error
         return output
 
     def _observe(self, call: Call) -> None:
@@ -160,13 +177,10 @@ class _Watcher(TorchDispatchMode):
 
 
 def _unknown(call: Call, tensor: Tensor) -> tuple[Axis, ...]:
-    """Constants, but the batch stays the batch where it came first and still does."""
+    """Constants, but a dimension that the batch's size divides is the batch, perhaps flattened with others."""
     axes = [constant(size) for size in tensor.shape]
-    batch = call.record.batch
-    if (
-        tensor.dim()
-        and tensor.shape[0] == BATCH
-        and any(note.axes[:1] == (batch,) for note in call.activations())
-    ):
-        axes[0] = batch
+    if call.activations():
+        for dim, size in enumerate(tensor.shape):
+            if size and size % BATCH == 0:
+                axes[dim] = call.record.table.product([call.record.batch, constant(size // BATCH)])
     return tuple(axes)
