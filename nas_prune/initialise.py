@@ -76,7 +76,8 @@ def initialise(model: nn.Module, calls: tuple[InitCall, ...], *, seed: int) -> N
         if torch.isnan(parameter).any():
             raise NasPruneError(
                 f"parameter {name} must have a rule for its first values, got none. "
-                "Set it with torch.nn.init in the network's constructor, or in the layer's reset_parameters."
+                "Give load_space a function that makes the network and sets it with a function of torch.nn.init, "
+                "or give its layer a reset_parameters."
             )
 
 

@@ -97,7 +97,7 @@ def portable(data_name: str, run: Path) -> str:
     kind, colon, place = data_name.partition(":")
     if kind != "folder" or not colon:
         return data_name
-    return f"folder:{os.path.relpath(Path(place).resolve(), run.resolve())}"
+    return f"folder:{os.path.relpath(Path(place).expanduser().resolve(), run.resolve())}"
 
 
 def from_run(data_name: str, run: Path) -> str:
@@ -111,7 +111,7 @@ def from_run(data_name: str, run: Path) -> str:
 def published(data_name: str) -> str:
     """A data set's name without directories, for a file that travels."""
     kind, colon, place = data_name.partition(":")
-    return f"folder:{Path(place).resolve().name}" if kind == "folder" and colon else data_name
+    return f"folder:{Path(place).expanduser().resolve().name}" if kind == "folder" and colon else data_name
 
 
 def library_versions(names: Iterable[str] = ("nas-prune", "torch", "torchvision", "numpy")) -> dict[str, str]:

@@ -44,7 +44,7 @@ class TrainConfig(BaseModel):
         recipe: how the whole network is trained; its epochs are the reference of both schedules.
         schedule: `scratch-e` or `scratch-b`.
         cap: bound on Scratch-B's multiplier; None for none.
-        multiplier: the multiplier that was used (MACs of the whole network over MACs of the widths, capped).
+        multiplier: MACs of the whole network over MACs of the widths, 1 for Scratch-E; not yet capped.
         epochs: the epochs that came out.
         seeds: one training for each; a seed fixes weights and order of images.
         data_seed: fixes the validation split, the same for all.
@@ -163,12 +163,22 @@ def _load(config: TrainConfig, widths: Widths, watch: Watch) -> tuple[SearchSpac
     )
     space.vector(widths)
     data = load_images(config.data, config.data_seed, watch, in_channels=reference.input_shape[0])
+    shape = (data.in_channels, data.image_size, data.image_size)
+    if shape != reference.input_shape:
+        raise BadInputError(
+            f"images must be of the shape the widths are for, {_times(reference.input_shape)}, got {_times(shape)}. "
+            "Search at this size first."
+        )
     if data.num_classes != reference.num_classes:
         raise BadInputError(
             f"--data must have the {reference.num_classes} classes of the widths, got {data.num_classes}. "
             "Search on this data set first."
         )
     return space, data.to(pick_device(config.device))
+
+
+def _times(shape: tuple[int, int, int]) -> str:
+    return "×".join(map(str, shape))
 
 
 def _finish(

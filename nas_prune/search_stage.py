@@ -15,7 +15,7 @@ from nas_prune.cut import Cut, check_feasible, cut
 from nas_prune.data import ImageData, num_batches
 from nas_prune.errors import BadInputError
 from nas_prune.files import sweep, write_whole
-from nas_prune.methods import WidthMethod, method_named
+from nas_prune.methods import WidthMethod, method_named, scorable
 from nas_prune.report.figures import draw_widths
 from nas_prune.rundir import (
     CHECKPOINT,
@@ -54,6 +54,7 @@ class SearchConfig(BaseModel):
         groups: `inner` leaves residual streams whole, `all` searches them too.
         budgets: as written, e.g. `macs<=50%`.
         recipe: how the whole network is trained; the data set's own by default.
+        epochs: epochs of the search; the recipe's if None. Scratch training goes by the recipe's all the same.
         sparsity: the strength of the method's pull; None for one chosen from the recipe.
         seed: fixes the validation split, the first weights, and the order of the images.
         device: `auto`, `cpu` or `cuda`.
@@ -70,11 +71,17 @@ class SearchConfig(BaseModel):
     groups: Groups = "inner"
     budgets: tuple[str, ...] = DEFAULT_BUDGETS
     recipe: Recipe = Field(default_factory=lambda known: default_recipe(known["data"].name))
+    epochs: int | None = Field(default=None, ge=1)
     sparsity: float | None = Field(default=None, gt=0)
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**31)
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: int | None = Field(default=None, ge=1)
     versions: dict[str, str] = {}
+
+    @property
+    def search_recipe(self) -> Recipe:
+        """How the whole network is trained in this search."""
+        return self.recipe if self.epochs is None else self.recipe.with_epochs(self.epochs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +214,7 @@ class _Stage:
         return self.config.model_copy(
             update={
                 "data": data,
+                "epochs": self.config.search_recipe.epochs,
                 "sparsity": self.sparsity,
                 "device": self.device.type,
                 "threads": self.threads,
@@ -216,7 +224,7 @@ class _Stage:
     def fresh_state(self) -> TrainState:
         model = self.space.build(seed=self.config.seed, device=self.device)
         self.method.prepare(model, self.space, self.columns)
-        return start(model, self.config.recipe)
+        return start(model, self.config.search_recipe)
 
 
 def _prepare(config: SearchConfig, watch: Watch) -> _Stage:
@@ -233,7 +241,7 @@ def _prepare(config: SearchConfig, watch: Watch) -> _Stage:
     columns, unscored = _searched(space, method, config.groups)
     for budget in config.budgets:
         check_feasible(space, Budget.parse(budget), columns)
-    sparsity = config.sparsity or _sparsity(config.recipe, data)
+    sparsity = config.sparsity or _sparsity(config.search_recipe, data)
     threads = pick_threads(config.threads, space.cost_at(space.base_G).macs, config.recipe.batch_size)
     return _Stage(config, method, space, data.to(device), columns, unscored, sparsity, device, threads)
 
@@ -242,14 +250,15 @@ def _searched(
     space: SearchSpace, method: WidthMethod, groups: Groups
 ) -> tuple[tuple[int, ...], tuple[str, ...]]:
     """The columns that are searched, and the names of groups that would be if the method could score them."""
-    wanted = space.searched(groups)
-    columns = tuple(column for column in wanted if method.can_score(space, column))
+    columns = scorable(space, method, groups)
     if not columns:
         raise BadInputError(
             f"--method {method.name} must find channels it can score, got none in {space.reference.name} "
             f"with --groups {groups}. Slimming needs norm layers."
         )
-    return columns, tuple(space.groups[column].name for column in wanted if column not in set(columns))
+    return columns, tuple(
+        space.groups[column].name for column in space.searched(groups) if column not in columns
+    )
 
 
 def _sparsity(recipe: Recipe, data: ImageData) -> float:
@@ -270,7 +279,7 @@ def _finish(stage: _Stage, run: Path, state: TrainState, watch: Watch) -> Search
     fit(
         state,
         stage.data,
-        stage.config.recipe,
+        stage.config.search_recipe,
         seed=stage.config.seed,
         penalise=stage.method.penalty(stage.space, stage.columns, stage.sparsity),
         on_step=lambda done, total: watch.progress("sparse training", done, total),
@@ -335,7 +344,7 @@ def _provenance(stage: _Stage) -> dict[str, Any]:
         ),
         "recipe": config.recipe.model_dump(mode="json"),
         "seed": config.seed,
-        "epochs": config.recipe.epochs,
+        "epochs": config.search_recipe.epochs,
         "versions": config.versions,
     }
 
@@ -347,7 +356,7 @@ def summary(result: SearchResult) -> dict[str, Any]:
         "space": result.config.space,
         "method": result.config.method,
         "data": published(result.config.data.name),
-        "epochs": result.config.recipe.epochs,
+        "epochs": result.config.search_recipe.epochs,
         "sparsity": result.sparsity,
         "seed": result.config.seed,
         "base": {**asdict(base), "val_accuracy": result.val_accuracy},

@@ -9,12 +9,13 @@ import torch
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from nas_prune.budget import Budget
 from nas_prune.cost import Cost, CostModel, cost_model
 from nas_prune.errors import BadInputError, WidthsError
 from nas_prune.graph.channels import ChannelGraph, ChannelGroup, channel_graph
-from nas_prune.graph.trace import structure
+from nas_prune.graph.trace import on_meta, structure
 from nas_prune.initialise import InitCall, record_inits
 from nas_prune.models.densenet import densenet
 from nas_prune.models.preresnet import preresnet
@@ -99,7 +100,7 @@ class SearchSpace:
 
     def cost_at(self, widths_G: Sequence[int]) -> Cost:
         """The exact cost of one width vector."""
-        return self.cost.at(widths_G)
+        return self.cost.at(_whole_numbers(widths_G))
 
     def build(
         self, widths: "Widths | Sequence[int] | None" = None, *, seed: int, device: torch.device | str = "cpu"
@@ -125,7 +126,7 @@ class SearchSpace:
         if widths is None:
             return self.base_G
         if not isinstance(widths, Widths):
-            return tuple(int(width) for width in widths)
+            return _whole_numbers(widths)
         if widths.removed_blocks:
             raise WidthsError(
                 "removed blocks cannot be rebuilt yet, got " + ", ".join(widths.removed_blocks) + "."
@@ -133,6 +134,13 @@ class SearchSpace:
         difference = widths.difference(self.widths(self.base_G))
         if difference is not None:
             raise WidthsError(f"the widths must be of space {self.reference.name}, but {difference}.")
+        own = self.widths(widths.vector)
+        if (own.cost, own.base_cost) != (widths.cost, widths.base_cost):
+            raise WidthsError(
+                f"the costs in a widths file must be those of its widths, got {widths.cost.macs:,} MACs and "
+                f"{widths.cost.params:,} parameters, not {own.cost.macs:,} and {own.cost.params:,}. "
+                "Copy the file again or repeat the search."
+            )
         return widths.vector
 
     def widths(self, vector_G: Sequence[int], **provenance: Any) -> Widths:
@@ -167,6 +175,13 @@ class SearchSpace:
             columns = range(len(self.groups)) if searched is None else searched
             return budget.limit(sum(self.base_G[column] for column in columns))
         return budget.limit(int(self.cost.kind(budget.kind)(self.base_G)))
+
+
+def _whole_numbers(widths: Sequence[int]) -> tuple[int, ...]:
+    for width in widths:
+        if width != int(width) or width < 1:
+            raise WidthsError(f"a width must be a whole number of at least 1, got {width}.")
+    return tuple(int(width) for width in widths)
 
 
 def _record(cost: Cost) -> CostRecord:
@@ -210,7 +225,7 @@ def space_name(name: str) -> str:
 
 
 def load_space(
-    model: str | nn.Module,
+    model: str | nn.Module | Callable[[], nn.Module],
     input_shape: tuple[int, int, int] | None = None,
     *,
     num_classes: int | None = None,
@@ -219,7 +234,9 @@ def load_space(
     """The search space of a network.
 
     Args:
-        model: a name that `nas-prune spaces` lists, `torchvision:NAME`, or a network of your own.
+        model: a name that `nas-prune spaces` lists, `torchvision:NAME`, or a network of your own: a function
+            that makes it, so that fresh networks start as its constructor says, or the network itself, whose
+            layers then start as their types do.
         input_shape: channels, height and width of one image; (3, 32, 32) if None, (3, 224, 224) for torchvision.
         num_classes: outputs of a named network's classifier; 10 if None, 1000 for torchvision.
         width_multiplier: factor on the width of every searchable group before anything else.
@@ -231,11 +248,12 @@ def load_space(
         >>> load_space("vgg11", (1, 8, 8)).base_G
         (64, 128, 256, 256, 512, 512, 512, 512)
     """
-    if isinstance(model, nn.Module):
+    if not isinstance(model, str):
         if input_shape is None:
             raise BadInputError("input_shape must be given with a network of your own, e.g. (3, 32, 32).")
-        name, file = type(model).__qualname__, None
-        return _make(name, model, (), input_shape, num_classes or 1, width_multiplier, file)
+        network, inits = (model, ()) if isinstance(model, nn.Module) else record_inits(model)
+        name = type(network).__qualname__
+        return _make(name, network, inits, input_shape, num_classes or 1, width_multiplier, None)
     name = space_name(model)
     is_torchvision = name.startswith("torchvision:")
     shape = input_shape or ((3, 224, 224) if is_torchvision else (3, 32, 32))
@@ -254,6 +272,21 @@ def _check_numbers(shape: tuple[int, int, int], classes: int, width_multiplier: 
         raise BadInputError(f"a classifier must have at least 2 classes, got {classes}.")
     if not 0.01 <= width_multiplier <= 100:
         raise BadInputError(f"--width-multiplier must be between 0.01 and 100, got {width_multiplier:g}.")
+
+
+def _check_macs(
+    name: str, template: nn.Module, cost: CostModel, base_G: Sequence[int], shape: tuple[int, int, int]
+) -> None:
+    """Refuse a network whose MACs at base widths are not what PyTorch counts."""
+    model = on_meta(template).eval()
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(torch.empty(1, *shape, device="meta"))
+    counted, priced = counter.get_total_flops() / 2, cost.at(base_G).macs
+    if counted != priced:
+        raise BadInputError(
+            f"network {name} must be one whose MACs can be priced exactly, got {priced:,} where PyTorch counts "
+            f"{counted:,.0f}. Please report it with the network."
+        )
 
 
 def _family(file: SpaceFile, shape: tuple[int, int, int], classes: int) -> Callable[[], nn.Module]:
@@ -306,10 +339,12 @@ def _make(
         name=name, input_shape=shape, num_classes=classes, width_multiplier=width_multiplier
     )
     parameters = [parameter for parameter, _ in template.named_parameters()]
+    cost = cost_model(graph, parameters)
+    _check_macs(name, template, cost, [graph.groups[number].size for number in graph.searchable], shape)
     return SearchSpace(
         reference=reference,
         graph=graph,
-        cost=cost_model(graph, parameters),
+        cost=cost,
         template=template,
         inits=inits,
         floor=file.floor if file else 1,

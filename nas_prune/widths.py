@@ -84,7 +84,7 @@ class DataRecord(_Strict):
     num_train: int = Field(ge=0)
     num_val: int = Field(ge=0)
     max_images: int | None = None
-    val_fraction: float = 0.1
+    val_fraction: float = Field(default=0.1, gt=0, le=0.5)
 
 
 class Widths(_Strict):
@@ -110,7 +110,7 @@ class Widths(_Strict):
     method: MethodRecord | None = None
     data: DataRecord | None = None
     recipe: dict[str, Any] | None = None
-    seed: int | None = None
+    seed: int | None = Field(default=None, ge=0, lt=2**31)
     epochs: int | None = None
     versions: dict[str, str] = {}
 

@@ -24,6 +24,7 @@ _CHOICES: tuple[Literal["inner"], Literal["all"]] = ("inner", "all")
 @click.option("--in-channels", type=click.IntRange(1, 3), default=3, show_default=True)
 @click.option("--classes", type=int, help="Outputs of the classifier; 10 by default, 1000 for torchvision.")
 @click.option("--width-multiplier", type=float, default=1.0, show_default=True, help="Factor on all widths.")
+@click.option("--method", default="slimming", show_default=True, help="Whose feasible budgets.")
 @format_option
 def command(
     *,
@@ -32,9 +33,11 @@ def command(
     in_channels: int,
     classes: int | None,
     width_multiplier: float,
+    method: str,
     style: str,
 ) -> None:
     """Channel groups, roles, frozen parts and why, costs, feasible budgets."""
+    from nas_prune.methods import method_named
     from nas_prune.space import load_space, space_name
 
     name = space_name(space)
@@ -42,15 +45,16 @@ def command(
     found = load_space(
         name, (in_channels, pixels, pixels), num_classes=classes, width_multiplier=width_multiplier
     )
-    facts = _facts(found)
+    facts = _facts(found, method_named(method).name)
     if style == "json":
         print_json(facts)
     else:
         _print(found, facts)
 
 
-def _facts(space: "SearchSpace") -> dict[str, Any]:
+def _facts(space: "SearchSpace", method: str) -> dict[str, Any]:
     from nas_prune.cost import fixed_share
+    from nas_prune.methods import METHODS, scorable
 
     graph = space.graph
     groups = [
@@ -81,9 +85,11 @@ def _facts(space: "SearchSpace") -> dict[str, Any]:
         "divisor": space.divisor,
         "groups": groups,
         "frozen": frozen,
+        "method": method,
         "base": asdict(space.cost_at(space.base_G)),
         "feasible": {
-            choice: asdict(space.cost_at(space.floor_at(space.searched(choice)))) for choice in _CHOICES
+            choice: asdict(space.cost_at(space.floor_at(scorable(space, METHODS[method], choice))))
+            for choice in _CHOICES
         },
     }
 
@@ -115,7 +121,9 @@ def _print(space: "SearchSpace", facts: dict[str, Any]) -> None:
         ],
         left=2,
     )
-    click.echo("\nCosts of one image, and the least that can be reached (every searched group at its floor)")
+    click.echo(
+        f"\nCosts of one image, and the least that {facts['method']} can reach (every group it searches at its floor)"
+    )
     base = facts["base"]
     least = facts["feasible"]
     print_table(
@@ -132,6 +140,5 @@ def _print(space: "SearchSpace", facts: dict[str, Any]) -> None:
             for kind in ("macs", "params", "activations")
         ],
     )
-    share = 1 - least["all"]["macs"] / base["macs"]
-    click.echo(f"\nSearchable share of the MACs: {percent(share)}.")
-    click.echo(f"Feasible budgets: macs<=X% for X from {100 * (1 - share):.2g} (--groups all) to 100.")
+    share = 1 - space.cost_at(space.floor_G).macs / base["macs"]
+    click.echo(f"\nSearchable share of the MACs, were every group narrowed to its floor: {percent(share)}.")

@@ -15,7 +15,6 @@ def data_options(function: Function) -> Function:
         click.option(
             "--max-images", type=int, help="Use this many training images, chosen by seed, class by class."
         ),
-        click.option("--image-size", type=int, help="Resize images to this many pixels a side (at least 8)."),
         click.option(
             "--data",
             "data_name",
@@ -31,7 +30,7 @@ def recipe_options(function: Function) -> Function:
     for option in (
         click.option("--learning-rate", type=float, help="Largest learning rate; the recipe's by default."),
         click.option("--batch-size", type=int, help="Images in a step; the recipe's by default."),
-        click.option("--epochs", type=int, help="Epochs of the whole network; the recipe's by default."),
+        click.option("--epochs", type=int, help="Epochs; the recipe's by default."),
         click.option("--recipe", "recipe_name", help="digits, fast or paper-cifar."),
     ):
         function = option(function)
@@ -75,3 +74,10 @@ def refuse_with_resume(context: click.Context) -> None:
         raise click.UsageError(
             f"--resume must stand alone, got {', '.join(given)} beside it. The run's settings hold."
         )
+
+
+def positive(flag: str, value: int | None) -> int | None:
+    """The value of a flag that counts something; refused below 1."""
+    if value is not None and value < 1:
+        raise click.UsageError(f"{flag} must be at least 1, got {value}.")
+    return value

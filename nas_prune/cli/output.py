@@ -66,7 +66,7 @@ def watching() -> Iterator[Watch]:
                 tasks[what] = bars.add_task(what, total=total)
             bars.update(tasks[what], completed=done, total=total)
 
-        yield Watch(progress=progress, say=lambda text: click.echo(text, err=True))
+        yield Watch(progress=progress, say=lambda text: screen.print(text) if screen.is_terminal else None)
 
 
 def count(number: int) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nas_prune.cli.options import data_options, recipe_options, refuse_with_resume, run_options
+from nas_prune.cli.options import data_options, positive, recipe_options, refuse_with_resume, run_options
 from nas_prune.cli.output import count, format_option, percent, print_json, print_table, watching
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 )
 @click.option("--method", default="slimming", show_default=True, help="A name from `nas-prune methods`.")
 @data_options
+@click.option("--image-size", type=int, help="Resize images to this many pixels a side (at least 8).")
 @click.option(
     "--budget",
     "budgets",
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 @click.option(
     "--sparsity", type=float, help="Strength of the method's pull; chosen from the recipe by default."
 )
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
 @run_options
 @format_option
 @click.pass_context
@@ -79,10 +80,10 @@ def _config(given: dict[str, Any]) -> "SearchConfig":
         budgets=given["budgets"] or DEFAULT_BUDGETS,
         recipe=changed(
             recipe_named(given["recipe_name"]) if given["recipe_name"] else default_recipe(data_name),
-            epochs=given["epochs"],
             batch_size=given["batch_size"],
             learning_rate=given["learning_rate"],
         ),
+        epochs=positive("--epochs", given["epochs"]),
         sparsity=given["sparsity"],
         seed=given["seed"],
         device=given["device"],
@@ -98,7 +99,7 @@ def _print(result: "SearchResult") -> None:
     sizes = {space.groups[column].stage: space.groups[column].output_size for column in result.columns}
     stages = sorted(sizes)
     click.echo(
-        f"{config.space}, {config.method} on {config.data.name}: {config.recipe.epochs} epochs, "
+        f"{config.space}, {config.method} on {config.data.name}: {config.search_recipe.epochs} epochs, "
         f"λ = {result.sparsity:.3g}, --groups {config.groups}, seed {config.seed}, {result.seconds:.0f} s\n"
     )
     headings = [

@@ -56,7 +56,8 @@ def command(context: click.Context, /, style: str, resume: Path | None, **given:
 def _config(given: dict[str, Any], widths: "Widths") -> "TrainConfig":
     from nas_prune.scratch import TrainConfig
     from nas_prune.setup import DataConfig
-    from nas_prune.training.recipe import Recipe, changed, default_recipe, recipe_named
+    from nas_prune.training.recipe import changed, default_recipe, recipe_named
+    from nas_prune.training.schedules import recipe_of
 
     known = widths.data
     data_name = given["data_name"] or (known.name if known else "digits")
@@ -64,19 +65,17 @@ def _config(given: dict[str, Any], widths: "Widths") -> "TrainConfig":
         raise click.UsageError(
             f"--data must say where the images are, since the widths were found on {data_name}."
         )
-    recorded = widths.recipe if given["recipe_name"] is None else None
+    recorded = recipe_of(widths) if given["recipe_name"] is None else None
     named = recipe_named(given["recipe_name"]) if given["recipe_name"] else default_recipe(data_name)
-    recipe = Recipe.model_validate(recorded) if recorded else named
     changes = {field: given[field] for field in ("epochs", "batch_size", "learning_rate")}
-    image_size = given["image_size"] or widths.space.input_shape[1]
     return TrainConfig(
         data=DataConfig(
             name=data_name,
-            image_size=image_size,
-            max_images=given["max_images"] or (known.max_images if known else None),
+            image_size=widths.space.input_shape[1],
+            max_images=known.max_images if given["max_images"] is None and known else given["max_images"],
             val_fraction=known.val_fraction if known else 0.1,
         ),
-        recipe=changed(recipe, **changes),
+        recipe=changed(recorded or named, **changes),
         schedule=given["schedule"],
         cap=given["cap"],
         seeds=tuple(range(given["seeds"])),

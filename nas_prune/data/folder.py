@@ -72,7 +72,19 @@ def _parts(path: Path) -> tuple[Path, ...]:
     there = {name: path / name for name in ("test", "val") if (path / name).is_dir()}
     if (path / "train").is_dir() and (there or _class_folders(path) == ["train"]):
         return (path / "train", *there.values())
+    _refuse_parts_as_classes(path)
     return (path,)
+
+
+def _refuse_parts_as_classes(path: Path) -> None:
+    """Refuse a folder whose folders hold folders of classes: its parts have names we do not know."""
+    names = _class_folders(path)
+    nested = [name for name in names if len(_class_folders(path / name)) > 1]
+    if names and len(nested) == len(names):
+        raise DataError(
+            f"the parts of a folder must be called train and test (or val), got {shortened(nested)} in {path}. "
+            "Rename them."
+        )
 
 
 def _indices(listings: Sequence[_Listing]) -> tuple[IntArray, IntArray, IntArray | None]:

@@ -1,12 +1,14 @@
 """Scratch-E and Scratch-B: how long found widths are trained from random weights (Liu et al. 2019, section 3)."""
 
 from dataclasses import dataclass
-from math import floor
+from math import floor, inf
 from typing import Literal, TypeAlias
 
-from nas_prune.errors import BadInputError
+from pydantic import ValidationError
+
+from nas_prune.errors import BadInputError, WidthsError
 from nas_prune.training.recipe import Recipe
-from nas_prune.widths import Widths
+from nas_prune.widths import Widths, first_problem
 
 Schedule: TypeAlias = Literal["scratch-e", "scratch-b"]
 
@@ -28,6 +30,20 @@ class ScratchPlan:
     recipe: Recipe
 
 
+def recipe_of(widths: Widths) -> Recipe | None:
+    """The recipe recorded in a widths file, with its full number of epochs; None if there is none.
+
+    Raises:
+        WidthsError: what the file holds is no recipe.
+    """
+    if widths.recipe is None:
+        return None
+    try:
+        return Recipe.model_validate(widths.recipe)
+    except ValidationError as error:
+        raise WidthsError(f"the recipe in the widths file cannot be used: {first_problem(error)}.") from None
+
+
 def plan_scratch(
     widths: Widths, recipe: Recipe, schedule: Schedule, *, cap: float | None = None
 ) -> ScratchPlan:
@@ -42,7 +58,7 @@ def plan_scratch(
     Example:
         Half the MACs of a network that is trained for 160 epochs are trained for 320.
     """
-    if cap is not None and cap < 1:
+    if cap is not None and not 1 <= cap < inf:
         raise BadInputError(f"--cap must be at least 1, got {cap:g}.")
     multiplier = 1.0 if schedule == "scratch-e" else widths.base_cost.macs / widths.cost.macs
     epochs = floor(recipe.epochs * (multiplier if cap is None else min(cap, multiplier)) + 0.5)

@@ -92,7 +92,9 @@ def test_the_configuration_is_resolved(run_directory: Path) -> None:
     assert config["space"] == "resnet20"
     assert config["data"]["image_size"] == 8
     assert config["sparsity"] > 0
-    assert config["recipe"]["epochs"] == 2
+    assert config["epochs"] == 2
+    assert config["recipe"]["epochs"] == 20
+    assert config["threads"] == 1
 
 
 def test_widths_are_trained_from_scratch(
@@ -158,8 +160,10 @@ def make_folder(root: Path, *, classes: int = 2) -> None:
         (["search", "--budget", "macs<=1%"], "feasible are"),
         (["search", "--budget", "latency<=3ms"], "a latency cannot be a budget yet"),
         (["search", "--recipe", "slow"], "--recipe must be one of"),
-        (["search", "--epochs", "0"], "--epochs must be greater than or equal to 1, got 0"),
+        (["search", "--epochs", "0"], "--epochs must be at least 1, got 0"),
         (["search", "--image-size", "4"], "--image-size must be at least 8"),
+        (["search", "--seed", "100000000000000"], "Invalid value for '--seed'"),
+        (["train", "--image-size", "16"], "No such option"),
         (["search", "--sparsity", "-1"], "--sparsity must be above 0"),
         (["search", "--width-multiplier", "0"], "--width-multiplier must be between"),
         (["search", "--space", "torchvision:resnet19"], "must name a classification network of torchvision"),
