@@ -67,8 +67,14 @@ def check_feasible(space: SearchSpace, budget: Budget, searched: Sequence[int]) 
         raise BudgetError(
             f"budget {budget} allows {with_suffix(limit)} {budget.kind}, less than the searched groups can reach: "
             f"feasible are {smallest:,} to {largest:,} ({100 * smallest / largest:.3g} % to 100 %). "
-            "Raise it, or search more groups (--groups all)."
+            f"{_advice(space, searched)}"
         )
+
+
+def _advice(space: SearchSpace, searched: Sequence[int]) -> str:
+    left = set(range(len(space.groups))) - set(searched)
+    more = any(space.groups[column].role == "stream" and space.groups[column].is_gated for column in left)
+    return "Raise it, or search residual streams too (--groups all)." if more else "Raise it."
 
 
 def cut(space: SearchSpace, scores: Scores, budget: Budget) -> Cut:

@@ -17,5 +17,9 @@ class WidthsError(NasPruneError, ValueError):
     """A widths file, or a vector of widths, that does not fit its network."""
 
 
+class FileError(NasPruneError, OSError):
+    """A file that cannot be written."""
+
+
 class DataError(NasPruneError, ValueError):
     """Images or labels that cannot be used."""

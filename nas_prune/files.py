@@ -2,7 +2,11 @@
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from nas_prune.errors import FileError
 
 _UNFINISHED = ".part"
 
@@ -30,6 +34,27 @@ def write_whole(path: Path, content: bytes | str) -> None:
         'all or nothing'
     """
     raw = content.encode() if isinstance(content, str) else content
+    with saying_why(path):
+        _write_whole(path, raw)
+
+
+@contextmanager
+def saying_why(path: Path) -> Iterator[None]:
+    """Turn a full disk or a forbidden directory into one line.
+
+    Raises:
+        FileError: the operating system refused to write.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise FileError(
+            f"{path.name} must be written, which failed: {error.strerror}. Make room or choose another directory; "
+            "what was written before is whole, and the run can be resumed."
+        ) from None
+
+
+def _write_whole(path: Path, raw: bytes) -> None:
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=_UNFINISHED, dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as stream:

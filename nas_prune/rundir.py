@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from nas_prune.errors import BadInputError
-from nas_prune.files import write_whole
+from nas_prune.files import saying_why, write_whole
 from nas_prune.widths import first_problem
 
 Config = TypeVar("Config", bound=BaseModel)
@@ -80,7 +80,7 @@ def read_config(run: Path, kind: type[Config]) -> Config:
 
 def append_metrics(run: Path, row: dict[str, Any]) -> None:
     """Add one line to `metrics.jsonl`."""
-    with (run / METRICS).open("a", encoding="utf-8") as stream:
+    with saying_why(run / METRICS), (run / METRICS).open("a", encoding="utf-8") as stream:
         stream.write(json.dumps(row) + "\n")
 
 

@@ -113,17 +113,19 @@ def train(
         NasPruneError: something in the settings cannot be used; nothing has been written then.
     """
     check_out(out)
+    space, data = _load(config, widths, watch)
+    widths = space.priced(widths)
     plan = plan_scratch(widths, config.recipe, config.schedule, cap=config.cap)
+    threads = pick_threads(config.threads, widths.cost.macs, config.recipe.batch_size)
     config = config.model_copy(
         update={
             "multiplier": plan.multiplier,
             "epochs": plan.recipe.epochs,
+            "device": data.train.images.device.type,
+            "threads": threads,
             "versions": library_versions(),
         }
     )
-    space, data = _load(config, widths, watch)
-    threads = pick_threads(config.threads, widths.cost.macs, config.recipe.batch_size)
-    config = config.model_copy(update={"device": data.train.images.device.type, "threads": threads})
     data_kind = published(config.data.name).replace("folder:", "")
     run = make_run(out, f"{widths.space.name}-{config.schedule}-{data_kind}")
     widths.write(run / "widths.json")
@@ -133,18 +135,24 @@ def train(
         return _finish(run, config, widths, space, data, plan, watch)
 
 
-def resume_train(run: Path, *, watch: Watch = QUIET) -> TrainResult:
+def resume_train(run: Path, *, data_name: str | None = None, watch: Watch = QUIET) -> TrainResult:
     """Go on with a scratch training that was stopped; the result is as if it never was.
+
+    Args:
+        run: its directory.
+        data_name: where the images are now, if they or the run were moved.
+        watch: told of progress.
 
     Raises:
         BadInputError: the directory is no training's, or a checkpoint is damaged.
     """
     config = read_config(run, TrainConfig)
     sweep(run)
-    config = _with_data_name(config, from_run(config.data.name, run))
+    config = _with_data_name(config, data_name or from_run(config.data.name, run))
     widths = read_widths(run / "widths.json")
-    plan = plan_scratch(widths, config.recipe, config.schedule, cap=config.cap)
     space, data = _load(config, widths, watch)
+    widths = space.priced(widths)
+    plan = plan_scratch(widths, config.recipe, config.schedule, cap=config.cap)
     with limited_threads(config.threads or 1):
         return _finish(run, config, widths, space, data, plan, watch)
 
@@ -161,7 +169,6 @@ def _load(config: TrainConfig, widths: Widths, watch: Watch) -> tuple[SearchSpac
         num_classes=reference.num_classes,
         width_multiplier=reference.width_multiplier,
     )
-    space.vector(widths)
     data = load_images(config.data, config.data_seed, watch, in_channels=reference.input_shape[0])
     shape = (data.in_channels, data.image_size, data.image_size)
     if shape != reference.input_shape:

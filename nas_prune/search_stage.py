@@ -34,7 +34,7 @@ from nas_prune.setup import DataConfig, limited_threads, load_images, pick_devic
 from nas_prune.space import Groups, SearchSpace, load_space, space_name
 from nas_prune.training.checkpoint import read_checkpoint, write_checkpoint
 from nas_prune.training.loop import EpochReport, TrainState, evaluate, fit, start
-from nas_prune.training.recipe import Recipe, default_recipe
+from nas_prune.training.recipe import MOST_EPOCHS, Recipe, default_recipe
 from nas_prune.watch import QUIET, Watch
 from nas_prune.widths import DataRecord, MethodRecord, Widths, stage_means
 
@@ -71,7 +71,7 @@ class SearchConfig(BaseModel):
     groups: Groups = "inner"
     budgets: tuple[str, ...] = DEFAULT_BUDGETS
     recipe: Recipe = Field(default_factory=lambda known: default_recipe(known["data"].name))
-    epochs: int | None = Field(default=None, ge=1)
+    epochs: int | None = Field(default=None, ge=1, le=MOST_EPOCHS)
     sparsity: float | None = Field(default=None, gt=0)
     seed: int = Field(default=0, ge=0, lt=2**31)
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -172,15 +172,20 @@ def search(config: SearchConfig, out: Path | None = None, *, watch: Watch = QUIE
         return _finish(stage, run, stage.fresh_state(), watch)
 
 
-def resume_search(run: Path, *, watch: Watch = QUIET) -> SearchResult:
+def resume_search(run: Path, *, data_name: str | None = None, watch: Watch = QUIET) -> SearchResult:
     """Go on with a search that was stopped, from its last whole epoch; the result is as if it never was.
+
+    Args:
+        run: its directory.
+        data_name: where the images are now, if they or the run were moved.
+        watch: told of progress.
 
     Raises:
         BadInputError: the directory is no search's, or its checkpoint is damaged.
     """
     config = read_config(run, SearchConfig)
     sweep(run)
-    config = _with_data_name(config, from_run(config.data.name, run))
+    config = _with_data_name(config, data_name or from_run(config.data.name, run))
     stage = _prepare(config, watch)
     state = stage.fresh_state()
     if (run / CHECKPOINT).exists():

@@ -134,14 +134,19 @@ class SearchSpace:
         difference = widths.difference(self.widths(self.base_G))
         if difference is not None:
             raise WidthsError(f"the widths must be of space {self.reference.name}, but {difference}.")
-        own = self.widths(widths.vector)
-        if (own.cost, own.base_cost) != (widths.cost, widths.base_cost):
-            raise WidthsError(
-                f"the costs in a widths file must be those of its widths, got {widths.cost.macs:,} MACs and "
-                f"{widths.cost.params:,} parameters, not {own.cost.macs:,} and {own.cost.params:,}. "
-                "Copy the file again or repeat the search."
-            )
         return widths.vector
+
+    def priced(self, widths: Widths) -> Widths:
+        """The artefact with both costs worked out anew, so that an edited file cannot misstate them.
+
+        Raises:
+            WidthsError: the widths are of another space.
+        """
+        costs = {
+            "cost": _record(self.cost_at(self.vector(widths))),
+            "base_cost": _record(self.cost_at(self.base_G)),
+        }
+        return widths.model_copy(update=costs)
 
     def widths(self, vector_G: Sequence[int], **provenance: Any) -> Widths:
         """The artefact of a width vector; keyword arguments are fields of `Widths`."""
@@ -179,7 +184,7 @@ class SearchSpace:
 
 def _whole_numbers(widths: Sequence[int]) -> tuple[int, ...]:
     for width in widths:
-        if width != int(width) or width < 1:
+        if not (width >= 1 and float(width).is_integer()):
             raise WidthsError(f"a width must be a whole number of at least 1, got {width}.")
     return tuple(int(width) for width in widths)
 
@@ -251,6 +256,10 @@ def load_space(
     if not isinstance(model, str):
         if input_shape is None:
             raise BadInputError("input_shape must be given with a network of your own, e.g. (3, 32, 32).")
+        if not callable(model):
+            raise BadInputError(
+                f"a network must be a name, a module or a function that makes one, got {model!r}."
+            )
         network, inits = (model, ()) if isinstance(model, nn.Module) else record_inits(model)
         name = type(network).__qualname__
         return _make(name, network, inits, input_shape, num_classes or 1, width_multiplier, None)

@@ -137,12 +137,13 @@ class Widths(_Strict):
         return next((f"{what} is {own}, not {other}" for what, own, other in pairs if own != other), None)
 
 
-def read_widths(path: Path) -> Widths:
+def read_widths(path: Path | str) -> Widths:
     """Read and validate a widths file.
 
     Raises:
         WidthsError: it does not exist, is truncated, of a newer schema, or holds what no widths file may.
     """
+    path = Path(path)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -156,6 +157,8 @@ def read_widths(path: Path) -> Widths:
             f"widths file must be whole JSON, got {path}, which breaks off or is damaged at line {error.lineno}. "
             "Copy it again or repeat the search."
         ) from None
+    except RecursionError:
+        raise WidthsError(f"widths file must hold a JSON object, got {path}.") from None
     if not isinstance(content, dict):
         raise WidthsError(f"widths file must hold a JSON object, got {path}.")
     _check_schema(content.pop("schema", None), path)

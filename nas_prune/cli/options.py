@@ -49,7 +49,7 @@ def run_options(function: Function) -> Function:
         click.option(
             "--resume",
             type=click.Path(path_type=Path),
-            help="Go on with a stopped run; its own settings hold, all others given here are refused.",
+            help="Go on with a stopped run; its own settings hold; only --data may say where images moved.",
         ),
         click.option(
             "--out",
@@ -63,7 +63,7 @@ def run_options(function: Function) -> Function:
 
 def refuse_with_resume(context: click.Context) -> None:
     """Refuse settings given beside `--resume`, since the run's own would win in silence."""
-    allowed = {"resume", "style"}
+    allowed = {"resume", "style", "data_name"}
     given = [
         parameter.opts[0]
         for parameter in context.command.params
@@ -78,6 +78,6 @@ def refuse_with_resume(context: click.Context) -> None:
 
 def positive(flag: str, value: int | None) -> int | None:
     """The value of a flag that counts something; refused below 1."""
-    if value is not None and value < 1:
-        raise click.UsageError(f"{flag} must be at least 1, got {value}.")
+    if value is not None and not 1 <= value <= 100_000:
+        raise click.UsageError(f"{flag} must be from 1 to 100,000, got {value}.")
     return value

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     "--budget",
     "budgets",
     multiple=True,
-    help="macs<=50%, params<=1.2M or channels<=40%; repeat for several. Default: macs<=75%, 50% and 25%.",
+    help="macs<=50%, params<=1.2M, channels<=40%, activations<=60%; repeatable. Default: macs<=75%, 50%, 25%.",
 )
 @click.option(
     "--groups",
@@ -54,7 +54,7 @@ def command(context: click.Context, /, style: str, resume: Path | None, **given:
     with watching() as watch:
         if resume is not None:
             refuse_with_resume(context)
-            result = resume_search(resume, watch=watch)
+            result = resume_search(resume, data_name=given["data_name"], watch=watch)
         else:
             result = search(_config(given), given["out"], watch=watch)
     if style == "json":

@@ -39,7 +39,11 @@ def command(context: click.Context, /, style: str, resume: Path | None, **given:
     with watching() as watch:
         if resume is not None:
             refuse_with_resume(context)
-            result = resume_train(resume, watch=watch)
+            result = resume_train(resume, data_name=given["data_name"], watch=watch)
+        elif given["cap"] is not None and given["schedule"] == "scratch-e":
+            raise click.UsageError(
+                "--cap must come with --schedule scratch-b, got scratch-e, which has no multiplier."
+            )
         elif given["widths_file"] is None:
             raise click.UsageError(
                 "--widths must name a widths file; `nas-prune search` writes them to RUN/widths/."
@@ -89,8 +93,9 @@ def _print(result: "TrainResult") -> None:
     from nas_prune.scratch import mean_and_deviation
 
     config, widths = result.config, result.widths
+    whole = "full width" if widths.cost == widths.base_cost else "the widths given"
     click.echo(
-        f"{widths.space.name} at {widths.budget or 'the widths given'}, {config.schedule} on {config.data.name}: "
+        f"{widths.space.name} at {widths.budget or whole}, {config.schedule} on {config.data.name}: "
         f"{config.epochs} epochs (the recipe's {config.recipe.epochs} × {config.epochs / config.recipe.epochs:.2f}), "
         f"{count(widths.cost.macs)} MACs, {count(widths.cost.params)} parameters\n"
     )

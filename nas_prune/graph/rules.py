@@ -62,7 +62,8 @@ def convolution(call: Call) -> list[Axes]:
     groups, is_transposed = call.args[8], call.args[6]
     if is_transposed:
         raise AxisConflictError
-    batch, channels = call.axes(image)[:2]
+    batch, channels, *places = call.axes(image)
+    _freeze_positions(call, places)
     out, read, *kernel = call.axes(weight)
     for axis in kernel:
         call.record.table.fix(axis)
@@ -79,6 +80,12 @@ def convolution(call: Call) -> list[Axes]:
         path = _layer_path(call, weight)
         call.record.products.append((path, (*call.axes(weight), batch, *output[2:])))
     return [output]
+
+
+def _freeze_positions(call: Call, axes: Sequence[Axis]) -> None:
+    """A kernel reads neighbouring places together, so none of them can be taken out."""
+    for axis in axes:
+        call.record.table.freeze(axis, f"used as height or width by {call.name} in {call.where}")
 
 
 def _grouped(call: Call, weight: Tensor, channels: Axis, groups: int) -> None:
@@ -112,6 +119,7 @@ def pool(call: Call) -> list[Axes]:
     is_average = "avg" in call.name
     call.pools = is_average and prod(shape[2:]) == 1 and prod(call.inputs[0].shape[2:]) > 1
     leading = call.axes(call.inputs[0])[:-2]
+    _freeze_positions(call, call.axes(call.inputs[0])[-2:])
     axes = (*leading, *map(constant, shape[-2:]))
     return [axes] * len(_outputs(call))
 

@@ -104,7 +104,7 @@ def _watch(model: nn.Module, input_shape: tuple[int, ...], record: Record, *, tr
         message = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise BadInputError(
             f"the network must run on an input of shape {list(input_shape)}, got: {message}. "
-            "Check the image size and the number of input channels."
+            "Check the image size and the input channels; forward must not branch on values."
         ) from error
     _freeze_outputs(output, record)
     record.forget_activations()

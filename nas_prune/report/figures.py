@@ -1,6 +1,7 @@
 """Figures of widths."""
 
 import io
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,7 +27,7 @@ def draw_widths(widths: Sequence[Widths], path: Path, *, searched: Sequence[int]
     """
     columns = list(range(len(widths[0].groups))) if searched is None else list(searched)
     groups = [widths[0].groups[column] for column in columns]
-    size = (max(6.4, 1.6 + 0.28 * len(groups)), 4.2 + 0.2 * len(widths))
+    size = (min(16.0, max(6.4, 1.6 + 0.28 * len(groups))), 4.2 + 0.2 * len(widths))
     figure = Figure(figsize=size, dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
@@ -47,7 +48,9 @@ def draw_widths(widths: Sequence[Widths], path: Path, *, searched: Sequence[int]
     _name_axes(axes, groups, widths[0])
     figure.legend(fontsize=8, loc="outside lower center", frameon=False)
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", metadata={"Software": "nas-prune"})
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # a folder's name, say
+        figure.savefig(buffer, format="png", metadata={"Software": "nas-prune"})
     write_whole(path, buffer.getvalue())
 
 
@@ -69,6 +72,7 @@ def _name_axes(axes: Axes, groups: Sequence[GroupWidth], one: Widths) -> None:
     axes.set_yticks([0, 0.2, 0.4, 0.6, 0.8, 1.0])
     axes.set_ylabel("keep ratio (width / base width)")
     axes.set_xlabel("channel group, in order of depth")
+    axes.set_xticks([])
     if len(groups) <= 60:
         axes.set_xticks(range(len(groups)), [group.name for group in groups], rotation=90, fontsize=7)
     axes.grid(axis="y", color="0.85", linewidth=0.6)

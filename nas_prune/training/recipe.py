@@ -6,6 +6,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nas_prune.errors import BadInputError
 
+MOST_EPOCHS = 100_000
+
 
 class Recipe(BaseModel):
     """How one network is trained; SGD throughout.
@@ -25,7 +27,7 @@ class Recipe(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
-    epochs: int = Field(ge=1)
+    epochs: int = Field(ge=1, le=MOST_EPOCHS)
     batch_size: int = Field(ge=2)
     learning_rate: float = Field(gt=0)
     schedule: Literal["steps", "one-cycle"]

@@ -160,7 +160,7 @@ def make_folder(root: Path, *, classes: int = 2) -> None:
         (["search", "--budget", "macs<=1%"], "feasible are"),
         (["search", "--budget", "latency<=3ms"], "a latency cannot be a budget yet"),
         (["search", "--recipe", "slow"], "--recipe must be one of"),
-        (["search", "--epochs", "0"], "--epochs must be at least 1, got 0"),
+        (["search", "--epochs", "0"], "--epochs must be from 1 to 100,000, got 0"),
         (["search", "--image-size", "4"], "--image-size must be at least 8"),
         (["search", "--seed", "100000000000000"], "Invalid value for '--seed'"),
         (["train", "--image-size", "16"], "No such option"),

@@ -1,0 +1,218 @@
+"""Each rule on a small network of its own: what may be narrowed, exact costs, and dead channels that go unnoticed."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from nas_prune.errors import BadInputError
+from nas_prune.graph.channels import channel_graph
+from nas_prune.resize import resized
+from nas_prune.selfcheck import failure
+from nas_prune.space import load_space
+from tests.surgery import kill, lively, outputs, random_halves
+from tests.test_cost import count_by_pytorch
+
+
+class Net(nn.Module):
+    """A network of named layers and one function of them."""
+
+    def __init__(self, forward: Callable[..., Any], **layers: nn.Module) -> None:
+        super().__init__()
+        self._forward = forward
+        for name, layer in layers.items():
+            self.add_module(name, layer)
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = self._forward(self, x)
+        return result
+
+
+def conv(inner: int, outer: int, size: int = 1, groups: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(inner, outer, size, padding=size // 2, groups=groups)
+
+
+def swap(n: Any, x: Tensor) -> Any:
+    x = n.a(x)
+    return n.b(torch.cat([x[:, 3:], x[:, :3]], 1))
+
+
+def shuffle(n: Any, x: Tensor) -> Any:
+    x = n.a(x)
+    count, channels, height, width = x.shape
+    return n.b(x.view(count, 2, channels // 2, height, width).transpose(1, 2).reshape(x.shape))
+
+
+def halves(n: Any, x: Tensor) -> Any:
+    x = n.a(x)
+    middle = x.shape[1] // 2
+    return n.b(x[:, :middle]) + n.c(x[:, middle:])
+
+
+def excite(n: Any, x: Tensor) -> Any:
+    x = n.a(x)
+    return n.b(x * torch.sigmoid(n.up(F.relu(n.down(x.mean((2, 3), keepdim=True))))))
+
+
+def tokens(n: Any, x: Tensor) -> Any:
+    return n.b(F.gelu(n.a(x).flatten(2).transpose(1, 2)) @ torch.eye(8, device=x.device, dtype=x.dtype)).mean(
+        1
+    )
+
+
+def batch_in_the_middle(n: Any, x: Tensor) -> Any:
+    return n.b(torch.stack([n.a(x), n.a(x)]).mean(0))
+
+
+CASES: dict[str, tuple[nn.Module, set[str]]] = {
+    "chain": (nn.Sequential(conv(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), conv(8, 4)), {"0"}),
+    "residual": (Net(lambda n, x: n.c(n.a(x) + n.b(n.a(x))), a=conv(3, 8), b=conv(8, 8, 3), c=conv(8, 4)), {"a"}),
+    "concat": (
+        Net(
+            lambda n, x: n.c(F.relu(n.bn(torch.cat([n.a(x), n.b(x)], 1)))),
+            a=conv(3, 5), b=conv(3, 6), bn=nn.BatchNorm2d(11), c=conv(11, 4),
+        ),
+        {"a", "b"},
+    ),
+    "depthwise": (nn.Sequential(conv(3, 8), conv(8, 8, 3, groups=8), conv(8, 4)), {"0"}),
+    "depthwise with a multiplier": (nn.Sequential(conv(3, 8), conv(8, 16, 3, groups=8), conv(16, 4)), {"0", "1"}),
+    "flatten": (nn.Sequential(conv(3, 6), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(6 * 16, 5)), {"0"}),
+    "a layer used twice": (
+        Net(lambda n, x: n.b(F.relu(n.c(F.relu(n.c(n.a(x)))))), a=conv(3, 8), c=conv(8, 8), b=conv(8, 4)), {"a"}
+    ),
+    "tied weights": (
+        Net(lambda n, x: n.b(F.conv2d(n.a(x), n.c.weight) + n.c(n.a(x))), a=conv(3, 8), c=conv(8, 6), b=conv(6, 4)),
+        {"a", "c"},
+    ),
+    "squeeze and excitation": (Net(excite, a=conv(3, 8), down=conv(8, 6), up=conv(6, 8), b=conv(8, 4)), {"a", "down"}),
+    "in place": (Net(lambda n, x: n.b(n.a(x).relu_().add_(n.c(x))), a=conv(3, 8), c=conv(3, 8), b=conv(8, 4)), {"a"}),
+    "a fixed slice": (
+        Net(lambda n, x: n.b(n.a(x)[:, 2:7]), a=conv(3, 9), b=conv(5, 4)), {"a[2]"}
+    ),
+    "channels in another order": (Net(swap, a=conv(3, 8), b=conv(8, 4)), {"a[1]"}),
+    "a mean over channels": (Net(lambda n, x: n.b(n.a(x).mean(1, keepdim=True)), a=conv(3, 8), b=conv(1, 4)), set()),
+    "a stretched channel": (Net(lambda n, x: n.b(n.a(x) * n.c(x)), a=conv(3, 8), c=conv(3, 1), b=conv(8, 4)), {"a"}),
+    "a transposed convolution": (
+        nn.Sequential(conv(3, 8), conv(8, 8), nn.ConvTranspose2d(8, 6, 2), conv(6, 4)), {"0"}
+    ),
+    "a step": (Net(lambda n, x: n.b(n.c(n.a(x)[:, ::2])), a=conv(3, 8), c=conv(4, 6), b=conv(6, 4)), {"c"}),
+    "equal halves": (Net(halves, a=conv(3, 8), b=conv(4, 6), c=conv(4, 6)), set()),
+    "a shuffle": (Net(shuffle, a=conv(3, 8), b=conv(8, 4)), set()),
+    "channels that become rows": (
+        Net(lambda n, x: n.b(n.c(n.a(x).transpose(1, 2))), a=conv(3, 8), c=conv(8, 6, 3), b=conv(6, 4)), {"c"}
+    ),
+    "a stack": (Net(batch_in_the_middle, a=conv(3, 8), b=conv(8, 4)), set()),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_may_be_narrowed(case: str) -> None:
+    model, expected = CASES[case]
+    if not expected:
+        with pytest.raises(BadInputError, match="must have something to narrow"):
+            load_space(model, (3, 8, 8))
+    else:
+        assert {group.name for group in load_space(model, (3, 8, 8)).groups} == expected
+
+
+@pytest.mark.parametrize("case", [case for case, (_, expected) in CASES.items() if expected])
+def test_costs_are_exact_and_dead_channels_go_unnoticed(case: str) -> None:
+    space = load_space(CASES[case][0], (3, 8, 8))
+    rng = np.random.default_rng(0)
+    for _ in range(4):
+        widths = rng.integers(1, np.array(space.base_G) + 1).tolist()
+        cost = space.cost_at(widths)
+        assert count_by_pytorch(space, widths) == (cost.params, cost.macs)
+        assert failure(space.template, space.graph, (3, 8, 8), widths) is None
+    model, kept = lively(space), random_halves(space)
+    before = outputs(model, space)
+    if case != "a fixed slice":  # what may be narrowed there is what no layer reads
+        assert (outputs(space.narrow(model, kept), space) - before).abs().max() > 1e-6
+    kill(model, space, kept)
+    assert (outputs(space.narrow(model, kept), space) - outputs(model, space)).abs().max() < 1e-10
+
+
+def test_an_addition_of_unequal_shapes_is_no_residual() -> None:
+    def forward(n: Any, x: Tensor) -> Any:
+        x = n.a(x)
+        return n.b(x + x.mean((2, 3), keepdim=True))
+
+    groups = load_space(Net(forward, a=conv(3, 8), c=conv(8, 8), b=conv(8, 4)), (3, 8, 8)).graph.groups
+    assert {group.name: group.role for group in groups}["a"] == "stem"
+
+
+@pytest.mark.parametrize(
+    ("forward", "is_gated"),
+    [
+        (lambda n, x: n.b(F.relu(n.bn(n.a(x)))), True),
+        (lambda n, x: n.b(F.avg_pool2d(n.bn(n.a(x)), 2) * 3), True),
+        (lambda n, x: n.b(torch.sigmoid(n.bn(n.a(x)))), False),
+        (lambda n, x: n.b(n.bn(n.a(x)) + 1), False),
+        (lambda n, x: n.b(n.bn(n.a(x))) + n.b(n.a(x)), False),
+        (lambda n, x: n.b(n.bn(n.a(x)) + n.a(x)), False),
+    ],
+)  # fmt: skip
+def test_a_group_is_gated_when_its_norms_silence_it(forward: Callable[..., Any], is_gated: bool) -> None:
+    model = Net(forward, a=conv(3, 8), bn=nn.BatchNorm2d(8), b=conv(8, 4))
+    group = load_space(model, (3, 8, 8)).groups[0]
+    assert group.is_gated is is_gated
+
+
+def test_a_buffer_with_values_of_its_own_freezes_its_channels() -> None:
+    class Scaled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b, self.c = conv(3, 8), conv(8, 6), conv(6, 4)
+            self.register_buffer("scale", torch.linspace(1, 2, 8).view(1, 8, 1, 1))
+
+        def forward(self, x: Tensor) -> Tensor:
+            result: Tensor = self.c(self.b(self.a(x) * self.scale))
+            return result
+
+    space = load_space(Scaled(), (3, 8, 8))
+    reasons = {group.name: group.frozen for group in space.graph.groups}
+    assert reasons["a"] == "buffer scale holds values of its own for them"
+    assert [group.name for group in space.groups] == ["b"]
+    assert torch.equal(space.build([3], seed=0).get_buffer("scale"), Scaled().get_buffer("scale"))
+
+
+def test_modules_of_transposed_convolutions_know_their_sizes() -> None:
+    model = nn.Sequential(conv(3, 8), conv(8, 10), nn.ConvTranspose2d(10, 6, 2), conv(6, 4))
+    graph = channel_graph(model, (3, 8, 8))
+    transposed = resized(model, graph, [5])[2]  # type: ignore[index]
+    assert isinstance(transposed, nn.ConvTranspose2d)
+    assert (transposed.in_channels, transposed.out_channels) == (10, 6)
+
+
+def test_a_network_that_fails_below_some_width_is_frozen() -> None:
+    def forward(n: Any, x: Tensor) -> Any:
+        x = n.a(x)
+        assert x.shape[1] >= 8, "too narrow"
+        return n.b(n.c(x))
+
+    space = load_space(Net(forward, a=conv(3, 32), c=conv(32, 8), b=conv(8, 4)), (3, 8, 8))
+    assert [group.name for group in space.groups] == ["c"]
+
+
+def test_a_fault_in_a_rule_is_not_blamed_on_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    from nas_prune.graph import rules
+
+    def broken(_: object) -> None:
+        raise ZeroDivisionError("our own mistake")
+
+    monkeypatch.setitem(rules.RULES, "convolution", broken)
+    with pytest.raises(ZeroDivisionError, match="our own mistake"):
+        channel_graph(conv(3, 4), (3, 8, 8))
+
+
+def test_a_function_that_makes_a_network_keeps_its_first_weights() -> None:
+    def make() -> nn.Module:
+        model = nn.Sequential(conv(3, 8), nn.BatchNorm2d(8), nn.ReLU(), conv(8, 4))
+        nn.init.constant_(model[1].weight, 0.25)  # type: ignore[arg-type]
+        return model
+
+    assert load_space(make, (3, 8, 8)).build([5], seed=0).get_parameter("1.weight").tolist() == [0.25] * 5
