@@ -1,6 +1,10 @@
 """Networks that tests are run over."""
 
+from functools import cache
+
 from torch import Tensor, nn
+
+from nas_prune.space import SearchSpace, load_space
 
 FAMILIES = (
     ("resnet20", (3, 32, 32)),
@@ -16,6 +20,14 @@ FAMILIES = (
     ("torchvision:densenet121", (3, 32, 32)),
     ("torchvision:mobilenet_v2", (3, 32, 32)),
 )
+
+
+@cache
+def known(name: str, shape: tuple[int, int, int] = (3, 32, 32), num_classes: int = 5) -> SearchSpace:
+    """A named space, loaded once for all tests; it is immutable."""
+    return load_space(name, shape, num_classes=num_classes)
+
+
 NAMES = [name for name, _ in FAMILIES]
 
 

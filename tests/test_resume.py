@@ -7,6 +7,10 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
+from nas_prune.cli import main
+
 ARGUMENTS = [
     "search", "--epochs", "6", "--max-images", "400", "--budget", "macs<=50%", "--threads", "1",
 ]  # fmt: skip
@@ -17,9 +21,11 @@ def nas_prune(*arguments: str, cwd: Path) -> "subprocess.Popen[bytes]":
     return subprocess.Popen([sys.executable, "-c", code, *arguments], cwd=cwd)
 
 
-def test_a_search_killed_between_epochs_resumes_to_the_same_bytes(tmp_path: Path) -> None:
-    whole = nas_prune(*ARGUMENTS, "--out", "whole", cwd=tmp_path)
-    assert whole.wait() == 0
+def test_a_search_killed_between_epochs_resumes_to_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main([*ARGUMENTS, "--out", "whole"]) == 0
     killed = nas_prune(*ARGUMENTS, "--out", "killed", cwd=tmp_path)
     metrics = tmp_path / "killed" / "metrics.jsonl"
     deadline = time.monotonic() + 60
@@ -30,8 +36,7 @@ def test_a_search_killed_between_epochs_resumes_to_the_same_bytes(tmp_path: Path
     assert killed.wait() == -signal.SIGKILL
     assert metrics.read_text().count("\n") < 6
     assert not (tmp_path / "killed" / "widths").exists()
-    resumed = nas_prune("search", "--resume", "killed", cwd=tmp_path)
-    assert resumed.wait() == 0
+    assert main(["search", "--resume", "killed"]) == 0
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
 
 

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from nas_prune.errors import BadInputError
 from nas_prune.graph.channels import ChannelGraph, channel_graph
-from nas_prune.space import load_space
+from tests.networks import known
 
 
 @pytest.mark.parametrize(
@@ -19,11 +19,11 @@ from nas_prune.space import load_space
     ],
 )
 def test_the_number_of_groups_is_that_of_the_coupled_channels(name: str, count: int) -> None:
-    assert len(load_space(name).graph.groups) == count
+    assert len(known(name).graph.groups) == count
 
 
 def test_resnet20_has_one_stream_for_each_stage_and_one_inner_group_for_each_block() -> None:
-    groups = load_space("resnet20").groups
+    groups = known("resnet20").groups
     assert [group.name for group in groups if group.role == "stream"] == [
         "conv1",
         "layer2.0.conv2",
@@ -34,23 +34,23 @@ def test_resnet20_has_one_stream_for_each_stage_and_one_inner_group_for_each_blo
 
 
 def test_vgg_is_a_stem_and_inner_groups_in_the_stages_of_its_resolutions() -> None:
-    groups = load_space("vgg16", (3, 32, 32)).groups
+    groups = known("vgg16").groups
     assert [group.role for group in groups] == ["stem", *["inner"] * 12]
     assert [group.stage for group in groups] == [0, 0, 1, 1, 2, 2, 2, 3, 3, 3, 4, 4, 4]
 
 
 def test_what_a_dense_layer_adds_is_growth() -> None:
-    assert {group.role for group in load_space("densenet40").groups} == {"growth"}
+    assert {group.role for group in known("densenet40").groups} == {"growth"}
 
 
 def test_layers_after_global_pooling_are_head() -> None:
-    roles = {group.name: group.role for group in load_space("torchvision:vgg16_bn").groups}
+    roles = {group.name: group.role for group in known("torchvision:vgg16_bn").groups}
     assert roles["classifier.0"] == roles["classifier.3"] == "head"
     assert roles["features.40"] == "inner"
 
 
 def test_a_depthwise_convolution_shares_the_group_of_its_input() -> None:
-    groups = {group.name: group for group in load_space("torchvision:mobilenet_v2").groups}
+    groups = {group.name: group for group in known("torchvision:mobilenet_v2").groups}
     assert groups["features.2.conv.0.0"].layers == (
         "features.2.conv.0.0",
         "features.2.conv.0.1",
@@ -61,12 +61,12 @@ def test_a_depthwise_convolution_shares_the_group_of_its_input() -> None:
 
 
 def test_a_group_knows_the_norms_that_hold_it() -> None:
-    streams = [group for group in load_space("resnet20").groups if group.role == "stream"]
+    streams = [group for group in known("resnet20").groups if group.role == "stream"]
     assert streams[1].norms == ("layer2.0.bn2", "layer2.0.shortcut.1", "layer2.1.bn2", "layer2.2.bn2")
 
 
 def test_the_classifier_is_frozen_as_the_output() -> None:
-    frozen = [group for group in load_space("resnet20").graph.groups if group.frozen]
+    frozen = [group for group in known("resnet20").graph.groups if group.frozen]
     assert [(group.name, group.frozen) for group in frozen] == [("fc", "the network's output")]
 
 

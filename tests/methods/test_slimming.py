@@ -7,6 +7,7 @@ from torch import nn
 
 from nas_prune.methods.slimming import SLIMMING, can_score
 from nas_prune.space import load_space
+from tests.networks import known
 
 VGG = load_space("vgg11", (1, 8, 8))
 RESNET = load_space("resnet20", (1, 8, 8))
@@ -75,11 +76,9 @@ def test_growth_scores_the_mean_over_its_part_of_every_later_norm() -> None:
     assert scores[1].nonzero()[0].tolist() == [5]
 
 
-@pytest.mark.parametrize(
-    "name", ["vgg11", "resnet20", "densenet40", "preresnet164", "torchvision:mobilenet_v2"]
-)
+@pytest.mark.parametrize("name", ["vgg11", "resnet20", "densenet40", "torchvision:mobilenet_v2"])
 def test_planted_dead_channels_score_lowest(name: str) -> None:
-    space = load_space(name, (3, 32, 32))
+    space = known(name)
     model = space.build(seed=0)
     columns = [column for column in range(len(space.groups)) if can_score(space, column)]
     SLIMMING.prepare(model, space, columns)
@@ -100,12 +99,12 @@ def test_planted_dead_channels_score_lowest(name: str) -> None:
 
 
 def test_what_a_shortcut_reads_without_a_norm_is_not_judged() -> None:
-    space = load_space("preresnet164", (3, 16, 16))
+    space = known("preresnet164", (3, 8, 8))
     unjudged = [group.name for column, group in enumerate(space.groups) if not can_score(space, column)]
     assert unjudged == ["conv1", "layer1.0.conv3", "layer2.0.conv3"]
 
 
 def test_layers_without_norms_are_not_judged() -> None:
-    space = load_space("torchvision:vgg16_bn", (3, 32, 32))
+    space = known("torchvision:vgg16_bn")
     unjudged = [group.name for column, group in enumerate(space.groups) if not can_score(space, column)]
     assert unjudged == ["classifier.0", "classifier.3"]
