@@ -29,9 +29,10 @@ def check_out(out: Path | None) -> None:
         raise BadInputError(f"--out must be a new or an empty directory, got {out}. Choose another name.")
 
 
-def make_run(out: Path | None, stem: str) -> Path:
-    """Make the directory of a new run: the one asked for, or the next free `runs/STEM-NNN`."""
+def make_run(out: Path | None, space: str, what: str, data_name: str) -> Path:
+    """Make the directory of a new run: the one asked for, or the next free `runs/SPACE-WHAT-DATA-NNN`."""
     check_out(out)
+    stem = f"{space}-{what}-{published(data_name).removeprefix('folder:')}"
     try:
         if out is not None:
             out.mkdir(parents=True, exist_ok=True)

@@ -1,8 +1,9 @@
 """Training found widths from random weights, over several seeds, and reading the test part once at the end."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from statistics import fmean, stdev
 from time import perf_counter
@@ -31,7 +32,7 @@ from nas_prune.space import SearchSpace, load_space
 from nas_prune.training.checkpoint import read_checkpoint, write_checkpoint
 from nas_prune.training.loop import EpochReport, TrainState, evaluate, fit, start
 from nas_prune.training.recipe import Recipe, default_recipe
-from nas_prune.training.schedules import Schedule, ScratchPlan, plan_scratch
+from nas_prune.training.schedules import Schedule, plan_scratch
 from nas_prune.watch import QUIET, Watch
 from nas_prune.widths import Widths, read_widths
 
@@ -113,26 +114,13 @@ def train(
         NasPruneError: something in the settings cannot be used; nothing has been written then.
     """
     check_out(out)
-    space, data = _load(config, widths, watch)
-    widths = space.priced(widths)
-    plan = plan_scratch(widths, config.recipe, config.schedule, cap=config.cap)
-    threads = pick_threads(config.threads, widths.cost.macs, config.recipe.batch_size)
-    config = config.model_copy(
-        update={
-            "multiplier": plan.multiplier,
-            "epochs": plan.recipe.epochs,
-            "device": data.train.images.device.type,
-            "threads": threads,
-            "versions": library_versions(),
-        }
-    )
-    data_kind = published(config.data.name).replace("folder:", "")
-    run = make_run(out, f"{widths.space.name}-{config.schedule}-{data_kind}")
-    widths.write(run / "widths.json")
-    write_config(run, _with_data_name(config, portable(config.data.name, run)))
+    job = _prepare(config, widths, watch)
+    run = make_run(out, widths.space.name, config.schedule, config.data.name)
+    job.widths.write(run / "widths.json")
+    travelling = job.config.data.at(portable(config.data.name, run))
+    write_config(run, job.config.model_copy(update={"data": travelling}))
     watch.say(f"Writing to {run}. If it is stopped: nas-prune train --resume {run}")
-    with limited_threads(config.threads or 1):
-        return _finish(run, config, widths, space, data, plan, watch)
+    return _finish(run, job, watch)
 
 
 def resume_train(run: Path, *, data_name: str | None = None, watch: Watch = QUIET) -> TrainResult:
@@ -148,17 +136,36 @@ def resume_train(run: Path, *, data_name: str | None = None, watch: Watch = QUIE
     """
     config = read_config(run, TrainConfig)
     sweep(run)
-    config = _with_data_name(config, data_name or from_run(config.data.name, run))
-    widths = read_widths(run / "widths.json")
+    here = config.data.at(data_name or from_run(config.data.name, run))
+    job = _prepare(config.model_copy(update={"data": here}), read_widths(run / "widths.json"), watch)
+    return _finish(run, job, watch)
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """A training that has been found sound: everything loaded, nothing written yet."""
+
+    config: TrainConfig
+    widths: Widths
+    space: SearchSpace
+    data: ImageData
+    recipe: Recipe
+    threads: int
+
+
+def _prepare(config: TrainConfig, widths: Widths, watch: Watch) -> _Job:
     space, data = _load(config, widths, watch)
     widths = space.priced(widths)
     plan = plan_scratch(widths, config.recipe, config.schedule, cap=config.cap)
-    with limited_threads(config.threads or 1):
-        return _finish(run, config, widths, space, data, plan, watch)
-
-
-def _with_data_name(config: TrainConfig, name: str) -> TrainConfig:
-    return config.model_copy(update={"data": config.data.model_copy(update={"name": name})})
+    threads = pick_threads(config.threads, widths.cost.macs, config.recipe.batch_size)
+    resolved = {
+        "multiplier": plan.multiplier,
+        "epochs": plan.recipe.epochs,
+        "device": data.train.images.device.type,
+        "threads": threads,
+        "versions": library_versions(),
+    }
+    return _Job(config.model_copy(update=resolved), widths, space, data, plan.recipe, threads)
 
 
 def _load(config: TrainConfig, widths: Widths, watch: Watch) -> tuple[SearchSpace, ImageData]:
@@ -188,37 +195,22 @@ def _times(shape: tuple[int, int, int]) -> str:
     return "×".join(map(str, shape))
 
 
-def _finish(
-    run: Path,
-    config: TrainConfig,
-    widths: Widths,
-    space: SearchSpace,
-    data: ImageData,
-    plan: ScratchPlan,
-    watch: Watch,
-) -> TrainResult:
-    results = []
-    for number, seed in enumerate(config.seeds, 1):
-        folder = run / f"seed-{seed}"
-        folder.mkdir(exist_ok=True)
-        title = f"{config.schedule}, seed {number} of {len(config.seeds)}"
-        results.append(_one_seed(folder, seed, space, widths, data, plan.recipe, watch, title))
-    result = TrainResult(run, config, widths, tuple(results))
+def _finish(run: Path, job: _Job, watch: Watch) -> TrainResult:
+    """Train what is left of every seed, write the results."""
+    results, seeds = [], job.config.seeds
+    with limited_threads(job.threads):
+        for number, seed in enumerate(seeds, 1):
+            title = f"{job.config.schedule}, seed {number} of {len(seeds)}"
+            folder = run / f"seed-{seed}"
+            results.append(_one_seed(folder, seed, job, partial(watch.progress, title)))
+    result = TrainResult(run, job.config, job.widths, tuple(results))
     write_whole(run / "result.json", json.dumps(summary(result), indent=1) + "\n")
     return result
 
 
-def _one_seed(
-    folder: Path,
-    seed: int,
-    space: SearchSpace,
-    widths: Widths,
-    data: ImageData,
-    recipe: Recipe,
-    watch: Watch,
-    title: str,
-) -> SeedResult:
-    state = start(space.build(widths, seed=seed, device=data.train.images.device), recipe)
+def _one_seed(folder: Path, seed: int, job: _Job, on_step: Callable[[int, int], None]) -> SeedResult:
+    folder.mkdir(exist_ok=True)
+    state = start(job.space.build(job.widths, seed=seed, device=job.data.train.images.device), job.recipe)
     if (folder / CHECKPOINT).exists():
         read_checkpoint(folder / CHECKPOINT, state)
     keep_metrics(folder, state.epochs_done)
@@ -228,17 +220,10 @@ def _one_seed(
         append_metrics(folder, asdict(report))
         write_checkpoint(folder / CHECKPOINT, now)
 
-    fit(
-        state,
-        data,
-        recipe,
-        seed=seed,
-        on_step=lambda done, total: watch.progress(title, done, total),
-        on_epoch=after_epoch,
-    )
+    fit(state, job.data, job.recipe, seed=seed, on_step=on_step, on_epoch=after_epoch)
     seconds = perf_counter() - started
-    _, val_accuracy = evaluate(state.model, data.val, data)
-    _, test_accuracy = evaluate(state.model, data.test, data)
+    _, val_accuracy = evaluate(state.model, job.data.val, job.data)
+    _, test_accuracy = evaluate(state.model, job.data.test, job.data)
     return SeedResult(seed, val_accuracy, test_accuracy, seconds)
 
 

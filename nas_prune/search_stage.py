@@ -164,8 +164,7 @@ def search(config: SearchConfig, out: Path | None = None, *, watch: Watch = QUIE
     config = resolve(config)
     check_out(out)
     stage = _prepare(config, watch)
-    data_kind = published(config.data.name).replace("folder:", "")
-    run = make_run(out, f"{config.space}-{config.method}-{data_kind}")
+    run = make_run(out, config.space, config.method, config.data.name)
     write_config(run, stage.resolved(portable(config.data.name, run)))
     watch.say(f"Writing to {run}. If it is stopped: nas-prune search --resume {run}")
     with limited_threads(stage.threads):
@@ -185,7 +184,7 @@ def resume_search(run: Path, *, data_name: str | None = None, watch: Watch = QUI
     """
     config = read_config(run, SearchConfig)
     sweep(run)
-    config = _with_data_name(config, data_name or from_run(config.data.name, run))
+    config = config.model_copy(update={"data": config.data.at(data_name or from_run(config.data.name, run))})
     stage = _prepare(config, watch)
     state = stage.fresh_state()
     if (run / CHECKPOINT).exists():
@@ -193,10 +192,6 @@ def resume_search(run: Path, *, data_name: str | None = None, watch: Watch = QUI
     keep_metrics(run, state.epochs_done)
     with limited_threads(stage.threads):
         return _finish(stage, run, state, watch)
-
-
-def _with_data_name(config: SearchConfig, name: str) -> SearchConfig:
-    return config.model_copy(update={"data": config.data.model_copy(update={"name": name})})
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,10 @@ class DataConfig(BaseModel):
     max_images: int | None = None
     val_fraction: float = Field(default=0.1, gt=0, le=0.5)
 
+    def at(self, name: str) -> "DataConfig":
+        """The same images under another name, such as a folder relative to a run."""
+        return self.model_copy(update={"name": name})
+
 
 def load_images(config: DataConfig, seed: int, watch: Watch, *, in_channels: int | None = None) -> ImageData:
     """The images a configuration names.

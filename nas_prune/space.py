@@ -262,7 +262,8 @@ def load_space(
             )
         network, inits = (model, ()) if isinstance(model, nn.Module) else record_inits(model)
         name = type(network).__qualname__
-        return _make(name, network, inits, input_shape, num_classes or 1, width_multiplier, None)
+        reference = _reference(name, input_shape, num_classes or 1, width_multiplier)
+        return _make(reference, network, inits, file=None)
     name = space_name(model)
     is_torchvision = name.startswith("torchvision:")
     shape = input_shape or ((3, 224, 224) if is_torchvision else (3, 32, 32))
@@ -271,7 +272,15 @@ def load_space(
     file = None if is_torchvision else known_spaces()[name]
     factory = _torchvision(name, shape, classes) if file is None else _family(file, shape, classes)
     network, inits = record_inits(factory)
-    return _make(name, network, inits, shape, classes, width_multiplier, file)
+    return _make(_reference(name, shape, classes, width_multiplier), network, inits, file=file)
+
+
+def _reference(
+    name: str, shape: tuple[int, int, int], classes: int, width_multiplier: float
+) -> SpaceReference:
+    return SpaceReference(
+        name=name, input_shape=shape, num_classes=classes, width_multiplier=width_multiplier
+    )
 
 
 def _check_numbers(shape: tuple[int, int, int], classes: int, width_multiplier: float) -> None:
@@ -321,20 +330,13 @@ def _torchvision(name: str, shape: tuple[int, int, int], classes: int) -> Callab
 
 
 def _make(
-    name: str,
-    network: nn.Module,
-    inits: tuple[InitCall, ...],
-    shape: tuple[int, int, int],
-    classes: int,
-    width_multiplier: float,
-    file: SpaceFile | None,
+    reference: SpaceReference, network: nn.Module, inits: tuple[InitCall, ...], *, file: SpaceFile | None
 ) -> SearchSpace:
+    name, shape, multiplier = reference.name, reference.input_shape, reference.width_multiplier
     template = structure(network)
     graph = channel_graph(template, shape)
-    if width_multiplier != 1:
-        wide = [
-            max(1, floor(graph.groups[number].size * width_multiplier + 0.5)) for number in graph.searchable
-        ]
+    if multiplier != 1:
+        wide = [max(1, floor(graph.groups[number].size * multiplier + 0.5)) for number in graph.searchable]
         template = structure(resized(template, graph, wide, device="cpu"))
         graph = channel_graph(template, shape)
     graph = checked(template, graph, shape)
@@ -344,18 +346,7 @@ def _make(
         raise BadInputError(
             f"network {name} must have something to narrow, got none: every channel group is frozen."
         )
-    reference = SpaceReference(
-        name=name, input_shape=shape, num_classes=classes, width_multiplier=width_multiplier
-    )
-    parameters = [parameter for parameter, _ in template.named_parameters()]
-    cost = cost_model(graph, parameters)
+    cost = cost_model(graph, [parameter for parameter, _ in template.named_parameters()])
     _check_macs(name, template, cost, [graph.groups[number].size for number in graph.searchable], shape)
-    return SearchSpace(
-        reference=reference,
-        graph=graph,
-        cost=cost,
-        template=template,
-        inits=inits,
-        floor=file.floor if file else 1,
-        divisor=file.divisor if file else 1,
-    )
+    limits = {"floor": file.floor, "divisor": file.divisor} if file else {}
+    return SearchSpace(reference, graph, cost, template, inits, **limits)

@@ -9,11 +9,15 @@ from torch.utils.flop_counter import FlopCounterMode
 from nas_prune.cost import Polynomial
 from nas_prune.errors import WidthsError
 from nas_prune.resize import resized
-from nas_prune.space import SearchSpace, load_space
+from nas_prune.space import SearchSpace, known_spaces, load_space
 from tests.networks import FAMILIES, NAMES, known
 
 # Mean widths of VGG-16 on CIFAR-10, 60 % of the channels removed by slimming (Liu et al. 2019, appendix).
 PAPER_VGG16 = (39.0, 64.0, 127.8, 128.0, 255.0, 250.5, 226.0, 217.3, 120.0, 63.0, 47.8, 62.0, 88.8)
+
+
+# The default run tries a dozen; all families come in the slow one.
+ALL = [*FAMILIES, *((name, (3, 32, 32)) for name in known_spaces() if name not in NAMES)]
 
 
 def count_by_pytorch(space: SearchSpace, widths: list[int]) -> tuple[int, int]:
@@ -40,7 +44,7 @@ def test_parameters_and_macs_are_exact(name: str, shape: tuple[int, int, int]) -
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "shape"), FAMILIES, ids=NAMES)
+@pytest.mark.parametrize(("name", "shape"), ALL, ids=[name for name, _ in ALL])
 def test_parameters_and_macs_are_exact_on_200_random_vectors(name: str, shape: tuple[int, int, int]) -> None:
     check_against_pytorch(name, shape, vectors=200)
 

@@ -74,7 +74,7 @@ def fit(
         NasPruneError: the loss is no longer a finite number.
     """
     while state.epochs_done < recipe.epochs:
-        loss, accuracy, rate = _epoch(state, data, recipe, seed, penalise, on_step)
+        loss, accuracy, rate = _epoch(state, data, recipe, seed=seed, penalise=penalise, on_step=on_step)
         val_loss, val_accuracy = evaluate(state.model, data.val, data)
         state.epochs_done += 1
         report = EpochReport(
@@ -94,6 +94,7 @@ def _epoch(
     state: TrainState,
     data: ImageData,
     recipe: Recipe,
+    *,
     seed: int,
     penalise: Callable[[nn.Module], None] | None,
     on_step: Callable[[int, int], None] | None,
