@@ -170,12 +170,13 @@ def _prepare(config: TrainConfig, widths: Widths, watch: Watch) -> _Job:
 
 def _load(config: TrainConfig, widths: Widths, watch: Watch) -> tuple[SearchSpace, ImageData]:
     reference = widths.space
-    space = load_space(
-        reference.name,
-        reference.input_shape,
-        num_classes=reference.num_classes,
-        width_multiplier=reference.width_multiplier,
-    )
+    with watch.waiting("tracing the network"):
+        space = load_space(
+            reference.name,
+            reference.input_shape,
+            num_classes=reference.num_classes,
+            width_multiplier=reference.width_multiplier,
+        )
     data = load_images(config.data, config.data_seed, watch, in_channels=reference.input_shape[0])
     shape = (data.in_channels, data.image_size, data.image_size)
     if shape != reference.input_shape:

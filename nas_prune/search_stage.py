@@ -232,12 +232,13 @@ def _prepare(config: SearchConfig, watch: Watch) -> _Stage:
     device = pick_device(config.device)
     only_colour = config.space.startswith("torchvision:")
     data = load_images(config.data, config.seed, watch, in_channels=3 if only_colour else None)
-    space = load_space(
-        config.space,
-        (data.in_channels, data.image_size, data.image_size),
-        num_classes=data.num_classes,
-        width_multiplier=config.width_multiplier,
-    )
+    with watch.waiting("tracing the network"):
+        space = load_space(
+            config.space,
+            (data.in_channels, data.image_size, data.image_size),
+            num_classes=data.num_classes,
+            width_multiplier=config.width_multiplier,
+        )
     columns, unscored = _searched(space, method, config.groups)
     for budget in config.budgets:
         check_feasible(space, Budget.parse(budget), columns)

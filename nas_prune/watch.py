@@ -1,6 +1,7 @@
 """How long work tells of its progress, without knowing who listens."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 
@@ -19,6 +20,13 @@ class Watch:
 
     progress: Callable[[str, int, int], None] = _nobody
     say: Callable[[str], None] = _nobody
+
+    @contextmanager
+    def waiting(self, what: str) -> Iterator[None]:
+        """Tell of something whose length is not known beforehand."""
+        self.progress(what, 0, 1)
+        yield
+        self.progress(what, 1, 1)
 
 
 QUIET = Watch()

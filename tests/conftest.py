@@ -1,4 +1,4 @@
-"""Shared by all tests: one thread (small operations are faster so), real digits, small spaces."""
+"""Shared by all tests: one thread, since small operations are faster so, and an empty directory."""
 
 import os
 from collections.abc import Iterator

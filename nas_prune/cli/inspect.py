@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from nas_prune.cli.output import count, format_option, percent, print_json, print_table
+from nas_prune.cli.output import count, format_option, percent, print_json, print_table, watching
 
 if TYPE_CHECKING:
     from nas_prune.space import SearchSpace
@@ -42,9 +42,10 @@ def command(
 
     name = space_name(space)
     pixels = image_size if image_size is not None else (224 if name.startswith("torchvision:") else 32)
-    found = load_space(
-        name, (in_channels, pixels, pixels), num_classes=classes, width_multiplier=width_multiplier
-    )
+    with watching() as watch, watch.waiting("tracing the network"):
+        found = load_space(
+            name, (in_channels, pixels, pixels), num_classes=classes, width_multiplier=width_multiplier
+        )
     facts = _facts(found, method_named(method).name)
     if style == "json":
         print_json(facts)

@@ -27,6 +27,7 @@ class WidthMethod:
             for the searched columns of a space and a strength.
         scores: one value for each channel of each searched group, larger is more worth keeping; None for
             groups that are not searched.
+        can_score: whether the method can judge the channels of a group at all.
     """
 
     name: str
