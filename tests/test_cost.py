@@ -1,13 +1,16 @@
 """Costs: hand arithmetic, an independent counter, goldens."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from nas_prune.cost import Polynomial
-from nas_prune.errors import WidthsError
+from nas_prune.cost import CostModel, Polynomial, cost_model
+from nas_prune.errors import BadInputError, WidthsError
+from nas_prune.graph.channels import ChannelGraph
 from nas_prune.resize import resized
 from nas_prune.space import SearchSpace, known_spaces, load_space
 from tests.networks import FAMILIES, NAMES, known
@@ -122,3 +125,13 @@ def test_what_no_rule_prices_is_counted_as_a_constant() -> None:
     space = load_space(model, (3, 8, 8))
     assert [group.name for group in space.groups] == ["0"]
     assert count_by_pytorch(space, [2]) == (space.cost_at([2]).params, space.cost_at([2]).macs)
+
+
+def test_a_network_that_is_not_priced_exactly_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrong(graph: ChannelGraph, names: list[str]) -> CostModel:
+        right = cost_model(graph, names)
+        return dataclasses.replace(right, macs=right.params)
+
+    monkeypatch.setattr("nas_prune.space.cost_model", wrong)
+    with pytest.raises(BadInputError, match="priced exactly, got 9,227,210 where PyTorch counts 37,790,720"):
+        load_space("vgg11", (1, 8, 8))

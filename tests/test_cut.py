@@ -111,3 +111,24 @@ def test_a_budget_at_the_smallest_network_is_feasible() -> None:
     smallest = int(RESNET.cost.macs(RESNET.floor_G))
     result = cut(RESNET, random_scores(RESNET, 6), Budget("macs", absolute=smallest))
     assert result.widths_G == RESNET.floor_G
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_result_is_that_of_walking_all_channels_best_first(seed: int) -> None:
+    """A plain reference: take each channel in order of score if it still fits and its better ones were taken."""
+    scores = random_scores(RESNET, seed)
+    limit = RESNET.limit(Budget.parse("macs<=40%"))
+    widths, closed = [1] * len(scores), set[int]()
+    ranked = [np.sort(values)[::-1] for values in scores if values is not None]
+    units = [
+        (ranked[column][width - 1], column, width)
+        for column in range(12)
+        for width in range(2, len(ranked[column]) + 1)
+    ]
+    for _, column, width in sorted(units, key=lambda unit: -unit[0]):
+        wider = [width if c == column else w for c, w in enumerate(widths)]
+        if column in closed or int(RESNET.cost.macs(wider)) > limit:
+            closed.add(column)
+        else:
+            widths = wider
+    assert cut(RESNET, scores, Budget.parse("macs<=40%")).widths_G == tuple(widths)

@@ -59,6 +59,15 @@ def test_costs_that_a_file_misstates_are_worked_out_anew(tmp_path: Path) -> None
     assert result.config.multiplier == WIDTHS.base_cost.macs / WIDTHS.cost.macs
 
 
+def test_a_finished_training_is_not_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[int] = []
+    first = train(CONFIG, WIDTHS, tmp_path / "run")
+    monkeypatch.setattr(scratch, "fit", lambda state, *_, **__: done.append(state.epochs_done))
+    again = scratch.resume_train(tmp_path / "run")
+    assert done == [1]
+    assert again.seeds[0].test_accuracy == first.seeds[0].test_accuracy
+
+
 def test_a_deviation_needs_two_values() -> None:
     assert mean_and_deviation([0.5]) == (0.5, None)
     mean, deviation = mean_and_deviation([0.4, 0.6])
