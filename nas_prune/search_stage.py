@@ -167,8 +167,7 @@ def search(config: SearchConfig, out: Path | None = None, *, watch: Watch = QUIE
     run = make_run(out, config.space, config.method, config.data.name)
     write_config(run, stage.resolved(portable(config.data.name, run)))
     watch.say(f"Writing to {run}. If it is stopped: nas-prune search --resume {run}")
-    with limited_threads(stage.threads):
-        return _finish(stage, run, stage.fresh_state(), watch)
+    return _finish(stage, run, stage.fresh_state(), watch)
 
 
 def resume_search(run: Path, *, data_name: str | None = None, watch: Watch = QUIET) -> SearchResult:
@@ -190,8 +189,7 @@ def resume_search(run: Path, *, data_name: str | None = None, watch: Watch = QUI
     if (run / CHECKPOINT).exists():
         read_checkpoint(run / CHECKPOINT, state)
     keep_metrics(run, state.epochs_done)
-    with limited_threads(stage.threads):
-        return _finish(stage, run, state, watch)
+    return _finish(stage, run, state, watch)
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,6 +274,13 @@ def _sparsity(recipe: Recipe, data: ImageData) -> float:
 
 def _finish(stage: _Stage, run: Path, state: TrainState, watch: Watch) -> SearchResult:
     """Train what is left, cut at every budget, write the results."""
+    with limited_threads(stage.threads):
+        seconds = _train(stage, run, state, watch)
+        return _conclude(stage, run, state.model, seconds)
+
+
+def _train(stage: _Stage, run: Path, state: TrainState, watch: Watch) -> float:
+    """Train what is left; returns how many seconds it took."""
     started = perf_counter()
     fit(
         state,
@@ -286,8 +291,11 @@ def _finish(stage: _Stage, run: Path, state: TrainState, watch: Watch) -> Search
         on_step=lambda done, total: watch.progress("sparse training", done, total),
         on_epoch=lambda now, report: _after_epoch(run, now, report),
     )
-    seconds = perf_counter() - started
-    model = state.model
+    return perf_counter() - started
+
+
+def _conclude(stage: _Stage, run: Path, model: nn.Module, seconds: float) -> SearchResult:
+    """Cut at every budget, write the results."""
     scores = stage.method.scores(model, stage.space, stage.columns)
     cuts = [cut(stage.space, scores, Budget.parse(text)) for text in stage.config.budgets]
     folder = run / "widths"

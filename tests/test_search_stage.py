@@ -16,7 +16,7 @@ from nas_prune.files import write_whole
 from nas_prune.methods import METHODS, scorable
 from nas_prune.methods.slimming import SLIMMING
 from nas_prune.rundir import published
-from nas_prune.search_stage import TOTAL_PULL, SearchConfig, search
+from nas_prune.search_stage import SearchConfig, search
 from nas_prune.setup import DataConfig
 from nas_prune.space import SearchSpace, load_space
 from nas_prune.training.loop import evaluate
@@ -51,12 +51,9 @@ def test_the_default_strength_moves_an_unused_scale_from_its_start_to_zero(tmp_p
     recipe = CONFIG.search_recipe
     data = load_data("digits", max_images=200)
     per_epoch = num_batches(len(data.train), recipe.batch_size)
-    scale, speed = torch.tensor(0.5), torch.tensor(0.0)
     steps = per_epoch * recipe.epochs
     distance = sum(recipe.rate_at(step, steps, per_epoch) for step in range(steps)) * result.sparsity
-    assert (
-        distance / (1 - recipe.momentum) == pytest.approx(TOTAL_PULL) == pytest.approx(float(scale - speed))
-    )
+    assert distance / (1 - recipe.momentum) == pytest.approx(0.5)
 
 
 def test_images_of_the_test_part_are_never_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,7 +119,7 @@ def test_channels_are_filled_in_best_first() -> None:
     assert result.widths_G[1] == 40
 
 
-def test_every_epoch_has_its_own_dropout(tmp_path: Path) -> None:
+def test_every_epoch_has_its_own_dropout() -> None:
     from nas_prune.training.loop import fit, start
 
     masks: list[torch.Tensor] = []
@@ -142,7 +139,6 @@ def test_every_epoch_has_its_own_dropout(tmp_path: Path) -> None:
     fit(start(Noting(), RECIPES["digits"]), data, RECIPES["digits"].with_epochs(2), seed=0)
     assert len(masks) == 2
     assert not torch.equal(masks[0], masks[1])
-    assert tmp_path.exists()
 
 
 @pytest.mark.parametrize(

@@ -92,8 +92,8 @@ class ChannelGraph:
     def arrangement(self, frozen: Container[str] = ()) -> dict[str, tuple[Axis, ...]]:
         """Which channels lie where in every parameter, in a form that another trace can be compared with.
 
-        Groups are numbered by their first place in the parameters and carry their sizes as a second factor of
-        the comparison, so two networks are arranged alike exactly when the results are equal.
+        Groups are numbered by their first place in the parameters, and their sizes are part of the numbers:
+        two networks are arranged alike exactly when the results are equal.
 
         Args:
             frozen: names of groups to regard as constants beside those that are frozen here.
