@@ -112,18 +112,30 @@ def _rebuilt(
             is_parameter = isinstance(tensor, nn.Parameter)
             memo[id(tensor)] = nn.Parameter(new, tensor.requires_grad) if is_parameter else new
     result = copy.deepcopy(model, memo)
-    for path, module in result.named_modules():
-        axis = graph.conv_groups.get(path)
-        groups = None if axis is None else length(axis, lambda atom: sizes[atom.index])
-        _tell_sizes(module, groups)
+    modules = dict(result.named_modules())
+    for (path, name), axis in graph.attributes.items():
+        _set(modules[path], name, length(axis, lambda atom: sizes[atom.index]))
+    for module in modules.values():
+        _tell_sizes(module)
     return result
 
 
-def _tell_sizes(module: nn.Module, groups: int | None) -> None:
+def _set(module: nn.Module, name: str, value: int) -> None:
+    """Set an integer that a module holds; `feature_info.2.num_chs` lies inside lists and dictionaries."""
+    *steps, last = name.split(".")
+    holder: Any = module if not steps else getattr(module, steps[0])
+    for step in steps[1:]:
+        holder = holder[int(step) if isinstance(holder, (list, tuple)) else step]
+    if steps:
+        holder[int(last) if isinstance(holder, list) else last] = value
+    elif hasattr(module, last):
+        setattr(module, last, value)
+
+
+def _tell_sizes(module: nn.Module) -> None:
     """Rewrite the Python copies of sizes that torch.nn modules hold."""
     weight = getattr(module, "weight", None)
     if isinstance(module, nn.modules.conv._ConvNd):  # noqa: SLF001
-        module.groups = module.groups if groups is None else groups
         outer, inner = module.weight.shape[0], module.weight.shape[1] * module.groups
         module.out_channels, module.in_channels = (inner, outer) if module.transposed else (outer, inner)
     elif isinstance(module, nn.Linear):

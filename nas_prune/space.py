@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from nas_prune.budget import Budget
 from nas_prune.cost import Cost, CostModel, cost_model
 from nas_prune.errors import BadInputError, WidthsError
-from nas_prune.graph.channels import ChannelGraph, ChannelGroup, channel_graph
+from nas_prune.graph.channels import ChannelGraph, ChannelGroup
 from nas_prune.graph.trace import on_meta, structure
 from nas_prune.initialise import InitCall, record_inits
 from nas_prune.models.densenet import densenet
@@ -334,12 +334,11 @@ def _make(
 ) -> SearchSpace:
     name, shape, multiplier = reference.name, reference.input_shape, reference.width_multiplier
     template = structure(network)
-    graph = channel_graph(template, shape)
     if multiplier != 1:
+        graph = checked(template, shape)
         wide = [max(1, floor(graph.groups[number].size * multiplier + 0.5)) for number in graph.searchable]
         template = structure(resized(template, graph, wide, device="cpu"))
-        graph = channel_graph(template, shape)
-    graph = checked(template, graph, shape)
+    graph = checked(template, shape)
     if file is not None:
         graph = graph.freeze(dict.fromkeys(file.frozen, "frozen by the search space's file"))
     if not graph.searchable:

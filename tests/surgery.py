@@ -21,7 +21,7 @@ def lively(space: SearchSpace) -> nn.Module:
                 module.momentum = 1.0
                 module.weight.uniform_(0.1, 0.3, generator=generator)
                 module.bias.uniform_(0.6, 1.2, generator=generator)  # so that no channel is cut off by a ReLU
-            elif isinstance(module, nn.Linear):
+            elif isinstance(module, nn.Linear) and module.bias is not None:
                 module.bias.uniform_(3.0, 4.0, generator=generator)
         images = torch.rand(8, *space.reference.input_shape, generator=generator, dtype=torch.float64)
         model.train()(images)
@@ -37,33 +37,32 @@ def kill(model: nn.Module, space: SearchSpace, kept: Sequence[NDArray[np.int64]]
     """Make every channel that is not kept dead.
 
     A channel is dead when γ = β = 0 in every norm that holds it and no layer reads it but through a norm. Where
-    some layer does (pre-activation shortcuts), or no norm holds it, it is dead when every reader ignores it.
+    some layer does (pre-activation shortcuts), or no norm holds it, it is dead when every entry of every parameter
+    that belongs to it is zero, so that its readers ignore it.
     """
     for column, group in enumerate(space.groups):
         dead = np.setdiff1d(np.arange(group.size), kept[column])
-        for path in group.norms:
-            _zero(model, space, column, f"{path}.weight", 0, dead)
-            _zero(model, space, column, f"{path}.bias", 0, dead)
-        if not group.is_gated:
-            for name, axes in space.graph.parameters.items():
-                if len(axes) > 1:
-                    _zero(model, space, column, name, 1, dead)
+        norms = {f"{path}.{name}" for path in group.norms for name in ("weight", "bias")}
+        for name, _ in model.named_parameters():
+            if name in norms or not group.is_gated:
+                _zero(model, space, column, name, dead)
 
 
-def _zero(
-    model: nn.Module, space: SearchSpace, column: int, name: str, dim: int, dead: NDArray[np.int64]
-) -> None:
-    axis = space.graph.parameters[name][dim]
+def _zero(model: nn.Module, space: SearchSpace, column: int, name: str, dead: NDArray[np.int64]) -> None:
     atom = Atom(space.graph.searchable[column])
-    channels = channel_at(axis, atom, lambda other: space.graph.groups[other.index].size)
-    places = torch.from_numpy(np.isin(channels, dead).nonzero()[0])
-    with torch.no_grad():
-        model.get_parameter(name).index_fill_(dim, places, 0)
+    for dim, axis in enumerate(space.graph.parameters[name]):
+        channels = channel_at(axis, atom, lambda other: space.graph.groups[other.index].size)
+        places = torch.from_numpy(np.isin(channels, dead).nonzero()[0])
+        with torch.no_grad():
+            model.get_parameter(name).index_fill_(dim, places, 0)
+
+
+def images_of(space: SearchSpace) -> Tensor:
+    generator = torch.Generator().manual_seed(4)
+    return torch.rand(2, *space.reference.input_shape, generator=generator, dtype=torch.float64)
 
 
 def outputs(model: nn.Module, space: SearchSpace) -> Tensor:
-    generator = torch.Generator().manual_seed(4)
-    images = torch.rand(2, *space.reference.input_shape, generator=generator, dtype=torch.float64)
     with torch.no_grad():
-        scores: Tensor = model(images)
+        scores: Tensor = model(images_of(space))
     return scores

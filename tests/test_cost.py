@@ -11,6 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from nas_prune.cost import CostModel, Polynomial, cost_model
 from nas_prune.errors import BadInputError, WidthsError
 from nas_prune.graph.channels import ChannelGraph
+from nas_prune.graph.rules import RULES
 from nas_prune.resize import resized
 from nas_prune.space import SearchSpace, known_spaces, load_space
 from tests.networks import FAMILIES, NAMES, known
@@ -108,7 +109,9 @@ def test_a_cost_that_cannot_be_held_exactly_is_refused() -> None:
         Polynomial.of({(0, 0): 1}, num_groups=1)([2**27])
 
 
-def test_what_no_rule_prices_is_counted_as_a_constant() -> None:
+def test_what_no_rule_prices_is_counted_as_a_constant(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(RULES, "baddbmm")
+
     class Product(nn.Module):
         def __init__(self) -> None:
             super().__init__()

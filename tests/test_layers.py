@@ -6,11 +6,14 @@ from pathlib import Path
 import nas_prune
 
 ORDER = (
-    "errors", "files", "shipped", "watch", "graph", "budget", "widths", "cost", "initialise", "resize", "selfcheck",
-    "models", "space", "data", "training", "methods", "cut", "report", "rundir", "setup", "search_stage", "scratch",
+    "errors", "files", "shipped", "watch", "graph", "budget", "widths", "cost", "initialise", "resize", "repair",
+    "selfcheck", "models", "space", "data", "training", "methods", "cut", "report", "rundir", "setup", "search_stage", "scratch",
     "cli",
 )  # fmt: skip
-WITHIN_GRAPH = ("axes", "table", "record", "call", "rules", "trace", "channels")
+WITHIN_GRAPH = (
+    "axes", "table", "record", "call", "shape_rules", "layer_rules", "rules", "quick", "trace", "channels",
+    "attributes",
+)  # fmt: skip
 
 
 def imports(path: Path) -> set[str]:

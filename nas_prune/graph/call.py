@@ -6,7 +6,6 @@ from math import prod
 from typing import Any, TypeAlias
 
 from torch import Tensor
-from torch.utils import _pytree as pytree
 from torch.utils.flop_counter import flop_registry
 
 from nas_prune.graph.axes import Axis, constant
@@ -15,37 +14,24 @@ from nas_prune.graph.record import Record, TensorNote
 Axes: TypeAlias = tuple[Axis, ...]
 
 # Operations that give zero where their activations are zero (in-place forms without the underscore).
-KEEPS_ZERO = frozenset(
-    {
-        *(
-            "relu",
-            "hardtanh",
-            "silu",
-            "gelu",
-            "leaky_relu",
-            "elu",
-            "celu",
-            "selu",
-            "hardswish",
-            "tanh",
-            "mish",
-        ),
-        *("abs", "neg", "mul", "div", "mean", "sum", "amax"),
-        *(
-            "cat",
-            "slice",
-            "view",
-            "_unsafe_view",
-            "_reshape_alias",
-            "unsqueeze",
-            "squeeze",
-            "permute",
-            "transpose",
-        ),
-        *("t", "clone", "detach", "alias", "_to_copy", "native_dropout"),
-        *("max_pool2d_with_indices", "avg_pool2d", "_adaptive_avg_pool2d", "adaptive_max_pool2d"),
-    }
-)
+KEEPS_ZERO = frozenset((
+    "_adaptive_avg_pool2d", "_reshape_alias", "_to_copy", "_unsafe_view", "abs", "adaptive_max_pool2d", "alias",
+    "amax", "avg_pool2d", "bmm", "cat", "celu", "clone", "constant_pad_nd", "detach", "div", "elu", "expand",
+    "gelu", "hardswish", "hardtanh", "im2col", "leaky_relu", "max_pool2d_with_indices", "mean", "mish", "mm",
+    "mul", "native_dropout", "neg", "permute", "pixel_shuffle", "pixel_unshuffle", "relu", "repeat", "roll",
+    "select", "selu", "silu", "slice", "split", "split_with_sizes", "squeeze", "stack", "sum", "t", "tanh",
+    "transpose", "unbind", "unsafe_split", "unsqueeze", "upsample_bicubic2d", "upsample_bilinear2d",
+    "upsample_nearest2d", "view",
+))  # fmt: skip
+
+
+def tensors_in(values: Sequence[Any]) -> Iterator[Tensor]:
+    """The tensors among arguments or results, lists and tuples of them included."""
+    for value in values:
+        if isinstance(value, Tensor):
+            yield value
+        elif isinstance(value, (list, tuple)):
+            yield from tensors_in(value)
 
 
 @dataclass(slots=True)
@@ -66,8 +52,12 @@ class Call:
 
     def __post_init__(self) -> None:
         self._products_before = len(self.record.products)
-        leaves = pytree.tree_leaves((self.args, self.kwargs))
-        self.inputs = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
+        self.inputs = list(tensors_in((*self.args, *self.kwargs.values())))
+
+    @property
+    def outputs(self) -> list[Tensor]:
+        """The tensors of the result, in order."""
+        return list(tensors_in((self.output,)))
 
     @property
     def name(self) -> str:
@@ -88,10 +78,6 @@ class Call:
         """What is known of the tensors that depend on the network's input."""
         return [note for note in self.notes() if note.source is not None]
 
-    def parameter_names(self) -> Iterator[str]:
-        """Parameters and buffers among the arguments."""
-        return (note.parameter for note in self.notes() if note.parameter is not None)
-
     def axes(self, tensor: Tensor) -> Axes:
         """The axes of a tensor as they are known now."""
         return tuple(self.record.table.resolve(axis) for axis in self.record.note(tensor).axes)
@@ -99,6 +85,14 @@ class Call:
     def unify(self, left: Axis, right: Axis) -> Axis:
         """`AxisTable.unify` with this operation as the reason."""
         return self.record.table.unify(left, right, f"{self.name} in {self.where}")
+
+    def reduces_over(self, axis: Axis) -> None:
+        """Note that the operation mixes the channels of an axis, so that even one that is zero has a say."""
+        self.record.reduced.append(axis)
+
+    def freeze(self, axis: Axis, how: str) -> None:
+        """Freeze an axis: `how` says what this operation does with it."""
+        self.record.table.freeze(axis, f"{how} by {self.name} in {self.where}")
 
     def freeze_inputs(self, reason: str) -> None:
         """Freeze every axis of every tensor among the arguments."""

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Literal, TypeAlias
 
 import networkx as nx
@@ -49,6 +50,8 @@ class ChannelGroup:
         norms: paths of the norm layers among them.
         is_gated: every layer that reads the channels reads them through one of those norms, so that a channel
             whose norms are all zero is dead.
+        is_reduced: some operation (a layer norm, a softmax, a mean, the scale of an attention) reduces over the
+            channels, so that even a dead one has a say.
         frozen: why the width must not change; None when it may.
     """
 
@@ -61,6 +64,7 @@ class ChannelGroup:
     layers: tuple[str, ...]
     norms: tuple[str, ...]
     is_gated: bool
+    is_reduced: bool = False
     frozen: str | None = None
 
 
@@ -71,7 +75,7 @@ class ChannelGraph:
     Attributes:
         groups: every channel group in order of execution, the frozen ones included.
         parameters: the axes of every parameter and buffer, by name.
-        conv_groups: the axis whose length is a convolution's `groups`, by module path.
+        attributes: (module path, name): integers that modules hold, and the axis each is the length of.
         layers: calls of layers in order of execution.
         products: (layer path, axes): MACs are the sum over them of the product of the axes' lengths.
         flow: the data flow between layers and joins.
@@ -79,7 +83,7 @@ class ChannelGraph:
 
     groups: tuple[ChannelGroup, ...]
     parameters: Mapping[str, tuple[Axis, ...]]
-    conv_groups: Mapping[str, Axis]
+    attributes: Mapping[tuple[str, str], Axis]
     layers: tuple[Layer, ...]
     products: tuple[tuple[str, tuple[Axis, ...]], ...]
     flow: "nx.DiGraph[str]"
@@ -96,13 +100,14 @@ class ChannelGraph:
         two networks are arranged alike exactly when the results are equal.
 
         Args:
-            frozen: names of groups to regard as constants beside those that are frozen here.
+            frozen: names of groups to regard as constants beside those that are frozen here. Groups of a single
+                channel are regarded so as well: a trace cannot tell them from constants.
         """
         seen: dict[Atom, Axis] = {}
 
         def numbered(atom: Atom) -> Axis:
             group = self.groups[atom.index]
-            if group.frozen is not None or group.name in frozen:
+            if group.frozen is not None or group.name in frozen or group.size == 1:
                 return constant(group.size)
             return seen.setdefault(atom, ((Atom(len(seen) * _SIZES + group.size),),))
 
@@ -134,24 +139,24 @@ def channel_graph(model: nn.Module, input_shape: tuple[int, ...]) -> ChannelGrap
         Its channel groups and what depends on their widths.
 
     Raises:
-        BadInputError: the network's forward fails on such an input.
+        ForwardError: the network's forward fails on such an input.
 
     Example:
         >>> graph = channel_graph(nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 4, 3)), (3, 8, 8))
         >>> [(group.name, group.size, group.frozen) for group in graph.groups]
         [('0', 8, None), ('1', 4, "the network's output")]
     """
-    record = trace(model, input_shape)
+    return graph_of(trace(model, input_shape))
+
+
+def graph_of(record: Record) -> ChannelGraph:
+    """The channel graph that a record of a network's passes shows."""
     found = _find_groups(record)
-    numbers = _numbers(record, found)
-
-    def finished(axis: Axis) -> Axis:
-        return substitute(record.table.resolve(axis), numbers)
-
+    finished = finisher(record, found)
     return ChannelGraph(
         groups=_groups(record, found),
         parameters={name: tuple(map(finished, axes)) for name, axes in record.parameters.items()},
-        conv_groups={path: finished(axis) for path, axis in record.conv_groups.items()},
+        attributes={place: finished(axis) for place, axis in record.attributes.items()},
         layers=tuple(
             Layer(
                 note.path,
@@ -165,6 +170,22 @@ def channel_graph(model: nn.Module, input_shape: tuple[int, ...]) -> ChannelGrap
         products=tuple((path, tuple(map(finished, axes))) for path, axes in record.products),
         flow=record.flow,
     )
+
+
+def finisher(record: Record, found: "Sequence[_Found] | None" = None) -> Callable[[Axis], Axis]:
+    """What turns an axis of a record into one of its graph: groups for atoms, sizes for all that are none."""
+    numbers = _numbers(record, _find_groups(record) if found is None else found)
+
+    @cache
+    def finished(axis: Axis) -> Axis:
+        return substitute(record.table.resolve(axis), numbers)
+
+    return finished
+
+
+def group_atoms(record: Record) -> list[Atom]:
+    """The atom of each group of a record's graph, in its order."""
+    return [found.atom for found in _find_groups(record)]
 
 
 BATCH = Atom(-1)
@@ -181,36 +202,52 @@ class _Found:
 
 
 def _find_groups(record: Record) -> list[_Found]:
-    """Every atom that is a channel group: those that layers produce in order of execution, then the rest."""
-    found: dict[Atom, _Found] = {}
+    """Every atom that is a channel group: those that layers produce in order of execution, then the rest.
+
+    Of dimensions that no layer produces, only those count that may be narrowed, and those of parameters that
+    nothing uses; the others (a kernel's, a table's rows) are no channels.
+    """
+    claims = _Claims(record)
     for layer in record.layers:
         if layer.kind != "norm":
-            _claim(found, record, layer.produced, layer.path, layer)
+            claims.add(layer.produced, layer.path, layer)
     for name, axes in record.parameters.items():
+        path = name.rpartition(".")[0] or name
         for place, axis in enumerate(axes):
-            free = [a for a in atoms_of(record.table.resolve(axis)) if not record.table.frozen_reason(a)]
-            wanted = axis if place == 0 else tuple((atom,) for atom in free)
-            _claim(found, record, wanted, name.rpartition(".")[0] or name, None)
-    return list(found.values())
+            free = tuple(
+                (atom,)
+                for atom in atoms_of(record.table.resolve(axis))
+                if record.table.frozen_reason(atom) is None
+            )
+            is_unused = name not in record.touched and place == 0
+            claims.add(axis if is_unused else free, path, None)
+    return list(claims.found.values())
 
 
-def _claim(
-    found: dict[Atom, _Found], record: Record, axis: Axis, path: str, producer: LayerNote | None
-) -> None:
-    new = [atom for atom in dict.fromkeys(atoms_of(record.table.resolve(axis))) if atom not in found]
-    names = {known.name for known in found.values()} if new else set()
-    for number, atom in enumerate(new):
-        name = path if len(new) == 1 else f"{path}[{number}]"
-        while name in names:
-            name += "'"
-        names.add(name)
-        found[atom] = _Found(atom, name, producer)
+class _Claims:
+    """Gives each atom to the first layer that asks for it."""
+
+    def __init__(self, record: Record) -> None:
+        self.found: dict[Atom, _Found] = {}
+        self._table = record.table
+        self._names: set[str] = set()
+
+    def add(self, axis: Axis, path: str, producer: LayerNote | None) -> None:
+        """Make groups of the atoms of an axis that are none yet, named after the layer."""
+        atoms = dict.fromkeys(atoms_of(self._table.resolve(axis)))
+        new = [atom for atom in atoms if atom not in self.found]
+        for number, atom in enumerate(new):
+            name = path if len(new) == 1 else f"{path}[{number}]"
+            while name in self._names:
+                name += "'"
+            self._names.add(name)
+            self.found[atom] = _Found(atom, name, producer)
 
 
 def _numbers(record: Record, found: Sequence[_Found]) -> Callable[[Atom], Axis]:
     """What stands for an atom of the record in the finished graph: its group, or its size if it is none."""
     known: dict[Atom, Axis] = {group.atom: ((Atom(number),),) for number, group in enumerate(found)}
-    known[next(atoms_of(record.batch))] = ((BATCH,),)
+    known[next(atoms_of(record.table.resolve(record.batch)))] = ((BATCH,),)
     return lambda atom: known.get(atom) or constant(record.table.atom_size(atom))
 
 
@@ -218,27 +255,51 @@ def _groups(record: Record, found: Sequence[_Found]) -> tuple[ChannelGroup, ...]
     depths = _depths(record)
     members = _members(record)
     ungated = _read_without_norm(record)
-    sizes = [group.producer.output_size if group.producer else (1, 1) for group in found]
-    stages = {size: number for number, size in enumerate(sorted(set(sizes), key=_area, reverse=True))}
+    reduced = _atoms_in(record, record.reduced)
+    homes = homes_of(record)
+    sizes = [homes[group.producer.node] if group.producer else (1, 1) for group in found]
+    stages = {area: number for number, area in enumerate(sorted({*map(_area, sizes)}, reverse=True))}
     roles = _roles(record, found)
-    places = [(stages[size], role) for size, role in zip(sizes, roles, strict=True)]
+    places = [(stages[_area(size)], role) for size, role in zip(sizes, roles, strict=True)]
     order = [depths[group.producer.node] if group.producer else 0 for group in found]
     positions = _positions(places, order)
     return tuple(
         ChannelGroup(
             name=group.name,
             size=record.table.atom_size(group.atom),
-            stage=stages[size],
+            stage=stages[_area(size)],
             role=role,
             position=position,
             output_size=size,
             layers=tuple(dict.fromkeys(layer.path for layer in members[group.atom])) or (group.name,),
             norms=tuple(dict.fromkeys(layer.path for layer in members[group.atom] if layer.kind == "norm")),
             is_gated=group.atom not in ungated,
+            is_reduced=group.atom in reduced,
             frozen=record.table.frozen_reason(group.atom),
         )
         for group, size, role, position in zip(found, sizes, roles, positions, strict=True)
     )
+
+
+def homes_of(record: Record) -> dict[str, tuple[int, int]]:
+    """For each layer's node the output size that its stage is named after.
+
+    It is the layer's own, but for two kinds. A side branch without positions (squeeze-and-excitation, a table of
+    position biases) belongs to the layer that follows it; and a few extra tokens beside the positions (a class
+    token) do not make another resolution.
+    """
+    areas = {_area(layer.output_size): layer.output_size for layer in record.layers if layer.kind == "conv"}
+    homes: dict[str, tuple[int, int]] = {}
+    following: tuple[int, int] = (1, 1)
+    for layer in reversed(record.layers):
+        if not layer.is_pooled and layer.source is not None:
+            extra = range(_area(layer.output_size), max(0, _area(layer.output_size) - _EXTRA_TOKENS - 1), -1)
+            following = next((areas[area] for area in extra if area in areas), layer.output_size)
+        homes[layer.node] = following
+    return homes
+
+
+_EXTRA_TOKENS = 8
 
 
 def _area(size: tuple[int, int]) -> int:
@@ -283,17 +344,26 @@ def _read_without_norm(record: Record) -> set[Atom]:
 def _roles(record: Record, found: Sequence[_Found]) -> list[Role]:
     growing = _atoms_in(record, record.concatenated)
     adding = _atoms_in(record, record.added)
-    return [_role(group, group.atom in growing, group.atom in adding) for group in found]
+    heads = _heads(record)
+    return [_role(group, heads, group.atom in growing, group.atom in adding) for group in found]
 
 
-def _role(group: _Found, feeds_concat: bool, is_added: bool) -> Role:  # noqa: FBT001
+def _heads(record: Record) -> set[str]:
+    """Nodes of layers after which nothing has positions any more."""
+    late = len(record.layers)
+    while late and (record.layers[late - 1].is_pooled or record.layers[late - 1].source is None):
+        late -= 1
+    return {layer.node for layer in record.layers[late:] if layer.is_pooled}
+
+
+def _role(group: _Found, heads: set[str], feeds_concat: bool, is_added: bool) -> Role:  # noqa: FBT001
     if feeds_concat:
         return "growth"
     if is_added:
         return "stream"
     if group.producer is not None and group.producer.reads_input:
         return "stem"
-    return "head" if group.producer is not None and group.producer.is_pooled else "inner"
+    return "head" if group.producer is not None and group.producer.node in heads else "inner"
 
 
 def _atoms_in(record: Record, axes: Sequence[Axis]) -> set[Atom]:

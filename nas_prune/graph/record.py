@@ -3,11 +3,12 @@
 A rule (`rules.py`) writes into a `Record`; `channels.py` reads a finished one and makes the `ChannelGraph`.
 """
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import isqrt, prod
 
 import networkx as nx
-import torch
 from torch import Tensor
 
 from nas_prune.graph.axes import Axis, constant
@@ -67,6 +68,16 @@ class LayerNote:
     reads_shifted: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One operation as it ran: where, what, and the axes of its inputs and of those outputs that its rule knows."""
+
+    where: str
+    operation: str
+    inputs: tuple[tuple[Axis, ...], ...]
+    outputs: tuple[tuple[Axis, ...], ...]
+
+
 @dataclass(slots=True)
 class Record:
     """Everything the passes have shown so far.
@@ -77,11 +88,17 @@ class Record:
         batch: the axis of the batch dimension.
         layers: calls of layers in order of execution (evaluation pass only).
         products: (layer path, axes): each gives the product of the axes' lengths in MACs (evaluation pass only).
-        conv_groups: the axis whose length is a convolution's `groups`, by module path.
+        attributes: integers that modules hold, by module path and name, and the axis each is the length of.
         concatenated, added: axes that feed a concat, or take part in a residual add, along their channels.
+        reduced: axes that some operation reduces over (a layer norm, a softmax, a mean).
+        picked: (axis, place, reason): places that were picked out of an axis one by one.
+        pieces: axes that one operation cut into equal pieces, and where.
         flow: the data flow between layers and joins.
         touched: names of the parameters and buffers that some operation used.
+        steps: the operations in order (evaluation pass only).
+        inputs, outputs: the axes of what each module took in and put out last, by path.
         keeps_costs: whether the pass being watched counts towards layers and products.
+        untied: what the passes themselves showed, where axes have been tied beyond that.
     """
 
     table: AxisTable = field(default_factory=AxisTable)
@@ -89,12 +106,19 @@ class Record:
     batch: Axis = ()
     layers: list[LayerNote] = field(default_factory=list)
     products: list[tuple[str, tuple[Axis, ...]]] = field(default_factory=list)
-    conv_groups: dict[str, Axis] = field(default_factory=dict)
+    attributes: dict[tuple[str, str], Axis] = field(default_factory=dict)
     concatenated: list[Axis] = field(default_factory=list)
     added: list[Axis] = field(default_factory=list)
+    reduced: list[Axis] = field(default_factory=list)
+    picked: list[tuple[Axis, int, str]] = field(default_factory=list)
+    pieces: list[tuple[str, tuple[Axis, ...]]] = field(default_factory=list)
     flow: "nx.DiGraph[str]" = field(default_factory=nx.DiGraph)
     touched: set[str] = field(default_factory=set)
+    steps: list[Step] = field(default_factory=list)
+    inputs: dict[str, tuple[Axis, ...]] = field(default_factory=dict)
+    outputs: dict[str, tuple[Axis, ...]] = field(default_factory=dict)
     keeps_costs: bool = True
+    untied: "Record | None" = None
     _notes: dict[int, tuple[Tensor, TensorNote]] = field(default_factory=dict)
 
     def note(self, tensor: Tensor) -> TensorNote:
@@ -111,7 +135,23 @@ class Record:
 
     def forget_activations(self) -> None:
         """Between two passes: only parameters and buffers go on being known."""
-        self._notes = {key: value for key, value in self._notes.items() if value[1].source is None}
+        self._notes = {key: value for key, value in self._notes.items() if value[1].parameter is not None}
+
+    def settle_picked(self) -> None:
+        """Decide on axes that places were picked from.
+
+        Where all are, the axis holds roles (query, key, value) and no channels. Otherwise a single
+        channel cannot be told from the others, so that the axis it was picked from is frozen.
+        """
+        places: dict[Axis, set[int]] = defaultdict(set)
+        for axis, place, _ in self.picked:
+            places[self.table.resolve(axis)].add(place)
+        for picked, _, reason in self.picked:
+            axis = self.table.resolve(picked)
+            if len(places[axis]) == self.table.length(axis) and axis in places:
+                self.table.fix(axis)
+            else:
+                self.table.freeze(axis, reason)
 
     def add_node(self, name: str, notes: Sequence[TensorNote]) -> str:
         """A node of the data flow that reads the given tensors; returns its name, made unique.
@@ -129,8 +169,20 @@ class Record:
         return unique
 
 
-def positions_of(shape: torch.Size | Sequence[int]) -> tuple[int, int]:
-    """Height and width of an N×C×H×W tensor; (1, length) of other shapes with positions, (1, 1) without."""
-    if len(shape) == 4:
-        return int(shape[2]), int(shape[3])
-    return (1, 1) if len(shape) < 3 else (1, int(shape[1]))
+def positions_of(shape: Sequence[int], channels: int, batch: int) -> tuple[int, int]:
+    """Height and width of a layer's output for each image.
+
+    Where they are not two dimensions, a square if the count is one, otherwise (1, count).
+
+    Args:
+        shape: of the output, batch first; rows of a matrix are (image, position) pairs.
+        channels: the dimension that holds the channels.
+        batch: images in the batch.
+    """
+    places = [int(size) for dim, size in enumerate(shape) if dim not in (0, channels % len(shape))]
+    rows = max(1, int(shape[0]) // batch)
+    if len(places) == 2 and rows == 1:
+        return places[0], places[1]
+    count = rows * prod(places)
+    side = isqrt(count)
+    return (side, side) if side * side == count else (1, count)

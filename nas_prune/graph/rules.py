@@ -4,17 +4,16 @@ A rule reads a `Call` and returns the axes of its outputs, in order; outputs it 
 Raising `AxisConflictError` freezes what the operation touched. An operation without a rule does the same.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from math import prod
 from typing import Any, TypeAlias
 
 import torch
-from torch import Tensor
-from torch.utils import _pytree as pytree
 
+from nas_prune.graph import layer_rules, shape_rules
 from nas_prune.graph.axes import ONE, Axis, constant, is_constant
 from nas_prune.graph.call import Axes, Call
-from nas_prune.graph.record import INPUT, LayerNote, positions_of
+from nas_prune.graph.shape_rules import same_shape, takes_positions
 from nas_prune.graph.table import AxisConflictError
 
 Rule: TypeAlias = Callable[[Call], "list[Axes] | None"]
@@ -22,7 +21,7 @@ Rule: TypeAlias = Callable[[Call], "list[Axes] | None"]
 
 def broadcast(call: Call) -> list[Axes]:
     """Element by element: dimensions of one length are the same channels; length 1 stretches."""
-    shape = _first_output(call).shape
+    shape = call.outputs[0].shape
     result: list[Axis] = []
     for back in range(len(shape), 0, -1):
         axis: Axis | None = None
@@ -31,7 +30,7 @@ def broadcast(call: Call) -> list[Axes]:
                 continue
             own = call.axes(tensor)[-back]
             if tensor.shape[-back] != shape[-back]:
-                call.record.table.freeze(own, f"stretched by {call.name} in {call.where}")
+                call.freeze(own, "stretched")
             elif axis is None:
                 axis = own
             else:
@@ -51,272 +50,191 @@ def add(call: Call) -> list[Axes]:
     return [axes]
 
 
-def same_shape(call: Call) -> list[Axes]:
-    """The output has the axes of the first input (copies, dropout)."""
-    return [call.axes(call.inputs[0])] * len(_outputs(call))
-
-
-def convolution(call: Call) -> list[Axes]:
-    """Input channels meet the weight's second dimension; output channels are its first."""
-    image, weight, bias = call.args[:3]
-    groups, is_transposed = call.args[8], call.args[6]
-    if is_transposed:
-        raise AxisConflictError
-    batch, channels, *places = call.axes(image)
-    _freeze_positions(call, places)
-    out, read, *kernel = call.axes(weight)
-    for axis in kernel:
-        call.record.table.fix(axis)
-    if groups == 1:
-        call.unify(channels, read)
-    else:
-        _grouped(call, weight, channels, groups)
-    if bias is not None:
-        call.unify(call.axes(bias)[0], out)
-    out = call.record.table.resolve(out)
-    output: Axes = (batch, out, *map(constant, call.output.shape[2:]))
-    _add_layer(call, "conv", weight, output, out)
-    if call.record.keeps_costs:
-        path = _layer_path(call, weight)
-        call.record.products.append((path, (*call.axes(weight), batch, *output[2:])))
-    return [output]
-
-
-def _freeze_positions(call: Call, axes: Sequence[Axis]) -> None:
-    """A kernel reads neighbouring places together, so none of them can be taken out."""
-    for axis in axes:
-        call.record.table.freeze(axis, f"used as height or width by {call.name} in {call.where}")
-
-
-def _grouped(call: Call, weight: Tensor, channels: Axis, groups: int) -> None:
-    """Channels are (group, within): the group is shared by input and output, and may be all there is."""
-    table = call.record.table
-    out, read = call.axes(weight)[:2]
-    if table.length(read) == 1:
-        table.fix(read)
-    outer, within = table.factor(channels, [groups, table.length(channels) // groups])
-    call.unify(read, within)
-    outer_of_output, _ = table.factor(out, [groups, table.length(out) // groups])
-    outer = call.unify(outer, outer_of_output)
-    call.record.conv_groups[_layer_path(call, weight)] = outer
-
-
-def batch_norm(call: Call) -> list[Axes]:
-    """One value for each channel in up to four vectors."""
-    image, weight, *_ = call.args
-    batch, channels, *rest = call.axes(image)
-    for vector in call.inputs[1:]:
-        channels = call.unify(channels, call.axes(vector)[0])
-    output = (batch, channels, *rest)
-    if weight is not None:
-        _add_layer(call, "norm", weight, output, channels)
-    return [output]
-
-
 def pool(call: Call) -> list[Axes]:
-    """Positions change, channels stay."""
-    shape = _first_output(call).shape
-    is_average = "avg" in call.name
-    call.pools = is_average and prod(shape[2:]) == 1 and prod(call.inputs[0].shape[2:]) > 1
-    leading = call.axes(call.inputs[0])[:-2]
-    _freeze_positions(call, call.axes(call.inputs[0])[-2:])
-    axes = (*leading, *map(constant, shape[-2:]))
-    return [axes] * len(_outputs(call))
+    """Positions change, channels stay: for each pixel of the last dimensions of an N×C×… tensor."""
+    image, shape = call.inputs[0], call.outputs[0].shape
+    call.pools = "avg" in call.name and prod(shape[2:]) == 1 and prod(image.shape[2:]) > 1
+    axes = call.axes(image)
+    kept = min(2, len(axes) - 1)
+    for place in axes[kept:]:
+        call.freeze(place, "used as height or width")
+    return [(*axes[:kept], *map(constant, shape[kept:]))] * len(call.outputs)
 
 
 def reduce(call: Call) -> list[Axes]:
-    """A mean, sum or maximum over some dimensions; channels that are reduced over are frozen."""
+    """A mean, norm, maximum, … over some dimensions, or over all."""
+    position = 2 if call.name.endswith("vector_norm") else 1
+    dims = call.argument(position, "dim")
+    return _reduced(call, dims, keeps=bool(call.argument(position + 1, "keepdim", default=False)))
+
+
+def variance(call: Call) -> list[Axes]:
+    """A variance or standard deviation; `var_mean` gives the mean as well."""
+    return _reduced(call, call.argument(1, "dim"), keeps=bool(call.kwargs.get("keepdim", False)))
+
+
+def _reduced(call: Call, dims: Any, *, keeps: bool) -> list[Axes]:
     image = call.inputs[0]
-    dims = call.argument(1, "dim")
     wanted = range(image.dim()) if dims is None or dims == [] else [dims] if isinstance(dims, int) else dims
-    reduced = {dim % image.dim() for dim in wanted}
-    keeps = bool(call.argument(2, "keepdim", default=False))
+    reduced = {dim % max(1, image.dim()) for dim in wanted}
     axes = call.axes(image)
     for dim in reduced:
-        call.record.table.freeze(axes[dim], f"reduced over by {call.name} in {call.where}")
-    spatial = set(range(2, image.dim())) if image.dim() == 4 else {1}
-    call.pools = image.dim() > 2 and spatial <= reduced
+        call.reduces_over(axes[dim])
     left = tuple(
         ONE if dim in reduced else axis for dim, axis in enumerate(axes) if keeps or dim not in reduced
     )
-    return [left]
+    call.pools = takes_positions(call, axes, left)
+    return [left] * len(call.outputs)
 
 
-def view(call: Call) -> list[Axes]:
-    """Dimensions are flattened and cut again; a run of neighbours on each side holds the same channels."""
-    image = call.inputs[0]
-    old, new = list(image.shape), list(_first_output(call).shape)
-    call.pools = len(old) == 4 and len(new) == 2 and prod(old[2:]) > 1
-    axes, result = list(call.axes(image)), list[Axis]()
-    while old or new:
-        olds, news = _segment(old, new)
-        taken, axes = axes[:olds], axes[olds:]
-        sizes = new[:news]
-        del old[:olds], new[:news]
-        result += _rearranged(call, taken, sizes)
-    return [tuple(call.record.table.resolve(axis) for axis in result)]
-
-
-def _segment(old: Sequence[int], new: Sequence[int]) -> tuple[int, int]:
-    """How many leading dimensions of each side hold the same elements; as few as possible."""
-    if not old or not new:
-        return len(old), len(new)
-    olds = news = 1
-    while prod(old[:olds]) != prod(new[:news]):
-        if prod(old[:olds]) < prod(new[:news]):
-            olds += 1
-        else:
-            news += 1
-    return olds, news
-
-
-def _rearranged(call: Call, axes: Sequence[Axis], sizes: Sequence[int]) -> list[Axis]:
-    if len(axes) == len(sizes) == 1:
-        return [axes[0]]
-    if not sizes:
-        return []
-    return call.record.table.factor(call.record.table.product(axes) if axes else ONE, sizes)
-
-
-def permute(call: Call) -> list[Axes]:
-    """Dimensions change places."""
+def softmax(call: Call) -> list[Axes]:
+    """Exponentials, divided by their sum over one dimension."""
     axes = call.axes(call.inputs[0])
-    order = [dim % len(axes) for dim in call.args[1]]
-    return [tuple(axes[dim] for dim in order)]
+    call.reduces_over(axes[call.args[1]])
+    return [axes]
 
 
-def transpose(call: Call) -> list[Axes]:
-    """Two dimensions change places; without arguments, the two of a matrix."""
-    axes = list(call.axes(call.inputs[0]))
-    first, second = call.argument(1, "dim0", 0), call.argument(2, "dim1", 1)
-    if len(axes) > 1:
-        axes[first], axes[second] = axes[second], axes[first]
-    return [tuple(axes)]
-
-
-def matrix_product(call: Call) -> list[Axes]:
-    """A (rows, read) times (read, columns); `addmm` adds a bias over the columns."""
-    *bias, left, right = call.inputs
-    rows, read = call.axes(left)
-    other_read, columns = call.axes(right)
-    call.unify(read, other_read)
-    for vector in bias:
-        columns = call.unify(call.axes(vector)[-1], columns)
-    output = (rows, call.record.table.resolve(columns))
-    if call.record.note(right).source is None:
-        _add_layer(call, "linear", right, output, output[1])
-    if call.record.keeps_costs:
-        call.record.products.append((_layer_path(call, right), (rows, call.axes(right)[0], output[1])))
-    return [output]
-
-
-def cat(call: Call) -> list[Axes]:
-    """Axes one after the other along one dimension; all others are the same."""
-    tensors = call.args[0]
-    dim = call.argument(1, "dim", 0) % tensors[0].dim()
-    joined: Axis = ()
-    axes = list(call.axes(tensors[0]))
-    for tensor in tensors:
-        own = call.axes(tensor)
-        joined += own[dim]
-        axes = [axis if place == dim else call.unify(axis, own[place]) for place, axis in enumerate(axes)]
-    axes[dim] = call.record.table.product([joined])
-    if dim == 1 and len(call.activations()) > 1:
-        call.record.concatenated.append(axes[dim])
-    return [tuple(axes)]
-
-
-def cut(call: Call) -> list[Axes]:
-    """A slice with step 1 of one dimension."""
+def gated_halves(call: Call) -> list[Axes]:
+    """`glu`: the first half times the sigmoid of the second, channel by channel."""
     image = call.inputs[0]
-    dim = call.argument(1, "dim", 0) % image.dim()
-    start, end = call.argument(2, "start") or 0, call.argument(3, "end")
-    size = image.shape[dim]
-    start, end = (start + size if start < 0 else start), (size if end is None else end)
-    end = min(end + size if end < 0 else end, size)
+    dim = call.argument(1, "dim", -1)
     axes = list(call.axes(image))
-    if call.argument(4, "step", 1) != 1:
+    first, second = call.record.table.cut(axes[dim], image.shape[dim] // 2)
+    axes[dim] = call.unify(first, second)
+    return [tuple(axes)]
+
+
+def restrided(call: Call) -> list[Axes]:
+    """Other strides for the same shape, as pooling makes them for channels-last tensors."""
+    if call.outputs[0].shape != call.inputs[0].shape:
         raise AxisConflictError
-    if (start, end) != (0, size):
-        call.record.table.cut(axes[dim], start)
-        _, rest = call.record.table.cut(axes[dim], start)
-        axes[dim], _ = call.record.table.cut(rest, end - start)
-    return [tuple(call.record.table.resolve(axis) for axis in axes)]
-
-
-def _add_layer(call: Call, kind: str, weight: Tensor, output: Axes, produced: Axis) -> None:
-    image = call.inputs[-2] if kind == "linear" else call.inputs[0]
-    note = call.record.note(image)
-    path = _layer_path(call, weight)
-    is_new = call.record.keeps_costs or path not in call.record.flow
-    call.node = call.record.add_node(path, call.activations())
-    call.is_layer = True
-    if is_new:
-        size = positions_of(_first_output(call).shape)
-        call.record.layers.append(
-            LayerNote(
-                path=path,
-                kind=kind,
-                output=output,
-                produced=produced,
-                read=note.axes[1],
-                source=note.source,
-                output_size=size,
-                node=call.node,
-                reads_input=note.source == INPUT,
-                is_pooled=note.is_pooled,
-                reads_shifted=note.is_shifted,
-            )
-        )
-
-
-def _layer_path(call: Call, weight: Tensor) -> str:
-    parameter = call.record.note(weight).parameter
-    return call.where if parameter is None else parameter.rpartition(".")[0] or parameter
-
-
-def _outputs(call: Call) -> list[Tensor]:
-    return [leaf for leaf in pytree.tree_leaves(call.output) if isinstance(leaf, Tensor)]
-
-
-def _first_output(call: Call) -> Tensor:
-    return _outputs(call)[0]
+    return [call.axes(call.inputs[0])]
 
 
 RULES: dict[str, Rule] = {
     "add": add,
     "add_": add,
-    "convolution": convolution,
-    "native_batch_norm": batch_norm,
-    "_native_batch_norm_legit": batch_norm,
-    "cudnn_batch_norm": batch_norm,
-    "_batch_norm_with_update": batch_norm,
-    "max_pool2d_with_indices": pool,
-    "avg_pool2d": pool,
-    "_adaptive_avg_pool2d": pool,
-    "adaptive_max_pool2d": pool,
-    "mean": reduce,
-    "sum": reduce,
-    "amax": reduce,
-    "view": view,
-    "_unsafe_view": view,
-    "_reshape_alias": view,
-    "unsqueeze": view,
-    "squeeze": view,
-    "permute": permute,
-    "transpose": transpose,
-    "t": transpose,
-    "mm": matrix_product,
-    "addmm": matrix_product,
-    "cat": cat,
-    "slice": cut,
-    "clone": same_shape,
-    "detach": same_shape,
-    "alias": same_shape,
-    "_to_copy": same_shape,
-    "empty_like": same_shape,
-    "bernoulli_": same_shape,
-    "native_dropout": same_shape,
+    "convolution": layer_rules.convolution,
+    **dict.fromkeys(
+        (
+            "native_batch_norm",
+            "_native_batch_norm_legit",
+            "_native_batch_norm_legit_no_training",
+            "cudnn_batch_norm",
+            "_batch_norm_with_update",
+            "_batch_norm_no_update",
+        ),
+        layer_rules.batch_norm,
+    ),
+    "native_layer_norm": layer_rules.layer_norm,
+    "native_group_norm": layer_rules.group_norm,
+    "mm": layer_rules.matrix_product,
+    "addmm": layer_rules.matrix_product,
+    "bmm": layer_rules.batched_product,
+    "baddbmm": layer_rules.batched_product,
+    **dict.fromkeys(
+        (
+            "max_pool2d_with_indices",
+            "max_pool3d_with_indices",
+            "avg_pool2d",
+            "avg_pool3d",
+            "_adaptive_avg_pool2d",
+            "_adaptive_avg_pool3d",
+            "adaptive_max_pool2d",
+            "adaptive_max_pool3d",
+            "reflection_pad1d",
+            "reflection_pad2d",
+            "replication_pad2d",
+            "upsample_nearest1d",
+            "upsample_nearest2d",
+            "_upsample_nearest_exact2d",
+            "upsample_nearest3d",
+            "upsample_linear1d",
+            "upsample_bilinear2d",
+            "_upsample_bilinear2d_aa",
+            "upsample_bicubic2d",
+            "_upsample_bicubic2d_aa",
+            "upsample_trilinear3d",
+        ),
+        pool,
+    ),
+    **dict.fromkeys(("mean", "sum", "amax", "amin", "linalg_vector_norm", "max", "min", "logsumexp"), reduce),
+    **dict.fromkeys(("var", "std", "var_mean", "std_mean"), variance),
+    **dict.fromkeys(("_softmax", "_safe_softmax", "_log_softmax"), softmax),
+    "glu": gated_halves,
+    "as_strided_": restrided,
+    **dict.fromkeys(
+        ("view", "_unsafe_view", "_reshape_alias", "unsqueeze", "squeeze", "squeeze_"), shape_rules.view
+    ),
+    "permute": shape_rules.permute,
+    "transpose": shape_rules.transpose,
+    "t": shape_rules.transpose,
+    "cat": shape_rules.cat,
+    "stack": shape_rules.stack,
+    "slice": shape_rules.cut,
+    "split": shape_rules.split,
+    "unsafe_split": shape_rules.split,
+    "split_with_sizes": shape_rules.split,
+    "unsafe_split_with_sizes": shape_rules.split,
+    "select": shape_rules.select,
+    "unbind": shape_rules.unbind,
+    "index": shape_rules.index,
+    "index_select": shape_rules.index_select,
+    "embedding": shape_rules.index_select,
+    "expand": shape_rules.expand,
+    "repeat": shape_rules.repeat,
+    "constant_pad_nd": shape_rules.pad,
+    "roll": shape_rules.roll,
+    "flip": shape_rules.roll,
+    "pixel_shuffle": shape_rules.pixel_shuffle,
+    "pixel_unshuffle": shape_rules.pixel_unshuffle,
+    "channel_shuffle": shape_rules.channel_shuffle,
+    "native_channel_shuffle": shape_rules.channel_shuffle,
+    "im2col": shape_rules.patches,
+    "unfold": shape_rules.windows,
+    "copy_": broadcast,
+    "hardswish": same_shape,
+    "hardswish_": same_shape,
+    **dict.fromkeys(
+        (
+            "clone",
+            "detach",
+            "alias",
+            "_to_copy",
+            "empty_like",
+            "zeros_like",
+            "ones_like",
+            "full_like",
+            "rand_like",
+            "randn_like",
+            "bernoulli",
+            "bernoulli_",
+            "uniform_",
+            "normal_",
+            "zero_",
+            "fill_",
+            "native_dropout",
+            "rrelu_with_noise",
+        ),
+        same_shape,
+    ),
+    **dict.fromkeys(
+        (
+            "empty",
+            "zeros",
+            "ones",
+            "full",
+            "rand",
+            "randn",
+            "arange",
+            "linspace",
+            "new_empty",
+            "new_zeros",
+            "new_ones",
+            "new_full",
+        ),
+        shape_rules.made,
+    ),
 }
 
 

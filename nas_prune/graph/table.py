@@ -1,6 +1,6 @@
 """What is learnt of symbolic axes while a network is traced: which atoms are the same, split, or frozen."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from nas_prune.graph.axes import (
     ONE,
@@ -33,11 +33,38 @@ class AxisTable:
         self._sizes: list[int] = []
         self._defined: dict[Atom, Axis] = {}
         self._frozen: dict[Atom, str] = {}
+        self._loose: set[Atom] = set()
+        self._resolved: dict[Axis, Axis] = {}
+
+    @property
+    def definitions(self) -> Mapping[Atom, Axis]:
+        """The atoms that turned out to be others, or arrangements of others."""
+        return self._defined
+
+    def copy(self) -> "AxisTable":
+        """A table that knows the same and learns on its own."""
+        other = AxisTable()
+        other._sizes, other._defined = [*self._sizes], {**self._defined}
+        other._frozen, other._loose = {**self._frozen}, {*self._loose}
+        return other
 
     def new(self, size: int) -> Axis:
         """An axis of one fresh atom."""
         self._sizes.append(size)
         return ((Atom(len(self._sizes) - 1),),)
+
+    def loose(self, size: int) -> Axis:
+        """An axis of one fresh atom that becomes a constant as soon as it meets one.
+
+        For sizes that the network's code asks for (the zeros it pads with, say): they may be channels or not.
+        """
+        axis = self.new(size)
+        self._loose.update(atoms_of(axis))
+        return axis
+
+    def is_settled(self, axis: Axis) -> bool:
+        """Whether nothing in an axis may change its size."""
+        return self._is_fixed(self.resolve(axis))
 
     def atom_size(self, atom: Atom) -> int:
         """The size of an atom in the network as it was traced."""
@@ -49,9 +76,13 @@ class AxisTable:
 
     def resolve(self, axis: Axis) -> Axis:
         """The axis in terms of atoms that are not defined by others."""
-        if not any(atom in self._defined for atom in atoms_of(axis)):
-            return axis
-        return substitute(axis, self._definition)
+        known = self._resolved.get(axis)
+        if known is None:
+            known = axis
+            if any(atom in self._defined for atom in atoms_of(axis)):
+                known = substitute(axis, self._definition)
+            self._resolved[axis] = known
+        return known
 
     def _definition(self, atom: Atom) -> Axis:
         if atom not in self._defined:
@@ -129,9 +160,11 @@ class AxisTable:
             raise AxisConflictError
         if isinstance(outer, Atom):
             size = self.atom_size(outer)
-            self._define(outer, self.new(offset // step) + self.new(size - offset // step))
+            fresh = self._like(outer)
+            self._define(outer, fresh(offset // step) + fresh(size - offset // step))
             return self.cut(axis, place)
-        assert isinstance(outer, int)
+        if not isinstance(outer, int):
+            raise AxisConflictError
         head: Run = (offset // step, *inner)
         tail: Run = (outer - offset // step, *inner)
         return normal((*axis[:number], head)), normal((tail, *axis[number + 1 :]))
@@ -144,26 +177,35 @@ class AxisTable:
             if len(left) == len(right) == 1:
                 self._unify_runs(left[0], right[0], reason)
                 return
+            if self._is_whole(left) or self._is_whole(right):
+                whole, other = (left, right) if self._is_whole(left) else (right, left)
+                self._define(next(atoms_of(whole)), other)
+                return
             first = min(run_length(left[0], self.atom_size), run_length(right[0], self.atom_size))
             (head, left), (other_head, right) = self.cut(left, first), self.cut(right, first)
             self._unify(head, other_head, reason)
 
     def _unify_runs(self, left: Run, right: Run, reason: str) -> None:
         if is_constant_run(left) or is_constant_run(right):
+            atoms = set(atoms_of((left, right)))
+            self.fix(tuple((atom,) for atom in atoms if atom in self._loose))
             self.freeze((left, right), f"meets a fixed size in {reason}")
-        elif len(left) == 1 and isinstance(left[0], Atom):
-            self._define(left[0], (right,))
-        elif len(right) == 1 and isinstance(right[0], Atom):
-            self._define(right[0], (left,))
+        elif self._is_whole((right,)) and right[0] in self._loose:
+            self._define(next(atoms_of((right,))), (left,))
+        elif self._is_whole((left,)):
+            self._define(next(atoms_of((left,))), (right,))
+        elif self._is_whole((right,)):
+            self._define(next(atoms_of((right,))), (left,))
         else:
             self._unify_products(left, right, reason)
 
     def _unify_products(self, left: Run, right: Run, reason: str) -> None:
-        outer = min(factor_length(left[0], self.atom_size), factor_length(right[0], self.atom_size))
-        if outer == 1:
-            self.fix(tuple((factor,) for factor in (left[0], right[0]) if self.length(((factor,),)) == 1))
+        single = [factor for factor in (*left, *right) if factor_length(factor, self.atom_size) == 1]
+        if single:
+            self.fix(tuple((factor,) for factor in single))
             self._unify((left,), (right,), reason)
             return
+        outer = min(factor_length(left[0], self.atom_size), factor_length(right[0], self.atom_size))
         (head, tail), (other_head, other_tail) = self._peel((left,), outer), self._peel((right,), outer)
         self._unify(head, other_head, reason)
         self._unify(tail, other_tail, reason)
@@ -184,7 +226,7 @@ class AxisTable:
             return self._peel_inside(outer, tuple(inner), size)
         if size % width:
             raise AxisConflictError
-        more, rest = self._peel((tuple(inner),), size // width)
+        more, rest = self._peel(normal((tuple(inner),)), size // width)
         return self.product([((outer,),), more]), rest
 
     def _peel_inside(self, outer: Factor, inner: Run, size: int) -> tuple[Axis, Axis]:
@@ -193,9 +235,11 @@ class AxisTable:
         if width % size:
             raise AxisConflictError
         if isinstance(outer, Atom):
-            self._define(outer, self.product([self.new(size), self.new(width // size)]))
+            fresh = self._like(outer)
+            self._define(outer, self.product([fresh(size), fresh(width // size)]))
             return self._peel(((outer, *inner),), size)
-        assert isinstance(outer, int)
+        if not isinstance(outer, int):
+            raise AxisConflictError
         return constant(size), normal(((width // size, *inner),))
 
     def _common_piece(self, axis: Axis, count: int) -> Axis:
@@ -207,6 +251,14 @@ class AxisTable:
             self._unify(first, piece, "equal pieces of one axis")
         return self.resolve(first)
 
+    def _like(self, atom: Atom) -> Callable[[int], Axis]:
+        return self.loose if atom in self._loose else self.new
+
+    @staticmethod
+    def _is_whole(axis: Axis) -> bool:
+        """Whether an axis is one atom and nothing else."""
+        return len(axis) == 1 and len(axis[0]) == 1 and isinstance(axis[0][0], Atom)
+
     def _is_fixed(self, axis: Axis) -> bool:
         return all(atom in self._frozen for atom in atoms_of(axis))
 
@@ -215,6 +267,9 @@ class AxisTable:
         if atom in set(atoms_of(axis)):
             raise AxisConflictError
         self._defined[atom] = axis
+        if atom not in self._loose:
+            self._loose.difference_update(atoms_of(axis))
+        self._resolved.clear()
         reason = self._frozen.pop(atom, None)
         if reason is not None:
             self.freeze(axis, reason)

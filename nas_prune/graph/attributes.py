@@ -1,0 +1,134 @@
+"""Integers that modules hold beside their parameters (`num_heads`, `embed_dim`, timm's `feature_info`).
+
+Which of them is the length of which axis cannot be seen in the code, only guessed: by its name, its value, and the
+axes met in the module. The self-check proves the guesses that the network's forward depends on.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from torch import nn
+
+from nas_prune.graph.axes import Axis, atoms_of
+from nas_prune.graph.record import Record
+
+# Names under which networks keep numbers of channels or heads.
+_NAMES = re.compile(
+    r"(dim|chan|chs|feature|width|embed|planes|hidden|filter|head|group|normalized_shape)|^(c|d|h|dh|d_k|d_v)$",
+    re.IGNORECASE,
+)
+_ASKED = frozenset(
+    f"aten.{name}"
+    for name in (
+        "view",
+        "_unsafe_view",
+        "_reshape_alias",
+        "expand",
+        "split",
+        "split_with_sizes",
+        "unsafe_split",
+    )
+)
+_PLAIN = (nn.modules.conv._ConvNd, nn.Linear, nn.modules.batchnorm._NormBase, nn.GroupNorm)  # noqa: SLF001
+
+
+def held_sizes(model: nn.Module, record: Record) -> dict[tuple[str, str], Axis]:
+    """Which integers of which modules are lengths of axes that may change.
+
+    Args:
+        model: the network that was traced.
+        record: what its trace showed; axes are the record's own.
+
+    Returns:
+        {(module path, attribute): axis}. `feature_info.2.num_chs` is an entry of a list of dictionaries.
+    """
+    asked: dict[str, list[Axis]] = defaultdict(list)
+    met: dict[str, list[Axis]] = defaultdict(list)
+    for step in record.steps:
+        axes = [axis for output in step.outputs for axis in output]
+        met[step.where].extend(axes)
+        if step.operation in _ASKED:
+            asked[step.where].extend(axes)
+    found: dict[tuple[str, str], Axis] = {}
+    for path, module in model.named_modules():
+        if isinstance(module, _PLAIN):
+            continue  # resize.py knows where these hold their sizes
+        for name, value in _integers(module):
+            candidates = _candidates(path, name, module, record, asked, met)
+            axis = next((axis for axis in candidates if record.table.length(axis) == value), None)
+            if axis is not None:
+                found[path, name] = axis
+    return found
+
+
+def _integers(module: nn.Module) -> Iterator[tuple[str, int]]:
+    """Integers above 1 among a module's own attributes that may count channels."""
+    for name, value in vars(module).items():
+        if name.startswith("_"):
+            continue
+        if isinstance(value, int) and not isinstance(value, bool) and value > 1 and _NAMES.search(name):
+            yield name, value
+        elif isinstance(value, list):
+            yield from _nested(name, value)
+
+
+def _nested(name: str, values: list[Any]) -> Iterator[tuple[str, int]]:
+    for number, entry in enumerate(values):
+        if isinstance(entry, dict):
+            for key, value in entry.items():
+                if isinstance(value, int) and value > 1 and key == "num_chs":
+                    yield f"{name}.{number}.{key}", value
+
+
+def _candidates(
+    path: str,
+    name: str,
+    module: nn.Module,
+    record: Record,
+    asked: dict[str, list[Axis]],
+    met: dict[str, list[Axis]],
+) -> Iterable[Axis]:
+    """Axes whose length an attribute may be, the likeliest first; none that cannot change."""
+    where = path or "the network itself"
+    lists: list[list[Axis]] = [_named_output(module, name, path, record)] if "." in name else []
+    if not lists:
+        own = [axis for held in _parameters(path, record) for axis in held]
+        below = [axis for child, _ in module.named_children() for axis in _output(path, child, record)]
+        outputs = list(record.outputs.get(path, ()))
+        late = [axis for step in reversed(record.steps) for out in step.outputs[:1] for axis in out]
+        lists = [asked[where], own, met[where], outputs, below, [] if path else late]
+    for axes in lists:
+        for axis in axes:
+            resolved = record.table.resolve(axis)
+            for part in (resolved, _without_batch(resolved, record)):
+                if not record.table.is_settled(part):
+                    yield part
+
+
+def _parameters(path: str, record: Record) -> Iterator[tuple[Axis, ...]]:
+    prefix = f"{path}." if path else ""
+    for name, axes in record.parameters.items():
+        if name.startswith(prefix) and "." not in name[len(prefix) :]:
+            yield axes
+
+
+def _output(path: str, child: str, record: Record) -> tuple[Axis, ...]:
+    return record.outputs.get(f"{path}.{child}" if path else child, ())
+
+
+def _named_output(module: nn.Module, name: str, path: str, record: Record) -> list[Axis]:
+    """The output of the module that an entry of timm's `feature_info` names."""
+    attribute, number, _ = name.split(".")
+    named = getattr(module, attribute)[int(number)].get("module", "")
+    return list(_output(path, named, record))
+
+
+def _without_batch(axis: Axis, record: Record) -> Axis:
+    """What is left of an axis (batch × heads) without the batch."""
+    batch = next(atoms_of(record.table.resolve(record.batch)))
+    if len(axis) == 1 and axis[0][0] == batch:
+        rest = tuple(factor for factor in axis[0][1:] if not isinstance(factor, int))
+        return (rest,) if rest else axis
+    return axis

@@ -1,0 +1,116 @@
+"""What to change in a channel graph that the self-check refuted: which axes to tie, which groups to freeze."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from torch import nn
+
+from nas_prune.graph.axes import Atom, Axis, atoms_of
+from nas_prune.graph.record import Record, Step
+
+ROOT = "the network itself"
+
+
+def tied(record: Record, model: nn.Module, path: str) -> Record | None:
+    """The record with axes tied that the code of a module's type seems to give one size.
+
+    Pieces of equal size that one operation cut (`chunk`, halves), and two axes of equal length that meet in the
+    module, one of which was put together from factors: an attention's (heads, size) and the stream it is in.
+    Channels of tied axes are kept or dropped together, place by place.
+
+    Args:
+        record: what the trace showed; it is not changed.
+        model: the network.
+        path: the module whose forward did not go as predicted.
+
+    Returns:
+        A record that knows more; None when there is nothing to tie.
+    """
+    other = replace(record, table=record.table.copy(), untied=record.untied or record)
+    before = len(other.table.definitions)
+    for place in alike(model, path):
+        where = place or ROOT
+        pieces = [axes for at, axes in record.pieces if at == where]
+        met = [axis for step in record.steps if step.where == where for out in step.outputs for axis in out]
+        met += record.inputs.get(place, ())
+        reason = f"the code of {where}, which gives them one size"
+        for axes in (*pieces, *_composed(other, met)):
+            for first, second in _pairs_of_equal_length(other, axes):
+                other.table.unify(first, second, reason)
+    return other if len(other.table.definitions) > before else None
+
+
+def alike(model: nn.Module, path: str) -> list[str]:
+    """Paths of all modules of one type."""
+    modules = dict(model.named_modules())
+    kind = type(modules[path])
+    return [other for other, module in modules.items() if type(module) is kind]
+
+
+def _composed(record: Record, axes: Sequence[Axis]) -> Iterator[tuple[Axis, ...]]:
+    """Axes of equal length of which one at least is a product."""
+    by_length: dict[int, list[Axis]] = defaultdict(list)
+    for axis in dict.fromkeys(map(record.table.resolve, axes)):
+        if not record.table.is_settled(axis) and not _holds_batch(record, axis):
+            by_length[record.table.length(axis)].append(axis)
+    for same in by_length.values():
+        if len(same) > 1 and any(len(axis) == 1 and len(axis[0]) > 1 for axis in same):
+            yield tuple(same)
+
+
+def _holds_batch(record: Record, axis: Axis) -> bool:
+    batch = next(atoms_of(record.table.resolve(record.batch)))
+    return batch in set(atoms_of(axis))
+
+
+def _pairs_of_equal_length(record: Record, axes: Sequence[Axis]) -> Iterator[tuple[Axis, Axis]]:
+    table = record.table
+    for number, first in enumerate(axes):
+        for second in axes[number + 1 :]:
+            left, right = table.resolve(first), table.resolve(second)
+            may_change = not table.is_settled(left) and not table.is_settled(right)
+            if may_change and left != right and table.length(left) == table.length(right):
+                yield left, right
+
+
+def same_atoms_elsewhere(record: Record, model: nn.Module, path: str, atom: Atom) -> set[Atom]:
+    """The atoms that have the part of the given one in the other modules of the same type, itself included."""
+    found = {atom}
+    coordinates = set(_coordinates(record, path, atom))
+    for other in alike(model, path):
+        steps = _steps(record, other)
+        for number, output, dim, rank in coordinates:
+            if number < len(steps) and output < len(steps[number].outputs):
+                axes = steps[number].outputs[output]
+                atoms = _atoms(record, axes[dim]) if dim < len(axes) else []
+                found.update(atoms[rank : rank + 1])
+    return found
+
+
+def _coordinates(record: Record, path: str, atom: Atom) -> Iterator[tuple[int, int, int, int]]:
+    for number, step in enumerate(_steps(record, path)):
+        for output, axes in enumerate(step.outputs):
+            for dim, axis in enumerate(axes):
+                atoms = _atoms(record, axis)
+                if atom in atoms:
+                    yield number, output, dim, atoms.index(atom)
+                    return
+
+
+def atoms_met(record: Record, model: nn.Module, path: str) -> list[Atom]:
+    """The atoms that a module's own operations, its input and its children's outputs hold, and that may change."""
+    axes = [axis for step in _steps(record, path) for out in step.outputs for axis in out]
+    axes += record.inputs.get(path, ())
+    for child, _ in model.get_submodule(path).named_children():
+        axes += record.outputs.get(f"{path}.{child}" if path else child, ())
+    return list(dict.fromkeys(atom for axis in axes for atom in _atoms(record, axis)))
+
+
+def _steps(record: Record, path: str) -> list[Step]:
+    return [step for step in record.steps if step.where == (path or ROOT)]
+
+
+def _atoms(record: Record, axis: Axis) -> list[Atom]:
+    atoms = atoms_of(record.table.resolve(axis))
+    return [atom for atom in atoms if record.table.frozen_reason(atom) is None]

@@ -1,0 +1,120 @@
+"""A whole network run so that its reductions over channels see only the kept ones.
+
+A layer norm, a softmax or the scale of an attention sees even a dead channel. What a narrowed network must equal is
+the whole one with its dead channels, and with these reductions restricted to the kept places.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from nas_prune.graph.axes import Atom, Axis, positions
+from nas_prune.graph.channels import BATCH, finisher
+from nas_prune.graph.record import Step
+from nas_prune.selfcheck import proved
+from nas_prune.space import SearchSpace
+
+_OVER_DIMS = {"mean", "linalg_vector_norm", "amax", "amin", "var", "var_mean", "std"}
+_SOFTMAX = {"_softmax", "_safe_softmax", "_log_softmax"}
+
+
+class Restricted(TorchDispatchMode):
+    """Follows a run operation by operation, beside the trace that knows its axes."""
+
+    def __init__(self, space: SearchSpace, kept: Sequence[NDArray[np.int64]], images: int) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        record = proved(space.template, space.reference.input_shape)
+        self._steps = iter(record.steps)
+        self._finished = finisher(record)
+        self._sizes = [group.size for group in space.graph.groups]
+        self._kept = [np.arange(size) for size in self._sizes]
+        for column, number in enumerate(space.graph.searchable):
+            self._kept[number] = kept[column]
+        self._images = images
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        step, name = next(self._steps), func.overloadpacket.__name__
+        assert step.operation == f"aten.{name}", (step, name)
+        axes = [[self._finished(axis) for axis in one] for one in step.inputs]
+        if name == "native_layer_norm":
+            return self._layer_norm(func, axes[0], args)
+        if name == "native_group_norm":
+            return self._group_norm(func, axes[0], args)
+        if name in _SOFTMAX:
+            return self._softmax(func, axes[0], args, kwargs or {})
+        if name in _OVER_DIMS:
+            return func(self._reduced(step, axes[0], args, kwargs or {}), *args[1:], **(kwargs or {}))
+        if name in ("mul", "div", "mul_", "div_"):
+            args = self._rescaled(axes[0], args)
+        return func(*args, **(kwargs or {}))
+
+    def _places(self, axis: Axis) -> Tensor:
+        def size(atom: Atom) -> int:
+            return self._images if atom == BATCH else self._sizes[atom.index]
+
+        def kept(atom: Atom) -> NDArray[np.int64]:
+            return np.arange(self._images) if atom == BATCH else self._kept[atom.index]
+
+        return torch.from_numpy(positions(axis, size, kept))
+
+    def _layer_norm(self, func: Any, axes: list[Axis], args: Any) -> Any:
+        image, sizes, weight, bias, eps = args
+        places = self._places(axes[-1])
+        if len(sizes) > 1 or len(places) == sizes[0]:
+            return func(*args)
+        small = [None if vector is None else vector[places] for vector in (weight, bias)]
+        result, *rest = func(image.index_select(-1, places), [len(places)], *small, eps)
+        return (torch.zeros_like(image).index_copy(-1, places, result), *rest)
+
+    def _group_norm(self, func: Any, axes: list[Axis], args: Any) -> Any:
+        image, weight, bias, count, channels, area, groups, eps = args
+        places = self._places(axes[1])
+        width = channels // groups
+        left = len({int(place) // width for place in places})
+        small = [None if vector is None else vector[places] for vector in (weight, bias)]
+        cut = image.index_select(1, places).contiguous()
+        result, *rest = func(cut, *small, count, len(places), area, left, eps)
+        return (torch.zeros_like(image).index_copy(1, places, result), *rest)
+
+    def _softmax(self, func: Any, axes: list[Axis], args: Any, kwargs: Any) -> Any:
+        image, dim = args[:2]
+        places = self._places(axes[dim])
+        result = func(image.index_select(dim, places), *args[1:], **kwargs)
+        return torch.zeros_like(image).index_copy(dim, places, result)
+
+    def _reduced(self, step: Step, axes: list[Axis], args: Any, kwargs: Any) -> Tensor:
+        image: Tensor = args[0]
+        position = 2 if step.operation.endswith("vector_norm") else 1
+        dims = args[position] if len(args) > position else kwargs.get("dim")
+        dims = range(image.dim()) if not dims else [dims] if isinstance(dims, int) else dims
+        for dim in dims:
+            image = image.index_select(dim, self._places(axes[dim]))
+        return image
+
+    def _rescaled(self, axes: list[Axis], args: Any) -> Any:
+        """Factors like 1/√d that the network works out from a width."""
+        image, factor = args[:2]
+        value = factor if isinstance(factor, float) else None
+        if isinstance(factor, Tensor) and factor.dim() == 0:
+            value = float(factor)
+        if value is not None and isinstance(image, Tensor):
+            for dim, axis in enumerate(axes):
+                size, left = image.shape[dim], len(self._places(axis))
+                for power in (-0.5, -0.25, 0.5, 0.25):
+                    if left < size and abs(value - size**power) < 1e-12:
+                        return (image, left**power, *args[2:])
+        return args
+
+
+def restricted_outputs(
+    model: nn.Module, space: SearchSpace, kept: Sequence[NDArray[np.int64]], images: Tensor
+) -> Any:
+    """What the whole network puts out when its reductions see the kept channels only."""
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), Restricted(space, kept, len(images)):
+        return model.eval()(images)
