@@ -50,9 +50,13 @@ def resized(
 
     def empty(name: str, tensor: Tensor) -> Tensor:
         shape = [length(axis, lambda atom: sizes[atom.index]) for axis in graph.parameters[name]]
-        if shape == list(tensor.shape) and not isinstance(tensor, nn.Parameter) and not tensor.is_meta:
+        if isinstance(tensor, nn.Parameter) or tensor.is_meta:
+            return torch.zeros(shape, dtype=tensor.dtype, device=device)
+        if shape == list(tensor.shape):
             return tensor.detach().clone().to(device)
-        return torch.zeros(shape, dtype=tensor.dtype, device=device)
+        return (
+            tensor.detach().reshape(-1)[:1].to(device).expand(shape).clone()
+        )  # the same everywhere, or a norm's
 
     return _rebuilt(template, graph, sizes, empty)
 
@@ -121,15 +125,21 @@ def _rebuilt(
 
 
 def _set(module: nn.Module, name: str, value: int) -> None:
-    """Set an integer that a module holds; `feature_info.2.num_chs` lies inside lists and dictionaries."""
-    *steps, last = name.split(".")
-    holder: Any = module if not steps else getattr(module, steps[0])
-    for step in steps[1:]:
-        holder = holder[int(step) if isinstance(holder, (list, tuple)) else step]
-    if steps:
-        holder[int(last) if isinstance(holder, list) else last] = value
-    elif hasattr(module, last):
-        setattr(module, last, value)
+    """Set an integer that a module holds; `shape.0` lies in a list or tuple, `feature_info.2.num_chs` deeper."""
+    first, *steps = name.split(".")
+    if hasattr(module, first):
+        setattr(module, first, _with(getattr(module, first), steps, value))
+
+
+def _with(holder: Any, steps: Sequence[str], value: int) -> Any:
+    """A copy of nested lists, tuples and dictionaries with one entry replaced."""
+    if not steps:
+        return value
+    if isinstance(holder, dict):
+        return {**holder, steps[0]: _with(holder[steps[0]], steps[1:], value)}
+    place = int(steps[0])
+    entries = [*holder[:place], _with(holder[place], steps[1:], value), *holder[place + 1 :]]
+    return tuple(entries) if isinstance(holder, tuple) else entries
 
 
 def _tell_sizes(module: nn.Module) -> None:

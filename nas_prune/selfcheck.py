@@ -142,7 +142,8 @@ def difference(
     graph = graph_of(record)
     message = path = None
     try:
-        found = trace(resized(template, graph, widths_G), input_shape)
+        model = resized(template, graph, widths_G)
+        found = trace(model, input_shape, is_ours=True, fixed=record.fixed_buffers)
     except ForwardError as error:
         found, message, path = error.record, error.message, error.path
     step = _first_step_astray(record, found, group_sizes(graph, widths_G))

@@ -7,8 +7,8 @@ import nas_prune
 
 ORDER = (
     "errors", "files", "shipped", "watch", "graph", "budget", "widths", "cost", "initialise", "resize", "repair",
-    "selfcheck", "models", "space", "data", "training", "methods", "cut", "report", "rundir", "setup", "search_stage", "scratch",
-    "cli",
+    "selfcheck", "models", "space", "data", "training", "methods", "cut", "report", "rundir", "setup", "search_stage",
+    "scratch", "cli",
 )  # fmt: skip
 WITHIN_GRAPH = (
     "axes", "table", "record", "call", "shape_rules", "layer_rules", "rules", "quick", "trace", "channels",

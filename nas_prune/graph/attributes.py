@@ -6,7 +6,7 @@ axes met in the module. The self-check proves the guesses that the network's for
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from torch import nn
@@ -16,7 +16,7 @@ from nas_prune.graph.record import Record
 
 # Names under which networks keep numbers of channels or heads.
 _NAMES = re.compile(
-    r"(dim|chan|chs|feature|width|embed|planes|hidden|filter|head|group|normalized_shape)|^(c|d|h|dh|d_k|d_v)$",
+    r"dim|chan|chs|feat|width|embed|planes|hidden|filter|head|group|shape|split|(^|_)(c|d|h|ch|dh|d_k|d_v)$",
     re.IGNORECASE,
 )
 _ASKED = frozenset(
@@ -60,18 +60,22 @@ def held_sizes(model: nn.Module, record: Record) -> dict[tuple[str, str], Axis]:
             axis = next((axis for axis in candidates if record.table.length(axis) == value), None)
             if axis is not None:
                 found[path, name] = axis
+        for name, values in _lists(module):
+            found.update(((path, key), axis) for key, axis in _listed(record, path, name, values))
     return found
 
 
 def _integers(module: nn.Module) -> Iterator[tuple[str, int]]:
     """Integers above 1 among a module's own attributes that may count channels."""
     for name, value in vars(module).items():
-        if name.startswith("_"):
-            continue
-        if isinstance(value, int) and not isinstance(value, bool) and value > 1 and _NAMES.search(name):
+        if isinstance(value, int) and not isinstance(value, bool) and value > 1 and _may_count(name):
             yield name, value
         elif isinstance(value, list):
             yield from _nested(name, value)
+
+
+def _may_count(name: str) -> bool:
+    return not name.startswith("_") and _NAMES.search(name) is not None
 
 
 def _nested(name: str, values: list[Any]) -> Iterator[tuple[str, int]]:
@@ -80,6 +84,26 @@ def _nested(name: str, values: list[Any]) -> Iterator[tuple[str, int]]:
             for key, value in entry.items():
                 if isinstance(value, int) and value > 1 and key == "num_chs":
                     yield f"{name}.{number}.{key}", value
+
+
+def _lists(module: nn.Module) -> Iterator[tuple[str, Sequence[int]]]:
+    """Lists and tuples of integers among a module's own attributes that may count channels."""
+    for name, values in vars(module).items():
+        is_list = isinstance(values, (list, tuple)) and len(values) > 0 and _may_count(name)
+        if is_list and all(isinstance(value, int) for value in values):
+            yield name, values
+
+
+def _listed(record: Record, path: str, name: str, values: Sequence[int]) -> Iterator[tuple[str, Axis]]:
+    """A list that is a shape some operation of the module gave, or the sizes of the pieces it cut."""
+    table, where = record.table, path or "the network itself"
+    shapes = [step.outputs[0] for step in record.steps if step.where == where and step.outputs]
+    pieces = [axes for at, axes in record.pieces if at == where]
+    for axes in (*pieces, *shapes):
+        if [table.length(axis) for axis in axes] == list(values):
+            may_change = (axis for axis in enumerate(axes) if not table.is_settled(axis[1]))
+            yield from ((f"{name}.{number}", axis) for number, axis in may_change)
+            return
 
 
 def _candidates(

@@ -48,11 +48,15 @@ class Call:
     pools: bool = False
     is_layer: bool = False
     inputs: list[Tensor] = field(init=False)
+    notes: list[TensorNote] = field(init=False)
+    _activations: list[TensorNote] = field(init=False)
     _products_before: int = field(init=False)
 
     def __post_init__(self) -> None:
         self._products_before = len(self.record.products)
         self.inputs = list(tensors_in((*self.args, *self.kwargs.values())))
+        self.notes = [self.record.note(tensor) for tensor in self.inputs]
+        self._activations = [note for note in self.notes if note.source is not None]
 
     @property
     def outputs(self) -> list[Tensor]:
@@ -70,13 +74,9 @@ class Call:
             return self.args[position]
         return self.kwargs.get(name, default)
 
-    def notes(self) -> list[TensorNote]:
-        """What is known of each tensor among the arguments."""
-        return [self.record.note(tensor) for tensor in self.inputs]
-
     def activations(self) -> list[TensorNote]:
         """What is known of the tensors that depend on the network's input."""
-        return [note for note in self.notes() if note.source is not None]
+        return self._activations
 
     def axes(self, tensor: Tensor) -> Axes:
         """The axes of a tensor as they are known now."""
@@ -96,7 +96,7 @@ class Call:
 
     def freeze_inputs(self, reason: str) -> None:
         """Freeze every axis of every tensor among the arguments."""
-        for note in self.notes():
+        for note in self.notes:
             for axis in note.axes:
                 self.record.table.freeze(axis, reason)
 

@@ -97,6 +97,7 @@ class Record:
         touched: names of the parameters and buffers that some operation used.
         steps: the operations in order (evaluation pass only).
         inputs, outputs: the axes of what each module took in and put out last, by path.
+        fixed_buffers: names of the buffers that must keep their sizes.
         keeps_costs: whether the pass being watched counts towards layers and products.
         untied: what the passes themselves showed, where axes have been tied beyond that.
     """
@@ -117,6 +118,7 @@ class Record:
     steps: list[Step] = field(default_factory=list)
     inputs: dict[str, tuple[Axis, ...]] = field(default_factory=dict)
     outputs: dict[str, tuple[Axis, ...]] = field(default_factory=dict)
+    fixed_buffers: frozenset[str] = frozenset()
     keeps_costs: bool = True
     untied: "Record | None" = None
     _notes: dict[int, tuple[Tensor, TensorNote]] = field(default_factory=dict)

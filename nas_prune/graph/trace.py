@@ -26,22 +26,30 @@ from nas_prune.graph.table import AxisConflictError
 BATCH = 37  # images in the traced batch: more than one, for batch norm, and a size that means nothing else
 
 
-def trace(model: nn.Module, input_shape: tuple[int, ...]) -> Record:
-    """Watch one evaluation and one training pass of a network.
+def trace(
+    model: nn.Module,
+    input_shape: tuple[int, ...],
+    *,
+    is_ours: bool = False,
+    fixed: frozenset[str] | None = None,
+) -> Record:
+    """Watch an evaluation pass of a network, and a training pass if the first has left parameters unused.
 
     Args:
         model: any network; it is not changed (a copy on the meta device is run).
         input_shape: the shape of one input without the batch dimension, e.g. (3, 32, 32).
+        is_ours: the network is on the meta device and may be changed, so that no copy is needed.
+        fixed: names of the buffers that must keep their sizes; found from their values if None.
 
     Returns:
-        The merged record of both passes. Costs are taken from the evaluation pass; the training pass adds
-        what only runs then (auxiliary heads).
+        The merged record. Costs are taken from the evaluation pass; the training pass adds what only runs then
+        (auxiliary heads).
 
     Raises:
         BadInputError: the network's own forward fails on such an input.
     """
-    model = on_meta(model)
-    record = Record()
+    record = Record(fixed_buffers=fixed_buffers(model) if fixed is None else fixed)
+    model = model if is_ours else on_meta(model)
     record.batch = record.table.new(BATCH)
     record.table.freeze(record.batch, "the batch")
     for name, tensor in named_tensors(model):
@@ -50,15 +58,18 @@ def trace(model: nn.Module, input_shape: tuple[int, ...]) -> Record:
                 record.table.new(size) if size > 1 else constant(size) for size in tensor.shape
             )
             record.remember(tensor, TensorNote(record.parameters[name], parameter=name))
-    _freeze_own_values(model, record)
+    for name in record.fixed_buffers:
+        for axis in record.parameters.get(name, ()):
+            record.table.freeze(axis, f"buffer {name} holds values of its own for them")
     image = torch.empty(BATCH, *input_shape, device="meta")
     axes = (record.batch, *(constant(size) for size in input_shape))
     note = TensorNote(axes, source=INPUT)
     record.flow.add_node(INPUT)
-    memory = _Memory()
+    learnt = {name for name, _ in model.named_parameters()}
     for training in (False, True):
-        record.remember(image, note)
-        _watch(model, image, record, memory, training=training)
+        if not training or not learnt <= record.touched:
+            record.remember(image, note)
+            _watch(model, image, record, training=training)
     record.settle_picked()
     for name, axes in record.parameters.items():
         if name not in record.touched:
@@ -67,13 +78,25 @@ def trace(model: nn.Module, input_shape: tuple[int, ...]) -> Record:
     return record
 
 
-def _freeze_own_values(model: nn.Module, record: Record) -> None:
-    """Freeze what buffers hold channel by channel, but for the statistics of norms, which start anew."""
-    for path, module in model.named_modules():
-        if not isinstance(module, nn.modules.batchnorm._NormBase):  # noqa: SLF001
-            for name, _ in module.named_buffers(path, recurse=False):
-                for axis in record.parameters.get(name, ()):
-                    record.table.freeze(axis, f"buffer {name} holds values of its own for them")
+def fixed_buffers(model: nn.Module) -> frozenset[str]:
+    """Buffers that hold values of their own place by place, so that none can be added and none taken out.
+
+    The statistics of norms start anew, and a buffer that is the same everywhere can have any size.
+    """
+    norms = tuple(
+        f"{path}."
+        for path, module in model.named_modules()
+        if isinstance(module, nn.modules.batchnorm._NormBase)  # noqa: SLF001
+    )
+    return frozenset(
+        name
+        for name, buffer in model.named_buffers()
+        if not name.startswith(norms or ("/",)) and (buffer.is_meta or not _is_even(buffer))
+    )
+
+
+def _is_even(buffer: Tensor) -> bool:
+    return bool((buffer == buffer.reshape(-1)[:1]).all()) if buffer.numel() else True
 
 
 def on_meta(model: nn.Module) -> nn.Module:
@@ -100,11 +123,11 @@ def named_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
     yield from model.named_buffers()
 
 
-def _watch(model: nn.Module, image: Tensor, record: Record, memory: "_Memory", *, training: bool) -> None:
+def _watch(model: nn.Module, image: Tensor, record: Record, *, training: bool) -> None:
     record.keeps_costs = not training
     running = Running({id(module): path for path, module in model.named_modules()}, record)
     try:
-        with torch.no_grad(), _slow_attention(), running.watched(), _Watcher(record, running, memory):
+        with torch.no_grad(), _slow_attention(), running.watched(), _Watcher(record, running):
             output = model.train(training)(image)
     except _RuleError as error:
         raise error.__cause__ or error from None
@@ -206,47 +229,13 @@ class _RuleError(Exception):
     """A rule failed: our mistake, not the network's."""
 
 
-class _Memory:
-    """What the evaluation pass made of each operation, so that the training pass need not work it out again."""
-
-    def __init__(self) -> None:
-        self._outputs: dict[tuple[Any, ...], list[TensorNote]] = {}
-
-    @staticmethod
-    def key(call: Call) -> tuple[Any, ...]:
-        """What the axes of an operation's outputs depend on: function, place, and what is known of its inputs."""
-        notes = tuple(id(note) for note in call.notes())
-        is_norm = "batch_norm" in call.name
-        return (call.func, call.where, notes, () if is_norm else _plain((*call.args, *call.kwargs.values())))
-
-    def recall(self, call: Call) -> list[TensorNote] | None:
-        """The notes of its outputs, if the same operation was seen."""
-        return self._outputs.get(self.key(call))
-
-    def keep(self, key: tuple[Any, ...], call: Call) -> None:
-        """Write the notes of its outputs down."""
-        self._outputs[key] = [call.record.note(tensor) for tensor in call.outputs]
-
-
-def _plain(values: Sequence[Any]) -> tuple[Any, ...]:
-    return tuple(
-        _plain(value)
-        if isinstance(value, (list, tuple))
-        else "tensor"
-        if isinstance(value, Tensor)
-        else value
-        for value in values
-    )
-
-
 class _Watcher(TorchDispatchMode):
     """Lets every operation run, and tells the record what it did to the axes."""
 
-    def __init__(self, record: Record, running: Running, memory: _Memory) -> None:
+    def __init__(self, record: Record, running: Running) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._record = record
         self._running = running
-        self._memory = memory
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -262,19 +251,7 @@ class _Watcher(TorchDispatchMode):
         return output
 
     def _observe(self, call: Call) -> None:
-        key = self._memory.key(call)
-        if not call.record.keeps_costs:
-            known = self._memory.recall(call)
-            if known is not None:
-                for tensor, note in zip(call.outputs, known, strict=True):
-                    call.record.remember(tensor, note)
-                return
-        self._work_out(call)
-        if call.record.keeps_costs:
-            self._memory.keep(key, call)
-
-    def _work_out(self, call: Call) -> None:
-        notes = call.notes()
+        notes = call.notes
         call.record.touched.update(note.parameter for note in notes if note.parameter is not None)
         rule = rule_for(call.func)
         axes = None
