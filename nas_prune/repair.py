@@ -7,12 +7,9 @@ from dataclasses import replace
 from torch import nn
 
 from nas_prune.graph.axes import Atom, Axis, atoms_of
-from nas_prune.graph.record import Record, Step
+from nas_prune.graph.record import ROOT, Record, Step
 
-ROOT = "the network itself"
-
-
-def tied(record: Record, model: nn.Module, path: str) -> Record | None:
+def tied(record: Record, model: nn.Module, path: str, *, boldly: bool) -> Record | None:
     """The record with axes tied that the code of a module's type seems to give one size.
 
     Pieces of equal size that one operation cut (`chunk`, halves), and two axes of equal length that meet in the
@@ -23,6 +20,7 @@ def tied(record: Record, model: nn.Module, path: str) -> Record | None:
         record: what the trace showed; it is not changed.
         model: the network.
         path: the module whose forward did not go as predicted.
+        boldly: tie all axes of equal length, not only where one of them is a product.
 
     Returns:
         A record that knows more; None when there is nothing to tie.
@@ -35,7 +33,8 @@ def tied(record: Record, model: nn.Module, path: str) -> Record | None:
         met = [axis for step in record.steps if step.where == where for out in step.outputs for axis in out]
         met += record.inputs.get(place, ())
         reason = f"the code of {where}, which gives them one size"
-        for axes in (*pieces, *_composed(other, met)):
+        made = list(_made_to_fit(other, model, place, met)) if boldly else []
+        for axes in (*pieces, *made, *_meeting(other, met, boldly=boldly)):
             for first, second in _pairs_of_equal_length(other, axes):
                 other.table.unify(first, second, reason)
     return other if len(other.table.definitions) > before else None
@@ -48,15 +47,29 @@ def alike(model: nn.Module, path: str) -> list[str]:
     return [other for other, module in modules.items() if type(module) is kind]
 
 
-def _composed(record: Record, axes: Sequence[Axis]) -> Iterator[tuple[Axis, ...]]:
-    """Axes of equal length of which one at least is a product."""
+def _meeting(record: Record, axes: Sequence[Axis], *, boldly: bool) -> Iterator[tuple[Axis, ...]]:
+    """Axes of equal length; unless boldly, only where one of them is a product."""
     by_length: dict[int, list[Axis]] = defaultdict(list)
     for axis in dict.fromkeys(map(record.table.resolve, axes)):
         if not record.table.is_settled(axis) and not _holds_batch(record, axis):
             by_length[record.table.length(axis)].append(axis)
     for same in by_length.values():
-        if len(same) > 1 and any(len(axis) == 1 and len(axis[0]) > 1 for axis in same):
+        has_product = any(len(axis) == 1 and len(axis[0]) > 1 for axis in same)
+        if len(same) > 1 and (boldly or has_product):
             yield tuple(same)
+
+
+def _made_to_fit(record: Record, model: nn.Module, path: str, met: Sequence[Axis]) -> Iterator[tuple[Axis, Axis]]:
+    """Sizes that the code asked for (of zeros to put beside channels, say), each with a child's output of that length."""
+    outputs = [axis for child in children(model, path) for axis in record.outputs.get(child, ())]
+    for axis in dict.fromkeys(map(record.table.resolve, met)):
+        if record.table.is_asked_for(axis):
+            yield from ((axis, out) for out in outputs if record.table.length(out) == record.table.length(axis))
+
+
+def children(model: nn.Module, path: str) -> list[str]:
+    """Paths of a module's direct children."""
+    return [f"{path}.{child}" if path else child for child, _ in model.get_submodule(path).named_children()]
 
 
 def _holds_batch(record: Record, axis: Axis) -> bool:
@@ -102,8 +115,8 @@ def atoms_met(record: Record, model: nn.Module, path: str) -> list[Atom]:
     """The atoms that a module's own operations, its input and its children's outputs hold, and that may change."""
     axes = [axis for step in _steps(record, path) for out in step.outputs for axis in out]
     axes += record.inputs.get(path, ())
-    for child, _ in model.get_submodule(path).named_children():
-        axes += record.outputs.get(f"{path}.{child}" if path else child, ())
+    for child in children(model, path):
+        axes += record.outputs.get(child, ())
     return list(dict.fromkeys(atom for axis in axes for atom in _atoms(record, axis)))
 
 

@@ -86,7 +86,9 @@ class SearchSpace:
     @property
     def floor_G(self) -> tuple[int, ...]:
         """The smallest width of each searchable group."""
-        return tuple(min(group.size, max(self.floor, self.divisor)) for group in self.groups)
+        return tuple(
+            min(group.size, max(self.floor, self.divisor, self.graph.least)) for group in self.groups
+        )
 
     def floor_at(self, columns: Sequence[int]) -> tuple[int, ...]:
         """The smallest widths when only some groups are searched, by column; the others keep their base."""

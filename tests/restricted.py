@@ -15,12 +15,14 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from nas_prune.graph.axes import Atom, Axis, positions
-from nas_prune.graph.channels import BATCH, finisher
+from nas_prune.graph.channels import BATCH
+from nas_prune.graph.layout import Prediction
 from nas_prune.graph.record import Step
 from nas_prune.selfcheck import proved
 from nas_prune.space import SearchSpace
 
 _OVER_DIMS = {"mean", "linalg_vector_norm", "amax", "amin", "var", "var_mean", "std"}
+_SILENT = {"clone", "detach", "alias"}  # made or not depending on where the tensors lie
 _SOFTMAX = {"_softmax", "_safe_softmax", "_log_softmax"}
 
 
@@ -30,8 +32,8 @@ class Restricted(TorchDispatchMode):
     def __init__(self, space: SearchSpace, kept: Sequence[NDArray[np.int64]], images: int) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         record = proved(space.template, space.reference.input_shape)
-        self._steps = iter(record.steps)
-        self._finished = finisher(record)
+        self._steps = (step for step in record.steps if step.operation.removeprefix("aten.") not in _SILENT)
+        self._finished = Prediction(record).finished
         self._sizes = [group.size for group in space.graph.groups]
         self._kept = [np.arange(size) for size in self._sizes]
         for column, number in enumerate(space.graph.searchable):
@@ -39,7 +41,10 @@ class Restricted(TorchDispatchMode):
         self._images = images
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        step, name = next(self._steps), func.overloadpacket.__name__
+        name = func.overloadpacket.__name__
+        if name in _SILENT:
+            return func(*args, **(kwargs or {}))
+        step = next(self._steps)
         assert step.operation == f"aten.{name}", (step, name)
         axes = [[self._finished(axis) for axis in one] for one in step.inputs]
         if name == "native_layer_norm":

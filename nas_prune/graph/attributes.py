@@ -12,7 +12,7 @@ from typing import Any
 from torch import nn
 
 from nas_prune.graph.axes import Axis, atoms_of
-from nas_prune.graph.record import Record
+from nas_prune.graph.record import ROOT, Record
 
 # Names under which networks keep numbers of channels or heads.
 _NAMES = re.compile(
@@ -96,7 +96,7 @@ def _lists(module: nn.Module) -> Iterator[tuple[str, Sequence[int]]]:
 
 def _listed(record: Record, path: str, name: str, values: Sequence[int]) -> Iterator[tuple[str, Axis]]:
     """A list that is a shape some operation of the module gave, or the sizes of the pieces it cut."""
-    table, where = record.table, path or "the network itself"
+    table, where = record.table, path or ROOT
     shapes = [step.outputs[0] for step in record.steps if step.where == where and step.outputs]
     pieces = [axes for at, axes in record.pieces if at == where]
     for axes in (*pieces, *shapes):
@@ -115,7 +115,7 @@ def _candidates(
     met: dict[str, list[Axis]],
 ) -> Iterable[Axis]:
     """Axes whose length an attribute may be, the likeliest first; none that cannot change."""
-    where = path or "the network itself"
+    where = path or ROOT
     lists: list[list[Axis]] = [_named_output(module, name, path, record)] if "." in name else []
     if not lists:
         own = [axis for held in _parameters(path, record) for axis in held]

@@ -27,6 +27,9 @@ class Atom:
 
     index: int
 
+    def __hash__(self) -> int:
+        return self.index
+
 
 Factor: TypeAlias = "Atom | int | Axis"
 Run: TypeAlias = "tuple[Factor, ...]"

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.flop_counter import flop_registry
 
 from nas_prune.graph.axes import Axis, constant
-from nas_prune.graph.record import Record, TensorNote
+from nas_prune.graph.record import ROOT, Record, TensorNote
 
 Axes: TypeAlias = tuple[Axis, ...]
 
@@ -67,6 +67,11 @@ class Call:
     def name(self) -> str:
         """The operation without its overload, e.g. `aten.cat`."""
         return str(self.func.overloadpacket)
+
+    @property
+    def path(self) -> str:
+        """The path of the module that is running; empty for the network itself."""
+        return "" if self.where == ROOT else self.where
 
     def argument(self, position: int, name: str, default: Any = None) -> Any:
         """An argument that may have been given by position or by name, or left out."""

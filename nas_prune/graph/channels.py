@@ -1,7 +1,7 @@
 """The channel graph: which channels of which layers must be narrowed together, and what may not be."""
 
 from collections import defaultdict
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Literal, TypeAlias
@@ -79,6 +79,7 @@ class ChannelGraph:
         layers: calls of layers in order of execution.
         products: (layer path, axes): MACs are the sum over them of the product of the axes' lengths.
         flow: the data flow between layers and joins.
+        least: the smallest width of any group that the network's code survives.
     """
 
     groups: tuple[ChannelGroup, ...]
@@ -87,38 +88,12 @@ class ChannelGraph:
     layers: tuple[Layer, ...]
     products: tuple[tuple[str, tuple[Axis, ...]], ...]
     flow: "nx.DiGraph[str]"
+    least: int = 1
 
     @property
     def searchable(self) -> tuple[int, ...]:
         """Numbers of the groups whose width may change."""
         return tuple(number for number, group in enumerate(self.groups) if group.frozen is None)
-
-    def arrangement(self, frozen: Container[str] = ()) -> dict[str, tuple[Axis, ...]]:
-        """Which channels lie where in every parameter, in a form that another trace can be compared with.
-
-        Groups are numbered by their first place in the parameters, and their sizes are part of the numbers:
-        two networks are arranged alike exactly when the results are equal.
-
-        Args:
-            frozen: names of groups to regard as constants beside those that are frozen here. Groups of a single
-                channel are regarded so as well: a trace cannot tell them from constants.
-        """
-        seen: dict[Atom, Axis] = {}
-
-        def numbered(atom: Atom) -> Axis:
-            group = self.groups[atom.index]
-            if group.frozen is not None or group.name in frozen or group.size == 1:
-                return constant(group.size)
-            return seen.setdefault(atom, ((Atom(len(seen) * _SIZES + group.size),),))
-
-        return {
-            name: tuple(substitute(axis, numbered) for axis in axes) for name, axes in self.parameters.items()
-        }
-
-    def resized_groups(self, sizes: Sequence[int]) -> "ChannelGraph":
-        """The graph that a network of other widths must have: the same, with these group sizes."""
-        pairs = zip(self.groups, sizes, strict=True)
-        return replace(self, groups=tuple(replace(group, size=size) for group, size in pairs))
 
     def freeze(self, reasons: Mapping[str, str]) -> "ChannelGraph":
         """The graph with more groups frozen: {group name: reason}."""
@@ -149,10 +124,10 @@ def channel_graph(model: nn.Module, input_shape: tuple[int, ...]) -> ChannelGrap
     return graph_of(trace(model, input_shape))
 
 
-def graph_of(record: Record) -> ChannelGraph:
-    """The channel graph that a record of a network's passes shows."""
-    found = _find_groups(record)
-    finished = finisher(record, found)
+def graph_of(record: Record, found: "Sequence[Found] | None" = None) -> ChannelGraph:
+    """The channel graph that a record of a network's passes shows; `found` are its groups if they are known."""
+    found = find_groups(record) if found is None else found
+    finished = finished_axes(record, found)
     return ChannelGraph(
         groups=_groups(record, found),
         parameters={name: tuple(map(finished, axes)) for name, axes in record.parameters.items()},
@@ -169,12 +144,13 @@ def graph_of(record: Record) -> ChannelGraph:
         ),
         products=tuple((path, tuple(map(finished, axes))) for path, axes in record.products),
         flow=record.flow,
+        least=record.least,
     )
 
 
-def finisher(record: Record, found: "Sequence[_Found] | None" = None) -> Callable[[Axis], Axis]:
+def finished_axes(record: Record, found: "Sequence[Found]") -> Callable[[Axis], Axis]:
     """What turns an axis of a record into one of its graph: groups for atoms, sizes for all that are none."""
-    numbers = _numbers(record, _find_groups(record) if found is None else found)
+    numbers = _numbers(record, found)
 
     @cache
     def finished(axis: Axis) -> Axis:
@@ -183,17 +159,11 @@ def finisher(record: Record, found: "Sequence[_Found] | None" = None) -> Callabl
     return finished
 
 
-def group_atoms(record: Record) -> list[Atom]:
-    """The atom of each group of a record's graph, in its order."""
-    return [found.atom for found in _find_groups(record)]
-
-
 BATCH = Atom(-1)
-_SIZES = 2**32  # more than any group's size
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class Found:
     """An atom that becomes a group, and who made it."""
 
     atom: Atom
@@ -201,7 +171,7 @@ class _Found:
     producer: LayerNote | None
 
 
-def _find_groups(record: Record) -> list[_Found]:
+def find_groups(record: Record) -> list[Found]:
     """Every atom that is a channel group: those that layers produce in order of execution, then the rest.
 
     Of dimensions that no layer produces, only those count that may be narrowed, and those of parameters that
@@ -228,7 +198,7 @@ class _Claims:
     """Gives each atom to the first layer that asks for it."""
 
     def __init__(self, record: Record) -> None:
-        self.found: dict[Atom, _Found] = {}
+        self.found: dict[Atom, Found] = {}
         self._table = record.table
         self._names: set[str] = set()
 
@@ -241,17 +211,17 @@ class _Claims:
             while name in self._names:
                 name += "'"
             self._names.add(name)
-            self.found[atom] = _Found(atom, name, producer)
+            self.found[atom] = Found(atom, name, producer)
 
 
-def _numbers(record: Record, found: Sequence[_Found]) -> Callable[[Atom], Axis]:
+def _numbers(record: Record, found: Sequence[Found]) -> Callable[[Atom], Axis]:
     """What stands for an atom of the record in the finished graph: its group, or its size if it is none."""
     known: dict[Atom, Axis] = {group.atom: ((Atom(number),),) for number, group in enumerate(found)}
     known[next(atoms_of(record.table.resolve(record.batch)))] = ((BATCH,),)
     return lambda atom: known.get(atom) or constant(record.table.atom_size(atom))
 
 
-def _groups(record: Record, found: Sequence[_Found]) -> tuple[ChannelGroup, ...]:
+def _groups(record: Record, found: Sequence[Found]) -> tuple[ChannelGroup, ...]:
     depths = _depths(record)
     members = _members(record)
     ungated = _read_without_norm(record)
@@ -273,7 +243,7 @@ def _groups(record: Record, found: Sequence[_Found]) -> tuple[ChannelGroup, ...]
             output_size=size,
             layers=tuple(dict.fromkeys(layer.path for layer in members[group.atom])) or (group.name,),
             norms=tuple(dict.fromkeys(layer.path for layer in members[group.atom] if layer.kind == "norm")),
-            is_gated=group.atom not in ungated,
+            is_gated=group.atom not in ungated and any(layer.kind == "norm" for layer in members[group.atom]),
             is_reduced=group.atom in reduced,
             frozen=record.table.frozen_reason(group.atom),
         )
@@ -333,15 +303,18 @@ def _read_without_norm(record: Record) -> set[Atom]:
         gated[node] = kinds.get(node) == "norm" or (
             is_join and bool(before) and all(gated[b] for b in before)
         )
+    reads = [
+        (layer.read, layer.source, layer.reads_shifted) for layer in record.layers if layer.kind != "norm"
+    ]
     ungated = [
-        layer.read
-        for layer in record.layers
-        if layer.kind != "norm" and layer.source and (layer.reads_shifted or not gated[layer.source])
+        axis
+        for axis, source, is_shifted in (*reads, *record.contracted)
+        if source and (is_shifted or not gated[source])
     ]
     return _atoms_in(record, ungated)
 
 
-def _roles(record: Record, found: Sequence[_Found]) -> list[Role]:
+def _roles(record: Record, found: Sequence[Found]) -> list[Role]:
     growing = _atoms_in(record, record.concatenated)
     adding = _atoms_in(record, record.added)
     heads = _heads(record)
@@ -356,7 +329,7 @@ def _heads(record: Record) -> set[str]:
     return {layer.node for layer in record.layers[late:] if layer.is_pooled}
 
 
-def _role(group: _Found, heads: set[str], feeds_concat: bool, is_added: bool) -> Role:  # noqa: FBT001
+def _role(group: Found, heads: set[str], feeds_concat: bool, is_added: bool) -> Role:  # noqa: FBT001
     if feeds_concat:
         return "growth"
     if is_added:

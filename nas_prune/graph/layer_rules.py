@@ -76,8 +76,9 @@ def layer_norm(call: Call) -> list[Axes]:
     for vector in call.inputs[1:]:
         for dim, axis in enumerate(call.axes(vector), first):
             axes[dim] = call.unify(axes[dim], axis)
-    for axis in axes[first:]:
+    for number, axis in enumerate(axes[first:]):
         call.reduces_over(axis)
+        call.record.attributes[call.path, f"normalized_shape.{number}"] = axis
     if len(sizes) == 1 and len(call.inputs) > 1:
         add_layer(call, "norm", call.inputs[1], tuple(axes), -1, axes[-1])
     return [tuple(axes)]
@@ -123,6 +124,8 @@ def batched_product(call: Call) -> list[Axes]:
     other_many, other_read, columns = call.axes(right)
     many = merged(call, many, other_many)
     read = call.unify(read, other_read)
+    notes = (call.record.note(left), call.record.note(right))
+    call.record.contracted.extend((read, note.source, note.is_shifted) for note in notes if note.source)
     output = [many, rows, columns]
     for tensor in added:
         own = call.axes(tensor)

@@ -7,8 +7,19 @@ half of the time of a trace. Only shapes matter here, and those of these operati
 from typing import Any
 
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 _NORMS = frozenset({"native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit_no_training"})
+
+
+class Quickly(TorchDispatchMode):
+    """Runs a network on meta tensors for nothing but its shapes."""
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        output = quick_output(func, args) if not kwargs else None
+        return func(*args, **(kwargs or {})) if output is None else output
 
 
 def quick_output(func: Any, args: tuple[Any, ...]) -> Any:

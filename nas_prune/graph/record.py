@@ -15,6 +15,7 @@ from nas_prune.graph.axes import Axis, constant
 from nas_prune.graph.table import AxisTable
 
 INPUT = "input"
+ROOT = "the network itself"  # how a reason calls the module that has no path
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +93,14 @@ class Record:
         concatenated, added: axes that feed a concat, or take part in a residual add, along their channels.
         reduced: axes that some operation reduces over (a layer norm, a softmax, a mean).
         picked: (axis, place, reason): places that were picked out of an axis one by one.
+        contracted: (axis, source, is shifted): channels that a product of two activations sums over.
         pieces: axes that one operation cut into equal pieces, and where.
         flow: the data flow between layers and joins.
         touched: names of the parameters and buffers that some operation used.
         steps: the operations in order (evaluation pass only).
         inputs, outputs: the axes of what each module took in and put out last, by path.
         fixed_buffers: names of the buffers that must keep their sizes.
+        least: the smallest width that the network's code survives.
         keeps_costs: whether the pass being watched counts towards layers and products.
         untied: what the passes themselves showed, where axes have been tied beyond that.
     """
@@ -112,6 +115,7 @@ class Record:
     added: list[Axis] = field(default_factory=list)
     reduced: list[Axis] = field(default_factory=list)
     picked: list[tuple[Axis, int, str]] = field(default_factory=list)
+    contracted: list[tuple[Axis, str, bool]] = field(default_factory=list)
     pieces: list[tuple[str, tuple[Axis, ...]]] = field(default_factory=list)
     flow: "nx.DiGraph[str]" = field(default_factory=nx.DiGraph)
     touched: set[str] = field(default_factory=set)
@@ -119,6 +123,7 @@ class Record:
     inputs: dict[str, tuple[Axis, ...]] = field(default_factory=dict)
     outputs: dict[str, tuple[Axis, ...]] = field(default_factory=dict)
     fixed_buffers: frozenset[str] = frozenset()
+    least: int = 1
     keeps_costs: bool = True
     untied: "Record | None" = None
     _notes: dict[int, tuple[Tensor, TensorNote]] = field(default_factory=dict)

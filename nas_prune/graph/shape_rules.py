@@ -239,7 +239,8 @@ def pixel_shuffle(call: Call) -> list[Axes]:
     """Channels (c, r, r) become c channels and r times the height and width."""
     image, factor = call.args[:2]
     *batch, channels, _, _ = call.axes(image)
-    outer, _ = call.record.table.factor(channels, [image.shape[-3] // factor**2, factor**2])
+    outer, inner = call.record.table.factor(channels, [image.shape[-3] // factor**2, factor**2])
+    call.record.table.fix(inner)  # places of a pixel, no channels
     return [(*batch, outer, *map(constant, call.output.shape[-2:]))]
 
 

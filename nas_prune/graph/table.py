@@ -34,6 +34,7 @@ class AxisTable:
         self._defined: dict[Atom, Axis] = {}
         self._frozen: dict[Atom, str] = {}
         self._loose: set[Atom] = set()
+        self._asked: set[Atom] = set()
         self._resolved: dict[Axis, Axis] = {}
 
     @property
@@ -46,6 +47,7 @@ class AxisTable:
         other = AxisTable()
         other._sizes, other._defined = [*self._sizes], {**self._defined}
         other._frozen, other._loose = {**self._frozen}, {*self._loose}
+        other._asked = {*self._asked}
         return other
 
     def new(self, size: int) -> Axis:
@@ -60,7 +62,12 @@ class AxisTable:
         """
         axis = self.new(size)
         self._loose.update(atoms_of(axis))
+        self._asked.update(atoms_of(axis))
         return axis
+
+    def is_asked_for(self, axis: Axis) -> bool:
+        """Whether an axis is a size that the code asked for, and nothing has shown what it is."""
+        return self._is_whole(axis) and next(atoms_of(axis)) in self._asked
 
     def is_settled(self, axis: Axis) -> bool:
         """Whether nothing in an axis may change its size."""
@@ -252,7 +259,8 @@ class AxisTable:
         return self.resolve(first)
 
     def _like(self, atom: Atom) -> Callable[[int], Axis]:
-        return self.loose if atom in self._loose else self.new
+        make = self.loose if atom in self._loose else self.new
+        return lambda size: make(size) if size > 1 else constant(size)
 
     @staticmethod
     def _is_whole(axis: Axis) -> bool:

@@ -19,7 +19,7 @@ from nas_prune.errors import BadInputError
 from nas_prune.graph.axes import Axis, constant
 from nas_prune.graph.call import Call, tensors_in
 from nas_prune.graph.quick import quick_output
-from nas_prune.graph.record import INPUT, Record, Step, TensorNote
+from nas_prune.graph.record import INPUT, ROOT, Record, Step, TensorNote
 from nas_prune.graph.rules import rule_for
 from nas_prune.graph.table import AxisConflictError
 
@@ -244,7 +244,7 @@ class _Watcher(TorchDispatchMode):
         if output is None:
             output = func(*args, **(kwargs or {}))
         try:
-            where = self._running.where() or "the network itself"
+            where = self._running.where() or ROOT
             self._observe(Call(func, args, kwargs or {}, output, self._record, where))
         except Exception as error:
             raise _RuleError from error

@@ -14,100 +14,10 @@ from nas_prune.graph.channels import channel_graph
 from nas_prune.resize import resized
 from nas_prune.selfcheck import failure
 from nas_prune.space import load_space
+from tests.graph.cases import CASES, Net, conv
 from tests.restricted import restricted_outputs
 from tests.surgery import images_of, kill, lively, outputs, random_halves
 from tests.test_cost import count_by_pytorch
-
-
-class Net(nn.Module):
-    """A network of named layers and one function of them."""
-
-    def __init__(self, forward: Callable[..., Any], **layers: nn.Module) -> None:
-        super().__init__()
-        self._forward = forward
-        for name, layer in layers.items():
-            self.add_module(name, layer)
-
-    def forward(self, x: Tensor) -> Tensor:
-        result: Tensor = self._forward(self, x)
-        return result
-
-
-def conv(inner: int, outer: int, size: int = 1, groups: int = 1) -> nn.Conv2d:
-    return nn.Conv2d(inner, outer, size, padding=size // 2, groups=groups)
-
-
-def swap(n: Any, x: Tensor) -> Any:
-    x = n.a(x)
-    return n.b(torch.cat([x[:, 3:], x[:, :3]], 1))
-
-
-def shuffle(n: Any, x: Tensor) -> Any:
-    x = n.a(x)
-    count, channels, height, width = x.shape
-    return n.b(x.view(count, 2, channels // 2, height, width).transpose(1, 2).reshape(x.shape))
-
-
-def halves(n: Any, x: Tensor) -> Any:
-    x = n.a(x)
-    middle = x.shape[1] // 2
-    return n.b(x[:, :middle]) + n.c(x[:, middle:])
-
-
-def excite(n: Any, x: Tensor) -> Any:
-    x = n.a(x)
-    return n.b(x * torch.sigmoid(n.up(F.relu(n.down(x.mean((2, 3), keepdim=True))))))
-
-
-def tokens(n: Any, x: Tensor) -> Any:
-    return n.b(F.gelu(n.a(x).flatten(2).transpose(1, 2)) @ torch.eye(8, device=x.device, dtype=x.dtype)).mean(
-        1
-    )
-
-
-def batch_in_the_middle(n: Any, x: Tensor) -> Any:
-    return n.b(torch.stack([n.a(x), n.a(x)]).mean(0))
-
-
-CASES: dict[str, tuple[nn.Module, set[str]]] = {
-    "chain": (nn.Sequential(conv(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), conv(8, 4)), {"0"}),
-    "residual": (Net(lambda n, x: n.c(n.a(x) + n.b(n.a(x))), a=conv(3, 8), b=conv(8, 8, 3), c=conv(8, 4)), {"a"}),
-    "concat": (
-        Net(
-            lambda n, x: n.c(F.relu(n.bn(torch.cat([n.a(x), n.b(x)], 1)))),
-            a=conv(3, 5), b=conv(3, 6), bn=nn.BatchNorm2d(11), c=conv(11, 4),
-        ),
-        {"a", "b"},
-    ),
-    "depthwise": (nn.Sequential(conv(3, 8), conv(8, 8, 3, groups=8), conv(8, 4)), {"0"}),
-    "depthwise with a multiplier": (nn.Sequential(conv(3, 8), conv(8, 16, 3, groups=8), conv(16, 4)), {"0", "1"}),
-    "flatten": (nn.Sequential(conv(3, 6), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(6 * 16, 5)), {"0"}),
-    "a layer used twice": (
-        Net(lambda n, x: n.b(F.relu(n.c(F.relu(n.c(n.a(x)))))), a=conv(3, 8), c=conv(8, 8), b=conv(8, 4)), {"a"}
-    ),
-    "tied weights": (
-        Net(lambda n, x: n.b(F.conv2d(n.a(x), n.c.weight) + n.c(n.a(x))), a=conv(3, 8), c=conv(8, 6), b=conv(6, 4)),
-        {"a", "c"},
-    ),
-    "squeeze and excitation": (Net(excite, a=conv(3, 8), down=conv(8, 6), up=conv(6, 8), b=conv(8, 4)), {"a", "down"}),
-    "in place": (Net(lambda n, x: n.b(n.a(x).relu_().add_(n.c(x))), a=conv(3, 8), c=conv(3, 8), b=conv(8, 4)), {"a"}),
-    "a fixed slice": (
-        Net(lambda n, x: n.b(n.a(x)[:, 2:7]), a=conv(3, 9), b=conv(5, 4)), {"a[2]"}
-    ),
-    "channels in another order": (Net(swap, a=conv(3, 8), b=conv(8, 4)), {"a[1]"}),
-    "a mean over channels": (Net(lambda n, x: n.b(n.a(x).mean(1, keepdim=True)), a=conv(3, 8), b=conv(1, 4)), {"a"}),
-    "a stretched channel": (Net(lambda n, x: n.b(n.a(x) * n.c(x)), a=conv(3, 8), c=conv(3, 1), b=conv(8, 4)), {"a"}),
-    "a transposed convolution": (
-        nn.Sequential(conv(3, 8), conv(8, 8), nn.ConvTranspose2d(8, 6, 2), conv(6, 4)), {"0", "1", "2"}
-    ),
-    "a step": (Net(lambda n, x: n.b(n.c(n.a(x)[:, ::2])), a=conv(3, 8), c=conv(4, 6), b=conv(6, 4)), {"c"}),
-    "equal halves": (Net(halves, a=conv(3, 8), b=conv(4, 6), c=conv(4, 6)), {"a"}),
-    "a shuffle": (Net(shuffle, a=conv(3, 8), b=conv(8, 4)), set()),
-    "channels that become rows": (
-        Net(lambda n, x: n.b(n.c(n.a(x).transpose(1, 2))), a=conv(3, 8), c=conv(8, 6, 3), b=conv(6, 4)), {"c"}
-    ),
-    "a stack": (Net(batch_in_the_middle, a=conv(3, 8), b=conv(8, 4)), {"a"}),
-}  # fmt: skip
 
 
 @pytest.mark.parametrize("case", CASES)
