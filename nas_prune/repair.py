@@ -8,6 +8,7 @@ from torch import nn
 
 from nas_prune.graph.axes import Atom, Axis, atoms_of
 from nas_prune.graph.record import ROOT, Record, Step
+from nas_prune.graph.table import AxisTable
 
 def tied(record: Record, model: nn.Module, path: str, *, boldly: bool) -> Record | None:
     """The record with axes tied that the code of a module's type seems to give one size.
@@ -36,8 +37,26 @@ def tied(record: Record, model: nn.Module, path: str, *, boldly: bool) -> Record
         made = list(_made_to_fit(other, model, place, met)) if boldly else []
         for axes in (*pieces, *made, *_meeting(other, met, boldly=boldly)):
             for first, second in _pairs_of_equal_length(other, axes):
-                other.table.unify(first, second, reason)
+                other.table = _with_tie(other.table, first, second, reason)
     return other if len(other.table.definitions) > before else None
+
+
+def _with_tie(table: AxisTable, first: Axis, second: Axis, reason: str) -> AxisTable:
+    """The table with two axes tied; the same where that would freeze something, since then it is no tie."""
+    changed = table.copy()
+    changed.unify(first, second, reason)
+    return table if changed.count_frozen() > table.count_frozen() else changed
+
+
+def home_of(path: str, model: nn.Module) -> str:
+    """The module whose code is to blame for what happens in one: a layer of torch.nn does as it is told."""
+    while path:
+        module = model.get_submodule(path)
+        is_plain = type(module).__module__.startswith("torch.nn.")
+        if not (is_plain and (isinstance(module, nn.Sequential) or not any(True for _ in module.children()))):
+            break
+        path = path.rpartition(".")[0]
+    return path
 
 
 def alike(model: nn.Module, path: str) -> list[str]:

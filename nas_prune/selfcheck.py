@@ -14,7 +14,7 @@ from nas_prune.graph.layout import Prediction
 from nas_prune.graph.quick import Quickly
 from nas_prune.graph.record import ROOT, Record
 from nas_prune.graph.trace import ForwardError, Running, trace
-from nas_prune.repair import atoms_met, same_atoms_elsewhere, tied
+from nas_prune.repair import atoms_met, home_of, same_atoms_elsewhere, tied
 from nas_prune.resize import group_sizes, resized
 
 
@@ -73,26 +73,39 @@ def proved(template: nn.Module, input_shape: tuple[int, ...], *, seed: int = 0) 
 def _mended(
     network: _Checked, record: Record, problem: Problem, tried: set[tuple[type[nn.Module], bool]]
 ) -> tuple[Record, Problem | None]:
-    """The record after one more tie or freeze, and what is still wrong."""
-    kind = type(_module(network, problem.path))
+    """The record after one more tie or freeze, and what is still wrong.
+
+    A tie that does not mend everything in modules of the type may still leave less to freeze.
+    """
+    kind = _kind(network, problem)
+    unmended = [(record, problem)]
     for boldly in (False, True):
         candidate = None
         if (kind, boldly) not in tried:
             tried.add((kind, boldly))
-            candidate = tied(record, network.template, problem.path, boldly=boldly)
+            path = home_of(problem.path, network.template)
+            candidate = tied(record, network.template, path, boldly=boldly)
         if candidate is not None:
             left = _problem(network, candidate)
-            if left is None or type(_module(network, left.path)) is not kind:
+            if left is None or _kind(network, left) is not kind:
                 return candidate, left
+            unmended.append((candidate, left))
+    frozen = [_frozen(network, *one) for one in unmended]
+    best = max(frozen, key=lambda one: Prediction(one).searchable_share())
+    return best, _problem(network, best)
+
+
+def _frozen(network: _Checked, record: Record, problem: Problem) -> Record:
+    """The record with what is to blame for a problem frozen."""
     table = record.table.copy()
     for atom, reason in _culprits(network, record, problem).items():
         table.freeze(((atom,),), reason)
-    frozen = replace(record, table=table)
-    return frozen, _problem(network, frozen)
+    return replace(record, table=table)
 
 
-def _module(network: _Checked, path: str) -> nn.Module:
-    return network.template.get_submodule(path)
+def _kind(network: _Checked, problem: Problem) -> type[nn.Module]:
+    """The type of module whose code is to blame."""
+    return type(network.template.get_submodule(home_of(problem.path, network.template)))
 
 
 def _problem(network: _Checked, record: Record) -> Problem | None:
@@ -174,27 +187,29 @@ def difference(
         found = trace(model, input_shape, is_ours=True, fixed=record.fixed_buffers)
     except ForwardError as error:
         found, message, path = error.record, error.message, error.path
+    layer = None if message else prediction.first_layer_astray(found, sizes)
+    parameter = None if message or layer is not None else prediction.first_parameter_astray(found, sizes)
+    if message is None and layer is None and parameter is None:
+        return None
     step = prediction.first_step_astray(found, sizes)
     if step is not None:
         wrong = message or f"{step.operation} gives other sizes when they are fewer"
         return Problem("" if step.where == ROOT else step.where, wrong)
-    if message is not None:
-        return Problem(path or "", message)
-    astray = prediction.first_parameter_astray(found, sizes)
-    if astray is None:
-        return None
-    wrong = f"it lays out the channels of {astray} in another way when they are fewer"
-    return Problem(astray.rpartition(".")[0], wrong)
+    if parameter is not None:
+        wrong = f"it lays out the channels of {parameter} in another way when they are fewer"
+        return Problem(parameter.rpartition(".")[0], wrong)
+    return Problem(path or layer or "", message or f"layer {layer} has other sizes when they are fewer")
 
 
 def _culprits(network: _Checked, record: Record, problem: Problem) -> dict[Atom, str]:
     """Atoms that cannot even be narrowed alone, and why; all that a module has met when none is to blame alone."""
     prediction = Prediction(record)
     columns = prediction.columns
-    near = [atom for atom in atoms_met(record, network.template, problem.path) if atom in columns]
+    path = home_of(problem.path, network.template)
+    near = [atom for atom in atoms_met(record, network.template, path) if atom in columns]
     far = [atom for atom in columns if atom not in near]
     for atoms in (near, far if len(far) <= _MOST_PROBES else []):
-        reasons = _blamed(network, prediction, problem.path, {atom: columns[atom] for atom in atoms})
+        reasons = _blamed(network, prediction, path, {atom: columns[atom] for atom in atoms})
         if reasons:
             return reasons
     together = (

@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
+from itertools import zip_longest
+from math import prod
 
 from nas_prune.graph.axes import Atom, Axis, Run, atoms_of, constant, length, run_length, substitute
 from nas_prune.graph.channels import BATCH as BATCH_ATOM
@@ -41,28 +43,61 @@ class Prediction:
         """The place of each searchable group's atom in a width vector."""
         return {self._found[number].atom: column for column, number in enumerate(self.graph.searchable)}
 
+    def searchable_share(self) -> float:
+        """The share of the MACs that goes when every searchable group is at its smallest width."""
+        base = [group.size for group in self.graph.groups]
+        least = [min(size, self.record.least) for size in base]
+        for number, group in enumerate(self.graph.groups):
+            least[number] = base[number] if group.frozen else least[number]
+        whole, left = (
+            sum(prod(self._lengths(sizes)(axes)) for _, axes in self.record.products)
+            for sizes in (base, least)
+        )
+        return 1 - left / max(1, whole)
+
     def first_step_astray(self, actual: Record, sizes: Sequence[int]) -> Step | None:
         """The first operation that is another one, or gives other sizes, than predicted; None if there is none.
+
+        It says where to look, no more: one operation may run as others when some size is 1.
 
         Args:
             actual: what a trace of the resized network showed.
             sizes: the width of every group there.
         """
-
-        def size(atom: Atom) -> int:
-            return BATCH if atom == BATCH_ATOM else sizes[atom.index]
-
-        lengths: dict[Axis, int] = {}
+        predicted = self._lengths(sizes)
         for one, other in zip(_telling(self.record), _telling(actual), strict=False):
             if (one.where, _plainly(one)) != (other.where, _plainly(other)):
                 return one
             for axes, found in zip(one.outputs, other.outputs, strict=False):
-                for axis, own in zip(axes, found, strict=False):
-                    if axis not in lengths:
-                        lengths[axis] = length(self.finished(axis), size)
-                    if lengths[axis] != actual.table.length(own):
-                        return one
+                if predicted(axes) != tuple(map(actual.table.length, found)):
+                    return one
         return None
+
+    def first_layer_astray(self, actual: Record, sizes: Sequence[int]) -> str | None:
+        """The first layer, product of activations or output that has other sizes than predicted; None if none has."""
+        predicted = self._lengths(sizes)
+        record = self.record
+        expected = [(note.path, predicted((*note.output, note.read))) for note in record.layers]
+        expected += [(path, tuple(sorted(predicted(axes)))) for path, axes in record.products]
+        expected += [("", predicted(record.outputs.get("", ())))]
+        length_of = actual.table.length
+        found = [(note.path, tuple(map(length_of, (*note.output, note.read)))) for note in actual.layers]
+        found += [(path, tuple(sorted(map(length_of, axes)))) for path, axes in actual.products]
+        found += [("", tuple(map(length_of, actual.outputs.get("", ()))))]
+        pairs = zip_longest(expected, found)
+        return next(((one or other or ("",))[0] for one, other in pairs if one != other), None)
+
+    def _lengths(self, sizes: Sequence[int]) -> Callable[[Sequence[Axis]], tuple[int, ...]]:
+        """What gives the lengths of axes of the record when the groups have the sizes given."""
+
+        def size(atom: Atom) -> int:
+            return BATCH if atom == BATCH_ATOM else sizes[atom.index]
+
+        @cache
+        def predicted(axis: Axis) -> int:
+            return length(self.finished(axis), size)
+
+        return lambda axes: tuple(map(predicted, axes))
 
     def first_parameter_astray(self, actual: Record, sizes: Sequence[int]) -> str | None:
         """The first parameter whose channels lie in another way than predicted; None if there is none.

@@ -106,6 +106,10 @@ class AxisTable:
         """Why an atom that is not defined by others must not change; None when it may."""
         return self._frozen.get(atom)
 
+    def count_frozen(self) -> int:
+        """How many channels must not be narrowed."""
+        return sum(self._sizes[atom.index] for atom in self._frozen)
+
     def fix(self, axis: Axis) -> None:
         """Replace the atoms of an axis by constants: these places were never channels (a kernel's, say)."""
         for atom in atoms_of(self.resolve(axis)):
