@@ -1,22 +1,25 @@
 """Fresh weights by a network's own rules, at any widths.
 
-What a network's constructor did to its parameters is recorded as calls of `torch.nn.init`, and replayed at the
-new sizes. What a layer type does by itself (`reset_parameters`) is not recorded but called again, since it
-computes numbers from the layer's size.
+What a network's constructor did to its parameters is recorded, and done again at the new sizes. Calls of
+`torch.nn.init` are replayed; what a layer type does by itself (`reset_parameters`) is called again, since it
+computes numbers from the layer's size. A parameter that was set in no such way (`nn.Parameter(torch.zeros(…))`,
+`weight.data.normal_(…)`) takes values like those the constructor gave it: the same constant, a normal distribution
+of the same mean and deviation, or the same few values at the same relative places.
 """
 
-import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+import inspect
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from nas_prune.errors import NasPruneError
+from nas_prune.listening import listening
 
-_OWN_RESETS = frozenset({"reset_parameters", "_reset_parameters", "reset_running_stats"})
+_FEW = 8  # distinct values that a parameter may have and still be no random one
+_SAMPLE = 100_000  # how many values of a large parameter are looked at
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,34 +31,100 @@ class InitCall:
     arguments: tuple[Any, ...]
     keywords: Mapping[str, Any]
 
+    def apply(self, parameter: Tensor) -> None:
+        """Do it again."""
+        getattr(nn.init, self.function)(parameter, *self.arguments, **self.keywords)
 
-def record_inits(factory: Callable[[], nn.Module]) -> tuple[nn.Module, tuple[InitCall, ...]]:
+
+@dataclass(frozen=True, slots=True)
+class FirstValues:
+    """What a parameter held that was set in no way that can be called again.
+
+    Attributes:
+        parameter: its name.
+        mean, deviation: of all its values; a deviation of 0 is a constant.
+        pattern: the values themselves where they are few distinct ones; None otherwise.
+    """
+
+    parameter: str
+    mean: float
+    deviation: float
+    pattern: Tensor | None
+
+    @classmethod
+    def of(cls, name: str, values: Tensor) -> "FirstValues":
+        """Describe the values of a parameter."""
+        flat = values.detach().reshape(-1)
+        sample = flat[:: max(1, len(flat) // _SAMPLE)].double()
+        few = sample[:1000].unique()
+        is_pattern = 1 < len(few) <= _FEW < len(flat) and bool(torch.isin(sample, few).all())
+        mean, deviation = (float(sample.mean()), float(sample.std(correction=0))) if len(flat) else (0.0, 0.0)
+        return cls(name, mean, deviation, values.detach().clone() if is_pattern else None)
+
+    def apply(self, parameter: Tensor) -> None:
+        """Fill a parameter, perhaps of another size, with values like them."""
+        if self.pattern is None:
+            parameter.normal_(self.mean, self.deviation) if self.deviation else parameter.fill_(self.mean)
+            return
+        values = self.pattern
+        for dim, size in enumerate(parameter.shape):
+            places = torch.arange(size) * values.shape[dim] // max(1, size)
+            values = values.index_select(dim, places)
+        parameter.copy_(values)
+
+
+Init: TypeAlias = "InitCall | FirstValues"
+
+
+def record_inits(factory: Callable[[], nn.Module]) -> tuple[nn.Module, tuple[Init, ...]]:
     """Build a network and write down how its constructor initialised the parameters.
 
     Args:
         factory: makes the network.
 
     Returns:
-        The network, and the calls in order. Calls made by a layer type's own `reset_parameters` are left out.
-        None of them is carried out: the network's parameters hold nothing, so that large ones cost no time.
+        The network, and what to do to its parameters after every layer type's own `reset_parameters`, in order.
+        Calls of `torch.nn.init` are not carried out unless something depends on them: the network's parameters
+        hold nothing, so that large ones cost no time.
     """
-    calls: list[tuple[str, Tensor, tuple[Any, ...], dict[str, Any]]] = []
-    with _listening(calls):
+    with listening() as heard:
         model = factory()
-    names = {id(parameter): name for name, parameter in model.named_parameters()}
-    return model, tuple(
-        InitCall(function, names[id(tensor)], arguments, keywords)
-        for function, tensor, arguments, keywords in calls
-        if id(tensor) in names
-    )
+    if not isinstance(model, nn.Module):
+        return model, ()  # the caller says what is wrong
+    inits: list[Init] = []
+    for name, parameter in model.named_parameters():
+        calls = heard.calls_of(parameter)
+        if calls is None and not parameter.is_meta:
+            inits.append(FirstValues.of(name, parameter))
+        else:
+            inits += [InitCall(call.function, name, call.arguments, call.keywords) for call in calls or ()]
+    return model, tuple(inits)
 
 
-def initialise(model: nn.Module, calls: tuple[InitCall, ...], *, seed: int) -> None:
+def inits_of(model: nn.Module) -> tuple[Init, ...]:
+    """What can be known of a network's first weights from the network alone.
+
+    Layers are left to their types; any other parameter is described by the values it holds.
+
+    Raises:
+        NasPruneError: such a parameter is on the meta device and holds none.
+    """
+    inits = []
+    for path, module in model.named_modules():
+        if _own_reset(module) is None:
+            for name, parameter in module.named_parameters(path, recurse=False):
+                if parameter.is_meta:
+                    raise NasPruneError(_no_rule(name))
+                inits.append(FirstValues.of(name, parameter))
+    return tuple(inits)
+
+
+def initialise(model: nn.Module, inits: tuple[Init, ...], *, seed: int) -> None:
     """Give every parameter of a network fresh values, in place.
 
     Args:
         model: a network whose parameters need not hold anything yet.
-        calls: what `record_inits` wrote down when the network was first built.
+        inits: what `record_inits` wrote down when the network was first built.
         seed: the same seed gives the same values; the global random state is left as it was.
 
     Raises:
@@ -66,58 +135,34 @@ def initialise(model: nn.Module, calls: tuple[InitCall, ...], *, seed: int) -> N
         torch.manual_seed(seed)
         for parameter in parameters.values():
             parameter.fill_(torch.nan)
-        for module in model.modules():
-            reset = getattr(module, "reset_parameters", None) or getattr(module, "_reset_parameters", None)
-            if callable(reset):
+        for module in reversed(list(model.modules())):  # a module's own layers are made before it sets them
+            reset = _own_reset(module)
+            if reset is not None:
                 reset()
-        for call in calls:
-            getattr(nn.init, call.function)(parameters[call.parameter], *call.arguments, **call.keywords)
+        for init in inits:
+            init.apply(parameters[init.parameter])
     for name, parameter in parameters.items():
         if torch.isnan(parameter).any():
-            raise NasPruneError(
-                f"parameter {name} must have a rule for its first values, got none. "
-                "Give load_space a function that makes the network and sets it with a function of torch.nn.init, "
-                "or give its layer a reset_parameters."
-            )
+            raise NasPruneError(_no_rule(name))
+
+
+def _no_rule(parameter: str) -> str:
+    return (
+        f"parameter {parameter} must have a rule for its first values, got none. "
+        "Give load_space a function that makes the network."
+    )
+
+
+def _own_reset(module: nn.Module) -> Callable[[], object] | None:
+    """What a layer type does to initialise itself, if it can be called without arguments."""
+    for name in ("reset_parameters", "_reset_parameters"):
+        reset = getattr(module, name, None)
+        if callable(reset):
+            needed = inspect.signature(reset).parameters.values()
+            if all(one.default is not one.empty or one.kind in (one.VAR_POSITIONAL, one.VAR_KEYWORD) for one in needed):
+                return reset
+    return None
 
 
 def _cuda_devices(model: nn.Module) -> list[int]:
     return sorted({p.device.index or 0 for p in model.parameters() if p.device.type == "cuda"})
-
-
-@contextmanager
-def _listening(calls: list[tuple[str, Tensor, tuple[Any, ...], dict[str, Any]]]) -> Iterator[None]:
-    originals = {
-        name: getattr(nn.init, name)
-        for name in dir(nn.init)
-        if name.endswith("_") and not name.startswith("_") and callable(getattr(nn.init, name))
-    }
-    try:
-        for name in originals:
-            setattr(nn.init, name, _noting(name, calls))
-        yield
-    finally:
-        for name, function in originals.items():
-            setattr(nn.init, name, function)
-
-
-def _noting(
-    name: str, calls: list[tuple[str, Tensor, tuple[Any, ...], dict[str, Any]]]
-) -> Callable[..., Tensor]:
-    def noted(tensor: Tensor, *arguments: Any, **keywords: Any) -> Tensor:
-        if not _inside_own_reset():
-            calls.append((name, tensor, arguments, keywords))
-        return tensor
-
-    return noted
-
-
-def _inside_own_reset() -> bool:
-    frame = sys._getframe(2)  # noqa: SLF001
-    for _ in range(4):
-        if frame.f_code.co_name in _OWN_RESETS:
-            return True
-        if frame.f_back is None:
-            return False
-        frame = frame.f_back
-    return False

@@ -13,7 +13,7 @@ from nas_prune.errors import WidthsError
 from nas_prune.graph.axes import Atom, Axis, length, positions
 from nas_prune.graph.channels import ChannelGraph
 from nas_prune.graph.trace import named_tensors
-from nas_prune.initialise import InitCall, initialise
+from nas_prune.initialise import Init, initialise
 
 Kept: TypeAlias = "Sequence[NDArray[np.int64]]"
 
@@ -22,7 +22,7 @@ def fresh(
     template: nn.Module,
     graph: ChannelGraph,
     widths_G: Sequence[int],
-    calls: tuple[InitCall, ...],
+    inits: tuple[Init, ...],
     *,
     seed: int,
     device: torch.device | str = "cpu",
@@ -33,12 +33,12 @@ def fresh(
         template: the network the graph was made from; it is not changed.
         graph: its channel graph.
         widths_G: a width for each searchable group; it may be above the base width.
-        calls: how the template's constructor initialised it (`initialise.record_inits`).
+        inits: how the template's constructor initialised it (`initialise.record_inits`).
         seed: fixes the weights.
         device: where the network is to live.
     """
     model = resized(template, graph, widths_G, device=device)
-    initialise(model, calls, seed=seed)
+    initialise(model, inits, seed=seed)
     return model
 
 

@@ -16,7 +16,7 @@ from nas_prune.cost import Cost, CostModel, cost_model
 from nas_prune.errors import BadInputError, WidthsError
 from nas_prune.graph.channels import ChannelGraph, ChannelGroup
 from nas_prune.graph.trace import on_meta, structure
-from nas_prune.initialise import InitCall, record_inits
+from nas_prune.initialise import Init, inits_of, record_inits
 from nas_prune.models.densenet import densenet
 from nas_prune.models.preresnet import preresnet
 from nas_prune.models.resnet import resnet
@@ -69,7 +69,7 @@ class SearchSpace:
     graph: ChannelGraph
     cost: CostModel
     template: nn.Module
-    inits: tuple[InitCall, ...]
+    inits: tuple[Init, ...]
     floor: int = 1
     divisor: int = 1
 
@@ -262,7 +262,7 @@ def load_space(
             raise BadInputError(
                 f"a network must be a name, a module or a function that makes one, got {model!r}."
             )
-        network, inits = (model, ()) if isinstance(model, nn.Module) else record_inits(model)
+        network, inits = (model, inits_of(model)) if isinstance(model, nn.Module) else record_inits(model)
         name = type(network).__qualname__
         reference = _reference(name, input_shape, num_classes or 1, width_multiplier)
         return _make(reference, network, inits, file=None)
@@ -332,7 +332,7 @@ def _torchvision(name: str, shape: tuple[int, int, int], classes: int) -> Callab
 
 
 def _make(
-    reference: SpaceReference, network: nn.Module, inits: tuple[InitCall, ...], *, file: SpaceFile | None
+    reference: SpaceReference, network: nn.Module, inits: tuple[Init, ...], *, file: SpaceFile | None
 ) -> SearchSpace:
     name, shape, multiplier = reference.name, reference.input_shape, reference.width_multiplier
     template = structure(network)

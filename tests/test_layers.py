@@ -6,12 +6,12 @@ from pathlib import Path
 import nas_prune
 
 ORDER = (
-    "errors", "files", "shipped", "watch", "graph", "budget", "widths", "cost", "initialise", "resize", "repair",
+    "errors", "files", "shipped", "watch", "graph", "budget", "widths", "cost", "listening", "initialise", "resize", "repair",
     "selfcheck", "models", "space", "data", "training", "methods", "cut", "report", "rundir", "setup", "search_stage",
     "scratch", "cli",
 )  # fmt: skip
 WITHIN_GRAPH = (
-    "axes", "table", "record", "call", "shape_rules", "layer_rules", "rules", "quick", "trace", "channels",
+    "axes", "table", "record", "call", "shape_rules", "layer_rules", "rules", "quick", "trace", "channels", "layout",
     "attributes",
 )  # fmt: skip
 

@@ -1,0 +1,190 @@
+"""Hears what a network's constructor does to tensors, so that it can be done again at other sizes."""
+
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+_OWN_RESETS = frozenset({"reset_parameters", "_reset_parameters", "reset_running_stats"})
+_OVERWRITES = frozenset({"zero_", "fill_", "normal_", "uniform_", "copy_", "bernoulli_", "exponential_"})
+_COPIES = frozenset({"_to_copy", "clone"})
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call of a function of `torch.nn.init`, and whether a layer's own reset made it."""
+
+    function: str
+    arguments: tuple[Any, ...] = ()
+    keywords: Mapping[str, Any] = field(default_factory=dict)
+    is_own: bool = False
+    carry_out: Callable[[Tensor], object] = lambda _: None
+
+
+@dataclass(slots=True)
+class Heard:
+    """What has been done to each piece of memory.
+
+    Attributes:
+        calls: of `torch.nn.init`, in order.
+        pending: memory whose calls have not been carried out.
+        written: memory that was last written by the constructor's own code.
+        kept: keeps what was heard of alive, so that no memory is used twice.
+    """
+
+    calls: dict[int, list[Call]] = field(default_factory=lambda: defaultdict(list))
+    pending: set[int] = field(default_factory=set)
+    written: set[int] = field(default_factory=set)
+    kept: list[Tensor] = field(default_factory=list)
+
+    def calls_of(self, parameter: Tensor) -> list[Call] | None:
+        """What to do to a parameter after its layer's own reset; None if that says nothing of its values."""
+        place = _place(parameter)
+        if place in self.written or place not in self.calls:
+            return None
+        return [call for call in self.calls[place] if not call.is_own]
+
+    def note(self, tensor: Tensor, call: Call) -> None:
+        """A function of `torch.nn.init` was called."""
+        self.kept.append(tensor)
+        place = _place(tensor)
+        if not _is_whole(tensor):
+            self.write(tensor, overwrites=False)
+            call.carry_out(tensor)
+            return
+        if call.is_own:
+            self.calls[place] = [before for before in self.calls[place] if before.is_own]
+        self.calls[place].append(call)
+        self.pending.add(place)
+        self.written.discard(place)
+
+    def write(self, tensor: Tensor, *, overwrites: bool) -> None:
+        """The constructor wrote to a tensor itself; what it may depend on is carried out first."""
+        self.kept.append(tensor)
+        if not overwrites:
+            self.read(tensor)
+        self.calls.pop(_place(tensor), None)
+        self.pending.discard(_place(tensor))
+        self.written.add(_place(tensor))
+
+    def read(self, tensor: Tensor) -> None:
+        """Something depends on the values of a tensor."""
+        place = _place(tensor)
+        if place in self.pending:
+            self.pending.discard(place)
+            whole = tensor.new_empty(0).set_(tensor.untyped_storage())  # type: ignore[call-overload]
+            for call in self.calls[place]:
+                call.carry_out(tensor if _is_whole(tensor) else whole)
+
+    def copy(self, old: Tensor, new: Tensor) -> None:
+        """A tensor has been copied as a whole: to another type, layout or device."""
+        if _place(old) in self.pending and _is_whole(old):
+            self.kept.append(new)
+            self.calls[_place(new)] = [*self.calls[_place(old)]]
+            self.pending.add(_place(new))
+        elif _place(old) in self.written:
+            self.kept.append(new)
+            self.written.add(_place(new))
+
+
+def _is_whole(tensor: Tensor) -> bool:
+    return tensor.numel() * tensor.element_size() == tensor.untyped_storage().nbytes()
+
+
+def _place(tensor: Tensor) -> int:
+    return tensor.untyped_storage()._cdata  # noqa: SLF001
+
+
+@contextmanager
+def listening() -> Iterator[Heard]:
+    """Hear what is done to tensors inside the block."""
+    heard = Heard()
+    originals = {
+        name: getattr(nn.init, name)
+        for name in dir(nn.init)
+        if name.endswith("_") and not name.startswith("_") and callable(getattr(nn.init, name))
+    }
+    watcher = _Writes(heard)
+    try:
+        for name, function in originals.items():
+            setattr(nn.init, name, _noting(name, function, heard, watcher))
+        with watcher:
+            yield heard
+    finally:
+        for name, function in originals.items():
+            setattr(nn.init, name, function)
+
+
+def _noting(
+    name: str, function: Callable[..., Any], heard: Heard, watcher: "_Writes"
+) -> Callable[..., Tensor]:
+    def noted(tensor: Tensor, *arguments: Any, **keywords: Any) -> Tensor:
+        def carry_out(tensor: Tensor) -> None:
+            with watcher.deaf():
+                function(tensor, *arguments, **keywords)
+
+        if not tensor.is_meta:
+            heard.note(tensor, Call(name, arguments, keywords, _inside_own_reset(), carry_out))
+        return tensor
+
+    return noted
+
+
+class _Writes(TorchDispatchMode):
+    """Hears operations that change a tensor in place."""
+
+    def __init__(self, heard: Heard) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._heard = heard
+        self._is_deaf = False
+
+    @contextmanager
+    def deaf(self) -> Iterator[None]:
+        """Hear nothing inside the block."""
+        was, self._is_deaf = self._is_deaf, True
+        try:
+            yield
+        finally:
+            self._is_deaf = was
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if self._is_deaf:
+            return func(*args, **(kwargs or {}))
+        name = func.overloadpacket.__name__
+        tensors = [value for value in args if isinstance(value, Tensor) and not value.is_meta and value.numel()]
+        if name in _COPIES and tensors:
+            output = func(*args, **(kwargs or {}))
+            self._heard.copy(tensors[0], output)
+            return output
+        if func._schema.is_mutable and tensors and tensors[0] is args[0]:  # noqa: SLF001
+            self._hear(tensors.pop(0), name)
+        if not func.is_view:
+            for tensor in tensors:
+                self._heard.read(tensor)
+        return func(*args, **(kwargs or {}))
+
+    def _hear(self, tensor: Tensor, name: str) -> None:
+        if not _inside_own_reset():
+            self._heard.write(tensor, overwrites=_is_whole(tensor) and name in _OVERWRITES)
+        elif _is_whole(tensor):
+            self._heard.note(tensor, Call(name, is_own=True))  # the reset itself will do it again
+
+
+def _inside_own_reset() -> bool:
+    frame = sys._getframe(2)  # noqa: SLF001
+    while frame is not None:
+        if frame.f_code.co_name in _OWN_RESETS:
+            return True
+        if frame.f_code.co_name == "__init__":
+            return False  # of the layer that is being made
+        if frame.f_back is None:
+            return False
+        frame = frame.f_back
+    return False

@@ -1,0 +1,233 @@
+"""What must hold for any network: of random ones, at random widths."""
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from nas_prune.cost import Cost
+from nas_prune.errors import BadInputError
+from nas_prune.graph.axes import Atom, channel_at
+from nas_prune.space import SearchSpace, load_space
+from tests.graph.random_networks import CLASSES, Network, networks
+from tests.restricted import restricted_outputs
+from tests.surgery import images_of, kill, lively, outputs
+from tests.test_cost import count_by_pytorch
+
+_NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
+_LAYERS = (nn.modules.conv._ConvNd, nn.Linear, *_NORMS)
+_SEEDS = st.integers(0, 2**16)
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A network's space, and where the random numbers of a property come from."""
+
+    network: Network
+    space: SearchSpace
+    seed: int
+
+    def widths(self) -> list[int]:
+        """Some widths from the smallest that are allowed up to the base."""
+        return self._rng.integers(self.space.floor_G, np.array(self.space.base_G) + 1).tolist()
+
+    def wider(self) -> list[int]:
+        """Some widths above the base."""
+        return (self.space.base_G + self._rng.integers(1, 6, len(self.space.groups))).tolist()
+
+    def kept(self) -> list[NDArray[np.int64]]:
+        """Some channels of each group, fewer than it has where fewer are allowed."""
+        pairs = zip(self.space.floor_G, self.space.base_G, strict=True)
+        widths = [self._rng.integers(low, max(low + 1, base)) for low, base in pairs]
+        chosen = zip(self.space.base_G, widths, strict=True)
+        return [np.sort(self._rng.choice(base, width, replace=False)) for base, width in chosen]
+
+    @property
+    def _rng(self) -> np.random.Generator:
+        return np.random.default_rng(self.seed)
+
+
+def load(network: Network) -> SearchSpace | None:
+    """The network's space; None if all of it is frozen, the one thing that may be refused."""
+    with warnings.catch_warnings():
+        warnings.simplefilter(
+            "ignore"
+        )  # as an error it would be taken for the network's, which is then frozen
+        try:
+            return load_space(network.make, network.image)
+        except BadInputError as error:
+            assert "must have something to narrow" in str(error)  # noqa: PT017
+            return None
+
+
+known = lru_cache(maxsize=64)(load)  # the properties of the default run are checked on the same networks
+
+
+@contextmanager
+def layers_of(model: nn.Module, seen: Callable[[str, Tensor], None]) -> Iterator[None]:
+    """Tell of every call of a convolution, linear or norm layer: its path and output."""
+    handles = [
+        module.register_forward_hook(lambda _, __, output, path=path: seen(path, output))
+        for path, module in model.named_modules()
+        if isinstance(module, _LAYERS)
+    ]
+    yield
+    for handle in handles:
+        handle.remove()
+
+
+def costs_of(space: SearchSpace, widths: list[int]) -> Cost:
+    """All costs, counted on a network that was built."""
+    params, macs = count_by_pytorch(space, widths)
+    sizes: list[int] = []
+    model = space.build(widths, seed=0).eval()
+    with layers_of(model, lambda _, output: sizes.append(output.numel())), torch.no_grad():
+        model(torch.zeros(1, *space.reference.input_shape))
+    return Cost(macs, params, sum(sizes))
+
+
+def costs_are_exact(example: Example) -> None:
+    for widths in (example.widths(), list(example.space.floor_G), list(example.space.base_G)):
+        assert example.space.cost_at(widths) == costs_of(example.space, widths)
+
+
+def rebuilt_networks_run(example: Example) -> None:
+    for widths in (example.widths(), list(example.space.floor_G)):
+        runs(example.space.build(widths, seed=0), example.space)
+
+
+def runs(model: nn.Module, space: SearchSpace) -> None:
+    for training in (False, True):
+        with torch.no_grad():
+            scores = model.train(training)(images_of(space).float())
+        assert scores.shape == (2, CLASSES)
+        assert scores.isfinite().all()
+
+
+def modules_know_their_sizes(example: Example) -> None:
+    for module in example.space.build(example.widths(), seed=0).modules():
+        if isinstance(module, nn.ConvTranspose2d):
+            outer = module.out_channels // module.groups
+            assert module.weight.shape[:2] == (module.in_channels, outer)
+            assert module.in_channels % module.groups == module.out_channels % module.groups == 0
+        elif isinstance(module, nn.Conv2d):
+            assert module.weight.shape[:2] == (module.out_channels, module.in_channels // module.groups)
+            assert module.in_channels % module.groups == module.out_channels % module.groups == 0
+        elif isinstance(module, nn.Linear):
+            assert module.weight.shape == (module.out_features, module.in_features)
+        elif isinstance(module, nn.LayerNorm):
+            assert module.weight.shape == module.normalized_shape
+        elif isinstance(module, nn.GroupNorm):
+            assert module.weight.shape == (module.num_channels,)
+            assert module.num_channels % module.num_groups == 0
+        elif isinstance(module, nn.BatchNorm2d):
+            assert module.weight.shape == module.running_mean.shape == (module.num_features,)
+
+
+def dead_channels_go_unnoticed_and_live_ones_do_not(example: Example) -> None:
+    space, kept = example.space, example.kept()
+    model = livelier(space)
+    before, narrowed = outputs(model, space), outputs(space.narrow(model, kept), space)
+    if have_a_say(model, space, kept):
+        assert (narrowed - before).abs().max() > 1e-9 * before.abs().max()
+    kill(model, space, kept)
+    expected = restricted_outputs(model, space, kept, images_of(space))
+    narrowed = outputs(space.narrow(model, kept), space)
+    assert (narrowed - expected).abs().max() < 1e-10 * max(1.0, float(expected.abs().max()))
+
+
+def livelier(space: SearchSpace) -> nn.Module:
+    """`lively`, with scales and shifts of all kinds of norms that differ from channel to channel."""
+    model = lively(space)
+    generator = torch.Generator().manual_seed(5)
+    for module in model.modules():
+        if isinstance(module, (nn.GroupNorm, nn.LayerNorm, nn.InstanceNorm2d)) and module.weight is not None:
+            with torch.no_grad():
+                module.weight.uniform_(0.3, 0.9, generator=generator)
+                module.bias.uniform_(0.2, 1.2, generator=generator)
+    return model
+
+
+def have_a_say(model: nn.Module, space: SearchSpace, kept: list[NDArray[np.int64]]) -> bool:
+    """Whether the output changes with some parameter of the channels that are not kept."""
+    model.zero_grad()
+    scores = model(images_of(space))
+    (scores * torch.arange(1.0, CLASSES + 1)).sum().backward()
+    model_slopes = {name: parameter.grad for name, parameter in model.named_parameters()}
+    for column, indices in enumerate(kept):
+        removed = np.setdiff1d(np.arange(space.base_G[column]), indices)
+        atom = Atom(space.graph.searchable[column])
+        for name, slope in model_slopes.items():
+            for dim, axis in enumerate(space.graph.parameters[name]):
+                channels = channel_at(axis, atom, lambda other: space.graph.groups[other.index].size)
+                places = torch.from_numpy(np.isin(channels, removed).nonzero()[0])
+                if slope is not None and bool((slope.index_select(dim, places).abs() > 1e-4).any()):
+                    return True
+    return False
+
+
+def networks_can_be_widened(example: Example) -> None:
+    space, widths = example.space, example.wider()
+    runs(space.build(widths, seed=0), space)
+    assert space.cost_at(widths) == costs_of(space, widths)
+
+
+def graphs_are_the_same_every_time(example: Example) -> None:
+    again = load(example.network)
+    assert again is not None
+    assert again.graph.groups == example.space.graph.groups
+    assert again.graph.parameters == example.space.graph.parameters
+    assert again.graph.layers == example.space.graph.layers
+
+
+def groups_are_in_the_order_of_execution(example: Example) -> None:
+    space, calls = example.space, list[str]()
+    model = space.build(seed=0).eval()
+    with layers_of(model, lambda path, _: calls.append(path)), torch.no_grad():
+        model(torch.zeros(1, *space.reference.input_shape))
+    producers = [group.layers[0] for group in space.groups]
+    order = [calls.index(path) for path in producers]
+    assert order == sorted(order)
+    for group in space.groups:
+        assert group.name.rstrip("'").partition("[")[0] in calls
+
+
+PROPERTIES = (
+    costs_are_exact,
+    rebuilt_networks_run,
+    modules_know_their_sizes,
+    dead_channels_go_unnoticed_and_live_ones_do_not,
+    networks_can_be_widened,
+    graphs_are_the_same_every_time,
+    groups_are_in_the_order_of_execution,
+)
+
+
+@pytest.mark.parametrize("holds", PROPERTIES)
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(networks(most_blocks=3), _SEEDS)
+def test_of_random_networks(holds: Callable[[Example], None], network: Network, seed: int) -> None:
+    space = known(network)
+    assume(space is not None)
+    assert space is not None
+    holds(Example(network, space, seed))
+
+
+@pytest.mark.slow
+@settings(max_examples=400, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
+@given(networks(most_blocks=5), _SEEDS)
+def test_of_hundreds_of_random_networks(network: Network, seed: int) -> None:
+    space = load(network)
+    assume(space is not None)
+    assert space is not None
+    for holds in PROPERTIES:
+        holds(Example(network, space, seed))
