@@ -156,10 +156,13 @@ def _no_rule(parameter: str) -> str:
 def _own_reset(module: nn.Module) -> Callable[[], object] | None:
     """What a layer type does to initialise itself, if it can be called without arguments."""
     for name in ("reset_parameters", "_reset_parameters"):
-        reset = getattr(module, name, None)
+        reset: Callable[[], object] | None = getattr(module, name, None)
         if callable(reset):
             needed = inspect.signature(reset).parameters.values()
-            if all(one.default is not one.empty or one.kind in (one.VAR_POSITIONAL, one.VAR_KEYWORD) for one in needed):
+            if all(
+                one.default is not one.empty or one.kind in (one.VAR_POSITIONAL, one.VAR_KEYWORD)
+                for one in needed
+            ):
                 return reset
     return None
 

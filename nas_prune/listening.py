@@ -77,7 +77,7 @@ class Heard:
         place = _place(tensor)
         if place in self.pending:
             self.pending.discard(place)
-            whole = tensor.new_empty(0).set_(tensor.untyped_storage())  # type: ignore[call-overload]
+            whole = tensor.new_empty(0).set_(tensor.untyped_storage())
             for call in self.calls[place]:
                 call.carry_out(tensor if _is_whole(tensor) else whole)
 
@@ -97,7 +97,7 @@ def _is_whole(tensor: Tensor) -> bool:
 
 
 def _place(tensor: Tensor) -> int:
-    return tensor.untyped_storage()._cdata  # noqa: SLF001
+    return int(tensor.untyped_storage()._cdata)  # noqa: SLF001
 
 
 @contextmanager
@@ -158,7 +158,9 @@ class _Writes(TorchDispatchMode):
         if self._is_deaf:
             return func(*args, **(kwargs or {}))
         name = func.overloadpacket.__name__
-        tensors = [value for value in args if isinstance(value, Tensor) and not value.is_meta and value.numel()]
+        tensors = [
+            value for value in args if isinstance(value, Tensor) and not value.is_meta and value.numel()
+        ]
         if name in _COPIES and tensors:
             output = func(*args, **(kwargs or {}))
             self._heard.copy(tensors[0], output)

@@ -10,6 +10,7 @@ from nas_prune.graph.axes import Atom, Axis, atoms_of
 from nas_prune.graph.record import ROOT, Record, Step
 from nas_prune.graph.table import AxisTable
 
+
 def tied(record: Record, model: nn.Module, path: str, *, boldly: bool) -> Record | None:
     """The record with axes tied that the code of a module's type seems to give one size.
 
@@ -78,12 +79,16 @@ def _meeting(record: Record, axes: Sequence[Axis], *, boldly: bool) -> Iterator[
             yield tuple(same)
 
 
-def _made_to_fit(record: Record, model: nn.Module, path: str, met: Sequence[Axis]) -> Iterator[tuple[Axis, Axis]]:
-    """Sizes that the code asked for (of zeros to put beside channels, say), each with a child's output of that length."""
+def _made_to_fit(
+    record: Record, model: nn.Module, path: str, met: Sequence[Axis]
+) -> Iterator[tuple[Axis, Axis]]:
+    """Sizes that the code asked for (of zeros to put beside channels, say), each with a child's output as long."""
     outputs = [axis for child in children(model, path) for axis in record.outputs.get(child, ())]
     for axis in dict.fromkeys(map(record.table.resolve, met)):
         if record.table.is_asked_for(axis):
-            yield from ((axis, out) for out in outputs if record.table.length(out) == record.table.length(axis))
+            yield from (
+                (axis, out) for out in outputs if record.table.length(out) == record.table.length(axis)
+            )
 
 
 def children(model: nn.Module, path: str) -> list[str]:

@@ -1,6 +1,5 @@
 """Networks of other widths: fresh ones from widths, narrowed ones from the indices of kept channels."""
 
-import copy
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from nas_prune.errors import WidthsError
 from nas_prune.graph.axes import Atom, Axis, length, positions
 from nas_prune.graph.channels import ChannelGraph
+from nas_prune.graph.copies import copied
 from nas_prune.graph.trace import named_tensors
 from nas_prune.initialise import Init, initialise
 
@@ -115,7 +115,7 @@ def _rebuilt(
             new = tensor_for(name, tensor)
             is_parameter = isinstance(tensor, nn.Parameter)
             memo[id(tensor)] = nn.Parameter(new, tensor.requires_grad) if is_parameter else new
-    result = copy.deepcopy(model, memo)
+    result = copied(model, memo)
     modules = dict(result.named_modules())
     for (path, name), axis in graph.attributes.items():
         _set(modules[path], name, length(axis, lambda atom: sizes[atom.index]))

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from nas_prune.data import ImageData
 from nas_prune.errors import BadInputError
 from nas_prune.files import sweep, write_whole
+from nas_prune.networks import check_trusted
 from nas_prune.rundir import (
     CHECKPOINT,
     append_metrics,
@@ -97,7 +98,12 @@ class TrainResult:
 
 
 def train(
-    config: TrainConfig, widths: Widths, out: Path | None = None, *, watch: Watch = QUIET
+    config: TrainConfig,
+    widths: Widths,
+    out: Path | None = None,
+    *,
+    space: str | None = None,
+    watch: Watch = QUIET,
 ) -> TrainResult:
     """Train networks of the given widths from random weights.
 
@@ -105,6 +111,7 @@ def train(
         config: every setting; `multiplier` and `epochs` are worked out here.
         widths: the artefact; nothing but its widths is used.
         out: the run's directory, new or empty; the next free `runs/SPACE-SCHEDULE-DATA-NNN` if None.
+        space: the network's name again, if it is one of your own: no code that only a file names is imported.
         watch: told of progress.
 
     Returns:
@@ -113,6 +120,7 @@ def train(
     Raises:
         NasPruneError: something in the settings cannot be used; nothing has been written then.
     """
+    check_trusted(widths.space.name, space, "the widths file")
     check_out(out)
     job = _prepare(config, widths, watch)
     run = make_run(out, widths.space.name, config.schedule, config.data.name)
@@ -123,21 +131,25 @@ def train(
     return _finish(run, job, watch)
 
 
-def resume_train(run: Path, *, data_name: str | None = None, watch: Watch = QUIET) -> TrainResult:
+def resume_train(
+    run: Path, *, data_name: str | None = None, space: str | None = None, watch: Watch = QUIET
+) -> TrainResult:
     """Go on with a scratch training that was stopped; the result is as if it never was.
 
     Args:
         run: its directory.
         data_name: where the images are now, if they or the run were moved.
+        space: the network's name again, if it is one of your own.
         watch: told of progress.
 
     Raises:
         BadInputError: the directory is no training's, or a checkpoint is damaged.
     """
-    config = read_config(run, TrainConfig)
+    config, widths = read_config(run, TrainConfig), read_widths(run / "widths.json")
+    check_trusted(widths.space.name, space, str(run))
     sweep(run)
     here = config.data.at(data_name or from_run(config.data.name, run))
-    job = _prepare(config.model_copy(update={"data": here}), read_widths(run / "widths.json"), watch)
+    job = _prepare(config.model_copy(update={"data": here}), widths, watch)
     return _finish(run, job, watch)
 
 

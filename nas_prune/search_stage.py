@@ -16,6 +16,7 @@ from nas_prune.data import ImageData, num_batches
 from nas_prune.errors import BadInputError
 from nas_prune.files import sweep, write_whole
 from nas_prune.methods import WidthMethod, method_named, scorable
+from nas_prune.networks import check_trusted, image_channels, space_name
 from nas_prune.report.figures import draw_widths
 from nas_prune.rundir import (
     CHECKPOINT,
@@ -31,7 +32,7 @@ from nas_prune.rundir import (
     write_config,
 )
 from nas_prune.setup import DataConfig, limited_threads, load_images, pick_device, pick_threads
-from nas_prune.space import Groups, SearchSpace, load_space, space_name
+from nas_prune.space import Groups, SearchSpace, load_space
 from nas_prune.training.checkpoint import read_checkpoint, write_checkpoint
 from nas_prune.training.loop import EpochReport, TrainState, evaluate, fit, start
 from nas_prune.training.recipe import MOST_EPOCHS, Recipe, default_recipe
@@ -170,18 +171,22 @@ def search(config: SearchConfig, out: Path | None = None, *, watch: Watch = QUIE
     return _finish(stage, run, stage.fresh_state(), watch)
 
 
-def resume_search(run: Path, *, data_name: str | None = None, watch: Watch = QUIET) -> SearchResult:
+def resume_search(
+    run: Path, *, data_name: str | None = None, space: str | None = None, watch: Watch = QUIET
+) -> SearchResult:
     """Go on with a search that was stopped, from its last whole epoch; the result is as if it never was.
 
     Args:
         run: its directory.
         data_name: where the images are now, if they or the run were moved.
+        space: the network again, if it is one of your own, since no code that only a file names is imported.
         watch: told of progress.
 
     Raises:
         BadInputError: the directory is no search's, or its checkpoint is damaged.
     """
     config = read_config(run, SearchConfig)
+    check_trusted(config.space, space, str(run))
     sweep(run)
     config = config.model_copy(update={"data": config.data.at(data_name or from_run(config.data.name, run))})
     stage = _prepare(config, watch)
@@ -228,8 +233,7 @@ class _Stage:
 def _prepare(config: SearchConfig, watch: Watch) -> _Stage:
     method = method_named(config.method)
     device = pick_device(config.device)
-    only_colour = config.space.startswith("torchvision:")
-    data = load_images(config.data, config.seed, watch, in_channels=3 if only_colour else None)
+    data = load_images(config.data, config.seed, watch, in_channels=image_channels(config.space))
     with watch.waiting("tracing the network"):
         space = load_space(
             config.space,

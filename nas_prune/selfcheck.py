@@ -10,6 +10,7 @@ from torch import nn
 from nas_prune.graph.attributes import held_sizes
 from nas_prune.graph.axes import Atom
 from nas_prune.graph.channels import ChannelGraph
+from nas_prune.graph.copies import uncollected
 from nas_prune.graph.layout import Prediction
 from nas_prune.graph.quick import Quickly
 from nas_prune.graph.record import ROOT, Record
@@ -168,7 +169,7 @@ def failure(
     model = resized(template, graph, widths_G).to("meta")
     running = Running({id(module): path for path, module in model.named_modules()})
     try:
-        with torch.no_grad(), running.watched(), Quickly():
+        with torch.no_grad(), running.watched(), Quickly(), uncollected():
             for training in (False, True):
                 model.train(training)(torch.empty(4, *input_shape, device="meta"))
     except Exception as error:  # noqa: BLE001  (whatever a foreign forward raises is the answer)

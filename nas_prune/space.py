@@ -1,54 +1,28 @@
 """A search space: a network, its channel graph and costs, and the limits of its widths."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import floor
 from typing import Any, Literal, TypeAlias
 
 import torch
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from torch import nn
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 from torch.utils.flop_counter import FlopCounterMode
 
 from nas_prune.budget import Budget
 from nas_prune.cost import Cost, CostModel, cost_model
 from nas_prune.errors import BadInputError, WidthsError
+from nas_prune.graph.axes import Atom
 from nas_prune.graph.channels import ChannelGraph, ChannelGroup
 from nas_prune.graph.trace import on_meta, structure
 from nas_prune.initialise import Init, inits_of, record_inits
-from nas_prune.models.densenet import densenet
-from nas_prune.models.preresnet import preresnet
-from nas_prune.models.resnet import resnet
-from nas_prune.models.vgg import vgg
+from nas_prune.networks import NamedNetwork, Shape, network_named
 from nas_prune.resize import Kept, fresh, narrowed, resized
 from nas_prune.selfcheck import checked
-from nas_prune.shipped import shipped
-from nas_prune.widths import CostRecord, GroupWidth, SpaceReference, Widths, first_problem
+from nas_prune.widths import CostRecord, GroupWidth, SpaceReference, Widths
 
 Groups: TypeAlias = Literal["inner", "all"]
-
-FAMILIES: dict[str, Callable[..., nn.Module]] = {
-    "resnet": resnet,
-    "preresnet": preresnet,
-    "vgg": vgg,
-    "densenet": densenet,
-}
-TORCHVISION = ("resnet18", "resnet50", "vgg16_bn", "densenet121", "mobilenet_v2")
-
-
-class SpaceFile(BaseModel):
-    """One file of `search_spaces/`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    description: str
-    family: str
-    depth: int
-    aliases: tuple[str, ...] = ()
-    floor: int = Field(default=1, ge=1)
-    divisor: int = Field(default=1, ge=1)
-    frozen: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,45 +169,9 @@ def _record(cost: Cost) -> CostRecord:
     return CostRecord(macs=cost.macs, params=cost.params, activations=cost.activations)
 
 
-def known_spaces() -> dict[str, SpaceFile]:
-    """Every shipped search space by name."""
-    return {
-        path.stem: _read(path.name) for path in sorted(shipped("search_spaces").glob("*.yaml"), key=_natural)
-    }
-
-
-def _natural(path: Any) -> tuple[str, int]:
-    name = path.stem.rstrip("0123456789")
-    return name, int(path.stem[len(name) :] or 0)
-
-
-def _read(filename: str) -> SpaceFile:
-    content = yaml.safe_load((shipped("search_spaces") / filename).read_text(encoding="utf-8"))
-    try:
-        return SpaceFile.model_validate(content)
-    except ValidationError as error:
-        raise BadInputError(f"search space {filename} cannot be used: {first_problem(error)}.") from None
-
-
-def space_name(name: str) -> str:
-    """The full name of a space that may be given by an alias (`resnet` is resnet20).
-
-    Raises:
-        BadInputError: no such space; the message lists the known ones.
-    """
-    known = known_spaces()
-    for full, file in known.items():
-        if name == full or name in file.aliases:
-            return full
-    if name.startswith("torchvision:"):
-        return name
-    listed = ", ".join([*known, *(f"torchvision:{model}" for model in TORCHVISION)])
-    raise BadInputError(f"--space must be one of {listed}, got {name!r}. `nas-prune spaces` describes them.")
-
-
 def load_space(
     model: str | nn.Module | Callable[[], nn.Module],
-    input_shape: tuple[int, int, int] | None = None,
+    example_input: Shape | Tensor | None = None,
     *,
     num_classes: int | None = None,
     width_multiplier: float = 1.0,
@@ -241,12 +179,14 @@ def load_space(
     """The search space of a network.
 
     Args:
-        model: a name that `nas-prune spaces` lists, `torchvision:NAME`, or a network of your own: a function
-            that makes it, so that fresh networks start as its constructor says, or the network itself, whose
-            layers then start as their types do.
-        input_shape: channels, height and width of one image; (3, 32, 32) if None, (3, 224, 224) for torchvision.
-        num_classes: outputs of a named network's classifier; 10 if None, 1000 for torchvision.
-        width_multiplier: factor on the width of every searchable group before anything else.
+        model: a name as `--space` takes it (`package.module:factory` is imported), or a network of your own: a
+            function that makes it, so that fresh networks start as its constructor says, or the network itself,
+            whose layers then start as their types do, and other parameters like the values they hold.
+        example_input: channels, height and width of one image, or a batch of images of which only the shape
+            counts; None for the named network's own (32 or 224 pixels a side, mostly).
+        num_classes: outputs of a named network's classifier; the network's own if None.
+        width_multiplier: factor on the width of every searchable group before anything else. Where channels are
+            (heads × size) or (groups × channels), it is the larger factor that is multiplied.
 
     Raises:
         BadInputError: an unknown name, an image the network cannot take, or a network with nothing to narrow.
@@ -255,99 +195,110 @@ def load_space(
         >>> load_space("vgg11", (1, 8, 8)).base_G
         (64, 128, 256, 256, 512, 512, 512, 512)
     """
-    if not isinstance(model, str):
-        if input_shape is None:
-            raise BadInputError("input_shape must be given with a network of your own, e.g. (3, 32, 32).")
-        if not callable(model):
+    shape = _image_shape(example_input)
+    if isinstance(model, str):
+        _check_numbers(shape, num_classes, width_multiplier)
+        named = network_named(model, shape, num_classes)
+        network, inits = record_inits(named.make)
+        return _make(named, network, inits, width_multiplier)
+    if shape is None:
+        raise BadInputError("example_input must be given with a network of your own, e.g. (3, 32, 32).")
+    if not callable(model):
+        raise BadInputError(
+            f"a network must be a name, a module or a function that makes one, got {model!r}."
+        )
+    network, inits = (model, inits_of(model)) if isinstance(model, nn.Module) else record_inits(model)
+    if not isinstance(network, nn.Module):
+        raise BadInputError(
+            f"a network's function must make a torch.nn.Module, got {type(network).__name__}."
+        )
+    named = NamedNetwork(type(network).__qualname__, shape, num_classes, lambda: network)
+    return _make(named, network, inits, width_multiplier)
+
+
+def _image_shape(example_input: "Shape | Tensor | None") -> Shape | None:
+    if isinstance(example_input, Tensor):
+        if example_input.dim() != 4:
             raise BadInputError(
-                f"a network must be a name, a module or a function that makes one, got {model!r}."
+                f"example_input must be a batch of images (N×C×H×W), got {list(example_input.shape)}."
             )
-        network, inits = (model, inits_of(model)) if isinstance(model, nn.Module) else record_inits(model)
-        name = type(network).__qualname__
-        reference = _reference(name, input_shape, num_classes or 1, width_multiplier)
-        return _make(reference, network, inits, file=None)
-    name = space_name(model)
-    is_torchvision = name.startswith("torchvision:")
-    shape = input_shape or ((3, 224, 224) if is_torchvision else (3, 32, 32))
-    classes = num_classes or (1000 if is_torchvision else 10)
-    _check_numbers(shape, classes, width_multiplier)
-    file = None if is_torchvision else known_spaces()[name]
-    factory = _torchvision(name, shape, classes) if file is None else _family(file, shape, classes)
-    network, inits = record_inits(factory)
-    return _make(_reference(name, shape, classes, width_multiplier), network, inits, file=file)
+        _, channels, height, width = example_input.shape
+        return channels, height, width
+    return example_input
 
 
-def _reference(
-    name: str, shape: tuple[int, int, int], classes: int, width_multiplier: float
-) -> SpaceReference:
-    return SpaceReference(
-        name=name, input_shape=shape, num_classes=classes, width_multiplier=width_multiplier
-    )
-
-
-def _check_numbers(shape: tuple[int, int, int], classes: int, width_multiplier: float) -> None:
-    if min(shape[1:]) < 8:
+def _check_numbers(shape: Shape | None, classes: int | None, width_multiplier: float) -> None:
+    if shape is not None and min(shape[1:]) < 8:
         raise BadInputError(f"the image size must be at least 8, got {min(shape[1:])}.")
-    if classes < 2:
+    if classes is not None and classes < 2:
         raise BadInputError(f"a classifier must have at least 2 classes, got {classes}.")
     if not 0.01 <= width_multiplier <= 100:
         raise BadInputError(f"--width-multiplier must be between 0.01 and 100, got {width_multiplier:g}.")
 
 
-def _check_macs(
-    name: str, template: nn.Module, cost: CostModel, base_G: Sequence[int], shape: tuple[int, int, int]
-) -> None:
-    """Refuse a network whose MACs at base widths are not what PyTorch counts."""
+def _make(
+    named: NamedNetwork, network: nn.Module, inits: tuple[Init, ...], width_multiplier: float
+) -> SearchSpace:
+    shape = named.input_shape
+    template = structure(network)
+    if width_multiplier != 1:
+        graph = checked(template, shape)
+        template = structure(resized(template, graph, _scaled(graph, width_multiplier), device="cpu"))
+    graph = checked(template, shape)
+    if named.file is not None:
+        graph = graph.freeze(dict.fromkeys(named.file.frozen, "frozen by the search space's file"))
+    if not graph.searchable:
+        raise BadInputError(
+            f"network {named.name} must have something to narrow, got none: {_why_none(graph)}"
+        )
+    cost = cost_model(graph, [parameter for parameter, _ in template.named_parameters()])
+    outputs = _check_run(named, template, cost, [graph.groups[number].size for number in graph.searchable])
+    reference = SpaceReference(
+        name=named.name,
+        input_shape=shape,
+        num_classes=named.num_classes or outputs,
+        width_multiplier=width_multiplier,
+    )
+    limits = {"floor": named.file.floor, "divisor": named.file.divisor} if named.file else {}
+    return SearchSpace(reference, graph, cost, template, inits, **limits)
+
+
+def _scaled(graph: ChannelGraph, multiplier: float) -> list[int]:
+    """Every searchable width times a factor; of a product of widths, only the largest is multiplied."""
+    size = {Atom(number): graph.groups[number].size for number in graph.searchable}
+    whole: set[Atom] = set()
+    runs = (run for axes in graph.parameters.values() for axis in axes for run in axis)
+    for run in runs:
+        factors = [factor for factor in run if isinstance(factor, Atom) and factor in size]
+        whole.update(set(factors) - {max(factors, key=size.__getitem__)} if factors else ())
+    return [
+        width if atom in whole else max(1, floor(width * multiplier + 0.5)) for atom, width in size.items()
+    ]
+
+
+def _why_none(graph: ChannelGraph) -> str:
+    """The reasons for which every group is frozen, the most frequent ones first."""
+    reasons = [group.frozen for group in graph.groups if group.frozen]
+    listed = sorted(set(reasons), key=reasons.count, reverse=True)[:2]
+    return f"every channel group is frozen ({'; '.join(listed) or 'it has no layers'})."
+
+
+def _check_run(named: NamedNetwork, template: nn.Module, cost: CostModel, base_G: Sequence[int]) -> int:
+    """Refuse a network whose MACs or classes are not what they should be; returns how many it puts out."""
     model = on_meta(template).eval()
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        model(torch.empty(1, *shape, device="meta"))
+        output = model(torch.empty(1, *named.input_shape, device="meta"))
     counted, priced = counter.get_total_flops() / 2, cost.at(base_G).macs
     if counted != priced:
         raise BadInputError(
-            f"network {name} must be one whose MACs can be priced exactly, got {priced:,} where PyTorch counts "
-            f"{counted:,.0f}. Please report it with the network."
+            f"network {named.name} must be one whose MACs can be priced exactly, got {priced:,} where PyTorch "
+            f"counts {counted:,.0f}. Please report it with the network."
         )
-
-
-def _family(file: SpaceFile, shape: tuple[int, int, int], classes: int) -> Callable[[], nn.Module]:
-    settings: Mapping[str, int] = {
-        "in_channels": shape[0],
-        "num_classes": classes,
-        "image_size": min(shape[1:]),
-    }
-    return lambda: FAMILIES[file.family](file.depth, **settings)
-
-
-def _torchvision(name: str, shape: tuple[int, int, int], classes: int) -> Callable[[], nn.Module]:
-    from torchvision import models
-
-    short = name.removeprefix("torchvision:")
-    if short not in models.list_models(module=models):
+    first = next((leaf for leaf in pytree.tree_leaves(output) if isinstance(leaf, Tensor)), None)
+    outputs = int(first.shape[1]) if first is not None and first.dim() > 1 else 1
+    if named.num_classes is not None and outputs != named.num_classes:
         raise BadInputError(
-            f"--space {name} must name a classification network of torchvision, got {short!r}."
+            f"network {named.name} must put out {named.num_classes} classes, got {outputs}. "
+            "Let its factory take num_classes, or use images of as many classes."
         )
-    if shape[0] != 3:
-        raise BadInputError(f"--space {name} must have images of 3 channels, got {shape[0]}.")
-    return lambda: models.get_model(short, weights=None, num_classes=classes)
-
-
-def _make(
-    reference: SpaceReference, network: nn.Module, inits: tuple[Init, ...], *, file: SpaceFile | None
-) -> SearchSpace:
-    name, shape, multiplier = reference.name, reference.input_shape, reference.width_multiplier
-    template = structure(network)
-    if multiplier != 1:
-        graph = checked(template, shape)
-        wide = [max(1, floor(graph.groups[number].size * multiplier + 0.5)) for number in graph.searchable]
-        template = structure(resized(template, graph, wide, device="cpu"))
-    graph = checked(template, shape)
-    if file is not None:
-        graph = graph.freeze(dict.fromkeys(file.frozen, "frozen by the search space's file"))
-    if not graph.searchable:
-        raise BadInputError(
-            f"network {name} must have something to narrow, got none: every channel group is frozen."
-        )
-    cost = cost_model(graph, [parameter for parameter, _ in template.named_parameters()])
-    _check_macs(name, template, cost, [graph.groups[number].size for number in graph.searchable], shape)
-    limits = {"floor": file.floor, "divisor": file.divisor} if file else {}
-    return SearchSpace(reference, graph, cost, template, inits, **limits)
+    return outputs

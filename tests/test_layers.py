@@ -6,12 +6,13 @@ from pathlib import Path
 import nas_prune
 
 ORDER = (
-    "errors", "files", "shipped", "watch", "graph", "budget", "widths", "cost", "listening", "initialise", "resize", "repair",
-    "selfcheck", "models", "space", "data", "training", "methods", "cut", "report", "rundir", "setup", "search_stage",
-    "scratch", "cli",
+    "errors", "files", "shipped", "watch", "graph", "budget", "widths", "cost", "listening", "initialise", "resize",
+    "repair", "selfcheck", "models", "networks", "space", "data", "training", "methods", "cut", "report", "rundir",
+    "setup", "search_stage", "scratch", "cli",
 )  # fmt: skip
 WITHIN_GRAPH = (
-    "axes", "table", "record", "call", "shape_rules", "layer_rules", "rules", "quick", "trace", "channels", "layout",
+    "axes", "table", "record", "call", "shape_rules", "layer_rules", "rules", "quick", "copies", "trace", "channels",
+    "layout",
     "attributes",
 )  # fmt: skip
 

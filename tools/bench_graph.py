@@ -305,8 +305,8 @@ def _growth(name: str, legs: Sequence[Leg]) -> str:
 def _setting(options: argparse.Namespace) -> list[str]:
     """Under what all this was measured."""
     return [
-        f"{options.repeats} repeats (fewer after 5 s), {options.threads} thread(s) of torch, "
-        + f"limits {options.limit_seconds:g} s a leg and {options.limit_gib:g} GiB a process",
+        f"{options.repeats} repeats (fewer after 5 s), {options.threads} thread(s) of torch",
+        f"limits: {options.limit_seconds:g} s a leg and {options.limit_gib:g} GiB a process",
         "memory: the largest resident size of a leg less the process's with the network built",
         f"{_processor()}, {os.cpu_count()} cores, {platform.system()} {platform.release()} {platform.machine()}",
         f"Python {platform.python_version()}, "

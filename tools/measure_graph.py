@@ -3,9 +3,10 @@
     python tools/measure_graph.py resnet18 ours REPORT [--repeats 3] [--threads 1]
 
 Writes into REPORT one JSON line when the network stands, and one as each leg ends: `trace` and `checked` for this
-project; for Torch-Pruning `peer`, its dependency graph, and `grouped`, that and all its groups. What a leg times is the tool's call alone: imports, building the network, a
-warm-up on a tiny network and a collection of Python's garbage come before. Memory is the largest resident size
-during the leg less that of the process when the network stood, its weights (zeros) included. Linux only.
+project; for Torch-Pruning `peer`, its dependency graph, and `grouped`, that and all its groups. What a leg times is
+the tool's call alone: imports, building the network, a warm-up on a tiny network and a collection of Python's garbage
+come before. Memory is the largest resident size during the leg less that of the process when the network stood, its
+weights (zeros) included. Linux only.
 """
 
 import argparse

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from nas_prune.cli.options import SPACE_HELP
 from nas_prune.cli.output import count, format_option, percent, print_json, print_table, watching
 
 if TYPE_CHECKING:
@@ -14,15 +15,12 @@ _CHOICES: tuple[Literal["inner"], Literal["all"]] = ("inner", "all")
 
 
 @click.command()
+@click.option("--space", default="resnet", show_default=True, help=SPACE_HELP)
 @click.option(
-    "--space",
-    default="resnet",
-    show_default=True,
-    help="A name from `nas-prune spaces`, or torchvision:NAME.",
+    "--image-size", type=int, help="Pixels a side; 32, or what torchvision and timm say, by default."
 )
-@click.option("--image-size", type=int, help="Pixels a side; 32 by default, 224 for torchvision.")
-@click.option("--in-channels", type=click.IntRange(1, 3), default=3, show_default=True)
-@click.option("--classes", type=int, help="Outputs of the classifier; 10 by default, 1000 for torchvision.")
+@click.option("--in-channels", type=click.IntRange(1), help="Channels of the images; 3 by default.")
+@click.option("--classes", type=int, help="Outputs of the classifier; 10, or the library's own, by default.")
 @click.option("--width-multiplier", type=float, default=1.0, show_default=True, help="Factor on all widths.")
 @click.option("--method", default="slimming", show_default=True, help="Whose feasible budgets.")
 @format_option
@@ -30,7 +28,7 @@ def command(
     *,
     space: str,
     image_size: int | None,
-    in_channels: int,
+    in_channels: int | None,
     classes: int | None,
     width_multiplier: float,
     method: str,
@@ -38,14 +36,13 @@ def command(
 ) -> None:
     """Channel groups, roles, frozen parts and why, costs, feasible budgets."""
     from nas_prune.methods import method_named
-    from nas_prune.space import load_space, space_name
+    from nas_prune.networks import network_named
+    from nas_prune.space import load_space
 
-    name = space_name(space)
-    pixels = image_size if image_size is not None else (224 if name.startswith("torchvision:") else 32)
     with watching() as watch, watch.waiting("tracing the network"):
-        found = load_space(
-            name, (in_channels, pixels, pixels), num_classes=classes, width_multiplier=width_multiplier
-        )
+        channels, height, width = network_named(space).input_shape
+        shape = (in_channels or channels, image_size or height, image_size or width)
+        found = load_space(space, shape, num_classes=classes, width_multiplier=width_multiplier)
     facts = _facts(found, method_named(method).name)
     if style == "json":
         print_json(facts)

@@ -8,6 +8,8 @@ import click
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
+SPACE_HELP = "A name from `nas-prune spaces`, torchvision:NAME, timm:NAME, or package.module:factory."
+
 
 def data_options(function: Function) -> Function:
     """Which images, and how much of them."""
@@ -49,7 +51,8 @@ def run_options(function: Function) -> Function:
         click.option(
             "--resume",
             type=click.Path(path_type=Path),
-            help="Go on with a stopped run; its own settings hold; only --data may say where images moved.",
+            help="Go on with a stopped run; its own settings hold. --data may say where images moved, --space that a "
+            "network of your own may be imported.",
         ),
         click.option(
             "--out",
@@ -63,7 +66,7 @@ def run_options(function: Function) -> Function:
 
 def refuse_with_resume(context: click.Context) -> None:
     """Refuse settings given beside `--resume`, since the run's own would win in silence."""
-    allowed = {"resume", "style", "data_name"}
+    allowed = {"resume", "style", "data_name", "space"}
     given = [
         parameter.opts[0]
         for parameter in context.command.params

@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nas_prune.cli.options import data_options, positive, recipe_options, refuse_with_resume, run_options
+from nas_prune.cli.options import (
+    SPACE_HELP,
+    data_options,
+    positive,
+    recipe_options,
+    refuse_with_resume,
+    run_options,
+)
 from nas_prune.cli.output import count, format_option, percent, print_json, print_table, watching
 
 if TYPE_CHECKING:
@@ -14,12 +21,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option(
-    "--space",
-    default="resnet",
-    show_default=True,
-    help="A name from `nas-prune spaces`, or torchvision:NAME.",
-)
+@click.option("--space", help=f"{SPACE_HELP}  [default: resnet]")
 @click.option("--method", default="slimming", show_default=True, help="A name from `nas-prune methods`.")
 @data_options
 @click.option("--image-size", type=int, help="Resize images to this many pixels a side (at least 8).")
@@ -54,7 +56,7 @@ def command(context: click.Context, /, style: str, resume: Path | None, **given:
     with watching() as watch:
         if resume is not None:
             refuse_with_resume(context)
-            result = resume_search(resume, data_name=given["data_name"], watch=watch)
+            result = resume_search(resume, data_name=given["data_name"], space=given["space"], watch=watch)
         else:
             result = search(_config(given), given["out"], watch=watch)
     if style == "json":
@@ -72,7 +74,7 @@ def _config(given: dict[str, Any]) -> "SearchConfig":
     if given["sparsity"] is not None and not 0 < given["sparsity"] < float("inf"):
         raise click.UsageError(f"--sparsity must be above 0, got {given['sparsity']:g}.")
     return SearchConfig(
-        space=given["space"],
+        space=given["space"] or "resnet",
         width_multiplier=given["width_multiplier"],
         method=given["method"],
         data=DataConfig(name=data_name, image_size=given["image_size"], max_images=given["max_images"]),

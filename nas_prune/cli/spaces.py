@@ -9,19 +9,34 @@ from nas_prune.cli.output import format_option, print_json, print_table
 @format_option
 def command(style: str) -> None:
     """What can be searched."""
-    from nas_prune.space import TORCHVISION, known_spaces
+    from nas_prune.networks import known_spaces, torchvision_names
 
     rows = [
         {"name": name, "aliases": list(file.aliases), "description": file.description}
         for name, file in known_spaces().items()
     ]
+    classifiers, segmenters = torchvision_names()
     rows += [
         {
             "name": f"torchvision:{name}",
             "aliases": [],
-            "description": f"{name} as torchvision has it, without weights",
+            "description": f"torchvision's {what}, without weights",
         }
-        for name in TORCHVISION
+        for names, what in ((classifiers, "classification network"), (segmenters, "segmentation network"))
+        for name in names
+    ]
+    rows += [
+        {
+            "name": "timm:NAME",
+            "aliases": [],
+            "description": "any image network of timm (pip install 'nas-prune[timm]')",
+        },
+        {
+            "name": "package.module:factory",
+            "aliases": [],
+            "description": "your own: a function or class that makes a torch.nn.Module; if it takes num_classes, "
+            "in_channels or image_size, it is told them",
+        },
     ]
     if style == "json":
         print_json(rows)

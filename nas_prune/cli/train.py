@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 @click.option(
     "--widths", "widths_file", type=click.Path(path_type=Path), help="A widths file that a search wrote."
 )
+@click.option("--space", help="Needed again where the widths are of a network of your own.")
 @click.option(
     "--schedule",
     type=click.Choice(["scratch-e", "scratch-b"]),
@@ -39,7 +40,7 @@ def command(context: click.Context, /, style: str, resume: Path | None, **given:
     with watching() as watch:
         if resume is not None:
             refuse_with_resume(context)
-            result = resume_train(resume, data_name=given["data_name"], watch=watch)
+            result = resume_train(resume, data_name=given["data_name"], space=given["space"], watch=watch)
         elif given["cap"] is not None and given["schedule"] == "scratch-e":
             raise click.UsageError(
                 "--cap must come with --schedule scratch-b, got scratch-e, which has no multiplier."
@@ -50,7 +51,7 @@ def command(context: click.Context, /, style: str, resume: Path | None, **given:
             )
         else:
             widths = read_widths(given["widths_file"])
-            result = train(_config(given, widths), widths, given["out"], watch=watch)
+            result = train(_config(given, widths), widths, given["out"], space=given["space"], watch=watch)
     if style == "json":
         print_json({"run": str(result.run), **summary(result)})
     else:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from math import prod
 from typing import Any, TypeAlias
 
 from torch import Tensor
@@ -137,21 +136,17 @@ class Call:
         return source
 
     def account(self) -> None:
-        """Make the products recorded for this call equal to what PyTorch's counter says it costs.
-
-        What no rule has priced is held as a constant, so that no cost is ever silently zero.
-        """
+        """Price what no rule has priced as PyTorch's counter does, as a constant: no cost is ever silently zero."""
         formula = flop_registry.get(self.func.overloadpacket)
-        if formula is None or not self.record.keeps_costs:
-            return
+        if (
+            formula is None
+            or not self.record.keeps_costs
+            or len(self.record.products) > self._products_before
+        ):
+            return  # that the rules' products add up, the finished space is checked for
         macs = formula(*self.args, **self.kwargs, out_val=self.output) // 2
-        known = sum(prod(map(self.record.table.length, axes)) for axes in self._own_products())
-        if macs != known:
+        if macs:
             self.freeze_inputs(f"{self.name} in {self.where} is not priced by its widths")
             batch = self.record.table.length(self.record.batch)
             scaled = (self.record.batch, constant(macs // batch)) if macs % batch == 0 else (constant(macs),)
-            del self.record.products[self._products_before :]
             self.record.products.append((self.where, scaled))
-
-    def _own_products(self) -> list[Axes]:
-        return [axes for _, axes in self.record.products[self._products_before :]]

@@ -1,62 +1,97 @@
-"""Outputs of the two operations whose own shape functions are slow, as shapes alone.
+"""Outputs of operations whose own shape functions are slow, as shapes alone.
 
-PyTorch works out a batch norm on meta tensors by decomposing it into some twenty operations in Python, which took
-half of the time of a trace. Only shapes matter here, and those of these operations are simple.
+PyTorch works out a batch norm on meta tensors by decomposing it into some twenty operations in Python, and an
+activation function by half as many. That took most of the time of a trace. Only shapes matter here, and those of
+these operations are simple.
 """
 
+from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-
-_NORMS = frozenset({"native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit_no_training"})
 
 
 class Quickly(TorchDispatchMode):
     """Runs a network on meta tensors for nothing but its shapes."""
 
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        output = quick_output(func, args) if not kwargs else None
+        output = quick_output(func, args, kwargs)
         return func(*args, **(kwargs or {})) if output is None else output
 
 
-def quick_output(func: Any, args: tuple[Any, ...]) -> Any:
+def quick_output(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any] | None) -> Any:
     """What an operation returns on meta tensors; None where PyTorch itself must say."""
-    name = func.overloadpacket.__name__
-    if name in _NORMS and args[0].is_meta:
-        channels = args[0].shape[1]
-        return args[0].new_empty(args[0].shape), args[0].new_empty(channels), args[0].new_empty(channels)
-    if name == "convolution" and args[0].is_meta and not args[6] and args[0].dim() == args[1].dim():
-        return _convolved(*args)
-    return None
+    shortcut = _SHORTCUTS.get(func.overloadpacket.__name__)
+    if shortcut is None or not args or not isinstance(args[0], Tensor) or not args[0].is_meta:
+        return None
+    return shortcut(args) if not kwargs else None
 
 
-def _convolved(
-    image: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    stride: list[int],
-    padding: list[int],
-    dilation: list[int],
-    _: bool,  # noqa: FBT001
-    __: list[int],
-    groups: int,
-) -> Tensor | None:
+def _normed(args: tuple[Any, ...]) -> Any:
+    image = args[0]
+    return torch.empty_like(image), image.new_empty(image.shape[1]), image.new_empty(image.shape[1])
+
+
+def _same(args: tuple[Any, ...]) -> Tensor:
+    return torch.empty_like(args[0])
+
+
+def _in_place(args: tuple[Any, ...]) -> Tensor:
+    image: Tensor = args[0]
+    return image
+
+
+def _joined(args: tuple[Any, ...]) -> Tensor | None:
+    """Two tensors of one shape, or one and a number."""
+    first, second = args[:2]
+    if isinstance(second, Tensor):
+        is_alike = second.is_meta and second.shape == first.shape and second.dtype == first.dtype
+        return torch.empty_like(first) if is_alike and second.stride() == first.stride() else None
+    return torch.empty_like(first) if first.is_floating_point() else None
+
+
+def _joined_in_place(args: tuple[Any, ...]) -> Tensor | None:
+    first, second = args[:2]
+    fits = not isinstance(second, Tensor) or second.shape == first.shape
+    return first if fits else None
+
+
+def _convolved(args: tuple[Any, ...]) -> Tensor | None:
+    image, weight, bias, stride, padding, dilation, is_transposed, _, groups = args
     dims = image.dim() - 2
     fits = bias is None or bias.shape == weight.shape[:1]
-    if not fits or image.shape[1] != weight.shape[1] * groups or weight.shape[0] % groups:
-        return None  # PyTorch says what is wrong
-    stride, padding, dilation = (
-        value * dims if len(value) == 1 else value for value in (stride, padding, dilation)
-    )
-    places = [
-        (image.shape[dim + 2] + 2 * padding[dim] - dilation[dim] * (weight.shape[dim + 2] - 1) - 1)
-        // stride[dim]
-        + 1
-        for dim in range(dims)
-    ]
-    if min(places) < 1:
+    if is_transposed or image.dim() != weight.dim() or not fits:
         return None
-    return image.new_empty((image.shape[0], weight.shape[0], *places))
+    if image.shape[1] != weight.shape[1] * groups or weight.shape[0] % groups:
+        return None  # PyTorch says what is wrong
+    places = []
+    for dim in range(dims):
+        step, around, apart = (
+            values[dim if len(values) > 1 else 0] for values in (stride, padding, dilation)
+        )
+        kernel = apart * (weight.shape[dim + 2] - 1) + 1
+        places.append((image.shape[dim + 2] + 2 * around - kernel) // step + 1)
+    return image.new_empty((image.shape[0], weight.shape[0], *places)) if min(places) > 0 else None
+
+
+_SHORTCUTS: dict[str, Callable[[tuple[Any, ...]], Any]] = {
+    **dict.fromkeys(
+        ("native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit_no_training"), _normed
+    ),
+    **dict.fromkeys(
+        ("relu", "silu", "gelu", "sigmoid", "hardswish", "hardsigmoid", "hardtanh", "tanh"), _same
+    ),
+    **dict.fromkeys(
+        ("relu_", "silu_", "sigmoid_", "hardswish_", "hardsigmoid_", "hardtanh_", "tanh_"), _in_place
+    ),
+    **dict.fromkeys(("add", "mul"), _joined),
+    **dict.fromkeys(("add_", "mul_"), _joined_in_place),
+    "convolution": _convolved,
+}

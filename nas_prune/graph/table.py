@@ -203,6 +203,10 @@ class AxisTable:
             self.freeze((left, right), f"meets a fixed size in {reason}")
         elif self._is_whole((right,)) and right[0] in self._loose:
             self._define(next(atoms_of((right,))), (left,))
+        elif self._is_whole((left,)) and self._is_whole((right,)):
+            # The younger by the older, so that a stream of many additions makes no chain of definitions.
+            older, younger = sorted(atoms_of((left, right)), key=lambda atom: atom.index)
+            self._define(younger, ((older,),))
         elif self._is_whole((left,)):
             self._define(next(atoms_of((left,))), (right,))
         elif self._is_whole((right,)):

@@ -4,7 +4,6 @@ No data, no weights and no autograd graph are needed: a dispatch mode sees every
 whatever Python the network is written in.
 """
 
-import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -18,6 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from nas_prune.errors import BadInputError
 from nas_prune.graph.axes import Axis, constant
 from nas_prune.graph.call import Call, tensors_in
+from nas_prune.graph.copies import copied, uncollected
 from nas_prune.graph.quick import quick_output
 from nas_prune.graph.record import INPUT, ROOT, Record, Step, TensorNote
 from nas_prune.graph.rules import rule_for
@@ -69,7 +69,8 @@ def trace(
     for training in (False, True):
         if not training or not learnt <= record.touched:
             record.remember(image, note)
-            _watch(model, image, record, training=training)
+            with uncollected():
+                _watch(model, image, record, training=training)
     record.settle_picked()
     for name, axes in record.parameters.items():
         if name not in record.touched:
@@ -101,20 +102,20 @@ def _is_even(buffer: Tensor) -> bool:
 
 def on_meta(model: nn.Module) -> nn.Module:
     """A copy of a network whose parameters and buffers have shapes but no storage; ties between them stay."""
-    memo: dict[int, Any] = {}
-    for parameter in model.parameters():
-        memo[id(parameter)] = nn.Parameter(parameter.detach().to("meta"), parameter.requires_grad)
-    for buffer in model.buffers():
-        memo[id(buffer)] = buffer.to("meta")
-    return copy.deepcopy(model, memo)
+    buffers = {id(buffer): buffer.to("meta") for buffer in model.buffers()}
+    return copied(model, {**_meta_parameters(model), **buffers})
 
 
 def structure(model: nn.Module) -> nn.Module:
     """A copy of a network without its weights: parameters on the meta device, buffers as they are."""
-    memo: dict[int, Any] = {}
-    for parameter in model.parameters():
-        memo[id(parameter)] = nn.Parameter(parameter.detach().to("meta"), parameter.requires_grad)
-    return copy.deepcopy(model, memo)
+    return copied(model, _meta_parameters(model))
+
+
+def _meta_parameters(model: nn.Module) -> dict[int, Any]:
+    return {
+        id(parameter): nn.Parameter(parameter.detach().to("meta"), parameter.requires_grad)
+        for parameter in model.parameters()
+    }
 
 
 def named_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
@@ -240,7 +241,7 @@ class _Watcher(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        output = quick_output(func, args) if not kwargs else None
+        output = quick_output(func, args, kwargs)
         if output is None:
             output = func(*args, **(kwargs or {}))
         try:

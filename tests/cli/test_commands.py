@@ -166,7 +166,7 @@ def make_folder(root: Path, *, classes: int = 2) -> None:
         (["train", "--image-size", "16"], "No such option"),
         (["search", "--sparsity", "-1"], "--sparsity must be above 0"),
         (["search", "--width-multiplier", "0"], "--width-multiplier must be between"),
-        (["search", "--space", "torchvision:resnet19"], "must name a classification network of torchvision"),
+        (["search", "--space", "torchvision:resnet19"], "must name a classification or segmentation network"),
         (["search", "--groups", "some"], "Invalid value for '--groups'"),
         (["search", "--nonsense"], "No such option"),
         (["search", "--resume", "nowhere"], "must hold config.yaml, got nowhere"),

@@ -117,7 +117,7 @@ class Attention(nn.Module):
             parts = self.qkv(x).chunk(3, -1)
             q, k, v = (part.view(batch, count, self.num_heads, -1).transpose(1, 2) for part in parts)
         scores = q @ k.transpose(-2, -1) * (dim // self.num_heads) ** -0.5
-        scores = scores + self.bias[self.index].permute(2, 0, 1)
+        scores = scores + self.bias[self.get_buffer("index")].permute(2, 0, 1)
         result: Tensor = self.proj((scores.softmax(-1) @ v).transpose(1, 2).reshape(batch, count, dim))
         return result
 

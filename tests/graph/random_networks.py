@@ -9,7 +9,7 @@ blocks before it leave, with a 1×1 convolution in front where the channels do n
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import gcd
-from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
+from typing import Annotated, Any, Literal, NamedTuple, TypeAlias, get_args
 
 import torch
 from hypothesis import strategies as st
@@ -140,10 +140,9 @@ class _Dense(nn.Module):
         self.layers = nn.ModuleList(style.conv(before, growth) for before, growth in pairs)
 
     def forward(self, x: Tensor) -> Tensor:
-        seen = [x]
         for layer in self.layers:
-            seen.append(layer(torch.cat(seen, 1)))
-        return torch.cat(seen, 1)
+            x = torch.cat([x, layer(x)], 1)
+        return x
 
 
 class _Branches(nn.Module):
@@ -297,10 +296,9 @@ class _Excitation(nn.Module):
     def __init__(self, channels: int, width: int, spelling: str) -> None:
         super().__init__()
         self.channels, self.spelling = channels, spelling
-        if spelling == "conv":
-            self.down, self.up = nn.Conv2d(channels, width, 1), nn.Conv2d(width, channels, 1)
-        else:
-            self.down, self.up = nn.Linear(channels, width), nn.Linear(width, channels)  # type: ignore[assignment]
+        is_conv = spelling == "conv"
+        self.down = nn.Conv2d(channels, width, 1) if is_conv else nn.Linear(channels, width)
+        self.up = nn.Conv2d(width, channels, 1) if is_conv else nn.Linear(width, channels)
 
     def forward(self, x: Tensor) -> Any:
         gate = F.adaptive_avg_pool2d(x, 1)
@@ -320,7 +318,7 @@ class Excitation:
         return _Excitation(at.channels, self.width, self.spelling), at
 
 
-class _Attention(nn.Module):
+class Attention(nn.Module):
     def __init__(self, channels: int, heads: int, spelling: str) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(channels)
@@ -336,7 +334,7 @@ class _Attention(nn.Module):
         if self.spelling == "fused":
             mixed = F.scaled_dot_product_attention(q, k, v)
         else:
-            mixed = (q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5).softmax(dim=-1) @ v
+            mixed = ((q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)).softmax(dim=-1) @ v
         mixed = self.proj(mixed.transpose(1, 2).reshape(batch, count, -1))
         return image + mixed.transpose(1, 2).reshape(image.shape)
 
@@ -348,7 +346,7 @@ class SelfAttention:
 
     def make(self, at: Place) -> tuple[nn.Module, Place]:
         entry, channels = fitted(at, self.heads)
-        block = nn.Sequential(entry, _Attention(channels, self.heads, self.spelling))
+        block = nn.Sequential(entry, Attention(channels, self.heads, self.spelling))
         return block, at._replace(channels=channels)
 
 
@@ -454,5 +452,5 @@ class Network:
 
 def networks(most_blocks: int) -> st.SearchStrategy[Network]:
     """Descriptions of networks."""
-    blocks = st.lists(st.from_type(Block), min_size=1, max_size=most_blocks)
+    blocks = st.lists(st.one_of(*map(st.from_type, get_args(Block))), min_size=1, max_size=most_blocks)
     return st.builds(Network, blocks=blocks.map(tuple))
