@@ -2,19 +2,20 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 
 import numpy as np
 import torch
 from torch import nn
 
 from nas_prune.graph.attributes import held_sizes
-from nas_prune.graph.axes import Atom
-from nas_prune.graph.channels import ChannelGraph
+from nas_prune.graph.axes import Atom, length
+from nas_prune.graph.channels import BATCH, ChannelGraph
 from nas_prune.graph.copies import uncollected
 from nas_prune.graph.layout import Prediction
 from nas_prune.graph.quick import Quickly
 from nas_prune.graph.record import ROOT, Record
-from nas_prune.graph.trace import ForwardError, Running, trace
+from nas_prune.graph.trace import ForwardError, Running, slow_attention, trace
 from nas_prune.repair import atoms_met, home_of, same_atoms_elsewhere, tied
 from nas_prune.resize import group_sizes, resized
 
@@ -148,7 +149,8 @@ def _opposites(base: Sequence[int], rng: np.random.Generator) -> tuple[list[int]
 def _at_least(network: _Checked, prediction: Prediction) -> Problem | None:
     """What is wrong at the smallest widths.
 
-    A network may run with two channels everywhere and not with one (norms of weights, say): the record learns it.
+    A network may run with two channels everywhere and not with one (norms of weights, say), or another kernel may
+    take over there (`einsum` multiplies instead of contracting): the record learns it.
     """
     record = prediction.record
     found = None
@@ -165,16 +167,32 @@ def _at_least(network: _Checked, prediction: Prediction) -> Problem | None:
 def failure(
     template: nn.Module, graph: ChannelGraph, input_shape: tuple[int, ...], widths_G: Sequence[int]
 ) -> Problem | None:
-    """What the network's own forward says at the given widths on meta tensors; None when it runs in both modes."""
+    """What is wrong with running a network at the given widths; None when nothing is.
+
+    It must run on meta tensors in both modes, and PyTorch must count the MACs that the graph predicts.
+    """
     model = resized(template, graph, widths_G).to("meta")
+    images = torch.empty(_IMAGES, *input_shape, device="meta")
     running = Running({id(module): path for path, module in model.named_modules()})
     try:
-        with torch.no_grad(), running.watched(), Quickly(), uncollected():
-            for training in (False, True):
-                model.train(training)(torch.empty(4, *input_shape, device="meta"))
+        with torch.no_grad(), running.watched(), uncollected(), slow_attention():
+            with Quickly() as run:
+                model.eval()(images)
+            with Quickly():
+                model.train()(images)
     except Exception as error:  # noqa: BLE001  (whatever a foreign forward raises is the answer)
         return Problem(running.failed or "", (str(error).strip() or type(error).__name__).splitlines()[0])
+    sizes = group_sizes(graph, widths_G)
+    predicted = sum(
+        prod(length(axis, lambda atom: _IMAGES if atom == BATCH else sizes[atom.index]) for axis in axes)
+        for _, axes in graph.products
+    )
+    if run.macs != predicted:
+        return Problem("", f"PyTorch counts {run.macs:,} MACs and not {predicted:,} when they are fewer")
     return None
+
+
+_IMAGES = 4
 
 
 def difference(

@@ -14,59 +14,68 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from nas_prune.graph.axes import Atom, Axis, positions
-from nas_prune.graph.channels import BATCH
-from nas_prune.graph.layout import Prediction
-from nas_prune.graph.record import Step
-from nas_prune.selfcheck import proved
+from nas_prune.graph.axes import Atom, Axis, constant, positions
+from nas_prune.graph.call import Call
+from nas_prune.graph.record import INPUT, ROOT, Record, TensorNote
+from nas_prune.graph.trace import observe, slow_attention
 from nas_prune.space import SearchSpace
 
 _OVER_DIMS = {"mean", "linalg_vector_norm", "amax", "amin", "var", "var_mean", "std"}
-_SILENT = {"clone", "detach", "alias"}  # made or not depending on where the tensors lie
 _SOFTMAX = {"_softmax", "_safe_softmax", "_log_softmax"}
 
 
 class Restricted(TorchDispatchMode):
-    """Follows a run operation by operation, beside the trace that knows its axes."""
+    """Follows a run operation by operation, knowing from the graph which channels lie where."""
 
-    def __init__(self, space: SearchSpace, kept: Sequence[NDArray[np.int64]], images: int) -> None:
+    def __init__(
+        self, model: nn.Module, space: SearchSpace, kept: Sequence[NDArray[np.int64]], images: Tensor
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        record = proved(space.template, space.reference.input_shape)
-        self._steps = (step for step in record.steps if step.operation.removeprefix("aten.") not in _SILENT)
-        self._finished = Prediction(record).finished
-        self._sizes = [group.size for group in space.graph.groups]
+        graph = space.graph
+        self._sizes = [group.size for group in graph.groups]
         self._kept = [np.arange(size) for size in self._sizes]
-        for column, number in enumerate(space.graph.searchable):
+        for column, number in enumerate(graph.searchable):
             self._kept[number] = kept[column]
-        self._images = images
+        self._record = Record()
+        for size in self._sizes:
+            self._record.table.new(size)  # so that atom i is group i
+        self._record.batch = self._record.table.new(len(images))
+        tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+        for name, axes in graph.parameters.items():
+            self._record.remember(tensors[name], TensorNote(axes, parameter=name))
+        axes = (self._record.batch, *map(constant, images.shape[1:]))
+        self._record.flow.add_node(INPUT)
+        self._record.remember(images, TensorNote(axes, source=INPUT))
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        name = func.overloadpacket.__name__
-        if name in _SILENT:
-            return func(*args, **(kwargs or {}))
-        step = next(self._steps)
-        assert step.operation == f"aten.{name}", (step, name)
-        axes = [[self._finished(axis) for axis in one] for one in step.inputs]
+        kwargs = kwargs or {}
+        axes = self._axes_of(args[0]) if args and isinstance(args[0], Tensor) else []
+        output = self._restricted(func.overloadpacket.__name__, func, axes, args, kwargs)
+        observe(Call(func, args, kwargs, output, self._record, ROOT))
+        return output
+
+    def _restricted(self, name: str, func: Any, axes: list[Axis], args: Any, kwargs: Any) -> Any:
         if name == "native_layer_norm":
-            return self._layer_norm(func, axes[0], args)
+            return self._layer_norm(func, axes, args)
         if name == "native_group_norm":
-            return self._group_norm(func, axes[0], args)
+            return self._group_norm(func, axes, args)
         if name in _SOFTMAX:
-            return self._softmax(func, axes[0], args, kwargs or {})
+            return self._softmax(func, axes, args, kwargs)
         if name in _OVER_DIMS:
-            return func(self._reduced(step, axes[0], args, kwargs or {}), *args[1:], **(kwargs or {}))
+            return func(self._reduced(name, axes, args, kwargs), *args[1:], **kwargs)
         if name in ("mul", "div", "mul_", "div_"):
-            args = self._rescaled(axes[0], args)
-        return func(*args, **(kwargs or {}))
+            args = self._rescaled(axes, args)
+        return func(*args, **kwargs)
+
+    def _axes_of(self, tensor: Tensor) -> list[Axis]:
+        return [self._record.table.resolve(axis) for axis in self._record.note(tensor).axes]
 
     def _places(self, axis: Axis) -> Tensor:
-        def size(atom: Atom) -> int:
-            return self._images if atom == BATCH else self._sizes[atom.index]
-
         def kept(atom: Atom) -> NDArray[np.int64]:
-            return np.arange(self._images) if atom == BATCH else self._kept[atom.index]
+            known = atom.index < len(self._kept)
+            return self._kept[atom.index] if known else np.arange(self._record.table.atom_size(atom))
 
-        return torch.from_numpy(positions(axis, size, kept))
+        return torch.from_numpy(positions(axis, self._record.table.atom_size, kept))
 
     def _layer_norm(self, func: Any, axes: list[Axis], args: Any) -> Any:
         image, sizes, weight, bias, eps = args
@@ -93,9 +102,9 @@ class Restricted(TorchDispatchMode):
         result = func(image.index_select(dim, places), *args[1:], **kwargs)
         return torch.zeros_like(image).index_copy(dim, places, result)
 
-    def _reduced(self, step: Step, axes: list[Axis], args: Any, kwargs: Any) -> Tensor:
+    def _reduced(self, name: str, axes: list[Axis], args: Any, kwargs: Any) -> Tensor:
         image: Tensor = args[0]
-        position = 2 if step.operation.endswith("vector_norm") else 1
+        position = 2 if name.endswith("vector_norm") else 1
         dims = args[position] if len(args) > position else kwargs.get("dim")
         dims = range(image.dim()) if not dims else [dims] if isinstance(dims, int) else dims
         for dim in dims:
@@ -121,5 +130,7 @@ def restricted_outputs(
     model: nn.Module, space: SearchSpace, kept: Sequence[NDArray[np.int64]], images: Tensor
 ) -> Any:
     """What the whole network puts out when its reductions see the kept channels only."""
-    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), Restricted(space, kept, len(images)):
-        return model.eval()(images)
+    model = model.eval()
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), slow_attention():
+        with Restricted(model, space, kept, images):
+            return model(images)

@@ -23,6 +23,9 @@ def lively(space: SearchSpace) -> nn.Module:
                 module.bias.uniform_(0.6, 1.2, generator=generator)  # so that no channel is cut off by a ReLU
             elif isinstance(module, nn.Linear) and module.bias is not None:
                 module.bias.uniform_(3.0, 4.0, generator=generator)
+        for parameter in model.parameters():
+            if parameter.numel() > 1 and bool((parameter == parameter.reshape(-1)[0]).all()):
+                parameter.uniform_(0.3, 0.6, generator=generator)  # zeros would hide what lies before
         images = torch.rand(8, *space.reference.input_shape, generator=generator, dtype=torch.float64)
         model.train()(images)
     return model.eval()
@@ -59,7 +62,7 @@ def _zero(model: nn.Module, space: SearchSpace, column: int, name: str, dead: ND
 
 def images_of(space: SearchSpace) -> Tensor:
     generator = torch.Generator().manual_seed(4)
-    return torch.rand(2, *space.reference.input_shape, generator=generator, dtype=torch.float64)
+    return torch.rand(3, *space.reference.input_shape, generator=generator, dtype=torch.float64)
 
 
 def outputs(model: nn.Module, space: SearchSpace) -> Tensor:

@@ -2,6 +2,7 @@
 
 import copy
 import gc
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import FunctionType
@@ -39,9 +40,9 @@ def _copied(value: Any, memo: dict[int, Any]) -> Any:
         for key, held in value.items():
             mapping[_copied(key, memo)] = _copied(held, memo)
         return mapping
-    if type(value).__module__ == "collections" and not value:
-        memo[id(value)] = twin = copy.copy(value)
-        return twin
+    if type(value) is OrderedDict and not value:
+        memo[id(value)] = empty = OrderedDict[Any, Any]()
+        return empty
     return copy.deepcopy(value, memo)
 
 

@@ -11,19 +11,30 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 
 class Quickly(TorchDispatchMode):
-    """Runs a network on meta tensors for nothing but its shapes."""
+    """Runs a network on meta tensors for nothing but its shapes, and what PyTorch counts.
+
+    Attributes:
+        macs: multiply-accumulates so far, by `torch.utils.flop_counter`.
+    """
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self.macs = 0
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         output = quick_output(func, args, kwargs)
-        return func(*args, **(kwargs or {})) if output is None else output
+        if output is None:
+            output = func(*args, **(kwargs or {}))
+        formula = flop_registry.get(func.overloadpacket)
+        if formula is not None:
+            self.macs += formula(*args, **(kwargs or {}), out_val=output) // 2
+        return output
 
 
 def quick_output(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any] | None) -> Any:

@@ -128,7 +128,7 @@ def _watch(model: nn.Module, image: Tensor, record: Record, *, training: bool) -
     record.keeps_costs = not training
     running = Running({id(module): path for path, module in model.named_modules()}, record)
     try:
-        with torch.no_grad(), _slow_attention(), running.watched(), _Watcher(record, running):
+        with torch.no_grad(), slow_attention(), running.watched(), _Watcher(record, running):
             output = model.train(training)(image)
     except _RuleError as error:
         raise error.__cause__ or error from None
@@ -157,7 +157,7 @@ class ForwardError(BadInputError):
 
 
 @contextmanager
-def _slow_attention() -> Iterator[None]:
+def slow_attention() -> Iterator[None]:
     """Without the fused attention kernel, which shows nothing of what happens inside."""
     was_enabled = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
@@ -246,32 +246,34 @@ class _Watcher(TorchDispatchMode):
             output = func(*args, **(kwargs or {}))
         try:
             where = self._running.where() or ROOT
-            self._observe(Call(func, args, kwargs or {}, output, self._record, where))
+            observe(Call(func, args, kwargs or {}, output, self._record, where))
         except Exception as error:
             raise _RuleError from error
         return output
 
-    def _observe(self, call: Call) -> None:
-        notes = call.notes
-        call.record.touched.update(note.parameter for note in notes if note.parameter is not None)
-        rule = rule_for(call.func)
-        axes = None
-        if rule is None:
-            call.freeze_inputs(f"no rule for {call.name} in {call.where}")
-        else:
-            try:
-                axes = rule(call)
-            except AxisConflictError:
-                call.freeze_inputs(f"channels arranged in another way by {call.name} in {call.where}")
-        call.account()
-        for number, tensor in enumerate(call.outputs):
-            known = axes is not None and number < len(axes)
-            call.describe(tensor, axes[number] if axes is not None and known else _unknown(call, tensor))
-        if call.record.keeps_costs:
-            known_outputs = call.outputs[: len(axes or ())]
-            outputs = tuple(call.record.note(tensor).axes for tensor in known_outputs)
-            inputs = tuple(note.axes for note in notes)
-            call.record.steps.append(Step(call.where, call.name, inputs, outputs))
+
+def observe(call: Call) -> None:
+    """Apply the operation's rule, and write down what it says of the outputs."""
+    notes = call.notes
+    call.record.touched.update(note.parameter for note in notes if note.parameter is not None)
+    rule = rule_for(call.func)
+    axes = None
+    if rule is None:
+        call.freeze_inputs(f"no rule for {call.name} in {call.where}")
+    else:
+        try:
+            axes = rule(call)
+        except AxisConflictError:
+            call.freeze_inputs(f"channels arranged in another way by {call.name} in {call.where}")
+    call.account()
+    for number, tensor in enumerate(call.outputs):
+        known = axes is not None and number < len(axes)
+        call.describe(tensor, axes[number] if axes is not None and known else _unknown(call, tensor))
+    if call.record.keeps_costs:
+        known_outputs = call.outputs[: len(axes or ())]
+        outputs = tuple(call.record.note(tensor).axes for tensor in known_outputs)
+        inputs = tuple(note.axes for note in notes)
+        call.record.steps.append(Step(call.where, call.name, inputs, outputs))
 
 
 def _unknown(call: Call, tensor: Tensor) -> tuple[Axis, ...]:

@@ -225,18 +225,18 @@ class Grouped:
 class _Shuffle(nn.Module):
     def __init__(self, groups: int, channels: int, spelling: str) -> None:
         super().__init__()
-        self.groups, self.per_group, self.spelling = groups, channels // groups, spelling
+        self.groups, self.spelling = groups, spelling
+        self.per_group = each = channels // groups
+        self.cut: Callable[[Tensor], Tensor] = lambda x: x.unflatten(1, (groups, each))
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.spelling == "torch":
+            return F.channel_shuffle(x, self.groups)
         batch, channels, height, width = x.shape
         each = channels // self.groups if self.spelling == "shape" else self.per_group
-        x = x.view(batch, self.groups, each, height, width)
+        is_closed = self.spelling == "closure"
+        x = self.cut(x) if is_closed else x.view(batch, self.groups, each, height, width)
         return torch.transpose(x, 1, 2).contiguous().view(batch, -1, height, width)
-
-
-def _closed_shuffle(groups: int, channels: int) -> nn.Module:
-    each = channels // groups
-    return Does(lambda x: x.unflatten(1, (groups, each)).transpose(1, 2).flatten(1, 2))
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,12 +246,8 @@ class Shuffle:
 
     def make(self, at: Place) -> tuple[nn.Module, Place]:
         entry, channels = fitted(at, self.groups)
-        shuffles = {
-            "torch": lambda: nn.ChannelShuffle(self.groups),
-            "closure": lambda: _closed_shuffle(self.groups, channels),
-        }
-        make = shuffles.get(self.spelling, lambda: _Shuffle(self.groups, channels, self.spelling))
-        return nn.Sequential(entry, make()), at._replace(channels=channels)
+        block = nn.Sequential(entry, _Shuffle(self.groups, channels, self.spelling))
+        return block, at._replace(channels=channels)
 
 
 class _Halves(nn.Module):
