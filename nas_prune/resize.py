@@ -118,7 +118,8 @@ def _rebuilt(
     result = copied(model, memo)
     modules = dict(result.named_modules())
     for (path, name), axis in graph.attributes.items():
-        _set(modules[path], name, length(axis, lambda atom: sizes[atom.index]))
+        if path in modules:  # a function of torch.nn.functional holds nothing
+            _set(modules[path], name, length(axis, lambda atom: sizes[atom.index]))
     for module in modules.values():
         _tell_sizes(module)
     return result

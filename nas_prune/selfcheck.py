@@ -1,7 +1,8 @@
 """The channel graph proves itself: the network is resized and traced again, and what differs is mended or frozen."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import prod
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from torch import nn
 
 from nas_prune.graph.attributes import held_sizes
-from nas_prune.graph.axes import Atom, length
+from nas_prune.graph.axes import Atom, atoms_of, length
 from nas_prune.graph.channels import BATCH, ChannelGraph
 from nas_prune.graph.copies import uncollected
 from nas_prune.graph.layout import Prediction
@@ -27,19 +28,29 @@ class Problem:
     Attributes:
         path: the module.
         message: what is wrong, or what its forward said.
+        is_layout: all sizes are as predicted, but channels of a parameter seem to lie in another order.
     """
 
     path: str
     message: str
+    is_layout: bool = False
+
+
+_MOST_STEPS = 60_000  # operations that probes of one network may take, all together
 
 
 @dataclass(frozen=True, slots=True)
 class _Checked:
-    """What every step of the check needs: the network, the shape of its input, and a seed for widths."""
+    """What every step of the check needs: the network, the shape of its input, a seed for widths, probes so far."""
 
     template: nn.Module
     input_shape: tuple[int, ...]
     seed: int = 0
+    probes: list[int] = field(default_factory=lambda: [0])
+
+    def probes_left(self, record: Record) -> int:
+        """How many groups may still be tried alone, so that a large network is never probed for minutes."""
+        return max(16, _MOST_STEPS // max(1, len(record.steps))) - self.probes[0]
 
 
 def checked(template: nn.Module, input_shape: tuple[int, ...], *, seed: int = 0) -> ChannelGraph:
@@ -65,7 +76,7 @@ def proved(template: nn.Module, input_shape: tuple[int, ...], *, seed: int = 0) 
     network = _Checked(template, input_shape, seed)
     record = trace(template, input_shape)
     record = replace(record, attributes=held_sizes(template, record) | record.attributes)
-    tried: set[tuple[type[nn.Module], bool]] = set()
+    tried: Counter[tuple[type[nn.Module], bool]] = Counter()
     problem = _problem(network, record)
     while problem is not None:
         record, problem = _mended(network, record, problem, tried)
@@ -73,7 +84,7 @@ def proved(template: nn.Module, input_shape: tuple[int, ...], *, seed: int = 0) 
 
 
 def _mended(
-    network: _Checked, record: Record, problem: Problem, tried: set[tuple[type[nn.Module], bool]]
+    network: _Checked, record: Record, problem: Problem, tried: Counter[tuple[type[nn.Module], bool]]
 ) -> tuple[Record, Problem | None]:
     """The record after one more tie or freeze, and what is still wrong.
 
@@ -83,8 +94,8 @@ def _mended(
     unmended = [(record, problem)]
     for boldly in (False, True):
         candidate = None
-        if (kind, boldly) not in tried:
-            tried.add((kind, boldly))
+        if tried[kind, boldly] < _MOST_TIES:
+            tried[kind, boldly] += 1
             path = home_of(problem.path, network.template)
             candidate = tied(record, network.template, path, boldly=boldly)
         if candidate is not None:
@@ -95,6 +106,9 @@ def _mended(
     frozen = [_frozen(network, *one) for one in unmended]
     best = max(frozen, key=lambda one: Prediction(one).searchable_share())
     return best, _problem(network, best)
+
+
+_MOST_TIES = 3  # for each type: what is tied elsewhere may show more to tie
 
 
 def _frozen(network: _Checked, record: Record, problem: Problem) -> Record:
@@ -115,34 +129,52 @@ def _problem(network: _Checked, record: Record) -> Problem | None:
 
     The record learns the smallest width that the network's code survives.
     """
+    _freeze_squares(record)
     prediction = Prediction(record)
     base = prediction.base_G
     if not base:
         return None
     rng = np.random.default_rng(network.seed)
-    trials, others = _opposites(base, rng), _opposites(base, rng)
-    for widths, again in zip(trials, others, strict=True):
-        # By chance another layout looks like this one, or this one like another, at some widths.
+    for widths in _opposites(base, rng):
         found = difference(network.template, prediction, network.input_shape, widths)
-        if found is not None:
-            found = difference(network.template, prediction, network.input_shape, again)
+        if found is not None and found.is_layout:
+            # By chance one layout may look like another at some widths, though hardly at two more.
+            again = (
+                difference(network.template, prediction, network.input_shape, other)
+                for other in _opposites(base, rng)
+            )
+            found = next(filter(None, again), None)
         if found is not None:
             return found
     return _at_least(network, prediction)
 
 
+def _freeze_squares(record: Record) -> None:
+    """Freeze channels that are multiplied with themselves: a place then holds two of them."""
+    for axes in record.parameters.values():
+        for run in (run for axis in axes for run in record.table.resolve(axis)):
+            atoms = list(atoms_of((run,)))
+            twice = tuple((atom,) for atom in dict.fromkeys(atoms) if atoms.count(atom) > 1)
+            record.table.freeze(twice, "the network's code gives one size to both factors of a product")
+
+
 def _opposites(base: Sequence[int], rng: np.random.Generator) -> tuple[list[int], list[int]]:
-    """Two random width vectors below the base; which of two like groups is the wider one differs between them."""
+    """Two random width vectors; which of two like groups is the wider one differs between them.
+
+    Widths are below the base, and of at least two where possible, since one says little of what lies where. A group
+    of two is narrowed in one of the vectors.
+    """
     choices: dict[int, Iterator[int]] = {}
     widths, opposite = [], []
     for size in base:
-        lowest = max(2, size // 3) if size > 2 else 1  # a width of one says little of what lies where
+        lowest = max(2, size // 3) if size > 3 else 1
+        highest = max(size - 1, min(size, 2))
         width = next(choices.get(size, iter(())), None)
         if width is None:
-            choices[size] = iter((rng.permutation(max(1, size - lowest)) + lowest).tolist())
+            choices[size] = iter((rng.permutation(highest - lowest + 1) + lowest).tolist())
             width = next(choices[size])
         widths.append(width)
-        opposite.append(lowest + max(1, size - 1) - width)
+        opposite.append(lowest + highest - width)
     return widths, opposite
 
 
@@ -153,7 +185,10 @@ def _at_least(network: _Checked, prediction: Prediction) -> Problem | None:
     take over there (`einsum` multiplies instead of contracting): the record learns it.
     """
     record = prediction.record
-    found = None
+    nearly = [max(1, size - 1) for size in prediction.base_G]  # no group of two escapes, and few widths are even
+    found = failure(network.template, prediction.graph, network.input_shape, nearly)
+    if found is not None:
+        return found
     for least in range(record.least, 3):
         smallest = [min(size, least) for size in prediction.base_G]
         wrong = failure(network.template, prediction.graph, network.input_shape, smallest)
@@ -183,12 +218,19 @@ def failure(
     except Exception as error:  # noqa: BLE001  (whatever a foreign forward raises is the answer)
         return Problem(running.failed or "", (str(error).strip() or type(error).__name__).splitlines()[0])
     sizes = group_sizes(graph, widths_G)
-    predicted = sum(
-        prod(length(axis, lambda atom: _IMAGES if atom == BATCH else sizes[atom.index]) for axis in axes)
-        for _, axes in graph.products
-    )
-    if run.macs != predicted:
-        return Problem("", f"PyTorch counts {run.macs:,} MACs and not {predicted:,} when they are fewer")
+
+    def size(atom: Atom) -> int:
+        return _IMAGES if atom == BATCH else sizes[atom.index]
+
+    counted = [macs for macs in run.macs if macs]
+    for number, (path, axes) in enumerate(graph.products):
+        predicted = prod(length(axis, size) for axis in axes)
+        found = counted[number] if number < len(counted) else 0
+        if predicted != found:
+            wrong = f"PyTorch counts {found:,} MACs and not {predicted:,} in {path} when they are fewer"
+            return Problem("" if path == ROOT else path, wrong)
+    if len(counted) > len(graph.products):
+        return Problem("", "PyTorch counts products of activations that the whole network does not have")
     return None
 
 
@@ -213,10 +255,10 @@ def difference(
     step = prediction.first_step_astray(found, sizes)
     if step is not None:
         wrong = message or f"{step.operation} gives other sizes when they are fewer"
-        return Problem("" if step.where == ROOT else step.where, wrong)
+        return Problem("" if step.where == ROOT else step.where, wrong, is_layout=parameter is not None)
     if parameter is not None:
         wrong = f"it lays out the channels of {parameter} in another way when they are fewer"
-        return Problem(parameter.rpartition(".")[0], wrong)
+        return Problem(parameter.rpartition(".")[0], wrong, is_layout=True)
     return Problem(path or layer or "", message or f"layer {layer} has other sizes when they are fewer")
 
 
@@ -227,7 +269,10 @@ def _culprits(network: _Checked, record: Record, problem: Problem) -> dict[Atom,
     path = home_of(problem.path, network.template)
     near = [atom for atom in atoms_met(record, network.template, path) if atom in columns]
     far = [atom for atom in columns if atom not in near]
-    for atoms in (near, far if len(far) <= _MOST_PROBES else []):
+    for atoms in (near, far):
+        if len(atoms) > network.probes_left(record):
+            continue
+        network.probes[0] += len(atoms)
         reasons = _blamed(network, prediction, path, {atom: columns[atom] for atom in atoms})
         if reasons:
             return reasons
@@ -235,9 +280,6 @@ def _culprits(network: _Checked, record: Record, problem: Problem) -> dict[Atom,
         f"the network's code runs with each group narrowed alone, not with all of them: {problem.message}"
     )
     return dict.fromkeys(near or far, together)
-
-
-_MOST_PROBES = 64  # so that a large network is never probed for minutes
 
 
 def _blamed(

@@ -15,7 +15,7 @@ from nas_prune.cost import Cost, CostModel, cost_model
 from nas_prune.errors import BadInputError, WidthsError
 from nas_prune.graph.axes import Atom
 from nas_prune.graph.channels import ChannelGraph, ChannelGroup
-from nas_prune.graph.trace import on_meta, structure
+from nas_prune.graph.trace import on_meta, slow_attention, structure
 from nas_prune.initialise import Init, inits_of, record_inits
 from nas_prune.networks import NamedNetwork, Shape, network_named
 from nas_prune.resize import Kept, fresh, narrowed, resized
@@ -285,8 +285,8 @@ def _why_none(graph: ChannelGraph) -> str:
 
 def _check_run(named: NamedNetwork, template: nn.Module, cost: CostModel, base_G: Sequence[int]) -> int:
     """Refuse a network whose MACs or classes are not what they should be; returns how many it puts out."""
-    model = on_meta(template).eval()
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
+    model = on_meta(template).eval().requires_grad_(requires_grad=False)
+    with FlopCounterMode(display=False) as counter, torch.no_grad(), slow_attention():
         output = model(torch.empty(1, *named.input_shape, device="meta"))
     counted, priced = counter.get_total_flops() / 2, cost.at(base_G).macs
     if counted != priced:

@@ -27,7 +27,7 @@ ALL = [*FAMILIES, *((name, (3, 32, 32)) for name in known_spaces() if name not i
 
 def count_by_pytorch(space: SearchSpace, widths: list[int]) -> tuple[int, int]:
     """Parameters by `numel` and MACs as half of PyTorch's count, of a network rebuilt on meta tensors."""
-    model = resized(space.template, space.graph, widths).to("meta").eval()
+    model = resized(space.template, space.graph, widths).to("meta").eval().requires_grad_(requires_grad=False)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model(torch.empty(1, *space.reference.input_shape, device="meta"))
     assert counter.get_total_flops() % 2 == 0

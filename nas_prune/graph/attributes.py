@@ -54,15 +54,24 @@ def held_sizes(model: nn.Module, record: Record) -> dict[tuple[str, str], Axis]:
     found: dict[tuple[str, str], Axis] = {}
     for path, module in model.named_modules():
         if isinstance(module, _PLAIN):
-            continue  # resize.py knows where these hold their sizes
+            # resize.py knows where these hold their sizes, but for those that have no tensors
+            if isinstance(module, nn.modules.batchnorm._NormBase) and not any(_tensors(module)):  # noqa: SLF001
+                found.update(((path, "num_features"), axis) for axis in record.inputs.get(path, ())[1:2])
+            continue
+        taken: set[Axis] = set()  # two attributes of one value are hardly the length of one axis
         for name, value in _integers(module):
             candidates = _candidates(path, name, module, record, asked, met)
-            axis = next((axis for axis in candidates if record.table.length(axis) == value), None)
-            if axis is not None:
-                found[path, name] = axis
+            fitting = list(dict.fromkeys(axis for axis in candidates if record.table.length(axis) == value))
+            if fitting:
+                found[path, name] = next((axis for axis in fitting if axis not in taken), fitting[0])
+                taken.add(found[path, name])
         for name, values in _lists(module):
             found.update(((path, key), axis) for key, axis in _listed(record, path, name, values))
     return found
+
+
+def _tensors(module: nn.Module) -> Iterator[bool]:
+    yield from (tensor is not None for tensor in (*module._parameters.values(), *module._buffers.values()))  # noqa: SLF001
 
 
 def _integers(module: nn.Module) -> Iterator[tuple[str, int]]:

@@ -22,7 +22,7 @@ class Layer:
 
     Attributes:
         path: the module's path in the network.
-        kind: `conv`, `linear` or `norm`.
+        kind: `conv`, `linear`, `norm`, or `BARE_NORM` for a norm without a scale.
         output: axes of its output, batch first.
         channels: the axis of its output channels.
         output_size: (height, width) of its output, (1, 1) without positions.
@@ -160,6 +160,7 @@ def finished_axes(record: Record, found: "Sequence[Found]") -> Callable[[Axis], 
 
 
 BATCH = Atom(-1)
+_PRODUCERS = ("conv", "linear")
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +180,7 @@ def find_groups(record: Record) -> list[Found]:
     """
     claims = _Claims(record)
     for layer in record.layers:
-        if layer.kind != "norm":
+        if layer.kind in _PRODUCERS:
             claims.add(layer.produced, layer.path, layer)
     for name, axes in record.parameters.items():
         path = name.rpartition(".")[0] or name
@@ -304,7 +305,7 @@ def _read_without_norm(record: Record) -> set[Atom]:
             is_join and bool(before) and all(gated[b] for b in before)
         )
     reads = [
-        (layer.read, layer.source, layer.reads_shifted) for layer in record.layers if layer.kind != "norm"
+        (layer.read, layer.source, layer.reads_shifted) for layer in record.layers if layer.kind in _PRODUCERS
     ]
     ungated = [
         axis

@@ -4,7 +4,8 @@ from torch import Tensor
 
 from nas_prune.graph.axes import Axis, constant, is_constant
 from nas_prune.graph.call import Axes, Call
-from nas_prune.graph.record import INPUT, LayerNote, positions_of
+from nas_prune.graph.record import BARE_NORM, INPUT, LayerNote, positions_of
+from nas_prune.graph.table import AxisConflictError
 
 
 def convolution(call: Call) -> list[Axes]:
@@ -18,12 +19,17 @@ def convolution(call: Call) -> list[Axes]:
     for axis in kernel:
         call.record.table.fix(axis)
     out, read = (second, first) if is_transposed else (first, second)
-    if groups == 1:
-        call.unify(channels, read)
-    elif is_transposed:
-        out = _grouped_transposed(call, weight, channels, groups)
-    else:
-        _grouped(call, weight, channels, groups)
+    try:
+        if groups == 1:
+            call.unify(channels, read)
+        elif is_transposed:
+            out = _grouped_transposed(call, weight, channels, groups)
+        else:
+            _grouped(call, weight, channels, groups)
+    except AxisConflictError:  # it is a layer all the same
+        for axis in (channels, read, out):
+            call.freeze(axis, f"cut into {groups} groups")
+        out = constant(call.output.shape[1]) if is_transposed else out
     if bias is not None:
         call.unify(call.axes(bias)[0], out)
     out = call.record.table.resolve(out)
@@ -63,8 +69,7 @@ def batch_norm(call: Call) -> list[Axes]:
     for vector in call.inputs[1:]:
         channels = call.unify(channels, call.axes(vector)[0])
     output = (batch, channels, *rest)
-    if weight is not None:
-        add_layer(call, "norm", weight, output, 1, channels)
+    add_layer(call, "norm" if weight is not None else BARE_NORM, weight, output, 1, channels)
     return [output]
 
 
@@ -79,8 +84,10 @@ def layer_norm(call: Call) -> list[Axes]:
     for number, axis in enumerate(axes[first:]):
         call.reduces_over(axis)
         call.record.attributes[call.path, f"normalized_shape.{number}"] = axis
-    if len(sizes) == 1 and len(call.inputs) > 1:
-        add_layer(call, "norm", call.inputs[1], tuple(axes), -1, axes[-1])
+    has_weight = len(call.inputs) > 1
+    if len(sizes) == 1 or not has_weight:
+        weight = call.inputs[1] if has_weight else None
+        add_layer(call, "norm" if has_weight else BARE_NORM, weight, tuple(axes), -1, axes[-1])
     return [tuple(axes)]
 
 
@@ -91,13 +98,16 @@ def group_norm(call: Call) -> list[Axes]:
     batch, channels, *rest = call.axes(image)
     for vector in call.inputs[1:]:
         channels = call.unify(channels, call.axes(vector)[0])
-    outer, within = table.factor(channels, [groups, table.length(channels) // groups])
+    try:
+        outer, within = table.factor(channels, [groups, table.length(channels) // groups])
+    except AxisConflictError:  # it is a layer all the same
+        call.freeze(channels, f"cut into {groups} groups")
+        outer, within = constant(groups), channels
     call.reduces_over(within)
     output = (batch, table.resolve(channels), *rest)
-    if len(call.inputs) > 1:
-        weight = call.inputs[1]
-        call.record.attributes[layer_path(call, weight), "num_groups"] = outer
-        add_layer(call, "norm", weight, output, 1, output[1])
+    weight = call.inputs[1] if len(call.inputs) > 1 else None
+    call.record.attributes[layer_path(call, weight), "num_groups"] = outer
+    add_layer(call, "norm" if weight is not None else BARE_NORM, weight, output, 1, output[1])
     return [output]
 
 
@@ -144,13 +154,13 @@ def merged(call: Call, left: Axis, right: Axis) -> Axis:
     return call.record.table.resolve(right) if is_constant(common) else common
 
 
-def add_layer(call: Call, kind: str, weight: Tensor, output: Axes, channels: int, read: Axis) -> None:
+def add_layer(call: Call, kind: str, weight: Tensor | None, output: Axes, channels: int, read: Axis) -> None:
     """Write down a call of a layer.
 
     Args:
         call: the operation.
-        kind: `conv`, `linear` or `norm`.
-        weight: its parameter.
+        kind: `conv`, `linear`, `norm` or `BARE_NORM`.
+        weight: its parameter; None if it has none.
         output: the axes of its output.
         channels: the dimension of the output that holds its channels.
         read: the axis of the channels it reads.
@@ -180,7 +190,7 @@ def add_layer(call: Call, kind: str, weight: Tensor, output: Axes, channels: int
         )
 
 
-def layer_path(call: Call, weight: Tensor) -> str:
+def layer_path(call: Call, weight: Tensor | None) -> str:
     """The path of the module that holds a weight; of the running module when it is no parameter."""
-    parameter = call.record.note(weight).parameter
+    parameter = None if weight is None else call.record.note(weight).parameter
     return call.where if parameter is None else parameter.rpartition(".")[0] or parameter

@@ -9,8 +9,7 @@ from math import prod
 from nas_prune.graph.axes import Atom, Axis, Run, atoms_of, constant, length, run_length, substitute
 from nas_prune.graph.channels import BATCH as BATCH_ATOM
 from nas_prune.graph.channels import ChannelGraph, find_groups, finished_axes, graph_of
-from nas_prune.graph.record import Record, Step
-from nas_prune.graph.trace import BATCH
+from nas_prune.graph.record import BATCH, Record, Step
 
 _SIZES = 2**32  # more than any group's size
 

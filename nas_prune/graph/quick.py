@@ -18,12 +18,12 @@ class Quickly(TorchDispatchMode):
     """Runs a network on meta tensors for nothing but its shapes, and what PyTorch counts.
 
     Attributes:
-        macs: multiply-accumulates so far, by `torch.utils.flop_counter`.
+        macs: multiply-accumulates of each operation that has some, by `torch.utils.flop_counter`.
     """
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.macs = 0
+        self.macs: list[int] = []
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -33,7 +33,7 @@ class Quickly(TorchDispatchMode):
             output = func(*args, **(kwargs or {}))
         formula = flop_registry.get(func.overloadpacket)
         if formula is not None:
-            self.macs += formula(*args, **(kwargs or {}), out_val=output) // 2
+            self.macs.append(formula(*args, **(kwargs or {}), out_val=output) // 2)
         return output
 
 

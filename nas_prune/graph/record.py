@@ -14,7 +14,9 @@ from torch import Tensor
 from nas_prune.graph.axes import Axis, constant
 from nas_prune.graph.table import AxisTable
 
+BATCH = 37  # images in the traced batch: more than one, for batch norm, and a size that means nothing else
 INPUT = "input"
+BARE_NORM = "norm without scale"
 ROOT = "the network itself"  # how a reason calls the module that has no path
 
 
@@ -44,7 +46,7 @@ class LayerNote:
 
     Attributes:
         path: the module's path, e.g. `layer1.0.conv1`.
-        kind: `conv`, `linear` or `norm`.
+        kind: `conv`, `linear`, `norm`, or `BARE_NORM` for a norm without a scale.
         output: axes of its output.
         produced: the output's channel axis, as the weight has it.
         read: the input's channel axis.

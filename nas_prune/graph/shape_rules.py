@@ -5,6 +5,7 @@ from math import prod
 
 from nas_prune.graph.axes import ONE, Axis, constant, is_constant
 from nas_prune.graph.call import Axes, Call
+from nas_prune.graph.record import BATCH
 from nas_prune.graph.table import AxisConflictError
 
 
@@ -188,7 +189,7 @@ def expand(call: Call) -> list[Axes]:
     image, shape = call.inputs[0], call.outputs[0].shape
     own = call.axes(image)
     new = len(shape) - len(own)
-    stretched = [call.record.table.loose(size) if size != 1 else ONE for size in shape]
+    stretched = [_asked_for(call, size) for size in shape]
     for dim, axis in enumerate(own):
         if image.shape[dim] == shape[new + dim]:
             stretched[new + dim] = axis
@@ -204,7 +205,7 @@ def repeat(call: Call) -> list[Axes]:
     table = call.record.table
     return [
         tuple(
-            axis if count == 1 else table.product([table.loose(count), axis])
+            axis if count == 1 else table.product([_asked_for(call, count), axis])
             for count, axis in zip(counts, axes, strict=True)
         )
     ]
@@ -286,8 +287,14 @@ def same_shape(call: Call) -> list[Axes]:
 
 def made(call: Call) -> list[Axes]:
     """A tensor made from nothing but sizes; what they are may show later."""
-    table = call.record.table
-    return [tuple(table.loose(size) if size > 1 else constant(size) for size in call.output.shape)]
+    return [tuple(_asked_for(call, size) for size in call.output.shape)]
+
+
+def _asked_for(call: Call, size: int) -> Axis:
+    """An axis of a size that the code asked for: the batch, or what will show later."""
+    if size == BATCH:
+        return call.record.batch
+    return call.record.table.loose(size) if size > 1 else constant(size)
 
 
 def takes_positions(call: Call, before: Axes, after: Axes) -> bool:

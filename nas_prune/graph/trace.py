@@ -19,11 +19,9 @@ from nas_prune.graph.axes import Axis, constant
 from nas_prune.graph.call import Call, tensors_in
 from nas_prune.graph.copies import copied, uncollected
 from nas_prune.graph.quick import quick_output
-from nas_prune.graph.record import INPUT, ROOT, Record, Step, TensorNote
+from nas_prune.graph.record import BATCH, INPUT, ROOT, Record, Step, TensorNote
 from nas_prune.graph.rules import rule_for
 from nas_prune.graph.table import AxisConflictError
-
-BATCH = 37  # images in the traced batch: more than one, for batch norm, and a size that means nothing else
 
 
 def trace(
@@ -279,8 +277,7 @@ def observe(call: Call) -> None:
 def _unknown(call: Call, tensor: Tensor) -> tuple[Axis, ...]:
     """Constants, but a dimension that the batch's size divides is the batch, perhaps flattened with others."""
     axes = [constant(size) for size in tensor.shape]
-    if call.activations():
-        for dim, size in enumerate(tensor.shape):
-            if size and size % BATCH == 0:
-                axes[dim] = call.record.table.product([call.record.batch, constant(size // BATCH)])
+    for dim, size in enumerate(tensor.shape):
+        if size == BATCH or (call.activations() and size and size % BATCH == 0):
+            axes[dim] = call.record.table.product([call.record.batch, constant(size // BATCH)])
     return tuple(axes)

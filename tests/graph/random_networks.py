@@ -9,7 +9,7 @@ blocks before it leave, with a 1×1 convolution in front where the channels do n
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import gcd
-from typing import Annotated, Any, Literal, NamedTuple, TypeAlias, get_args
+from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
 
 import torch
 from hypothesis import strategies as st
@@ -22,7 +22,6 @@ Width: TypeAlias = Annotated[
 Few: TypeAlias = Annotated[int, st.integers(1, 4)]
 Groups: TypeAlias = Annotated[int, st.integers(2, 4)]
 
-CLASSES = 5
 NORMS: dict[str, Callable[[int], nn.Module]] = {
     "none": lambda channels: nn.Identity(),
     "batch": nn.BatchNorm2d,
@@ -391,62 +390,3 @@ class Rescale:
         outer = self.width * self.groups
         transposed = nn.ConvTranspose2d(inner, outer, 2, stride=2, groups=self.groups)
         return nn.Sequential(entry, transposed), Place(outer, 2 * at.size)
-
-
-@dataclass(frozen=True, slots=True)
-class Tail:
-    """From the last map to the classes, through at most one more linear layer."""
-
-    kind: Literal["pool", "mean", "max", "two by two", "flatten", "view", "closure"]
-    hidden: Width | None
-    style: Style
-
-    def make(self, at: Place) -> nn.Module:
-        places = {"two by two": 4, "flatten": at.size**2, "view": at.size**2, "closure": at.size**2}
-        features = at.channels * places.get(self.kind, 1)
-        classify: list[nn.Module] = [nn.Linear(self.hidden or features, CLASSES)]
-        if self.hidden:
-            classify = [nn.Linear(features, self.hidden), ACTS[self.style.act](), *classify]
-        return nn.Sequential(self._vector(features), *classify)
-
-    def _vector(self, features: int) -> nn.Module:
-        return {
-            "pool": nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()),
-            "mean": Does(lambda x: x.mean((2, 3))),
-            "max": Does(lambda x: x.amax(dim=(-2, -1))),
-            "two by two": Does(lambda x: F.adaptive_avg_pool2d(x, (2, 2)).flatten(1)),
-            "flatten": nn.Flatten(),
-            "view": Does(lambda x: x.reshape(x.size(0), -1)),
-            "closure": Does(lambda x: x.reshape(-1, features)),
-        }[self.kind]
-
-
-Block: TypeAlias = (
-    Chain | Residual | Concat | Detour | Separable | Grouped | Shuffle | Halves | Excitation | SelfAttention
-    | ChannelsLast | Rescale
-)  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Network:
-    """A description of a whole network."""
-
-    image: Annotated[tuple[int, int, int], st.sampled_from(((3, 8, 8), (1, 12, 12)))]
-    stem: Width
-    style: Style
-    blocks: tuple[Block, ...]
-    tail: Tail
-
-    def make(self) -> nn.Module:
-        at = Place(self.stem, self.image[-1])
-        layers: list[nn.Module] = [self.style.conv(self.image[0], self.stem)]
-        for block in self.blocks:
-            layer, at = block.make(at)
-            layers.append(layer)
-        return nn.Sequential(*layers, self.tail.make(at))
-
-
-def networks(most_blocks: int) -> st.SearchStrategy[Network]:
-    """Descriptions of networks."""
-    blocks = st.lists(st.one_of(*map(st.from_type, get_args(Block))), min_size=1, max_size=most_blocks)
-    return st.builds(Network, blocks=blocks.map(tuple))
