@@ -32,13 +32,13 @@ class Heard:
 
     Attributes:
         calls: of `torch.nn.init`, in order.
-        pending: memory whose calls have not been carried out.
+        pending: memory whose calls have not been carried out, and the tensor they were made on.
         written: memory that was last written by the constructor's own code.
         kept: keeps what was heard of alive, so that no memory is used twice.
     """
 
     calls: dict[int, list[Call]] = field(default_factory=lambda: defaultdict(list))
-    pending: set[int] = field(default_factory=set)
+    pending: dict[int, Tensor] = field(default_factory=dict)
     written: set[int] = field(default_factory=set)
     kept: list[Tensor] = field(default_factory=list)
 
@@ -60,7 +60,7 @@ class Heard:
         if call.is_own:
             self.calls[place] = [before for before in self.calls[place] if before.is_own]
         self.calls[place].append(call)
-        self.pending.add(place)
+        self.pending[place] = tensor
         self.written.discard(place)
 
     def write(self, tensor: Tensor, *, overwrites: bool) -> None:
@@ -69,24 +69,23 @@ class Heard:
         if not overwrites:
             self.read(tensor)
         self.calls.pop(_place(tensor), None)
-        self.pending.discard(_place(tensor))
+        self.pending.pop(_place(tensor), None)
         self.written.add(_place(tensor))
 
     def read(self, tensor: Tensor) -> None:
         """Something depends on the values of a tensor."""
         place = _place(tensor)
         if place in self.pending:
-            self.pending.discard(place)
-            whole = tensor.new_empty(0).set_(tensor.untyped_storage())
+            whole = self.pending.pop(place)
             for call in self.calls[place]:
-                call.carry_out(tensor if _is_whole(tensor) else whole)
+                call.carry_out(whole)
 
     def copy(self, old: Tensor, new: Tensor) -> None:
         """A tensor has been copied as a whole: to another type, layout or device."""
         if _place(old) in self.pending and _is_whole(old):
             self.kept.append(new)
             self.calls[_place(new)] = [*self.calls[_place(old)]]
-            self.pending.add(_place(new))
+            self.pending[_place(new)] = new
         elif _place(old) in self.written:
             self.kept.append(new)
             self.written.add(_place(new))

@@ -185,7 +185,9 @@ def _at_least(network: _Checked, prediction: Prediction) -> Problem | None:
     take over there (`einsum` multiplies instead of contracting): the record learns it.
     """
     record = prediction.record
-    nearly = [max(1, size - 1) for size in prediction.base_G]  # no group of two escapes, and few widths are even
+    nearly = [
+        max(1, size - 1) for size in prediction.base_G
+    ]  # no group of two escapes, and few widths are even
     found = failure(network.template, prediction.graph, network.input_shape, nearly)
     if found is not None:
         return found

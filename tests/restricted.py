@@ -131,6 +131,5 @@ def restricted_outputs(
 ) -> Any:
     """What the whole network puts out when its reductions see the kept channels only."""
     model = model.eval()
-    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), slow_attention():
-        with Restricted(model, space, kept, images):
-            return model(images)
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), slow_attention(), Restricted(model, space, kept, images):
+        return model(images)

@@ -66,7 +66,9 @@ def test_every_network_of_torchvision_is_priced_and_narrowed_exactly(name: str) 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [*CLASSIFIERS, *SEGMENTERS])
 def test_nearly_all_of_every_network_can_be_searched_at_its_own_size(name: str) -> None:
-    assert searchable_share(load_space(f"torchvision:{name}")) >= (0.8 if name.startswith(ATTENTION) else 0.95)
+    assert searchable_share(load_space(f"torchvision:{name}")) >= (
+        0.8 if name.startswith(ATTENTION) else 0.95
+    )
 
 
 @pytest.mark.parametrize("name", ["resnet18", "levit_128s"])

@@ -45,12 +45,16 @@ def held_sizes(model: nn.Module, record: Record) -> dict[tuple[str, str], Axis]:
         {(module path, attribute): axis}. `feature_info.2.num_chs` is an entry of a list of dictionaries.
     """
     asked: dict[str, list[Axis]] = defaultdict(list)
+    shapes: dict[str, list[list[Axis]]] = defaultdict(list)
     met: dict[str, list[Axis]] = defaultdict(list)
     for step in record.steps:
         axes = [axis for output in step.outputs for axis in output]
         met[step.where].extend(axes)
         if step.operation in _ASKED:
             asked[step.where].extend(axes)
+            shapes[step.where].extend(
+                [record.table.resolve(axis) for axis in output] for output in step.outputs
+            )
     found: dict[tuple[str, str], Axis] = {}
     for path, module in model.named_modules():
         if isinstance(module, _PLAIN):
@@ -58,16 +62,23 @@ def held_sizes(model: nn.Module, record: Record) -> dict[tuple[str, str], Axis]:
             if isinstance(module, nn.modules.batchnorm._NormBase) and not any(_tensors(module)):  # noqa: SLF001
                 found.update(((path, "num_features"), axis) for axis in record.inputs.get(path, ())[1:2])
             continue
-        taken: set[Axis] = set()  # two attributes of one value are hardly the length of one axis
+        taken: set[Axis] = set()
         for name, value in _integers(module):
             candidates = _candidates(path, name, module, record, asked, met)
             fitting = list(dict.fromkeys(axis for axis in candidates if record.table.length(axis) == value))
             if fitting:
-                found[path, name] = next((axis for axis in fitting if axis not in taken), fitting[0])
+                rivals = next((dims for dims in shapes[path or ROOT] if _count(dims, fitting) > 1), None)
+                # Where the code asks for two dimensions of this length, two attributes hold one each, in order.
+                free = [axis for axis in rivals or () if axis in fitting and axis not in taken]
+                found[path, name] = next(iter(free), fitting[0])
                 taken.add(found[path, name])
         for name, values in _lists(module):
             found.update(((path, key), axis) for key, axis in _listed(record, path, name, values))
     return found
+
+
+def _count(dims: Sequence[Axis], fitting: Sequence[Axis]) -> int:
+    return sum(axis in fitting for axis in dict.fromkeys(dims))
 
 
 def _tensors(module: nn.Module) -> Iterator[bool]:

@@ -1,0 +1,117 @@
+"""First weights: what the constructor did is done again at the new sizes, however it was done."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from nas_prune.initialise import FirstValues, InitCall, initialise, record_inits
+from nas_prune.space import load_space
+
+
+class Bare(nn.Module):
+    """Holds one parameter that it sets itself, in one of many ways."""
+
+    def __init__(self, how: Callable[[], Tensor]) -> None:
+        super().__init__()
+        self.first, self.last = nn.Conv2d(3, 64, 1), nn.Conv2d(64, 4, 1)
+        self.scale = nn.Parameter(how())
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = self.last(self.first(x) * self.scale)
+        return result
+
+
+def scale_of(how: Callable[[], Tensor], width: int = 32) -> Tensor:
+    space = load_space(lambda: Bare(how), (3, 8, 8))
+    return space.build([width], seed=0).get_parameter("scale").detach().flatten()
+
+
+def test_a_constant_stays_that_constant() -> None:
+    assert scale_of(lambda: 1e-6 * torch.ones(64, 1, 1)).tolist() == pytest.approx([1e-6] * 32)
+
+
+def test_random_values_are_drawn_anew_with_their_mean_and_deviation() -> None:
+    drawn = scale_of(lambda: 3 + 0.5 * torch.randn(64, 1, 1), width=64)
+    assert len(drawn.unique()) == 64
+    assert float(drawn.mean()) == pytest.approx(3, abs=0.3)
+    assert float(drawn.std()) == pytest.approx(0.5, rel=0.5)
+
+
+def test_a_few_values_keep_their_relative_places() -> None:
+    halves = scale_of(lambda: torch.cat([torch.zeros(32, 1, 1), torch.ones(32, 1, 1)]), width=8)
+    assert halves.tolist() == [0, 0, 0, 0, 1, 1, 1, 1]
+
+
+def test_a_call_of_torch_nn_init_is_replayed_at_the_new_size() -> None:
+    def how() -> Tensor:
+        return nn.init.xavier_uniform_(torch.empty(64, 1, 1))  # depends on the size
+
+    values = [float(scale_of(how, width).abs().max()) for width in (8, 64)]
+    assert values[0] > 1.5 * values[1]
+
+
+def change(action: Callable[[nn.Conv2d], object]) -> tuple[nn.Module, tuple[object, ...]]:
+    def make() -> nn.Module:
+        model = nn.Sequential(nn.Conv2d(3, 64, 3))
+        with torch.no_grad():
+            action(model[0])  # type: ignore[arg-type]
+        return model
+
+    return record_inits(make)
+
+
+@pytest.mark.parametrize(
+    ("action", "mean", "deviation"),
+    [
+        (lambda conv: nn.init.normal_(conv.weight, 2.0, 0.1), 2.0, 0.1),
+        (lambda conv: nn.init.normal_(conv.weight.data, 2.0, 0.1), 2.0, 0.1),
+        (lambda conv: conv.weight.normal_(2.0, 0.1), 2.0, 0.1),
+        (lambda conv: nn.init.normal_(conv.weight, 2.0, 0.1).mul_(3), 6.0, 0.3),
+        (lambda conv: conv.weight.copy_(nn.init.normal_(torch.empty(64, 3, 3, 3), 2.0, 0.1)), 2.0, 0.1),
+        (lambda conv: setattr(conv, "weight", nn.Parameter(nn.init.normal_(torch.empty(64, 3, 3, 3), 1.0, 0.1) * 2)), 2.0, 0.2),
+        (lambda conv: (nn.init.normal_(conv.weight, 9.0, 1.0), conv.double(), conv.float(), nn.init.normal_(conv.weight, 2.0, 0.1)), 2.0, 0.1),
+        (lambda conv: (nn.init.normal_(conv.weight, 2.0, 0.1), conv.double(), conv.float()), 2.0, 0.1),
+        (lambda conv: (nn.init.normal_(conv.weight[:32], 2.0, 0.1), nn.init.normal_(conv.weight[32:], 2.0, 0.1)), 2.0, 0.1),
+        (lambda conv: (conv.weight.fill_(9.0), conv.reset_parameters()), 0.0, 27**-0.5 / 3**0.5),
+    ],
+)  # fmt: skip
+def test_however_a_constructor_sets_weights_fresh_ones_are_like_them(
+    action: Callable[[nn.Conv2d], object], mean: float, deviation: float
+) -> None:
+    model, inits = change(action)
+    initialise(model, inits, seed=1)  # type: ignore[arg-type]
+    weight = model.get_parameter("0.weight").detach()
+    assert float(weight.mean()) == pytest.approx(mean, abs=0.02)
+    assert float(weight.std()) == pytest.approx(deviation, rel=0.1)
+
+
+def test_what_a_layer_does_by_itself_is_not_recorded() -> None:
+    _, inits = record_inits(lambda: nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Linear(4, 4)))
+    assert inits == ()
+
+
+def test_a_module_sets_its_layers_after_they_have_set_themselves() -> None:
+    model, inits = record_inits(lambda: nn.MultiheadAttention(8, 2))
+    initialise(model, inits, seed=0)
+    assert model.get_parameter("out_proj.bias").count_nonzero() == 0
+
+
+def test_the_record_tells_calls_from_values() -> None:
+    def make() -> nn.Module:
+        model = Bare(lambda: torch.zeros(64, 1, 1))
+        nn.init.ones_(model.first.weight)
+        return model
+
+    _, inits = record_inits(make)
+    assert [type(init) for init in inits] == [FirstValues, InitCall]
+
+
+def test_a_network_given_as_a_module_keeps_the_kind_of_its_bare_parameters_only() -> None:
+    model = Bare(lambda: torch.full((64, 1, 1), 0.25))
+    with torch.no_grad():
+        model.first.weight.fill_(7.0)
+    fresh = load_space(model, (3, 8, 8)).build(seed=0)
+    assert fresh.get_parameter("scale").unique().tolist() == [0.25]
+    assert 7.0 not in fresh.get_parameter("first.weight").detach().unique().tolist()

@@ -1,0 +1,151 @@
+"""Write search_spaces/README.md: what can be searched of every network of torchvision, and of timm's families."""
+
+import argparse
+import os
+import platform
+import sys
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from time import perf_counter
+
+ROOT = Path(__file__).parent.parent
+MARGIN = 60  # characters of a reason
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What is known of one network.
+
+    Attributes:
+        name: as `--space` takes it.
+        pixels: of the image, a side.
+        groups: searchable channel groups.
+        frozen: frozen groups but the network's output.
+        share: of the MACs, that goes when every searchable group is at its floor.
+        trace_s, load_s: seconds for the channel graph alone; with construction, self-check and costs.
+        reasons: why groups are frozen, most frequent first.
+    """
+
+    name: str
+    pixels: int
+    groups: int
+    frozen: int
+    share: float
+    trace_s: float
+    load_s: float
+    reasons: str
+
+
+def measure(name: str) -> Row:
+    """Load one network as `--space` does."""
+    import torch
+
+    from nas_prune.graph.channels import channel_graph
+    from nas_prune.space import load_space
+
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    started = perf_counter()
+    space = load_space(name)
+    loaded = perf_counter()
+    channel_graph(space.template, space.reference.input_shape)
+    traced = perf_counter()
+    frozen = Counter(
+        group.frozen for group in space.graph.groups if group.frozen not in (None, "the network's output")
+    )
+    return Row(
+        name,
+        space.reference.input_shape[1],
+        len(space.groups),
+        sum(frozen.values()),
+        1 - space.cost_at(space.floor_G).macs / space.cost_at(space.base_G).macs,
+        traced - loaded,
+        loaded - started,
+        "; ".join(f"{count}× {_shortened(str(reason))}" for reason, count in frozen.most_common(2)),
+    )
+
+
+def _shortened(reason: str) -> str:
+    text = reason.replace("|", "/").replace("the network's code expects", "code expects")
+    return text if len(text) <= MARGIN else f"{text[: MARGIN - 1]}…"
+
+
+def table(rows: Iterable[Row]) -> Iterator[str]:
+    """Rows of Markdown."""
+    yield "| network | pixels | groups | searchable share | frozen | trace, s | load, s | frozen why |"
+    yield "|---|---:|---:|---:|---:|---:|---:|---|"
+    for row in rows:
+        yield (
+            f"| `{row.name}` | {row.pixels} | {row.groups} | {100 * row.share:.1f} % | {row.frozen} "
+            f"| {row.trace_s:.2f} | {row.load_s:.1f} | {row.reasons} |"
+        )
+
+
+def page(torchvision: list[Row], timm: list[Row]) -> str:
+    """The whole file."""
+    libraries = ", ".join(f"{name} {version(name)}" for name in ("torch", "torchvision", "timm"))
+    share = min(row.share for row in torchvision)
+    return "\n".join([
+        "# What can be searched",
+        "",
+        "One YAML file here for each network of the project's own. The tables say what `nas-prune inspect` finds in the "
+        "networks of torchvision and in one network of each of many timm families. They are made by "
+        "`python tools/make_spaces_table.py`.",
+        "",
+        "*Searchable share*: 1 − MACs with every searchable group at its floor / MACs. *Frozen*: groups that keep their "
+        "width, the network's output (one group for each head) left out; the two most frequent reasons. *Trace*: the "
+        "channel graph; *load*: construction, self-check and costs as well.",
+        "",
+        f"{len(torchvision)} networks of torchvision, smallest share {100 * share:.1f} %; {len(timm)} of timm, of which "
+        f"{sum(row.share >= 0.95 for row in timm)} at 95 % or more. Seconds: one run each, on {os.cpu_count()} cores "
+        f"({_processor()}) without a GPU, Python {platform.python_version()}, {libraries}.",
+        "",
+        "## torchvision",
+        "",
+        *table(torchvision),
+        "",
+        "## timm",
+        "",
+        *table(timm),
+        "",
+    ])  # fmt: skip
+
+
+def _processor() -> str:
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return next(
+        (line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine()
+    )
+
+
+def main() -> None:
+    """Measure all, write the file."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--workers", type=int, default=1, help="processes; more than one makes the seconds worse"
+    )
+    parser.add_argument("--out", type=Path, default=ROOT / "search_spaces" / "README.md")
+    options = parser.parse_args()
+    sys.path.insert(0, str(ROOT))
+    from nas_prune.networks import torchvision_names
+    from tests.test_any_network import TIMM
+
+    classifiers, segmenters = torchvision_names()
+    vision = [f"torchvision:{name}" for name in [*classifiers, *segmenters]]
+    names = [*vision, *(f"timm:{name}" for name in TIMM)]
+    rows: list[Row] = []
+    with ProcessPoolExecutor(options.workers, max_tasks_per_child=None) as pool:
+        for row in pool.map(measure, names):
+            print(f"{row.name}: {100 * row.share:.1f} % in {row.load_s:.1f} s", file=sys.stderr)
+            rows.append(row)
+    options.out.write_text(page(rows[: len(vision)], rows[len(vision) :]), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
