@@ -126,7 +126,14 @@ def _rebuilt(
 
 
 def _set(module: nn.Module, name: str, value: int) -> None:
-    """Set an integer that a module holds; `shape.0` lies in a list or tuple, `feature_info.2.num_chs` deeper."""
+    """Set a number that a module holds.
+
+    `shape.0` lies in a list or tuple, `feature_info.2.num_chs` deeper; `scale**-0.5` is a power of the value.
+    """
+    if "**" in name:
+        name, _, power = name.partition("**")
+        setattr(module, name, value ** float(power))
+        return
     first, *steps = name.split(".")
     if hasattr(module, first):
         setattr(module, first, _with(getattr(module, first), steps, value))

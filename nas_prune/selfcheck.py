@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from nas_prune.graph.attributes import held_sizes
-from nas_prune.graph.axes import Atom, atoms_of, length
+from nas_prune.graph.axes import Atom, Axis, atoms_of, length
 from nas_prune.graph.channels import BATCH, ChannelGraph
 from nas_prune.graph.copies import uncollected
 from nas_prune.graph.layout import Prediction
@@ -152,10 +152,17 @@ def _problem(network: _Checked, record: Record) -> Problem | None:
 def _freeze_squares(record: Record) -> None:
     """Freeze channels that are multiplied with themselves: a place then holds two of them."""
     for axes in record.parameters.values():
-        for run in (run for axis in axes for run in record.table.resolve(axis)):
-            atoms = list(atoms_of((run,)))
-            twice = tuple((atom,) for atom in dict.fromkeys(atoms) if atoms.count(atom) > 1)
+        for axis in map(record.table.resolve, axes):
+            twice = tuple((atom,) for atom in set(atoms_of(axis)) if _power(axis, atom) > 1)
             record.table.freeze(twice, "the network's code gives one size to both factors of a product")
+
+
+def _power(axis: Axis, atom: Atom) -> int:
+    """How often an atom is multiplied with itself at most in one place of an axis."""
+    return max(
+        sum(int(factor == atom) if not isinstance(factor, tuple) else _power(factor, atom) for factor in run)
+        for run in axis
+    )
 
 
 def _opposites(base: Sequence[int], rng: np.random.Generator) -> tuple[list[int], list[int]]:

@@ -40,6 +40,7 @@ class Restricted(TorchDispatchMode):
         for size in self._sizes:
             self._record.table.new(size)  # so that atom i is group i
         self._record.batch = self._record.table.new(len(images))
+        self._scales = self._held_scales(space)
         tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
         for name, axes in graph.parameters.items():
             self._record.remember(tensors[name], TensorNote(axes, parameter=name))
@@ -111,12 +112,24 @@ class Restricted(TorchDispatchMode):
             image = image.index_select(dim, self._places(axes[dim]))
         return image
 
+    def _held_scales(self, space: SearchSpace) -> dict[float, float]:
+        """1/√d and its root, as modules hold it, before and after."""
+        scales = {}
+        for (_, name), axis in space.graph.attributes.items():
+            if name.endswith("**-0.5"):
+                before, after = self._record.table.length(axis), len(self._places(axis))
+                scales |= {before**power: after**power for power in (-0.5, -0.25)}
+        return scales
+
     def _rescaled(self, axes: list[Axis], args: Any) -> Any:
         """Factors like 1/√d that the network works out from a width."""
         image, factor = args[:2]
         value = factor if isinstance(factor, float) else None
         if isinstance(factor, Tensor) and factor.dim() == 0:
             value = float(factor)
+        for before, after in self._scales.items() if value is not None else ():
+            if abs(value - before) < 1e-12:
+                return (image, after, *args[2:])
         if value is not None and isinstance(image, Tensor):
             for dim, axis in enumerate(axes):
                 size, left = image.shape[dim], len(self._places(axis))
@@ -131,5 +144,10 @@ def restricted_outputs(
 ) -> Any:
     """What the whole network puts out when its reductions see the kept channels only."""
     model = model.eval()
-    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), slow_attention(), Restricted(model, space, kept, images):
+    with (
+        torch.no_grad(),
+        sdpa_kernel(SDPBackend.MATH),
+        slow_attention(),
+        Restricted(model, space, kept, images),
+    ):
         return model(images)

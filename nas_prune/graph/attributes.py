@@ -7,6 +7,7 @@ axes met in the module. The self-check proves the guesses that the network's for
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 from torch import nn
@@ -42,7 +43,8 @@ def held_sizes(model: nn.Module, record: Record) -> dict[tuple[str, str], Axis]:
         record: what its trace showed; axes are the record's own.
 
     Returns:
-        {(module path, attribute): axis}. `feature_info.2.num_chs` is an entry of a list of dictionaries.
+        {(module path, attribute): axis}. `feature_info.2.num_chs` is an entry of a list of dictionaries, and
+        `scale**-0.5` a number that is not the length itself but a power of it.
     """
     asked: dict[str, list[Axis]] = defaultdict(list)
     shapes: dict[str, list[list[Axis]]] = defaultdict(list)
@@ -72,6 +74,10 @@ def held_sizes(model: nn.Module, record: Record) -> dict[tuple[str, str], Axis]:
                 free = [axis for axis in rivals or () if axis in fitting and axis not in taken]
                 found[path, name] = next(iter(free), fitting[0])
                 taken.add(found[path, name])
+        for name, value in _scales(module):
+            candidates = _candidates(path, name, module, record, asked, met)
+            fitting = (axis for axis in candidates if record.table.length(axis) == value)
+            found.update(((path, f"{name}**-0.5"), axis) for axis in islice(fitting, 1))
         for name, values in _lists(module):
             found.update(((path, key), axis) for key, axis in _listed(record, path, name, values))
     return found
@@ -92,6 +98,15 @@ def _integers(module: nn.Module) -> Iterator[tuple[str, int]]:
             yield name, value
         elif isinstance(value, list):
             yield from _nested(name, value)
+
+
+def _scales(module: nn.Module) -> Iterator[tuple[str, int]]:
+    """Numbers 1/√d among a module's own attributes, and d: what attention divides by."""
+    for name, value in vars(module).items():
+        if isinstance(value, float) and 0 < value < 1 and "scale" in name:
+            size = round(value**-2)
+            if abs(size**-0.5 - value) < 1e-12:
+                yield name, size
 
 
 def _may_count(name: str) -> bool:

@@ -10,7 +10,7 @@ import networkx as nx
 from torch import nn
 
 from nas_prune.graph.axes import Atom, Axis, atoms_of, constant, substitute
-from nas_prune.graph.record import LayerNote, Record
+from nas_prune.graph.record import NO_RULE, RULE_FAILED, LayerNote, Record
 from nas_prune.graph.trace import trace
 
 Role: TypeAlias = Literal["growth", "stream", "stem", "head", "inner"]
@@ -161,6 +161,7 @@ def finished_axes(record: Record, found: "Sequence[Found]") -> Callable[[Axis], 
 
 BATCH = Atom(-1)
 _PRODUCERS = ("conv", "linear")
+_UNRULED = (NO_RULE, RULE_FAILED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,8 +176,8 @@ class Found:
 def find_groups(record: Record) -> list[Found]:
     """Every atom that is a channel group: those that layers produce in order of execution, then the rest.
 
-    Of dimensions that no layer produces, only those count that may be narrowed, and those of parameters that
-    nothing uses; the others (a kernel's, a table's rows) are no channels.
+    Of dimensions that no layer produces, only those count that may be narrowed, those of parameters that nothing
+    uses, and those that met an operation without a rule; the others (a kernel's, a table's rows) are no channels.
     """
     claims = _Claims(record)
     for layer in record.layers:
@@ -188,7 +189,7 @@ def find_groups(record: Record) -> list[Found]:
             free = tuple(
                 (atom,)
                 for atom in atoms_of(record.table.resolve(axis))
-                if record.table.frozen_reason(atom) is None
+                if (record.table.frozen_reason(atom) or NO_RULE).startswith(_UNRULED)
             )
             is_unused = name not in record.touched and place == 0
             claims.add(axis if is_unused else free, path, None)

@@ -16,6 +16,7 @@ from nas_prune.graph.table import AxisTable
 
 BATCH = 37  # images in the traced batch: more than one, for batch norm, and a size that means nothing else
 INPUT = "input"
+NO_RULE, RULE_FAILED = "no rule for", "the rule for"  # how such reasons begin
 BARE_NORM = "norm without scale"
 ROOT = "the network itself"  # how a reason calls the module that has no path
 

@@ -11,10 +11,11 @@ from nas_prune.graph.table import AxisConflictError
 
 def view(call: Call) -> list[Axes]:
     """Dimensions are flattened and cut again; a run of neighbours on each side holds the same channels."""
-    image = call.inputs[0]
-    old, new = list(image.shape), list(call.outputs[0].shape)
+    # Not the tensor's own shape, which an operation in place has already changed.
+    old = [call.record.table.length(axis) for axis in call.axes(call.inputs[0])]
+    new = list(call.outputs[0].shape)
     call.pools = len(old) == 4 and len(new) == 2 and old[0] == new[0] and prod(old[2:]) > 1
-    axes, result = list(call.axes(image)), list[Axis]()
+    axes, result = list(call.axes(call.inputs[0])), list[Axis]()
     while old or new:
         olds, news = _segment(old, new)
         taken, axes = axes[:olds], axes[olds:]

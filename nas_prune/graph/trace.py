@@ -16,10 +16,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from nas_prune.errors import BadInputError
 from nas_prune.graph.axes import Axis, constant
-from nas_prune.graph.call import Call, tensors_in
+from nas_prune.graph.call import Axes, Call, tensors_in
 from nas_prune.graph.copies import copied, uncollected
 from nas_prune.graph.quick import quick_output
-from nas_prune.graph.record import BATCH, INPUT, ROOT, Record, Step, TensorNote
+from nas_prune.graph.record import BATCH, INPUT, NO_RULE, ROOT, RULE_FAILED, Record, Step, TensorNote
 from nas_prune.graph.rules import rule_for
 from nas_prune.graph.table import AxisConflictError
 
@@ -254,15 +254,7 @@ def observe(call: Call) -> None:
     """Apply the operation's rule, and write down what it says of the outputs."""
     notes = call.notes
     call.record.touched.update(note.parameter for note in notes if note.parameter is not None)
-    rule = rule_for(call.func)
-    axes = None
-    if rule is None:
-        call.freeze_inputs(f"no rule for {call.name} in {call.where}")
-    else:
-        try:
-            axes = rule(call)
-        except AxisConflictError:
-            call.freeze_inputs(f"channels arranged in another way by {call.name} in {call.where}")
+    axes = _ruled(call)
     call.account()
     for number, tensor in enumerate(call.outputs):
         known = axes is not None and number < len(axes)
@@ -272,6 +264,32 @@ def observe(call: Call) -> None:
         outputs = tuple(call.record.note(tensor).axes for tensor in known_outputs)
         inputs = tuple(note.axes for note in notes)
         call.record.steps.append(Step(call.where, call.name, inputs, outputs))
+
+
+def _ruled(call: Call) -> "list[Axes] | None":
+    """What the rule says of the outputs; None where there is none, or where it does not fit, which freezes."""
+    rule = rule_for(call.func)
+    if rule is None:
+        call.freeze_inputs(f"{NO_RULE} {call.name} in {call.where}")
+        return None
+    try:
+        axes = rule(call)
+    except AxisConflictError:
+        call.freeze_inputs(f"channels arranged in another way by {call.name} in {call.where}")
+        return None
+    except Exception as error:  # noqa: BLE001  (our mistake must not cost the user the rest of the network)
+        call.freeze_inputs(
+            f"{RULE_FAILED} {call.name} failed in {call.where} ({type(error).__name__}: {error})"
+        )
+        return None
+    length = call.record.table.length
+    if any(
+        tuple(map(length, own)) != tuple(out.shape)
+        for own, out in zip(axes or (), call.outputs, strict=False)
+    ):
+        call.freeze_inputs(f"{RULE_FAILED} {call.name} does not fit its sizes in {call.where}")
+        return None
+    return axes
 
 
 def _unknown(call: Call, tensor: Tensor) -> tuple[Axis, ...]:

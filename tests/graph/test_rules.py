@@ -110,15 +110,18 @@ def test_a_network_that_fails_below_some_width_is_frozen() -> None:
     assert [group.name for group in space.groups] == ["c"]
 
 
-def test_a_fault_in_a_rule_is_not_blamed_on_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fault_in_a_rule_freezes_what_it_touches_and_says_whose_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     from nas_prune.graph import rules
 
     def broken(_: object) -> None:
         raise ZeroDivisionError("our own mistake")
 
     monkeypatch.setitem(rules.RULES, "convolution", broken)
-    with pytest.raises(ZeroDivisionError, match="our own mistake"):
-        channel_graph(conv(3, 4), (3, 8, 8))
+    graph = channel_graph(nn.Sequential(conv(3, 8), conv(8, 4)), (3, 8, 8))
+    said = "the rule for aten.convolution failed in 0 (ZeroDivisionError: our own mistake)"
+    assert {group.frozen for group in graph.groups} == {said, said.replace("in 0", "in 1")}
 
 
 def test_a_function_that_makes_a_network_keeps_its_first_weights() -> None:

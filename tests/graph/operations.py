@@ -1,0 +1,73 @@
+"""Operations one by one, each between two convolutions, so that none in the table of rules goes untried."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+# From N×8×8×8 to N×8×any×any, channel by channel.
+OPERATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "_adaptive_avg_pool2d": lambda x: F.adaptive_avg_pool2d(x, 4),
+    "_adaptive_avg_pool3d": lambda x: F.adaptive_avg_pool3d(x.unsqueeze(2), (1, 4, 4)).squeeze(2),
+    "_log_softmax": lambda x: F.log_softmax(x, 1),
+    "_to_copy": lambda x: x.double().to(x.dtype),
+    "_upsample_bicubic2d_aa": lambda x: F.interpolate(x, scale_factor=2, mode="bicubic", antialias=True),
+    "_upsample_bilinear2d_aa": lambda x: F.interpolate(x, scale_factor=2, mode="bilinear", antialias=True),
+    "_upsample_nearest_exact2d": lambda x: F.interpolate(x, scale_factor=2, mode="nearest-exact"),
+    "adaptive_max_pool2d": lambda x: F.adaptive_max_pool2d(x, 4),
+    "adaptive_max_pool3d": lambda x: F.adaptive_max_pool3d(x.unsqueeze(2), (1, 4, 4)).squeeze(2),
+    "alias": lambda x: torch.ops.aten.alias(x),
+    "amax": lambda x: x - x.amax((2, 3), keepdim=True),
+    "amin": lambda x: x - x.amin((2, 3), keepdim=True),
+    "as_strided_": lambda x: F.adaptive_avg_pool2d(x.contiguous(memory_format=torch.channels_last), 1),
+    "avg_pool2d": lambda x: F.avg_pool2d(x, 2),
+    "avg_pool3d": lambda x: F.avg_pool3d(x.unsqueeze(2), (1, 2, 2)).squeeze(2),
+    "bernoulli": lambda x: x + 0 * torch.bernoulli(torch.zeros_like(x)),
+    "bernoulli_": lambda x: x + 0 * x.new_empty(x.shape).bernoulli_(0.5),
+    "fill_": lambda x: x * torch.empty_like(x).fill_(2.0),
+    "full": lambda x: x * torch.full(x.shape, 2.0, device=x.device, dtype=x.dtype),
+    "full_like": lambda x: x * torch.full_like(x, 2.0),
+    "hardswish": F.hardswish,
+    "hardswish_": lambda x: F.hardswish(x, inplace=True),
+    "linspace": lambda x: x + torch.linspace(0, 1, 8, device=x.device, dtype=x.dtype),
+    "logsumexp": lambda x: x - x.logsumexp((2, 3), keepdim=True),
+    "max": lambda x: x - x.max(3, keepdim=True).values,
+    "max_pool3d_with_indices": lambda x: F.max_pool3d(x.unsqueeze(2), (1, 2, 2)).squeeze(2),
+    "min": lambda x: x - x.min(3, keepdim=True).values,
+    "native_dropout": lambda x: torch.native_dropout(x, 0.0, True)[0],
+    "new_empty": lambda x: x + x.new_empty(x.shape).zero_(),
+    "new_full": lambda x: x * x.new_full(x.shape, 2.0),
+    "new_ones": lambda x: x * x.new_ones(x.shape),
+    "normal_": lambda x: x + 0 * torch.empty_like(x).normal_(),
+    "ones": lambda x: x * torch.ones(x.shape, device=x.device, dtype=x.dtype),
+    "ones_like": lambda x: x * torch.ones_like(x),
+    "rand": lambda x: x + 0 * torch.rand(x.shape, device=x.device, dtype=x.dtype),
+    "rand_like": lambda x: x + 0 * torch.rand_like(x),
+    "randn": lambda x: x + 0 * torch.randn(x.shape, device=x.device, dtype=x.dtype),
+    "randn_like": lambda x: x + 0 * torch.randn_like(x),
+    "reflection_pad1d": lambda x: F.pad(x.flatten(2), (1, 1), mode="reflect")[..., 1:65].view(x.shape),
+    "reflection_pad2d": lambda x: F.pad(x, (1, 1, 1, 1), mode="reflect"),
+    "replication_pad2d": lambda x: F.pad(x, (1, 1, 1, 1), mode="replicate"),
+    "split_with_sizes": lambda x: sum(torch.split(x, [2, 2, 4], 2)[:2]),  # type: ignore[arg-type, return-value]
+    "squeeze_": lambda x: x.unsqueeze(2).squeeze_(2),
+    "transpose_": lambda x: x.clone().transpose_(2, 3),
+    "unsqueeze_": lambda x: x.clone().unsqueeze_(2).squeeze(2),
+    "std": lambda x: x - x.std((2, 3), keepdim=True),
+    "std_mean": lambda x: x - torch.std_mean(x, (2, 3), keepdim=True)[1],
+    "uniform_": lambda x: x + 0 * torch.empty_like(x).uniform_(),
+    "upsample_bicubic2d": lambda x: F.interpolate(x, scale_factor=2, mode="bicubic"),
+    "upsample_bilinear2d": lambda x: F.interpolate(x, scale_factor=2, mode="bilinear"),
+    "upsample_linear1d": lambda x: F.interpolate(x.flatten(2), scale_factor=2, mode="linear").unflatten(
+        2, (8, 16)
+    ),
+    "upsample_nearest1d": lambda x: F.interpolate(x.flatten(2), scale_factor=2).unflatten(2, (8, 16)),
+    "upsample_nearest3d": lambda x: F.interpolate(x.unsqueeze(2), scale_factor=(1, 2, 2)).squeeze(2),
+    "upsample_trilinear3d": lambda x: F.interpolate(
+        x.unsqueeze(2), scale_factor=(1, 2, 2), mode="trilinear"
+    ).squeeze(2),
+    "var_mean": lambda x: x - torch.var_mean(x, (2, 3), keepdim=True)[0],
+    "zero_": lambda x: x + torch.empty_like(x).zero_(),
+    "zeros": lambda x: x + torch.zeros(x.shape, device=x.device, dtype=x.dtype),
+    "zeros_like": lambda x: x + torch.zeros_like(x),
+}
