@@ -114,7 +114,7 @@ class Restricted(TorchDispatchMode):
 
     def _held_scales(self, space: SearchSpace) -> dict[float, float]:
         """1/√d and its root, as modules hold it, before and after."""
-        scales = {}
+        scales: dict[float, float] = {}
         for (_, name), axis in space.graph.attributes.items():
             if name.endswith("**-0.5"):
                 before, after = self._record.table.length(axis), len(self._places(axis))
@@ -127,10 +127,12 @@ class Restricted(TorchDispatchMode):
         value = factor if isinstance(factor, float) else None
         if isinstance(factor, Tensor) and factor.dim() == 0:
             value = float(factor)
-        for before, after in self._scales.items() if value is not None else ():
+        if value is None:
+            return args
+        for before, after in self._scales.items():
             if abs(value - before) < 1e-12:
                 return (image, after, *args[2:])
-        if value is not None and isinstance(image, Tensor):
+        if isinstance(image, Tensor):
             for dim, axis in enumerate(axes):
                 size, left = image.shape[dim], len(self._places(axis))
                 for power in (-0.5, -0.25, 0.5, 0.25):

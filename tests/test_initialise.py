@@ -62,6 +62,21 @@ def change(action: Callable[[nn.Conv2d], object]) -> tuple[nn.Module, tuple[obje
     return record_inits(make)
 
 
+def drawn(mean: float = 2.0, size: tuple[int, ...] = (64, 3, 3, 3)) -> Tensor:
+    return nn.init.normal_(torch.empty(size), mean, 0.1)
+
+
+def half_by_half(conv: nn.Conv2d) -> None:
+    nn.init.normal_(conv.weight[:32], 2.0, 0.1)
+    nn.init.normal_(conv.weight[32:], 2.0, 0.1)
+
+
+def another_type_between(conv: nn.Conv2d) -> None:
+    nn.init.normal_(conv.weight, 9.0, 1.0)
+    conv.double().float()
+    nn.init.normal_(conv.weight, 2.0, 0.1)
+
+
 @pytest.mark.parametrize(
     ("action", "mean", "deviation"),
     [
@@ -69,14 +84,14 @@ def change(action: Callable[[nn.Conv2d], object]) -> tuple[nn.Module, tuple[obje
         (lambda conv: nn.init.normal_(conv.weight.data, 2.0, 0.1), 2.0, 0.1),
         (lambda conv: conv.weight.normal_(2.0, 0.1), 2.0, 0.1),
         (lambda conv: nn.init.normal_(conv.weight, 2.0, 0.1).mul_(3), 6.0, 0.3),
-        (lambda conv: conv.weight.copy_(nn.init.normal_(torch.empty(64, 3, 3, 3), 2.0, 0.1)), 2.0, 0.1),
-        (lambda conv: setattr(conv, "weight", nn.Parameter(nn.init.normal_(torch.empty(64, 3, 3, 3), 1.0, 0.1) * 2)), 2.0, 0.2),
-        (lambda conv: (nn.init.normal_(conv.weight, 9.0, 1.0), conv.double(), conv.float(), nn.init.normal_(conv.weight, 2.0, 0.1)), 2.0, 0.1),
+        (lambda conv: conv.weight.copy_(drawn()), 2.0, 0.1),
+        (lambda conv: setattr(conv, "weight", nn.Parameter(drawn(1.0) * 2)), 2.0, 0.2),
         (lambda conv: (nn.init.normal_(conv.weight, 2.0, 0.1), conv.double(), conv.float()), 2.0, 0.1),
-        (lambda conv: (nn.init.normal_(conv.weight[:32], 2.0, 0.1), nn.init.normal_(conv.weight[32:], 2.0, 0.1)), 2.0, 0.1),
+        (another_type_between, 2.0, 0.1),
+        (half_by_half, 2.0, 0.1),
         (lambda conv: (conv.weight.fill_(9.0), conv.reset_parameters()), 0.0, 27**-0.5 / 3**0.5),
     ],
-)  # fmt: skip
+)
 def test_however_a_constructor_sets_weights_fresh_ones_are_like_them(
     action: Callable[[nn.Conv2d], object], mean: float, deviation: float
 ) -> None:

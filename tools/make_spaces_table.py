@@ -89,31 +89,38 @@ def table(rows: Iterable[Row]) -> Iterator[str]:
 def page(torchvision: list[Row], timm: list[Row]) -> str:
     """The whole file."""
     libraries = ", ".join(f"{name} {version(name)}" for name in ("torch", "torchvision", "timm"))
-    share = min(row.share for row in torchvision)
-    return "\n".join([
-        "# What can be searched",
-        "",
-        "One YAML file here for each network of the project's own. The tables say what `nas-prune inspect` finds in the "
-        "networks of torchvision and in one network of each of many timm families. They are made by "
-        "`python tools/make_spaces_table.py`.",
-        "",
-        "*Searchable share*: 1 − MACs with every searchable group at its floor / MACs. *Frozen*: groups that keep their "
-        "width, the network's output (one group for each head) left out; the two most frequent reasons. *Trace*: the "
-        "channel graph; *load*: construction, self-check and costs as well.",
-        "",
-        f"{len(torchvision)} networks of torchvision, smallest share {100 * share:.1f} %; {len(timm)} of timm, of which "
-        f"{sum(row.share >= 0.95 for row in timm)} at 95 % or more. Seconds: one run each, on {os.cpu_count()} cores "
-        f"({_processor()}) without a GPU, Python {platform.python_version()}, {libraries}.",
-        "",
-        "## torchvision",
-        "",
-        *table(torchvision),
-        "",
-        "## timm",
-        "",
-        *table(timm),
-        "",
-    ])  # fmt: skip
+    return PAGE.format(
+        number=len(torchvision),
+        least=f"{100 * min(row.share for row in torchvision):.1f}",
+        families=len(timm),
+        good=sum(row.share >= 0.95 for row in timm),
+        hardware=f"{os.cpu_count()} cores ({_processor()}) without a GPU",
+        versions=f"Python {platform.python_version()}, {libraries}",
+        torchvision="\n".join(table(torchvision)),
+        timm="\n".join(table(timm)),
+    )
+
+
+PAGE = """# What can be searched
+
+One YAML file here for each network of the project's own. The tables say what `nas-prune inspect` finds in the networks
+of torchvision and in one network of each of many timm families. They are made by `python tools/make_spaces_table.py`.
+
+*Searchable share*: 1 − MACs with every searchable group at its floor / MACs. *Frozen*: groups that keep their width, the
+network's output left out; the two most frequent reasons. *Trace*: the channel graph; *load*: construction, self-check
+and costs as well.
+
+{number} networks of torchvision, smallest share {least} %; {families} of timm, of which {good} at 95 % or more.
+Seconds: one run each, on {hardware}, {versions}.
+
+## torchvision
+
+{torchvision}
+
+## timm
+
+{timm}
+"""
 
 
 def _processor() -> str:

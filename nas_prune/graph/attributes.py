@@ -7,7 +7,6 @@ axes met in the module. The self-check proves the guesses that the network's for
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
 from typing import Any
 
 from torch import nn
@@ -76,8 +75,9 @@ def held_sizes(model: nn.Module, record: Record) -> dict[tuple[str, str], Axis]:
                 taken.add(found[path, name])
         for name, value in _scales(module):
             candidates = _candidates(path, name, module, record, asked, met)
-            fitting = (axis for axis in candidates if record.table.length(axis) == value)
-            found.update(((path, f"{name}**-0.5"), axis) for axis in islice(fitting, 1))
+            axis = next((axis for axis in candidates if record.table.length(axis) == value), None)
+            if axis is not None:
+                found[path, f"{name}**-0.5"] = axis
         for name, values in _lists(module):
             found.update(((path, key), axis) for key, axis in _listed(record, path, name, values))
     return found

@@ -36,7 +36,8 @@ def _copied(value: Any, memo: dict[int, Any]) -> Any:
             twin.__dict__[name] = _copied(held, memo)
         return twin
     if type(value) is dict:
-        memo[id(value)] = mapping = {}  # type: dict[Any, Any]
+        mapping: dict[Any, Any] = {}
+        memo[id(value)] = mapping
         for key, held in value.items():
             mapping[_copied(key, memo)] = _copied(held, memo)
         return mapping

@@ -80,7 +80,9 @@ def _convolved(args: tuple[Any, ...]) -> Tensor | None:
     fits = bias is None or bias.shape == weight.shape[:1]
     if is_transposed or image.dim() != weight.dim() or not fits:
         return None
-    if image.shape[1] != weight.shape[1] * groups or weight.shape[0] % groups:
+    if image.shape[1] != weight.shape[1] * groups:
+        raise RuntimeError(f"a convolution of {weight.shape[1] * groups} channels got {image.shape[1]}")
+    if weight.shape[0] % groups:
         return None  # PyTorch says what is wrong
     places = []
     for dim in range(dims):

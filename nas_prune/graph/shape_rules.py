@@ -291,6 +291,11 @@ def made(call: Call) -> list[Axes]:
     return [tuple(_asked_for(call, size) for size in call.output.shape)]
 
 
+def numbered(call: Call) -> list[Axes]:
+    """Values that count places: another one for each, so that they can stand for no channels."""
+    return [tuple(call.record.batch if size == BATCH else constant(size) for size in call.output.shape)]
+
+
 def _asked_for(call: Call, size: int) -> Axis:
     """An axis of a size that the code asked for: the batch, or what will show later."""
     if size == BATCH:

@@ -216,6 +216,11 @@ def added_products(n: Any, x: Tensor) -> Any:
     return n.b(torch.baddbmm(left, left @ right.transpose(1, 2), right).view(len(x), -1, 8, 8))
 
 
+def numbered(n: Any, x: Tensor) -> Any:
+    x = n.a(x)
+    return n.b(n.c(x + torch.arange(x.shape[1], device=x.device).view(1, -1, 1, 1)))
+
+
 def per_place(n: Any, x: Tensor) -> Any:
     a, b = n.a(x), n.c(x)
     return n.b(torch.stack([a, b], 2).sum(2))
@@ -278,6 +283,7 @@ CASES |= {
     "repeated channels": (Net(repeated, a=conv(3, 8), b=conv(16, 4)), {"a"}),
     "products of channels": (Net(stacked_products, a=conv(3, 8), c=conv(3, 6), b=conv(8, 4)), {"a", "c"}),
     "added products of channels": (Net(added_products, a=conv(3, 8), c=conv(3, 6), b=conv(8, 4)), {"a", "c"}),
+    "a number for each channel": (Net(numbered, a=conv(3, 8), c=conv(8, 6), b=conv(6, 4)), {"c"}),
     "two in a stack": (Net(per_place, a=conv(3, 8), c=conv(3, 8), b=conv(8, 4)), {"a"}),
     "a shuffle by torch": (nn.Sequential(conv(3, 8), nn.ChannelShuffle(2), conv(8, 4)), {"0[1]"}),
     "pixels from channels": (nn.Sequential(conv(3, 8), nn.PixelShuffle(2), conv(2, 4)), {"0"}),
