@@ -122,7 +122,15 @@ def _rebuilt(
             _set(modules[path], name, length(axis, lambda atom: sizes[atom.index]))
     for module in modules.values():
         _tell_sizes(module)
+        _forget_cached(module)
     return result
+
+
+def _forget_cached(module: nn.Module) -> None:
+    """Empty what a module has kept of its last run in another size (position biases of LeViT, say)."""
+    for name, value in vars(module).items():
+        if "cache" in name and isinstance(value, dict) and not name.startswith("_"):
+            setattr(module, name, {})
 
 
 def _set(module: nn.Module, name: str, value: int) -> None:

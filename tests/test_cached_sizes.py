@@ -1,5 +1,6 @@
 """Sizes that libraries keep beside their parameters are right after resizing (timm issues 1597 and 2370)."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -42,6 +43,15 @@ def test_the_classifier_of_a_narrowed_network_of_timm_can_be_replaced() -> None:
     model = halved(load_space("timm:resnet18"))
     model.reset_classifier(3)  # type: ignore[operator]
     assert model(torch.zeros(1, 3, 64, 64)).shape == (1, 3)
+
+
+def test_what_a_module_keeps_of_its_last_run_does_not_outlive_narrowing() -> None:
+    space = load_space("timm:levit_128s")
+    model, images = space.build(seed=0).eval(), torch.zeros(1, 3, 224, 224)
+    with torch.no_grad():
+        model(images)
+        small = space.narrow(model, [np.arange(max(1, base // 2)) for base in space.base_G])
+        assert small.eval()(images).shape == (1, 1000)
 
 
 def test_a_narrowed_attention_knows_its_heads() -> None:

@@ -106,9 +106,9 @@ PAGE = """# What can be searched
 One YAML file here for each network of the project's own. The tables say what `nas-prune inspect` finds in the networks
 of torchvision and in one network of each of many timm families. They are made by `python tools/make_spaces_table.py`.
 
-*Searchable share*: 1 − MACs with every searchable group at its floor / MACs. *Frozen*: groups that keep their width, the
-network's output left out; the two most frequent reasons. *Trace*: the channel graph; *load*: construction, self-check
-and costs as well.
+*Searchable share*: 1 − MACs with every searchable group at its floor / MACs. *Frozen*: groups that keep their width,
+the network's output left out; the two most frequent reasons. *Trace*: the channel graph; *load*: construction,
+self-check and costs as well.
 
 {number} networks of torchvision, smallest share {least} %; {families} of timm, of which {good} at 95 % or more.
 Seconds: one run each, on {hardware}, {versions}.

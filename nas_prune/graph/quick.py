@@ -40,9 +40,10 @@ class Quickly(TorchDispatchMode):
 def quick_output(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any] | None) -> Any:
     """What an operation returns on meta tensors; None where PyTorch itself must say."""
     shortcut = _SHORTCUTS.get(func.overloadpacket.__name__)
-    if shortcut is None or not args or not isinstance(args[0], Tensor) or not args[0].is_meta:
+    if shortcut is None or kwargs or not args:
         return None
-    return shortcut(args) if not kwargs else None
+    first = args[0][0] if isinstance(args[0], list) and args[0] else args[0]
+    return shortcut(args) if isinstance(first, Tensor) and first.is_meta else None
 
 
 def _normed(args: tuple[Any, ...]) -> Any:
@@ -60,18 +61,59 @@ def _in_place(args: tuple[Any, ...]) -> Tensor:
 
 
 def _joined(args: tuple[Any, ...]) -> Tensor | None:
-    """Two tensors of one shape, or one and a number."""
+    """Two tensors, or one and a number."""
     first, second = args[:2]
-    if isinstance(second, Tensor):
-        is_alike = second.is_meta and second.shape == first.shape and second.dtype == first.dtype
-        return torch.empty_like(first) if is_alike and second.stride() == first.stride() else None
-    return torch.empty_like(first) if first.is_floating_point() else None
+    if not isinstance(second, Tensor):
+        return torch.empty_like(first) if first.is_floating_point() else None
+    if not second.is_meta or second.dtype != first.dtype:
+        return None
+    if second.shape == first.shape and second.stride() == first.stride():
+        return torch.empty_like(first)
+    plain = first.is_contiguous() and second.is_contiguous()
+    return first.new_empty(torch.broadcast_shapes(first.shape, second.shape)) if plain else None
 
 
 def _joined_in_place(args: tuple[Any, ...]) -> Tensor | None:
     first, second = args[:2]
     fits = not isinstance(second, Tensor) or second.shape == first.shape
     return first if fits else None
+
+
+def _layer_normed(args: tuple[Any, ...]) -> Any:
+    image, sizes = args[:2]
+    kept = image.dim() - len(sizes)
+    if list(image.shape[kept:]) != list(sizes):
+        return None  # PyTorch says what is wrong
+    places = image.new_empty((*image.shape[:kept], *[1] * len(sizes)))
+    return image.new_empty(image.shape), places, torch.empty_like(places)
+
+
+def _multiplied(args: tuple[Any, ...]) -> Tensor | None:
+    bias, left, right = args
+    fits = left.shape[1] == right.shape[0] and bias.shape == right.shape[1:]
+    return left.new_empty((left.shape[0], right.shape[1])) if fits else None
+
+
+def _concatenated(args: tuple[Any, ...]) -> Tensor | None:
+    tensors, dim = args[0], args[1] if len(args) > 1 else 0
+    first, place = tensors[0], dim % max(1, tensors[0].dim())
+    rest = (*first.shape[:place], *first.shape[place + 1 :])
+    for tensor in tensors:
+        own = (*tensor.shape[:place], *tensor.shape[place + 1 :])
+        if own != rest or tensor.dtype != first.dtype or not tensor.is_meta or not tensor.is_contiguous():
+            return None
+    length = sum(tensor.shape[place] for tensor in tensors)
+    return first.new_empty((*first.shape[:place], length, *first.shape[place + 1 :]))
+
+
+def _averaged(args: tuple[Any, ...]) -> Tensor | None:
+    image: Tensor = args[0]
+    dims, keeps = (args[1] if len(args) > 1 else None), len(args) > 2 and args[2]
+    if not dims or isinstance(dims, int):
+        return None
+    gone = {dim % image.dim() for dim in dims}
+    shape = [1 if dim in gone else size for dim, size in enumerate(image.shape) if keeps or dim not in gone]
+    return image.new_empty(shape)
 
 
 def _convolved(args: tuple[Any, ...]) -> Tensor | None:
@@ -106,5 +148,10 @@ _SHORTCUTS: dict[str, Callable[[tuple[Any, ...]], Any]] = {
     ),
     **dict.fromkeys(("add", "mul"), _joined),
     **dict.fromkeys(("add_", "mul_"), _joined_in_place),
+    **dict.fromkeys(("_softmax", "_safe_softmax"), _same),
+    "native_layer_norm": _layer_normed,
+    "addmm": _multiplied,
+    "cat": _concatenated,
+    "mean": _averaged,
     "convolution": _convolved,
 }
