@@ -128,7 +128,7 @@ def _rebuilt(
 
 def _forget_cached(module: nn.Module) -> None:
     """Empty what a module has kept of its last run in another size (position biases of LeViT, say)."""
-    for name, value in vars(module).items():
+    for name, value in [*vars(module).items()]:
         if "cache" in name and isinstance(value, dict) and not name.startswith("_"):
             setattr(module, name, {})
 
