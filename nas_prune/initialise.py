@@ -8,14 +8,15 @@ of the same mean and deviation, or the same few values at the same relative plac
 """
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import UninitializedTensorMixin  # type: ignore[attr-defined]
 
-from nas_prune.errors import NasPruneError
+from nas_prune.errors import BadInputError, NasPruneError
 from nas_prune.listening import listening
 
 _FEW = 8  # distinct values that a parameter may have and still be no random one
@@ -44,25 +45,32 @@ class FirstValues:
         parameter: its name.
         mean, deviation: of all its values; a deviation of 0 is a constant.
         pattern: the values themselves where they are few distinct ones; None otherwise.
+        is_fallback: only to be used where a layer's own reset leaves the parameter without values.
     """
 
     parameter: str
     mean: float
     deviation: float
     pattern: Tensor | None
+    is_fallback: bool = False
 
     @classmethod
-    def of(cls, name: str, values: Tensor) -> "FirstValues":
+    def of(cls, name: str, values: Tensor, *, is_fallback: bool = False) -> "FirstValues":
         """Describe the values of a parameter."""
+        if values.is_complex():
+            return cls(name, 0.0, 0.0, values.detach().clone(), is_fallback)
         flat = values.detach().reshape(-1)
         sample = flat[:: max(1, len(flat) // _SAMPLE)].double()
         few = sample[:1000].unique()
         is_pattern = 1 < len(few) <= _FEW < len(flat) and bool(torch.isin(sample, few).all())
         mean, deviation = (float(sample.mean()), float(sample.std(correction=0))) if len(flat) else (0.0, 0.0)
-        return cls(name, mean, deviation, values.detach().clone() if is_pattern else None)
+        pattern = values.detach().clone() if is_pattern else None
+        return cls(name, mean, deviation, pattern, is_fallback)
 
     def apply(self, parameter: Tensor) -> None:
         """Fill a parameter, perhaps of another size, with values like them."""
+        if self.is_fallback and not torch.isnan(parameter).any():
+            return
         if self.pattern is None:
             parameter.normal_(self.mean, self.deviation) if self.deviation else parameter.fill_(self.mean)
             return
@@ -91,7 +99,9 @@ def record_inits(factory: Callable[[], nn.Module]) -> tuple[nn.Module, tuple[Ini
         model = factory()
     if not isinstance(model, nn.Module):
         return model, ()  # the caller says what is wrong
-    inits: list[Init] = []
+    _refuse_lazy(model)
+    heard.settle(model.parameters())
+    inits: list[Init] = [*_fallbacks(model, heard.read)]
     for name, parameter in model.named_parameters():
         calls = heard.calls_of(parameter)
         if calls is None and not parameter.is_meta:
@@ -109,7 +119,8 @@ def inits_of(model: nn.Module) -> tuple[Init, ...]:
     Raises:
         NasPruneError: such a parameter is on the meta device and holds none.
     """
-    inits = []
+    _refuse_lazy(model)
+    inits = [*_fallbacks(model, lambda _: None)]
     for path, module in model.named_modules():
         if _own_reset(module) is None:
             for name, parameter in module.named_parameters(path, recurse=False):
@@ -136,14 +147,55 @@ def initialise(model: nn.Module, inits: tuple[Init, ...], *, seed: int) -> None:
         for parameter in parameters.values():
             parameter.fill_(torch.nan)
         for module in reversed(list(model.modules())):  # a module's own layers are made before it sets them
-            reset = _own_reset(module)
-            if reset is not None:
-                reset()
+            _reset(module)
         for init in inits:
             init.apply(parameters[init.parameter])
     for name, parameter in parameters.items():
         if torch.isnan(parameter).any():
             raise NasPruneError(_no_rule(name))
+
+
+def _reset(module: nn.Module) -> None:
+    """Let a layer initialise itself; one that cannot at this size leaves its parameters without values."""
+    reset = _own_reset(module)
+    if reset is None:
+        return
+    before = dict(module.named_parameters())
+    try:
+        reset()
+    except RuntimeError:
+        if _is_of_torch(module):
+            raise
+        for parameter in before.values():
+            parameter.fill_(torch.nan)
+    for name, parameter in before.items():
+        path, _, own = name.rpartition(".")
+        if getattr(module.get_submodule(path), own, None) is not parameter:
+            setattr(
+                module.get_submodule(path), own, parameter
+            )  # it made a new one, of the size it was built with
+
+
+def _fallbacks(model: nn.Module, carry_out: Callable[[Tensor], object]) -> Iterator[FirstValues]:
+    """What parameters hold whose layers, of the user's own, reset themselves: not all can at another size."""
+    for path, module in model.named_modules():
+        if not _is_of_torch(module) and _own_reset(module) is not None:
+            for name, parameter in module.named_parameters(path, recurse=False):
+                if not parameter.is_meta:
+                    carry_out(parameter)
+                    yield FirstValues.of(name, parameter, is_fallback=True)
+
+
+def _is_of_torch(module: nn.Module) -> bool:
+    return type(module).__module__.startswith("torch.nn.")
+
+
+def _refuse_lazy(model: nn.Module) -> None:
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        if isinstance(tensor, UninitializedTensorMixin):
+            raise BadInputError(
+                f"a network must know its sizes, got the lazy parameter {name}. Run it once on an image before."
+            )
 
 
 def _no_rule(parameter: str) -> str:

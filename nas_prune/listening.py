@@ -2,12 +2,14 @@
 
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn.parameter import UninitializedTensorMixin  # type: ignore[attr-defined]
+from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 _OWN_RESETS = frozenset({"reset_parameters", "_reset_parameters", "reset_running_stats"})
@@ -24,6 +26,7 @@ class Call:
     keywords: Mapping[str, Any] = field(default_factory=dict)
     is_own: bool = False
     carry_out: Callable[[Tensor], object] = lambda _: None
+    tensor: Tensor | None = None  # the parameter, or a view of all of it
 
 
 @dataclass(slots=True)
@@ -32,13 +35,13 @@ class Heard:
 
     Attributes:
         calls: of `torch.nn.init`, in order.
-        pending: memory whose calls have not been carried out, and the tensor they were made on.
+        pending: memory whose calls have not been carried out.
         written: memory that was last written by the constructor's own code.
         kept: keeps what was heard of alive, so that no memory is used twice.
     """
 
     calls: dict[int, list[Call]] = field(default_factory=lambda: defaultdict(list))
-    pending: dict[int, Tensor] = field(default_factory=dict)
+    pending: set[int] = field(default_factory=set)
     written: set[int] = field(default_factory=set)
     kept: list[Tensor] = field(default_factory=list)
 
@@ -47,7 +50,17 @@ class Heard:
         place = _place(parameter)
         if place in self.written or place not in self.calls:
             return None
-        return [call for call in self.calls[place] if not call.is_own]
+        calls = [call for call in self.calls[place] if not call.is_own]
+        if any(call.tensor is None or call.tensor.shape != parameter.shape for call in calls):
+            self.read(parameter)  # a view in another shape has other fans
+            return None
+        return calls
+
+    def settle(self, parameters: Iterable[Tensor]) -> None:
+        """Carry out what was left undone on all memory but the parameters' (buffers, say)."""
+        known = {_place(parameter) for parameter in parameters}
+        for place in self.pending - known:
+            self._carry_out(place)
 
     def note(self, tensor: Tensor, call: Call) -> None:
         """A function of `torch.nn.init` was called."""
@@ -60,7 +73,7 @@ class Heard:
         if call.is_own:
             self.calls[place] = [before for before in self.calls[place] if before.is_own]
         self.calls[place].append(call)
-        self.pending[place] = tensor
+        self.pending.add(place)
         self.written.discard(place)
 
     def write(self, tensor: Tensor, *, overwrites: bool) -> None:
@@ -69,23 +82,27 @@ class Heard:
         if not overwrites:
             self.read(tensor)
         self.calls.pop(_place(tensor), None)
-        self.pending.pop(_place(tensor), None)
+        self.pending.discard(_place(tensor))
         self.written.add(_place(tensor))
 
     def read(self, tensor: Tensor) -> None:
         """Something depends on the values of a tensor."""
         place = _place(tensor)
         if place in self.pending:
-            whole = self.pending.pop(place)
-            for call in self.calls[place]:
-                call.carry_out(whole)
+            self._carry_out(place)
+
+    def _carry_out(self, place: int) -> None:
+        self.pending.discard(place)
+        for call in self.calls[place]:
+            if call.tensor is not None:
+                call.carry_out(call.tensor)
 
     def copy(self, old: Tensor, new: Tensor) -> None:
         """A tensor has been copied as a whole: to another type, layout or device."""
         if _place(old) in self.pending and _is_whole(old):
             self.kept.append(new)
-            self.calls[_place(new)] = [*self.calls[_place(old)]]
-            self.pending[_place(new)] = new
+            self.calls[_place(new)] = [replace(call, tensor=new) for call in self.calls[_place(old)]]
+            self.pending.add(_place(new))
         elif _place(old) in self.written:
             self.kept.append(new)
             self.written.add(_place(new))
@@ -127,8 +144,8 @@ def _noting(
             with watcher.deaf():
                 function(tensor, *arguments, **keywords)
 
-        if not tensor.is_meta:
-            heard.note(tensor, Call(name, arguments, keywords, _inside_own_reset(), carry_out))
+        if not tensor.is_meta and not isinstance(tensor, UninitializedTensorMixin):
+            heard.note(tensor, Call(name, arguments, keywords, _inside_own_reset(), carry_out, tensor))
         return tensor
 
     return noted
@@ -157,9 +174,8 @@ class _Writes(TorchDispatchMode):
         if self._is_deaf:
             return func(*args, **(kwargs or {}))
         name = func.overloadpacket.__name__
-        tensors = [
-            value for value in args if isinstance(value, Tensor) and not value.is_meta and value.numel()
-        ]
+        values = pytree.tree_leaves((args, kwargs))
+        tensors = [one for one in values if isinstance(one, Tensor) and not one.is_meta and one.numel()]
         if name in _COPIES and tensors:
             output = func(*args, **(kwargs or {}))
             self._heard.copy(tensors[0], output)

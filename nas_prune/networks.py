@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import nn
 
 from nas_prune.errors import BadInputError
+from nas_prune.graph.trace import first_line
 from nas_prune.models.densenet import densenet
 from nas_prune.models.preresnet import preresnet
 from nas_prune.models.resnet import resnet
@@ -305,5 +306,4 @@ def _make_foreign(name: str, make: Callable[[], nn.Module]) -> nn.Module:
 
 
 def _said(error: Exception) -> str:
-    first = (str(error).strip() or "no message").splitlines()[0]
-    return f"{type(error).__name__}: {first}"
+    return f"{type(error).__name__}: {first_line(error)}"

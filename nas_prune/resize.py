@@ -169,7 +169,7 @@ def _tell_sizes(module: nn.Module) -> None:
     elif isinstance(module, nn.modules.batchnorm._NormBase):  # noqa: SLF001
         known = weight if weight is not None else module.running_mean
         module.num_features = module.num_features if known is None else known.shape[0]
-    elif isinstance(module, nn.LayerNorm) and weight is not None:
+    elif isinstance(module, (nn.LayerNorm, nn.RMSNorm)) and weight is not None:
         module.normalized_shape = tuple(weight.shape)
     elif isinstance(module, nn.GroupNorm) and weight is not None:
         module.num_channels = weight.shape[0]

@@ -189,6 +189,7 @@ def _load(config: TrainConfig, widths: Widths, watch: Watch) -> tuple[SearchSpac
             num_classes=reference.num_classes,
             width_multiplier=reference.width_multiplier,
         )
+    space.check_trainable()
     data = load_images(config.data, config.data_seed, watch, in_channels=reference.input_shape[0])
     shape = (data.in_channels, data.image_size, data.image_size)
     if shape != reference.input_shape:

@@ -241,6 +241,7 @@ def _prepare(config: SearchConfig, watch: Watch) -> _Stage:
             num_classes=data.num_classes,
             width_multiplier=config.width_multiplier,
         )
+    space.check_trainable()
     columns, unscored = _searched(space, method, config.groups)
     for budget in config.budgets:
         check_feasible(space, Budget.parse(budget), columns)

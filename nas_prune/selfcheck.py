@@ -16,7 +16,15 @@ from nas_prune.graph.copies import uncollected
 from nas_prune.graph.layout import Prediction
 from nas_prune.graph.quick import Quickly
 from nas_prune.graph.record import ROOT, Record
-from nas_prune.graph.trace import ForwardError, Running, slow_attention, trace
+from nas_prune.graph.trace import (
+    ForwardError,
+    Running,
+    blank_images,
+    first_line,
+    made_where_it_runs,
+    slow_attention,
+    trace,
+)
 from nas_prune.repair import atoms_met, home_of, same_atoms_elsewhere, tied
 from nas_prune.resize import group_sizes, resized
 
@@ -192,12 +200,14 @@ def _at_least(network: _Checked, prediction: Prediction) -> Problem | None:
     take over there (`einsum` multiplies instead of contracting): the record learns it.
     """
     record = prediction.record
-    nearly = [
-        max(1, size - 1) for size in prediction.base_G
-    ]  # no group of two escapes, and few widths are even
-    found = failure(network.template, prediction.graph, network.input_shape, nearly)
-    if found is not None:
-        return found
+    base, rng = np.array(prediction.base_G), np.random.default_rng(network.seed + 1)
+    nearly = np.maximum(1, base - 1)  # no group of two escapes, and few widths are even
+    for widths in (nearly, rng.integers((base + 1) // 2, base + 1), rng.integers((base + 1) // 2, base + 1)):
+        found = failure(
+            network.template, prediction.graph, network.input_shape, widths.tolist(), in_training=False
+        )
+        if found is not None:
+            return found
     for least in range(record.least, 3):
         smallest = [min(size, least) for size in prediction.base_G]
         wrong = failure(network.template, prediction.graph, network.input_shape, smallest)
@@ -209,29 +219,42 @@ def _at_least(network: _Checked, prediction: Prediction) -> Problem | None:
 
 
 def failure(
-    template: nn.Module, graph: ChannelGraph, input_shape: tuple[int, ...], widths_G: Sequence[int]
+    template: nn.Module,
+    graph: ChannelGraph,
+    input_shape: tuple[int, ...],
+    widths_G: Sequence[int],
+    *,
+    in_training: bool = True,
 ) -> Problem | None:
     """What is wrong with running a network at the given widths; None when nothing is.
 
-    It must run on meta tensors in both modes, and PyTorch must count the MACs that the graph predicts.
+    It must run on meta tensors, in training as well unless that is left out, and PyTorch must count the MACs that
+    the graph predicts.
     """
     model = resized(template, graph, widths_G).to("meta")
-    images = torch.empty(_IMAGES, *input_shape, device="meta")
+    images = blank_images(model, _IMAGES, input_shape)
     running = Running({id(module): path for path, module in model.named_modules()})
-    try:
-        with torch.no_grad(), running.watched(), uncollected(), slow_attention():
-            with Quickly() as run:
-                model.eval()(images)
+
+    def run() -> Quickly:
+        evaluation = Quickly()
+        with evaluation:
+            model.eval()(images)
+        if in_training:
             with Quickly():
                 model.train()(images)
+        return evaluation
+
+    try:
+        with torch.no_grad(), running.watched(), uncollected(), slow_attention():
+            counts = made_where_it_runs(run)
     except Exception as error:  # noqa: BLE001  (whatever a foreign forward raises is the answer)
-        return Problem(running.failed or "", (str(error).strip() or type(error).__name__).splitlines()[0])
+        return Problem(running.failed or "", first_line(error))
     sizes = group_sizes(graph, widths_G)
 
     def size(atom: Atom) -> int:
         return _IMAGES if atom == BATCH else sizes[atom.index]
 
-    counted = [macs for macs in run.macs if macs]
+    counted = [macs for macs in counts.macs if macs]
     for number, (path, axes) in enumerate(graph.products):
         predicted = prod(length(axis, size) for axis in axes)
         found = counted[number] if number < len(counted) else 0

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import floor
 from typing import Any, Literal, TypeAlias
 
@@ -15,7 +16,14 @@ from nas_prune.cost import Cost, CostModel, cost_model
 from nas_prune.errors import BadInputError, WidthsError
 from nas_prune.graph.axes import Atom
 from nas_prune.graph.channels import ChannelGraph, ChannelGroup
-from nas_prune.graph.trace import on_meta, slow_attention, structure
+from nas_prune.graph.trace import (
+    blank_images,
+    first_line,
+    made_where_it_runs,
+    on_meta,
+    slow_attention,
+    structure,
+)
 from nas_prune.initialise import Init, inits_of, record_inits
 from nas_prune.networks import NamedNetwork, Shape, network_named
 from nas_prune.resize import Kept, fresh, narrowed, resized
@@ -35,6 +43,7 @@ class SearchSpace:
         cost: its costs as functions of the searchable groups' widths.
         template: the network's structure; parameters on the meta device.
         inits: how its constructor initialises it.
+        is_classifier: it puts out a row of scores for each image.
         floor: the smallest width of any group.
         divisor: widths are multiples of it, or the base width.
     """
@@ -44,6 +53,7 @@ class SearchSpace:
     cost: CostModel
     template: nn.Module
     inits: tuple[Init, ...]
+    is_classifier: bool = True
     floor: int = 1
     divisor: int = 1
 
@@ -92,6 +102,21 @@ class SearchSpace:
             WidthsError: the widths are of another space.
         """
         return fresh(self.template, self.graph, self.vector(widths), self.inits, seed=seed, device=device)
+
+    def check_trainable(self) -> None:
+        """Refuse to train what is no classifier, or has no parameter that learns.
+
+        Raises:
+            BadInputError: it is so.
+        """
+        name = self.reference.name
+        if not self.is_classifier:
+            raise BadInputError(
+                f"--space {name} must put out a row of class scores for each image to be trained here, got maps or "
+                "named outputs. It can be inspected, built and narrowed."
+            )
+        if not any(parameter.requires_grad for parameter in self.template.parameters()):
+            raise BadInputError(f"--space {name} must have parameters that require gradients, got none.")
 
     def narrow(self, model: nn.Module, kept_G: Kept) -> nn.Module:
         """A trained network of base widths cut to the kept channels of each group, weights inherited."""
@@ -207,7 +232,9 @@ def load_space(
         raise BadInputError(
             f"a network must be a name, a module or a function that makes one, got {model!r}."
         )
-    network, inits = (model, inits_of(model)) if isinstance(model, nn.Module) else record_inits(model)
+    network, inits = (
+        (model, inits_of(model)) if isinstance(model, nn.Module) else record_inits(partial(made_by, model))
+    )
     if not isinstance(network, nn.Module):
         raise BadInputError(
             f"a network's function must make a torch.nn.Module, got {type(network).__name__}."
@@ -236,10 +263,24 @@ def _check_numbers(shape: Shape | None, classes: int | None, width_multiplier: f
         raise BadInputError(f"--width-multiplier must be between 0.01 and 100, got {width_multiplier:g}.")
 
 
+def made_by(factory: Callable[[], nn.Module]) -> nn.Module:
+    """Call a user's function; what it fails on is the user's to mend."""
+    try:
+        return factory()
+    except Exception as error:
+        raise BadInputError(
+            f"a network's function must make it, got {type(error).__name__}: {first_line(error)}."
+        ) from error
+
+
 def _make(
     named: NamedNetwork, network: nn.Module, inits: tuple[Init, ...], width_multiplier: float
 ) -> SearchSpace:
     shape = named.input_shape
+    if isinstance(network, torch.jit.ScriptModule):
+        raise BadInputError(
+            f"network {named.name} must be a Python module, got a scripted one, which cannot be watched."
+        )
     template = structure(network)
     if width_multiplier != 1:
         graph = checked(template, shape)
@@ -252,7 +293,9 @@ def _make(
             f"network {named.name} must have something to narrow, got none: {_why_none(graph)}"
         )
     cost = cost_model(graph, [parameter for parameter, _ in template.named_parameters()])
-    outputs = _check_run(named, template, cost, [graph.groups[number].size for number in graph.searchable])
+    outputs, is_classifier = _check_run(
+        named, template, cost, [graph.groups[number].size for number in graph.searchable]
+    )
     reference = SpaceReference(
         name=named.name,
         input_shape=shape,
@@ -260,7 +303,7 @@ def _make(
         width_multiplier=width_multiplier,
     )
     limits = {"floor": named.file.floor, "divisor": named.file.divisor} if named.file else {}
-    return SearchSpace(reference, graph, cost, template, inits, **limits)
+    return SearchSpace(reference, graph, cost, template, inits, is_classifier=is_classifier, **limits)
 
 
 def _scaled(graph: ChannelGraph, multiplier: float) -> list[int]:
@@ -283,22 +326,48 @@ def _why_none(graph: ChannelGraph) -> str:
     return f"every channel group is frozen ({'; '.join(listed) or 'it has no layers'})."
 
 
-def _check_run(named: NamedNetwork, template: nn.Module, cost: CostModel, base_G: Sequence[int]) -> int:
-    """Refuse a network whose MACs or classes are not what they should be; returns how many it puts out."""
-    model = on_meta(template).eval().requires_grad_(requires_grad=False)
-    with FlopCounterMode(display=False) as counter, torch.no_grad(), slow_attention():
-        output = model(torch.empty(1, *named.input_shape, device="meta"))
-    counted, priced = counter.get_total_flops() / 2, cost.at(base_G).macs
+def _check_run(
+    named: NamedNetwork, template: nn.Module, cost: CostModel, base_G: Sequence[int]
+) -> tuple[int, bool]:
+    """Refuse a network whose MACs or classes are not what they should be.
+
+    Returns:
+        How many classes it puts out, and whether that is a row of scores for each image.
+    """
+    counted, output = _counted(on_meta(template).eval().requires_grad_(requires_grad=False), named)
+    priced = cost.at(base_G).macs
     if counted != priced:
         raise BadInputError(
             f"network {named.name} must be one whose MACs can be priced exactly, got {priced:,} where PyTorch "
             f"counts {counted:,.0f}. Please report it with the network."
         )
     first = next((leaf for leaf in pytree.tree_leaves(output) if isinstance(leaf, Tensor)), None)
-    outputs = int(first.shape[1]) if first is not None and first.dim() > 1 else 1
+    if first is None:
+        raise BadInputError(f"network {named.name} must put out a tensor, got {type(output).__name__}.")
+    outputs = int(first.shape[1]) if first.dim() > 1 else 1
     if named.num_classes is not None and outputs != named.num_classes:
         raise BadInputError(
             f"network {named.name} must put out {named.num_classes} classes, got {outputs}. "
             "Let its factory take num_classes, or use images of as many classes."
         )
-    return outputs
+    is_classifier = isinstance(output, (Tensor, tuple, list)) and first.dim() == 2
+    return outputs, is_classifier
+
+
+def _counted(model: nn.Module, named: NamedNetwork) -> tuple[float, Any]:
+    """MACs of one image as PyTorch counts them, and what the network puts out."""
+
+    def run(images: int) -> tuple[float, Any]:
+        blank = blank_images(model, images, named.input_shape)
+        with FlopCounterMode(display=False) as counter, torch.no_grad(), slow_attention():
+            output = model(blank)
+        return counter.get_total_flops() / 2 / images, output
+
+    try:
+        return made_where_it_runs(partial(run, 1))
+    except Exception:  # noqa: BLE001  (some networks take no single image)
+        try:
+            return made_where_it_runs(partial(run, 2))
+        except Exception as error:
+            said = first_line(error)
+            raise BadInputError(f"network {named.name} must run on 2 images, got: {said}.") from error

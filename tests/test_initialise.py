@@ -130,3 +130,74 @@ def test_a_network_given_as_a_module_keeps_the_kind_of_its_bare_parameters_only(
     fresh = load_space(model, (3, 8, 8)).build(seed=0)
     assert fresh.get_parameter("scale").unique().tolist() == [0.25]
     assert 7.0 not in fresh.get_parameter("first.weight").detach().unique().tolist()
+
+
+class Held(nn.Module):
+    """Holds a buffer, or a layer that resets itself in a way that fails at other sizes."""
+
+    def __init__(self, how: Callable[["Held"], object]) -> None:
+        super().__init__()
+        self.first, self.last = nn.Conv2d(3, 16, 1), nn.Conv2d(16, 4, 1)
+        how(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x)
+        result: Tensor = self.last(x * torch.as_tensor(self.held).view(1, -1, 1, 1))
+        return result
+
+
+def test_a_buffer_that_the_constructor_draws_is_kept_and_its_channels_are_frozen() -> None:
+    def draw(net: Held) -> None:
+        net.register_buffer("held", nn.init.normal_(torch.zeros(16), 1.0, 0.3))
+
+    network, _ = record_inits(lambda: Held(draw))
+    assert float(network.get_buffer("held").mean()) == pytest.approx(1, abs=0.4)
+
+
+def test_parts_that_are_joined_into_a_parameter_are_drawn_first() -> None:
+    def join(net: Held) -> None:
+        parts = [nn.init.normal_(torch.empty(8), 5.0, 0.1) for _ in range(2)]
+        net.held = nn.Parameter(torch.cat(parts))
+
+    space = load_space(lambda: Held(join), (3, 8, 8))
+    assert float(space.build([8], seed=0).get_parameter("held").detach().mean()) == pytest.approx(5, abs=0.2)
+
+
+def test_a_call_on_another_shape_of_a_parameter_keeps_that_shapes_spread() -> None:
+    action: Callable[[nn.Conv2d], object] = lambda conv: nn.init.xavier_uniform_(conv.weight.view(64, -1))  # noqa: E731
+    model, inits = change(action)
+    initialise(model, inits, seed=0)  # type: ignore[arg-type]
+    assert float(model.get_parameter("0.weight").detach().std()) == pytest.approx(
+        (2 / (64 + 27)) ** 0.5, rel=0.1
+    )
+
+
+class OwnLinear(nn.Module):
+    """Resets itself with tensors of the size it was made with."""
+
+    def __init__(self, *, is_new: bool) -> None:
+        super().__init__()
+        self.weight, self.is_new = nn.Parameter(torch.empty(16, 16)), is_new
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        values = 2 + 0.1 * torch.randn(16, 16)
+        if self.is_new:
+            self.weight = nn.Parameter(values)
+        else:
+            self.weight.data.copy_(values)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.einsum("oi,nihw->nohw", self.weight, x)
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+def test_a_layer_whose_reset_knows_one_size_only_gets_values_like_those(is_new: bool) -> None:
+    space = load_space(
+        lambda: nn.Sequential(nn.Conv2d(3, 16, 1), OwnLinear(is_new=is_new), nn.Conv2d(16, 4, 1)), (3, 8, 8)
+    )
+    model = space.build([5] * len(space.groups), seed=0)
+    weight = model.get_parameter("1.weight").detach()
+    assert weight.shape == (5, 5)
+    assert float(weight.mean()) == pytest.approx(2, abs=0.1)
+    assert model(torch.zeros(1, 3, 8, 8)).shape == (1, 4, 8, 8)

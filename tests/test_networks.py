@@ -155,3 +155,59 @@ def test_an_example_of_the_input_stands_for_its_shape() -> None:
     assert load_space(model, torch.zeros(2, 3, 9, 9)).reference.input_shape == (3, 9, 9)
     with pytest.raises(BadInputError, match=r"must be a batch of images \(N×C×H×W\), got \[3, 9, 9\]"):
         load_space(model, torch.zeros(3, 9, 9))
+
+
+def test_a_network_that_cannot_be_trained_here_is_inspected_all_the_same(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    space = load_space("torchvision:lraspp_mobilenet_v3_large", (3, 32, 32))
+    with pytest.raises(
+        BadInputError, match="must put out a row of class scores for each image to be trained here"
+    ):
+        space.check_trainable()
+    frozen = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Flatten(), nn.Linear(8 * 36, 4)).requires_grad_(
+        requires_grad=False
+    )
+    with pytest.raises(BadInputError, match="must have parameters that require gradients, got none"):
+        load_space(frozen, (3, 8, 8)).check_trainable()
+
+
+@pytest.mark.filterwarnings("ignore:.*deprecated")
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda: nn.Sequential(nn.LazyConv2d(8, 3), nn.Conv2d(8, 4, 3)),
+            "must know its sizes, got the lazy parameter",
+        ),
+        (
+            lambda: torch.jit.script(nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 4, 3))),
+            "must be a Python module",
+        ),
+        (lambda: 1 / 0, "a network's function must make it, got ZeroDivisionError: division by zero"),
+    ],
+)
+def test_networks_that_cannot_be_watched_are_refused(make: object, message: str) -> None:
+    with pytest.raises(BadInputError, match=message):
+        load_space(make, (3, 9, 9))  # type: ignore[arg-type]
+
+
+def test_networks_of_other_types_and_with_tensors_made_in_forward_are_taken() -> None:
+    class Doubled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 4, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            result: torch.Tensor = self.b(self.a(x) * torch.tensor([2.0]).to(x.dtype))
+            return result
+
+    assert load_space(Doubled(), (3, 9, 9)).base_G == (8,)
+    assert load_space(Doubled().bfloat16(), (3, 9, 9)).base_G == (8,)
+
+
+@pytest.mark.filterwarnings("ignore:.*deprecated:FutureWarning")
+def test_old_weight_norm_does_not_stop_a_copy() -> None:
+    normed = nn.utils.weight_norm(nn.Conv2d(8, 6, 3))
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3), normed, nn.Conv2d(6, 4, 3))
+    assert [group.name for group in load_space(model, (3, 9, 9)).groups] == ["0"]

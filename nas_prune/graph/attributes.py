@@ -16,7 +16,7 @@ from nas_prune.graph.record import ROOT, Record
 
 # Names under which networks keep numbers of channels or heads.
 _NAMES = re.compile(
-    r"dim|chan|chs|feat|width|embed|planes|hidden|filter|head|group|shape|split|(^|_)(c|d|h|ch|dh|d_k|d_v)$",
+    r"dim|d_model|input_size|hidden_size|chan|chs|feat|width|embed|planes|hidden|filter|head|group|shape|split|(^|_)(c|d|h|ch|dh|d_k|d_v)$",
     re.IGNORECASE,
 )
 _ASKED = frozenset(

@@ -14,7 +14,7 @@ Axes: TypeAlias = tuple[Axis, ...]
 
 # Operations that give zero where their activations are zero (in-place forms without the underscore).
 KEEPS_ZERO = frozenset((
-    "_adaptive_avg_pool2d", "_reshape_alias", "_to_copy", "_unsafe_view", "abs", "adaptive_max_pool2d", "alias",
+    "_adaptive_avg_pool2d", "_prelu_kernel", "_to_copy", "_unsafe_view", "abs", "adaptive_max_pool2d", "alias",
     "amax", "avg_pool2d", "bmm", "cat", "celu", "clone", "constant_pad_nd", "detach", "div", "elu", "expand",
     "gelu", "hardswish", "hardtanh", "im2col", "leaky_relu", "max_pool2d_with_indices", "mean", "mish", "mm",
     "mul", "native_dropout", "neg", "permute", "pixel_shuffle", "pixel_unshuffle", "relu", "repeat", "roll",
@@ -117,15 +117,20 @@ class Call:
             axes,
             source=source,
             is_pooled=self.pools or all(note.is_pooled for note in activations),
-            is_shifted=not self.is_layer and (self._shifts() or any(note.is_shifted for note in activations)),
+            is_shifted=not self.is_layer
+            and (self._shifts(axes) or any(note.is_shifted for note in activations)),
         )
         self.record.remember(tensor, note)
 
-    def _shifts(self) -> bool:
+    def _shifts(self, axes: Axes) -> bool:
         """Whether the operation can turn zeros of its activations into something else."""
         name = self.name.removeprefix("aten.").removesuffix("_")
         if name in ("add", "sub"):
-            return len(self.activations()) < 2 or len(self.activations()) < len(self.inputs)
+            table = self.record.table
+            channels = {axis for axis in map(table.resolve, axes) if not table.is_settled(axis)}
+            held = (set(map(table.resolve, note.axes)) for note in self.activations())
+            lacks_some = any(not channels <= own for own in held)  # the same number for all channels
+            return lacks_some or len(self.activations()) < max(2, len(self.inputs))
         return name not in KEEPS_ZERO
 
     def _source(self, activations: Sequence[TensorNote]) -> str:

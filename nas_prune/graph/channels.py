@@ -203,11 +203,12 @@ class _Claims:
         self.found: dict[Atom, Found] = {}
         self._table = record.table
         self._names: set[str] = set()
+        self._batch = set(atoms_of(record.table.resolve(record.batch)))
 
     def add(self, axis: Axis, path: str, producer: LayerNote | None) -> None:
         """Make groups of the atoms of an axis that are none yet, named after the layer."""
         atoms = dict.fromkeys(atoms_of(self._table.resolve(axis)))
-        new = [atom for atom in atoms if atom not in self.found]
+        new = [atom for atom in atoms if atom not in self.found and atom not in self._batch]
         for number, atom in enumerate(new):
             name = path if len(new) == 1 else f"{path}[{number}]"
             while name in self._names:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from types import FunctionType
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 _SHARED = (int, float, str, bool, type(None), type, FunctionType)  # as in `copy`: these are their own copies
 
@@ -35,16 +35,15 @@ def _copied(value: Any, memo: dict[int, Any]) -> Any:
         for name, held in vars(value).items():
             twin.__dict__[name] = _copied(held, memo)
         return twin
-    if type(value) is dict:
-        mapping: dict[Any, Any] = {}
+    if type(value) is dict or (type(value) is OrderedDict and not value):
+        mapping: dict[Any, Any] = type(value)()
         memo[id(value)] = mapping
         for key, held in value.items():
             mapping[_copied(key, memo)] = _copied(held, memo)
         return mapping
-    if type(value) is OrderedDict and not value:
-        memo[id(value)] = empty = OrderedDict[Any, Any]()
-        return empty
-    return copy.deepcopy(value, memo)
+    # What is no leaf is worked out anew in every forward (weight norm), and cannot be deep-copied.
+    is_worked_out = isinstance(value, Tensor) and not value.is_leaf
+    return value.detach().clone() if is_worked_out else copy.deepcopy(value, memo)
 
 
 def _is_ordinary(kind: type) -> bool:

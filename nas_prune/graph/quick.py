@@ -103,7 +103,8 @@ def _concatenated(args: tuple[Any, ...]) -> Tensor | None:
         if own != rest or tensor.dtype != first.dtype or not tensor.is_meta or not tensor.is_contiguous():
             return None
     length = sum(tensor.shape[place] for tensor in tensors)
-    return first.new_empty((*first.shape[:place], length, *first.shape[place + 1 :]))
+    joined: Tensor = first.new_empty((*first.shape[:place], length, *first.shape[place + 1 :]))
+    return joined
 
 
 def _averaged(args: tuple[Any, ...]) -> Tensor | None:

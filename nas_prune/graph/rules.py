@@ -190,6 +190,7 @@ RULES: dict[str, Rule] = {
     "arange": shape_rules.numbered,
     "linspace": shape_rules.numbered,
     "copy_": broadcast,
+    "_prelu_kernel": broadcast,
     "hardswish": same_shape,
     "hardswish_": same_shape,
     **dict.fromkeys(

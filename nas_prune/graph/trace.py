@@ -6,7 +6,7 @@ whatever Python the network is written in.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,8 @@ from nas_prune.graph.quick import quick_output
 from nas_prune.graph.record import BATCH, INPUT, NO_RULE, ROOT, RULE_FAILED, Record, Step, TensorNote
 from nas_prune.graph.rules import rule_for
 from nas_prune.graph.table import AxisConflictError
+
+Result = TypeVar("Result")
 
 
 def trace(
@@ -46,8 +48,12 @@ def trace(
     Raises:
         BadInputError: the network's own forward fails on such an input.
     """
-    record = Record(fixed_buffers=fixed_buffers(model) if fixed is None else fixed)
-    model = model if is_ours else on_meta(model)
+    buffers = fixed_buffers(model) if fixed is None else fixed
+    meta = model if is_ours else on_meta(model)
+    return made_where_it_runs(lambda: _traced(meta, input_shape, Record(fixed_buffers=buffers)))
+
+
+def _traced(model: nn.Module, input_shape: tuple[int, ...], record: Record) -> Record:
     record.batch = record.table.new(BATCH)
     record.table.freeze(record.batch, "the batch")
     for name, tensor in named_tensors(model):
@@ -59,7 +65,7 @@ def trace(
     for name in record.fixed_buffers:
         for axis in record.parameters.get(name, ()):
             record.table.freeze(axis, f"buffer {name} holds values of its own for them")
-    image = torch.empty(BATCH, *input_shape, device="meta")
+    image = blank_images(model, BATCH, input_shape)
     axes = (record.batch, *(constant(size) for size in input_shape))
     note = TensorNote(axes, source=INPUT)
     record.flow.add_node(INPUT)
@@ -147,11 +153,42 @@ class ForwardError(BadInputError):
 
     def __init__(self, shape: Sequence[int], path: str, error: Exception, record: Record) -> None:
         self.path, self.record = path, record
-        self.message = (str(error).strip() or type(error).__name__).splitlines()[0]
+        self.message = first_line(error)
+        hint = "Check the image size and the input channels; forward must not branch on values."
+        if "device" in self.message:
+            hint = "Make tensors that forward needs in forward, or register them as buffers."
         super().__init__(
-            f"the network must run on an input of shape {list(shape)}, got: {self.message}. "
-            "Check the image size and the input channels; forward must not branch on values."
+            f"the network must run on an input of shape {list(shape)}, got: {self.message.rstrip('.')}. {hint}"
         )
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says, no longer than a reader would want."""
+    text = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+
+
+_LONGEST = 200
+
+
+def blank_images(model: nn.Module, count: int, shape: Sequence[int]) -> Tensor:
+    """Images without storage, of the type that a network computes in."""
+    kinds = (parameter.dtype for parameter in model.parameters() if parameter.is_floating_point())
+    return torch.empty(count, *shape, device="meta", dtype=next(kinds, torch.float32))
+
+
+def made_where_it_runs(run: Callable[[], Result]) -> Result:
+    """Run a network; if it makes tensors without saying where (`torch.zeros(1)`), once more with meta as the place.
+
+    That is not done at once, since it costs a third of the time where there are many small operations.
+    """
+    try:
+        return run()
+    except Exception as error:
+        if "device" not in str(error):
+            raise
+        with torch.device("meta"):
+            return run()
 
 
 @contextmanager

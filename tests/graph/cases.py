@@ -288,6 +288,7 @@ CASES |= {
     "a shuffle by torch": (nn.Sequential(conv(3, 8), nn.ChannelShuffle(2), conv(8, 4)), {"0[1]"}),
     "pixels from channels": (nn.Sequential(conv(3, 8), nn.PixelShuffle(2), conv(2, 4)), {"0"}),
     "channels from pixels": (nn.Sequential(conv(3, 8), nn.PixelUnshuffle(2), conv(32, 4)), {"0"}),
+    "a slope for each channel": (nn.Sequential(conv(3, 8), nn.PReLU(8), conv(8, 4)), {"0"}),
     "an upsampling": (nn.Sequential(conv(3, 8), nn.Upsample(scale_factor=2), conv(8, 4)), {"0"}),
     "gated halves": (nn.Sequential(conv(3, 16), nn.GLU(1), conv(8, 4)), {"0"}),
     "a grouped convolution": (nn.Sequential(conv(3, 12), conv(12, 6, 3, groups=3), conv(6, 4)), {"0[0]", "0[1]", "1"}),

@@ -22,15 +22,16 @@ def vector(size: int) -> Tensor:
     return torch.empty(size, device="meta")
 
 
+UNARY = ("relu", "silu", "sigmoid", "hardswish", "tanh")
 X, LAST = image(4, 6, 5, 7), image(4, 6, 5, 7, last=True)
 NORM = (vector(6), vector(6), vector(6), vector(6))
 CALLS: list[tuple[Any, tuple[Any, ...]]] = [
     (aten.native_batch_norm.default, (X, *NORM, True, 0.1, 1e-5)),
-    *[(getattr(aten, name).default, (x,)) for name in ("relu", "silu", "sigmoid", "hardswish", "tanh") for x in (X, LAST)],
+    *[(getattr(aten, name).default, (x,)) for name in UNARY for x in (X, LAST)],
     *[(getattr(aten, name).default, (x,)) for name in ("relu_", "silu_", "sigmoid_") for x in (X, LAST)],
     (aten.gelu.default, (X,)),
     (aten.hardtanh.default, (X, 0, 6)),
-    *[(getattr(aten, name).Tensor, (X, y)) for name in ("add", "mul") for y in (X, image(4, 6, 1, 1), image(1, 6, 5, 1))],
+    *[(getattr(aten, name).Tensor, (X, y)) for name in ("add", "mul") for y in (X, image(4, 6, 1, 1), image(6, 5, 1))],
     (aten.add.Tensor, (X, LAST)),
     (aten.mul.Tensor, (LAST, LAST)),
     (aten.mul.Tensor, (image(6, 1, 1), X)),
@@ -89,12 +90,16 @@ def test_every_shortcut_is_tried() -> None:
         (aten.relu.default, (torch.zeros(3),)),
     ],
 )
-def test_what_does_not_fit_is_left_to_pytorch(function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+def test_what_does_not_fit_is_left_to_pytorch(
+    function: Callable[..., Any], arguments: tuple[Any, ...]
+) -> None:
     assert quick_output(function, arguments, None) is None
 
 
 def test_a_convolution_of_other_channels_says_so() -> None:
     with pytest.raises(RuntimeError, match="a convolution of 6 channels got 5"):
         quick_output(
-            aten.convolution.default, (image(4, 5, 5, 7), image(8, 6, 1, 1), None, [1], [0], [1], False, [0], 1), None
+            aten.convolution.default,
+            (image(4, 5, 5, 7), image(8, 6, 1, 1), None, [1], [0], [1], False, [0], 1),
+            None,
         )

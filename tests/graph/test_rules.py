@@ -64,6 +64,8 @@ def test_an_addition_of_unequal_shapes_is_no_residual() -> None:
         (lambda n, x: n.b(F.avg_pool2d(n.bn(n.a(x)), 2) * 3), True),
         (lambda n, x: n.b(torch.sigmoid(n.bn(n.a(x)))), False),
         (lambda n, x: n.b(n.bn(n.a(x)) + 1), False),
+        (lambda n, x: n.b(n.bn(n.a(x)) - n.bn(n.a(x)).mean()), False),
+        (lambda n, x: n.b(n.bn(n.a(x)) - n.bn(n.a(x)).mean((2, 3), keepdim=True)), True),
         (lambda n, x: n.b(n.bn(n.a(x))) + n.b(n.a(x)), False),
         (lambda n, x: n.b(n.bn(n.a(x)) + n.a(x)), False),
     ],
