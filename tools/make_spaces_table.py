@@ -86,10 +86,11 @@ def table(rows: Iterable[Row]) -> Iterator[str]:
         )
 
 
-def page(torchvision: list[Row], timm: list[Row]) -> str:
+def page(torchvision: list[Row], timm: list[Row], workers: int) -> str:
     """The whole file."""
     libraries = ", ".join(f"{name} {version(name)}" for name in ("torch", "torchvision", "timm"))
     return PAGE.format(
+        workers=workers,
         number=len(torchvision),
         least=f"{100 * min(row.share for row in torchvision):.1f}",
         families=len(timm),
@@ -111,7 +112,7 @@ the network's output left out; the two most frequent reasons. *Trace*: the chann
 self-check and costs as well.
 
 {number} networks of torchvision, smallest share {least} %; {families} of timm, of which {good} at 95 % or more.
-Seconds: one run each, on {hardware}, {versions}.
+Seconds: one run each, {workers} at a time, on {hardware}, {versions}.
 
 ## torchvision
 
@@ -151,7 +152,7 @@ def main() -> None:
         for row in pool.map(measure, names):
             print(f"{row.name}: {100 * row.share:.1f} % in {row.load_s:.1f} s", file=sys.stderr)
             rows.append(row)
-    options.out.write_text(page(rows[: len(vision)], rows[len(vision) :]), encoding="utf-8")
+    options.out.write_text(page(rows[: len(vision)], rows[len(vision) :], options.workers), encoding="utf-8")
 
 
 if __name__ == "__main__":
