@@ -51,7 +51,8 @@ def test_a_dozen_networks_of_torchvision_are_priced_and_narrowed_exactly(name: s
         check_dead_channels(space)
 
 
-SLOW_TO_RUN = ("convnext_tiny", "vit_b_16", "efficientnet_b0")  # seconds in float64
+# Seconds in float64.
+SLOW_TO_RUN = ("convnext_tiny", "vit_b_16", "efficientnet_b0", "googlenet", "lraspp_mobilenet_v3_large")
 
 
 @pytest.mark.slow
