@@ -166,14 +166,13 @@ def _reset(module: nn.Module) -> None:
     except RuntimeError:
         if _is_of_torch(module):
             raise
-        for parameter in before.values():
+        for parameter in module.parameters(recurse=False):  # the layers below have been reset already
             parameter.fill_(torch.nan)
     for name, parameter in before.items():
         path, _, own = name.rpartition(".")
-        if getattr(module.get_submodule(path), own, None) is not parameter:
-            setattr(
-                module.get_submodule(path), own, parameter
-            )  # it made a new one, of the size it was built with
+        holder = module.get_submodule(path)
+        if getattr(holder, own, None) is not parameter:  # a new one, of the size the layer was made with
+            setattr(holder, own, parameter)
 
 
 def _fallbacks(model: nn.Module, carry_out: Callable[[Tensor], object]) -> Iterator[FirstValues]:

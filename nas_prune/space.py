@@ -233,7 +233,7 @@ def load_space(
             f"a network must be a name, a module or a function that makes one, got {model!r}."
         )
     network, inits = (
-        (model, inits_of(model)) if isinstance(model, nn.Module) else record_inits(partial(made_by, model))
+        (model, inits_of(model)) if isinstance(model, nn.Module) else record_inits(partial(_made_by, model))
     )
     if not isinstance(network, nn.Module):
         raise BadInputError(
@@ -263,7 +263,7 @@ def _check_numbers(shape: Shape | None, classes: int | None, width_multiplier: f
         raise BadInputError(f"--width-multiplier must be between 0.01 and 100, got {width_multiplier:g}.")
 
 
-def made_by(factory: Callable[[], nn.Module]) -> nn.Module:
+def _made_by(factory: Callable[[], nn.Module]) -> nn.Module:
     """Call a user's function; what it fails on is the user's to mend."""
     try:
         return factory()

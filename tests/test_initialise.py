@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from nas_prune.errors import BadInputError
 from nas_prune.initialise import FirstValues, InitCall, initialise, record_inits
 from nas_prune.space import load_space
 
@@ -152,6 +153,8 @@ def test_a_buffer_that_the_constructor_draws_is_kept_and_its_channels_are_frozen
 
     network, _ = record_inits(lambda: Held(draw))
     assert float(network.get_buffer("held").mean()) == pytest.approx(1, abs=0.4)
+    with pytest.raises(BadInputError, match="buffer held holds values of its own for them"):
+        load_space(lambda: Held(draw), (3, 8, 8))
 
 
 def test_parts_that_are_joined_into_a_parameter_are_drawn_first() -> None:
@@ -201,3 +204,26 @@ def test_a_layer_whose_reset_knows_one_size_only_gets_values_like_those(is_new: 
     assert weight.shape == (5, 5)
     assert float(weight.mean()) == pytest.approx(2, abs=0.1)
     assert model(torch.zeros(1, 3, 8, 8)).shape == (1, 4, 8, 8)
+
+
+class Block(nn.Module):
+    """Cannot reset its own parameter at another size, and holds a layer that can."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.scale = nn.Conv2d(16, 16, 1), nn.Parameter(torch.empty(16, 1, 1))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        self.scale.data.copy_(torch.full((16, 1, 1), 3.0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = self.conv(x) * self.scale
+        return result
+
+
+def test_a_reset_that_fails_leaves_the_layers_below_as_they_reset_themselves() -> None:
+    space = load_space(lambda: nn.Sequential(nn.Conv2d(3, 16, 1), Block(), nn.Conv2d(16, 4, 1)), (3, 8, 8))
+    model = space.build([5] * len(space.groups), seed=0)
+    assert model.get_parameter("1.scale").unique().tolist() == [3.0]
+    assert float(model.get_parameter("1.conv.weight").detach().std()) > 0.1

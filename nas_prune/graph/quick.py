@@ -28,13 +28,17 @@ class Quickly(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        output = quick_output(func, args, kwargs)
-        if output is None:
-            output = func(*args, **(kwargs or {}))
+        output = output_of(func, args, kwargs)
         formula = flop_registry.get(func.overloadpacket)
         if formula is not None:
             self.macs.append(formula(*args, **(kwargs or {}), out_val=output) // 2)
         return output
+
+
+def output_of(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any] | None) -> Any:
+    """What an operation returns, by the short way where there is one."""
+    output = quick_output(func, args, kwargs)
+    return func(*args, **(kwargs or {})) if output is None else output
 
 
 def quick_output(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any] | None) -> Any:

@@ -18,7 +18,7 @@ from nas_prune.errors import BadInputError
 from nas_prune.graph.axes import Axis, constant
 from nas_prune.graph.call import Axes, Call, tensors_in
 from nas_prune.graph.copies import copied, uncollected
-from nas_prune.graph.quick import quick_output
+from nas_prune.graph.quick import output_of
 from nas_prune.graph.record import BATCH, INPUT, NO_RULE, ROOT, RULE_FAILED, Record, Step, TensorNote
 from nas_prune.graph.rules import rule_for
 from nas_prune.graph.table import AxisConflictError
@@ -276,9 +276,7 @@ class _Watcher(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        output = quick_output(func, args, kwargs)
-        if output is None:
-            output = func(*args, **(kwargs or {}))
+        output = output_of(func, args, kwargs)
         try:
             where = self._running.where() or ROOT
             observe(Call(func, args, kwargs or {}, output, self._record, where))

@@ -54,7 +54,7 @@ CALLS: list[tuple[Any, tuple[Any, ...]]] = [
 
 def described(output: object) -> list[tuple[object, ...]]:
     leaves = [leaf for leaf in pytree.tree_leaves(output) if isinstance(leaf, Tensor)]
-    return [(leaf.shape, leaf.dtype, leaf.is_meta) for leaf in leaves]
+    return [(leaf.shape, leaf.stride(), leaf.dtype, leaf.is_meta) for leaf in leaves]
 
 
 @pytest.mark.parametrize(("function", "arguments"), CALLS, ids=[str(call[0]) for call in CALLS])
@@ -63,11 +63,8 @@ def test_a_shortcut_gives_the_shapes_that_pytorch_gives(
 ) -> None:
     found = quick_output(function, arguments, None)
     expected = function(*arguments)
-    assert found is None or described(found)[0] == described(expected)[0]
-    if found is not None:
-        assert [one[0] for one in described(found)] == [one[0] for one in described(expected)]
-        first, other = pytree.tree_leaves(found)[0], pytree.tree_leaves(expected)[0]
-        assert first.stride() == other.stride()
+    # Where there is no short way, `test_every_shortcut_is_tried` sees that another call takes it.
+    assert found is None or described(found) == described(expected)
 
 
 def test_every_shortcut_is_tried() -> None:
