@@ -34,16 +34,18 @@ def check_costs(space: SearchSpace, vectors: Sequence[Sequence[int]]) -> None:
 def check_dead_channels(space: SearchSpace, *, tolerance: float = 1e-10) -> None:
     """Dead channels go without changing the outputs, in float64; live ones do not.
 
-    Where an operation reduces over channels, the whole network's reductions are restricted to those that are left.
+    Where an operation reduces over channels, the whole network's reductions are restricted to those that are left;
+    where the network's own code computes more coarsely than in float64, the comparison is as coarse.
     """
     model, kept = lively(space), random_halves(space)
     before = leaves(outputs(model, space))
     changed = leaves(outputs(space.narrow(model, kept), space))
     assert max(float((one - other).abs().max()) for one, other in zip(before, changed, strict=True)) > 1e-9
     kill(model, space, kept)
-    expected = leaves(restricted_outputs(model, space, kept, images_of(space)))
+    expected, precision = restricted_outputs(model, space, kept, images_of(space))
+    tolerance = max(tolerance, 100 * precision)
     narrowed = leaves(outputs(space.narrow(model, kept), space))
-    for one, other in zip(expected, narrowed, strict=True):
+    for one, other in zip(leaves(expected), narrowed, strict=True):
         assert bool(torch.isfinite(other).all())
         assert float((one - other).abs().max()) <= tolerance * max(1.0, float(one.abs().max()))
 

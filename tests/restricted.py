@@ -25,7 +25,11 @@ _SOFTMAX = {"_softmax", "_safe_softmax", "_log_softmax"}
 
 
 class Restricted(TorchDispatchMode):
-    """Follows a run operation by operation, knowing from the graph which channels lie where."""
+    """Follows a run operation by operation, knowing from the graph which channels lie where.
+
+    Attributes:
+        precision: of the coarsest type that the network's code has cast to (EfficientViT's attention is in float32).
+    """
 
     def __init__(
         self, model: nn.Module, space: SearchSpace, kept: Sequence[NDArray[np.int64]], images: Tensor
@@ -36,6 +40,7 @@ class Restricted(TorchDispatchMode):
         self._kept = [np.arange(size) for size in self._sizes]
         for column, number in enumerate(graph.searchable):
             self._kept[number] = kept[column]
+        self.precision = torch.finfo(images.dtype).eps
         self._record = Record()
         for size in self._sizes:
             self._record.table.new(size)  # so that atom i is group i
@@ -52,6 +57,8 @@ class Restricted(TorchDispatchMode):
         kwargs = kwargs or {}
         axes = self._axes_of(args[0]) if args and isinstance(args[0], Tensor) else []
         output = self._restricted(func.overloadpacket.__name__, func, axes, args, kwargs)
+        if func.overloadpacket.__name__ == "_to_copy" and output.is_floating_point():
+            self.precision = max(self.precision, torch.finfo(output.dtype).eps)
         observe(Call(func, args, kwargs, output, self._record, ROOT))
         return output
 
@@ -143,13 +150,10 @@ class Restricted(TorchDispatchMode):
 
 def restricted_outputs(
     model: nn.Module, space: SearchSpace, kept: Sequence[NDArray[np.int64]], images: Tensor
-) -> Any:
-    """What the whole network puts out when its reductions see the kept channels only."""
+) -> tuple[Any, float]:
+    """What the whole network puts out when its reductions see the kept channels only, and how precisely."""
     model = model.eval()
-    with (
-        torch.no_grad(),
-        sdpa_kernel(SDPBackend.MATH),
-        slow_attention(),
-        Restricted(model, space, kept, images),
-    ):
-        return model(images)
+    restricted = Restricted(model, space, kept, images)
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), slow_attention(), restricted:
+        output = model(images)
+    return output, restricted.precision
