@@ -3,7 +3,7 @@
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from nas_prune.errors import FileError
@@ -17,7 +17,7 @@ def sweep(folder: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def write_whole(path: Path, content: bytes | str) -> None:
+def write_whole(path: Path, content: bytes | str, *, previous: Path | None = None) -> None:
     """Write a file so that a reader, or a crash, never sees half of it.
 
     The bytes go to a temporary name in the same directory, are synced, and are renamed.
@@ -25,6 +25,10 @@ def write_whole(path: Path, content: bytes | str) -> None:
     Args:
         path: where the file is to stand; its directory must exist.
         content: the bytes, or text that is encoded as UTF-8.
+        previous: where a file that stands there already goes; None to replace it.
+
+    Raises:
+        FileError: the operating system refused to write; what stood there stands there still.
 
     Example:
         >>> import pathlib, tempfile
@@ -35,7 +39,7 @@ def write_whole(path: Path, content: bytes | str) -> None:
     """
     raw = content.encode() if isinstance(content, str) else content
     with saying_why(path):
-        _write_whole(path, raw)
+        _write_whole(path, raw, previous)
 
 
 @contextmanager
@@ -54,7 +58,7 @@ def saying_why(path: Path) -> Iterator[None]:
         ) from None
 
 
-def _write_whole(path: Path, raw: bytes) -> None:
+def _write_whole(path: Path, raw: bytes, previous: Path | None) -> None:
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=_UNFINISHED, dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as stream:
@@ -62,10 +66,23 @@ def _write_whole(path: Path, raw: bytes) -> None:
             stream.flush()
             os.fsync(stream.fileno())
         Path(name).chmod(0o666 & ~_umask())
+        if previous is not None and path.exists():
+            path.replace(previous)
         Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+    sync(path.parent)
+
+
+def sync(path: Path) -> None:
+    """See that a file, or the names in a directory, are on the disk, where the system can tell."""
+    with suppress(OSError):
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def _umask() -> int:

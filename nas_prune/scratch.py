@@ -1,26 +1,25 @@
-"""Training found widths from random weights, over several seeds, and reading the test part once at the end."""
+"""Training found widths, over several seeds, and reading the test part once at the end."""
 
 import json
+import os
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from statistics import fmean, stdev
-from time import perf_counter
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+from torch import nn
 
-from nas_prune.data import ImageData
+from nas_prune.data import ImageData, Parked, park
 from nas_prune.errors import BadInputError
-from nas_prune.files import sweep, write_whole
+from nas_prune.files import saying_why, sweep, write_whole
 from nas_prune.networks import check_trusted
 from nas_prune.rundir import (
-    CHECKPOINT,
-    append_metrics,
     check_out,
     from_run,
-    keep_metrics,
     library_versions,
     make_run,
     portable,
@@ -28,36 +27,47 @@ from nas_prune.rundir import (
     read_config,
     write_config,
 )
-from nas_prune.setup import DataConfig, limited_threads, load_images, pick_device, pick_threads
-from nas_prune.space import SearchSpace, load_space
-from nas_prune.training.checkpoint import read_checkpoint, write_checkpoint
-from nas_prune.training.loop import EpochReport, TrainState, evaluate, fit, start
+from nas_prune.search_stage import inherited
+from nas_prune.setup import (
+    RunConfig,
+    limited_threads,
+    load_images,
+    pick_device,
+    pick_threads,
+    where_images_are,
+)
+from nas_prune.space import SearchSpace, load_referenced
+from nas_prune.teachers import load_teacher
+from nas_prune.training.compute import Compute
+from nas_prune.training.evaluation import evaluate
+from nas_prune.training.keeping import train_in
+from nas_prune.training.loop import Teacher, Training
+from nas_prune.training.ranks import ALONE, Ranks, joined
 from nas_prune.training.recipe import Recipe, default_recipe
-from nas_prune.training.schedules import Schedule, plan_scratch
+from nas_prune.training.schedules import SCHEDULES, Schedule, plan_training
+from nas_prune.training.state import start
+from nas_prune.training.workers import Outcome, in_workers
 from nas_prune.watch import QUIET, Watch
 from nas_prune.widths import Widths, read_widths
 
 
-class TrainConfig(BaseModel):
-    """Every setting of a scratch training; what `config.yaml` holds.
+class TrainConfig(RunConfig):
+    """Every setting of a training; what `config.yaml` holds.
 
     Attributes:
-        data: the images.
-        recipe: how the whole network is trained; its epochs are the reference of both schedules.
-        schedule: `scratch-e` or `scratch-b`.
+        recipe: how the whole network is trained; its epochs are the reference of all schedules.
+        schedule: `scratch-e`, `scratch-b`, `fine-tune` or `rewind`.
         cap: bound on Scratch-B's multiplier; None for none.
-        multiplier: MACs of the whole network over MACs of the widths, 1 for Scratch-E; not yet capped.
+        multiplier: MACs of the whole network over MACs of the widths for Scratch-B, not yet capped; otherwise the
+            schedule's own factor on the epochs.
         epochs: the epochs that came out.
         seeds: one training for each; a seed fixes weights and order of images.
         data_seed: fixes the validation split, the same for all.
-        device: `auto`, `cpu` or `cuda`.
-        threads: CPU threads; None for one where a step is small, and PyTorch's number elsewhere.
+        inherits_from: the search whose weights `fine-tune` and `rewind` start from.
+        teacher: the run whose trained network is imitated; None for none.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     command: Literal["train"] = "train"
-    data: DataConfig = DataConfig()
     recipe: Recipe = Field(default_factory=lambda known: default_recipe(known["data"].name))
     schedule: Schedule = "scratch-b"
     cap: float | None = None
@@ -65,9 +75,23 @@ class TrainConfig(BaseModel):
     epochs: int = 0
     seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
     data_seed: int = 0
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    threads: int | None = Field(default=None, ge=1)
-    versions: dict[str, str] = {}
+    inherits_from: str | None = None
+    teacher: str | None = None
+
+    def beside(self, run: Path) -> "TrainConfig":
+        """For the run's `config.yaml`: every path relative to the run's directory."""
+        paths = {"inherits_from": self.inherits_from, "teacher": self.teacher}
+        relative = {
+            name: None if path is None else os.path.relpath(path, run) for name, path in paths.items()
+        }
+        return self.model_copy(update={"data": self.data.at(portable(self.data.name, run)), **relative})
+
+    def found_from(self, run: Path, data_name: str | None) -> "TrainConfig":
+        """The reverse of `beside`: every path as it can be opened from here."""
+        paths = {"inherits_from": self.inherits_from, "teacher": self.teacher}
+        here = {name: None if path is None else os.path.relpath(run / path) for name, path in paths.items()}
+        data = self.data.at(data_name or from_run(self.data.name, run))
+        return self.model_copy(update={"data": data, **here})
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,19 +106,21 @@ class SeedResult:
 
 @dataclass(frozen=True, slots=True)
 class TrainResult:
-    """What training some widths from scratch gave.
+    """What training some widths gave.
 
     Attributes:
         run: the run's directory.
         config: its settings, with multiplier and epochs as they came out.
         widths: what was trained.
-        seeds: one result for each seed.
+        seeds: one result for each seed that was trained to its end.
+        failed: the other seeds, and why they were not.
     """
 
     run: Path
     config: TrainConfig
     widths: Widths
     seeds: tuple[SeedResult, ...]
+    failed: tuple[tuple[int, str], ...] = ()
 
 
 def train(
@@ -103,54 +129,65 @@ def train(
     out: Path | None = None,
     *,
     space: str | None = None,
+    workers: int = 1,
     watch: Watch = QUIET,
 ) -> TrainResult:
-    """Train networks of the given widths from random weights.
+    """Train networks of the given widths.
 
     Args:
         config: every setting; `multiplier` and `epochs` are worked out here.
         widths: the artefact; nothing but its widths is used.
         out: the run's directory, new or empty; the next free `runs/SPACE-SCHEDULE-DATA-NNN` if None.
         space: the network's name again, if it is one of your own: no code that only a file names is imported.
+        workers: how many seeds are trained at once, each in a process of its own with its share of the threads.
         watch: told of progress.
 
     Returns:
         Accuracies of each seed after the last epoch; they are also written to the run's directory.
 
     Raises:
-        NasPruneError: something in the settings cannot be used; nothing has been written then.
+        NasPruneError: something in the settings cannot be used (nothing has been written then), or no seed could be
+            trained to its end.
     """
     check_trusted(widths.space.name, space, "the widths file")
     check_out(out)
-    job = _prepare(config, widths, watch)
-    run = make_run(out, widths.space.name, config.schedule, config.data.name)
-    job.widths.write(run / "widths.json")
-    travelling = job.config.data.at(portable(config.data.name, run))
-    write_config(run, job.config.model_copy(update={"data": travelling}))
-    watch.say(f"Writing to {run}. If it is stopped: nas-prune train --resume {run}")
-    return _finish(run, job, watch)
+    with joined(pick_device(config.device)) as ranks:
+        heard = watch if ranks.is_first else QUIET
+        job = _prepare(config, widths, ranks, heard, space=space, workers=workers)
+        run = _new_run(job, out)
+        heard.say(where_images_are(job.data))
+        heard.say(f"Writing to {run}. If it is stopped: nas-prune train --resume {run}")
+        return _finish(run, job, workers, heard)
 
 
 def resume_train(
-    run: Path, *, data_name: str | None = None, space: str | None = None, watch: Watch = QUIET
+    run: Path,
+    *,
+    data_name: str | None = None,
+    space: str | None = None,
+    workers: int = 1,
+    watch: Watch = QUIET,
 ) -> TrainResult:
-    """Go on with a scratch training that was stopped; the result is as if it never was.
+    """Go on with a training that was stopped; the result is as if it never was.
 
     Args:
         run: its directory.
         data_name: where the images are now, if they or the run were moved.
         space: the network's name again, if it is one of your own.
+        workers: how many seeds are trained at once.
         watch: told of progress.
 
     Raises:
-        BadInputError: the directory is no training's, or a checkpoint is damaged.
+        BadInputError: the directory is no training's, or its checkpoints are damaged.
     """
     config, widths = read_config(run, TrainConfig), read_widths(run / "widths.json")
     check_trusted(widths.space.name, space, str(run))
-    sweep(run)
-    here = config.data.at(data_name or from_run(config.data.name, run))
-    job = _prepare(config.model_copy(update={"data": here}), widths, watch)
-    return _finish(run, job, watch)
+    with joined(pick_device(config.device)) as ranks:
+        heard = watch if ranks.is_first else QUIET
+        if ranks.is_first:
+            sweep(run)
+        job = _prepare(config.found_from(run, data_name), widths, ranks, heard, space=space, workers=workers)
+        return _finish(run, job, workers, heard)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,35 +199,79 @@ class _Job:
     space: SearchSpace
     data: ImageData
     recipe: Recipe
-    threads: int
+    compute: Compute
+    typed: str | None
+    start: Callable[[], nn.Module] | None
+    teacher: Teacher | None
+
+    def network(self, seed: int) -> nn.Module:
+        """The network before its first step."""
+        if self.start is not None:
+            return self.start().to(self.compute.device)
+        return self.space.build(self.widths, seed=seed, device=self.compute.device)
 
 
-def _prepare(config: TrainConfig, widths: Widths, watch: Watch) -> _Job:
-    space, data = _load(config, widths, watch)
-    widths = space.priced(widths)
-    plan = plan_scratch(widths, config.recipe, config.schedule, cap=config.cap)
+def _prepare(
+    config: TrainConfig,
+    widths: Widths,
+    ranks: Ranks,
+    watch: Watch,
+    *,
+    space: str | None,
+    workers: int = 1,
+    data: ImageData | None = None,
+) -> _Job:
+    with watch.waiting("tracing the network"):
+        network = load_referenced(widths.space)
+    network.check_trainable()
+    images = data or load_images(
+        config.data, config.data_seed, watch, in_channels=widths.space.input_shape[0]
+    )
+    _check_fit(images, widths)
+    widths = network.priced(widths)
+    plan = plan_training(widths, config.recipe, config.schedule, cap=config.cap)
+    ranks.check(plan.recipe.batch_size, len(images.train))
+    compute = config.compute(pick_device(config.device), ranks)
     threads = pick_threads(config.threads, widths.cost.macs, config.recipe.batch_size)
     resolved = {
         "multiplier": plan.multiplier,
         "epochs": plan.recipe.epochs,
-        "device": data.train.images.device.type,
-        "threads": threads,
+        "device": compute.device.type,
+        "precision": compute.precision,
+        "threads": config.threads or max(1, threads // workers),
         "versions": library_versions(),
     }
-    return _Job(config.model_copy(update=resolved), widths, space, data, plan.recipe, threads)
+    return _Job(
+        config.model_copy(update=resolved),
+        widths,
+        network,
+        images if workers > 1 else images.to(compute.device),
+        plan.recipe,
+        compute,
+        space,
+        _start(config, widths, space),
+        _teacher(config, widths, compute, space),
+    )
 
 
-def _load(config: TrainConfig, widths: Widths, watch: Watch) -> tuple[SearchSpace, ImageData]:
-    reference = widths.space
-    with watch.waiting("tracing the network"):
-        space = load_space(
-            reference.name,
-            reference.input_shape,
-            num_classes=reference.num_classes,
-            width_multiplier=reference.width_multiplier,
+def _start(config: TrainConfig, widths: Widths, space: str | None) -> Callable[[], nn.Module] | None:
+    if not SCHEDULES[config.schedule].inherits:
+        return None
+    if config.inherits_from is None:
+        raise BadInputError(
+            f"--schedule {config.schedule} must come with --from RUN, the search to inherit from."
         )
-    space.check_trainable()
-    data = load_images(config.data, config.data_seed, watch, in_channels=reference.input_shape[0])
+    return inherited(Path(config.inherits_from), widths, space=space)
+
+
+def _teacher(config: TrainConfig, widths: Widths, compute: Compute, space: str | None) -> Teacher | None:
+    if config.teacher is None:
+        return None
+    return load_teacher(Path(config.teacher), widths.space, compute, space=space)
+
+
+def _check_fit(data: ImageData, widths: Widths) -> None:
+    reference = widths.space
     shape = (data.in_channels, data.image_size, data.image_size)
     if shape != reference.input_shape:
         raise BadInputError(
@@ -202,42 +283,70 @@ def _load(config: TrainConfig, widths: Widths, watch: Watch) -> tuple[SearchSpac
             f"--data must have the {reference.num_classes} classes of the widths, got {data.num_classes}. "
             "Search on this data set first."
         )
-    return space, data.to(pick_device(config.device))
 
 
 def _times(shape: tuple[int, int, int]) -> str:
     return "×".join(map(str, shape))
 
 
-def _finish(run: Path, job: _Job, watch: Watch) -> TrainResult:
+def _new_run(job: _Job, out: Path | None) -> Path:
+    """Make the run's directory and write what it starts from, if this process is the one that writes."""
+    config, ranks = job.config, job.compute.ranks
+    run = None
+    if ranks.is_first:
+        run = make_run(out, job.widths.space.name, config.schedule, config.data.name)
+        job.widths.write(run / "widths.json")
+        write_config(run, config.beside(run))
+    return Path(ranks.told(str(run)))
+
+
+def _finish(run: Path, job: _Job, workers: int, watch: Watch) -> TrainResult:
     """Train what is left of every seed, write the results."""
-    results, seeds = [], job.config.seeds
-    with limited_threads(job.threads):
-        for number, seed in enumerate(seeds, 1):
-            title = f"{job.config.schedule}, seed {number} of {len(seeds)}"
-            folder = run / f"seed-{seed}"
-            results.append(_one_seed(folder, seed, job, partial(watch.progress, title)))
-    result = TrainResult(run, job.config, job.widths, tuple(results))
-    write_whole(run / "result.json", json.dumps(summary(result), indent=1) + "\n")
+    seeds = job.config.seeds
+    if workers > 1 and job.compute.ranks.world > 1:
+        raise BadInputError(f"--workers must be 1 under torchrun, got {workers}.")
+    outcomes = _in_workers(run, job, workers, watch) if workers > 1 else _in_turn(run, job, watch)
+    done = tuple(one.result for one in outcomes if one.result is not None)
+    failed = tuple((seed, one.error) for seed, one in zip(seeds, outcomes, strict=True) if one.error)
+    result = TrainResult(run, job.config, job.widths, done, failed)
+    if not done:
+        raise BadInputError(f"no seed was trained to its end: {failed[0][1]}")
+    if job.compute.ranks.is_first and not failed:
+        write_whole(run / "result.json", json.dumps(summary(result), indent=1) + "\n")
     return result
 
 
-def _one_seed(folder: Path, seed: int, job: _Job, on_step: Callable[[int, int], None]) -> SeedResult:
-    folder.mkdir(exist_ok=True)
-    state = start(job.space.build(job.widths, seed=seed, device=job.data.train.images.device), job.recipe)
-    if (folder / CHECKPOINT).exists():
-        read_checkpoint(folder / CHECKPOINT, state)
-    keep_metrics(folder, state.epochs_done)
-    started = perf_counter()
+def _in_turn(run: Path, job: _Job, watch: Watch) -> list[Outcome[SeedResult]]:
+    return [Outcome(_one_seed(seed, watch, run=run, job=job), None) for seed in job.config.seeds]
 
-    def after_epoch(now: TrainState, report: EpochReport) -> None:
-        append_metrics(folder, asdict(report))
-        write_checkpoint(folder / CHECKPOINT, now)
 
-    fit(state, job.data, job.recipe, seed=seed, on_step=on_step, on_epoch=after_epoch)
-    seconds = perf_counter() - started
-    _, val_accuracy = evaluate(state.model, job.data.val, job.data)
-    _, test_accuracy = evaluate(state.model, job.data.test, job.data)
+def _in_workers(run: Path, job: _Job, workers: int, watch: Watch) -> list[Outcome[SeedResult]]:
+    with TemporaryDirectory(prefix="nas-prune-") as folder:
+        prepare = partial(_worker, run, job.config, job.widths, job.typed, park(job.data, Path(folder)))
+        return in_workers(prepare, job.config.seeds, workers, watch)
+
+
+def _worker(
+    run: Path, config: TrainConfig, widths: Widths, space: str | None, parked: Parked
+) -> Callable[[int, Watch], SeedResult]:
+    """What one worker process does for a seed."""
+    job = _prepare(config, widths, ALONE, QUIET, space=space, data=parked.taken())
+    return partial(_one_seed, run=run, job=job)
+
+
+def _one_seed(seed: int, watch: Watch, *, run: Path, job: _Job) -> SeedResult:
+    folder = run / f"seed-{seed}"
+    with saying_why(folder):
+        folder.mkdir(exist_ok=True)
+    seeds, recipe = job.config.seeds, job.recipe
+    title = f"{job.config.schedule}, seed {seeds.index(seed) + 1} of {len(seeds)}"
+    state = start(job.network(seed), recipe)
+    training = Training(job.data, recipe, seed, job.compute, teacher=job.teacher, title=title)
+    assert job.config.threads is not None
+    with limited_threads(job.config.threads):
+        seconds = train_in(folder, state, training, watch)
+        _, val_accuracy = evaluate(state.trained, job.data.val, job.data, job.compute)
+        _, test_accuracy = evaluate(state.trained, job.data.test, job.data, job.compute)
     return SeedResult(seed, val_accuracy, test_accuracy, seconds)
 
 
@@ -265,4 +374,5 @@ def summary(result: TrainResult) -> dict[str, Any]:
             {"seed": one.seed, "val_accuracy": one.val_accuracy, "test_accuracy": one.test_accuracy}
             for one in result.seeds
         ],
+        "failed": [{"seed": seed, "why": why} for seed, why in result.failed],
     }

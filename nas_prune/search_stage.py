@@ -1,29 +1,27 @@
 """The search stage: train the whole network once under a width method, cut its scores at every budget."""
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from time import perf_counter
 from typing import Any, Literal
 
-import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import nn
 
 from nas_prune.budget import Budget
 from nas_prune.cut import Cut, check_feasible, cut
 from nas_prune.data import ImageData, num_batches
 from nas_prune.errors import BadInputError
-from nas_prune.files import sweep, write_whole
+from nas_prune.files import saying_why, sweep, write_whole
 from nas_prune.methods import WidthMethod, method_named, scorable
 from nas_prune.networks import check_trusted, image_channels, space_name
 from nas_prune.report.figures import draw_widths
 from nas_prune.rundir import (
     CHECKPOINT,
-    append_metrics,
     check_out,
     from_run,
-    keep_metrics,
     library_versions,
     make_run,
     portable,
@@ -31,13 +29,25 @@ from nas_prune.rundir import (
     read_config,
     write_config,
 )
-from nas_prune.setup import DataConfig, limited_threads, load_images, pick_device, pick_threads
-from nas_prune.space import Groups, SearchSpace, load_space
-from nas_prune.training.checkpoint import read_checkpoint, write_checkpoint
-from nas_prune.training.loop import EpochReport, TrainState, evaluate, fit, start
+from nas_prune.setup import (
+    RunConfig,
+    limited_threads,
+    load_images,
+    pick_device,
+    pick_threads,
+    where_images_are,
+)
+from nas_prune.space import Groups, SearchSpace, load_referenced, load_space
+from nas_prune.training.checkpoint import read_checkpoint
+from nas_prune.training.compute import Compute
+from nas_prune.training.evaluation import evaluate
+from nas_prune.training.keeping import train_in
+from nas_prune.training.loop import Training
+from nas_prune.training.ranks import Ranks, joined
 from nas_prune.training.recipe import MOST_EPOCHS, Recipe, default_recipe
+from nas_prune.training.state import TrainState, start
 from nas_prune.watch import QUIET, Watch
-from nas_prune.widths import DataRecord, MethodRecord, Widths, stage_means
+from nas_prune.widths import DataRecord, MethodRecord, Widths, read_widths, stage_means
 
 DEFAULT_BUDGETS = ("macs<=75%", "macs<=50%", "macs<=25%")
 TOTAL_PULL = (
@@ -45,39 +55,30 @@ TOTAL_PULL = (
 )
 
 
-class SearchConfig(BaseModel):
+class SearchConfig(RunConfig):
     """Every setting of a search; what `config.yaml` holds.
 
     Attributes:
         space, width_multiplier: the network.
         method: the width method.
-        data: the images.
         groups: `inner` leaves residual streams whole, `all` searches them too.
         budgets: as written, e.g. `macs<=50%`.
         recipe: how the whole network is trained; the data set's own by default.
         epochs: epochs of the search; the recipe's if None. Scratch training goes by the recipe's all the same.
         sparsity: the strength of the method's pull; None for one chosen from the recipe.
         seed: fixes the validation split, the first weights, and the order of the images.
-        device: `auto`, `cpu` or `cuda`.
-        threads: CPU threads; None for one where a step is small, and PyTorch's number elsewhere.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     command: Literal["search"] = "search"
     space: str
     width_multiplier: float = 1.0
     method: str = "slimming"
-    data: DataConfig = DataConfig()
     groups: Groups = "inner"
     budgets: tuple[str, ...] = DEFAULT_BUDGETS
     recipe: Recipe = Field(default_factory=lambda known: default_recipe(known["data"].name))
     epochs: int | None = Field(default=None, ge=1, le=MOST_EPOCHS)
     sparsity: float | None = Field(default=None, gt=0)
     seed: int = Field(default=0, ge=0, lt=2**31)
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    threads: int | None = Field(default=None, ge=1)
-    versions: dict[str, str] = {}
 
     @property
     def search_recipe(self) -> Recipe:
@@ -164,11 +165,13 @@ def search(config: SearchConfig, out: Path | None = None, *, watch: Watch = QUIE
     """
     config = resolve(config)
     check_out(out)
-    stage = _prepare(config, watch)
-    run = make_run(out, config.space, config.method, config.data.name)
-    write_config(run, stage.resolved(portable(config.data.name, run)))
-    watch.say(f"Writing to {run}. If it is stopped: nas-prune search --resume {run}")
-    return _finish(stage, run, stage.fresh_state(), watch)
+    with joined(pick_device(config.device)) as ranks:
+        heard = watch if ranks.is_first else QUIET
+        stage = _prepare(config, ranks, heard)
+        run = _new_run(stage, out)
+        heard.say(where_images_are(stage.data))
+        heard.say(f"Writing to {run}. If it is stopped: nas-prune search --resume {run}")
+        return _finish(stage, run, heard)
 
 
 def resume_search(
@@ -187,14 +190,40 @@ def resume_search(
     """
     config = read_config(run, SearchConfig)
     check_trusted(config.space, space, str(run))
-    sweep(run)
     config = config.model_copy(update={"data": config.data.at(data_name or from_run(config.data.name, run))})
-    stage = _prepare(config, watch)
-    state = stage.fresh_state()
-    if (run / CHECKPOINT).exists():
-        read_checkpoint(run / CHECKPOINT, state)
-    keep_metrics(run, state.epochs_done)
-    return _finish(stage, run, state, watch)
+    with joined(pick_device(config.device)) as ranks:
+        heard = watch if ranks.is_first else QUIET
+        if ranks.is_first:
+            sweep(run)
+        return _finish(_prepare(config, ranks, heard), run, heard)
+
+
+def inherited(run: Path, widths: Widths, *, space: str | None = None) -> Callable[[], nn.Module]:
+    """What a search's trained network is when cut to widths it found: the start of fine-tuning.
+
+    Args:
+        run: the search's directory.
+        widths: one of the width vectors it found.
+        space: the network again, if it is one of your own.
+
+    Returns:
+        A function that makes the network, its weights those of the channels kept.
+
+    Raises:
+        BadInputError: the directory is no finished search's, or its widths are others.
+    """
+    config = read_config(run, SearchConfig)
+    check_trusted(config.space, space, str(run))
+    whole = load_referenced(read_widths(run / "widths" / "whole.json").space)
+    method = method_named(config.method)
+    model = whole.build(seed=config.seed)
+    read_checkpoint(run / CHECKPOINT, start(model, config.search_recipe))
+    scores = method.scores(model, whole, scorable(whole, method, config.groups))
+    for text in config.budgets:
+        one = cut(whole, scores, Budget.parse(text))
+        if list(one.widths_G) == [group.width for group in widths.groups]:
+            return partial(whole.narrow, model, one.kept_G)
+    raise BadInputError(f"--from must be the search that found the widths, got {run}, which found others.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +237,7 @@ class _Stage:
     columns: tuple[int, ...]
     unscored: tuple[str, ...]
     sparsity: float
-    device: torch.device
+    compute: Compute
     threads: int
 
     def resolved(self, data_name: str) -> SearchConfig:
@@ -219,18 +248,29 @@ class _Stage:
                 "data": data,
                 "epochs": self.config.search_recipe.epochs,
                 "sparsity": self.sparsity,
-                "device": self.device.type,
+                "device": self.compute.device.type,
+                "precision": self.compute.precision,
                 "threads": self.threads,
             }
         )
 
     def fresh_state(self) -> TrainState:
-        model = self.space.build(seed=self.config.seed, device=self.device)
+        model = self.space.build(seed=self.config.seed, device=self.compute.device)
         self.method.prepare(model, self.space, self.columns)
         return start(model, self.config.search_recipe)
 
 
-def _prepare(config: SearchConfig, watch: Watch) -> _Stage:
+def _new_run(stage: _Stage, out: Path | None) -> Path:
+    """Make the run's directory and write its configuration, if this process is the one that writes."""
+    config, ranks = stage.config, stage.compute.ranks
+    run = None
+    if ranks.is_first:
+        run = make_run(out, config.space, config.method, config.data.name)
+        write_config(run, stage.resolved(portable(config.data.name, run)))
+    return Path(ranks.told(str(run)))
+
+
+def _prepare(config: SearchConfig, ranks: Ranks, watch: Watch) -> _Stage:
     method = method_named(config.method)
     device = pick_device(config.device)
     data = load_images(config.data, config.seed, watch, in_channels=image_channels(config.space))
@@ -247,7 +287,9 @@ def _prepare(config: SearchConfig, watch: Watch) -> _Stage:
         check_feasible(space, Budget.parse(budget), columns)
     sparsity = config.sparsity or _sparsity(config.search_recipe, data)
     threads = pick_threads(config.threads, space.cost_at(space.base_G).macs, config.recipe.batch_size)
-    return _Stage(config, method, space, data.to(device), columns, unscored, sparsity, device, threads)
+    ranks.check(config.recipe.batch_size, len(data.train))
+    compute = config.compute(device, ranks)
+    return _Stage(config, method, space, data.to(device), columns, unscored, sparsity, compute, threads)
 
 
 def _searched(
@@ -277,64 +319,58 @@ def _sparsity(recipe: Recipe, data: ImageData) -> float:
     return TOTAL_PULL * (1 - recipe.momentum) / rates
 
 
-def _finish(stage: _Stage, run: Path, state: TrainState, watch: Watch) -> SearchResult:
+def _finish(stage: _Stage, run: Path, watch: Watch) -> SearchResult:
     """Train what is left, cut at every budget, write the results."""
-    with limited_threads(stage.threads):
-        seconds = _train(stage, run, state, watch)
-        return _conclude(stage, run, state.model, seconds)
-
-
-def _train(stage: _Stage, run: Path, state: TrainState, watch: Watch) -> float:
-    """Train what is left; returns how many seconds it took."""
-    started = perf_counter()
-    fit(
-        state,
+    training = Training(
         stage.data,
         stage.config.search_recipe,
-        seed=stage.config.seed,
+        stage.config.seed,
+        stage.compute,
         penalise=stage.method.penalty(stage.space, stage.columns, stage.sparsity),
-        on_step=lambda done, total: watch.progress("sparse training", done, total),
-        on_epoch=lambda now, report: _after_epoch(run, now, report),
+        title="sparse training",
     )
-    return perf_counter() - started
+    state = stage.fresh_state()
+    with limited_threads(stage.threads):
+        seconds = train_in(run, state, training, watch)
+        return _conclude(stage, run, state.trained, seconds)
 
 
 def _conclude(stage: _Stage, run: Path, model: nn.Module, seconds: float) -> SearchResult:
-    """Cut at every budget, write the results."""
+    """Cut at every budget; the process that writes writes the results."""
+    stage.compute.ranks.take_buffers(model)
     scores = stage.method.scores(model, stage.space, stage.columns)
     cuts = [cut(stage.space, scores, Budget.parse(text)) for text in stage.config.budgets]
-    folder = run / "widths"
-    folder.mkdir(exist_ok=True)
-    stage.space.widths(stage.space.base_G, **_provenance(stage)).write(folder / "whole.json")
-    found = tuple(_write(stage, model, one, folder) for one in cuts)
-    draw_widths([one.widths for one in found], run / "widths.png", searched=stage.columns)
-    _, accuracy = evaluate(model, stage.data.val, stage.data)
     result = SearchResult(
         run,
         stage.config,
         stage.space,
         stage.sparsity,
-        accuracy,
-        found,
+        evaluate(model, stage.data.val, stage.data)[1],
+        tuple(_found(stage, model, one, run) for one in cuts),
         stage.columns,
         stage.unscored,
         seconds,
     )
-    write_whole(run / "result.json", json.dumps(summary(result), indent=1) + "\n")
+    if stage.compute.ranks.is_first:
+        _write(stage, result)
     return result
 
 
-def _after_epoch(run: Path, state: TrainState, report: EpochReport) -> None:
-    append_metrics(run, asdict(report))
-    write_checkpoint(run / CHECKPOINT, state)
-
-
-def _write(stage: _Stage, model: nn.Module, one: Cut, folder: Path) -> Found:
+def _found(stage: _Stage, model: nn.Module, one: Cut, run: Path) -> Found:
     widths = stage.space.widths(one.widths_G, budget=str(one.budget), **_provenance(stage))
-    path = folder / f"{_file_stem(one.budget)}.json"
-    widths.write(path)
     _, accuracy = evaluate(stage.space.narrow(model, one.kept_G), stage.data.val, stage.data)
-    return Found(widths, path, one.gap, accuracy)
+    return Found(widths, run / "widths" / f"{_file_stem(one.budget)}.json", one.gap, accuracy)
+
+
+def _write(stage: _Stage, result: SearchResult) -> None:
+    folder = result.run / "widths"
+    with saying_why(folder):
+        folder.mkdir(exist_ok=True)
+    stage.space.widths(stage.space.base_G, **_provenance(stage)).write(folder / "whole.json")
+    for found in result.found:
+        found.widths.write(found.path)
+    draw_widths([found.widths for found in result.found], result.run / "widths.png", searched=stage.columns)
+    write_whole(result.run / "result.json", json.dumps(summary(result), indent=1) + "\n")
 
 
 def _file_stem(budget: Budget) -> str:

@@ -1,18 +1,30 @@
 """What every run needs before it starts: the images a configuration names, a device, and threads."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
-from nas_prune.data import ImageData, load_data
+from nas_prune.data import ImageData, ImageSet, load_data
 from nas_prune.errors import BadInputError
+from nas_prune.training.compute import Compute, Precision
+from nas_prune.training.ranks import Ranks
 from nas_prune.watch import Watch
 
 
 class DataConfig(BaseModel):
-    """Which images: a data set's name, their size, how many of the training part, and the validation share."""
+    """Which images.
+
+    Attributes:
+        name: the data set.
+        image_size: pixels a side; None for its own.
+        max_images: how many images of the training part.
+        val_fraction: share of them that is kept for validation.
+        stream: whether a folder's images stay in their files; None for what their size suggests.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -20,10 +32,45 @@ class DataConfig(BaseModel):
     image_size: int | None = None
     max_images: int | None = None
     val_fraction: float = Field(default=0.1, gt=0, le=0.5)
+    stream: bool | None = None
 
     def at(self, name: str) -> "DataConfig":
         """The same images under another name, such as a folder relative to a run."""
         return self.model_copy(update={"name": name})
+
+
+class RunConfig(BaseModel):
+    """What every run is told of its images and of the machine.
+
+    Attributes:
+        data: the images.
+        device: `auto`, `cpu` or `cuda`.
+        threads: CPU threads; None for one where a step is small, and PyTorch's number elsewhere.
+        precision: `float32`, `bf16`, or `auto`: bf16 on CUDA devices that have it.
+        channels_last: whether images lie channel by channel for each pixel.
+        compiles: whether `torch.compile` is used.
+        versions: of the libraries that took part.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    data: DataConfig = DataConfig()
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: int | None = Field(default=None, ge=1)
+    precision: Literal["auto", "float32", "bf16"] = "auto"
+    channels_last: bool = False
+    compiles: bool = False
+    versions: dict[str, str] = {}
+
+    def compute(self, device: torch.device, ranks: Ranks) -> Compute:
+        """How a run of this configuration is computed."""
+        return Compute(device, _precision(self.precision, device), self.channels_last, self.compiles, ranks)
+
+
+def _precision(asked: Literal["auto", "float32", "bf16"], device: torch.device) -> Precision:
+    if asked != "auto":
+        return asked
+    return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "float32"
 
 
 def load_images(config: DataConfig, seed: int, watch: Watch, *, in_channels: int | None = None) -> ImageData:
@@ -42,8 +89,19 @@ def load_images(config: DataConfig, seed: int, watch: Watch, *, in_channels: int
         seed=seed,
         val_fraction=config.val_fraction,
         max_images=config.max_images,
+        stream=config.stream,
         progress=lambda done, total: watch.progress("reading images", done, total),
     )
+
+
+def where_images_are(data: ImageData) -> str:
+    """Where the images are, for the log."""
+    parts = (data.train, data.val, data.test)
+    numbers = " + ".join(f"{len(part):,}" for part in parts)
+    size = f"{max(1, round(sum(map(len, parts)) * data.in_channels * data.image_size**2 / 1e6)):,} MB"
+    if isinstance(data.train, ImageSet):
+        return f"{numbers} images for training, validation and test are in memory ({size})"
+    return f"{numbers} images for training, validation and test stay in their files ({size} when decoded)"
 
 
 SMALL_STEP_MACS = 500_000_000  # forward MACs of a batch below which a second thread gains little
@@ -78,4 +136,6 @@ def pick_device(name: str) -> torch.device:
     """
     if name == "cuda" and not torch.cuda.is_available():
         raise BadInputError("--device cuda must have a CUDA device, found none. Use --device cpu.")
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+    if name == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))

@@ -243,6 +243,20 @@ def load_space(
     return _make(named, network, inits, width_multiplier)
 
 
+def load_referenced(reference: SpaceReference) -> SearchSpace:
+    """The search space that a widths file is of; its name must have been found trusted.
+
+    Raises:
+        BadInputError: as `load_space`.
+    """
+    return load_space(
+        reference.name,
+        reference.input_shape,
+        num_classes=reference.num_classes,
+        width_multiplier=reference.width_multiplier,
+    )
+
+
 def _image_shape(example_input: "Shape | Tensor | None") -> Shape | None:
     if isinstance(example_input, Tensor):
         if example_input.dim() != 4:

@@ -16,14 +16,18 @@ from nas_prune.errors import BadInputError
 from nas_prune.scratch import TrainConfig, mean_and_deviation, train
 from nas_prune.setup import DataConfig
 from nas_prune.space import load_space
-from nas_prune.training.recipe import RECIPES
+from nas_prune.training import keeping
+from nas_prune.training.recipe import recipe_named
 from nas_prune.widths import CostRecord
 from tests.test_resume import contents
 
 SPACE = load_space("resnet20", (1, 8, 8))
 WIDTHS = SPACE.widths([base // 2 for base in SPACE.base_G])
 CONFIG = TrainConfig(
-    data=DataConfig(max_images=200), recipe=RECIPES["digits"].with_epochs(1), schedule="scratch-e", threads=1
+    data=DataConfig(max_images=200),
+    recipe=recipe_named("digits").with_epochs(1),
+    schedule="scratch-e",
+    threads=1,
 )
 
 
@@ -32,7 +36,7 @@ def test_test_images_are_read_once_a_seed_and_after_all_epochs(
 ) -> None:
     parts: list[str] = []
 
-    def spying(model, part, data):  # type: ignore[no-untyped-def]
+    def spying(model, part, data, compute):  # type: ignore[no-untyped-def]
         parts.append("test" if part is data.test else "val")
         return 0.0, {"val": 0.25, "test": 0.75}[parts[-1]]
 
@@ -62,7 +66,7 @@ def test_costs_that_a_file_misstates_are_worked_out_anew(tmp_path: Path) -> None
 def test_a_finished_training_is_not_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[int] = []
     first = train(CONFIG, WIDTHS, tmp_path / "run")
-    monkeypatch.setattr(scratch, "fit", lambda state, *_, **__: done.append(state.epochs_done))
+    monkeypatch.setattr(keeping, "fit", lambda state, *_, **__: done.append(state.epochs_done))
     again = scratch.resume_train(tmp_path / "run")
     assert done == [1]
     assert again.seeds[0].test_accuracy == first.seeds[0].test_accuracy

@@ -19,8 +19,8 @@ from nas_prune.rundir import published
 from nas_prune.search_stage import SearchConfig, search
 from nas_prune.setup import DataConfig
 from nas_prune.space import SearchSpace, load_space
-from nas_prune.training.loop import evaluate
-from nas_prune.training.recipe import RECIPES
+from nas_prune.training.evaluation import evaluate
+from nas_prune.training.recipe import recipe_named
 
 CONFIG = SearchConfig(
     space="resnet20", data=DataConfig(max_images=200), epochs=2, budgets=("macs<=50%",), threads=1
@@ -30,9 +30,9 @@ CONFIG = SearchConfig(
 def scales(run: Path, space: SearchSpace) -> torch.Tensor:
     """|γ| of the searched norms at the end of a run."""
     from nas_prune.training.checkpoint import read_checkpoint
-    from nas_prune.training.loop import start
+    from nas_prune.training.state import start
 
-    state = start(space.build(seed=0), RECIPES["digits"])
+    state = start(space.build(seed=0), recipe_named("digits"))
     read_checkpoint(run / "checkpoint.safetensors", state)
     paths = [path for group in space.groups if group.role == "inner" for path in group.norms]
     return torch.cat([state.model.get_parameter(f"{path}.weight").detach().abs() for path in paths])
@@ -120,7 +120,8 @@ def test_channels_are_filled_in_best_first() -> None:
 
 
 def test_every_epoch_has_its_own_dropout() -> None:
-    from nas_prune.training.loop import fit, start
+    from nas_prune.training.loop import Training, fit
+    from nas_prune.training.state import start
 
     masks: list[torch.Tensor] = []
 
@@ -136,7 +137,8 @@ def test_every_epoch_has_its_own_dropout() -> None:
             return scores
 
     data = load_data("digits", max_images=40)
-    fit(start(Noting(), RECIPES["digits"]), data, RECIPES["digits"].with_epochs(2), seed=0)
+    recipe = recipe_named("digits").with_epochs(2)
+    fit(start(Noting(), recipe), Training(data, recipe, 0))
     assert len(masks) == 2
     assert not torch.equal(masks[0], masks[1])
 
@@ -145,7 +147,8 @@ def test_every_epoch_has_its_own_dropout() -> None:
     ("crop", "mirror", "flip"), [(0.25, False, True), (0.0, True, True), (0.0, True, False)]
 )
 def test_images_are_varied_as_the_recipe_and_the_data_say(crop: float, mirror: bool, flip: bool) -> None:
-    from nas_prune.training.loop import fit, start
+    from nas_prune.training.loop import Training, fit
+    from nas_prune.training.state import start
 
     batches: list[torch.Tensor] = []
 
@@ -161,11 +164,11 @@ def test_images_are_varied_as_the_recipe_and_the_data_say(crop: float, mirror: b
             return scores
 
     data = dataclasses.replace(load_data("digits", max_images=40), flip=flip)
-    recipe = RECIPES["digits"].model_copy(update={"epochs": 1, "crop_share": crop, "mirror": mirror})
-    fit(start(Noting(), recipe), data, recipe, seed=0)
+    recipe = recipe_named("digits").model_copy(update={"epochs": 1, "crop_share": crop, "mirror": mirror})
+    fit(start(Noting(), recipe), Training(data, recipe, 0))
     from nas_prune.data import normalise
 
-    plain = {tuple(image.flatten().tolist()) for image in normalise(data.train.images, data.mean, data.std)}
+    plain = {tuple(image.flatten().tolist()) for image in normalise(data.train.sample(), data.mean, data.std)}
     varied = [image for image in batches[0] if tuple(image.flatten().tolist()) not in plain]
     assert bool(varied) is (crop > 0 or (mirror and flip))
 

@@ -45,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
     from nas_prune.errors import NasPruneError
 
     try:
-        app.main(arguments, prog_name="nas-prune", standalone_mode=False)
+        code = app.main(arguments, prog_name="nas-prune", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.ctx.get_help() if error.ctx else "", err=True)
         return 2
@@ -53,13 +53,14 @@ def main(arguments: list[str] | None = None) -> int:
         return _refuse(" ".join(error.format_message().split()))
     except NasPruneError as error:
         return _refuse(" ".join(str(error).split()))
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("stopped", err=True)
+    except (click.Abort, KeyboardInterrupt) as error:
+        said = str(error) or str(error.__cause__ or "")  # click makes an Abort of a KeyboardInterrupt
+        click.echo(said or "stopped", err=True)
         return 130
     except BrokenPipeError:
         sys.stderr.close()
         return 141
-    return 0
+    return code if isinstance(code, int) else 0
 
 
 def _refuse(message: str) -> int:

@@ -15,6 +15,11 @@ def data_options(function: Function) -> Function:
     """Which images, and how much of them."""
     for option in (
         click.option(
+            "--stream/--no-stream",
+            default=None,
+            help="Leave a folder's images in their files and decode them batch by batch; by size if neither is given.",
+        ),
+        click.option(
             "--max-images", type=int, help="Use this many training images, chosen by seed, class by class."
         ),
         click.option(
@@ -33,7 +38,11 @@ def recipe_options(function: Function) -> Function:
         click.option("--learning-rate", type=float, help="Largest learning rate; the recipe's by default."),
         click.option("--batch-size", type=int, help="Images in a step; the recipe's by default."),
         click.option("--epochs", type=int, help="Epochs; the recipe's by default."),
-        click.option("--recipe", "recipe_name", help="digits, fast or paper-cifar."),
+        click.option(
+            "--recipe",
+            "recipe_name",
+            help="digits, fast, paper-cifar, tas-cifar, or a .yaml file.",
+        ),
     ):
         function = option(function)
     return function
@@ -42,6 +51,17 @@ def recipe_options(function: Function) -> Function:
 def run_options(function: Function) -> Function:
     """Where a run goes and on what it runs."""
     for option in (
+        click.option("--compile", "compiles", is_flag=True, help="Use torch.compile."),
+        click.option(
+            "--channels-last", is_flag=True, help="Lay images out channel by channel for each pixel."
+        ),
+        click.option(
+            "--precision",
+            type=click.Choice(["auto", "float32", "bf16"]),
+            default="auto",
+            show_default=True,
+            help="auto is bf16 on CUDA devices that have it.",
+        ),
         click.option(
             "--threads", type=click.IntRange(min=1), help="CPU threads; by default one for small networks."
         ),
@@ -64,9 +84,14 @@ def run_options(function: Function) -> Function:
     return function
 
 
+def machine(given: dict[str, Any]) -> dict[str, Any]:
+    """The settings of `run_options` that a configuration holds."""
+    return {name: given[name] for name in ("device", "threads", "precision", "channels_last", "compiles")}
+
+
 def refuse_with_resume(context: click.Context) -> None:
     """Refuse settings given beside `--resume`, since the run's own would win in silence."""
-    allowed = {"resume", "style", "data_name", "space"}
+    allowed = {"resume", "style", "data_name", "space", "workers"}
     given = [
         parameter.opts[0]
         for parameter in context.command.params

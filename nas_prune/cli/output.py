@@ -1,6 +1,7 @@
 """How commands print: data to stdout, talk and progress to stderr."""
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -58,7 +59,7 @@ def watching() -> Iterator[Watch]:
         MofNCompleteColumn(),
         TimeRemainingColumn(compact=True, elapsed_when_finished=True),
     )
-    with Progress(*columns, console=screen, disable=not screen.is_terminal) as bars:
+    with Progress(*columns, console=screen, disable=not screen.is_terminal or is_silent()) as bars:
         tasks: dict[str, TaskID] = {}
 
         def progress(what: str, done: int, total: int) -> None:
@@ -66,7 +67,15 @@ def watching() -> Iterator[Watch]:
                 tasks[what] = bars.add_task(what, total=total)
             bars.update(tasks[what], completed=done, total=total)
 
-        yield Watch(progress=progress, say=lambda text: screen.print(text) if screen.is_terminal else None)
+        yield Watch(
+            progress=progress,
+            say=lambda text: screen.print(text, markup=False, highlight=False, soft_wrap=True),
+        )
+
+
+def is_silent() -> bool:
+    """Whether this is one of several processes of `torchrun` and not the one that talks."""
+    return os.environ.get("RANK", "0") != "0"
 
 
 def count(number: int) -> str:

@@ -9,12 +9,13 @@ import click
 from nas_prune.cli.options import (
     SPACE_HELP,
     data_options,
+    machine,
     positive,
     recipe_options,
     refuse_with_resume,
     run_options,
 )
-from nas_prune.cli.output import count, format_option, percent, print_json, print_table, watching
+from nas_prune.cli.output import count, format_option, is_silent, percent, print_json, print_table, watching
 
 if TYPE_CHECKING:
     from nas_prune.search_stage import SearchConfig, SearchResult
@@ -59,6 +60,8 @@ def command(context: click.Context, /, style: str, resume: Path | None, **given:
             result = resume_search(resume, data_name=given["data_name"], space=given["space"], watch=watch)
         else:
             result = search(_config(given), given["out"], watch=watch)
+    if is_silent():
+        return
     if style == "json":
         print_json({"run": str(result.run), **summary(result)})
     else:
@@ -77,7 +80,12 @@ def _config(given: dict[str, Any]) -> "SearchConfig":
         space=given["space"] or "resnet",
         width_multiplier=given["width_multiplier"],
         method=given["method"],
-        data=DataConfig(name=data_name, image_size=given["image_size"], max_images=given["max_images"]),
+        data=DataConfig(
+            name=data_name,
+            image_size=given["image_size"],
+            max_images=given["max_images"],
+            stream=given["stream"],
+        ),
         groups=given["groups"],
         budgets=given["budgets"] or DEFAULT_BUDGETS,
         recipe=changed(
@@ -88,8 +96,7 @@ def _config(given: dict[str, Any]) -> "SearchConfig":
         epochs=positive("--epochs", given["epochs"]),
         sparsity=given["sparsity"],
         seed=given["seed"],
-        device=given["device"],
-        threads=given["threads"],
+        **machine(given),
     )
 
 

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nas_prune.cli.options import data_options, recipe_options, refuse_with_resume, run_options
-from nas_prune.cli.output import count, format_option, percent, print_json, print_table, watching
+from nas_prune.cli.options import data_options, machine, recipe_options, refuse_with_resume, run_options
+from nas_prune.cli.output import count, format_option, is_silent, percent, print_json, print_table, watching
 
 if TYPE_CHECKING:
     from nas_prune.scratch import TrainConfig, TrainResult
@@ -20,30 +20,57 @@ if TYPE_CHECKING:
 @click.option("--space", help="Needed again where the widths are of a network of your own.")
 @click.option(
     "--schedule",
-    type=click.Choice(["scratch-e", "scratch-b"]),
+    type=click.Choice(["scratch-e", "scratch-b", "fine-tune", "rewind"]),
     default="scratch-b",
     show_default=True,
-    help="scratch-e: the recipe's epochs; scratch-b: the same total MACs as the whole network.",
+    help="From random weights: scratch-e, the recipe's epochs; scratch-b, the same total MACs as the whole network. "
+    "From the search's weights: fine-tune, a quarter of the epochs at a hundredth of the rate; rewind, the recipe.",
+)
+@click.option(
+    "--from",
+    "source",
+    type=click.Path(path_type=Path),
+    help="The search that fine-tune and rewind inherit from.",
+)
+@click.option(
+    "--teacher", type=click.Path(path_type=Path), help="A search or training whose network is to be imitated."
 )
 @click.option("--cap", type=float, help="Largest factor on the epochs of scratch-b; none by default.")
 @click.option("--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="How many trainings.")
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Trainings at once, each in a process of its own with its share of the threads.",
+)
 @data_options
 @recipe_options
 @run_options
 @format_option
 @click.pass_context
 def command(context: click.Context, /, style: str, resume: Path | None, **given: Any) -> None:
-    """Train found widths from random weights."""
+    """Train found widths, from random weights or from those of their search."""
     from nas_prune.scratch import resume_train, summary, train
     from nas_prune.widths import read_widths
 
     with watching() as watch:
         if resume is not None:
             refuse_with_resume(context)
-            result = resume_train(resume, data_name=given["data_name"], space=given["space"], watch=watch)
-        elif given["cap"] is not None and given["schedule"] == "scratch-e":
+            result = resume_train(
+                resume,
+                data_name=given["data_name"],
+                space=given["space"],
+                workers=given["workers"],
+                watch=watch,
+            )
+        elif given["cap"] is not None and given["schedule"] != "scratch-b":
             raise click.UsageError(
-                "--cap must come with --schedule scratch-b, got scratch-e, which has no multiplier."
+                f"--cap must come with --schedule scratch-b, got {given['schedule']}, which has no multiplier."
+            )
+        elif given["source"] is not None and given["schedule"].startswith("scratch"):
+            raise click.UsageError(
+                f"--from must come with --schedule fine-tune or rewind, got {given['schedule']}, from random weights."
             )
         elif given["widths_file"] is None:
             raise click.UsageError(
@@ -51,11 +78,22 @@ def command(context: click.Context, /, style: str, resume: Path | None, **given:
             )
         else:
             widths = read_widths(given["widths_file"])
-            result = train(_config(given, widths), widths, given["out"], space=given["space"], watch=watch)
+            result = train(
+                _config(given, widths),
+                widths,
+                given["out"],
+                space=given["space"],
+                workers=given["workers"],
+                watch=watch,
+            )
+    if is_silent():
+        return
     if style == "json":
         print_json({"run": str(result.run), **summary(result)})
     else:
         _print(result)
+    if result.failed:
+        context.exit(1)
 
 
 def _config(given: dict[str, Any], widths: "Widths") -> "TrainConfig":
@@ -79,15 +117,21 @@ def _config(given: dict[str, Any], widths: "Widths") -> "TrainConfig":
             image_size=widths.space.input_shape[1],
             max_images=known.max_images if given["max_images"] is None and known else given["max_images"],
             val_fraction=known.val_fraction if known else 0.1,
+            stream=given["stream"],
         ),
         recipe=changed(recorded or named, **changes),
         schedule=given["schedule"],
         cap=given["cap"],
         seeds=tuple(range(given["seeds"])),
         data_seed=widths.seed or 0,
-        device=given["device"],
-        threads=given["threads"],
+        inherits_from=_path(given["source"]),
+        teacher=_path(given["teacher"]),
+        **machine(given),
     )
+
+
+def _path(path: Path | None) -> str | None:
+    return None if path is None else str(path)
 
 
 def _print(result: "TrainResult") -> None:
@@ -109,4 +153,8 @@ def _print(result: "TrainResult") -> None:
     spread = "" if deviation is None else f" ± {100 * deviation:.2f}"
     seeds = "one seed" if deviation is None else f"mean ± standard deviation over {len(rows)} seeds"
     click.echo(f"\nTest accuracy {100 * mean:.2f}{spread} % ({seeds}), after the last epoch.")
+    for seed, why in result.failed:
+        click.echo(
+            f"Seed {seed} was not trained to its end: {why}. Try it again: nas-prune train --resume {result.run}"
+        )
     click.echo(f"Run: {result.run}")

@@ -1,17 +1,31 @@
-"""Data sets by name, held in memory as uint8 tensors, and batches of them augmented on the device."""
+"""Data sets by name, in memory as uint8 tensors or streamed from files, and batches of them augmented on the device."""
 
-from nas_prune.data.batches import Augment, eval_batches, normalise, num_batches, train_batches
-from nas_prune.data.images import ImageData, ImageSet
+from nas_prune.data.batches import (
+    Augment,
+    Share,
+    epoch_seed,
+    eval_batches,
+    normalise,
+    num_batches,
+    train_batches,
+)
+from nas_prune.data.images import ImageData, ImageSet, Part
 from nas_prune.data.load import KNOWN_DATA, load_data
+from nas_prune.data.parked import Parked, park
 
 __all__ = [
     "KNOWN_DATA",
     "Augment",
     "ImageData",
     "ImageSet",
+    "Parked",
+    "Part",
+    "Share",
+    "epoch_seed",
     "eval_batches",
     "load_data",
     "normalise",
     "num_batches",
+    "park",
     "train_batches",
 ]

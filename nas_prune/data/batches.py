@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from nas_prune.data.images import ImageSet
+from nas_prune.data.images import Part
 from nas_prune.errors import BadInputError
 
 
@@ -22,14 +22,43 @@ class Augment:
     Attributes:
         crop_padding: black pixels added on each side before a random crop back to the old size; 0 for none.
         flip: mirror every other image, at random.
+        cutout: side in pixels of a square that is set to the mean colour, its centre anywhere in the image (DeVries
+            and Taylor 2017); 0 for none.
     """
 
     crop_padding: int
     flip: bool
+    cutout: int = 0
 
     def __post_init__(self) -> None:
         if self.crop_padding < 0:
             raise BadInputError(f"crop_padding must be 0 or more, got {self.crop_padding}.")
+        if self.cutout < 0:
+            raise BadInputError(f"cutout must be 0 or more, got {self.cutout}.")
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Which part of every batch one of several processes takes.
+
+    Example:
+        >>> [Share(rank, world=2).of(64, 95) for rank in (0, 1)]
+        [slice(64, 80, None), slice(80, 95, None)]
+    """
+
+    rank: int = 0
+    world: int = 1
+
+    def of(self, start: int, stop: int) -> slice:
+        """The places it takes of those from `start` to `stop`."""
+        each, rest = divmod(stop - start, self.world)
+        first = start + self.rank * each + min(self.rank, rest)
+        return slice(first, first + each + (self.rank < rest))
+
+    def slices(self, count: int, batch_size: int) -> list[slice]:
+        """Its places in each of the batches that cover `count` images."""
+        starts = range(0, count, batch_size)
+        return [self.of(start, min(start + batch_size, count)) for start in starts]
 
 
 def num_batches(count: int, batch_size: int) -> int:
@@ -60,8 +89,8 @@ def normalise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Te
     return images.float().sub_(offset).div_(scale)
 
 
-def train_batches(
-    part: ImageSet,
+def train_batches(  # noqa: PLR0913  (all but the first by keyword)
+    part: Part,
     *,
     batch_size: int,
     mean: Sequence[float],
@@ -69,20 +98,24 @@ def train_batches(
     augment: Augment,
     seed: int,
     epoch: int,
+    first: int = 0,
+    share: Share = Share(),
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """One epoch of shuffled, augmented, normalised batches.
 
-    Order and augmentation depend on `seed` and `epoch` alone, on any device. A few images of an epoch may be
-    left out, see `num_batches`.
+    Order and augmentation depend on `seed` and `epoch` alone, on any device, in memory or from files. A few images
+    of an epoch may be left out, see `num_batches`.
 
     Args:
         part: the images.
-        batch_size: images in a batch.
+        batch_size: images in a batch, over all processes together.
         mean: of each channel, pixels in [0, 1].
         std: likewise.
         augment: how the images are varied.
         seed: with `epoch`, fixes order and augmentation.
         epoch: the number of the epoch.
+        first: how many batches to pass over.
+        share: which part of every batch to take.
 
     Returns:
         Pairs of float32 images, B×C×H×W, and int64 labels, B.
@@ -91,24 +124,52 @@ def train_batches(
         BadInputError: `batch_size` is below 1.
     """
     _check_batch_size(batch_size)
-    generator = torch.Generator().manual_seed(_epoch_seed(seed, epoch))
-    order = torch.randperm(len(part), generator=generator)
-    offsets = torch.randint(2 * augment.crop_padding + 1, (2, len(part)), generator=generator)
-    mirrored = (torch.rand(len(part), generator=generator) < 0.5) & augment.flip
-    order, offsets, mirrored = (drawn.to(part.images.device) for drawn in (order, offsets, mirrored))
+    drawn = _drawn(len(part), augment, seed, epoch)
+    slices = share.slices(len(part), batch_size)[first : num_batches(len(part), batch_size)]
+    places = [drawn.order[chosen] for chosen in slices]
+    drawn = drawn.to(part.device)
 
     def batches() -> Iterator[tuple[Tensor, Tensor]]:
-        for i in range(num_batches(len(part), batch_size)):
-            batch = slice(i * batch_size, (i + 1) * batch_size)
-            images = _cropped(part.images[order[batch]], offsets[:, batch], augment.crop_padding)
-            images = _mirrored(images, mirrored[batch]) if augment.flip else images
-            yield normalise(images, mean, std), part.labels[order[batch]]
+        for images, chosen in zip(part.batches(places), slices, strict=True):
+            here = drawn.at(chosen)
+            cropped = _cropped(images, here.offsets, augment.crop_padding)
+            turned = _mirrored(cropped, here.mirrored) if augment.flip else cropped
+            yield (
+                _cut_out(normalise(turned, mean, std), here.centres, augment.cutout),
+                part.labels[here.order],
+            )
 
     return batches()
 
 
+@dataclass(frozen=True, slots=True)
+class _Drawn:
+    """What chance decides for N images: their order, crops (2×N), mirrors, centres of cut-outs (2×N)."""
+
+    order: Tensor
+    offsets: Tensor
+    mirrored: Tensor
+    centres: Tensor
+
+    def at(self, place: slice) -> "_Drawn":
+        tensors = (self.order, self.offsets, self.mirrored, self.centres)
+        return _Drawn(*(tensor[..., place] for tensor in tensors))
+
+    def to(self, device: torch.device) -> "_Drawn":
+        tensors = (self.order, self.offsets, self.mirrored, self.centres)
+        return _Drawn(*(tensor.to(device) for tensor in tensors))
+
+
+def _drawn(count: int, augment: Augment, seed: int, epoch: int) -> _Drawn:
+    generator = torch.Generator().manual_seed(epoch_seed(seed, epoch))
+    order = torch.randperm(count, generator=generator)
+    offsets = torch.randint(2 * augment.crop_padding + 1, (2, count), generator=generator)
+    mirrored = (torch.rand(count, generator=generator) < 0.5) & augment.flip
+    return _Drawn(order, offsets, mirrored, centres=torch.rand(2, count, generator=generator))
+
+
 def eval_batches(
-    part: ImageSet, *, batch_size: int, mean: Sequence[float], std: Sequence[float]
+    part: Part, *, batch_size: int, mean: Sequence[float], std: Sequence[float], share: Share = Share()
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """All images in their order, normalised and otherwise unchanged; the last batch may be smaller.
 
@@ -116,8 +177,11 @@ def eval_batches(
         BadInputError: `batch_size` is below 1.
     """
     _check_batch_size(batch_size)
-    chunks = zip(part.images.split(batch_size), part.labels.split(batch_size), strict=True)
-    return ((normalise(images, mean, std), labels) for images, labels in chunks if len(labels))
+    whole = share.of(0, len(part))
+    starts = range(whole.start, whole.stop, batch_size)
+    slices = [slice(start, min(start + batch_size, whole.stop)) for start in starts]
+    chunks = zip(part.batches([torch.arange(one.start, one.stop) for one in slices]), slices, strict=True)
+    return ((normalise(images, mean, std), part.labels[chosen]) for images, chosen in chunks)
 
 
 def _cropped(images: Tensor, offsets: Tensor, padding: int) -> Tensor:
@@ -133,7 +197,24 @@ def _mirrored(images: Tensor, is_mirrored: Tensor) -> Tensor:
     return torch.where(is_mirrored.view(-1, 1, 1, 1), images.flip(3), images)
 
 
-def _epoch_seed(seed: int, epoch: int) -> int:
+def _cut_out(images: Tensor, centres: Tensor, side: int) -> Tensor:
+    """Each normalised image with a square of its own set to zero; it may reach beyond the edge."""
+    if not side:
+        return images
+    rows, columns = (
+        _outside(share, side, size) for share, size in zip(centres, images.shape[-2:], strict=True)
+    )
+    return images * (rows.unsqueeze(2) | columns.unsqueeze(1)).unsqueeze(1)
+
+
+def _outside(centres: Tensor, side: int, size: int) -> Tensor:
+    """Which of `size` places lie outside a stretch about each centre, given as a share: B×size."""
+    first = (centres * size).floor().view(-1, 1) - side // 2
+    places = torch.arange(size, device=centres.device)
+    return (places < first) | (places >= first + side)
+
+
+def epoch_seed(seed: int, epoch: int) -> int:
     """A number that differs for every pair; neighbouring seeds share no epochs."""
     return int.from_bytes(blake2b(f"{seed}/{epoch}".encode(), digest_size=4).digest(), "big")
 

@@ -62,6 +62,12 @@ def decode_files(
     return torch.from_numpy(pixels)
 
 
+def decode_file(path: Path, *, image_size: int, in_channels: int, root: Path) -> Tensor | str:
+    """One picture as `decode_files` makes it, C×H×W; or why it cannot be read."""
+    pixels = np.empty((in_channels, image_size, image_size), dtype=np.uint8)
+    return _decode(path, pixels, root) or torch.from_numpy(pixels)
+
+
 def _decode(path: Path, into: NDArray[np.uint8], root: Path) -> str | None:
     """Write one image, C×H×W; or say why it cannot be read."""
     channels, size, _ = into.shape

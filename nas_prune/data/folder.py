@@ -59,6 +59,8 @@ def folder_source(path: Path) -> Source:
         image_size=32,
         in_channels=3,
         read=read,
+        files=tuple(paths),
+        root=path,
     )
 
 

@@ -3,8 +3,9 @@
 Shape letters: N images, C channels, H rows, W columns.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -13,9 +14,36 @@ from torch import Tensor
 _SMALLEST_STD = 1 / 255
 
 
+class Part(Protocol):
+    """One part of a data set, wherever its images are; `len` is how many."""
+
+    @property
+    def labels(self) -> Tensor:
+        """int64, N, on the device; indices into the data set's class names."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where batches come out."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Of an image: channels, height, width."""
+
+    def __len__(self) -> int: ...
+
+    def batches(self, places_K: Sequence[Tensor]) -> Iterator[Tensor]:
+        """K batches of the images at given places: uint8, B×C×H×W, on the device."""
+
+    def sample(self) -> Tensor:
+        """All images, or enough of them to know their mean and deviation: uint8, N×C×H×W."""
+
+    def to(self, device: torch.device | str) -> "Part":
+        """The same images on another device."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class ImageSet:
-    """Images and their classes, on one device.
+    """Images in memory and their classes, on one device.
 
     Attributes:
         images: uint8, N×C×H×W.
@@ -28,6 +56,28 @@ class ImageSet:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def device(self) -> torch.device:
+        """Where the images are."""
+        return self.images.device
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Of an image: channels, height, width."""
+        channels, height, width = self.images.shape[1:]
+        return channels, height, width
+
+    def batches(self, places_K: Sequence[Tensor]) -> Iterator[Tensor]:
+        """K batches of the images at given places: uint8, B×C×H×W, on the device."""
+        if not places_K:
+            return iter(())
+        places = torch.cat(list(places_K)).to(self.device)
+        return (self.images[batch] for batch in places.split([len(batch) for batch in places_K]))
+
+    def sample(self) -> Tensor:
+        """All images."""
+        return self.images
+
     def to(self, device: torch.device | str) -> "ImageSet":
         """The same images on another device."""
         return ImageSet(self.images.to(device), self.labels.to(device))
@@ -35,7 +85,7 @@ class ImageSet:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ImageData:
-    """A data set in memory.
+    """A data set.
 
     Attributes:
         name: as the user typed it, such as `digits` or `folder:PATH`.
@@ -47,9 +97,9 @@ class ImageData:
     """
 
     name: str
-    train: ImageSet
-    val: ImageSet
-    test: ImageSet
+    train: Part
+    val: Part
+    test: Part
     class_names: tuple[str, ...]
     flip: bool
     mean: tuple[float, ...] = ()
@@ -57,7 +107,7 @@ class ImageData:
 
     def __post_init__(self) -> None:
         if not self.mean:
-            moments = list(_moments(self.train.images))
+            moments = list(_moments(self.train.sample()))
             object.__setattr__(self, "mean", tuple(mean for mean, _ in moments))
             object.__setattr__(self, "std", tuple(std for _, std in moments))
 
@@ -69,12 +119,17 @@ class ImageData:
     @property
     def image_size(self) -> int:
         """Pixels a side."""
-        return self.train.images.shape[-1]
+        return self.train.shape[-1]
+
+    @property
+    def device(self) -> torch.device:
+        """Where batches come out."""
+        return self.train.device
 
     @property
     def in_channels(self) -> int:
         """1 for grey images, 3 for colour."""
-        return self.train.images.shape[1]
+        return self.train.shape[0]
 
     def to(self, device: torch.device | str) -> "ImageData":
         """The same data on another device; mean and std are carried over, not computed again."""

@@ -10,10 +10,11 @@ import numpy as np
 import torch
 
 from nas_prune.data.folder import folder_source, shortened
-from nas_prune.data.images import ImageData, ImageSet
+from nas_prune.data.images import ImageData, ImageSet, Part
 from nas_prune.data.named import digits_source, downloaded_source
 from nas_prune.data.source import Progress, Source
 from nas_prune.data.split import IntArray, allocate, split_off, subset
+from nas_prune.data.streamed import StreamedSet, default_workers
 from nas_prune.errors import BadInputError, DataError
 
 KNOWN_DATA: dict[str, str] = {
@@ -27,6 +28,7 @@ KNOWN_DATA: dict[str, str] = {
 }
 
 _MOST_BYTES = 8_000_000_000
+STREAM_BYTES = 2_000_000_000  # decoded pixels of a folder beyond which its images stay in their files
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,7 +40,7 @@ class _Parts:
     test: IntArray
 
 
-def load_data(
+def load_data(  # noqa: PLR0913  (all but the first by keyword)
     name: str,
     *,
     image_size: int | None = None,
@@ -46,10 +48,11 @@ def load_data(
     seed: int = 0,
     val_fraction: float = 0.1,
     max_images: int | None = None,
+    stream: bool | None = None,
     data_dir: Path | None = None,
     progress: Progress | None = None,
 ) -> ImageData:
-    """A data set in memory, in three parts.
+    """A data set in three parts, in memory or in its files.
 
     The test part is the same for every seed. The validation part is cut from the training images, class by
     class; a folder that brings both `val/` and `test/` keeps its own, and then `val_fraction` has no use.
@@ -62,6 +65,8 @@ def load_data(
         val_fraction: share of the training images kept for validation, in (0, 0.5].
         max_images: keep this many training and validation images in all, chosen class by class; the test part
             is untouched.
+        stream: whether a folder's images stay in their files and are decoded batch by batch, on other processes; None
+            for what their number and size suggest (more than 2 GB decoded). The pixels are the same.
         data_dir: where downloads are kept; `~/.cache/nas-prune` when None.
         progress: called as (done, total) while the images of a folder are decoded.
 
@@ -73,15 +78,42 @@ def load_data(
     source = _source(name, data_dir)
     parts = _chosen(source, np.random.default_rng(seed), val_fraction, max_images)
     _check_classes(source, parts)
-    chosen = np.concatenate([parts.train, parts.val, parts.test])
     size, channels = image_size or source.image_size, in_channels or source.in_channels
-    _check_memory(len(chosen), channels, size)
-    images = source.read(chosen, size, channels, progress).split(
-        [len(parts.train), len(parts.val), len(parts.test)]
-    )
-    labels = (torch.from_numpy(source.labels[part]) for part in (parts.train, parts.val, parts.test))
-    train, val, test = map(ImageSet, images, labels)
+    count = sum(map(len, (parts.train, parts.val, parts.test)))
+    if _streams(source, asked=stream, num_bytes=count * channels * size * size):
+        train, val, test = _streamed(source, parts, (channels, size, size))
+    else:
+        _check_memory(count, channels, size)
+        train, val, test = _read(source, parts, (channels, size, size), progress)
     return ImageData(name, train, val, test, source.class_names, source.flip)
+
+
+def _streams(source: Source, *, asked: bool | None, num_bytes: int) -> bool:
+    if asked and not source.files:
+        raise BadInputError("--stream must come with --data folder:PATH, got a data set that is one file.")
+    return bool(source.files) and (num_bytes > STREAM_BYTES if asked is None else asked)
+
+
+def _streamed(source: Source, parts: _Parts, shape: tuple[int, int, int]) -> list[Part]:
+    return [
+        StreamedSet(
+            tuple(source.files[place] for place in places),
+            torch.from_numpy(source.labels[places]),
+            shape,
+            source.root,
+            workers=default_workers(),
+        )
+        for places in (parts.train, parts.val, parts.test)
+    ]
+
+
+def _read(
+    source: Source, parts: _Parts, shape: tuple[int, int, int], progress: Progress | None
+) -> list[Part]:
+    places = (parts.train, parts.val, parts.test)
+    images = source.read(np.concatenate(places), shape[1], shape[0], progress).split([*map(len, places)])
+    labels = [torch.from_numpy(source.labels[part]) for part in places]
+    return [*map(ImageSet, images, labels)]
 
 
 def _source(name: str, data_dir: Path | None) -> Source:

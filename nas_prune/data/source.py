@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from torch import Tensor
 
@@ -25,6 +26,8 @@ class Source:
         flip: whether images may be mirrored.
         image_size, in_channels: used when the caller asks for nothing else.
         read: reads the images at given indices.
+        files: the picture of every image, where each has a file.
+        root: the folder that messages name files relative to.
     """
 
     labels: IntArray
@@ -36,6 +39,8 @@ class Source:
     image_size: int
     in_channels: int
     read: Reader
+    files: tuple[Path, ...] = ()
+    root: Path = Path()
 
 
 def memory_reader(images: Tensor) -> Reader:

@@ -5,11 +5,14 @@ import gc
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from types import FunctionType
 from typing import Any
 
 from torch import Tensor, nn
 
+_PLAIN = frozenset((int, float, str, bool, type(None)))
+_MAPPINGS = frozenset((dict, OrderedDict))
 _SHARED = (int, float, str, bool, type(None), type, FunctionType)  # as in `copy`: these are their own copies
 
 
@@ -25,18 +28,16 @@ def copied(model: nn.Module, tensors: Mapping[int, Any]) -> nn.Module:
 
 
 def _copied(value: Any, memo: dict[int, Any]) -> Any:
-    if isinstance(value, _SHARED):
+    if type(value) in _PLAIN or isinstance(value, _SHARED):
         return value
     known = memo.get(id(value))
     if known is not None:
         return known
-    if isinstance(value, nn.Module) and _is_ordinary(type(value)):
-        memo[id(value)] = twin = type(value).__new__(type(value))
-        for name, held in vars(value).items():
-            twin.__dict__[name] = _copied(held, memo)
-        return twin
-    if type(value) is dict or (type(value) is OrderedDict and not value):
-        mapping: dict[Any, Any] = type(value)()
+    kind: Any = type(value)
+    if isinstance(value, nn.Module) and _is_ordinary(kind):
+        return _copied_module(value, memo)
+    if kind is dict or (kind is OrderedDict and not value):
+        mapping: dict[Any, Any] = kind()
         memo[id(value)] = mapping
         for key, held in value.items():
             mapping[_copied(key, memo)] = _copied(held, memo)
@@ -46,7 +47,27 @@ def _copied(value: Any, memo: dict[int, Any]) -> Any:
     return value.detach().clone() if is_worked_out else copy.deepcopy(value, memo)
 
 
-def _is_ordinary(kind: type) -> bool:
+def _copied_module(module: nn.Module, memo: dict[int, Any]) -> nn.Module:
+    memo[id(module)] = twin = type(module).__new__(type(module))
+    state = twin.__dict__
+    state.update(vars(module))
+    for name, held in vars(module).items():
+        kind = type(held)
+        if kind in _PLAIN:
+            continue
+        is_hooks = name in _names_of_hooks() and kind in _MAPPINGS and not held
+        state[name] = kind() if is_hooks else _copied(held, memo)
+    return twin
+
+
+@cache
+def _names_of_hooks() -> frozenset[str]:
+    """The dozen dictionaries of every module, empty mostly."""
+    return frozenset(name for name, held in vars(nn.Module()).items() if isinstance(held, dict))
+
+
+@cache
+def _is_ordinary(kind: Any) -> bool:
     """Whether a type of module says nothing of its own about how it is copied."""
     own = (vars(base) for base in kind.__mro__ if not base.__module__.startswith(("torch.nn.", "builtins")))
     return not any(

@@ -1,6 +1,8 @@
-"""Checkpoints: one safetensors file, equal bytes for equal states, never a pickle."""
+"""Checkpoints: one safetensors file, equal bytes for equal states, with a checksum, never a pickle."""
 
 import json
+from collections.abc import Mapping
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -11,59 +13,149 @@ from torch import Tensor
 
 from nas_prune.errors import BadInputError
 from nas_prune.files import write_whole
-from nas_prune.training.loop import TrainState
+from nas_prune.training.state import Chance, Sums, TrainState, chance_now
 
 _KEY = "state"
 
 
-def write_checkpoint(path: Path, state: TrainState, **facts: Any) -> None:
-    """Write network, optimiser and progress; `facts` must be plain JSON and are kept beside them."""
-    tensors = {f"model.{name}": tensor for name, tensor in state.model.state_dict().items()}
-    for name, parameter in state.model.named_parameters():
-        momentum = state.optimiser.state.get(parameter, {}).get("momentum_buffer")
-        if momentum is not None:
-            tensors[f"momentum.{name}"] = momentum
-    content = {key: tensor.detach().cpu().contiguous().clone() for key, tensor in tensors.items()}
-    text = json.dumps({"epochs_done": state.epochs_done, **facts}, sort_keys=True)
-    write_whole(path, save(content, metadata={_KEY: text}))
+class DamagedError(BadInputError):
+    """A checkpoint that is torn, or whose content does not match its checksum."""
 
 
-def read_checkpoint(path: Path, state: TrainState) -> dict[str, Any]:
+def write_checkpoint(
+    path: Path, state: TrainState, facts: Mapping[str, Any] | None = None, *, previous: Path | None = None
+) -> None:
+    """Write all that a training goes on from.
+
+    Args:
+        path: the file; whole or as it was, whatever happens.
+        state: at the end of an epoch, or after any step of one.
+        facts: plain JSON that says whose checkpoint it is.
+        previous: where the checkpoint that stood there goes; None to let it go.
+    """
+    tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in _tensors(state).items()}
+    content: dict[str, Any] = {
+        "epochs_done": state.epochs_done,
+        "steps_done": state.steps_done,
+        "facts": dict(facts or {}),
+    }
+    if state.steps_done:
+        chance = state.chance or chance_now(_device(state))
+        tensors |= {"chance.torch": chance.torch}
+        tensors |= {} if chance.device is None else {"chance.device": chance.device.cpu()}
+        content["chance"] = {"python": chance.python, "numpy": chance.numpy}
+    content["checksum"] = _checksum(content, tensors)
+    copies = {key: tensor.clone() for key, tensor in tensors.items()}  # tied weights share memory
+    write_whole(path, save(copies, metadata={_KEY: json.dumps(content, sort_keys=True)}), previous=previous)
+
+
+def read_checkpoint(path: Path, state: TrainState, facts: Mapping[str, Any] | None = None) -> None:
     """Bring a state to where a checkpoint left it.
 
     Args:
         path: the checkpoint.
         state: a state of the same network, changed in place.
-
-    Returns:
-        The facts written with it.
+        facts: what the checkpoint must say of itself; not looked at if None.
 
     Raises:
-        BadInputError: the file is missing, damaged, or of another network; the state is then as it was.
+        DamagedError: the file is missing or damaged.
+        BadInputError: it is of another network or another run. In both cases the state is as it was.
     """
+    content, tensors = _read(path)
+    _check_same_run(path, content["facts"], facts)
+    weights = _part(tensors, "model.")
+    _check_same_network(path, state.model.state_dict(), weights)
+    state.model.load_state_dict(weights)
+    if state.average is not None:
+        state.average.load_state_dict(_part(tensors, "average."))
+    momentum = _part(tensors, "momentum.")
+    state.optimiser.state.clear()
+    for name, parameter in state.model.named_parameters():
+        if name in momentum:
+            # as the parameter lies in memory, or sums would be taken in another order
+            buffer = torch.empty_like(parameter, requires_grad=False).copy_(momentum[name])
+            state.optimiser.state[parameter] = {"momentum_buffer": buffer}
+    state.epochs_done, state.steps_done = content["epochs_done"], content["steps_done"]
+    device = _device(state)
+    state.sums = (
+        Sums(tensors["sums.loss"].to(device), tensors["sums.hits"].to(device)) if state.steps_done else None
+    )
+    state.chance = (
+        Chance(tensors["chance.torch"], tensors.get("chance.device"), **content["chance"])
+        if state.steps_done
+        else None
+    )
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The trained weights in a checkpoint, by name; the moving average where there is one.
+
+    Raises:
+        DamagedError: the file is missing or damaged.
+    """
+    _, tensors = _read(path)
+    return _part(tensors, "average.") or _part(tensors, "model.")
+
+
+def _tensors(state: TrainState) -> dict[str, Tensor]:
+    tensors = {f"model.{name}": tensor for name, tensor in state.model.state_dict().items()}
+    for name, parameter in state.model.named_parameters():
+        momentum = state.optimiser.state.get(parameter, {}).get("momentum_buffer")
+        if momentum is not None:
+            tensors[f"momentum.{name}"] = momentum
+    if state.average is not None:
+        tensors |= {f"average.{name}": tensor for name, tensor in state.average.state_dict().items()}
+    if state.steps_done and state.sums is not None:
+        tensors |= {"sums.loss": state.sums.loss, "sums.hits": state.sums.hits}
+    return tensors
+
+
+def _device(state: TrainState) -> torch.device:
+    return next((parameter.device for parameter in state.model.parameters()), torch.device("cpu"))
+
+
+def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     try:
         with safe_open(path, framework="pt") as file:
-            facts: dict[str, Any] = json.loads(file.metadata()[_KEY])
+            content: dict[str, Any] = json.loads(file.metadata()[_KEY])
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        said = content.pop("checksum")
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise BadInputError(
-            f"checkpoint must be whole, got {path.name} ({error}). Start the run again."
+        why = "no such file" if isinstance(error, FileNotFoundError) else " ".join(str(error).split())
+        raise DamagedError(
+            f"checkpoint must be whole, got {path.name} ({why}). Start the run again."
         ) from None
-    weights = {
-        key.removeprefix("model."): value for key, value in tensors.items() if key.startswith("model.")
-    }
-    _check_same_network(path, state, weights)
-    state.model.load_state_dict(weights)
-    for name, parameter in state.model.named_parameters():
-        momentum = tensors.get(f"momentum.{name}")
-        if momentum is not None:
-            state.optimiser.state[parameter] = {"momentum_buffer": momentum.to(parameter.device)}
-    state.epochs_done = int(facts.pop("epochs_done"))
-    return facts
+    if said != _checksum(content, tensors):
+        raise DamagedError(
+            f"checkpoint must be as it was written, got {path.name}, whose checksum differs. Start the run again."
+        )
+    return content, tensors
 
 
-def _check_same_network(path: Path, state: TrainState, weights: dict[str, Tensor]) -> None:
-    own = state.model.state_dict()
+def _checksum(content: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
+    digest = blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=16)
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _check_same_run(path: Path, found: Mapping[str, Any], expected: Mapping[str, Any] | None) -> None:
+    for name in expected or {}:
+        own = json.loads(json.dumps((expected or {})[name]))
+        if found.get(name) != own:
+            raise BadInputError(
+                f"checkpoint must be of this run, got {path.name}, where {name} is {found.get(name)}, not {own}. "
+                "Start another run for other settings."
+            )
+
+
+def _check_same_network(path: Path, own: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> None:
     for name in sorted({*own, *weights}):
         expected, found = own.get(name), weights.get(name)
         if expected is None or found is None or expected.shape != found.shape:

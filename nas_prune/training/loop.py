@@ -1,18 +1,25 @@
-"""The training loop: one pass after another, each a pure function of the state before it, seed and number."""
+"""The training loop: one step after another, each a pure function of the state before it, seed and number."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from math import isfinite
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, kl_div, log_softmax
 
-from nas_prune.data import Augment, ImageData, ImageSet, eval_batches, num_batches, train_batches
+from nas_prune.data import Augment, ImageData, epoch_seed, num_batches, train_batches
 from nas_prune.errors import NasPruneError
+from nas_prune.training.compute import PLAIN, Compute
+from nas_prune.training.evaluation import class_scores, evaluate
 from nas_prune.training.recipe import Recipe
+from nas_prune.training.state import Sums, TrainState, move_average, own_chance, set_chance
 
-_EVAL_BATCH = 500
+Penalty: TypeAlias = Callable[[nn.Module], None]
+Teacher: TypeAlias = Callable[[Tensor], Tensor]
+_CHECK_EVERY = 50  # steps between looks at the loss where each look makes a device wait
+_EVAL_BATCH = 250
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,155 +35,208 @@ class EpochReport:
     val_accuracy: float
 
 
-@dataclass(slots=True)
-class TrainState:
-    """What a training run goes on from: the network, its optimiser, and the epochs done."""
+@dataclass(frozen=True, slots=True)
+class Training:
+    """What is trained, and how.
 
-    model: nn.Module
-    optimiser: torch.optim.SGD
-    epochs_done: int = 0
+    Attributes:
+        data: the images, on the device of the network.
+        recipe: how.
+        seed: fixes order and augmentation of the images, and all that a network draws, epoch by epoch.
+        compute: on what, and how precisely.
+        penalise: called after each backward pass, to add to gradients.
+        teacher: gives the scores to imitate for a batch of images.
+        title: how progress calls it.
+    """
 
-
-def start(model: nn.Module, recipe: Recipe) -> TrainState:
-    """The state before the first epoch."""
-    optimiser = torch.optim.SGD(
-        model.parameters(),
-        lr=recipe.learning_rate,
-        momentum=recipe.momentum,
-        nesterov=recipe.nesterov,
-        weight_decay=recipe.weight_decay,
-    )
-    return TrainState(model, optimiser)
+    data: ImageData
+    recipe: Recipe
+    seed: int
+    compute: Compute = PLAIN
+    penalise: Penalty | None = None
+    teacher: Teacher | None = None
+    title: str = "training"
 
 
 def fit(
     state: TrainState,
-    data: ImageData,
-    recipe: Recipe,
+    training: Training,
     *,
-    seed: int,
-    penalise: Callable[[nn.Module], None] | None = None,
     on_step: Callable[[int, int], None] | None = None,
-    on_epoch: Callable[[TrainState, EpochReport], None] | None = None,
+    on_epoch: Callable[[EpochReport], None] | None = None,
 ) -> None:
-    """Train until the recipe's epochs are done; the state is changed in place.
+    """Train until the recipe's epochs are done; the state is changed in place, step by step.
 
     Args:
-        state: where to go on from.
-        data: the images, on the device of the network.
-        recipe: how.
-        seed: fixes order and augmentation of the images, and dropout, epoch by epoch.
-        penalise: called after each backward pass, to add to gradients.
-        on_step: called as (step, steps) after each step.
+        state: where to go on from, at the beginning of an epoch or within one.
+        training: what is trained, and how.
+        on_step: called as (step, steps) after each step; the state is then one to go on from.
         on_epoch: called with the report of each epoch after its evaluation on the validation part.
 
     Raises:
-        NasPruneError: the loss is no longer a finite number.
+        NasPruneError: the loss is no longer a finite number, or the device's memory is full.
     """
-    while state.epochs_done < recipe.epochs:
-        loss, accuracy, rate = _epoch(state, data, recipe, seed=seed, penalise=penalise, on_step=on_step)
-        val_loss, val_accuracy = evaluate(state.model, data.val, data)
-        state.epochs_done += 1
-        report = EpochReport(
-            state.epochs_done,
-            recipe.epochs,
-            rate,
-            loss,
-            accuracy,
-            val_loss=val_loss,
-            val_accuracy=val_accuracy,
-        )
-        if on_epoch is not None:
-            on_epoch(state, report)
+    data, recipe = training.data, training.recipe
+    loop = _Loop(state, training, on_step)
+    with _explained_memory(recipe):
+        while state.epochs_done < recipe.epochs:
+            loss, accuracy, rate = loop.epoch()
+            batch_size = min(_EVAL_BATCH, 2 * recipe.batch_size)
+            val_loss, val_accuracy = evaluate(
+                state.trained, data.val, data, training.compute, batch_size=batch_size
+            )
+            state.epochs_done += 1
+            state.steps_done, state.sums = 0, None
+            if on_epoch is not None:
+                done = state.epochs_done
+                on_epoch(EpochReport(done, recipe.epochs, rate, loss, accuracy, val_loss, val_accuracy))
 
 
-def _epoch(
-    state: TrainState,
-    data: ImageData,
-    recipe: Recipe,
-    *,
-    seed: int,
-    penalise: Callable[[nn.Module], None] | None,
-    on_step: Callable[[int, int], None] | None,
-) -> tuple[float, float, float]:
-    per_epoch = num_batches(len(data.train), recipe.batch_size)
-    steps = per_epoch * recipe.epochs
-    step = state.epochs_done * per_epoch
-    losses, correct, seen, rate = [], [], 0, 0.0
-    state.model.train()
-    with torch.random.fork_rng(devices=_cuda_devices(data)):
-        torch.manual_seed(seed * 1_000_003 + state.epochs_done)
-        for images, labels in _batches(data, recipe, seed, state.epochs_done):
-            rate = recipe.rate_at(step, steps, per_epoch)
-            loss, hits = _step(state, images, labels, rate, penalise)
-            losses.append(loss * len(labels))
-            correct.append(hits)
-            seen += len(labels)
-            step += 1
-            if on_step is not None:
-                on_step(step, steps)
-    mean_loss = float(torch.stack(losses).sum()) / seen
-    if not isfinite(mean_loss):
+@contextmanager
+def _explained_memory(recipe: Recipe) -> Iterator[None]:
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        text = str(error)
+        if not (
+            isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "DefaultCPUAllocator: can't" in text
+        ):
+            raise
+        smaller = max(2, recipe.batch_size // 2)
         raise NasPruneError(
-            f"the loss must stay finite, got {mean_loss} in epoch {state.epochs_done + 1} at learning rate {rate:.4g}. "
-            "Use a smaller --learning-rate or --sparsity."
+            f"a batch of {recipe.batch_size} must fit into the device's memory, which is full. "
+            f"Try --batch-size {smaller}."
+        ) from None
+
+
+@dataclass(slots=True)
+class _Loop:
+    """One call of `fit`.
+
+    Attributes:
+        recent: (step, loss) not yet looked at.
+    """
+
+    state: TrainState
+    training: Training
+    on_step: Callable[[int, int], None] | None
+    forward: nn.Module = field(init=False)
+    per_epoch: int = field(init=False)
+    recent: list[tuple[int, Tensor]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.forward = self.training.compute.prepared(self.state.model, self.training.data.train.shape)
+        self.per_epoch = num_batches(len(self.training.data.train), self.training.recipe.batch_size)
+
+    @property
+    def steps(self) -> int:
+        return self.per_epoch * self.training.recipe.epochs
+
+    def epoch(self) -> tuple[float, float, float]:
+        """Mean loss, accuracy and last learning rate of one epoch, or of what is left of it."""
+        state, device = self.state, self.training.compute.device
+        self.forward.train()
+        sums = state.sums = state.sums or Sums.nothing(device)
+        own_seed = epoch_seed(self.training.seed, state.epochs_done) + self.training.compute.ranks.rank
+        with own_chance(own_seed, device):
+            if state.chance is not None:
+                set_chance(state.chance, device)
+                state.chance = None
+            for images, labels in self._batches():
+                self._step(images, labels, sums)
+                state.steps_done += 1
+                self._after_step()
+        self._check_losses()
+        self.training.compute.ranks.add(sums.loss, sums.hits)
+        seen = self._seen()
+        return float(sums.loss) / seen, int(sums.hits) / seen, self._rate(self.per_epoch - 1)
+
+    def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        size = self.training.data.image_size
+        augment = Augment(
+            crop_padding=round(self.training.recipe.crop_share * size),
+            flip=self.training.recipe.mirror and self.training.data.flip,
+            cutout=round(self.training.recipe.cutout_share * size),
         )
-    return mean_loss, float(torch.stack(correct).sum()) / seen, rate
+        return train_batches(
+            self.training.data.train,
+            batch_size=self.training.recipe.batch_size,
+            mean=self.training.data.mean,
+            std=self.training.data.std,
+            augment=augment,
+            seed=self.training.seed,
+            epoch=self.state.epochs_done,
+            first=self.state.steps_done,
+            share=self.training.compute.ranks.share,
+        )
+
+    def _rate(self, step_of_epoch: int) -> float:
+        step = self.state.epochs_done * self.per_epoch + step_of_epoch
+        return self.training.recipe.rate_at(step, self.steps, self.per_epoch)
+
+    def _seen(self) -> int:
+        return min(len(self.training.data.train), self.per_epoch * self.training.recipe.batch_size)
+
+    def _step(self, images: Tensor, labels: Tensor, sums: Sums) -> None:
+        optimiser = self.state.optimiser
+        for group in optimiser.param_groups:
+            group["lr"] = self._rate(self.state.steps_done)
+        optimiser.zero_grad(set_to_none=True)
+        loss, scores = self._loss(self.training.compute.laid_out(images), labels)
+        (loss if self.training.compute.ranks.world == 1 else loss * self._weight(len(labels))).backward()
+        if self.training.recipe.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.state.model.parameters(), self.training.recipe.clip_norm)
+        if self.training.penalise is not None:
+            self.training.penalise(self.state.model)
+        optimiser.step()
+        if self.training.recipe.average is not None:
+            move_average(self.state, self.training.recipe.average, self._steps_done())
+        detached = loss.detach()
+        sums.loss += detached * len(labels)
+        sums.hits += (scores.detach().argmax(1) == labels).sum()
+        self.recent.append((self.state.steps_done, detached))
+
+    def _loss(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        with self.training.compute.rounding():
+            scores = class_scores(self.forward, images)
+        scores = scores.float()
+        loss = cross_entropy(scores, labels, label_smoothing=self.training.recipe.label_smoothing)
+        if self.training.teacher is None:
+            return loss, scores
+        imitation = _imitation(scores, self.training.teacher(images), self.training.recipe.temperature)
+        return torch.lerp(loss, imitation, self.training.recipe.teacher_share), scores
+
+    def _weight(self, count: int) -> float:
+        """What makes the mean of the processes' gradients that of the whole batch."""
+        size, done = self.training.recipe.batch_size, self.state.steps_done * self.training.recipe.batch_size
+        return count * self.training.compute.ranks.world / min(size, len(self.training.data.train) - done)
+
+    def _steps_done(self) -> int:
+        return self.state.epochs_done * self.per_epoch + self.state.steps_done
+
+    def _after_step(self) -> None:
+        if self.training.compute.device.type == "cpu" or len(self.recent) >= _CHECK_EVERY:
+            self._check_losses()
+        if self.on_step is not None:
+            self.on_step(self._steps_done(), self.steps)
+
+    def _check_losses(self) -> None:
+        """Refuse a loss that is no number, by the step where it first was none."""
+        if not self.recent:
+            return
+        losses = torch.stack([loss for _, loss in self.recent]).isfinite().tolist()
+        broken = [step for (step, _), is_finite in zip(self.recent, losses, strict=True) if not is_finite]
+        self.recent.clear()
+        if broken:
+            raise NasPruneError(
+                f"the loss must stay finite, got one that is not in step {broken[0] + 1} of epoch "
+                f"{self.state.epochs_done + 1} at learning rate {self._rate(broken[0]):.4g}. "
+                "Use a smaller --learning-rate or --sparsity."
+            )
 
 
-def _batches(data: ImageData, recipe: Recipe, seed: int, epoch: int):  # type: ignore[no-untyped-def]
-    augment = Augment(
-        crop_padding=round(recipe.crop_share * data.image_size), flip=recipe.mirror and data.flip
-    )
-    return train_batches(
-        data.train,
-        batch_size=recipe.batch_size,
-        mean=data.mean,
-        std=data.std,
-        augment=augment,
-        seed=seed,
-        epoch=epoch,
-    )
-
-
-def _step(
-    state: TrainState,
-    images: Tensor,
-    labels: Tensor,
-    rate: float,
-    penalise: Callable[[nn.Module], None] | None,
-) -> tuple[Tensor, Tensor]:
-    for group in state.optimiser.param_groups:
-        group["lr"] = rate
-    state.optimiser.zero_grad(set_to_none=True)
-    scores = class_scores(state.model, images)
-    loss = cross_entropy(scores, labels)
-    loss.backward()
-    if penalise is not None:
-        penalise(state.model)
-    state.optimiser.step()
-    return loss.detach(), (scores.detach().argmax(1) == labels).sum()
-
-
-def class_scores(model: nn.Module, images: Tensor) -> Tensor:
-    """The scores of a classifier's main output, N×classes (auxiliary heads come after it)."""
-    output = model(images)
-    scores: Tensor = output if isinstance(output, Tensor) else output[0]
-    return scores
-
-
-@torch.no_grad()
-def evaluate(model: nn.Module, part: ImageSet, data: ImageData) -> tuple[float, float]:
-    """Mean cross entropy and accuracy (a share in [0, 1]) on one part of the data."""
-    model.eval()
-    loss, hits = 0.0, 0
-    for images, labels in eval_batches(part, batch_size=_EVAL_BATCH, mean=data.mean, std=data.std):
-        scores = class_scores(model, images)
-        loss += float(cross_entropy(scores, labels, reduction="sum"))
-        hits += int((scores.argmax(1) == labels).sum())
-    return loss / len(part), hits / len(part)
-
-
-def _cuda_devices(data: ImageData) -> list[int]:
-    device = data.train.images.device
-    return [device.index or 0] if device.type == "cuda" else []
+def _imitation(scores: Tensor, wanted: Tensor, temperature: float) -> Tensor:
+    """How far scores are from a teacher's (Hinton et al. 2015, section 2.1): T² KL(softmax(t/T) ‖ softmax(s/T))."""
+    ours = log_softmax(scores / temperature, 1)
+    theirs = log_softmax(wanted.float() / temperature, 1)
+    return temperature**2 * kl_div(ours, theirs, reduction="batchmean", log_target=True)

@@ -1,12 +1,17 @@
-"""Recipes: how a network is trained, by name."""
+"""Recipes: how a network is trained, by name or from a file of your own."""
 
-from typing import Literal
+from functools import cache
+from math import cos, pi
+from pathlib import Path
+from typing import Any, Literal
 
+import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nas_prune.errors import BadInputError
 
 MOST_EPOCHS = 100_000
+_FOLDER = Path(__file__).with_name("recipes")
 
 
 class Recipe(BaseModel):
@@ -15,34 +20,64 @@ class Recipe(BaseModel):
     Attributes:
         name: what `--recipe` takes.
         epochs: passes over the training part.
-        batch_size: images in a step.
+        batch_size: images in a step, over all processes together.
         learning_rate: its largest value.
-        schedule: `steps` divides by 10 at 1/2 and 3/4 of the epochs; `one-cycle` rises linearly for the first
-            fifth of the steps and falls linearly to a hundredth.
-        momentum, nesterov, weight_decay: as in `torch.optim.SGD`; the decay acts on every parameter.
+        schedule: `steps` divides by 10 at 1/2 and 3/4 of the epochs; `cosine` falls from the largest value to zero
+            along half a cosine; `one-cycle` rises linearly for the first fifth of the steps and falls linearly to a
+            hundredth; `constant` stays.
+        warmup_epochs: epochs over which the rate first rises linearly from zero; their steps count as the schedule's.
+        momentum, nesterov, weight_decay: as in `torch.optim.SGD`.
+        decay_norms: whether the decay acts on vectors too (norms and biases), as in the paper, or on weights alone.
+        label_smoothing: the share of the target that is spread over all classes.
+        clip_norm: the largest norm of all gradients together; None for no bound.
+        average: decay of an exponential moving average of the weights, which is then what is evaluated and kept;
+            None for none. It starts small, so that the first steps are forgotten.
         crop_share: random crops after padding by this share of the image size.
         mirror: whether images are mirrored at random where the data set allows it.
+        cutout_share: side of the square that is blanked in each image, as a share of the image size.
+        teacher_share: share of the loss that compares with a teacher's scores, where there is a teacher.
+        temperature: what both scores are divided by in that comparison (Hinton et al. 2015).
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: str
     epochs: int = Field(ge=1, le=MOST_EPOCHS)
     batch_size: int = Field(ge=2)
     learning_rate: float = Field(gt=0)
-    schedule: Literal["steps", "one-cycle"]
+    schedule: Literal["steps", "cosine", "one-cycle", "constant"]
+    warmup_epochs: float = Field(default=0, ge=0)
     momentum: float = Field(default=0.9, ge=0, lt=1)
     nesterov: bool = False
     weight_decay: float = Field(default=1e-4, ge=0)
+    decay_norms: bool = True
+    label_smoothing: float = Field(default=0, ge=0, lt=1)
+    clip_norm: float | None = Field(default=None, gt=0)
+    average: float | None = Field(default=None, gt=0, lt=1)
     crop_share: float = Field(default=0.125, ge=0, le=0.5)
     mirror: bool = True
+    cutout_share: float = Field(default=0, ge=0, le=1)
+    teacher_share: float = Field(default=0.9, ge=0, le=1)
+    temperature: float = Field(default=4, gt=0)
 
     def rate_at(self, step: int, steps: int, steps_per_epoch: int) -> float:
         """The learning rate of one step out of `steps`."""
-        if self.schedule == "one-cycle":
-            return self.learning_rate * _one_cycle((step + 0.5) / steps)
-        epoch, epochs = step // steps_per_epoch, steps // steps_per_epoch
-        return self.learning_rate * 0.1 ** ((epoch >= int(0.5 * epochs)) + (epoch >= int(0.75 * epochs)))
+        warmup = self.warmup_epochs * steps_per_epoch
+        rise = min(1.0, (step + 1) / warmup) if warmup else 1.0
+        return self.learning_rate * rise * self._share_at(step, steps, steps_per_epoch)
+
+    def _share_at(self, step: int, steps: int, steps_per_epoch: int) -> float:
+        match self.schedule:
+            case "constant":
+                return 1.0
+            case "one-cycle":
+                return _one_cycle((step + 0.5) / steps)
+            case "cosine":
+                return 0.5 * (1 + cos(pi * step / steps))
+            case "steps":
+                epoch, epochs = step // steps_per_epoch, steps // steps_per_epoch
+                falls = (epoch >= int(0.5 * epochs)) + (epoch >= int(0.75 * epochs))
+                return float(0.1**falls)
 
     def with_epochs(self, epochs: int) -> "Recipe":
         """The same recipe over another number of epochs."""
@@ -55,43 +90,52 @@ def _one_cycle(progress: float, peak: float = 0.2, last: float = 0.01) -> float:
     return 1 - (1 - last) * (progress - peak) / (1 - peak)
 
 
-RECIPES: dict[str, Recipe] = {
-    "digits": Recipe(
-        name="digits",
-        epochs=20,
-        batch_size=64,
-        learning_rate=0.1,
-        schedule="one-cycle",
-        nesterov=True,
-        mirror=False,
-    ),
-    "fast": Recipe(
-        name="fast",
-        epochs=30,
-        batch_size=128,
-        learning_rate=0.2,
-        schedule="one-cycle",
-        nesterov=True,
-        weight_decay=5e-4,
-    ),
-    "paper-cifar": Recipe(name="paper-cifar", epochs=160, batch_size=64, learning_rate=0.1, schedule="steps"),
-}
+def recipe_names() -> tuple[str, ...]:
+    """The names of the recipes that come with nas-prune."""
+    return tuple(sorted(path.stem for path in _FOLDER.glob("*.yaml")))
 
 
 def recipe_named(name: str) -> Recipe:
-    """A recipe by name.
+    """A recipe by name, or from a YAML file of your own.
 
     Raises:
-        BadInputError: no such recipe; the message lists the known ones.
+        BadInputError: no such recipe (the message lists the known ones), or a file that holds none.
     """
-    if name not in RECIPES:
-        raise BadInputError(f"--recipe must be one of {', '.join(RECIPES)}, got {name!r}.")
-    return RECIPES[name]
+    if name in recipe_names():
+        return _shipped(name)
+    if not name.endswith((".yaml", ".yml")):
+        known = ", ".join(recipe_names())
+        raise BadInputError(f"--recipe must be one of {known}, or a .yaml file, got {name!r}.")
+    return _read(Path(name))
+
+
+@cache
+def _shipped(name: str) -> Recipe:
+    return _read(_FOLDER / f"{name}.yaml")
+
+
+def _read(path: Path) -> Recipe:
+    try:
+        content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadInputError(
+            f"--recipe must name a file that can be read, got {path}: {error.strerror}."
+        ) from None
+    except (yaml.YAMLError, UnicodeDecodeError):
+        raise BadInputError(f"--recipe must be YAML, got {path}, which is not.") from None
+    if not isinstance(content, dict):
+        raise BadInputError(f"--recipe must hold one setting a line, such as epochs: 30, got {path}.")
+    try:
+        return Recipe.model_validate({"name": path.stem, **content})
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = ".".join(str(part) for part in problem["loc"])
+        raise BadInputError(f"{where} in the recipe {path} cannot be used: {problem['msg']}.") from None
 
 
 def default_recipe(data_name: str) -> Recipe:
     """The recipe for a data set when none is asked for."""
-    return RECIPES["digits" if data_name == "digits" else "fast"]
+    return recipe_named("digits" if data_name == "digits" else "fast")
 
 
 def changed(recipe: Recipe, **changes: float | None) -> Recipe:

@@ -1,4 +1,9 @@
-"""Scratch-E and Scratch-B: how long found widths are trained from random weights (Liu et al. 2019, section 3)."""
+"""How long and at which rate found widths are trained: from random weights, or from what a search left.
+
+Scratch-E and Scratch-B are those of Liu et al. 2019, section 3; fine-tuning goes by their code (a quarter of the epochs
+at a hundredth of the learning rate); rewinding the learning rate (Renda et al. 2020) repeats the recipe from inherited
+weights. They are one training each: what differs is in `SCHEDULES`.
+"""
 
 from dataclasses import dataclass
 from math import floor, inf
@@ -10,18 +15,45 @@ from nas_prune.errors import BadInputError, WidthsError
 from nas_prune.training.recipe import Recipe
 from nas_prune.widths import Widths, first_problem
 
-Schedule: TypeAlias = Literal["scratch-e", "scratch-b"]
+Schedule: TypeAlias = Literal["scratch-e", "scratch-b", "fine-tune", "rewind"]
 
 
 @dataclass(frozen=True, slots=True)
-class ScratchPlan:
+class Terms:
+    """What a schedule makes of a recipe.
+
+    Attributes:
+        inherits: it starts from the trained weights of the channels that were kept.
+        by_macs: epochs are multiplied by MACs of the whole network over MACs of the widths.
+        epochs_share: factor on the epochs.
+        rate_share: factor on the learning rate.
+        is_constant: the learning rate stays as it is.
+    """
+
+    inherits: bool = False
+    by_macs: bool = False
+    epochs_share: float = 1
+    rate_share: float = 1
+    is_constant: bool = False
+
+
+SCHEDULES: dict[Schedule, Terms] = {
+    "scratch-e": Terms(),
+    "scratch-b": Terms(by_macs=True),
+    "fine-tune": Terms(inherits=True, epochs_share=0.25, rate_share=0.01, is_constant=True),
+    "rewind": Terms(inherits=True),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TrainPlan:
     """How long one network of found widths is trained.
 
     Attributes:
-        schedule: `scratch-e` (the recipe's epochs) or `scratch-b` (the recipe's total MACs).
-        multiplier: MACs of the whole network over MACs of the widths; 1 for Scratch-E.
+        schedule: which of `SCHEDULES`.
+        multiplier: MACs of the whole network over MACs of the widths for Scratch-B; otherwise the factor on the epochs.
         cap: the largest multiplier allowed; None for no cap.
-        recipe: the recipe with its epochs set.
+        recipe: the recipe with its epochs and learning rate set.
     """
 
     schedule: Schedule
@@ -44,22 +76,25 @@ def recipe_of(widths: Widths) -> Recipe | None:
         raise WidthsError(f"the recipe in the widths file cannot be used: {first_problem(error)}.") from None
 
 
-def plan_scratch(
+def plan_training(
     widths: Widths, recipe: Recipe, schedule: Schedule, *, cap: float | None = None
-) -> ScratchPlan:
-    """The number of epochs for found widths.
+) -> TrainPlan:
+    """The number of epochs and the learning rate for found widths.
 
     Args:
         widths: what is trained; its costs are at the training image size.
         recipe: the recipe of the whole network, with its full number of epochs.
-        schedule: `scratch-e`, or `scratch-b` for round(epochs × MACs_base / MACs_widths).
+        schedule: `scratch-e`; `scratch-b` for round(epochs × MACs_base / MACs_widths); `fine-tune`; `rewind`.
         cap: bound on that multiplier (2 in the paper's ImageNet runs); None for no bound.
 
     Example:
-        Half the MACs of a network that is trained for 160 epochs are trained for 320.
+        Half the MACs of a network that is trained for 160 epochs are trained for 320 with Scratch-B.
     """
     if cap is not None and not 1 <= cap < inf:
         raise BadInputError(f"--cap must be at least 1, got {cap:g}.")
-    multiplier = 1.0 if schedule == "scratch-e" else widths.base_cost.macs / widths.cost.macs
-    epochs = floor(recipe.epochs * (multiplier if cap is None else min(cap, multiplier)) + 0.5)
-    return ScratchPlan(schedule, multiplier, cap, recipe.with_epochs(epochs))
+    terms = SCHEDULES[schedule]
+    multiplier = terms.epochs_share * (widths.base_cost.macs / widths.cost.macs if terms.by_macs else 1)
+    epochs = max(1, floor(recipe.epochs * (multiplier if cap is None else min(cap, multiplier)) + 0.5))
+    changes = {"epochs": epochs, "learning_rate": recipe.learning_rate * terms.rate_share}
+    rate = {"schedule": "constant", "warmup_epochs": 0.0} if terms.is_constant else {}
+    return TrainPlan(schedule, multiplier, cap, recipe.model_copy(update=changes | rate))

@@ -3,12 +3,23 @@ import pytest
 import torch
 from torch import Tensor
 
-from nas_prune.data import Augment, ImageSet, eval_batches, load_data, normalise, num_batches, train_batches
-from nas_prune.data.batches import _cropped, _mirrored
+from nas_prune.data import (
+    Augment,
+    ImageSet,
+    Part,
+    Share,
+    eval_batches,
+    load_data,
+    normalise,
+    num_batches,
+    train_batches,
+)
+from nas_prune.data.batches import _cropped, _cut_out, _mirrored
 from nas_prune.errors import BadInputError
 
 DIGITS = load_data("digits")
 PLAIN = Augment(crop_padding=0, flip=False)
+WHOLE = Share()
 # pixels come back as they are: (x − 0) / (255 · 1/255)
 RAW = {"mean": (0.0,), "std": (1 / 255,)}
 
@@ -19,8 +30,10 @@ def part_of(count: int) -> ImageSet:
     return ImageSet(numbers.to(torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 8, 8), numbers)
 
 
-def epoch(part: ImageSet, augment: Augment = PLAIN, **settings: int) -> list[tuple[Tensor, Tensor]]:
-    settings = {"batch_size": 16, "seed": 0, "epoch": 0} | settings
+def epoch(
+    part: Part, augment: Augment = PLAIN, share: Share = WHOLE, **settings: int
+) -> list[tuple[Tensor, Tensor]]:
+    settings = {"batch_size": 16, "seed": 0, "epoch": 0, "first": 0} | settings
     return list(
         train_batches(
             part,
@@ -30,6 +43,8 @@ def epoch(part: ImageSet, augment: Augment = PLAIN, **settings: int) -> list[tup
             augment=augment,
             seed=settings["seed"],
             epoch=settings["epoch"],
+            first=settings["first"],
+            share=share,
         )
     )
 
@@ -39,7 +54,7 @@ def labels(batches: list[tuple[Tensor, Tensor]]) -> list[int]:
 
 
 def test_normalised_training_images_have_mean_zero_and_std_one() -> None:
-    images = normalise(DIGITS.train.images, DIGITS.mean, DIGITS.std)
+    images = normalise(DIGITS.train.sample(), DIGITS.mean, DIGITS.std)
     assert images.dtype == torch.float32
     assert images.mean().abs() < 1e-5
     assert images.std(correction=0) == pytest.approx(1, abs=1e-5)
@@ -51,9 +66,9 @@ def test_each_channel_is_normalised_by_its_own_numbers() -> None:
 
 
 def test_normalising_leaves_the_images_as_they_were() -> None:
-    before = DIGITS.val.images.clone()
-    normalise(DIGITS.val.images, DIGITS.mean, DIGITS.std)
-    assert DIGITS.val.images.equal(before)
+    before = DIGITS.val.sample().clone()
+    normalise(DIGITS.val.sample(), DIGITS.mean, DIGITS.std)
+    assert DIGITS.val.sample().equal(before)
 
 
 def test_an_epoch_shows_each_image_once_with_its_label() -> None:
@@ -85,7 +100,7 @@ def test_batches_do_not_depend_on_the_global_random_state() -> None:
 
 
 def test_crops_and_flips_are_those_of_a_slow_reference() -> None:
-    images = DIGITS.val.images
+    images = DIGITS.val.sample()
     offsets = torch.randint(5, (2, len(images)), generator=torch.Generator().manual_seed(0))
     is_mirrored = torch.arange(len(images)) % 3 == 0
     fast = _mirrored(_cropped(images, offsets, 2), is_mirrored)
@@ -120,7 +135,7 @@ def test_padding_is_black_before_normalising() -> None:
 
 def test_without_augmentation_images_are_unchanged() -> None:
     images, _ = epoch(DIGITS.train, batch_size=len(DIGITS.train))[0]
-    assert images.sum() == DIGITS.train.images.sum()
+    assert images.sum() == DIGITS.train.sample().sum()
 
 
 def test_flips_alone_mirror_about_half_of_the_images() -> None:
@@ -166,3 +181,39 @@ def test_bad_settings_are_refused_in_the_call() -> None:
         )
     with pytest.raises(BadInputError, match="crop_padding must be 0 or more, got -1"):
         Augment(crop_padding=-1, flip=False)
+
+
+def test_cut_outs_are_squares_of_zeros_at_every_place_each_image_for_itself() -> None:
+    images = torch.ones(500, 3, 8, 8)
+    centres = torch.rand(2, 500, generator=torch.Generator().manual_seed(0))
+    cut = _cut_out(images, centres, 3)
+    for image, (row, column) in zip(cut, (centres * 8).long().T.tolist(), strict=True):
+        expected = torch.ones(8, 8)
+        expected[max(0, row - 1) : row + 2, max(0, column - 1) : column + 2] = 0
+        assert image.equal(expected.expand(3, 8, 8))
+    assert len({tuple(image.flatten().tolist()) for image in cut}) == 64
+    assert _cut_out(images, centres, 0).equal(images)
+
+
+def test_shares_of_a_batch_are_disjoint_and_make_it_up() -> None:
+    whole = epoch(part_of(90), Augment(1, flip=True))
+    for world in (2, 3):
+        shares = [epoch(part_of(90), Augment(1, flip=True), Share(rank, world)) for rank in range(world)]
+        for step, (images, label) in enumerate(whole):
+            assert torch.cat([share[step][0] for share in shares]).equal(images)
+            assert torch.cat([share[step][1] for share in shares]).equal(label)
+
+
+def test_batches_that_were_had_are_passed_over() -> None:
+    whole = epoch(part_of(90), Augment(1, flip=True))
+    rest = epoch(part_of(90), Augment(1, flip=True), first=2)
+    for (images, label), (again, label_again) in zip(whole[2:], rest, strict=True):
+        assert images.equal(again)
+        assert label.equal(label_again)
+
+
+def test_evaluation_is_shared_too() -> None:
+    seen = [
+        labels(list(eval_batches(part_of(31), batch_size=4, **RAW, share=Share(rank, 2)))) for rank in (0, 1)
+    ]
+    assert seen == [list(range(16)), list(range(16, 31))]

@@ -23,7 +23,7 @@ def test_train_and_test_folders_are_the_parts(write_digits: WriteDigits) -> None
     data = load(write_digits("test", {"3": 4, "5": 6}))
     assert data.class_names == ("3", "5")
     assert (counts(data, "train"), counts(data, "val"), counts(data, "test")) == ([18, 27], [2, 3], [4, 6])
-    assert data.train.images.shape == (45, 3, 32, 32)
+    assert data.train.sample().shape == (45, 3, 32, 32)
     assert data.flip
 
 

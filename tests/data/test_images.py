@@ -12,7 +12,7 @@ def data_of(train: Tensor) -> ImageData:
 
 def test_mean_and_std_are_those_of_the_training_part_in_float64() -> None:
     data = load_data("digits", in_channels=3, image_size=9)
-    pixels = data.train.images.double() / 255
+    pixels = data.train.sample().double() / 255
     assert data.mean == pytest.approx(pixels.mean((0, 2, 3)).tolist(), abs=1e-12)
     assert data.std == pytest.approx(pixels.std((0, 2, 3), correction=0).tolist(), abs=1e-12)
 
@@ -32,10 +32,10 @@ def test_sizes_are_read_off_the_images() -> None:
 def test_moving_to_a_device_moves_all_parts_and_keeps_mean_and_std() -> None:
     data = load_data("digits")
     moved = data.to("meta")
-    assert {part.images.device.type for part in (moved.train, moved.val, moved.test)} == {"meta"}
+    assert {part.sample().device.type for part in (moved.train, moved.val, moved.test)} == {"meta"}
     assert {part.labels.device.type for part in (moved.train, moved.val, moved.test)} == {"meta"}
     assert (moved.mean, moved.std, moved.name) == (data.mean, data.std, "digits")
-    assert data.train.images.device.type == "cpu"
+    assert data.train.sample().device.type == "cpu"
 
 
 @pytest.mark.gpu

@@ -12,26 +12,26 @@ def keys(images: Tensor) -> list[bytes]:
 
 
 def training_images(data: ImageData) -> list[bytes]:
-    return keys(torch.cat([data.train.images, data.val.images]))
+    return keys(torch.cat([data.train.sample(), data.val.sample()]))
 
 
 def test_train_and_val_are_disjoint_and_make_the_same_whole_for_every_seed() -> None:
     first, second = load_data("digits", seed=0), load_data("digits", seed=1)
     assert (len(first.train), len(first.val)) == (1294, 144)
     assert training_images(first) == training_images(second)
-    assert keys(first.val.images) != keys(second.val.images)
+    assert keys(first.val.sample()) != keys(second.val.sample())
 
 
 def test_the_test_part_is_the_same_for_every_seed_and_other_than_the_training_images() -> None:
     first, second = load_data("digits", seed=0), load_data("digits", seed=1, max_images=100)
-    assert first.test.images.equal(second.test.images)
+    assert first.test.sample().equal(second.test.sample())
     assert first.test.labels.equal(second.test.labels)
-    assert not set(keys(first.test.images)) & set(training_images(first))
+    assert not set(keys(first.test.sample())) & set(training_images(first))
 
 
 def test_the_same_seed_gives_the_same_data() -> None:
     first, second = load_data("digits", seed=3), load_data("digits", seed=3)
-    assert first.train.images.equal(second.train.images)
+    assert first.train.sample().equal(second.train.sample())
     assert first.val.labels.equal(second.val.labels)
 
 
@@ -58,8 +58,8 @@ def test_another_seed_chooses_another_subset() -> None:
 def test_size_and_channels_follow_what_is_asked() -> None:
     data = load_data("digits", image_size=16, in_channels=3)
     for part in (data.train, data.val, data.test):
-        assert part.images.shape[1:] == (3, 16, 16)
-        assert part.images.dtype == torch.uint8
+        assert part.sample().shape[1:] == (3, 16, 16)
+        assert part.sample().dtype == torch.uint8
         assert part.labels.dtype == torch.int64
 
 

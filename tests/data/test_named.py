@@ -27,10 +27,10 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_digits_are_the_scans_of_scikit_learn() -> None:
     data = load_data("digits")
-    sums = torch.cat([part.images.sum((1, 2, 3)) for part in (data.train, data.val, data.test)])
+    sums = torch.cat([part.sample().sum((1, 2, 3)) for part in (data.train, data.val, data.test)])
     assert sorted(sums.tolist()) == sorted(IMAGES.sum((1, 2), dtype=np.int64).tolist())
     assert (len(data.test), data.image_size, data.in_channels, data.flip) == (359, 8, 1, False)
-    assert data.train.images.max() == 255
+    assert data.train.sample().max() == 255
 
 
 def test_mnist_is_read_from_its_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -43,7 +43,7 @@ def test_mnist_is_read_from_its_files(tmp_path: Path, capsys: pytest.CaptureFixt
         header = np.array([0x801, len(labels)], dtype=">i4").tobytes()
         (raw / f"{part}-labels-idx1-ubyte").write_bytes(header + labels.tobytes())
     data = load_data("mnist", data_dir=tmp_path)
-    assert np.array_equal(data.test.images[:, 0], IMAGES[100:150])
+    assert np.array_equal(data.test.sample()[:, 0], IMAGES[100:150])
     assert data.test.labels.tolist() == LABELS[100:150].tolist()
     assert (len(data.train), len(data.val), data.class_names, data.flip) == (
         90,
@@ -66,7 +66,7 @@ def test_cifar_is_read_from_its_files(tmp_path: Path, monkeypatch: pytest.Monkey
         (folder / name).write_bytes(pickle.dumps(batch))
     (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": list("abcdefghij")}))
     data = load_data("cifar10", data_dir=tmp_path)
-    assert np.array_equal(data.test.images, rgb[100:120])
+    assert np.array_equal(data.test.sample(), rgb[100:120])
     assert (len(data.train), data.class_names[2], data.flip) == (90, "c", True)
 
 
@@ -78,7 +78,7 @@ def test_svhn_is_read_from_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyP
         labels = np.where(LABELS[some] == 0, 10, LABELS[some])[:, None]
         savemat(tmp_path / f"{name}_32x32.mat", {"X": rgb[some].transpose(1, 2, 3, 0), "y": labels})
     data = load_data("svhn", data_dir=tmp_path)
-    assert np.array_equal(data.test.images, rgb[100:150].transpose(0, 3, 1, 2))
+    assert np.array_equal(data.test.sample(), rgb[100:150].transpose(0, 3, 1, 2))
     assert data.test.labels.tolist() == LABELS[100:150].tolist()
     assert not data.flip
 

@@ -10,10 +10,12 @@ from nas_prune.data import ImageData, load_data
 from nas_prune.errors import BadInputError, NasPruneError
 from nas_prune.space import SearchSpace, load_space
 from nas_prune.training.checkpoint import read_checkpoint, write_checkpoint
-from nas_prune.training.loop import EpochReport, TrainState, evaluate, fit, start
-from nas_prune.training.recipe import RECIPES
+from nas_prune.training.evaluation import evaluate
+from nas_prune.training.loop import EpochReport, Training, fit
+from nas_prune.training.recipe import recipe_named
+from nas_prune.training.state import TrainState, start
 
-RECIPE = RECIPES["digits"].with_epochs(3)
+RECIPE = recipe_named("digits").with_epochs(3)
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +30,7 @@ def space() -> SearchSpace:
 
 def trained(space: SearchSpace, data: ImageData, *, seed: int) -> TrainState:
     state = start(space.build(seed=0), RECIPE)
-    fit(state, data, RECIPE, seed=seed)
+    fit(state, Training(data, RECIPE, seed))
     return state
 
 
@@ -41,7 +43,7 @@ def test_three_epochs_learn_the_digits(space: SearchSpace, data: ImageData) -> N
     reports: list[EpochReport] = []
     state = start(space.build(seed=0), RECIPE)
     before = evaluate(state.model, data.test, data)[1]
-    fit(state, data, RECIPE, seed=0, on_epoch=lambda _, report: reports.append(report))
+    fit(state, Training(data, RECIPE, 0), on_epoch=reports.append)
     after = evaluate(state.model, data.test, data)[1]
     assert before < 0.3
     assert after > 0.7
@@ -61,17 +63,17 @@ def test_the_same_seed_gives_the_same_network_and_another_does_not(
 def test_a_checkpoint_after_each_epoch_goes_on_to_the_same_bits(
     tmp_path: Path, space: SearchSpace, data: ImageData
 ) -> None:
-    def save(state: TrainState, report: EpochReport) -> None:
-        write_checkpoint(tmp_path / f"{report.epoch}.safetensors", state)
+    def save(report: EpochReport) -> None:
+        write_checkpoint(tmp_path / f"{report.epoch}.safetensors", whole)
 
     whole = start(space.build(seed=0), RECIPE)
-    fit(whole, data, RECIPE, seed=7, on_epoch=save)
+    fit(whole, Training(data, RECIPE, 7), on_epoch=save)
     for epoch in (1, 2):
         state = start(space.build(seed=99), RECIPE)
         read_checkpoint(tmp_path / f"{epoch}.safetensors", state)
         assert state.epochs_done == epoch
         assert not equal(state.model, whole.model)
-        fit(state, data, RECIPE, seed=7)
+        fit(state, Training(data, RECIPE, 7))
         assert equal(state.model, whole.model)
         write_checkpoint(tmp_path / "again.safetensors", state)
         assert (tmp_path / "again.safetensors").read_bytes() == (tmp_path / "3.safetensors").read_bytes()
@@ -85,7 +87,7 @@ def test_dropout_is_repeated_too(data: ImageData) -> None:
     states = [start(space.build(seed=0), RECIPE) for _ in range(2)]
     for state in states:
         torch.rand(3)  # the global state must not matter
-        fit(state, data, RECIPE, seed=0)
+        fit(state, Training(data, RECIPE, 0))
     assert equal(states[0].model, states[1].model)
 
 
@@ -96,14 +98,14 @@ def test_a_penalty_changes_the_result(space: SearchSpace, data: ImageData) -> No
                 parameter.grad.add_(parameter.detach(), alpha=0.1)
 
     state = start(space.build(seed=0), RECIPE)
-    fit(state, data, RECIPE, seed=0, penalise=decay)
+    fit(state, Training(data, RECIPE, 0, penalise=decay))
     assert not equal(state.model, trained(space, data, seed=0).model)
 
 
 def test_a_loss_that_is_no_number_stops_with_epoch_and_rate(space: SearchSpace, data: ImageData) -> None:
     recipe = RECIPE.model_copy(update={"learning_rate": 1e20})
-    with pytest.raises(NasPruneError, match="the loss must stay finite, got nan in epoch 1 at learning rate"):
-        fit(start(space.build(seed=0), recipe), data, recipe, seed=0)
+    with pytest.raises(NasPruneError, match=r"got one that is not in step \d+ of epoch 1 at learning rate"):
+        fit(start(space.build(seed=0), recipe), Training(data, recipe, 0))
 
 
 def test_a_truncated_checkpoint_is_refused_by_name(tmp_path: Path, space: SearchSpace) -> None:

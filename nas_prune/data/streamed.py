@@ -1,0 +1,98 @@
+"""Images that stay in their files, decoded by worker processes while the network computes."""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from nas_prune.data.decode import decode_file, decode_files
+from nas_prune.errors import DataError
+
+_SAMPLE = 4096  # images whose pixels stand for all
+_CPU = torch.device("cpu")
+_AHEAD = 4  # batches that each worker has ready
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StreamedSet:
+    """Images in files and their classes; batches come out on one device.
+
+    They have the very pixels that they would have in memory: each is decoded, cut to its centred square and resized.
+
+    Attributes:
+        files: the pictures.
+        labels: int64, N.
+        shape: of an image: channels, height, width.
+        root: the folder that messages name files relative to.
+        device: where batches come out.
+        workers: processes that decode; 0 to decode in this one.
+    """
+
+    files: tuple[Path, ...]
+    labels: Tensor
+    shape: tuple[int, int, int]
+    root: Path
+    device: torch.device = _CPU
+    workers: int = 0
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def batches(self, places_K: Sequence[Tensor]) -> Iterator[Tensor]:
+        """K batches of the images at given places: uint8, B×C×H×W, on the device."""
+        is_cuda = self.device.type == "cuda"
+        workers = min(self.workers, len(places_K))
+        loader: DataLoader[Tensor | str] = DataLoader(
+            _Decoded(self.files, self.shape, self.root),
+            batch_sampler=[batch.tolist() for batch in places_K],
+            num_workers=workers,
+            prefetch_factor=_AHEAD if workers else None,
+            pin_memory=is_cuda,
+            collate_fn=_stacked,
+        )
+        for images in loader:
+            if isinstance(images, str):
+                raise DataError(
+                    f"the images in {self.root} must be readable, got {images}. Repair or remove it."
+                )
+            yield images.to(self.device, non_blocking=is_cuda)
+
+    def sample(self) -> Tensor:
+        """Enough images to know their mean and deviation, evenly spread: uint8, N×C×H×W."""
+        step = max(1, len(self) // _SAMPLE)
+        chosen, (channels, size, _) = self.files[::step], self.shape
+        return decode_files(chosen, image_size=size, in_channels=channels, root=self.root)
+
+    def to(self, device: torch.device | str) -> "StreamedSet":
+        """The same images, coming out on another device."""
+        return replace(self, labels=self.labels.to(device), device=torch.device(device))
+
+
+class _Decoded(Dataset[Tensor | str]):
+    """Pictures by place; what cannot be read comes as the reason, which survives the way between processes."""
+
+    def __init__(self, files: tuple[Path, ...], shape: tuple[int, int, int], root: Path) -> None:
+        self._files, self._shape, self._root = files, shape, root
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def __getitem__(self, place: int) -> Tensor | str:
+        channels, size, _ = self._shape
+        return decode_file(self._files[place], image_size=size, in_channels=channels, root=self._root)
+
+
+def _stacked(images: Sequence[Tensor | str]) -> Tensor | str:
+    good = [image for image in images if isinstance(image, Tensor)]
+    return (
+        torch.stack(good) if len(good) == len(images) else next(one for one in images if isinstance(one, str))
+    )
+
+
+def default_workers() -> int:
+    """One process for each core that this one may use, at most eight."""
+    return min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)

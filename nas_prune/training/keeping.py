@@ -1,0 +1,174 @@
+"""One training in a directory: its checkpoints, its metrics, and going on with it after any end."""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from time import perf_counter, sleep
+from typing import Any
+
+from nas_prune.errors import BadInputError
+from nas_prune.files import sync
+from nas_prune.rundir import CHECKPOINT, METRICS, append_metrics, keep_metrics
+from nas_prune.training.checkpoint import DamagedError, read_checkpoint, write_checkpoint
+from nas_prune.training.loop import EpochReport, Training, fit
+from nas_prune.training.recipe import Recipe
+from nas_prune.training.state import TrainState
+from nas_prune.training.stopping import Stop, stoppable
+from nas_prune.watch import QUIET, Watch
+
+PREVIOUS = "checkpoint.previous.safetensors"
+_SHARE = 0.05  # of the time that checkpoints may take
+_WITHIN_EPOCH = 60.0  # seconds after which an epoch is not waited for
+_PATIENCE = 10.0  # seconds that another process is given to let go of a directory
+
+
+def train_in(folder: Path, state: TrainState, training: Training, watch: Watch = QUIET) -> float:
+    """Train what is left, so that at any moment all but the last minute is on the disk.
+
+    Args:
+        folder: where checkpoints and metrics are kept; what is there is gone on with.
+        state: the network, fresh; it is changed in place.
+        training: what is trained.
+        watch: told of progress.
+
+    Returns:
+        The seconds that this call took.
+
+    Raises:
+        NasPruneError: the training cannot go on; what is on the disk can be resumed.
+        KeyboardInterrupt: it was stopped, after a checkpoint.
+    """
+    started = perf_counter()
+    ranks = training.compute.ranks
+    with _alone_in(folder, is_needed=ranks.is_first), stoppable() as stop:
+        _go_on(folder, state, training, watch)
+        keeper = _Keeper(folder, state, training, watch, stop)
+        fit(state, training, on_step=keeper.after_step, on_epoch=keeper.after_epoch)
+    return perf_counter() - started
+
+
+def _go_on(folder: Path, state: TrainState, training: Training, watch: Watch) -> None:
+    """Bring a state to the newest sound checkpoint, and the metrics with it."""
+    used = _newest(folder, state, _facts(training), watch)
+    if training.compute.ranks.is_first:
+        if used == PREVIOUS:
+            (folder / PREVIOUS).replace(folder / CHECKPOINT)  # or the next write would push it out
+        keep_metrics(folder, state.epochs_done)
+    if used is not None:
+        watch.say(f"{training.title}: {progress(state, training.recipe)}")
+
+
+def _newest(folder: Path, state: TrainState, facts: Mapping[str, Any], watch: Watch) -> str | None:
+    there = [name for name in (CHECKPOINT, PREVIOUS) if (folder / name).exists()]
+    problems = []
+    for name in there:
+        try:
+            read_checkpoint(folder / name, state, facts)
+        except DamagedError as error:
+            problems.append(str(error).partition(" Start the run")[0])
+        else:
+            if problems:
+                watch.say(f"{problems[0]} Going on from {name}.")
+            return name
+    if problems:
+        raise BadInputError(f"{' '.join(problems)} Start the run again.")
+    return None
+
+
+def _facts(training: Training) -> dict[str, Any]:
+    """What a checkpoint says of itself."""
+    return {"seed": training.seed, "recipe": training.recipe.model_dump(mode="json")}
+
+
+def progress(state: TrainState, recipe: Recipe) -> str:
+    """How far a training has got, for people."""
+    within = f" and {state.steps_done} steps" if state.steps_done else ""
+    return f"{state.epochs_done}{within} of {recipe.epochs} epochs are done"
+
+
+@dataclass(slots=True)
+class _Keeper:
+    """Writes checkpoints and metrics as a training goes on."""
+
+    folder: Path
+    state: TrainState
+    training: Training
+    watch: Watch
+    stop: Stop
+    written: float = field(default_factory=perf_counter)
+    cost: float = 0.0
+
+    def after_step(self, done: int, total: int) -> None:
+        self.watch.progress(self.training.title, done, total)
+        if self.training.compute.ranks.world > 1:
+            return  # each process has sums and randomness of its own: only whole epochs are kept
+        if self.stop.is_asked or self._since() > max(_WITHIN_EPOCH, self.cost / _SHARE):
+            self._write()
+        self._stop_if_asked()
+
+    def after_epoch(self, report: EpochReport) -> None:
+        ranks = self.training.compute.ranks
+        is_stopped = ranks.any(self.stop.is_asked)
+        if ranks.is_first:
+            append_metrics(self.folder, asdict(report))
+            if is_stopped or report.epoch == report.epochs or self._since() * _SHARE > self.cost:
+                self._write()
+        self.stop.is_asked = is_stopped
+        self._stop_if_asked()
+
+    def _since(self) -> float:
+        return perf_counter() - self.written
+
+    def _write(self) -> None:
+        started = perf_counter()
+        sync(self.folder / METRICS)
+        write_checkpoint(
+            self.folder / CHECKPOINT, self.state, _facts(self.training), previous=self.folder / PREVIOUS
+        )
+        self.written = perf_counter()
+        self.cost = self.written - started
+
+    def _stop_if_asked(self) -> None:
+        if self.stop.is_asked:
+            done = progress(self.state, self.training.recipe)
+            raise KeyboardInterrupt(f"{self.training.title} stopped: {done}")
+
+
+@contextmanager
+def _alone_in(folder: Path, *, is_needed: bool) -> Iterator[None]:
+    """Hold a directory for this process; the hold ends with the process, however it ends.
+
+    Raises:
+        BadInputError: another process holds it.
+    """
+    try:
+        import fcntl  # not on Windows
+    except ImportError:
+        is_needed = False
+    if not is_needed:
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        until = perf_counter() + _PATIENCE
+        while not _held(fcntl.flock, handle, fcntl.LOCK_EX | fcntl.LOCK_NB):
+            if perf_counter() > until:
+                raise BadInputError(
+                    f"{folder} must be written by one process at a time, and another is at it. Wait, or stop that one."
+                )
+            sleep(0.1)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _held(lock: Any, handle: int, how: int) -> bool:
+    try:
+        lock(handle, how)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True  # a file system without locks
+    return True

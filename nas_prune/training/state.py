@@ -1,0 +1,156 @@
+"""What a training goes on from: network, optimiser, moving average, progress, and the state of chance."""
+
+import copy
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from nas_prune.training.recipe import Recipe
+
+
+@dataclass(slots=True)
+class Sums:
+    """Over the steps of an epoch so far: losses times images, and right answers."""
+
+    loss: Tensor
+    hits: Tensor
+
+    @staticmethod
+    def nothing(device: torch.device) -> "Sums":
+        """Before the first step."""
+        return Sums(
+            torch.zeros((), dtype=torch.float64, device=device),
+            torch.zeros((), dtype=torch.int64, device=device),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Chance:
+    """The state of every generator of random numbers that a network might use.
+
+    Attributes:
+        torch: PyTorch's, on the CPU.
+        device: that of the training's CUDA device; None on the CPU.
+        python: of `random`, as plain JSON.
+        numpy: of `numpy.random`, as plain JSON.
+    """
+
+    torch: Tensor
+    device: Tensor | None
+    python: list[Any]
+    numpy: list[Any]
+
+
+@dataclass(slots=True)
+class TrainState:
+    """What a training goes on from.
+
+    Attributes:
+        model: the network.
+        optimiser: with the momentum of each parameter.
+        average: a network whose weights are the moving average, where the recipe wants one.
+        epochs_done: whole epochs.
+        steps_done: steps of the epoch after them.
+        sums: over these steps; None before the first.
+        chance: where randomness goes on within the epoch; None at its beginning.
+    """
+
+    model: nn.Module
+    optimiser: torch.optim.SGD
+    average: nn.Module | None = None
+    epochs_done: int = 0
+    steps_done: int = 0
+    sums: Sums | None = None
+    chance: Chance | None = None
+
+    @property
+    def trained(self) -> nn.Module:
+        """The network that is evaluated and kept."""
+        return self.model if self.average is None else self.average
+
+
+def start(model: nn.Module, recipe: Recipe) -> TrainState:
+    """The state before the first epoch."""
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    weights = [parameter for parameter in parameters if recipe.decay_norms or parameter.dim() > 1]
+    vectors = [parameter for parameter in parameters if not recipe.decay_norms and parameter.dim() <= 1]
+    groups: list[dict[str, Any]] = [{"params": weights}, {"params": vectors, "weight_decay": 0.0}]
+    optimiser = torch.optim.SGD(
+        groups,
+        lr=recipe.learning_rate,
+        momentum=recipe.momentum,
+        nesterov=recipe.nesterov,
+        weight_decay=recipe.weight_decay,
+        fused=True,
+    )
+    average = copy.deepcopy(model).requires_grad_(requires_grad=False) if recipe.average is not None else None
+    return TrainState(model, optimiser, average)
+
+
+@torch.no_grad()
+def move_average(state: TrainState, decay: float, step: int) -> None:
+    """Take the weights of one more step into the moving average; what is no fraction is copied."""
+    assert state.average is not None
+    weight = 1 - min(decay, (1 + step) / (10 + step))
+    averages, tensors = _tensors(state.average), _tensors(state.model)
+    fractions = [number for number, tensor in enumerate(tensors) if tensor.is_floating_point()]
+    torch._foreach_lerp_(
+        [averages[number] for number in fractions], [tensors[number] for number in fractions], weight
+    )
+    for mean, tensor in zip(averages, tensors, strict=True):
+        if not tensor.is_floating_point():
+            mean.copy_(tensor)
+
+
+def _tensors(model: nn.Module) -> list[Tensor]:
+    return [*model.parameters(), *model.buffers()]
+
+
+def chance_now(device: torch.device) -> Chance:
+    """The generators as they are."""
+    version, numbers, gauss = random.getstate()
+    name, keys, *rest = np.random.get_state(legacy=True)  # noqa: NPY002  (a network may use it)
+    assert not isinstance(keys, int)
+    return Chance(
+        torch.get_rng_state(),
+        torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
+        [version, list(numbers), gauss],
+        [name, [int(key) for key in keys], *rest],
+    )
+
+
+def set_chance(chance: Chance, device: torch.device) -> None:
+    """Put the generators where they were."""
+    torch.set_rng_state(chance.torch)
+    if chance.device is not None:
+        torch.cuda.set_rng_state(chance.device, device)
+    version, numbers, gauss = chance.python
+    random.setstate((version, tuple(numbers), gauss))
+    name, keys, *rest = chance.numpy
+    np.random.set_state((name, np.array(keys, dtype=np.uint32), *rest))  # noqa: NPY002
+
+
+@contextmanager
+def own_chance(seed: int, device: torch.device) -> Iterator[None]:
+    """Seed all generators for what runs inside the block, and leave them as they were."""
+    before = chance_now(device)
+    _seed(seed, [device] if device.type == "cuda" else [])
+    try:
+        yield
+    finally:
+        set_chance(before, device)
+
+
+def _seed(seed: int, devices: Sequence[torch.device]) -> None:
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002
+    torch.default_generator.manual_seed(seed)
+    for device in devices:
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(seed)

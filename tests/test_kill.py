@@ -1,0 +1,112 @@
+"""Runs killed with `kill -9` at random moments go on to the bits of one that was never stopped."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from nas_prune.cli import main
+from nas_prune.space import load_space
+from tests.test_resume import contents, nas_prune
+
+COMMANDS = {
+    "search": ("--epochs", "5", "--max-images", "400", "--budget", "macs<=50%", "--threads", "1"),
+    "train": ("--widths", "widths.json", "--epochs", "3", "--max-images", "400", "--seeds", "2"),
+    "workers": ("--widths", "widths.json", "--epochs", "3", "--max-images", "400", "--seeds", "2", "--workers", "2"),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, float]]:
+    """Runs that were never stopped, and the seconds from the first file to the last."""
+    place = tmp_path_factory.mktemp("whole")
+    runs = {}
+    space = load_space("resnet20", (1, 8, 8))
+    space.widths([base // 2 for base in space.base_G]).write(place / "widths.json")
+    for name in ("search", "train"):
+        process = start(name, place / name, cwd=place)
+        wait_for(place / name / "config.yaml")
+        started = time.monotonic()
+        assert process.wait() == 0
+        runs[name] = (place / name, time.monotonic() - started)
+    runs["workers"] = (place / "train", runs["train"][1] + 3)
+    return runs
+
+
+def start(name: str, out: Path, *, cwd: Path) -> "subprocess.Popen[bytes]":
+    command = "train" if name == "workers" else name
+    return nas_prune(command, *COMMANDS[name], "--out", str(out), cwd=cwd)
+
+
+def wait_for(path: Path) -> None:
+    deadline = time.monotonic() + 60
+    while not path.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def check_killed(
+    name: str, seed: int, whole: dict[str, tuple[Path, float]], place: Path, *, kills: int = 1
+) -> None:
+    """Kill a run that many times, then let it finish."""
+    expected, seconds = whole[name]
+    rng = random.Random(seed)
+    run = place / f"{name}-{seed}"
+    process = start(name, run, cwd=expected.parent)
+    wait_for(run / "config.yaml")
+    for attempt in range(kills):
+        if attempt:
+            command = "train" if name == "workers" else name
+            process = nas_prune(command, "--resume", str(run), cwd=expected.parent)
+            time.sleep(2)  # about what it takes to start
+        time.sleep(rng.uniform(0, seconds))
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    flags = ["--workers", "2"] if name == "workers" else []
+    assert main(["train" if name == "workers" else name, "--resume", str(run), *flags]) == 0
+    assert contents(run) == contents(expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "seed"), [("search", 1), ("search", 2), ("train", 3), ("train", 4), ("workers", 5)]
+)
+def test_a_run_killed_at_a_random_moment_resumes_to_the_same_bits(
+    name: str, seed: int, whole: dict[str, tuple[Path, float]], tmp_path: Path
+) -> None:
+    check_killed(name, seed, whole, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(100, 120))
+def test_a_run_killed_at_twenty_random_moments_resumes_to_the_same_bits(
+    seed: int, whole: dict[str, tuple[Path, float]], tmp_path: Path
+) -> None:
+    check_killed(("search", "train", "workers")[seed % 3], seed, whole, tmp_path, kills=1 + seed % 2)
+
+
+def test_a_stopped_command_says_how_to_go_on(tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "nas_prune",
+        "search",
+        "--epochs",
+        "500",
+        "--max-images",
+        "400",
+        "--out",
+        "run",
+    ]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+        wait_for(tmp_path / "run" / "metrics.jsonl")
+        process.send_signal(signal.SIGINT)
+        said = process.communicate()[1].splitlines()
+    assert process.returncode == 130
+    assert said[-2] == "Writing to run. If it is stopped: nas-prune search --resume run"
+    assert said[-1].startswith("sparse training stopped: ")
+    assert said[-1].endswith(" of 500 epochs are done")

@@ -1,0 +1,92 @@
+"""Two processes that train together do what one does that averages the gradients of the two half-batches."""
+
+import copy
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from torch.nn.functional import cross_entropy
+
+from nas_prune.data import Augment, ImageData, Share, load_data, num_batches, train_batches
+from nas_prune.errors import BadInputError
+from nas_prune.space import load_space
+from nas_prune.training.evaluation import evaluate
+from nas_prune.training.loop import Training, fit
+from nas_prune.training.ranks import Ranks
+from nas_prune.training.state import TrainState, start
+from tests.training.two_ranks import RECIPE
+
+
+def by_hand(data: ImageData) -> TrainState:
+    """One process, two half-batches: gradients weighted by their images; statistics of norms for each half."""
+    state = start(load_space("resnet20", (1, 8, 8)).build(seed=0), RECIPE)
+    twin = copy.deepcopy(state.model)
+    halves = (state.model, twin)
+    per_epoch = num_batches(len(data.train), RECIPE.batch_size)
+    for epoch in range(RECIPE.epochs):
+        for model in halves:
+            model.train()
+        both = [
+            train_batches(
+                data.train,
+                batch_size=RECIPE.batch_size,
+                mean=data.mean,
+                std=data.std,
+                augment=Augment(crop_padding=1, flip=False),
+                seed=5,
+                epoch=epoch,
+                share=Share(rank, 2),
+            )
+            for rank in (0, 1)
+        ]
+        for step, batches in enumerate(zip(*both, strict=True)):
+            count = sum(len(labels) for _, labels in batches)
+            twin.load_state_dict({**twin.state_dict(), **dict(state.model.named_parameters())})
+            for model, (images, labels) in zip(halves, batches, strict=True):
+                model.zero_grad()
+                (cross_entropy(model(images), labels) * len(labels) / count).backward()
+            for one, other in zip(state.model.parameters(), twin.parameters(), strict=True):
+                assert one.grad is not None
+                assert other.grad is not None
+                one.grad += other.grad
+            for group in state.optimiser.param_groups:
+                group["lr"] = RECIPE.rate_at(epoch * per_epoch + step, RECIPE.epochs * per_epoch, per_epoch)
+            state.optimiser.step()
+    return state
+
+
+def test_two_gloo_processes_are_one_that_averages(tmp_path: Path) -> None:
+    script = Path(__file__).with_name("two_ranks.py")
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", str(script), "state"]
+    subprocess.run(
+        command, cwd=tmp_path, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True
+    )
+    from nas_prune.training.checkpoint import _read, read_checkpoint
+
+    together = start(load_space("resnet20", (1, 8, 8)).build(seed=0), RECIPE)
+    read_checkpoint(tmp_path / "state", together)
+    data = load_data("digits", max_images=250)
+    expected, alone = by_hand(data), start(load_space("resnet20", (1, 8, 8)).build(seed=0), RECIPE)
+    fit(alone, Training(data, RECIPE, seed=5))
+    differences = [
+        max(
+            float((one - other).abs().max())
+            for one, other in zip(
+                state.model.state_dict().values(), together.model.state_dict().values(), strict=True
+            )
+        )
+        for state in (expected, alone)
+    ]
+    assert differences[0] < 1e-5
+    assert differences[1] > 1e-3  # whole batches normalise otherwise, so the comparison means something
+    loss, _ = evaluate(expected.model, data.val, data)
+    content, _ = _read(tmp_path / "state")
+    assert content["facts"]["val_loss"] == pytest.approx(loss, rel=1e-5)
+
+
+def test_too_many_processes_for_a_batch_are_refused() -> None:
+    with pytest.raises(BadInputError, match="--batch-size must be at least 16 for 4 processes"):
+        Ranks(0, 4).check(batch_size=8, count=1000)
+    Ranks(0, 4).check(batch_size=16, count=1000)

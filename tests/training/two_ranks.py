@@ -1,0 +1,34 @@
+"""Run by torchrun in test_ranks.py: trains a small network on digits and writes its state from rank 0."""
+
+import sys
+from pathlib import Path
+
+import torch
+
+from nas_prune.data import load_data
+from nas_prune.space import load_space
+from nas_prune.training.checkpoint import write_checkpoint
+from nas_prune.training.compute import Compute
+from nas_prune.training.evaluation import evaluate
+from nas_prune.training.loop import Training, fit
+from nas_prune.training.ranks import joined
+from nas_prune.training.recipe import recipe_named
+from nas_prune.training.state import start
+
+RECIPE = recipe_named("digits").model_copy(update={"epochs": 2, "learning_rate": 0.02})
+
+
+def main(out: Path) -> None:
+    torch.set_num_threads(1)
+    data = load_data("digits", max_images=250)
+    state = start(load_space("resnet20", (1, 8, 8)).build(seed=0), RECIPE)
+    with joined(torch.device("cpu")) as ranks:
+        compute = Compute(ranks=ranks)
+        fit(state, Training(data, RECIPE, seed=5, compute=compute))
+        loss, _ = evaluate(state.model, data.val, data, compute)
+        if ranks.is_first:
+            write_checkpoint(out, state, {"val_loss": loss})
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
