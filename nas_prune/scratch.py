@@ -231,13 +231,15 @@ def _prepare(
     widths = network.priced(widths)
     plan = plan_training(widths, config.recipe, config.schedule, cap=config.cap)
     ranks.check(plan.recipe.batch_size, len(images.train))
-    compute = config.compute(pick_device(config.device), ranks)
+    trial = network.build(widths, seed=0)
+    compute = config.compute(pick_device(config.device), ranks, trial, widths.space.input_shape)
     threads = pick_threads(config.threads, widths.cost.macs, config.recipe.batch_size)
     resolved = {
         "multiplier": plan.multiplier,
         "epochs": plan.recipe.epochs,
         "device": compute.device.type,
         "precision": compute.precision,
+        "channels_last": compute.channels_last,
         "threads": config.threads or max(1, threads // workers),
         "versions": library_versions(),
     }

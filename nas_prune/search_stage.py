@@ -250,6 +250,7 @@ class _Stage:
                 "sparsity": self.sparsity,
                 "device": self.compute.device.type,
                 "precision": self.compute.precision,
+                "channels_last": self.compute.channels_last,
                 "threads": self.threads,
             }
         )
@@ -288,7 +289,8 @@ def _prepare(config: SearchConfig, ranks: Ranks, watch: Watch) -> _Stage:
     sparsity = config.sparsity or _sparsity(config.search_recipe, data)
     threads = pick_threads(config.threads, space.cost_at(space.base_G).macs, config.recipe.batch_size)
     ranks.check(config.recipe.batch_size, len(data.train))
-    compute = config.compute(device, ranks)
+    shape = space.reference.input_shape
+    compute = config.compute(device, ranks, space.build(seed=0), shape)
     return _Stage(config, method, space, data.to(device), columns, unscored, sparsity, compute, threads)
 
 

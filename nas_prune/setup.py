@@ -7,10 +7,11 @@ from typing import Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
+from torch import nn
 
 from nas_prune.data import ImageData, ImageSet, load_data
 from nas_prune.errors import BadInputError
-from nas_prune.training.compute import Compute, Precision
+from nas_prune.training.compute import Compute, Precision, takes_channels_last
 from nas_prune.training.ranks import Ranks
 from nas_prune.watch import Watch
 
@@ -47,7 +48,8 @@ class RunConfig(BaseModel):
         device: `auto`, `cpu` or `cuda`.
         threads: CPU threads; None for one where a step is small, and PyTorch's number elsewhere.
         precision: `float32`, `bf16`, or `auto`: bf16 on CUDA devices that have it.
-        channels_last: whether images lie channel by channel for each pixel.
+        channels_last: whether images lie channel by channel for each pixel, which is faster; None where the network's
+            code can take them so.
         compiles: whether `torch.compile` is used.
         versions: of the libraries that took part.
     """
@@ -58,13 +60,27 @@ class RunConfig(BaseModel):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: int | None = Field(default=None, ge=1)
     precision: Literal["auto", "float32", "bf16"] = "auto"
-    channels_last: bool = False
+    channels_last: bool | None = None
     compiles: bool = False
     versions: dict[str, str] = {}
 
-    def compute(self, device: torch.device, ranks: Ranks) -> Compute:
-        """How a run of this configuration is computed."""
-        return Compute(device, _precision(self.precision, device), self.channels_last, self.compiles, ranks)
+    def compute(
+        self, device: torch.device, ranks: Ranks, network: nn.Module, image_shape: tuple[int, int, int]
+    ) -> Compute:
+        """How a run of this configuration is computed.
+
+        Raises:
+            BadInputError: the network cannot be computed as asked for.
+        """
+        precision = _precision(self.precision, device)
+        why_not = None if self.channels_last is False else takes_channels_last(network, image_shape)
+        if self.channels_last and why_not is not None:
+            raise BadInputError(
+                f"--channels-last must come with a network that takes such images, got: {why_not}. "
+                "Use --no-channels-last."
+            )
+        is_last = self.channels_last is not False and why_not is None
+        return Compute(device, precision, is_last, self.compiles, ranks)
 
 
 def _precision(asked: Literal["auto", "float32", "bf16"], device: torch.device) -> Precision:

@@ -1,5 +1,6 @@
 """How a training is computed, as against what it computes: device, precision, memory format, compilation, processes."""
 
+import copy
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, cast
@@ -7,7 +8,7 @@ from typing import Literal, TypeAlias, cast
 import torch
 from torch import Tensor, nn
 
-from nas_prune.training.ranks import ALONE, Ranks
+from nas_prune.training.ranks import ALONE, Ranks, main_output
 
 Precision: TypeAlias = Literal["float32", "bf16"]
 _CPU = torch.device("cpu")
@@ -48,3 +49,19 @@ class Compute:
 
 
 PLAIN = Compute()
+
+
+def takes_channels_last(model: nn.Module, image_shape: tuple[int, int, int]) -> str | None:
+    """Why a network cannot be trained with images that lie channel by channel for each pixel; None if it can.
+
+    `view` is what fails on them, where code flattens pictures with it.
+    """
+    twin = copy.deepcopy(model).train().to(memory_format=torch.channels_last)
+    device = next((parameter.device for parameter in model.parameters()), _CPU)
+    images = torch.zeros(2, *image_shape, device=device).contiguous(memory_format=torch.channels_last)
+    try:
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            main_output(twin(images)).sum().backward()
+    except Exception as error:  # noqa: BLE001  (whatever it is, the plain layout is tried next)
+        return str(error).partition("\n")[0]
+    return None

@@ -6,16 +6,15 @@ from torch.nn.functional import cross_entropy
 
 from nas_prune.data import ImageData, Part, eval_batches
 from nas_prune.training.compute import PLAIN, Compute
+from nas_prune.training.ranks import main_output
 from nas_prune.training.state import Sums
 
 _BATCH = 250
 
 
 def class_scores(model: nn.Module, images: Tensor) -> Tensor:
-    """The scores of a classifier's main output, N×classes (auxiliary heads come after it)."""
-    output = model(images)
-    scores: Tensor = output if isinstance(output, Tensor) else output[0]
-    return scores
+    """The scores of a classifier's main output, N×classes."""
+    return main_output(model(images))
 
 
 @torch.no_grad()

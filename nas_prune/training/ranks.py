@@ -101,9 +101,14 @@ def _leaves_some_unused(model: nn.Module, images: Tensor) -> bool:
     """Whether some parameters get no gradient (auxiliary heads), which must be looked for at every step."""
     twin = copy.deepcopy(model).train()
     with torch.random.fork_rng(devices=[images.device] if images.device.type == "cuda" else []):
-        output = twin(images)
-    (output if isinstance(output, Tensor) else output[0]).sum().backward()
+        main_output(twin(images)).sum().backward()
     return any(parameter.requires_grad and parameter.grad is None for parameter in twin.parameters())
+
+
+def main_output(output: Any) -> Tensor:
+    """The scores of a classifier's main output (auxiliary heads come after it)."""
+    scores: Tensor = output if isinstance(output, Tensor) else output[0]
+    return scores
 
 
 @contextmanager

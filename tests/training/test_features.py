@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy, log_softmax, softmax
 
 from nas_prune.data import Augment, ImageData, load_data, train_batches
 from nas_prune.errors import NasPruneError
-from nas_prune.training.compute import Compute
+from nas_prune.training.compute import Compute, takes_channels_last
 from nas_prune.training.evaluation import evaluate
 from nas_prune.training.loop import Training, _imitation, fit
 from nas_prune.training.recipe import Recipe, recipe_named
@@ -219,3 +219,19 @@ def test_evaluation_is_the_mean_over_all_images_whatever_the_batch(data: ImageDa
         loss, accuracy = evaluate(model, data.val, data, batch_size=batch_size)
         assert loss == pytest.approx(float(cross_entropy(scores, data.val.labels)), rel=1e-5)
         assert accuracy == int((scores.argmax(1) == data.val.labels).sum()) / 30
+
+
+def test_code_that_flattens_pictures_by_view_is_noticed() -> None:
+    class Viewing(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.out = nn.Conv2d(1, 8, 3), nn.Linear(288, 10)
+
+        def forward(self, x: Tensor) -> Tensor:
+            scores: Tensor = self.out(self.conv(x).view(len(x), -1))
+            return scores
+
+    why = takes_channels_last(Viewing(), (1, 8, 8))
+    assert why is not None
+    assert "view" in why
+    assert takes_channels_last(network(), (1, 8, 8)) is None
