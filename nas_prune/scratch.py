@@ -46,6 +46,7 @@ from nas_prune.training.ranks import ALONE, Ranks, joined
 from nas_prune.training.recipe import Recipe, default_recipe
 from nas_prune.training.schedules import SCHEDULES, Schedule, plan_training
 from nas_prune.training.state import start
+from nas_prune.training.stopping import telling_how_to_go_on
 from nas_prune.training.workers import Outcome, in_workers
 from nas_prune.watch import QUIET, Watch
 from nas_prune.widths import Widths, read_widths
@@ -307,7 +308,8 @@ def _finish(run: Path, job: _Job, workers: int, watch: Watch) -> TrainResult:
     seeds = job.config.seeds
     if workers > 1 and job.compute.ranks.world > 1:
         raise BadInputError(f"--workers must be 1 under torchrun, got {workers}.")
-    outcomes = _in_workers(run, job, workers, watch) if workers > 1 else _in_turn(run, job, watch)
+    with telling_how_to_go_on(f"nas-prune train --resume {run}"):
+        outcomes = _in_workers(run, job, workers, watch) if workers > 1 else _in_turn(run, job, watch)
     done = tuple(one.result for one in outcomes if one.result is not None)
     failed = tuple((seed, one.error) for seed, one in zip(seeds, outcomes, strict=True) if one.error)
     result = TrainResult(run, job.config, job.widths, done, failed)

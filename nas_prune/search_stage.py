@@ -46,6 +46,7 @@ from nas_prune.training.loop import Training
 from nas_prune.training.ranks import Ranks, joined
 from nas_prune.training.recipe import MOST_EPOCHS, Recipe, default_recipe
 from nas_prune.training.state import TrainState, start
+from nas_prune.training.stopping import telling_how_to_go_on
 from nas_prune.watch import QUIET, Watch
 from nas_prune.widths import DataRecord, MethodRecord, Widths, read_widths, stage_means
 
@@ -217,12 +218,13 @@ def inherited(run: Path, widths: Widths, *, space: str | None = None) -> Callabl
     whole = load_referenced(read_widths(run / "widths" / "whole.json").space)
     method = method_named(config.method)
     model = whole.build(seed=config.seed)
-    read_checkpoint(run / CHECKPOINT, start(model, config.search_recipe))
-    scores = method.scores(model, whole, scorable(whole, method, config.groups))
+    state = start(model, config.search_recipe)
+    read_checkpoint(run / CHECKPOINT, state)
+    scores = method.scores(state.trained, whole, scorable(whole, method, config.groups))
     for text in config.budgets:
         one = cut(whole, scores, Budget.parse(text))
         if list(one.widths_G) == [group.width for group in widths.groups]:
-            return partial(whole.narrow, model, one.kept_G)
+            return partial(whole.narrow, state.trained, one.kept_G)
     raise BadInputError(f"--from must be the search that found the widths, got {run}, which found others.")
 
 
@@ -332,7 +334,7 @@ def _finish(stage: _Stage, run: Path, watch: Watch) -> SearchResult:
         title="sparse training",
     )
     state = stage.fresh_state()
-    with limited_threads(stage.threads):
+    with limited_threads(stage.threads), telling_how_to_go_on(f"nas-prune search --resume {run}"):
         seconds = train_in(run, state, training, watch)
         return _conclude(stage, run, state.trained, seconds)
 

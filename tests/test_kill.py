@@ -109,4 +109,4 @@ def test_a_stopped_command_says_how_to_go_on(tmp_path: Path) -> None:
     assert process.returncode == 130
     assert said[-2] == "Writing to run. If it is stopped: nas-prune search --resume run"
     assert said[-1].startswith("sparse training stopped: ")
-    assert said[-1].endswith(" of 500 epochs are done")
+    assert said[-1].endswith(" of 500 epochs are done. Go on with: nas-prune search --resume run")

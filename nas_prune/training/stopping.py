@@ -13,17 +13,19 @@ class Stop:
 
     def __init__(self) -> None:
         self.is_asked = False
+        self._is_urgent = False
 
-    def ask(self, *_: object) -> None:
-        """Ask for it, as a handler of signals; asking twice means at once."""
-        if self.is_asked:
+    def ask(self, number: int = signal.SIGTERM, _: object = None) -> None:
+        """Ask for it, as a handler of signals; Ctrl-C a second time means at once."""
+        if number == signal.SIGINT and self._is_urgent:
             raise KeyboardInterrupt
         self.is_asked = True
+        self._is_urgent = self._is_urgent or number == signal.SIGINT
 
 
 @contextmanager
 def stoppable() -> Iterator[Stop]:
-    """Inside the block the first SIGINT or SIGTERM only asks for a stop; in a thread nothing is caught."""
+    """Inside the block the first SIGINT and any SIGTERM only ask for a stop; in a thread nothing is caught."""
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():
         yield stop
@@ -34,3 +36,12 @@ def stoppable() -> Iterator[Stop]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def telling_how_to_go_on(command: str) -> Iterator[None]:
+    """Add the command that goes on to what is said of a stop."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        raise KeyboardInterrupt(f"{str(error) or 'stopped'}. Go on with: {command}") from None

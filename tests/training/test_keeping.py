@@ -123,6 +123,16 @@ def test_two_stops_at_once_do_not_wait_for_the_step(tmp_path: Path, data: ImageD
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+def test_a_cluster_that_asks_after_ctrl_c_does_not_make_it_urgent(tmp_path: Path, data: ImageData) -> None:
+    def progress(_: str, done: int, __: int) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGTERM):
+            signal.raise_signal(number)
+
+    with pytest.raises(KeyboardInterrupt, match="0 and 1 steps of 3 epochs are done"):
+        train_in(tmp_path, restless(), Training(data, RECIPE, 0), Watch(progress=progress))
+    assert (tmp_path / CHECKPOINT).exists()
+
+
 def test_a_resumed_training_says_how_far_it_was(tmp_path: Path, data: ImageData) -> None:
     said: list[str] = []
     training = Training(data, RECIPE, 0, title="digits")
