@@ -4,6 +4,7 @@ A layer norm, a softmax or the scale of an attention sees even a dead channel. W
 the whole one with its dead channels, and with these reductions restricted to the kept places.
 """
 
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,10 +18,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from nas_prune.graph.axes import Atom, Axis, constant, positions
 from nas_prune.graph.call import Call
 from nas_prune.graph.record import INPUT, ROOT, Record, TensorNote
-from nas_prune.graph.trace import observe, slow_attention
+from nas_prune.graph.trace import Running, observe, slow_attention
 from nas_prune.space import SearchSpace
 
 _OVER_DIMS = {"mean", "linalg_vector_norm", "amax", "amin", "var", "var_mean", "std"}
+_ANYWHERE = "any module"
 _SOFTMAX = {"_softmax", "_safe_softmax", "_log_softmax"}
 
 
@@ -45,6 +47,7 @@ class Restricted(TorchDispatchMode):
         for size in self._sizes:
             self._record.table.new(size)  # so that atom i is group i
         self._record.batch = self._record.table.new(len(images))
+        self.running = Running({id(module): path for path, module in model.named_modules()})
         self._scales = self._held_scales(space)
         tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
         for name, axes in graph.parameters.items():
@@ -67,6 +70,8 @@ class Restricted(TorchDispatchMode):
             return self._layer_norm(func, axes, args)
         if name == "native_group_norm":
             return self._group_norm(func, axes, args)
+        if name == "native_batch_norm" and args[5]:
+            return self._standardised(func, axes, args)
         if name in _SOFTMAX:
             return self._softmax(func, axes, args, kwargs)
         if name in _OVER_DIMS:
@@ -104,6 +109,21 @@ class Restricted(TorchDispatchMode):
         result, *rest = func(cut, *small, count, len(places), area, left, eps)
         return (torch.zeros_like(image).index_copy(1, places, result), *rest)
 
+    def _standardised(self, func: Any, axes: list[Axis], args: Any) -> Any:
+        """A norm over what is no batch: weights standardised over their fan-in."""
+        image, *rest = args
+        places = [self._places(axis) if dim > 1 else None for dim, axis in enumerate(axes)]
+        cut = image
+        for dim, kept in enumerate(places):
+            cut = cut if kept is None else cut.index_select(dim, kept)
+        result, *statistics = func(cut, *rest)
+        for dim, kept in reversed(list(enumerate(places))):
+            if kept is not None:
+                shape = [*result.shape]
+                shape[dim] = image.shape[dim]
+                result = result.new_zeros(shape).index_copy(dim, kept, result)
+        return (result, *statistics)
+
     def _softmax(self, func: Any, axes: list[Axis], args: Any, kwargs: Any) -> Any:
         image, dim = args[:2]
         places = self._places(axes[dim])
@@ -119,13 +139,15 @@ class Restricted(TorchDispatchMode):
             image = image.index_select(dim, self._places(axes[dim]))
         return image
 
-    def _held_scales(self, space: SearchSpace) -> dict[float, float]:
-        """1/√d and its root, as modules hold it, before and after."""
-        scales: dict[float, float] = {}
-        for (_, name), axis in space.graph.attributes.items():
+    def _held_scales(self, space: SearchSpace) -> dict[str, dict[float, float]]:
+        """1/√d and its root, as modules hold it, before and after, by the module's path."""
+        scales: dict[str, dict[float, float]] = defaultdict(dict)
+        for (path, name), axis in space.graph.attributes.items():
             if name.endswith("**-0.5"):
                 before, after = self._record.table.length(axis), len(self._places(axis))
-                scales |= {before**power: after**power for power in (-0.5, -0.25)}
+                found = {before**power: after**power for power in (-0.5, -0.25)}
+                scales[path] |= found
+                scales[_ANYWHERE] |= found
         return scales
 
     def _rescaled(self, axes: list[Axis], args: Any) -> Any:
@@ -136,7 +158,8 @@ class Restricted(TorchDispatchMode):
             value = float(factor)
         if value is None:
             return args
-        for before, after in self._scales.items():
+        here = self.running.where()
+        for before, after in self._scales[here if here in self._scales else _ANYWHERE].items():
             if abs(value - before) < 1e-12:
                 return (image, after, *args[2:])
         if isinstance(image, Tensor):
@@ -154,6 +177,12 @@ def restricted_outputs(
     """What the whole network puts out when its reductions see the kept channels only, and how precisely."""
     model = model.eval()
     restricted = Restricted(model, space, kept, images)
-    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), slow_attention(), restricted:
+    with (
+        torch.no_grad(),
+        sdpa_kernel(SDPBackend.MATH),
+        slow_attention(),
+        restricted.running.watched(),
+        restricted,
+    ):
         output = model(images)
     return output, restricted.precision

@@ -46,6 +46,8 @@ def train_in(folder: Path, state: TrainState, training: Training, watch: Watch =
         _go_on(folder, state, training, watch)
         keeper = _Keeper(folder, state, training, watch, stop)
         fit(state, training, on_step=keeper.after_step, on_epoch=keeper.after_epoch)
+        if stop.is_asked:
+            raise KeyboardInterrupt(f"{training.title} stopped: {progress(state, training.recipe)}")
     return perf_counter() - started
 
 
@@ -104,9 +106,11 @@ class _Keeper:
         self.watch.progress(self.training.title, done, total)
         if self.training.compute.ranks.world > 1:
             return  # each process has sums and randomness of its own: only whole epochs are kept
-        if self.stop.is_asked or self._since() > max(_WITHIN_EPOCH, self.cost / _SHARE):
+        is_stopped = self.stop.is_asked
+        if is_stopped or self._since() > max(_WITHIN_EPOCH, self.cost / _SHARE):
             self._write()
-        self._stop_if_asked()
+        if is_stopped:
+            self._stop()
 
     def after_epoch(self, report: EpochReport) -> None:
         ranks = self.training.compute.ranks
@@ -115,8 +119,8 @@ class _Keeper:
             append_metrics(self.folder, asdict(report))
             if is_stopped or report.epoch == report.epochs or self._since() * _SHARE > self.cost:
                 self._write()
-        self.stop.is_asked = is_stopped
-        self._stop_if_asked()
+        if is_stopped:  # what is asked from here on is seen after the next step: all processes must agree
+            self._stop()
 
     def _since(self) -> float:
         return perf_counter() - self.written
@@ -130,10 +134,9 @@ class _Keeper:
         self.written = perf_counter()
         self.cost = self.written - started
 
-    def _stop_if_asked(self) -> None:
-        if self.stop.is_asked:
-            done = progress(self.state, self.training.recipe)
-            raise KeyboardInterrupt(f"{self.training.title} stopped: {done}")
+    def _stop(self) -> None:
+        done = progress(self.state, self.training.recipe)
+        raise KeyboardInterrupt(f"{self.training.title} stopped: {done}")
 
 
 @contextmanager
