@@ -22,7 +22,6 @@ from nas_prune.graph.trace import Running, observe, slow_attention
 from nas_prune.space import SearchSpace
 
 _OVER_DIMS = {"mean", "linalg_vector_norm", "amax", "amin", "var", "var_mean", "std"}
-_ANYWHERE = "any module"
 _SOFTMAX = {"_softmax", "_safe_softmax", "_log_softmax"}
 
 
@@ -145,9 +144,7 @@ class Restricted(TorchDispatchMode):
         for (path, name), axis in space.graph.attributes.items():
             if name.endswith("**-0.5"):
                 before, after = self._record.table.length(axis), len(self._places(axis))
-                found = {before**power: after**power for power in (-0.5, -0.25)}
-                scales[path] |= found
-                scales[_ANYWHERE] |= found
+                scales[path] |= {before**power: after**power for power in (-0.5, -0.25)}
         return scales
 
     def _rescaled(self, axes: list[Axis], args: Any) -> Any:
@@ -158,8 +155,7 @@ class Restricted(TorchDispatchMode):
             value = float(factor)
         if value is None:
             return args
-        here = self.running.where()
-        for before, after in self._scales[here if here in self._scales else _ANYWHERE].items():
+        for before, after in self._scales.get(self.running.where(), {}).items():
             if abs(value - before) < 1e-12:
                 return (image, after, *args[2:])
         if isinstance(image, Tensor):
