@@ -34,6 +34,7 @@ from nas_prune.setup import (
     load_images,
     pick_device,
     pick_threads,
+    tell_of_versions,
     where_images_are,
 )
 from nas_prune.space import SearchSpace, load_referenced
@@ -185,6 +186,7 @@ def resume_train(
     check_trusted(widths.space.name, space, str(run))
     with joined(pick_device(config.device)) as ranks:
         heard = watch if ranks.is_first else QUIET
+        tell_of_versions(config, heard)
         if ranks.is_first:
             sweep(run)
         job = _prepare(config.found_from(run, data_name), widths, ranks, heard, space=space, workers=workers)

@@ -35,6 +35,7 @@ from nas_prune.setup import (
     load_images,
     pick_device,
     pick_threads,
+    tell_of_versions,
     where_images_are,
 )
 from nas_prune.space import Groups, SearchSpace, load_referenced, load_space
@@ -194,6 +195,7 @@ def resume_search(
     config = config.model_copy(update={"data": config.data.at(data_name or from_run(config.data.name, run))})
     with joined(pick_device(config.device)) as ranks:
         heard = watch if ranks.is_first else QUIET
+        tell_of_versions(config, heard)
         if ranks.is_first:
             sweep(run)
         return _finish(_prepare(config, ranks, heard), run, heard)

@@ -11,6 +11,7 @@ from torch import nn
 
 from nas_prune.data import ImageData, ImageSet, load_data
 from nas_prune.errors import BadInputError
+from nas_prune.rundir import library_versions
 from nas_prune.training.compute import Compute, Precision, takes_channels_last
 from nas_prune.training.ranks import Ranks
 from nas_prune.watch import Watch
@@ -118,6 +119,18 @@ def where_images_are(data: ImageData) -> str:
     if isinstance(data.train, ImageSet):
         return f"{numbers} images for training, validation and test are in memory ({size})"
     return f"{numbers} images for training, validation and test stay in their files ({size} when decoded)"
+
+
+def tell_of_versions(config: RunConfig, watch: Watch) -> None:
+    """Say which libraries have changed since a run was begun: the same bits are promised for the same ones only."""
+    now = library_versions()
+    changed = [
+        f"{name} {then} then, {now.get(name)} now"
+        for name, then in config.versions.items()
+        if now.get(name) != then
+    ]
+    if changed:
+        watch.say(f"Last digits may differ from those of a run that was not stopped: {'; '.join(changed)}.")
 
 
 SMALL_STEP_MACS = 500_000_000  # forward MACs of a batch below which a second thread gains little

@@ -116,6 +116,19 @@ def test_a_teacher_changes_what_is_learnt_and_is_found_again() -> None:
     assert main([*TRAIN, "--schedule", "scratch-e", "--teacher", "taught", "--out", "generation"]) == 0
 
 
+def test_libraries_that_changed_since_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*TRAIN, "--schedule", "scratch-e", "--out", "old"]) == 0
+    path = Path("old/config.yaml")
+    config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    config["versions"]["torch"] = "1.0"
+    path.write_text(yaml.safe_dump(config), encoding="utf-8")
+    capsys.readouterr()
+    assert main(["train", "--resume", "old"]) == 0
+    assert "Last digits may differ from those of a run that was not stopped: torch 1.0 then, " in (
+        capsys.readouterr().err
+    )
+
+
 def test_workers_give_the_bits_of_one_process() -> None:
     flags = ("--schedule", "scratch-e", "--seeds", "3", "--threads", "1")
     assert main([*TRAIN, *flags, "--out", "one"]) == 0
