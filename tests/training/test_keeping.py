@@ -112,6 +112,21 @@ def test_the_bits_depend_on_all_three_generators(tmp_path: Path, data: ImageData
         assert files(tmp_path) != whole
 
 
+def test_what_was_drawn_before_does_not_matter(tmp_path: Path, data: ImageData) -> None:
+    found = []
+    for number in (1, 2):
+        random.seed(number)
+        np.random.seed(number)
+        torch.manual_seed(number)
+        state = restless()
+        torch.manual_seed(number)
+        (tmp_path / str(number)).mkdir()
+        train_in(tmp_path / str(number), state, Training(data, RECIPE.with_epochs(1), 0))
+        found.append(files(tmp_path / str(number)))
+        assert random.random() == random.Random(number).random()  # nor is anything drawn from it
+    assert found[0] == found[1]
+
+
 def test_two_stops_at_once_do_not_wait_for_the_step(tmp_path: Path, data: ImageData) -> None:
     def progress(_: str, done: int, __: int) -> None:
         signal.raise_signal(signal.SIGINT)
