@@ -1,6 +1,7 @@
 """Files that are either whole or absent."""
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -11,10 +12,20 @@ from nas_prune.errors import FileError
 _UNFINISHED = ".part"
 
 
+@contextmanager
+def passing_folder(parent: Path) -> Iterator[Path]:
+    """A directory for the time of the block; `sweep` removes it where the block was killed."""
+    with saying_why(parent), tempfile.TemporaryDirectory(prefix=".", suffix=_UNFINISHED, dir=parent) as name:
+        yield Path(name)
+
+
 def sweep(folder: Path) -> None:
     """Remove what writes that were killed left behind, in a directory and below."""
     for path in folder.rglob(f".*{_UNFINISHED}"):
-        path.unlink(missing_ok=True)
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def write_whole(path: Path, content: bytes | str, *, previous: Path | None = None) -> None:

@@ -4,6 +4,7 @@ import json
 import os
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -85,12 +86,18 @@ def append_metrics(run: Path, row: dict[str, Any]) -> None:
         stream.write(json.dumps(row) + "\n")
 
 
-def keep_metrics(run: Path, rows: int) -> None:
-    """Cut `metrics.jsonl` back to its first lines, those that a checkpoint covers."""
+def keep_metrics(run: Path, epochs: int) -> int:
+    """Cut `metrics.jsonl` back to the epochs that a checkpoint covers; returns how many of them it has."""
     path = run / METRICS
-    if path.exists():
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-        write_whole(path, "".join(lines[:rows]))
+    if not path.exists():
+        return 0
+    kept: dict[int, str] = {}
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        with suppress(ValueError, TypeError, KeyError):  # a torn line
+            kept.setdefault(int(json.loads(line)["epoch"]), line)
+    lines = [kept[epoch] for epoch in range(1, epochs + 1) if epoch in kept]
+    write_whole(path, "".join(f"{line}\n" for line in lines))
+    return len(lines)
 
 
 def portable(data_name: str, run: Path) -> str:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from statistics import fmean, stdev
-from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 from pydantic import Field
@@ -15,7 +14,7 @@ from torch import nn
 
 from nas_prune.data import ImageData, Parked, park
 from nas_prune.errors import BadInputError
-from nas_prune.files import saying_why, sweep, write_whole
+from nas_prune.files import passing_folder, saying_why, sweep, write_whole
 from nas_prune.networks import check_trusted
 from nas_prune.rundir import (
     check_out,
@@ -34,6 +33,7 @@ from nas_prune.setup import (
     load_images,
     pick_device,
     pick_threads,
+    resume_command,
     tell_of_versions,
     where_images_are,
 )
@@ -158,7 +158,9 @@ def train(
         job = _prepare(config, widths, ranks, heard, space=space, workers=workers)
         run = _new_run(job, out)
         heard.say(where_images_are(job.data))
-        heard.say(f"Writing to {run}. If it is stopped: nas-prune train --resume {run}")
+        heard.say(
+            f"Writing to {run}. If it is stopped: {resume_command('train', run, widths.space.name, ranks)}"
+        )
         return _finish(run, job, workers, heard)
 
 
@@ -207,6 +209,16 @@ class _Job:
     start: Callable[[], nn.Module] | None
     teacher: Teacher | None
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What else decides the result."""
+        start, teacher = self.config.inherits_from, self.config.teacher
+        return {
+            "schedule": self.config.schedule,
+            "inherits": start is not None,
+            "has_teacher": teacher is not None,
+        }
+
     def network(self, seed: int) -> nn.Module:
         """The network before its first step."""
         if self.start is not None:
@@ -243,7 +255,7 @@ def _prepare(
         "device": compute.device.type,
         "precision": compute.precision,
         "channels_last": compute.channels_last,
-        "threads": config.threads or max(1, threads // workers),
+        "threads": config.threads or max(1, threads // min(workers, len(config.seeds))),
         "versions": library_versions(),
     }
     return _Job(
@@ -310,7 +322,8 @@ def _finish(run: Path, job: _Job, workers: int, watch: Watch) -> TrainResult:
     seeds = job.config.seeds
     if workers > 1 and job.compute.ranks.world > 1:
         raise BadInputError(f"--workers must be 1 under torchrun, got {workers}.")
-    with telling_how_to_go_on(f"nas-prune train --resume {run}"):
+    command = resume_command("train", run, job.widths.space.name, job.compute.ranks)
+    with telling_how_to_go_on(command):
         outcomes = _in_workers(run, job, workers, watch) if workers > 1 else _in_turn(run, job, watch)
     done = tuple(one.result for one in outcomes if one.result is not None)
     failed = tuple((seed, one.error) for seed, one in zip(seeds, outcomes, strict=True) if one.error)
@@ -327,8 +340,8 @@ def _in_turn(run: Path, job: _Job, watch: Watch) -> list[Outcome[SeedResult]]:
 
 
 def _in_workers(run: Path, job: _Job, workers: int, watch: Watch) -> list[Outcome[SeedResult]]:
-    with TemporaryDirectory(prefix="nas-prune-") as folder:
-        prepare = partial(_worker, run, job.config, job.widths, job.typed, park(job.data, Path(folder)))
+    with passing_folder(run) as folder:
+        prepare = partial(_worker, run, job.config, job.widths, job.typed, park(job.data, folder))
         return in_workers(prepare, job.config.seeds, workers, watch)
 
 
@@ -347,7 +360,9 @@ def _one_seed(seed: int, watch: Watch, *, run: Path, job: _Job) -> SeedResult:
     seeds, recipe = job.config.seeds, job.recipe
     title = f"{job.config.schedule}, seed {seeds.index(seed) + 1} of {len(seeds)}"
     state = start(job.network(seed), recipe)
-    training = Training(job.data, recipe, seed, job.compute, teacher=job.teacher, title=title)
+    training = Training(
+        job.data, recipe, seed, job.compute, teacher=job.teacher, title=title, settings=job.settings
+    )
     assert job.config.threads is not None
     with limited_threads(job.config.threads):
         seconds = train_in(folder, state, training, watch)

@@ -35,6 +35,7 @@ from nas_prune.setup import (
     load_images,
     pick_device,
     pick_threads,
+    resume_command,
     tell_of_versions,
     where_images_are,
 )
@@ -172,7 +173,7 @@ def search(config: SearchConfig, out: Path | None = None, *, watch: Watch = QUIE
         stage = _prepare(config, ranks, heard)
         run = _new_run(stage, out)
         heard.say(where_images_are(stage.data))
-        heard.say(f"Writing to {run}. If it is stopped: nas-prune search --resume {run}")
+        heard.say(f"Writing to {run}. If it is stopped: {resume_command('search', run, config.space, ranks)}")
         return _finish(stage, run, heard)
 
 
@@ -334,9 +335,11 @@ def _finish(stage: _Stage, run: Path, watch: Watch) -> SearchResult:
         stage.compute,
         penalise=stage.method.penalty(stage.space, stage.columns, stage.sparsity),
         title="sparse training",
+        settings={"method": stage.method.name, "sparsity": stage.sparsity, "groups": stage.config.groups},
     )
     state = stage.fresh_state()
-    with limited_threads(stage.threads), telling_how_to_go_on(f"nas-prune search --resume {run}"):
+    command = resume_command("search", run, stage.config.space, stage.compute.ranks)
+    with limited_threads(stage.threads), telling_how_to_go_on(command):
         seconds = train_in(run, state, training, watch)
         return _conclude(stage, run, state.trained, seconds)
 

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -11,6 +12,7 @@ from torch import nn
 
 from nas_prune.data import ImageData, ImageSet, load_data
 from nas_prune.errors import BadInputError
+from nas_prune.networks import is_own
 from nas_prune.rundir import library_versions
 from nas_prune.training.compute import Compute, Precision, takes_channels_last
 from nas_prune.training.ranks import Ranks
@@ -119,6 +121,13 @@ def where_images_are(data: ImageData) -> str:
     if isinstance(data.train, ImageSet):
         return f"{numbers} images for training, validation and test are in memory ({size})"
     return f"{numbers} images for training, validation and test stay in their files ({size} when decoded)"
+
+
+def resume_command(command: str, run: Path, space: str, ranks: Ranks) -> str:
+    """What to type to go on with a run."""
+    program = "nas-prune" if ranks.world == 1 else f"torchrun --nproc-per-node {ranks.world} -m nas_prune"
+    again = f" --space {space}" if is_own(space) else ""
+    return f"{program} {command} --resume {run}{again}"
 
 
 def tell_of_versions(config: RunConfig, watch: Watch) -> None:

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from nas_prune.errors import BadInputError
-from nas_prune.networks import check_trusted
+from nas_prune.networks import check_trusted, is_own
 from nas_prune.rundir import CHECKPOINT
 from nas_prune.space import load_referenced
-from nas_prune.training.checkpoint import read_weights
+from nas_prune.training.checkpoint import check_same_network, read_weights
 from nas_prune.training.compute import Compute
 from nas_prune.training.evaluation import class_scores
 from nas_prune.training.loop import Teacher
@@ -29,10 +29,10 @@ def load_teacher(run: Path, like: SpaceReference, compute: Compute, *, space: st
         BadInputError: the directory holds no trained network, or one for other images or classes.
     """
     of_search, of_training = run / "widths" / "whole.json", run / "widths.json"
-    if not of_search.exists() and not of_training.exists():
+    if not (run / "result.json").exists() or not (of_search.exists() or of_training.exists()):
         raise BadInputError(f"--teacher must be the directory of a finished search or training, got {run}.")
     widths = read_widths(of_search if of_search.exists() else of_training)
-    check_trusted(widths.space.name, space, str(run))
+    check_trusted(widths.space.name, space if is_own(widths.space.name) else None, str(run))
     theirs, ours = widths.space, like
     if (theirs.input_shape, theirs.num_classes) != (ours.input_shape, ours.num_classes):
         raise BadInputError(
@@ -40,7 +40,9 @@ def load_teacher(run: Path, like: SpaceReference, compute: Compute, *, space: st
             f"got {list(theirs.input_shape)} in {theirs.num_classes}."
         )
     network = load_referenced(theirs).build(widths, seed=0)
-    network.load_state_dict(read_weights(_checkpoint(run)))
+    weights = read_weights(_checkpoint(run))
+    check_same_network(_checkpoint(run), network.state_dict(), weights)
+    network.load_state_dict(weights)
     return _scores_of(network.to(compute.device).eval().requires_grad_(requires_grad=False), compute)
 
 

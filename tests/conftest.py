@@ -1,11 +1,14 @@
-"""Shared by all tests: one thread, since small operations are faster so, and an empty directory."""
+"""Shared by all tests: one thread, since small operations are faster so; an empty directory; folders of real images."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
+from sklearn.datasets import load_digits
 
 torch.set_num_threads(1)
 
@@ -17,3 +20,23 @@ def in_empty_directory(tmp_path: Path) -> Iterator[Path]:
     os.chdir(tmp_path)
     yield tmp_path
     os.chdir(before)
+
+
+WriteDigits = Callable[..., Path]
+
+
+@pytest.fixture
+def write_digits(tmp_path: Path) -> WriteDigits:
+    """A function that writes so many images of each class below a folder of `tmp_path`."""
+    digits = load_digits()
+
+    def write(part: str, counts: dict[str, int], *, suffix: str = ".png", size: int = 8) -> Path:
+        for name, count in counts.items():
+            folder = tmp_path / part / name
+            folder.mkdir(parents=True, exist_ok=True)
+            for i in np.flatnonzero(digits.target == int(name))[:count]:
+                image = Image.fromarray((digits.images[i] * 15).astype(np.uint8)).resize((size, size))
+                image.save(folder / f"{i:04}{suffix}")
+        return tmp_path
+
+    return write

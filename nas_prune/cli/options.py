@@ -53,7 +53,9 @@ def run_options(function: Function) -> Function:
     for option in (
         click.option("--compile", "compiles", is_flag=True, help="Use torch.compile."),
         click.option(
-            "--channels-last", is_flag=True, help="Lay images out channel by channel for each pixel."
+            "--channels-last/--no-channels-last",
+            default=None,
+            help="Lay images out channel by channel for each pixel; by default where the network's code takes them so.",
         ),
         click.option(
             "--precision",

@@ -159,9 +159,13 @@ def _print_remarks(result: "SearchResult") -> None:
             f"Left whole, since {result.config.method} finds no norm there: {', '.join(result.unscored)}"
         )
     click.echo(f"\nWidths: {result.run / 'widths'}   picture: {result.run / 'widths.png'}")
+    from nas_prune.networks import is_own
+
     data = result.config.data
     middle = result.found[len(result.found) // 2]
     command = ["nas-prune", "train", "--widths", str(middle.path), "--schedule", "scratch-b"]
     if data.name.startswith("folder:"):
         command += ["--data", data.name]
+    if is_own(result.config.space):
+        command += ["--space", result.config.space]
     click.echo(f"Next:   {shlex.join(command)}")

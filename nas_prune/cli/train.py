@@ -136,6 +136,8 @@ def _path(path: Path | None) -> str | None:
 
 def _print(result: "TrainResult") -> None:
     from nas_prune.scratch import mean_and_deviation
+    from nas_prune.setup import resume_command
+    from nas_prune.training.ranks import ALONE
 
     config, widths = result.config, result.widths
     whole = "full width" if widths.cost == widths.base_cost else "the widths given"
@@ -154,7 +156,6 @@ def _print(result: "TrainResult") -> None:
     seeds = "one seed" if deviation is None else f"mean ± standard deviation over {len(rows)} seeds"
     click.echo(f"\nTest accuracy {100 * mean:.2f}{spread} % ({seeds}), after the last epoch.")
     for seed, why in result.failed:
-        click.echo(
-            f"Seed {seed} was not trained to its end: {why}. Try it again: nas-prune train --resume {result.run}"
-        )
+        again = resume_command("train", result.run, widths.space.name, ALONE)
+        click.echo(f"Seed {seed} was not trained to its end: {why.rstrip('.')}. Try it again: {again}")
     click.echo(f"Run: {result.run}")

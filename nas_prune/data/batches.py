@@ -214,9 +214,9 @@ def _outside(centres: Tensor, side: int, size: int) -> Tensor:
     return (places < first) | (places >= first + side)
 
 
-def epoch_seed(seed: int, epoch: int) -> int:
-    """A number that differs for every pair; neighbouring seeds share no epochs."""
-    return int.from_bytes(blake2b(f"{seed}/{epoch}".encode(), digest_size=4).digest(), "big")
+def epoch_seed(seed: int, epoch: int, purpose: str = "") -> int:
+    """A number that differs for every seed, epoch and purpose; neighbouring seeds share no epochs."""
+    return int.from_bytes(blake2b(f"{seed}/{epoch}{purpose}".encode(), digest_size=4).digest(), "big")
 
 
 def _check_batch_size(batch_size: int) -> None:

@@ -53,6 +53,7 @@ class StreamedSet:
             prefetch_factor=_AHEAD if workers else None,
             pin_memory=is_cuda,
             collate_fn=_stacked,
+            generator=torch.Generator(),  # or it would draw from the one that the network draws from
         )
         for images in loader:
             if isinstance(images, str):

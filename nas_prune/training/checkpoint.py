@@ -64,7 +64,7 @@ def read_checkpoint(path: Path, state: TrainState, facts: Mapping[str, Any] | No
     content, tensors = _read(path)
     _check_same_run(path, content["facts"], facts)
     weights = _part(tensors, "model.")
-    _check_same_network(path, state.model.state_dict(), weights)
+    check_same_network(path, state.model.state_dict(), weights)
     state.model.load_state_dict(weights)
     if state.average is not None:
         state.average.load_state_dict(_part(tensors, "average."))
@@ -147,15 +147,23 @@ def _checksum(content: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
 
 def _check_same_run(path: Path, found: Mapping[str, Any], expected: Mapping[str, Any] | None) -> None:
     for name in expected or {}:
-        own = json.loads(json.dumps((expected or {})[name]))
-        if found.get(name) != own:
+        own, theirs = json.loads(json.dumps((expected or {})[name])), found.get(name)
+        if theirs != own:
+            if isinstance(own, dict) and isinstance(theirs, dict):
+                name = next(key for key in {**own, **theirs} if own.get(key) != theirs.get(key))  # noqa: PLW2901
+                own, theirs = own.get(name), theirs.get(name)
             raise BadInputError(
-                f"checkpoint must be of this run, got {path.name}, where {name} is {found.get(name)}, not {own}. "
+                f"checkpoint must be of this run, got {path.name}, where {name} is {theirs}, not {own}. "
                 "Start another run for other settings."
             )
 
 
-def _check_same_network(path: Path, own: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> None:
+def check_same_network(path: Path, own: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> None:
+    """Refuse weights that are not those of a network.
+
+    Raises:
+        BadInputError: the first name whose shape differs.
+    """
     for name in sorted({*own, *weights}):
         expected, found = own.get(name), weights.get(name)
         if expected is None or found is None or expected.shape != found.shape:

@@ -34,8 +34,6 @@ class Compute:
 
     def prepared(self, model: nn.Module, image_shape: tuple[int, int, int]) -> nn.Module:
         """What to call instead of a network in training; the network's parameters are shared."""
-        if self.channels_last:
-            model.to(memory_format=torch.channels_last)
         wrapped = self.ranks.wrapped(model, torch.zeros(2, *image_shape, device=self.device))
         return cast("nn.Module", torch.compile(wrapped)) if self.compiles else wrapped
 

@@ -4,9 +4,12 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from hashlib import blake2b
 from pathlib import Path
 from time import perf_counter, sleep
 from typing import Any
+
+from torch import nn
 
 from nas_prune.errors import BadInputError
 from nas_prune.files import sync
@@ -52,14 +55,24 @@ def train_in(folder: Path, state: TrainState, training: Training, watch: Watch =
 
 
 def _go_on(folder: Path, state: TrainState, training: Training, watch: Watch) -> None:
-    """Bring a state to the newest sound checkpoint, and the metrics with it."""
+    """Bring a state to the newest sound checkpoint, and the metrics with it.
+
+    The process that holds the directory chooses; the others take what it has chosen.
+    """
+    ranks = training.compute.ranks
+    if not ranks.is_first:
+        if ranks.told(""):
+            read_checkpoint(folder / CHECKPOINT, state)
+        return
     used = _newest(folder, state, _facts(training), watch)
-    if training.compute.ranks.is_first:
-        if used == PREVIOUS:
-            (folder / PREVIOUS).replace(folder / CHECKPOINT)  # or the next write would push it out
-        keep_metrics(folder, state.epochs_done)
+    if used == PREVIOUS:
+        (folder / PREVIOUS).replace(folder / CHECKPOINT)  # or the next write would push it out
+    missing = state.epochs_done - keep_metrics(folder, state.epochs_done)
+    ranks.told(used or "")
     if used is not None:
         watch.say(f"{training.title}: {progress(state, training.recipe)}")
+    if missing:
+        watch.say(f"{METRICS} has lost {missing} of these epochs; the training itself has not.")
 
 
 def _newest(folder: Path, state: TrainState, facts: Mapping[str, Any], watch: Watch) -> str | None:
@@ -80,8 +93,17 @@ def _newest(folder: Path, state: TrainState, facts: Mapping[str, Any], watch: Wa
 
 
 def _facts(training: Training) -> dict[str, Any]:
-    """What a checkpoint says of itself."""
-    return {"seed": training.seed, "recipe": training.recipe.model_dump(mode="json")}
+    """What a checkpoint says of itself: all that decides the result, as far as files can be edited or moved."""
+    data, compute = training.data, training.compute
+    labels = b"".join(part.labels.cpu().numpy().tobytes() for part in (data.train, data.val))
+    return {
+        "seed": training.seed,
+        "recipe": training.recipe.model_dump(mode="json"),
+        "images": f"{len(data.train)} + {len(data.val)} ({blake2b(labels, digest_size=6).hexdigest()})",
+        "precision": compute.precision,
+        "channels_last": compute.channels_last,
+        "settings": dict(training.settings),
+    }
 
 
 def progress(state: TrainState, recipe: Recipe) -> str:
@@ -126,6 +148,8 @@ class _Keeper:
         return perf_counter() - self.written
 
     def _write(self) -> None:
+        if not _is_finite(self.state.model):
+            return  # the look at the losses, some steps late on a GPU, is about to say so; the last good state stays
         started = perf_counter()
         sync(self.folder / METRICS)
         write_checkpoint(
@@ -137,6 +161,10 @@ class _Keeper:
     def _stop(self) -> None:
         done = progress(self.state, self.training.recipe)
         raise KeyboardInterrupt(f"{self.training.title} stopped: {done}")
+
+
+def _is_finite(model: nn.Module) -> bool:
+    return all(bool(parameter.isfinite().all()) for parameter in model.parameters())
 
 
 @contextmanager

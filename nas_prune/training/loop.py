@@ -1,9 +1,9 @@
 """The training loop: one step after another, each a pure function of the state before it, seed and number."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,14 @@ from nas_prune.errors import NasPruneError
 from nas_prune.training.compute import PLAIN, Compute
 from nas_prune.training.evaluation import class_scores, evaluate
 from nas_prune.training.recipe import Recipe
-from nas_prune.training.state import Sums, TrainState, move_average, own_chance, set_chance
+from nas_prune.training.state import (
+    Sums,
+    TrainState,
+    lay_out_channels_last,
+    move_average,
+    own_chance,
+    set_chance,
+)
 
 Penalty: TypeAlias = Callable[[nn.Module], None]
 Teacher: TypeAlias = Callable[[Tensor], Tensor]
@@ -47,6 +54,7 @@ class Training:
         penalise: called after each backward pass, to add to gradients.
         teacher: gives the scores to imitate for a batch of images.
         title: how progress calls it.
+        settings: plain JSON of what else decides the result; a checkpoint of other settings is refused.
     """
 
     data: ImageData
@@ -56,6 +64,7 @@ class Training:
     penalise: Penalty | None = None
     teacher: Teacher | None = None
     title: str = "training"
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 def fit(
@@ -125,6 +134,8 @@ class _Loop:
     recent: list[tuple[int, Tensor]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        if self.training.compute.channels_last:
+            lay_out_channels_last(self.state)
         self.forward = self.training.compute.prepared(self.state.model, self.training.data.train.shape)
         self.per_epoch = num_batches(len(self.training.data.train), self.training.recipe.batch_size)
 
@@ -137,7 +148,8 @@ class _Loop:
         state, device = self.state, self.training.compute.device
         self.forward.train()
         sums = state.sums = state.sums or Sums.nothing(device)
-        own_seed = epoch_seed(self.training.seed, state.epochs_done) + self.training.compute.ranks.rank
+        rank = self.training.compute.ranks.rank
+        own_seed = epoch_seed(self.training.seed, state.epochs_done, f"network of rank {rank}")
         with own_chance(own_seed, device):
             if state.chance is not None:
                 set_chance(state.chance, device)

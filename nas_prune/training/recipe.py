@@ -76,7 +76,8 @@ class Recipe(BaseModel):
                 return 0.5 * (1 + cos(pi * step / steps))
             case "steps":
                 epoch, epochs = step // steps_per_epoch, steps // steps_per_epoch
-                falls = (epoch >= int(0.5 * epochs)) + (epoch >= int(0.75 * epochs))
+                milestones = (max(1, int(0.5 * epochs)), max(1, int(0.75 * epochs)))
+                falls = sum(epoch >= milestone for milestone in milestones)
                 return float(0.1**falls)
 
     def with_epochs(self, epochs: int) -> "Recipe":

@@ -4,7 +4,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
@@ -65,6 +65,7 @@ class _Pool(Generic[Task, Result]):
         self._prepare, self._tasks, self._watch = prepare, tasks, watch
         self._waiting = list(range(len(tasks)))
         self._workers: dict[Connection, tuple[BaseProcess, int | None]] = {}
+        self._given_twice: set[int] = set()
         self.outcomes: dict[int, Outcome[Result]] = {}
 
     def work(self, count: int) -> None:
@@ -94,12 +95,21 @@ class _Pool(Generic[Task, Result]):
     def _hand_out(self, connection: Connection) -> None:
         process, _ = self._workers[connection]
         if not self._waiting:
-            connection.send(None)
             self._workers[connection] = (process, None)
+            with suppress(OSError):
+                connection.send(None)
             return
         number = self._waiting.pop(0)
-        self._workers[connection] = (process, number)
-        connection.send(self._tasks[number])
+        try:
+            connection.send(self._tasks[number])
+        except OSError:  # it has just died, for a reason that is not this task's, unless it happens again
+            if number in self._given_twice:
+                self._workers[connection] = (process, number)
+            else:
+                self._given_twice.add(number)
+                self._waiting.insert(0, number)
+        else:
+            self._workers[connection] = (process, number)
 
     def _listen(self, connection: Connection) -> None:
         try:
@@ -124,8 +134,8 @@ class _Pool(Generic[Task, Result]):
         process.join()
         if number is not None:
             self.outcomes[number] = Outcome(None, _obituary(process.exitcode or 0))
-            if self._waiting:
-                self._start()
+        if self._waiting:
+            self._start()
 
 
 def _obituary(code: int) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -127,6 +128,67 @@ def test_libraries_that_changed_since_are_named(capsys: pytest.CaptureFixture[st
     assert "Last digits may differ from those of a run that was not stopped: torch 1.0 then, " in (
         capsys.readouterr().err
     )
+
+
+def test_what_the_machine_was_told_is_written_down() -> None:
+    assert settings("search")["channels_last"] is True
+    assert (
+        main(
+            [*TRAIN, "--schedule", "scratch-e", "--no-channels-last", "--precision", "bf16", "--out", "told"]
+        )
+        == 0
+    )
+    assert (settings("told")["channels_last"], settings("told")["precision"]) == (False, "bf16")
+
+
+def test_a_network_of_your_own_learns_from_a_shipped_one_and_is_told_how_to_go_on(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("small.py").write_text(
+        "from torch import nn\n"
+        "def make(num_classes=10):\n"
+        "    return nn.Sequential(nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(1),"
+        " nn.Flatten(), nn.Linear(8, num_classes))\n"
+    )
+    monkeypatch.syspath_prepend(str(Path.cwd()))
+    own = ("--space", "small:make", "--max-images", "300", "--epochs", "1")
+    assert main(["search", *own, "--budget", "macs<=80%", "--out", "own"]) == 0
+    printed = capsys.readouterr()
+    assert printed.out.splitlines()[-1].endswith("--schedule scratch-b --space small:make")
+    assert "If it is stopped: nas-prune search --resume own --space small:make" in printed.err
+    taught = [
+        "train",
+        "--widths",
+        "own/widths/macs-80pct.json",
+        *own,
+        "--teacher",
+        "search",
+        "--out",
+        "pupil",
+    ]
+    assert main(taught) == 0
+
+
+def test_a_teacher_that_is_not_what_its_files_say_or_not_finished_is_refused(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    shutil.copytree("search", "mixed")
+    whole = json.loads(Path("mixed/widths/macs-50pct.json").read_text())
+    Path("mixed/widths/whole.json").write_text(json.dumps(whole))
+    assert main([*TRAIN, "--teacher", "mixed", "--out", "refused"]) == 2
+    assert "checkpoint must be of this network" in capsys.readouterr().err
+    Path("mixed/result.json").unlink()
+    assert main([*TRAIN, "--teacher", "mixed", "--out", "refused"]) == 2
+    assert "--teacher must be the directory of a finished search or training" in capsys.readouterr().err
+
+
+def test_what_a_killed_run_with_workers_leaves_is_swept() -> None:
+    assert main([*TRAIN, "--schedule", "scratch-e", "--out", "swept"]) == 0
+    left = Path("swept", ".abc.part")
+    left.mkdir()
+    (left / "train-images.npy").touch()
+    assert main(["train", "--resume", "swept"]) == 0
+    assert not left.exists()
 
 
 def test_workers_give_the_bits_of_one_process() -> None:

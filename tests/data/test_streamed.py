@@ -10,7 +10,7 @@ from nas_prune.data import Augment, ImageData, ImageSet, load_data, park, train_
 from nas_prune.data import load as load_module
 from nas_prune.data.streamed import StreamedSet
 from nas_prune.errors import BadInputError, DataError
-from tests.data.conftest import WriteDigits
+from tests.conftest import WriteDigits
 
 
 @pytest.fixture

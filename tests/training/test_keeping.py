@@ -6,6 +6,7 @@ import resource
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +20,13 @@ from nas_prune.files import write_whole
 from nas_prune.space import load_space
 from nas_prune.training import keeping
 from nas_prune.training.checkpoint import read_checkpoint
+from nas_prune.training.compute import Compute
 from nas_prune.training.keeping import PREVIOUS, train_in
 from nas_prune.training.loop import Training
 from nas_prune.training.recipe import Recipe, recipe_named
 from nas_prune.training.state import TrainState, start
 from nas_prune.watch import Watch
+from tests.conftest import WriteDigits
 
 RECIPE = recipe_named("digits").model_copy(update={"epochs": 3, "average": 0.9, "cutout_share": 0.3})
 SPACE = load_space("resnet20", (1, 8, 8))
@@ -71,7 +74,7 @@ def stopping_at(step: int, number: signal.Signals = signal.SIGINT) -> Watch:
     return Watch(progress=progress)
 
 
-@pytest.mark.parametrize("make", [restless, resnet])
+@pytest.mark.parametrize(("make", "is_last"), [(restless, False), (resnet, False), (resnet, True)])
 @pytest.mark.parametrize(
     ("steps", "number"), [((1, 8), signal.SIGINT), ((6,), signal.SIGTERM), ((4, 5, 18), signal.SIGINT)]
 )
@@ -79,10 +82,11 @@ def test_a_training_stopped_at_any_step_goes_on_to_the_same_bits(
     tmp_path: Path,
     data: ImageData,
     make: Callable[[], TrainState],
+    is_last: bool,
     steps: tuple[int, ...],
     number: signal.Signals,
 ) -> None:
-    training = Training(data, RECIPE, seed=3, title="digits")
+    training = Training(data, RECIPE, seed=3, title="digits", compute=Compute(channels_last=is_last))
     for name in ("whole", "stopped"):
         (tmp_path / name).mkdir()
     train_in(tmp_path / "whole", make(), training)
@@ -230,7 +234,7 @@ def test_a_checkpoint_of_another_network_or_run_is_refused(tmp_path: Path, data:
         train_in(tmp_path, resnet(), training)
     with pytest.raises(BadInputError, match=r"must be of this run.*where seed is 0, not 1"):
         train_in(tmp_path, restless(), Training(data, RECIPE, 1))
-    with pytest.raises(BadInputError, match=r"must be of this run.*where recipe is"):
+    with pytest.raises(BadInputError, match=r"must be of this run.*where epochs is 3, not 9"):
         train_in(tmp_path, restless(), Training(data, RECIPE.with_epochs(9), 0))
     assert files(tmp_path) == before
 
@@ -276,6 +280,62 @@ def test_metrics_torn_by_a_full_disk_are_cut_back(tmp_path: Path, data: ImageDat
     assert files(tmp_path / "torn") == files(tmp_path / "whole")
     rows = [json.loads(line) for line in (tmp_path / "torn" / "metrics.jsonl").read_text().splitlines()]
     assert [row["epoch"] for row in rows] == [1, 2, 3]
+
+
+def test_metrics_that_were_lost_or_spoilt_are_said_and_cost_nothing_else(
+    tmp_path: Path, data: ImageData
+) -> None:
+    training = Training(data, RECIPE, 0, title="digits")
+    with pytest.raises(KeyboardInterrupt):
+        train_in(tmp_path, restless(), training, stopping_at(14))
+    (tmp_path / "metrics.jsonl").write_bytes(
+        b'\xff\xfe\n[]\n{"epoch": "x"}\n{"epoch": 2, "a": 1}\n{"epoch": 2}\n'
+    )
+    said: list[str] = []
+    train_in(tmp_path, restless(), training, Watch(say=said.append))
+    assert said[1] == "metrics.jsonl has lost 1 of these epochs; the training itself has not."
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [row["epoch"] for row in rows] == [2, 3]
+
+
+def test_other_images_or_settings_are_refused(tmp_path: Path, data: ImageData) -> None:
+    training = stopped(tmp_path, data)
+    with pytest.raises(BadInputError, match=r"where images is 360 \+ 40 \(\w+\), not 270 \+ 30"):
+        train_in(tmp_path, restless(), replace(training, data=load_data("digits", max_images=300)))
+    with pytest.raises(BadInputError, match="where images is 360"):
+        train_in(tmp_path, restless(), replace(training, data=load_data("digits", max_images=400, seed=1)))
+    with pytest.raises(BadInputError, match="where sparsity is None, not 1"):
+        train_in(tmp_path, restless(), replace(training, settings={"sparsity": 1}))
+    with pytest.raises(BadInputError, match="where channels_last is False, not True"):
+        train_in(tmp_path, restless(), replace(training, compute=Compute(channels_last=True)))
+
+
+def test_weights_that_are_no_numbers_never_push_out_good_ones(tmp_path: Path, data: ImageData) -> None:
+    training, state = stopped(tmp_path, data), restless()
+    before = files(tmp_path)
+
+    def spoil(_: str, done: int, __: int) -> None:
+        with torch.no_grad():
+            next(state.model.parameters()).fill_(float("nan"))
+        signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        train_in(tmp_path, state, training, Watch(progress=spoil))
+    assert files(tmp_path) == before
+
+
+def test_streamed_images_are_resumed_as_exactly(tmp_path: Path, write_digits: WriteDigits) -> None:
+    write_digits("images/train", {"0": 40, "1": 40})
+    folder = f"folder:{write_digits('images/test', {'0': 5, '1': 5}) / 'images'}"
+    recipe = RECIPE.model_copy(update={"batch_size": 16, "epochs": 2})
+    for name, stream, steps in (("memory", False, ()), ("streamed", True, ()), ("stopped", True, (2, 6))):
+        data = load_data(folder, image_size=8, in_channels=1, stream=stream)
+        (tmp_path / name).mkdir()
+        for step in steps:
+            with pytest.raises(KeyboardInterrupt):
+                train_in(tmp_path / name, restless(recipe), Training(data, recipe, 0), stopping_at(step))
+        train_in(tmp_path / name, restless(recipe), Training(data, recipe, 0))
+    assert files(tmp_path / "memory") == files(tmp_path / "streamed") == files(tmp_path / "stopped")
 
 
 def test_a_directory_held_by_another_process_is_refused(

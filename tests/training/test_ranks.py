@@ -2,8 +2,10 @@
 
 import copy
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from nas_prune.training.evaluation import evaluate
 from nas_prune.training.loop import Training, fit
 from nas_prune.training.ranks import Ranks
 from nas_prune.training.state import TrainState, start
+from tests.test_resume import contents
 from tests.training.two_ranks import RECIPE
 
 
@@ -84,6 +87,38 @@ def test_two_gloo_processes_are_one_that_averages(tmp_path: Path) -> None:
     loss, _ = evaluate(expected.model, data.val, data)
     content, _ = _read(tmp_path / "state")
     assert content["facts"]["val_loss"] == pytest.approx(loss, rel=1e-5)
+
+
+def torchrun(*arguments: str, cwd: Path) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "nas_prune"]
+    return subprocess.Popen(
+        [*command, *arguments],
+        cwd=cwd,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.slow
+def test_two_processes_that_are_killed_go_on_to_the_same_bits(tmp_path: Path) -> None:
+    search = ("search", "--epochs", "12", "--max-images", "400", "--budget", "macs<=50%", "--threads", "1")
+    with torchrun(*search, "--out", "whole", cwd=tmp_path) as process:
+        assert "torchrun --nproc-per-node 2 -m nas_prune search --resume whole" in process.communicate()[1]
+    with torchrun(*search, "--out", "killed", cwd=tmp_path) as process:
+        metrics, deadline = tmp_path / "killed" / "metrics.jsonl", time.monotonic() + 90
+        while not (metrics.exists() and metrics.read_text().count("\n") >= 3):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        for one in (process.pid, *map(int, children)):
+            os.kill(one, signal.SIGKILL)
+        process.communicate()
+    assert not (tmp_path / "killed" / "result.json").exists()
+    with torchrun("search", "--resume", "killed", cwd=tmp_path) as process:
+        process.communicate()
+    assert process.returncode == 0
+    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
 
 
 def test_too_many_processes_for_a_batch_are_refused() -> None:

@@ -72,6 +72,11 @@ def test_cosine_falls_from_the_top_to_nothing_after_a_rise() -> None:
     assert rates[-1] < 1e-6
 
 
+def test_a_single_epoch_of_steps_is_at_the_full_rate() -> None:
+    recipe = recipe_named("paper-cifar")
+    assert {recipe.rate_at(step, 10, 10) for step in range(10)} == {0.1}
+
+
 def test_a_constant_rate_stays() -> None:
     recipe = recipe_named("digits").model_copy(update={"schedule": "constant"})
     assert {recipe.rate_at(step, 100, 10) for step in range(100)} == {0.1}
