@@ -330,6 +330,8 @@ def _ruled(call: Call) -> "list[Axes] | None":
 def _unknown(call: Call, tensor: Tensor) -> tuple[Axis, ...]:
     """Constants, but a dimension that the batch's size divides is the batch, perhaps flattened with others."""
     axes = [constant(size) for size in tensor.shape]
+    if call.record.table.length(call.record.batch) != BATCH:
+        return tuple(axes)  # a batch of another size is not told by a number
     for dim, size in enumerate(tensor.shape):
         if size == BATCH or (call.activations() and size and size % BATCH == 0):
             axes[dim] = call.record.table.product([call.record.batch, constant(size // BATCH)])
