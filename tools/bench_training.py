@@ -38,16 +38,17 @@ LEGS = ("engine", "loader-1", "loader-0", "compute")
 def main() -> None:
     """Measure and print."""
     options = _options()
-    devices = ["cpu", *["cuda"] * torch.cuda.is_available()]
+    devices = [] if options.only == "workers" else ["cpu", *["cuda"] * torch.cuda.is_available()]
     report: dict[str, Any] = {"command": sys.argv, "legs": [], "workers": {}}
-    print(_heading(), flush=True)
+    if devices:
+        print(_heading(), flush=True)
     for device in devices:
         for size in options.sizes:
             for threads in options.threads if device == "cpu" else [2]:
                 row = _row(options, device, size, threads)
                 report["legs"].append({"device": device, "size": size, "threads": threads, **row})
                 print(_line(device, size, threads, row), flush=True)
-    if not options.without_workers:
+    if options.only != "loop":
         report["workers"] = _workers(options)
         print("\n" + "\n".join(_worker_lines(report["workers"])))
     print("\n" + "\n".join(_setting(options)))
@@ -64,7 +65,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="of torch, on the CPU")
     parser.add_argument("--steps", type=int, default=60, help="timed in each leg, after 10 more")
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--without-workers", action="store_true")
+    parser.add_argument("--only", choices=["loop", "workers"], help="one of the two tables")
     parser.add_argument("--epochs", type=int, default=4, help="of each candidate of the last table")
     parser.add_argument("--json", type=Path, metavar="FILE", help="save every number")
     return parser.parse_args()

@@ -10,7 +10,7 @@ COMMANDS: dict[str, str] = {
     "inspect": "Channel groups, roles, frozen parts and why, costs, feasible budgets.",
     "methods": "Width methods: what each does and needs.",
     "search": "Sparse-train a network and write the layer widths found at each budget.",
-    "train": "Train found widths from random weights.",
+    "train": "Train found widths, from random weights or from those of their search.",
 }
 
 
