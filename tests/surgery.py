@@ -60,12 +60,12 @@ def _zero(model: nn.Module, space: SearchSpace, column: int, name: str, dead: ND
             model.get_parameter(name).index_fill_(dim, places, 0)
 
 
-def images_of(space: SearchSpace) -> Tensor:
+def images_of(space: SearchSpace, count: int = 3) -> Tensor:
     generator = torch.Generator().manual_seed(4)
-    return torch.rand(3, *space.reference.input_shape, generator=generator, dtype=torch.float64)
+    return torch.rand(count, *space.reference.input_shape, generator=generator, dtype=torch.float64)
 
 
-def outputs(model: nn.Module, space: SearchSpace) -> Tensor:
+def outputs(model: nn.Module, space: SearchSpace, count: int = 3) -> Tensor:
     with torch.no_grad():
-        scores: Tensor = model(images_of(space))
+        scores: Tensor = model(images_of(space, count))
     return scores
