@@ -42,8 +42,8 @@ def check_dead_channels(space: SearchSpace, *, tolerance: float = 1e-10) -> None
     changed = leaves(outputs(space.narrow(model, kept), space))
     assert max(float((one - other).abs().max()) for one, other in zip(before, changed, strict=True)) > 1e-9
     kill(model, space, kept)
-    expected, precision = restricted_outputs(model, space, kept, images_of(space))
-    tolerance = max(tolerance, 100 * precision)
+    expected, how = restricted_outputs(model, space, kept, images_of(space))
+    tolerance = max(tolerance, 100 * how.precision)
     narrowed = leaves(outputs(space.narrow(model, kept), space))
     for one, other in zip(leaves(expected), narrowed, strict=True):
         assert bool(torch.isfinite(other).all())

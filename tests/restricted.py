@@ -32,6 +32,16 @@ class Restricted(TorchDispatchMode):
         precision: of the coarsest type that the network's code has cast to (EfficientViT's attention is in float32).
     """
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether a rule has taken a group's channels for something else.
+
+        The graph was found from simpler axes: with its final ones (a group norm over the sum of a frozen and a free
+        part, say) a rule may know less, and what follows is then not restricted.
+        """
+        groups = (Atom(number) for number in range(len(self._sizes)))
+        return any(self._record.table.resolve(((atom,),)) != ((atom,),) for atom in groups)
+
     def __init__(
         self, model: nn.Module, space: SearchSpace, kept: Sequence[NDArray[np.int64]], images: Tensor
     ) -> None:
@@ -169,8 +179,8 @@ class Restricted(TorchDispatchMode):
 
 def restricted_outputs(
     model: nn.Module, space: SearchSpace, kept: Sequence[NDArray[np.int64]], images: Tensor
-) -> tuple[Any, float]:
-    """What the whole network puts out when its reductions see the kept channels only, and how precisely."""
+) -> tuple[Any, Restricted]:
+    """What the whole network puts out when its reductions see the kept channels only, and how that was worked out."""
     model = model.eval()
     restricted = Restricted(model, space, kept, images)
     with (
@@ -181,4 +191,4 @@ def restricted_outputs(
         restricted,
     ):
         output = model(images)
-    return output, restricted.precision
+    return output, restricted
