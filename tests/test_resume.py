@@ -22,6 +22,7 @@ def nas_prune(*arguments: str, cwd: Path) -> "subprocess.Popen[bytes]":
     return subprocess.Popen([sys.executable, "-c", code, *arguments], cwd=cwd)
 
 
+@pytest.mark.slow
 def test_a_search_killed_between_epochs_resumes_to_the_same_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -79,6 +79,7 @@ def test_a_deviation_needs_two_values() -> None:
     assert deviation == pytest.approx(0.02**0.5)
 
 
+@pytest.mark.slow
 def test_a_killed_training_resumes_to_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     WIDTHS.write(tmp_path / "widths.json")
     monkeypatch.chdir(tmp_path)

@@ -4,9 +4,9 @@
 
 Prints one JSON line. `engine` is this project's loop; `loader-1` and `loader-0` are the plain loop of the paper's code:
 Pillow images, transforms one by one, a `DataLoader` with one worker process or none, `loss.item()` at every step.
-`compute` is forward and backward alone on one batch that is there already. Seconds are between the ends of steps, after
-a warm-up; epochs go over into each other, and what lies between them counts. Memory is the largest resident size of the
-process and of its children, the images included. Linux only.
+`compute` is forward and backward alone on one batch that is there already. Seconds are between the ends of steps,
+after a warm-up; epochs go over into each other, and what lies between them counts, but for evaluation, which no leg
+does. Memory is the largest resident size of the process and of its children, the images included. Linux only.
 """
 
 import argparse
@@ -27,6 +27,7 @@ from torchvision import transforms
 
 from nas_prune.data import ImageData, load_data
 from nas_prune.models.resnet import resnet
+from nas_prune.training import loop
 from nas_prune.training.compute import Compute
 from nas_prune.training.loop import Training, fit
 from nas_prune.training.recipe import Recipe, recipe_named
@@ -102,6 +103,7 @@ class _Ends:
 
 
 def _engine(network: nn.Module, data: ImageData, recipe: Recipe, compute: Compute, ends: _Ends) -> None:
+    loop.evaluate = lambda *_, **__: (0.0, 0.0)
     training = Training(data.to(compute.device), recipe, 0, compute)
     fit(start(network, recipe), training, on_step=ends.note)
 
