@@ -200,6 +200,7 @@ def test_what_a_killed_run_with_workers_leaves_is_swept() -> None:
     assert not left.exists()
 
 
+@pytest.mark.slow
 def test_workers_give_the_bits_of_one_process() -> None:
     flags = ("--schedule", "scratch-e", "--seeds", "3", "--threads", "1")
     assert main([*TRAIN, *flags, "--out", "one"]) == 0

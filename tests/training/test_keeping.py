@@ -74,9 +74,13 @@ def stopping_at(step: int, number: signal.Signals = signal.SIGINT) -> Watch:
     return Watch(progress=progress)
 
 
-@pytest.mark.parametrize(("make", "is_last"), [(restless, False), (resnet, False), (resnet, True)])
 @pytest.mark.parametrize(
-    ("steps", "number"), [((1, 8), signal.SIGINT), ((6,), signal.SIGTERM), ((4, 5, 18), signal.SIGINT)]
+    ("make", "is_last", "steps", "number"),
+    [
+        (restless, False, (1, 8), signal.SIGINT),
+        (restless, False, (4, 5, 18), signal.SIGTERM),
+        (resnet, True, (8,), signal.SIGINT),
+    ],
 )
 def test_a_training_stopped_at_any_step_goes_on_to_the_same_bits(
     tmp_path: Path,
