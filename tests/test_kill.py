@@ -73,7 +73,7 @@ def check_killed(
 
 
 @pytest.mark.parametrize(
-    ("name", "seed"), [("search", 1), ("search", 2), ("train", 3), ("train", 4), ("workers", 5)]
+    ("name", "seed"), [("search", 1), ("search", 2), ("train", 3), ("train", 4), ("train", 5)]
 )
 def test_a_run_killed_at_a_random_moment_resumes_to_the_same_bits(
     name: str, seed: int, whole: dict[str, tuple[Path, float]], tmp_path: Path
