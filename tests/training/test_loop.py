@@ -20,7 +20,7 @@ RECIPE = recipe_named("digits").with_epochs(3)
 
 @pytest.fixture(scope="module")
 def data() -> ImageData:
-    return load_data("digits", max_images=600)
+    return load_data("digits", max_images=900)
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def test_three_epochs_learn_the_digits(space: SearchSpace, data: ImageData) -> N
     fit(state, Training(data, RECIPE, 0), on_epoch=reports.append)
     after = evaluate(state.model, data.test, data)[1]
     assert before < 0.3
-    assert after > 0.5
+    assert after > 0.6
     assert [report.epoch for report in reports] == [1, 2, 3]
     assert reports[-1].train_loss < reports[0].train_loss
     assert reports[-1].val_accuracy == evaluate(state.model, data.val, data)[1]
