@@ -1,6 +1,7 @@
 """A disk that is full or cannot be written: one clear line, and the run goes on from its last good state."""
 
 import os
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +16,8 @@ SEARCH = ("search", "--epochs", "2", "--max-images", "200", "--budget", "macs<=5
 
 
 def mounted(place: Path, *options: str) -> bool:
+    if shutil.which("mount") is None:
+        return False
     command = ["mount", "-t", "tmpfs", "-o", ",".join(options), "tmpfs", str(place)]
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
