@@ -94,8 +94,11 @@ class _Pool(Generic[Task, Result]):
 
     def _hand_out(self, connection: Connection) -> None:
         process, _ = self._workers[connection]
+        self._workers[connection] = (
+            process,
+            None,
+        )  # what it had is done, and not to be failed if it is dead by now
         if not self._waiting:
-            self._workers[connection] = (process, None)
             with suppress(OSError):
                 connection.send(None)
             return
