@@ -200,12 +200,9 @@ def _at_least(network: _Checked, prediction: Prediction) -> Problem | None:
     take over there (`einsum` multiplies instead of contracting): the record learns it.
     """
     record = prediction.record
-    base, rng = np.array(prediction.base_G), np.random.default_rng(network.seed + 1)
-    nearly = np.maximum(1, base - 1)  # no group of two escapes, and few widths are even
-    for widths in (nearly, rng.integers((base + 1) // 2, base + 1), rng.integers((base + 1) // 2, base + 1)):
-        found = failure(
-            network.template, prediction.graph, network.input_shape, widths.tolist(), in_training=False
-        )
+    found = None
+    for widths in _unlike(prediction.base_G, np.random.default_rng(network.seed + 1), len(record.steps)):
+        found = failure(network.template, prediction.graph, network.input_shape, widths, in_training=False)
         if found is not None:
             return found
     for least in range(record.least, 3):
@@ -216,6 +213,50 @@ def _at_least(network: _Checked, prediction: Prediction) -> Problem | None:
             return None
         found = found or wrong
     return found
+
+
+def _unlike(base: Sequence[int], rng: np.random.Generator, steps: int) -> Iterator[list[int]]:
+    """Width vectors that tell groups of one size apart: of any two, one is narrow and one wide in some vector.
+
+    Code that halves an axis of several pieces, say, runs as long as the pieces happen to be equal. The first vector
+    is one below the base, so that no group of two escapes and few widths are even. Where a run is cheap, each of two
+    groups is the wider one in some vector, and random vectors follow.
+
+    Args:
+        base: the widths of the whole network.
+        rng: draws the widths.
+        steps: how many operations one run takes.
+    """
+    yield [max(1, size - 1) for size in base]
+    seen: Counter[int] = Counter()
+    ranks = []  # among the groups of its size
+    for size in base:
+        ranks.append(seen[size])
+        seen[size] += 1
+    digits = max(1, (max(seen.values()) - 1).bit_length())
+    sides = (0, 1) if 2 * digits * steps <= _MOST_STEPS // 10 else (0,)
+    for digit in range(digits):
+        for side in sides:
+            is_wide = [rank >> digit & 1 == side for rank in ranks]
+            yield [_half(*one, rng) for one in zip(base, is_wide, strict=True)]
+    for _ in range(2 * digits, min(_MOST_RANDOM, _MOST_STEPS // 60 // steps)):
+        yield [int(rng.integers(_lowest(size), size + 1)) for size in base]
+
+
+_MOST_RANDOM = 16
+
+
+def _half(size: int, is_wide: bool, rng: np.random.Generator) -> int:  # noqa: FBT001
+    """A width from the upper or the lower half of those that a group is tried at."""
+    lowest = _lowest(size)
+    middle = (lowest + size) // 2
+    low, high = (min(size, middle + 1), size) if is_wide else (lowest, middle)
+    return int(rng.integers(low, high + 1))
+
+
+def _lowest(size: int) -> int:
+    """The smallest width that a group is tried at, together with others."""
+    return max(2, size // 3) if size > 2 else 1
 
 
 def failure(

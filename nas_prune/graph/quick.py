@@ -92,6 +92,14 @@ def _layer_normed(args: tuple[Any, ...]) -> Any:
     return image.new_empty(image.shape), places, torch.empty_like(places)
 
 
+def _group_normed(args: tuple[Any, ...]) -> Any:
+    image, weight, bias, count, channels, _, groups = args[:7]
+    fits = all(vector is None or vector.shape == (channels,) for vector in (weight, bias))
+    if not fits or channels % groups or not image.is_contiguous():
+        return None  # PyTorch says what is wrong
+    return torch.empty_like(image), image.new_empty((count, groups)), image.new_empty((count, groups))
+
+
 def _multiplied(args: tuple[Any, ...]) -> Tensor | None:
     bias, left, right = args
     fits = left.shape[1] == right.shape[0] and bias.shape == right.shape[1:]
@@ -155,6 +163,7 @@ _SHORTCUTS: dict[str, Callable[[tuple[Any, ...]], Any]] = {
     **dict.fromkeys(("add_", "mul_"), _joined_in_place),
     **dict.fromkeys(("_softmax", "_safe_softmax"), _same),
     "native_layer_norm": _layer_normed,
+    "native_group_norm": _group_normed,
     "addmm": _multiplied,
     "cat": _concatenated,
     "mean": _averaged,

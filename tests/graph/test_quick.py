@@ -41,6 +41,8 @@ CALLS: list[tuple[Any, tuple[Any, ...]]] = [
     (aten._softmax.default, (X, 1, False)),
     (aten.native_layer_norm.default, (image(4, 9, 6), [6], vector(6), vector(6), 1e-5)),
     (aten.native_layer_norm.default, (image(4, 9, 6), [9, 6], None, None, 1e-5)),
+    (aten.native_group_norm.default, (X, vector(6), vector(6), 4, 6, 35, 3, 1e-5)),
+    (aten.native_group_norm.default, (LAST, None, None, 4, 6, 35, 2, 1e-5)),
     (aten.addmm.default, (vector(7), image(4, 5), image(5, 7))),
     (aten.cat.default, ([X, image(4, 2, 5, 7), X], 1)),
     (aten.cat.default, ([X, X], -1)),
@@ -83,6 +85,8 @@ def test_every_shortcut_is_tried() -> None:
     [
         (aten.addmm.default, (vector(7), image(4, 5), image(6, 7))),
         (aten.native_layer_norm.default, (image(4, 9, 6), [5], None, None, 1e-5)),
+        (aten.native_group_norm.default, (X, vector(5), vector(6), 4, 6, 35, 3, 1e-5)),
+        (aten.native_group_norm.default, (X, None, None, 4, 6, 35, 4, 1e-5)),
         (aten.cat.default, ([X, image(4, 2, 5, 6)], 1)),
         (aten.relu.default, (torch.zeros(3),)),
     ],

@@ -21,6 +21,7 @@ from nas_prune.cost import Cost
 from nas_prune.errors import BadInputError
 from nas_prune.graph.axes import Atom, channel_at
 from nas_prune.graph.record import BATCH
+from nas_prune.selfcheck import failure
 from nas_prune.space import SearchSpace, load_space
 from tests.graph.random_networks import (
     ACTS,
@@ -311,6 +312,29 @@ PROPERTIES = (
     graphs_are_the_same_every_time,
     groups_are_in_the_order_of_execution,
 )
+
+
+# Half of an axis of two pieces that are equal at half of all widths: two random vectors did not tell.
+HALVES_OF_PIECES = Network(
+    image=(3, 8, 8),
+    stem=9,
+    style=Style(norm="batch", act="relu"),
+    blocks=(
+        Separable(8, 1, 2, Style()),
+        Separable(8, 2, 2, Style(norm="group")),
+        Halves(3, Style(act="relu"), spelling="slice"),
+        Rescale("nearest", 4, 3),
+    ),
+    tail=Tail("mean", None, Style()),
+)
+
+
+def test_a_network_that_runs_by_chance_only_is_found_out() -> None:
+    space, rng = load(HALVES_OF_PIECES), np.random.default_rng(0)
+    assert space is not None
+    for _ in range(100):
+        widths = [int(rng.integers(1, base + 1)) for base in space.base_G]
+        assert failure(space.template, space.graph, space.reference.input_shape, widths) is None
 
 
 # One seed for all properties, so that all get the same networks, each loaded once. Shrinking takes minutes: it is left
