@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from nas_prune.errors import NasPruneError as NasPruneError
     from nas_prune.scratch import TrainConfig as TrainConfig
     from nas_prune.scratch import train as train
-    from nas_prune.search_stage import SearchConfig as SearchConfig
+    from nas_prune.search_config import SearchConfig as SearchConfig
     from nas_prune.search_stage import search as search
     from nas_prune.space import SearchSpace as SearchSpace
     from nas_prune.space import load_space as load_space
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Budget": "budget",
     "NasPruneError": "errors",
-    "SearchConfig": "search_stage",
+    "SearchConfig": "search_config",
     "SearchSpace": "space",
     "TrainConfig": "scratch",
     "Widths": "widths",

@@ -26,6 +26,7 @@ class Cut:
         count: the count reached, at most the limit.
         widths_G: a width for each searchable group.
         kept_G: the indices kept of each group, sorted.
+        held: columns of groups of which the threshold alone would leave nothing.
     """
 
     budget: Budget
@@ -33,6 +34,7 @@ class Cut:
     count: int
     widths_G: tuple[int, ...]
     kept_G: tuple[NDArray[np.int64], ...]
+    held: tuple[int, ...] = ()
 
     @property
     def gap(self) -> float:
@@ -98,13 +100,19 @@ def cut(space: SearchSpace, scores: Scores, budget: Budget) -> Cut:
     check_feasible(space, budget, searched)
     count, limit = _counter(space, budget, searched), space.limit(budget, searched)
     units = _units(space, scores)
-    widths = _threshold(np.array(space.floor_at(searched)), units, count, limit)
+    widths, number = _threshold(np.array(space.floor_at(searched)), units, count, limit)
     widths = _fill(widths, units, count, limit)
     kept = tuple(
         np.arange(width) if values is None else np.sort(np.argsort(-values, kind="stable")[:width])
         for values, width in zip(scores, widths, strict=True)
     )
-    return Cut(budget, limit, int(count(widths)), tuple(int(width) for width in widths), kept)
+    held = _held(scores, units[number - 1].score if number else np.inf)
+    return Cut(budget, limit, int(count(widths)), tuple(int(width) for width in widths), kept, held)
+
+
+def _held(scores: Scores, threshold: float) -> tuple[int, ...]:
+    best = {column: values.max() for column, values in enumerate(scores) if values is not None}
+    return tuple(column for column, value in best.items() if value < threshold)
 
 
 def _counter(space: SearchSpace, budget: Budget, searched: Sequence[int]) -> Polynomial:
@@ -128,8 +136,8 @@ def _units(space: SearchSpace, scores: Scores) -> list[_Unit]:
 
 def _threshold(
     floor_G: NDArray[np.int64], units: Sequence[_Unit], count: Polynomial, limit: int
-) -> NDArray[np.int64]:
-    """The widths of the longest run of best units that the limit allows, by bisection."""
+) -> tuple[NDArray[np.int64], int]:
+    """The widths of the longest run of best units that the limit allows, by bisection; and how long it is."""
 
     def taken(number: int) -> NDArray[np.int64]:
         widths = floor_G.copy()
@@ -141,7 +149,7 @@ def _threshold(
     while low < high:
         middle = (low + high + 1) // 2
         low, high = (middle, high) if int(count(taken(middle))) <= limit else (low, middle - 1)
-    return taken(low)
+    return taken(low), low
 
 
 def _fill(

@@ -86,6 +86,13 @@ def append_metrics(run: Path, row: dict[str, Any]) -> None:
         stream.write(json.dumps(row) + "\n")
 
 
+def read_metrics(run: Path) -> list[dict[str, Any]]:
+    """The lines of `metrics.jsonl`, oldest first; none if there is no such file."""
+    path = run / METRICS
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    return [json.loads(line) for line in text.splitlines()]
+
+
 def keep_metrics(run: Path, epochs: int) -> int:
     """Cut `metrics.jsonl` back to the epochs that a checkpoint covers; returns how many of them it has."""
     path = run / METRICS

@@ -1,36 +1,44 @@
 """The search stage: train the whole network once under a width method, cut its scores at every budget."""
 
-import json
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from time import perf_counter
+from typing import Any
 
-from pydantic import Field
+import torch
 from torch import nn
 
 from nas_prune.budget import Budget
 from nas_prune.cut import Cut, check_feasible, cut
 from nas_prune.data import ImageData, num_batches
 from nas_prune.errors import BadInputError
-from nas_prune.files import saying_why, sweep, write_whole
-from nas_prune.methods import WidthMethod, method_named, scorable
-from nas_prune.networks import check_trusted, image_channels, space_name
-from nas_prune.report.figures import draw_widths
+from nas_prune.files import sweep
+from nas_prune.methods import (
+    METHODS,
+    Evidence,
+    Pulled,
+    Scores,
+    WidthMethod,
+    method_named,
+    scorable,
+    within_groups,
+)
+from nas_prune.networks import check_trusted, image_channels
 from nas_prune.rundir import (
     CHECKPOINT,
     check_out,
     from_run,
-    library_versions,
     make_run,
     portable,
     published,
     read_config,
     write_config,
 )
+from nas_prune.search_config import SearchConfig, resolve
+from nas_prune.search_result import Found, SearchResult, file_stem, write_result
 from nas_prune.setup import (
-    RunConfig,
     limited_threads,
     load_images,
     pick_device,
@@ -40,116 +48,18 @@ from nas_prune.setup import (
     where_images_are,
 )
 from nas_prune.space import Groups, SearchSpace, load_referenced, load_space
+from nas_prune.stability import WIDTHS
 from nas_prune.training.checkpoint import read_checkpoint
 from nas_prune.training.compute import Compute
 from nas_prune.training.evaluation import evaluate
 from nas_prune.training.keeping import train_in
-from nas_prune.training.loop import Training
+from nas_prune.training.loop import Observer, Training
 from nas_prune.training.ranks import Ranks, joined
-from nas_prune.training.recipe import MOST_EPOCHS, Recipe, default_recipe
+from nas_prune.training.recipe import Recipe
 from nas_prune.training.state import TrainState, start
 from nas_prune.training.stopping import telling_how_to_go_on
 from nas_prune.watch import QUIET, Watch
-from nas_prune.widths import DataRecord, MethodRecord, Widths, read_widths, stage_means
-
-DEFAULT_BUDGETS = ("macs<=75%", "macs<=50%", "macs<=25%")
-TOTAL_PULL = (
-    0.5  # how far a γ without other gradients is pulled over the whole training: from its start to zero
-)
-
-
-class SearchConfig(RunConfig):
-    """Every setting of a search; what `config.yaml` holds.
-
-    Attributes:
-        space, width_multiplier: the network.
-        method: the width method.
-        groups: `inner` leaves residual streams whole, `all` searches them too.
-        budgets: as written, e.g. `macs<=50%`.
-        recipe: how the whole network is trained; the data set's own by default.
-        epochs: epochs of the search; the recipe's if None. Scratch training goes by the recipe's all the same.
-        sparsity: the strength of the method's pull; None for one chosen from the recipe.
-        seed: fixes the validation split, the first weights, and the order of the images.
-    """
-
-    command: Literal["search"] = "search"
-    space: str
-    width_multiplier: float = 1.0
-    method: str = "slimming"
-    groups: Groups = "inner"
-    budgets: tuple[str, ...] = DEFAULT_BUDGETS
-    recipe: Recipe = Field(default_factory=lambda known: default_recipe(known["data"].name))
-    epochs: int | None = Field(default=None, ge=1, le=MOST_EPOCHS)
-    sparsity: float | None = Field(default=None, gt=0)
-    seed: int = Field(default=0, ge=0, lt=2**31)
-
-    @property
-    def search_recipe(self) -> Recipe:
-        """How the whole network is trained in this search."""
-        return self.recipe if self.epochs is None else self.recipe.with_epochs(self.epochs)
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """What a search found at one budget.
-
-    Attributes:
-        widths: the artefact.
-        path: where it was written.
-        gap: the share of the budget that no further channel fits into.
-        val_accuracy_cut: validation accuracy of the trained network cut to these widths, before any more training.
-    """
-
-    widths: Widths
-    path: Path
-    gap: float
-    val_accuracy_cut: float
-
-
-@dataclass(frozen=True, slots=True)
-class SearchResult:
-    """What a search found.
-
-    Attributes:
-        run: the run's directory.
-        config: its settings.
-        space: the network.
-        sparsity: the strength of the pull that was used.
-        val_accuracy: validation accuracy of the whole network after the sparse training.
-        found: one for each budget, in the order asked for.
-        columns: which groups were searched, by place.
-        unscored: names of groups that were left whole because the method cannot score them.
-        seconds: time the training took.
-    """
-
-    run: Path
-    config: SearchConfig
-    space: SearchSpace
-    sparsity: float
-    val_accuracy: float
-    found: tuple[Found, ...]
-    columns: tuple[int, ...]
-    unscored: tuple[str, ...]
-    seconds: float
-
-
-def resolve(config: SearchConfig) -> SearchConfig:
-    """The configuration with every name checked and written in full, before anything is loaded.
-
-    Raises:
-        BadInputError, BudgetError: an unknown space or method, or a budget that is not well formed.
-    """
-    method_named(config.method)
-    budgets = tuple(str(Budget.parse(text)) for text in config.budgets)
-    if not budgets:
-        raise BadInputError("--budget must be given at least once, got none.")
-    return config.model_copy(
-        update={
-            "space": space_name(config.space),
-            "budgets": tuple(dict.fromkeys(budgets)),
-            "versions": library_versions(),
-        }
-    )
+from nas_prune.widths import DataRecord, MethodRecord, Widths, read_widths
 
 
 def search(config: SearchConfig, out: Path | None = None, *, watch: Watch = QUIET) -> SearchResult:
@@ -220,14 +130,20 @@ def inherited(run: Path, widths: Widths, *, space: str | None = None) -> Callabl
     check_trusted(config.space, space, str(run))
     whole = load_referenced(read_widths(run / "widths" / "whole.json").space)
     method = method_named(config.method)
-    model = whole.build(seed=config.seed)
-    state = start(model, config.search_recipe)
+    if not method.trains:
+        raise BadInputError(
+            f"--from must be a search that trained a network, got {run}, whose method trains none."
+        )
+    columns = scorable(whole, method, config.groups)
+    state = _fresh(whole, method, columns, config)
     read_checkpoint(run / CHECKPOINT, state)
-    scores = method.scores(state.trained, whole, scorable(whole, method, config.groups))
+    data = load_images(config.data, config.seed, QUIET, in_channels=whole.reference.input_shape[0])
+    scores = _scores(method, config, Evidence(state.trained, whole, columns, data, config.seed))
+    trained = state.trained if method.sparsity is None else method.sparsity.settled(state.trained, whole)
     for text in config.budgets:
         one = cut(whole, scores, Budget.parse(text))
         if list(one.widths_G) == [group.width for group in widths.groups]:
-            return partial(whole.narrow, state.trained, one.kept_G)
+            return partial(whole.narrow, trained, one.kept_G)
     raise BadInputError(f"--from must be the search that found the widths, got {run}, which found others.")
 
 
@@ -241,7 +157,7 @@ class _Stage:
     data: ImageData
     columns: tuple[int, ...]
     unscored: tuple[str, ...]
-    sparsity: float
+    sparsity: float | None
     compute: Compute
     threads: int
 
@@ -251,7 +167,7 @@ class _Stage:
         return self.config.model_copy(
             update={
                 "data": data,
-                "epochs": self.config.search_recipe.epochs,
+                "epochs": self.config.search_recipe.epochs if self.method.trains else None,
                 "sparsity": self.sparsity,
                 "device": self.compute.device.type,
                 "precision": self.compute.precision,
@@ -260,10 +176,66 @@ class _Stage:
             }
         )
 
-    def fresh_state(self) -> TrainState:
-        model = self.space.build(seed=self.config.seed, device=self.compute.device)
-        self.method.prepare(model, self.space, self.columns)
-        return start(model, self.config.search_recipe)
+    def training(self) -> Training:
+        """How the whole network is trained."""
+        sparsity, config = self.method.sparsity, self.config
+        pull = None
+        if sparsity is not None and self.sparsity is not None:
+            pull = sparsity.pull(Pulled(self.space, self.columns, self.sparsity, config.cost))
+        return Training(
+            self.data,
+            config.search_recipe,
+            config.seed,
+            self.compute,
+            penalise=pull,
+            title="training" if pull is None else "sparse training",
+            observer=Observer(self.note, config.stability.is_reached) if self.stops_early else None,
+            settings={} if pull is None else {"method": self.method.name, **self.settings},
+        )
+
+    @property
+    def stops_early(self) -> bool:
+        """Whether the training ends when the widths are stable: where they are searched, and cheap to look at."""
+        is_searched = self.method.kind(self.config.scope) == "automatic"
+        return self.config.stop and self.method.is_cheap and is_searched
+
+    def cuts(self, model: nn.Module) -> list[Cut]:
+        """The scores of a trained network, cut at every budget."""
+        evidence = Evidence(model, self.space, self.columns, self.data, self.config.seed)
+        scores = _scores(self.method, self.config, evidence)
+        return [cut(self.space, scores, Budget.parse(text)) for text in self.config.budgets]
+
+    def note(self, model: nn.Module) -> dict[str, Any]:
+        """The widths that the scores give now, by budget."""
+        return {WIDTHS: {str(one.budget): list(one.widths_G) for one in self.cuts(model)}}
+
+    def settled(self, model: nn.Module) -> nn.Module:
+        """The trained network without what the method put into it."""
+        return model if self.method.sparsity is None else self.method.sparsity.settled(model, self.space)
+
+    @property
+    def settings(self) -> dict[str, str | float | None]:
+        """Those that the method takes."""
+        config = self.config
+        found = {"sparsity": self.sparsity, "scope": config.scope or self.method.scope, "cost": config.cost}
+        return {
+            "groups": config.groups,
+            **{name: value for name, value in found.items() if value is not None},
+        }
+
+
+def _fresh(
+    space: SearchSpace,
+    method: WidthMethod,
+    columns: Sequence[int],
+    config: SearchConfig,
+    device: torch.device | str = "cpu",
+) -> TrainState:
+    """The state that a search starts from."""
+    model = space.build(seed=config.seed, device=device)
+    if method.sparsity is not None:
+        method.sparsity.prepare(model, space, columns)
+    return start(model, config.search_recipe)
 
 
 def _new_run(stage: _Stage, out: Path | None) -> Path:
@@ -291,7 +263,7 @@ def _prepare(config: SearchConfig, ranks: Ranks, watch: Watch) -> _Stage:
     columns, unscored = _searched(space, method, config.groups)
     for budget in config.budgets:
         check_feasible(space, Budget.parse(budget), columns)
-    sparsity = config.sparsity or _sparsity(config.search_recipe, data)
+    sparsity = config.sparsity or _sparsity(method, config.search_recipe, data)
     threads = pick_threads(config.threads, space.cost_at(space.base_G).macs, config.recipe.batch_size)
     ranks.check(config.recipe.batch_size, len(data.train))
     shape = space.reference.input_shape
@@ -305,94 +277,99 @@ def _searched(
     """The columns that are searched, and the names of groups that would be if the method could score them."""
     columns = scorable(space, method, groups)
     if not columns:
+        others = [name for name, other in METHODS.items() if scorable(space, other, groups)]
         raise BadInputError(
-            f"--method {method.name} must find channels it can score, got none in {space.reference.name} "
-            f"with --groups {groups}. Slimming needs norm layers."
+            f"--method {method.name} must find {method.asks}, got none in {space.reference.name} with --groups "
+            f"{groups}. {f'These find channels there: {chr(44).join(others)}.' if others else ''}"
         )
     return columns, tuple(
         space.groups[column].name for column in space.searched(groups) if column not in columns
     )
 
 
-def _sparsity(recipe: Recipe, data: ImageData) -> float:
-    """The strength λ that pulls a γ without any other gradient by `TOTAL_PULL` over the whole training.
+def _sparsity(method: WidthMethod, recipe: Recipe, data: ImageData) -> float | None:
+    """The strength λ that pulls what has no other gradient from its start to zero over the whole training.
 
-    With momentum m that distance is λ · Σ learning rates / (1 - m). The paper's 160 epochs on CIFAR-10 at
-    λ = 1e-4 make about 7; short recipes at that λ would not move γ at all.
+    With momentum m a gradient of λ moves a parameter by λ · Σ learning rates / (1 - m). The paper's 160 epochs on
+    CIFAR-10 at λ = 1e-4 make about 7; short recipes at that λ would not move γ at all.
     """
+    if method.sparsity is None:
+        return None
     per_epoch = num_batches(len(data.train), recipe.batch_size)
     steps = per_epoch * recipe.epochs
     rates = sum(recipe.rate_at(step, steps, per_epoch) for step in range(steps))
-    return TOTAL_PULL * (1 - recipe.momentum) / rates
+    return method.sparsity.distance * (1 - recipe.momentum) / rates
 
 
 def _finish(stage: _Stage, run: Path, watch: Watch) -> SearchResult:
     """Train what is left, cut at every budget, write the results."""
-    training = Training(
-        stage.data,
-        stage.config.search_recipe,
-        stage.config.seed,
-        stage.compute,
-        penalise=stage.method.penalty(stage.space, stage.columns, stage.sparsity),
-        title="sparse training",
-        settings={"method": stage.method.name, "sparsity": stage.sparsity, "groups": stage.config.groups},
-    )
-    state = stage.fresh_state()
+    started = perf_counter()
+    state = _fresh(stage.space, stage.method, stage.columns, stage.config, stage.compute.device)
     command = resume_command("search", run, stage.config.space, stage.compute.ranks)
     with limited_threads(stage.threads), telling_how_to_go_on(command):
-        seconds = train_in(run, state, training, watch)
-        return _conclude(stage, run, state.trained, seconds)
-
-
-def _conclude(stage: _Stage, run: Path, model: nn.Module, seconds: float) -> SearchResult:
-    """Cut at every budget; the process that writes writes the results."""
-    stage.compute.ranks.take_buffers(model)
-    scores = stage.method.scores(model, stage.space, stage.columns)
-    cuts = [cut(stage.space, scores, Budget.parse(text)) for text in stage.config.budgets]
-    result = SearchResult(
-        run,
-        stage.config,
-        stage.space,
-        stage.sparsity,
-        evaluate(model, stage.data.val, stage.data)[1],
-        tuple(_found(stage, model, one, run) for one in cuts),
-        stage.columns,
-        stage.unscored,
-        seconds,
-    )
-    if stage.compute.ranks.is_first:
-        _write(stage, result)
+        if stage.method.trains:
+            train_in(run, state, stage.training(), watch)
+        with watch.waiting("scoring channels"):
+            result = _conclude(stage, run, state, started)
+    _warn_of_floors(result, watch)
     return result
 
 
-def _found(stage: _Stage, model: nn.Module, one: Cut, run: Path) -> Found:
-    widths = stage.space.widths(one.widths_G, budget=str(one.budget), **_provenance(stage))
-    _, accuracy = evaluate(stage.space.narrow(model, one.kept_G), stage.data.val, stage.data)
-    return Found(widths, run / "widths" / f"{_file_stem(one.budget)}.json", one.gap, accuracy)
+def _conclude(stage: _Stage, run: Path, state: TrainState, started: float) -> SearchResult:
+    """Cut at every budget; the process that writes writes the results."""
+    stage.compute.ranks.take_buffers(state.trained)
+    cuts = stage.cuts(state.trained)
+    seconds = perf_counter() - started
+    trained = stage.settled(state.trained) if stage.method.trains else None
+    result = SearchResult(
+        run=run,
+        config=stage.config,
+        space=stage.space,
+        method=stage.method,
+        sparsity=stage.sparsity,
+        epochs_done=state.epochs_done,
+        val_accuracy=None if trained is None else evaluate(trained, stage.data.val, stage.data)[1],
+        found=tuple(_found(stage, trained, one, run, state.epochs_done) for one in cuts),
+        columns=stage.columns,
+        unscored=stage.unscored,
+        seconds=seconds,
+    )
+    if stage.compute.ranks.is_first:
+        write_result(result, stage.space.widths(stage.space.base_G, **_provenance(stage, state.epochs_done)))
+    return result
 
 
-def _write(stage: _Stage, result: SearchResult) -> None:
-    folder = result.run / "widths"
-    with saying_why(folder):
-        folder.mkdir(exist_ok=True)
-    stage.space.widths(stage.space.base_G, **_provenance(stage)).write(folder / "whole.json")
-    for found in result.found:
-        found.widths.write(found.path)
-    draw_widths([found.widths for found in result.found], result.run / "widths.png", searched=stage.columns)
-    write_whole(result.run / "result.json", json.dumps(summary(result), indent=1) + "\n")
+def _scores(method: WidthMethod, config: SearchConfig, evidence: Evidence) -> Scores:
+    scores = method.scores(evidence)
+    return within_groups(scores) if (config.scope or method.scope) == "local" else scores
 
 
-def _file_stem(budget: Budget) -> str:
-    return str(budget).replace("<=", "-").replace("%", "pct")
+def _warn_of_floors(result: SearchResult, watch: Watch) -> None:
+    held = {found.widths.budget: found.held for found in result.found if found.held}
+    if held:
+        budget, names = max(held.items(), key=lambda item: len(item[1]))
+        watch.say(
+            f"{result.method.name} leaves no channel of {len(names)} groups at {budget}; their floor was kept: "
+            f"{', '.join(names)}."
+        )
 
 
-def _provenance(stage: _Stage) -> dict[str, Any]:
+def _found(stage: _Stage, model: nn.Module | None, one: Cut, run: Path, epochs: int) -> Found:
+    widths = stage.space.widths(one.widths_G, budget=str(one.budget), **_provenance(stage, epochs))
+    accuracy = None
+    if model is not None:
+        _, accuracy = evaluate(stage.space.narrow(model, one.kept_G), stage.data.val, stage.data)
+    held = tuple(stage.space.groups[column].name for column in one.held)
+    return Found(widths, run / "widths" / f"{file_stem(one.budget)}.json", one.gap, accuracy, held)
+
+
+def _provenance(stage: _Stage, epochs: int) -> dict[str, Any]:
     config, data = stage.config, stage.data
     return {
         "method": MethodRecord(
             name=stage.method.name,
-            is_automatic=stage.method.is_automatic,
-            settings={"sparsity": stage.sparsity, "groups": config.groups},
+            is_automatic=stage.method.kind(config.scope) == "automatic",
+            settings=stage.settings,
         ),
         "data": DataRecord(
             name=published(config.data.name),
@@ -403,35 +380,6 @@ def _provenance(stage: _Stage) -> dict[str, Any]:
         ),
         "recipe": config.recipe.model_dump(mode="json"),
         "seed": config.seed,
-        "epochs": config.search_recipe.epochs,
+        "epochs": epochs,
         "versions": config.versions,
-    }
-
-
-def summary(result: SearchResult) -> dict[str, Any]:
-    """A search's result as plain JSON, for `--format json` and `result.json`; no paths but relative ones."""
-    base = result.space.cost_at(result.space.base_G)
-    return {
-        "space": result.config.space,
-        "method": result.config.method,
-        "data": published(result.config.data.name),
-        "epochs": result.config.search_recipe.epochs,
-        "sparsity": result.sparsity,
-        "seed": result.config.seed,
-        "base": {**asdict(base), "val_accuracy": result.val_accuracy},
-        "unscored": list(result.unscored),
-        "budgets": [
-            {
-                "budget": found.widths.budget,
-                "widths": {group.name: group.width for group in found.widths.groups},
-                "keep_by_stage": {
-                    str(stage): share for stage, share in stage_means(found.widths, result.columns).items()
-                },
-                **found.widths.cost.model_dump(),
-                "gap": found.gap,
-                "val_accuracy_cut": found.val_accuracy_cut,
-                "file": f"widths/{found.path.name}",
-            }
-            for found in result.found
-        ],
     }

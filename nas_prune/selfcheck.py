@@ -234,7 +234,7 @@ def _unlike(base: Sequence[int], rng: np.random.Generator, steps: int) -> Iterat
         ranks.append(seen[size])
         seen[size] += 1
     digits = max(1, (max(seen.values()) - 1).bit_length())
-    sides = (0, 1) if 2 * digits * steps <= _MOST_STEPS // 10 else (0,)
+    sides = (0, 1) if 2 * digits * steps <= _MOST_STEPS // 30 else (0,)
     for digit in range(digits):
         for side in sides:
             is_wide = [rank >> digit & 1 == side for rank in ranks]
@@ -243,7 +243,7 @@ def _unlike(base: Sequence[int], rng: np.random.Generator, steps: int) -> Iterat
         yield [int(rng.integers(_lowest(size), size + 1)) for size in base]
 
 
-_MOST_RANDOM = 16
+_MOST_RANDOM = 8
 
 
 def _half(size: int, is_wide: bool, rng: np.random.Generator) -> int:  # noqa: FBT001

@@ -2,6 +2,7 @@
 
 from functools import cache
 
+import pytest
 from torch import Tensor, nn
 
 from nas_prune.space import SearchSpace, load_space
@@ -29,6 +30,11 @@ def known(name: str, shape: tuple[int, int, int] = (3, 32, 32), num_classes: int
 
 
 NAMES = [name for name, _ in FAMILIES]
+_SLOW = ("preresnet164", "vgg19", "torchvision:resnet50", "torchvision:vgg16_bn", "torchvision:densenet121")
+# Seconds for each of these; the default run has others of every kind.
+CASES = [
+    pytest.param(name, shape, id=name, marks=[pytest.mark.slow] * (name in _SLOW)) for name, shape in FAMILIES
+]
 
 
 class BakedIn(nn.Module):

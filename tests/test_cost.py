@@ -15,7 +15,7 @@ from nas_prune.graph.rules import RULES
 from nas_prune.networks import known_spaces
 from nas_prune.resize import resized
 from nas_prune.space import SearchSpace, load_space
-from tests.networks import FAMILIES, NAMES, known
+from tests.networks import CASES, FAMILIES, NAMES, known
 
 # Mean widths of VGG-16 on CIFAR-10, 60 % of the channels removed by slimming (Liu et al. 2019, appendix).
 PAPER_VGG16 = (39.0, 64.0, 127.8, 128.0, 255.0, 250.5, 226.0, 217.3, 120.0, 63.0, 47.8, 62.0, 88.8)
@@ -43,7 +43,7 @@ def check_against_pytorch(name: str, shape: tuple[int, int, int], vectors: int) 
         assert count_by_pytorch(space, widths) == (params[number], macs[number])
 
 
-@pytest.mark.parametrize(("name", "shape"), FAMILIES, ids=NAMES)
+@pytest.mark.parametrize(("name", "shape"), CASES)
 def test_parameters_and_macs_are_exact(name: str, shape: tuple[int, int, int]) -> None:
     check_against_pytorch(name, shape, vectors=3)
 

@@ -8,15 +8,11 @@ from torch import nn
 from nas_prune.errors import BadInputError, NasPruneError, WidthsError
 from nas_prune.initialise import initialise
 from nas_prune.space import load_space
-from tests.networks import FAMILIES, NAMES, BakedIn, known
+from tests.networks import CASES, BakedIn, known
 from tests.surgery import kill, lively, outputs, random_halves
 
-SMALLER = [
-    (name, shape) for name, shape in FAMILIES if name != "torchvision:vgg16_bn"
-]  # that has 134M weights
 
-
-@pytest.mark.parametrize(("name", "shape"), FAMILIES, ids=NAMES)
+@pytest.mark.parametrize(("name", "shape"), CASES)
 def test_dead_channels_go_unnoticed_and_live_ones_do_not(name: str, shape: tuple[int, int, int]) -> None:
     space = known(name, shape)
     model, kept = lively(space), random_halves(space)
@@ -29,7 +25,7 @@ def test_dead_channels_go_unnoticed_and_live_ones_do_not(name: str, shape: tuple
     assert (dead_removed - dead).abs().max() < 1e-10
 
 
-@pytest.mark.parametrize(("name", "shape"), SMALLER, ids=[name for name, _ in SMALLER])
+@pytest.mark.parametrize(("name", "shape"), [case for case in CASES if case.id != "torchvision:vgg16_bn"])
 def test_removing_one_live_channel_of_a_group_changes_the_output(
     name: str, shape: tuple[int, int, int]
 ) -> None:

@@ -14,9 +14,11 @@ from nas_prune.cut import cut
 from nas_prune.data import ImageData, ImageSet, load_data, num_batches
 from nas_prune.files import write_whole
 from nas_prune.methods import METHODS, scorable
-from nas_prune.methods.slimming import SLIMMING
+from nas_prune.methods.contract import Pulled
+from nas_prune.methods.slimming import pull
 from nas_prune.rundir import published
-from nas_prune.search_stage import SearchConfig, search
+from nas_prune.search_config import SearchConfig
+from nas_prune.search_stage import search
 from nas_prune.setup import DataConfig
 from nas_prune.space import SearchSpace, load_space
 from nas_prune.training.evaluation import evaluate
@@ -52,6 +54,7 @@ def test_the_default_strength_moves_an_unused_scale_from_its_start_to_zero(tmp_p
     data = load_data("digits", max_images=200)
     per_epoch = num_batches(len(data.train), recipe.batch_size)
     steps = per_epoch * recipe.epochs
+    assert result.sparsity is not None
     distance = sum(recipe.rate_at(step, steps, per_epoch) for step in range(steps)) * result.sparsity
     assert distance / (1 - recipe.momentum) == pytest.approx(0.5)
 
@@ -82,7 +85,7 @@ def test_groups_that_shared_norms_hold_are_pulled_once() -> None:
     model = space.build(seed=0)
     for parameter in model.parameters():
         parameter.grad = torch.zeros_like(parameter)
-    SLIMMING.penalty(space, range(len(space.groups)), 0.5)(model)
+    pull(Pulled(space, tuple(range(len(space.groups))), 0.5))(model, 0.1)
     last = model.get_parameter("bn.weight").grad
     assert last is not None
     assert last.unique().tolist() == [0.5]

@@ -2,7 +2,7 @@
 
 import click
 
-from nas_prune.cli.output import format_option, print_json, print_table
+from nas_prune.cli.output import format_option, print_json
 
 
 @click.command()
@@ -14,7 +14,8 @@ def command(style: str) -> None:
     rows = [
         {
             "name": method.name,
-            "kind": "automatic" if method.is_automatic else "predefined",
+            "kind": method.kind(),
+            "trains": _TRAINS[method.trains, method.sparsity is not None],
             "summary": method.summary,
             "citation": method.citation,
         }
@@ -22,7 +23,15 @@ def command(style: str) -> None:
     ]
     if style == "json":
         print_json(rows)
-    else:
-        print_table(
-            ["method", "kind", "what it does", "published"], [list(row.values()) for row in rows], left=4
-        )
+        return
+    for row in rows:
+        click.echo(f"{row['name']:<16}{row['kind']:<12}training: {row['trains']}")
+        click.echo(f"    {row['summary']}")
+        click.echo(f"    {row['citation']}\n")
+    click.echo(
+        "automatic: the method decides how many channels each layer keeps; predefined: the same share of each"
+    )
+    click.echo("(--scope makes the one the other); control: looks at neither weights nor images.")
+
+
+_TRAINS = {(False, False): "none", (True, False): "as usual", (True, True): "with a pull towards zero"}

@@ -18,7 +18,8 @@ from nas_prune.cli.options import (
 from nas_prune.cli.output import count, format_option, is_silent, percent, print_json, print_table, watching
 
 if TYPE_CHECKING:
-    from nas_prune.search_stage import SearchConfig, SearchResult
+    from nas_prune.search_config import SearchConfig
+    from nas_prune.search_result import SearchResult
 
 
 @click.command()
@@ -46,13 +47,30 @@ if TYPE_CHECKING:
 @click.option(
     "--sparsity", type=float, help="Strength of the method's pull; chosen from the recipe by default."
 )
+@click.option(
+    "--scope",
+    type=click.Choice(["global", "local"]),
+    help="global compares the channels of all groups; local keeps the same share of each. The method's own by default.",
+)
+@click.option(
+    "--cost",
+    type=click.Choice(["macs", "params", "activations"]),
+    help="What weighs the pull of cost-aware; that of the first budget by default.",
+)
+@click.option(
+    "--stop/--no-stop",
+    default=True,
+    show_default=True,
+    help="End the training when the widths are stable, for methods that learn them.",
+)
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
 @run_options
 @format_option
 @click.pass_context
 def command(context: click.Context, /, style: str, resume: Path | None, **given: Any) -> None:
     """Sparse-train a network and write the layer widths found at each budget."""
-    from nas_prune.search_stage import resume_search, search, summary
+    from nas_prune.search_result import summary
+    from nas_prune.search_stage import resume_search, search
 
     with watching() as watch:
         if resume is not None:
@@ -69,7 +87,7 @@ def command(context: click.Context, /, style: str, resume: Path | None, **given:
 
 
 def _config(given: dict[str, Any]) -> "SearchConfig":
-    from nas_prune.search_stage import DEFAULT_BUDGETS, SearchConfig
+    from nas_prune.search_config import DEFAULT_BUDGETS, SearchConfig
     from nas_prune.setup import DataConfig
     from nas_prune.training.recipe import changed, default_recipe, recipe_named
 
@@ -95,6 +113,9 @@ def _config(given: dict[str, Any]) -> "SearchConfig":
         ),
         epochs=positive("--epochs", given["epochs"]),
         sparsity=given["sparsity"],
+        scope=given["scope"],
+        cost=given["cost"],
+        stop=given["stop"],
         seed=given["seed"],
         **machine(given),
     )
@@ -103,14 +124,11 @@ def _config(given: dict[str, Any]) -> "SearchConfig":
 def _print(result: "SearchResult") -> None:
     from nas_prune.widths import stage_means
 
-    config, space = result.config, result.space
+    space = result.space
     base = space.cost_at(space.base_G)
     sizes = {space.groups[column].stage: space.groups[column].output_size for column in result.columns}
     stages = sorted(sizes)
-    click.echo(
-        f"{config.space}, {config.method} on {config.data.name}: {config.search_recipe.epochs} epochs, "
-        f"λ = {result.sparsity:.3g}, --groups {config.groups}, seed {config.seed}, {result.seconds:.0f} s\n"
-    )
+    click.echo(_summary_line(result) + "\n")
     headings = [
         "budget",
         *(f"stage {stage}\n{sizes[stage][0]}×{sizes[stage][1]}" for stage in stages),
@@ -129,7 +147,7 @@ def _print(result: "SearchResult") -> None:
         count(base.params),
         "",
         "",
-        percent(result.val_accuracy),
+        _accuracy(result.val_accuracy),
     ]
     rows = [whole]
     for found in result.found:
@@ -143,11 +161,31 @@ def _print(result: "SearchResult") -> None:
                 count(cost.params),
                 percent(cost.params / base.params),
                 percent(found.gap, 2),
-                percent(found.val_accuracy_cut),
+                _accuracy(found.val_accuracy_cut),
             ]
         )
     print_table(headings, rows)
     _print_remarks(result)
+
+
+def _summary_line(result: "SearchResult") -> str:
+    config, method = result.config, result.method
+    parts = [f"{config.space}, {config.method} ({method.kind(config.scope)}) on {config.data.name}"]
+    asked = config.search_recipe.epochs
+    if not method.trains:
+        parts.append("no training")
+    else:
+        stopped = f"stopped at epoch {result.epochs_done} of {asked}: the widths were stable"
+        parts.append(f"{asked} epochs" if result.epochs_done == asked else stopped)
+    if result.sparsity is not None:
+        parts.append(f"λ = {result.sparsity:.3g}")
+    if config.cost is not None:
+        parts.append(f"weighed by {config.cost}")
+    return ", ".join([*parts, f"--groups {config.groups}", f"seed {config.seed}", f"{result.seconds:.0f} s"])
+
+
+def _accuracy(value: float | None) -> str:
+    return "–" if value is None else percent(value)
 
 
 def _print_remarks(result: "SearchResult") -> None:
@@ -156,7 +194,7 @@ def _print_remarks(result: "SearchResult") -> None:
     )
     if result.unscored:
         click.echo(
-            f"Left whole, since {result.config.method} finds no norm there: {', '.join(result.unscored)}"
+            f"Left whole, since {result.method.name} needs {result.method.asks}: {', '.join(result.unscored)}"
         )
     click.echo(f"\nWidths: {result.run / 'widths'}   picture: {result.run / 'widths.png'}")
     from nas_prune.networks import is_own

@@ -25,6 +25,7 @@ class Layer:
         kind: `conv`, `linear`, `norm`, or `BARE_NORM` for a norm without a scale.
         output: axes of its output, batch first.
         channels: the axis of its output channels.
+        read: the axis of the channels it reads.
         output_size: (height, width) of its output, (1, 1) without positions.
     """
 
@@ -32,6 +33,7 @@ class Layer:
     kind: str
     output: tuple[Axis, ...]
     channels: Axis
+    read: Axis
     output_size: tuple[int, int]
 
 
@@ -138,6 +140,7 @@ def graph_of(record: Record, found: "Sequence[Found] | None" = None) -> ChannelG
                 note.kind,
                 tuple(map(finished, note.output)),
                 finished(note.produced),
+                finished(note.read),
                 note.output_size,
             )
             for note in record.layers

@@ -3,12 +3,36 @@
 A method is a file of its own; what it hands on are scores, never weights.
 """
 
+import numpy as np
+
 from nas_prune.errors import BadInputError
-from nas_prune.methods.contract import WidthMethod
-from nas_prune.methods.slimming import SLIMMING
+from nas_prune.methods.contract import DrivingCost, Evidence, Pulled, Scope, Scores, WidthMethod
+from nas_prune.methods.controls import RANDOM, UNIFORM, shares_below
+from nas_prune.methods.filters import FPGM, L1_NORM
+from nas_prune.methods.learned_gates import RANDOM_WEIGHTS, SSS
+from nas_prune.methods.reconstruction import OBS, REGRESSION, THINET
+from nas_prune.methods.slimming import COST_AWARE, SLIMMING
+from nas_prune.methods.slopes import OBD, TAYLOR
 from nas_prune.space import Groups, SearchSpace
 
-METHODS: dict[str, WidthMethod] = {"slimming": SLIMMING}
+METHODS: dict[str, WidthMethod] = {
+    method.name: method
+    for method in (
+        SLIMMING,
+        COST_AWARE,
+        SSS,
+        RANDOM_WEIGHTS,
+        TAYLOR,
+        OBD,
+        OBS,
+        L1_NORM,
+        FPGM,
+        THINET,
+        REGRESSION,
+        UNIFORM,
+        RANDOM,
+    )
+}
 
 
 def method_named(name: str) -> WidthMethod:
@@ -27,4 +51,25 @@ def scorable(space: SearchSpace, method: WidthMethod, groups: Groups) -> tuple[i
     return tuple(column for column in space.searched(groups) if method.can_score(space, column))
 
 
-__all__ = ["METHODS", "WidthMethod", "method_named", "scorable"]
+def within_groups(scores: Scores) -> Scores:
+    """The same order of channels in each group, at scores of which a global threshold leaves the same share of each."""
+    return [
+        None
+        if values is None
+        else shares_below(len(values), 1.0)[np.argsort(np.argsort(-values, kind="stable"))]
+        for values in scores
+    ]
+
+
+__all__ = [
+    "METHODS",
+    "DrivingCost",
+    "Evidence",
+    "Pulled",
+    "Scope",
+    "Scores",
+    "WidthMethod",
+    "method_named",
+    "scorable",
+    "within_groups",
+]

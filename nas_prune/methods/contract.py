@@ -1,40 +1,124 @@
-"""What every width method provides."""
+"""What every width method provides, and what it may judge channels by."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from nas_prune.data import ImageData
 from nas_prune.space import SearchSpace
 
 Scores: TypeAlias = "Sequence[NDArray[np.float64] | None]"
+Scope: TypeAlias = Literal["global", "local"]
+DrivingCost: TypeAlias = Literal["macs", "params", "activations"]
+Pull: TypeAlias = Callable[[nn.Module, float], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What a method judges channels by.
+
+    Attributes:
+        model: the network, trained as the method wants it; it is not to be changed.
+        space: its search space.
+        columns: the groups that are searched, by place; the method can score them all.
+        data: the images; only the training part is looked at.
+        seed: of the search; what a method draws depends on it alone.
+    """
+
+    model: nn.Module
+    space: SearchSpace
+    columns: tuple[int, ...]
+    data: ImageData
+    seed: int = 0
+
+    def for_each(self, score: "Callable[[int], NDArray[np.float64]]") -> Scores:
+        """The scores of all groups by a function of the column; None for those that are not searched."""
+        searched = set(self.columns)
+        return [score(column) if column in searched else None for column in range(len(self.space.groups))]
+
+
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    """Which channels are pulled towards zero, and how strongly.
+
+    Attributes:
+        space: the search space.
+        columns: the groups, by place.
+        strength: λ.
+        cost: which cost weighs the pull, for methods that a cost drives.
+    """
+
+    space: SearchSpace
+    columns: tuple[int, ...]
+    strength: float
+    cost: DrivingCost | None = None
+
+
+def as_it_is(model: nn.Module, _: SearchSpace) -> nn.Module:
+    """The trained network where nothing was put into it for the training."""
+    return model
+
+
+@dataclass(frozen=True, slots=True)
+class Sparsity:
+    """How a method pulls channels towards zero while the whole network trains.
+
+    Attributes:
+        prepare: changes a fresh network before training, in place.
+        pull: makes the function that adds the method's pull after each backward pass, called with the network and the
+            learning rate of the step.
+        distance: how far a channel that nothing else moves is to be pulled over the training by default: from where
+            it starts to zero.
+        settled: the network as it is without the method, given what was trained: of the space's own parameters, and
+            with the same outputs in evaluation.
+    """
+
+    prepare: Callable[[nn.Module, SearchSpace, Sequence[int]], None]
+    pull: Callable[[Pulled], Pull]
+    distance: float
+    settled: Callable[[nn.Module, SearchSpace], nn.Module] = as_it_is
 
 
 @dataclass(frozen=True, slots=True)
 class WidthMethod:
-    """A width method that learns scores during a training of the whole network.
+    """An algorithm that turns a network and images into channel scores, and so into widths.
 
     Attributes:
         name: what `--method` takes.
         summary: one line.
-        is_automatic: it decides by itself how many channels each layer keeps.
+        scope: `global` compares the channels of all groups with each other, so that the method itself decides how
+            many each keeps (the paper calls it automatic); `local` keeps the same share of each group (predefined).
         citation: where it was published.
-        prepare: changes a fresh network before training, in place.
-        penalty: makes the function that adds the method's pull to the gradients after each backward pass,
-            for the searched columns of a space and a strength.
-        scores: one value for each channel of each searched group, larger is more worth keeping; None for
-            groups that are not searched.
+        scores: one value for each channel of each searched group, larger is more worth keeping; None for groups that
+            are not searched.
         can_score: whether the method can judge the channels of a group at all.
+        asks: what a group must have for that, for people.
+        trains: whether the whole network is trained before it is judged.
+        sparsity: how it is pulled while it trains; None for training as usual.
+        is_cheap: scores cost next to nothing, so that they can be looked at after every epoch.
+        is_driven: a cost weighs its pull.
+        is_control: it looks at neither weights nor images, and is there to be compared with.
     """
 
     name: str
     summary: str
-    is_automatic: bool
+    scope: Scope
     citation: str
-    prepare: Callable[[nn.Module, SearchSpace, Sequence[int]], None]
-    penalty: Callable[[SearchSpace, Sequence[int], float], Callable[[nn.Module], None]]
-    scores: Callable[[nn.Module, SearchSpace, Sequence[int]], Scores]
+    scores: Callable[[Evidence], Scores]
     can_score: Callable[[SearchSpace, int], bool]
+    asks: str
+    trains: bool = True
+    sparsity: Sparsity | None = None
+    is_cheap: bool = False
+    is_driven: bool = False
+    is_control: bool = False
+
+    def kind(self, scope: Scope | None = None) -> str:
+        """The paper's word for how widths come about, at a scope: `automatic` or `predefined`; or `control`."""
+        if self.is_control:
+            return "control"
+        return "automatic" if (scope or self.scope) == "global" else "predefined"

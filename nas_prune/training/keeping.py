@@ -13,7 +13,7 @@ from torch import nn
 
 from nas_prune.errors import BadInputError
 from nas_prune.files import sync
-from nas_prune.rundir import CHECKPOINT, METRICS, append_metrics, keep_metrics
+from nas_prune.rundir import CHECKPOINT, METRICS, append_metrics, keep_metrics, read_metrics
 from nas_prune.training.checkpoint import DamagedError, read_checkpoint, write_checkpoint
 from nas_prune.training.loop import EpochReport, Training, fit
 from nas_prune.training.recipe import Recipe
@@ -48,7 +48,8 @@ def train_in(folder: Path, state: TrainState, training: Training, watch: Watch =
     with _alone_in(folder, is_needed=ranks.is_first), stoppable() as stop:
         _go_on(folder, state, training, watch)
         keeper = _Keeper(folder, state, training, watch, stop)
-        fit(state, training, on_step=keeper.after_step, on_epoch=keeper.after_epoch)
+        if not keeper.is_enough():
+            fit(state, training, on_step=keeper.after_step, on_epoch=keeper.after_epoch)
         if stop.is_asked:
             raise KeyboardInterrupt(f"{training.title} stopped: {progress(state, training.recipe)}")
     return perf_counter() - started
@@ -134,15 +135,28 @@ class _Keeper:
         if is_stopped:
             self._stop()
 
-    def after_epoch(self, report: EpochReport) -> None:
-        ranks = self.training.compute.ranks
+    def after_epoch(self, report: EpochReport) -> bool:
+        ranks, observer = self.training.compute.ranks, self.training.observer
         is_stopped = ranks.any(self.stop.is_asked)
         if ranks.is_first:
-            append_metrics(self.folder, asdict(report))
-            if is_stopped or report.epoch == report.epochs or self._since() * _SHARE > self.cost:
-                self._write()
+            notes = {} if observer is None else observer.note(self.state.trained)
+            append_metrics(self.folder, {**asdict(report), **notes})
+        is_enough = self.is_enough()
+        is_due = (
+            is_stopped or is_enough or report.epoch == report.epochs or self._since() * _SHARE > self.cost
+        )
+        if ranks.is_first and is_due:
+            self._write()
         if is_stopped:  # what is asked from here on is seen after the next step: all processes must agree
             self._stop()
+        return is_enough
+
+    def is_enough(self) -> bool:
+        """Whether the observer says that no more epochs are needed."""
+        ranks, observer = self.training.compute.ranks, self.training.observer
+        if observer is None:
+            return False
+        return ranks.any(ranks.is_first and observer.is_enough(read_metrics(self.folder)))
 
     def _since(self) -> float:
         return perf_counter() - self.written

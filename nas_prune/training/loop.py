@@ -1,6 +1,6 @@
 """The training loop: one step after another, each a pure function of the state before it, seed and number."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -23,7 +23,7 @@ from nas_prune.training.state import (
     set_chance,
 )
 
-Penalty: TypeAlias = Callable[[nn.Module], None]
+Penalty: TypeAlias = Callable[[nn.Module, float], None]
 Teacher: TypeAlias = Callable[[Tensor], Tensor]
 _CHECK_EVERY = 50  # steps between looks at the loss where each look makes a device wait
 _EVAL_BATCH = 250
@@ -43,6 +43,19 @@ class EpochReport:
 
 
 @dataclass(frozen=True, slots=True)
+class Observer:
+    """What looks at a network after every epoch of its training.
+
+    Attributes:
+        note: plain JSON to write down beside the epoch's report.
+        is_enough: whether to stop, from all lines written so far, the oldest first.
+    """
+
+    note: Callable[[nn.Module], Mapping[str, Any]]
+    is_enough: Callable[[Sequence[Mapping[str, Any]]], bool]
+
+
+@dataclass(frozen=True, slots=True)
 class Training:
     """What is trained, and how.
 
@@ -51,9 +64,11 @@ class Training:
         recipe: how.
         seed: fixes order and augmentation of the images, and all that a network draws, epoch by epoch.
         compute: on what, and how precisely.
-        penalise: called after each backward pass, to add to gradients.
+        penalise: called after each backward pass with the network and the learning rate, to add to gradients or to
+            move parameters of its own.
         teacher: gives the scores to imitate for a batch of images.
         title: how progress calls it.
+        observer: looks at the network after every epoch, and may say that it is enough.
         settings: plain JSON of what else decides the result; a checkpoint of other settings is refused.
     """
 
@@ -64,6 +79,7 @@ class Training:
     penalise: Penalty | None = None
     teacher: Teacher | None = None
     title: str = "training"
+    observer: Observer | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -72,7 +88,7 @@ def fit(
     training: Training,
     *,
     on_step: Callable[[int, int], None] | None = None,
-    on_epoch: Callable[[EpochReport], None] | None = None,
+    on_epoch: Callable[[EpochReport], bool | None] | None = None,
 ) -> None:
     """Train until the recipe's epochs are done; the state is changed in place, step by step.
 
@@ -80,7 +96,8 @@ def fit(
         state: where to go on from, at the beginning of an epoch or within one.
         training: what is trained, and how.
         on_step: called as (step, steps) after each step; the state is then one to go on from.
-        on_epoch: called with the report of each epoch after its evaluation on the validation part.
+        on_epoch: called with the report of each epoch after its evaluation on the validation part; the training ends
+            there if it says True.
 
     Raises:
         NasPruneError: the loss is no longer a finite number, or the device's memory is full.
@@ -98,7 +115,9 @@ def fit(
             state.steps_done, state.sums = 0, None
             if on_epoch is not None:
                 done = state.epochs_done
-                on_epoch(EpochReport(done, recipe.epochs, rate, loss, accuracy, val_loss, val_accuracy))
+                report = EpochReport(done, recipe.epochs, rate, loss, accuracy, val_loss, val_accuracy)
+                if on_epoch(report):
+                    return
 
 
 @contextmanager
@@ -190,16 +209,16 @@ class _Loop:
         return min(len(self.training.data.train), self.per_epoch * self.training.recipe.batch_size)
 
     def _step(self, images: Tensor, labels: Tensor, sums: Sums) -> None:
-        optimiser = self.state.optimiser
+        optimiser, rate = self.state.optimiser, self._rate(self.state.steps_done)
         for group in optimiser.param_groups:
-            group["lr"] = self._rate(self.state.steps_done)
+            group["lr"] = rate
         optimiser.zero_grad(set_to_none=True)
         loss, scores = self._loss(self.training.compute.laid_out(images), labels)
         (loss if self.training.compute.ranks.world == 1 else loss * self._weight(len(labels))).backward()
         if self.training.recipe.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.state.model.parameters(), self.training.recipe.clip_norm)
         if self.training.penalise is not None:
-            self.training.penalise(self.state.model)
+            self.training.penalise(self.state.model, rate)
         optimiser.step()
         if self.training.recipe.average is not None:
             move_average(self.state, self.training.recipe.average, self._steps_done())

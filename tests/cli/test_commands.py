@@ -49,7 +49,9 @@ def test_spaces_and_methods_are_listed(capsys: pytest.CaptureFixture[str]) -> No
     names = [row["name"] for row in json.loads(capsys.readouterr().out)]
     assert {"resnet20", "vgg16", "densenet40", "preresnet164", "torchvision:mobilenet_v2"} <= set(names)
     assert main(["methods"]) == 0
-    assert "slimming  automatic" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert "slimming        automatic   training: with a pull towards zero" in text
+    assert "uniform         control     training: none" in text
 
 
 def test_inspect_prints_groups_frozen_parts_and_costs(capsys: pytest.CaptureFixture[str]) -> None:
@@ -152,7 +154,7 @@ def make_folder(root: Path, *, classes: int = 2) -> None:
     ("arguments", "message"),
     [
         (["search", "--space", "resnet21"], "--space must be one of densenet40, preresnet164, resnet20"),
-        (["search", "--method", "magic"], "--method must be one of slimming, got 'magic'"),
+        (["search", "--method", "magic"], "--method must be one of slimming, cost-aware, sss"),
         (["search", "--data", "imagenet"], "--data must be one of digits, cifar10"),
         (["search", "--data", "folder:nowhere"], "nowhere"),
         (["search", "--budget", "macs<=-3"], "a budget must be at least 1, got 'macs<=-3'"),

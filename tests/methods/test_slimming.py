@@ -1,12 +1,13 @@
 """Network slimming: the pull on γ, the scores, and which groups it can judge."""
 
 import numpy as np
-import pytest
 import torch
 from torch import nn
 
-from nas_prune.methods.slimming import SLIMMING, can_score
+from nas_prune.methods.contract import Pulled
+from nas_prune.methods.slimming import SLIMMING, can_score, prepare, pull
 from nas_prune.space import load_space
+from tests.methods.evidence import evidence
 from tests.networks import known
 
 VGG = load_space("vgg11", (1, 8, 8))
@@ -20,7 +21,7 @@ def scale_of(model: nn.Module, path: str) -> nn.Parameter:
 def test_every_scale_starts_at_one_half() -> None:
     model = RESNET.build(seed=0)
     assert scale_of(model, "layer1.0.bn1").unique().tolist() == [1.0]
-    SLIMMING.prepare(model, RESNET, range(12))
+    prepare(model, RESNET, range(12))
     assert {
         float(p) for n, p in model.named_parameters() if "bn" in n and "weight" in n for p in p.detach()
     } == {0.5}
@@ -34,7 +35,7 @@ def test_the_pull_is_strength_times_sign_on_searched_scales_only() -> None:
     searched, stream = scale_of(model, "layer1.0.bn1"), scale_of(model, "layer1.0.bn2")
     with torch.no_grad():
         searched[:3] = torch.tensor([-2.0, 0.0, 3.0])
-    SLIMMING.penalty(RESNET, inner, 0.25)(model)
+    pull(Pulled(RESNET, tuple(inner), 0.25))(model, 0.1)
     assert searched.grad is not None
     assert stream.grad is not None
     assert searched.grad[:4].tolist() == [-0.25, 0.0, 0.25, 0.25]
@@ -45,7 +46,7 @@ def test_a_score_is_the_size_of_the_scale() -> None:
     model = VGG.build(seed=0)
     with torch.no_grad():
         scale_of(model, "features.1").copy_(torch.linspace(-1, 1, 64))
-    scores = SLIMMING.scores(model, VGG, [0])
+    scores = SLIMMING.scores(evidence(model, VGG, [0]))
     assert scores[0] is not None
     assert np.allclose(scores[0], np.abs(np.linspace(-1, 1, 64)))
     assert scores[1:] == [None] * 7
@@ -58,7 +59,7 @@ def test_a_stream_scores_the_mean_over_all_norms_that_write_it() -> None:
     with torch.no_grad():
         for number, path in enumerate(norms):
             scale_of(model, path).fill_(number)
-    scores = SLIMMING.scores(model, RESNET, [0])
+    scores = SLIMMING.scores(evidence(model, RESNET, [0]))
     assert scores[0] is not None
     assert scores[0].tolist() == [1.5] * 16
 
@@ -71,31 +72,9 @@ def test_growth_scores_the_mean_over_its_part_of_every_later_norm() -> None:
         for path in group.norms:
             scale_of(model, path).zero_()
             scale_of(model, path)[24 + 5] = 1.0  # after the 24 channels of the stem
-    scores = SLIMMING.scores(model, space, [1])
+    scores = SLIMMING.scores(evidence(model, space, [1]))
     assert scores[1] is not None
     assert scores[1].nonzero()[0].tolist() == [5]
-
-
-@pytest.mark.parametrize("name", ["vgg11", "resnet20", "densenet40", "torchvision:mobilenet_v2"])
-def test_planted_dead_channels_score_lowest(name: str) -> None:
-    space = known(name)
-    model = space.build(seed=0)
-    columns = [column for column in range(len(space.groups)) if can_score(space, column)]
-    SLIMMING.prepare(model, space, columns)
-    column = columns[len(columns) // 2]
-    dead = space.groups[column].size // 2
-    from nas_prune.graph.axes import Atom, channel_at
-
-    with torch.no_grad():
-        for path in space.groups[column].norms:
-            axis = space.graph.parameters[f"{path}.weight"][0]
-            atom = Atom(space.graph.searchable[column])
-            held = channel_at(axis, atom, lambda other: space.graph.groups[other.index].size)
-            scale_of(model, path)[torch.from_numpy(held == dead)] = 0
-    scores = SLIMMING.scores(model, space, columns)[column]
-    assert scores is not None
-    assert int(scores.argmin()) == dead
-    assert (scores == 0).sum() == 1
 
 
 def test_what_a_shortcut_reads_without_a_norm_is_not_judged() -> None:

@@ -92,7 +92,7 @@ def test_dropout_is_repeated_too(data: ImageData) -> None:
 
 
 def test_a_penalty_changes_the_result(space: SearchSpace, data: ImageData) -> None:
-    def decay(model: nn.Module) -> None:
+    def decay(model: nn.Module, _: float) -> None:
         for parameter in model.parameters():
             if parameter.grad is not None:
                 parameter.grad.add_(parameter.detach(), alpha=0.1)

@@ -1,0 +1,172 @@
+"""Factors on channels that are learned with the network: sparse structure selection, and gates on random weights.
+
+The factors are parameters of the network while it trains, so that a checkpoint holds them. They have steps of their
+own, outside the recipe's optimiser: no weight decay acts on them.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from nas_prune.methods.contract import Evidence, Pull, Pulled, Scores, Sparsity, WidthMethod
+from nas_prune.methods.gates import Spot, multiplied, spots
+from nas_prune.methods.places import can_gate
+from nas_prune.space import SearchSpace
+
+_NAME = "width_gates"
+
+
+class Gates(nn.Module):
+    """One factor for each channel of each searched group, and how it moved last."""
+
+    def __init__(self, space: SearchSpace, columns: Sequence[int], start: float) -> None:
+        super().__init__()
+        self.columns = tuple(columns)
+        self.factors = nn.ParameterList(torch.full((space.base_G[column],), start) for column in self.columns)
+        for number, factor in enumerate(self.factors):
+            self.register_buffer(f"velocity_{number}", torch.zeros_like(factor, requires_grad=False))
+
+    def of(self, column: int) -> Tensor:
+        """The factors of one group."""
+        factors: Tensor = self.factors[self.columns.index(column)]
+        return factors
+
+    def moving(self) -> Iterator[tuple[nn.Parameter, Tensor]]:
+        """Each group's factors with their velocity."""
+        for number, factor in enumerate(self.factors):
+            yield factor, self.get_buffer(f"velocity_{number}")
+
+
+@dataclass(frozen=True)
+class _Multiplier:
+    """What a layer's output goes through; a deep copy of the network has one with its own factors."""
+
+    spot: Spot
+    gates: Gates
+
+    def __call__(self, module: nn.Module, _: object, output: Tensor) -> Tensor:
+        return multiplied(module, output, self.spot, [self.gates.of(column) for column in self.spot.columns])
+
+
+def put_in(model: nn.Module, space: SearchSpace, columns: Sequence[int], start: float) -> None:
+    """Give a network factors on the channels of some groups, in place."""
+    gates = Gates(space, columns, start).to(next(model.parameters()).device)
+    model.add_module(_NAME, gates)
+    for spot in spots(space, columns):
+        model.get_submodule(spot.path).register_forward_hook(_Multiplier(spot, gates))
+
+
+def gates_of(model: nn.Module) -> Gates:
+    """The factors that were put into a network."""
+    gates = model.get_submodule(_NAME)
+    assert isinstance(gates, Gates)
+    return gates
+
+
+def taken_out(model: nn.Module, space: SearchSpace) -> nn.Module:
+    """The network without factors, which its norms (or the layers they act on) have taken in."""
+    gates, plain = gates_of(model), space.build(seed=0, device=next(model.parameters()).device)
+    own = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith(f"{_NAME}.")}
+    plain.load_state_dict(own)
+    with torch.no_grad():
+        for spot in spots(space, gates.columns):
+            module = plain.get_submodule(spot.path)
+            for tensor in (module.weight, module.bias):
+                if isinstance(tensor, Tensor):
+                    factors = [gates.of(column) for column in spot.columns]
+                    tensor.copy_(multiplied(module, tensor, spot, factors, dim=_outputs(module)))
+    return plain.train(model.training)
+
+
+def _outputs(module: nn.Module) -> int:
+    """Which dimension of a layer's weight its output channels are."""
+    return int(isinstance(module, nn.modules.conv._ConvTransposeNd))  # noqa: SLF001
+
+
+def scores(evidence: Evidence) -> Scores:
+    """|factor| of each channel."""
+
+    def of_column(column: int) -> NDArray[np.float64]:
+        return gates_of(evidence.model).of(column).detach().abs().double().cpu().numpy()
+
+    return evidence.for_each(of_column)
+
+
+_MOMENTUM = 0.9
+_Step = Callable[[nn.Parameter, Tensor, Tensor, float], None]
+
+
+def _stepping(step: _Step) -> Pull:
+    """The function that moves all factors after each backward pass, and keeps the recipe's optimiser from it."""
+
+    @torch.no_grad()
+    def pull(model: nn.Module, rate: float) -> None:
+        for factor, velocity in gates_of(model).moving():
+            if factor.grad is not None:
+                step(factor, velocity, factor.grad, rate)
+                factor.grad = None
+
+    return pull
+
+
+def accelerated(pulled: Pulled) -> Pull:
+    """One step of the accelerated proximal gradient on each factor, as the paper's section 3.3 rewrites it.
+
+    z = λ' - η ∇G(λ'), v ← S(z) - λ' + μ v, λ' ← S(z) + μ v with S the soft threshold at η γ, and then, as the
+    authors' code does, no factor below zero.
+    """
+
+    def step(factor: nn.Parameter, velocity: Tensor, slope: Tensor, rate: float) -> None:
+        moved = nn.functional.softshrink(factor - rate * slope, rate * pulled.strength)
+        velocity.mul_(_MOMENTUM).add_(moved - factor)
+        factor.copy_(moved.add_(velocity, alpha=_MOMENTUM).clamp_(min=0))
+
+    return _stepping(step)
+
+
+def pushed_down(pulled: Pulled) -> Pull:
+    """One step of gradient descent with momentum on each factor and λ times their sum; they stay in [0, 1]."""
+
+    def step(factor: nn.Parameter, velocity: Tensor, slope: Tensor, rate: float) -> None:
+        velocity.mul_(_MOMENTUM).sub_(slope + pulled.strength, alpha=rate)
+        factor.add_(velocity).clamp_(0, 1)
+
+    return _stepping(step)
+
+
+def _ones(model: nn.Module, space: SearchSpace, columns: Sequence[int]) -> None:
+    put_in(model, space, columns, 1.0)
+
+
+def _halves_on_fixed_weights(model: nn.Module, space: SearchSpace, columns: Sequence[int]) -> None:
+    model.requires_grad_(requires_grad=False)
+    put_in(model, space, columns, 0.5)
+
+
+_ASKS = "norms, or convolutions and linear layers, that are modules"
+SSS = WidthMethod(
+    name="sss",
+    summary="a factor on every channel, learned by accelerated proximal gradient with an L1 penalty",
+    scope="global",
+    citation="Huang and Wang, Data-Driven Sparse Structure Selection for Deep Neural Networks, ECCV 2018",
+    scores=scores,
+    can_score=can_gate,
+    asks=_ASKS,
+    sparsity=Sparsity(_ones, accelerated, distance=1.0, settled=taken_out),
+    is_cheap=True,
+)
+RANDOM_WEIGHTS = WidthMethod(
+    name="random-weights",
+    summary="factors learned with an L1 penalty on a network whose random weights stay as they are",
+    scope="global",
+    citation="Wang et al., Pruning from Scratch, AAAI 2020",
+    scores=scores,
+    can_score=can_gate,
+    asks=_ASKS,
+    sparsity=Sparsity(_halves_on_fixed_weights, pushed_down, distance=0.5, settled=taken_out),
+    is_cheap=True,
+)

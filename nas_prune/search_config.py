@@ -1,0 +1,104 @@
+"""What a search is told: every setting, and which of them go together."""
+
+from collections.abc import Callable
+from typing import Literal
+
+from pydantic import Field
+
+from nas_prune.budget import Budget
+from nas_prune.errors import BadInputError
+from nas_prune.methods import METHODS, DrivingCost, Scope, WidthMethod, method_named
+from nas_prune.networks import space_name
+from nas_prune.rundir import library_versions
+from nas_prune.setup import RunConfig
+from nas_prune.space import Groups
+from nas_prune.stability import Stability
+from nas_prune.training.recipe import MOST_EPOCHS, Recipe, default_recipe
+
+DEFAULT_BUDGETS = ("macs<=75%", "macs<=50%", "macs<=25%")
+
+
+class SearchConfig(RunConfig):
+    """Every setting of a search; what `config.yaml` holds.
+
+    Attributes:
+        space, width_multiplier: the network.
+        method: the width method.
+        scope: `global` compares the channels of all groups, `local` keeps the same share of each; the method's own if
+            None.
+        groups: `inner` leaves residual streams whole, `all` searches them too.
+        budgets: as written, e.g. `macs<=50%`.
+        recipe: how the whole network is trained; the data set's own by default.
+        epochs: epochs of the search; the recipe's if None. Scratch training goes by the recipe's all the same.
+        sparsity: the strength of the method's pull; None for one chosen from the recipe, and for methods without.
+        cost: which cost weighs the pull of `cost-aware`; None for that of the first budget (MACs for channels), and
+            for the other methods.
+        stop: whether the training ends when the widths are stable, for methods whose scores are cheap to look at.
+        stability: when they are.
+        seed: fixes the validation split, the first weights, and the order of the images.
+    """
+
+    command: Literal["search"] = "search"
+    space: str
+    width_multiplier: float = 1.0
+    method: str = "slimming"
+    scope: Scope | None = None
+    groups: Groups = "inner"
+    budgets: tuple[str, ...] = DEFAULT_BUDGETS
+    recipe: Recipe = Field(default_factory=lambda known: default_recipe(known["data"].name))
+    epochs: int | None = Field(default=None, ge=1, le=MOST_EPOCHS)
+    sparsity: float | None = Field(default=None, gt=0)
+    cost: DrivingCost | None = None
+    stop: bool = True
+    stability: Stability = Stability(tolerance=0.01, epochs=3)
+    seed: int = Field(default=0, ge=0, lt=2**31)
+
+    @property
+    def search_recipe(self) -> Recipe:
+        """How the whole network is trained in this search."""
+        return self.recipe if self.epochs is None else self.recipe.with_epochs(self.epochs)
+
+
+def resolve(config: SearchConfig) -> SearchConfig:
+    """The configuration with every name checked and written in full, before anything is loaded.
+
+    Raises:
+        BadInputError, BudgetError: an unknown space or method, a setting that the method has no use for, or a budget
+            that is not well formed.
+    """
+    method = method_named(config.method)
+    budgets = tuple(str(Budget.parse(text)) for text in config.budgets)
+    if not budgets:
+        raise BadInputError("--budget must be given at least once, got none.")
+    _check_settings(config, method)
+    changed: dict[str, object] = {
+        "space": space_name(config.space),
+        "budgets": tuple(dict.fromkeys(budgets)),
+        "versions": library_versions(),
+    }
+    if method.is_driven:
+        changed["cost"] = config.cost or _driving(Budget.parse(budgets[0]))
+    return config.model_copy(update=changed)
+
+
+def _check_settings(config: SearchConfig, method: WidthMethod) -> None:
+    """Refuse what would be ignored in silence."""
+    if config.sparsity is not None and method.sparsity is None:
+        _refuse("--sparsity", method, lambda other: other.sparsity is not None)
+    if config.cost is not None and not method.is_driven:
+        _refuse("--cost", method, lambda other: other.is_driven)
+    if config.scope is not None and method.is_control:
+        _refuse("--scope", method, lambda other: not other.is_control)
+    if config.epochs is not None and not method.trains:
+        _refuse("--epochs", method, lambda other: other.trains)
+
+
+def _refuse(flag: str, method: WidthMethod, takes: Callable[[WidthMethod], bool]) -> None:
+    names = ", ".join(other.name for other in METHODS.values() if takes(other))
+    raise BadInputError(f"{flag} must come with a method that uses it, got {method.name}. Those do: {names}.")
+
+
+def _driving(budget: Budget) -> DrivingCost:
+    if budget.kind in ("params", "activations"):
+        return "params" if budget.kind == "params" else "activations"
+    return "macs"

@@ -1,0 +1,120 @@
+"""What a search found, and the files it leaves in its directory."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from nas_prune.budget import Budget
+from nas_prune.files import saying_why, write_whole
+from nas_prune.methods import WidthMethod
+from nas_prune.report.figures import draw_widths
+from nas_prune.rundir import published
+from nas_prune.search_config import SearchConfig
+from nas_prune.space import SearchSpace
+from nas_prune.widths import Widths, stage_means
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a search found at one budget.
+
+    Attributes:
+        widths: the artefact.
+        path: where it was written.
+        gap: the share of the budget that no further channel fits into.
+        val_accuracy_cut: validation accuracy of the trained network cut to these widths, before any more training;
+            None where no network was trained.
+        held: names of groups of which no channel would be left, had they no floor.
+    """
+
+    widths: Widths
+    path: Path
+    gap: float
+    val_accuracy_cut: float | None
+    held: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """What a search found.
+
+    Attributes:
+        run: the run's directory.
+        config: its settings.
+        space: the network.
+        method: the width method.
+        sparsity: the strength of the pull that was used; None for methods without.
+        epochs_done: how many epochs were trained, fewer than asked for if the widths were stable before.
+        val_accuracy: validation accuracy of the whole network after that; None where none was trained.
+        found: one for each budget, in the order asked for.
+        columns: which groups were searched, by place.
+        unscored: names of groups that were left whole because the method cannot score them.
+        seconds: time the training took, and the scoring.
+    """
+
+    run: Path
+    config: SearchConfig
+    space: SearchSpace
+    method: WidthMethod
+    sparsity: float | None
+    epochs_done: int
+    val_accuracy: float | None
+    found: tuple[Found, ...]
+    columns: tuple[int, ...]
+    unscored: tuple[str, ...]
+    seconds: float
+
+
+def write_result(result: SearchResult, whole: Widths) -> None:
+    """Write the widths, their picture and `result.json`.
+
+    Args:
+        result: what was found.
+        whole: the artefact of the whole network.
+    """
+    folder = result.run / "widths"
+    with saying_why(folder):
+        folder.mkdir(exist_ok=True)
+    whole.write(folder / "whole.json")
+    for found in result.found:
+        found.widths.write(found.path)
+    draw_widths([found.widths for found in result.found], result.run / "widths.png", searched=result.columns)
+    write_whole(result.run / "result.json", json.dumps(summary(result), indent=1) + "\n")
+
+
+def file_stem(budget: Budget) -> str:
+    """What the file of a budget's widths is called."""
+    return str(budget).replace("<=", "-").replace("%", "pct")
+
+
+def summary(result: SearchResult) -> dict[str, Any]:
+    """A search's result as plain JSON, for `--format json` and `result.json`; no paths but relative ones."""
+    base = result.space.cost_at(result.space.base_G)
+    return {
+        "space": result.config.space,
+        "method": result.config.method,
+        "kind": result.method.kind(result.config.scope),
+        "data": published(result.config.data.name),
+        "epochs": result.epochs_done,
+        "epochs_asked": result.config.search_recipe.epochs if result.method.trains else 0,
+        "sparsity": result.sparsity,
+        "seed": result.config.seed,
+        "base": {**asdict(base), "val_accuracy": result.val_accuracy},
+        "unscored": list(result.unscored),
+        "budgets": [
+            {
+                "budget": found.widths.budget,
+                "widths": {group.name: group.width for group in found.widths.groups},
+                "keep_by_stage": {
+                    str(stage): share for stage, share in stage_means(found.widths, result.columns).items()
+                },
+                **found.widths.cost.model_dump(),
+                "gap": found.gap,
+                "held_at_floor": list(found.held),
+                "val_accuracy_cut": found.val_accuracy_cut,
+                "file": f"widths/{found.path.name}",
+            }
+            for found in result.found
+        ],
+    }
