@@ -217,7 +217,8 @@ class _Stage:
     def settings(self) -> dict[str, str | float | None]:
         """Those that the method takes."""
         config = self.config
-        found = {"sparsity": self.sparsity, "scope": config.scope or self.method.scope, "cost": config.cost}
+        scope = None if self.method.is_control else config.scope or self.method.scope
+        found = {"sparsity": self.sparsity, "scope": scope, "cost": config.cost}
         return {
             "groups": config.groups,
             **{name: value for name, value in found.items() if value is not None},
@@ -277,10 +278,11 @@ def _searched(
     """The columns that are searched, and the names of groups that would be if the method could score them."""
     columns = scorable(space, method, groups)
     if not columns:
-        others = [name for name, other in METHODS.items() if scorable(space, other, groups)]
+        others = ", ".join(name for name, other in METHODS.items() if scorable(space, other, groups))
+        hint = f" These find channels there: {others}." if others else ""
         raise BadInputError(
             f"--method {method.name} must find {method.asks}, got none in {space.reference.name} with --groups "
-            f"{groups}. {f'These find channels there: {chr(44).join(others)}.' if others else ''}"
+            f"{groups}.{hint}"
         )
     return columns, tuple(
         space.groups[column].name for column in space.searched(groups) if column not in columns

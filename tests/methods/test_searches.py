@@ -1,0 +1,100 @@
+"""Whole searches by every kind of method: what they write, refuse and say."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from nas_prune.cli import main
+from nas_prune.errors import BadInputError
+from nas_prune.search_config import SearchConfig, resolve
+from nas_prune.search_stage import inherited, search
+from nas_prune.setup import DataConfig
+from nas_prune.watch import Watch
+
+CONFIG = SearchConfig(
+    space="resnet20", data=DataConfig(max_images=200), epochs=1, budgets=("macs<=50%",), threads=1
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"method": "taylor", "sparsity": 0.1},
+            "--sparsity must come with a method that uses it, got taylor",
+        ),
+        ({"method": "slimming", "cost": "macs"}, "--cost must come with a method .* Those do: cost-aware"),
+        ({"method": "uniform", "scope": "local", "epochs": None}, "--scope must come with"),
+        ({"method": "random", "epochs": 3}, "--epochs must come with"),
+    ],
+)
+def test_settings_that_a_method_would_ignore_are_refused(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(BadInputError, match=message):
+        resolve(CONFIG.model_copy(update=changes))
+
+
+def test_a_method_that_finds_nothing_says_what_it_needs_and_which_would_work(
+    capsys: pytest.CaptureFixture[str], in_empty_directory: Path
+) -> None:
+    arguments = ["search", "--space", "torchvision:vgg11", "--image-size", "32", "--max-images", "50"]
+    assert main(arguments) == 2
+    message = capsys.readouterr().err.splitlines()[-1]
+    assert "--method slimming must find norms with a scale" in message
+    assert "These find channels there: sss, random-weights, taylor" in message
+    assert list(in_empty_directory.iterdir()) == []
+
+
+@pytest.mark.parametrize("method", ["sss", "random-weights", "taylor"])
+def test_the_network_that_is_left_is_the_spaces_own(method: str, tmp_path: Path) -> None:
+    result = search(CONFIG.model_copy(update={"method": method}), tmp_path / "run")
+    make = inherited(tmp_path / "run", result.found[0].widths)
+    model = make()
+    assert sum(parameter.numel() for parameter in model.parameters()) == result.found[0].widths.cost.params
+    assert not any("width_gates" in name for name, _ in model.named_parameters())
+
+
+def test_a_control_trains_nothing(capsys: pytest.CaptureFixture[str], in_empty_directory: Path) -> None:
+    assert main(["search", "--method", "uniform", "--out", "run", "--max-images", "100"]) == 0
+    out = capsys.readouterr().out
+    assert "resnet20, uniform (control) on digits, no training" in out
+    assert "–" in out
+    written = {path.name for path in Path("run").rglob("*")}
+    assert "checkpoint.safetensors" not in written
+    facts = json.loads(Path("run/widths/macs-50pct.json").read_text())
+    assert facts["method"] == {
+        "name": "uniform",
+        "is_automatic": False,
+        "settings": {"groups": "inner", "scope": "global"},
+    }
+    assert facts["epochs"] == 0
+    assert (
+        main(["train", "--widths", "run/widths/macs-50pct.json", "--epochs", "1", "--max-images", "100"]) == 0
+    )
+
+
+def test_scope_decides_whether_widths_are_searched(tmp_path: Path) -> None:
+    local = search(CONFIG.model_copy(update={"method": "l1-norm"}), tmp_path / "local")
+    wide = search(CONFIG.model_copy(update={"method": "l1-norm", "scope": "global"}), tmp_path / "global")
+    uniform = search(CONFIG.model_copy(update={"method": "uniform", "epochs": None}), tmp_path / "uniform")
+    assert local.found[0].widths.vector == uniform.found[0].widths.vector
+    assert wide.found[0].widths.vector != uniform.found[0].widths.vector
+    assert local.found[0].widths.method is not None
+    assert wide.found[0].widths.method is not None
+    assert not local.found[0].widths.method.is_automatic
+    assert wide.found[0].widths.method.is_automatic
+
+
+def test_the_cost_that_drives_is_that_of_the_first_budget(tmp_path: Path) -> None:
+    config = resolve(CONFIG.model_copy(update={"method": "cost-aware", "budgets": ("params<=50%",)}))
+    assert config.cost == "params"
+    assert resolve(config.model_copy(update={"budgets": ("channels<=50%",), "cost": None})).cost == "macs"
+
+
+def test_layers_that_the_pull_would_empty_are_named_once(tmp_path: Path) -> None:
+    said: list[str] = []
+    config = CONFIG.model_copy(update={"sparsity": 5.0, "epochs": 3, "budgets": ("macs<=50%", "macs<=30%")})
+    result = search(config, tmp_path / "run", watch=Watch(say=said.append))
+    held = [text for text in said if "their floor was kept" in text]
+    assert bool(held) == any(found.held for found in result.found)
+    assert len(held) <= 1

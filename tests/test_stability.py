@@ -1,0 +1,72 @@
+"""A search ends when its widths are stable, goes on to the same end after a kill, and says so."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from nas_prune.rundir import read_metrics
+from nas_prune.search_config import SearchConfig
+from nas_prune.search_stage import resume_search, search
+from nas_prune.setup import DataConfig
+from nas_prune.stability import Stability, distance
+
+CONFIG = SearchConfig(
+    space="resnet20",
+    data=DataConfig(max_images=200),
+    epochs=6,
+    budgets=("macs<=50%",),
+    threads=1,
+    stability=Stability(tolerance=0.5, epochs=2),
+)
+
+
+def line(epoch: int, *widths: int) -> dict[str, object]:
+    return {"epoch": epoch, "widths": {"macs<=50%": list(widths)}}
+
+
+def test_the_distance_of_width_vectors_is_a_share_of_their_channels() -> None:
+    assert distance([10, 10], [10, 10]) == 0
+    assert distance([10, 10], [5, 10]) == 0.25
+    assert distance([10, 0], [0, 10]) == 1
+
+
+@pytest.mark.parametrize(
+    ("lines", "is_reached"),
+    [
+        ([line(1, 10, 10), line(2, 10, 10)], False),
+        ([line(1, 10, 10), line(2, 10, 10), line(3, 10, 9)], True),
+        ([line(1, 10, 10), line(2, 10, 5), line(3, 10, 5)], False),
+        ([line(1, 10, 5), line(2, 10, 10), line(3, 10, 10), line(4, 10, 10)], True),
+        ([line(1, 10, 10), line(3, 10, 10), line(4, 10, 10)], False),
+        ([{"epoch": 1}, line(2, 10, 10), line(3, 10, 10)], False),
+    ],
+)
+def test_widths_are_stable_when_few_channels_come_or_go_for_some_epochs(
+    lines: list[dict[str, object]], is_reached: bool
+) -> None:
+    assert Stability(tolerance=0.1, epochs=2).is_reached(lines) is is_reached
+
+
+def test_a_search_stops_when_its_widths_are_stable(tmp_path: Path) -> None:
+    stopped = search(CONFIG, tmp_path / "stopped")
+    assert stopped.epochs_done == 3
+    whole = search(CONFIG.model_copy(update={"stop": False}), tmp_path / "whole")
+    assert whole.epochs_done == 6
+    result = json.loads((tmp_path / "stopped" / "result.json").read_text())
+    assert (result["epochs"], result["epochs_asked"]) == (3, 6)
+    widths = json.loads((tmp_path / "stopped" / "widths" / "macs-50pct.json").read_text())
+    assert widths["epochs"] == 3
+    assert widths["recipe"]["epochs"] == CONFIG.recipe.epochs  # which Scratch-B goes by
+    (first, *_, last) = read_metrics(tmp_path / "stopped")
+    assert first["widths"].keys() == {"macs<=50%"}
+    assert last["widths"]["macs<=50%"] == list(stopped.found[0].widths.vector)
+    again = resume_search(tmp_path / "stopped")
+    assert again.epochs_done == 3
+    assert again.found[0].widths.vector == stopped.found[0].widths.vector
+
+
+@pytest.mark.parametrize("change", [{"method": "l1-norm"}, {"method": "slimming", "scope": "local"}])
+def test_widths_that_are_not_searched_end_no_training(change: dict[str, str], tmp_path: Path) -> None:
+    config = CONFIG.model_copy(update={**change, "epochs": 4})
+    assert search(config, tmp_path / "run").epochs_done == 4
