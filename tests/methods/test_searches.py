@@ -62,11 +62,7 @@ def test_a_control_trains_nothing(capsys: pytest.CaptureFixture[str], in_empty_d
     written = {path.name for path in Path("run").rglob("*")}
     assert "checkpoint.safetensors" not in written
     facts = json.loads(Path("run/widths/macs-50pct.json").read_text())
-    assert facts["method"] == {
-        "name": "uniform",
-        "is_automatic": False,
-        "settings": {"groups": "inner", "scope": "global"},
-    }
+    assert facts["method"] == {"name": "uniform", "is_automatic": False, "settings": {"groups": "inner"}}
     assert facts["epochs"] == 0
     assert (
         main(["train", "--widths", "run/widths/macs-50pct.json", "--epochs", "1", "--max-images", "100"]) == 0
