@@ -9,6 +9,7 @@ from nas_prune.errors import BadInputError
 from nas_prune.methods.contract import DrivingCost, Evidence, Pulled, Scope, Scores, WidthMethod
 from nas_prune.methods.controls import RANDOM, UNIFORM, shares_below
 from nas_prune.methods.filters import FPGM, L1_NORM
+from nas_prune.methods.hard_concrete import L0
 from nas_prune.methods.learned_gates import RANDOM_WEIGHTS, SSS
 from nas_prune.methods.reconstruction import OBS, REGRESSION, THINET
 from nas_prune.methods.slimming import COST_AWARE, SLIMMING
@@ -21,6 +22,7 @@ METHODS: dict[str, WidthMethod] = {
         SLIMMING,
         COST_AWARE,
         SSS,
+        L0,
         RANDOM_WEIGHTS,
         TAYLOR,
         OBD,

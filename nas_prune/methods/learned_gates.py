@@ -30,8 +30,12 @@ class Gates(nn.Module):
         for number, factor in enumerate(self.factors):
             self.register_buffer(f"velocity_{number}", torch.zeros_like(factor, requires_grad=False))
 
+    def forward(self, x: Tensor) -> Tensor:
+        """Nothing happens here: a network that is an `nn.Sequential` calls all that it holds."""
+        return x
+
     def of(self, column: int) -> Tensor:
-        """The factors of one group."""
+        """The factors of one group as they act now."""
         factors: Tensor = self.factors[self.columns.index(column)]
         return factors
 
@@ -52,11 +56,11 @@ class _Multiplier:
         return multiplied(module, output, self.spot, [self.gates.of(column) for column in self.spot.columns])
 
 
-def put_in(model: nn.Module, space: SearchSpace, columns: Sequence[int], start: float) -> None:
+def put_in(model: nn.Module, space: SearchSpace, gates: Gates) -> None:
     """Give a network factors on the channels of some groups, in place."""
-    gates = Gates(space, columns, start).to(next(model.parameters()).device)
+    gates.to(next(model.parameters()).device)
     model.add_module(_NAME, gates)
-    for spot in spots(space, columns):
+    for spot in spots(space, gates.columns):
         model.get_submodule(spot.path).register_forward_hook(_Multiplier(spot, gates))
 
 
@@ -96,11 +100,11 @@ def scores(evidence: Evidence) -> Scores:
     return evidence.for_each(of_column)
 
 
-_MOMENTUM = 0.9
+MOMENTUM = 0.9
 _Step = Callable[[nn.Parameter, Tensor, Tensor, float], None]
 
 
-def _stepping(step: _Step) -> Pull:
+def stepping(step: _Step) -> Pull:
     """The function that moves all factors after each backward pass, and keeps the recipe's optimiser from it."""
 
     @torch.no_grad()
@@ -122,29 +126,29 @@ def accelerated(pulled: Pulled) -> Pull:
 
     def step(factor: nn.Parameter, velocity: Tensor, slope: Tensor, rate: float) -> None:
         moved = nn.functional.softshrink(factor - rate * slope, rate * pulled.strength)
-        velocity.mul_(_MOMENTUM).add_(moved - factor)
-        factor.copy_(moved.add_(velocity, alpha=_MOMENTUM).clamp_(min=0))
+        velocity.mul_(MOMENTUM).add_(moved - factor)
+        factor.copy_(moved.add_(velocity, alpha=MOMENTUM).clamp_(min=0))
 
-    return _stepping(step)
+    return stepping(step)
 
 
 def pushed_down(pulled: Pulled) -> Pull:
     """One step of gradient descent with momentum on each factor and λ times their sum; they stay in [0, 1]."""
 
     def step(factor: nn.Parameter, velocity: Tensor, slope: Tensor, rate: float) -> None:
-        velocity.mul_(_MOMENTUM).sub_(slope + pulled.strength, alpha=rate)
+        velocity.mul_(MOMENTUM).sub_(slope + pulled.strength, alpha=rate)
         factor.add_(velocity).clamp_(0, 1)
 
-    return _stepping(step)
+    return stepping(step)
 
 
 def _ones(model: nn.Module, space: SearchSpace, columns: Sequence[int]) -> None:
-    put_in(model, space, columns, 1.0)
+    put_in(model, space, Gates(space, columns, 1.0))
 
 
 def _halves_on_fixed_weights(model: nn.Module, space: SearchSpace, columns: Sequence[int]) -> None:
     model.requires_grad_(requires_grad=False)
-    put_in(model, space, columns, 0.5)
+    put_in(model, space, Gates(space, columns, 0.5))
 
 
 _ASKS = "norms, or convolutions and linear layers, that are modules"

@@ -14,7 +14,7 @@ from nas_prune.methods.contract import Evidence
 from nas_prune.methods.controls import RANDOM, UNIFORM, shares_below
 from nas_prune.methods.filters import FPGM, L1_NORM
 from nas_prune.methods.gates import gated
-from nas_prune.methods.learned_gates import accelerated, gates_of, pushed_down, put_in, taken_out
+from nas_prune.methods.learned_gates import Gates, accelerated, gates_of, pushed_down, put_in, taken_out
 from nas_prune.methods.places import readers
 from nas_prune.methods.reconstruction import _by_channel, _parts, _windows, regression, surgeon, thinet
 from nas_prune.methods.slimming import channel_costs
@@ -208,7 +208,7 @@ def test_costs_of_channels_are_what_the_network_saves() -> None:
 
 def test_a_factor_moves_by_the_accelerated_proximal_gradient() -> None:
     model = SMALL.build(seed=0)
-    put_in(model, SMALL, [0], 1.0)
+    put_in(model, SMALL, Gates(SMALL, [0], 1.0))
     factor = gates_of(model).of(0)
     pull = accelerated(Pulled(SMALL, (0,), 0.5))
     for _ in range(2):
@@ -219,9 +219,16 @@ def test_a_factor_moves_by_the_accelerated_proximal_gradient() -> None:
     assert factor.grad is None
 
 
+def test_a_sequential_network_runs_with_factors() -> None:
+    model, images = SMALL.build(seed=0).eval(), torch.rand(2, 1, 8, 8)
+    before = model(images)
+    put_in(model, SMALL, Gates(SMALL, [0, 1], 1.0))
+    assert torch.equal(model(images), before)
+
+
 def test_factors_stay_between_zero_and_one_on_random_weights() -> None:
     model = SMALL.build(seed=0)
-    put_in(model, SMALL, [0], 0.5)
+    put_in(model, SMALL, Gates(SMALL, [0], 0.5))
     pull = pushed_down(Pulled(SMALL, (0,), 0.5))
     factor = gates_of(model).of(0)
     for _ in range(3):
@@ -237,7 +244,7 @@ def test_a_network_takes_its_factors_in(name: str) -> None:
     model = lively(space)
     images = images_of(space)
     before = outputs(model, space)
-    put_in(model, space, columns, 1.0)
+    put_in(model, space, Gates(space, columns, 1.0))
     assert torch.equal(outputs(model, space), before)
     with torch.no_grad():
         for factor in gates_of(model).factors:
@@ -254,3 +261,23 @@ def test_slopes_are_of_every_image() -> None:
     batches = list(_slopes(given, lambda _, labels: labels))
     assert sum(len(batch[0]) for batch in batches) == len(given.data.train)
     assert {batch[1].shape[1] for batch in batches} == {2}
+
+
+def test_hard_concrete_gates_open_as_often_as_they_should() -> None:
+    from nas_prune.methods.hard_concrete import chance_of_open, prepare
+
+    model = SMALL.build(seed=0)
+    prepare(model, SMALL, [0])
+    gates = gates_of(model)
+    with torch.no_grad():
+        gates.factors[0].copy_(torch.tensor([-3.0, 0.0, 2.0]))
+        torch.manual_seed(0)
+        seen = []
+        for _ in range(2000):
+            model.train()(torch.zeros(1, 1, 8, 8))
+            seen.append(gates.of(0))
+        opened = (torch.stack(seen) > 0).float().mean(0)
+        assert torch.allclose(opened, chance_of_open(gates.factors[0]), atol=0.03)
+        assert chance_of_open(torch.zeros(1)).item() == pytest.approx(0.8318, abs=1e-4)
+        assert torch.equal(model.eval()(torch.ones(1, 1, 8, 8)), model(torch.ones(1, 1, 8, 8)))
+        assert gates.of(0).tolist() == pytest.approx([0, 0.5, 0.8808 * 1.2 - 0.1], abs=1e-4)

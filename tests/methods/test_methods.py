@@ -1,6 +1,7 @@
 """Every width method keeps the contract."""
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from torch import nn
 from nas_prune.methods import METHODS
 from nas_prune.methods.controls import RANDOM, UNIFORM
 from nas_prune.methods.filters import FPGM, L1_NORM, filters
+from nas_prune.methods.hard_concrete import L0
 from nas_prune.methods.learned_gates import RANDOM_WEIGHTS, SSS, gates_of
 from nas_prune.methods.reconstruction import OBS, REGRESSION, THINET
 from nas_prune.methods.slimming import COST_AWARE, SLIMMING
@@ -37,10 +39,14 @@ class TestCostAware(Contract):
 
 
 class _OfFactors(Contract):
+    dead: ClassVar[float] = 0.0
+
     def _plant(self, model: nn.Module, space: SearchSpace, kept: Kept) -> None:
         for column, indices in removed(space, kept):
             with torch.no_grad():
-                gates_of(model).of(column)[torch.from_numpy(indices)] = 0
+                gates_of(model).factors[gates_of(model).columns.index(column)][torch.from_numpy(indices)] = (
+                    self.dead
+                )
 
 
 class TestSss(_OfFactors):
@@ -49,6 +55,11 @@ class TestSss(_OfFactors):
 
 class TestRandomWeights(_OfFactors):
     method = RANDOM_WEIGHTS
+
+
+class TestL0(_OfFactors):
+    method = L0
+    dead = -4.0
 
 
 class TestTaylor(Contract):
