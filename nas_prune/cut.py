@@ -26,7 +26,7 @@ class Cut:
         count: the count reached, at most the limit.
         widths_G: a width for each searchable group.
         kept_G: the indices kept of each group, sorted.
-        held: columns of groups of which the threshold alone would leave nothing.
+        held: columns of groups of which the threshold alone would leave nothing, or whose channels all score zero.
     """
 
     budget: Budget
@@ -44,11 +44,15 @@ class Cut:
 
 @dataclass(frozen=True, slots=True)
 class _Unit:
-    """A step of one group from one allowed width to the next, with the score of its weakest channel."""
+    """A step of one group from one allowed width to the next, with the score of its weakest channel.
+
+    Of units of one score, those come first that leave the smaller `share` of their group.
+    """
 
     column: int
     width: int
     score: float
+    share: float
 
 
 def feasible_range(space: SearchSpace, budget: Budget, searched: Sequence[int]) -> tuple[int, int]:
@@ -112,7 +116,7 @@ def cut(space: SearchSpace, scores: Scores, budget: Budget) -> Cut:
 
 def _held(scores: Scores, threshold: float) -> tuple[int, ...]:
     best = {column: values.max() for column, values in enumerate(scores) if values is not None}
-    return tuple(column for column, value in best.items() if value < threshold)
+    return tuple(column for column, value in best.items() if value < threshold or value <= 0)
 
 
 def _counter(space: SearchSpace, budget: Budget, searched: Sequence[int]) -> Polynomial:
@@ -130,8 +134,8 @@ def _units(space: SearchSpace, scores: Scores) -> list[_Unit]:
         best_first = -np.sort(-np.asarray(values, dtype=np.float64))
         base, floor = space.base_G[column], space.floor_G[column]
         steps = [width for width in range(floor + 1, base + 1) if width % space.divisor == 0 or width == base]
-        units += [_Unit(column, width, float(best_first[width - 1])) for width in steps]
-    return sorted(units, key=lambda unit: -unit.score)
+        units += [_Unit(column, width, float(best_first[width - 1]), width / base) for width in steps]
+    return sorted(units, key=lambda unit: (-unit.score, unit.share))
 
 
 def _threshold(
@@ -168,7 +172,7 @@ def _fill(
         fits = count(tried_NG) <= limit
         waiting = {column: waiting[column] for column, fit in zip(columns, fits, strict=True) if fit}
         if waiting:
-            best = max(waiting, key=lambda column: waiting[column][0].score)
+            best = max(waiting, key=lambda column: (waiting[column][0].score, -waiting[column][0].share))
             widths[best] = waiting[best].pop(0).width
             if not waiting[best]:
                 del waiting[best]

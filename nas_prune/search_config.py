@@ -33,7 +33,8 @@ class SearchConfig(RunConfig):
         sparsity: the strength of the method's pull; None for one chosen from the recipe, and for methods without.
         cost: which cost weighs the pull of `cost-aware`; None for that of the first budget (MACs for channels), and
             for the other methods.
-        stop: whether the training ends when the widths are stable, for methods whose scores are cheap to look at.
+        stop: whether the training ends when the widths are stable, for methods that learn them; None for yes
+            where it can.
         stability: when they are.
         seed: fixes the validation split, the first weights, and the order of the images.
     """
@@ -49,7 +50,7 @@ class SearchConfig(RunConfig):
     epochs: int | None = Field(default=None, ge=1, le=MOST_EPOCHS)
     sparsity: float | None = Field(default=None, gt=0)
     cost: DrivingCost | None = None
-    stop: bool = True
+    stop: bool | None = None
     stability: Stability = Stability(tolerance=0.01, epochs=3)
     seed: int = Field(default=0, ge=0, lt=2**31)
 
@@ -87,6 +88,8 @@ def _check_settings(config: SearchConfig, method: WidthMethod) -> None:
         _refuse("--sparsity", method, lambda other: other.sparsity is not None)
     if config.cost is not None and not method.is_driven:
         _refuse("--cost", method, lambda other: other.is_driven)
+    if config.stop is not None and not (method.is_cheap and method.kind(config.scope) == "automatic"):
+        _refuse("--stop or --no-stop", method, lambda other: other.is_cheap and other.scope == "global")
     if config.scope is not None and method.is_control:
         _refuse("--scope", method, lambda other: not other.is_control)
     if config.epochs is not None and not method.trains:

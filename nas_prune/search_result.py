@@ -1,14 +1,20 @@
 """What a search found, and the files it leaves in its directory."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from nas_prune.budget import Budget
+from nas_prune.errors import BadInputError
 from nas_prune.files import saying_why, write_whole
 from nas_prune.methods import WidthMethod
 from nas_prune.report.figures import draw_widths
+from nas_prune.resize import Kept
 from nas_prune.rundir import published
 from nas_prune.search_config import SearchConfig
 from nas_prune.space import SearchSpace
@@ -81,6 +87,30 @@ def write_result(result: SearchResult, whole: Widths) -> None:
         found.widths.write(found.path)
     draw_widths([found.widths for found in result.found], result.run / "widths.png", searched=result.columns)
     write_whole(result.run / "result.json", json.dumps(summary(result), indent=1) + "\n")
+
+
+KEPT = "kept.json"
+
+
+def write_kept(run: Path, kept: Mapping[str, Kept]) -> None:
+    """Write which channels of the trained network each cut keeps, by the name of its widths file (for fine-tuning)."""
+    content = {name: [indices.tolist() for indices in kept_G] for name, kept_G in kept.items()}
+    write_whole(run / KEPT, json.dumps(content) + "\n")
+
+
+def read_kept(run: Path) -> dict[str, list[NDArray[np.int64]]]:
+    """What `write_kept` wrote.
+
+    Raises:
+        BadInputError: the search has not finished.
+    """
+    path = run / KEPT
+    if not path.exists():
+        raise BadInputError(
+            f"--from must be a finished search that trained a network, got {run}, without {KEPT}."
+        )
+    content = json.loads(path.read_text(encoding="utf-8"))
+    return {name: [np.array(indices, dtype=np.int64) for indices in kept] for name, kept in content.items()}
 
 
 def file_stem(budget: Budget) -> str:

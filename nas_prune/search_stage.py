@@ -37,7 +37,7 @@ from nas_prune.rundir import (
     write_config,
 )
 from nas_prune.search_config import SearchConfig, resolve
-from nas_prune.search_result import Found, SearchResult, file_stem, write_result
+from nas_prune.search_result import Found, SearchResult, file_stem, read_kept, write_kept, write_result
 from nas_prune.setup import (
     limited_threads,
     load_images,
@@ -134,17 +134,19 @@ def inherited(run: Path, widths: Widths, *, space: str | None = None) -> Callabl
         raise BadInputError(
             f"--from must be a search that trained a network, got {run}, whose method trains none."
         )
-    columns = scorable(whole, method, config.groups)
-    state = _fresh(whole, method, columns, config)
-    read_checkpoint(run / CHECKPOINT, state)
-    data = load_images(config.data, config.seed, QUIET, in_channels=whole.reference.input_shape[0])
-    scores = _scores(method, config, Evidence(state.trained, whole, columns, data, config.seed))
-    trained = state.trained if method.sparsity is None else method.sparsity.settled(state.trained, whole)
-    for text in config.budgets:
-        one = cut(whole, scores, Budget.parse(text))
-        if list(one.widths_G) == [group.width for group in widths.groups]:
-            return partial(whole.narrow, trained, one.kept_G)
+    kept = read_kept(run)
+    for found in run.glob("widths/*.json"):
+        if found.stem in kept and read_widths(found).vector == widths.vector:
+            return partial(whole.narrow, trained_network(run, config, whole), kept[found.stem])
     raise BadInputError(f"--from must be the search that found the widths, got {run}, which found others.")
+
+
+def trained_network(run: Path, config: SearchConfig, whole: SearchSpace) -> nn.Module:
+    """The whole network as a search left it, without what its method had put in."""
+    method = method_named(config.method)
+    state = _fresh(whole, method, scorable(whole, method, config.groups), config)
+    read_checkpoint(run / CHECKPOINT, state)
+    return state.trained if method.sparsity is None else method.sparsity.settled(state.trained, whole)
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +199,7 @@ class _Stage:
     def stops_early(self) -> bool:
         """Whether the training ends when the widths are stable: where they are searched, and cheap to look at."""
         is_searched = self.method.kind(self.config.scope) == "automatic"
-        return self.config.stop and self.method.is_cheap and is_searched
+        return self.config.stop is not False and self.method.is_cheap and is_searched
 
     def cuts(self, model: nn.Module) -> list[Cut]:
         """The scores of a trained network, cut at every budget."""
@@ -206,8 +208,10 @@ class _Stage:
         return [cut(self.space, scores, Budget.parse(text)) for text in self.config.budgets]
 
     def note(self, model: nn.Module) -> dict[str, Any]:
-        """The widths that the scores give now, by budget."""
-        return {WIDTHS: {str(one.budget): list(one.widths_G) for one in self.cuts(model)}}
+        """The widths that the scores give now, by budget; nothing where no group has a channel left to choose by."""
+        cuts = self.cuts(model)
+        is_chosen = all(len(one.held) < len(self.columns) for one in cuts)
+        return {WIDTHS: {str(one.budget): list(one.widths_G) for one in cuts}} if is_chosen else {}
 
     def settled(self, model: nn.Module) -> nn.Module:
         """The trained network without what the method put into it."""
@@ -323,6 +327,8 @@ def _conclude(stage: _Stage, run: Path, state: TrainState, started: float) -> Se
     cuts = stage.cuts(state.trained)
     seconds = perf_counter() - started
     trained = stage.settled(state.trained) if stage.method.trains else None
+    if stage.compute.ranks.is_first:
+        write_kept(run, {file_stem(one.budget): one.kept_G for one in cuts})
     result = SearchResult(
         run=run,
         config=stage.config,

@@ -7,7 +7,9 @@ from torch import Tensor, nn
 
 from nas_prune.errors import BadInputError
 from nas_prune.networks import check_trusted, is_own
-from nas_prune.rundir import CHECKPOINT
+from nas_prune.rundir import CHECKPOINT, read_config
+from nas_prune.search_config import SearchConfig
+from nas_prune.search_stage import trained_network
 from nas_prune.space import load_referenced
 from nas_prune.training.checkpoint import check_same_network, read_weights
 from nas_prune.training.compute import Compute
@@ -39,10 +41,14 @@ def load_teacher(run: Path, like: SpaceReference, compute: Compute, *, space: st
             f"--teacher must know images of shape {list(ours.input_shape)} in {ours.num_classes} classes, "
             f"got {list(theirs.input_shape)} in {theirs.num_classes}."
         )
-    network = load_referenced(theirs).build(widths, seed=0)
-    weights = read_weights(_checkpoint(run))
-    check_same_network(_checkpoint(run), network.state_dict(), weights)
-    network.load_state_dict(weights)
+    whole = load_referenced(theirs)
+    if of_search.exists():
+        network = trained_network(run, read_config(run, SearchConfig), whole)
+    else:
+        network = whole.build(widths, seed=0)
+        weights = read_weights(_checkpoint(run))
+        check_same_network(_checkpoint(run), network.state_dict(), weights)
+        network.load_state_dict(weights)
     return _scores_of(network.to(compute.device).eval().requires_grad_(requires_grad=False), compute)
 
 

@@ -59,9 +59,8 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--stop/--no-stop",
-    default=True,
-    show_default=True,
-    help="End the training when the widths are stable, for methods that learn them.",
+    default=None,
+    help="End the training when the widths are stable; the default for methods that learn them.",
 )
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
 @run_options

@@ -98,7 +98,7 @@ def multiplied(
     places = torch.from_numpy(spot.places).to(output.device)
     spread = torch.cat([*factors, ones], dim=-1).index_select(-1, places)
     shape = [1] * output.dim()
-    shape[channel_dim(module, output, len(places)) if dim is None else dim] = len(places)
+    shape[channel_dim(module, output.shape, len(places)) if dim is None else dim] = len(places)
     if spread.dim() == 2:
         shape[0] = len(spread)
     return output * spread.reshape(shape).to(output.dtype)

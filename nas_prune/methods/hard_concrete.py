@@ -97,8 +97,8 @@ L0 = WidthMethod(
     scores=scores,
     can_score=can_gate,
     asks="norms, or convolutions and linear layers, that are modules",
-    # Half of the way from log α = 0 to where a gate is zero, log(1/11); the slope of the penalty is a quarter at most. On
-    # digits a strength that closes all gates leaves a network at chance, and this one a network at its full accuracy.
+    # Half of the way from log α = 0 to where a gate is zero, log(1/11); the slope of the penalty is a quarter at most.
+    # On digits a strength that closes all gates leaves a network at chance, and this one at its full accuracy.
     sparsity=Sparsity(prepare, pull, distance=log(11) / 2, settled=taken_out),
     is_cheap=True,
 )

@@ -1,17 +1,21 @@
 """Where the channels of a group lie in the layers that write, normalise and read them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from nas_prune.graph.axes import Atom, Axis, atoms_of, channel_at
-from nas_prune.graph.record import BARE_NORM
+from nas_prune.graph.record import BARE_NORM, BATCH
+from nas_prune.graph.trace import blank_images, made_where_it_runs, on_meta, slow_attention
 from nas_prune.space import SearchSpace
 
 _NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)  # noqa: SLF001
+PLAIN_CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _PRODUCERS = (nn.modules.conv._ConvNd, nn.Linear)  # noqa: SLF001
 
 
@@ -27,7 +31,8 @@ def gate_places(space: SearchSpace, column: int) -> list[Place]:
     """Where a factor on each channel must act so that a factor of zero makes the channel dead.
 
     On the output of every norm that holds the channels; and where some layer reads them without a norm, on that of
-    every convolution and linear layer that writes them too.
+    every convolution and linear layer that writes them too. That holds where what lies between keeps zero at zero; a
+    norm over the channels (a layer norm) sees even a dead one.
     """
     group = space.groups[column]
     kinds = ("norm", BARE_NORM) if group.is_gated else ("norm", BARE_NORM, "conv", "linear")
@@ -67,30 +72,68 @@ def _at(space: SearchSpace, axis: Axis, atom: Atom) -> NDArray[np.int64]:
     return channel_at(axis, atom, lambda other: space.graph.groups[other.index].size)
 
 
-def are_modules(space: SearchSpace, places: list[Place], kinds: tuple[type[nn.Module], ...]) -> bool:
-    """Whether all places are modules of certain kinds, which can be watched, and not functions of the network's own."""
-    modules = dict(space.template.named_modules())
-    return bool(places) and all(isinstance(modules.get(place.path), kinds) for place in places)
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What went through a module in a run: the shapes of its first input and of its output; None where no tensor."""
+
+    read: tuple[int, ...] | None
+    written: tuple[int, ...] | None
+
+
+@lru_cache(maxsize=8)
+def _seen(template: nn.Module, input_shape: tuple[int, ...]) -> Mapping[str, _Seen]:
+    """What went through each module of a network that was called once or more; weights used as functions are not."""
+    model, seen = on_meta(template).eval(), dict[str, _Seen]()
+
+    def note(path: str, inputs: tuple[object, ...], output: object) -> None:
+        shapes = [tuple(x.shape) if isinstance(x, Tensor) else None for x in (*inputs[:1], output)]
+        seen[path] = _Seen(shapes[0], shapes[-1])
+
+    for path, module in model.named_modules():
+        module.register_forward_hook(lambda _, inputs, output, path=path: note(path, inputs, output))
+    with torch.no_grad(), slow_attention():
+        made_where_it_runs(lambda: model(blank_images(model, BATCH, input_shape)))
+    return seen
 
 
 def can_gate(space: SearchSpace, column: int) -> bool:
-    """Whether factors can be put on the channels of a group."""
-    return are_modules(space, gate_places(space, column), (*_NORMS, *_PRODUCERS))
+    """Whether factors can be put on the channels of a group, each image's by itself, and taken in by weights."""
+    places = gate_places(space, column)
+    return bool(places) and all(_can_gate_at(space, place) for place in places)
+
+
+def _can_gate_at(space: SearchSpace, place: Place) -> bool:
+    module = dict(space.template.named_modules()).get(place.path)
+    seen = _seen(space.template, space.reference.input_shape).get(place.path)
+    if not isinstance(module, (*_NORMS, *_PRODUCERS)) or seen is None or seen.written is None:
+        return False
+    dim = channel_dim(module, seen.written, len(place.channels))
+    has_weight = isinstance(module.weight, Tensor)
+    return has_weight and seen.written[0] == BATCH and seen.written[dim] == len(place.channels)
 
 
 def can_watch_readers(space: SearchSpace, column: int) -> bool:
-    """Whether what the readers of a group read can be watched."""
-    return are_modules(space, readers(space, column), _PRODUCERS)
+    """Whether plain convolutions or linear layers read the channels, and what they read can be watched."""
+    places = readers(space, column)
+    return bool(places) and all(_can_watch_at(space, place) for place in places)
 
 
-def channel_dim(module: nn.Module, output: Tensor, count: int) -> int:
+def _can_watch_at(space: SearchSpace, place: Place) -> bool:
+    module = dict(space.template.named_modules()).get(place.path)
+    seen = _seen(space.template, space.reference.input_shape).get(place.path)
+    if not isinstance(module, (*PLAIN_CONVS, nn.Linear)) or seen is None or seen.read is None:
+        return False
+    return seen.read[channel_dim(module, seen.read, len(place.channels))] == len(place.channels)
+
+
+def channel_dim(module: nn.Module, shape: Sequence[int], count: int) -> int:
     """Which dimension of a layer's input or output holds its channels.
 
     The second of convolutions, batch and group norms; the last of linear layers and layer norms, but for layer norms
     over the channels of maps (`LayerNorm2d`), which are told by their name where the sizes do not.
     """
     if isinstance(module, (nn.LayerNorm, nn.RMSNorm)):
-        fits = [dim for dim in (1, output.dim() - 1) if output.shape[dim] == count]
+        fits = [dim for dim in (1, len(shape) - 1) if shape[dim] == count] or [len(shape) - 1]
         is_map = "2d" in type(module).__name__.lower()
         return fits[0] if len(set(fits)) > 1 and is_map else fits[-1]
-    return output.dim() - 1 if isinstance(module, nn.Linear) else 1
+    return len(shape) - 1 if isinstance(module, nn.Linear) or len(shape) < 2 else 1

@@ -18,9 +18,8 @@ from torch.nn.functional import pad
 
 from nas_prune.data import epoch_seed
 from nas_prune.methods.contract import Evidence, Scores, WidthMethod
-from nas_prune.methods.places import Place, are_modules, readers
+from nas_prune.methods.places import PLAIN_CONVS, Place, can_watch_readers, readers
 from nas_prune.methods.samples import samples
-from nas_prune.space import SearchSpace
 
 _IMAGES = 512
 _ENTRIES = 16  # drawn from each image: 8192 in all, many times as many as a group has channels, mostly
@@ -28,13 +27,6 @@ _MOST_NUMBERS = 2**25  # of one layer's contributions
 _CHUNK = 256
 _RIDGE = 1e-4
 _SMALL = 1e-12
-
-_CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-
-
-def can_score(space: SearchSpace, column: int) -> bool:
-    """Whether plain convolutions or linear layers read the channels."""
-    return are_modules(space, readers(space, column), (*_CONVS, nn.Linear))
 
 
 def thinet(evidence: Evidence) -> Scores:
@@ -53,7 +45,9 @@ def thinet(evidence: Evidence) -> Scores:
             after = np.where(removed, np.inf, total + 2 * with_removed + missing)
             channel = int(after.argmin())
             total, removed[channel] = float(after[channel]), True
-            worst = max(worst, total / whole)
+            worst = max(
+                float(np.nextafter(worst, np.inf)), total / whole
+            )  # later is larger, whatever comes back
             scores[channel] = worst
             with_removed += gram_CC[channel]
         return scores
@@ -153,8 +147,9 @@ def _windows(module: nn.Module, image: Tensor) -> Tensor:
     """What a layer reads at each place, as a view: batch × P × places … × kernel …; of a linear layer rows × P × 1."""
     if isinstance(module, nn.Linear):
         return image.reshape(-1, image.shape[-1], 1)
-    assert isinstance(module, _CONVS)
-    windows = pad(image, module._reversed_padding_repeated_twice)  # noqa: SLF001  (knows of "same" as well)
+    assert isinstance(module, PLAIN_CONVS)
+    mode = "constant" if module.padding_mode == "zeros" else module.padding_mode
+    windows = pad(image, module._reversed_padding_repeated_twice, mode)  # noqa: SLF001  (knows of "same" as well)
     sizes = zip(module.kernel_size, module.stride, module.dilation, strict=True)
     for dim, (size, stride, apart) in enumerate(sizes, 2):
         windows = windows.unfold(dim, (size - 1) * apart + 1, stride)[..., ::apart]
@@ -189,7 +184,7 @@ THINET = WidthMethod(
     scope="local",
     citation="Luo et al., ThiNet: A Filter Level Pruning Method, ICCV 2017",
     scores=thinet,
-    can_score=can_score,
+    can_score=can_watch_readers,
     asks=_ASKS,
 )
 REGRESSION = WidthMethod(
@@ -198,7 +193,7 @@ REGRESSION = WidthMethod(
     scope="local",
     citation="He et al., Channel Pruning for Accelerating Very Deep Neural Networks, ICCV 2017",
     scores=regression,
-    can_score=can_score,
+    can_score=can_watch_readers,
     asks=_ASKS,
 )
 OBS = WidthMethod(
@@ -207,6 +202,6 @@ OBS = WidthMethod(
     scope="global",
     citation="Hassibi and Stork, Optimal Brain Surgeon, NIPS 1992",
     scores=surgeon,
-    can_score=can_score,
+    can_score=can_watch_readers,
     asks=_ASKS,
 )

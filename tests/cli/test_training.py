@@ -182,7 +182,8 @@ def test_a_teacher_that_is_not_what_its_files_say_or_not_finished_is_refused(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     shutil.copytree("search", "mixed")
-    whole = json.loads(Path("mixed/widths/macs-50pct.json").read_text())
+    whole = json.loads(Path("mixed/widths/whole.json").read_text())
+    whole["space"]["name"] = "resnet32"
     Path("mixed/widths/whole.json").write_text(json.dumps(whole))
     assert main([*TRAIN, "--teacher", "mixed", "--out", "refused"]) == 2
     assert "checkpoint must be of this network" in capsys.readouterr().err

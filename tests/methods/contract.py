@@ -181,7 +181,7 @@ class Contract:
         values = self.method.scores(evidence(model, space, columns))[column]
         assert values is not None
         dead = np.array([1, size // 2])
-        assert values[dead].max() == values.min()  # a ReLU may leave others dead as well
+        assert values[dead].max() <= values.min() + 1e-12  # a ReLU may leave others dead as well
         assert (values > values.min() + 1e-9).mean() > 0.5
 
     def _plant(self, model: nn.Module, space: SearchSpace, kept: Sequence[NDArray[np.int64]]) -> None:

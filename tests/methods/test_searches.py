@@ -11,6 +11,7 @@ from nas_prune.search_config import SearchConfig, resolve
 from nas_prune.search_stage import inherited, search
 from nas_prune.setup import DataConfig
 from nas_prune.watch import Watch
+from tests.conftest import WriteDigits
 
 CONFIG = SearchConfig(
     space="resnet20", data=DataConfig(max_images=200), epochs=1, budgets=("macs<=50%",), threads=1
@@ -41,7 +42,7 @@ def test_a_method_that_finds_nothing_says_what_it_needs_and_which_would_work(
     assert main(arguments) == 2
     message = capsys.readouterr().err.splitlines()[-1]
     assert "--method slimming must find norms with a scale" in message
-    assert "These find channels there: sss, random-weights, taylor" in message
+    assert "These find channels there: sss, l0, random-weights, taylor" in message
     assert list(in_empty_directory.iterdir()) == []
 
 
@@ -94,3 +95,54 @@ def test_layers_that_the_pull_would_empty_are_named_once(tmp_path: Path) -> None
     held = [text for text in said if "their floor was kept" in text]
     assert bool(held) == any(found.held for found in result.found)
     assert len(held) <= 1
+
+
+@pytest.mark.parametrize("method", ["sss", "l0"])
+def test_networks_that_learned_with_factors_teach_and_are_tuned(
+    method: str, tmp_path: Path, write_digits: WriteDigits, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = write_digits("train", {"0": 20, "1": 20, "2": 20}, size=8)
+    write_digits("test", {"0": 5, "1": 5, "2": 5}, size=8)
+    run, images = tmp_path / "run", f"folder:{data}"
+    search_arguments = ["search", "--method", method, "--data", images, "--image-size", "8", "--epochs", "1"]
+    assert main([*search_arguments, "--out", str(run), "--budget", "macs<=50%"]) == 0
+    train_arguments = [
+        "train",
+        "--widths",
+        str(run / "widths" / "macs-50pct.json"),
+        "--data",
+        images,
+        "--epochs",
+        "1",
+    ]
+    tuned = [
+        *train_arguments,
+        "--schedule",
+        "fine-tune",
+        "--from",
+        str(run),
+        "--out",
+        str(tmp_path / "tuned"),
+    ]
+    assert main(tuned) == 0, capsys.readouterr().err
+    taught = [
+        *train_arguments,
+        "--schedule",
+        "scratch-e",
+        "--teacher",
+        str(run),
+        "--out",
+        str(tmp_path / "taught"),
+    ]
+    assert main(taught) == 0, capsys.readouterr().err
+
+
+def test_a_strength_that_kills_everything_is_said_and_spreads_what_is_left(tmp_path: Path) -> None:
+    said: list[str] = []
+    config = CONFIG.model_copy(update={"method": "sss", "sparsity": 50.0, "epochs": 4})
+    result = search(config, tmp_path / "run", watch=Watch(say=said.append))
+    (warning,) = [text for text in said if "their floor was kept" in text]
+    assert "leaves no channel of 9 groups" in warning
+    assert result.epochs_done == 4
+    shares = [group.keep_ratio for group in result.found[0].widths.groups if group.role != "stream"]
+    assert max(shares) - min(shares) < 0.1
