@@ -51,7 +51,7 @@ class SearchConfig(RunConfig):
     sparsity: float | None = Field(default=None, gt=0)
     cost: DrivingCost | None = None
     stop: bool | None = None
-    stability: Stability = Stability(tolerance=0.01, epochs=3)
+    stability: Stability = Stability(tolerance=0.04, epochs=3)
     seed: int = Field(default=0, ge=0, lt=2**31)
 
     @property

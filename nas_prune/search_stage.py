@@ -1,5 +1,6 @@
 """The search stage: train the whole network once under a width method, cut its scores at every budget."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +16,7 @@ from nas_prune.cut import Cut, check_feasible, cut
 from nas_prune.data import ImageData, num_batches
 from nas_prune.errors import BadInputError
 from nas_prune.files import sweep
+from nas_prune.graph.channels import ChannelGroup
 from nas_prune.methods import (
     METHODS,
     Evidence,
@@ -48,7 +50,7 @@ from nas_prune.setup import (
     where_images_are,
 )
 from nas_prune.space import Groups, SearchSpace, load_referenced, load_space
-from nas_prune.stability import WIDTHS
+from nas_prune.stability import KEPT
 from nas_prune.training.checkpoint import read_checkpoint
 from nas_prune.training.compute import Compute
 from nas_prune.training.evaluation import evaluate
@@ -208,10 +210,18 @@ class _Stage:
         return [cut(self.space, scores, Budget.parse(text)) for text in self.config.budgets]
 
     def note(self, model: nn.Module) -> dict[str, Any]:
-        """The widths that the scores give now, by budget; nothing where no group has a channel left to choose by."""
+        """The widths that the scores give now, and each stage's share; nothing where no channel is left to choose."""
         cuts = self.cuts(model)
-        is_chosen = all(len(one.held) < len(self.columns) for one in cuts)
-        return {WIDTHS: {str(one.budget): list(one.widths_G) for one in cuts}} if is_chosen else {}
+        if any(len(one.held) == len(self.columns) for one in cuts):
+            return {}
+        groups = [self.space.groups[column] for column in self.columns]
+        return {
+            "widths": {str(one.budget): list(one.widths_G) for one in cuts},
+            KEPT: {
+                str(one.budget): kept_by_stage(groups, [one.widths_G[column] for column in self.columns])
+                for one in cuts
+            },
+        }
 
     def settled(self, model: nn.Module) -> nn.Module:
         """The trained network without what the method put into it."""
@@ -350,6 +360,16 @@ def _conclude(stage: _Stage, run: Path, state: TrainState, started: float) -> Se
 def _scores(method: WidthMethod, config: SearchConfig, evidence: Evidence) -> Scores:
     scores = method.scores(evidence)
     return within_groups(scores) if (config.scope or method.scope) == "local" else scores
+
+
+def kept_by_stage(groups: Sequence[ChannelGroup], widths: Sequence[int]) -> list[float]:
+    """The share of each stage's channels that some widths keep, the highest resolution first."""
+    kept: Counter[int] = Counter()
+    base: Counter[int] = Counter()
+    for group, width in zip(groups, widths, strict=True):
+        kept[group.stage] += width
+        base[group.stage] += group.size
+    return [kept[stage] / base[stage] for stage in sorted(base)]
 
 
 def _warn_of_floors(result: SearchResult, watch: Watch) -> None:

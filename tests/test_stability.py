@@ -21,28 +21,28 @@ CONFIG = SearchConfig(
 )
 
 
-def line(epoch: int, *widths: int) -> dict[str, object]:
-    return {"epoch": epoch, "widths": {"macs<=50%": list(widths)}}
+def line(epoch: int, *kept: float) -> dict[str, object]:
+    return {"epoch": epoch, "kept": {"macs<=50%": list(kept)}}
 
 
-def test_the_distance_of_width_vectors_is_a_share_of_their_channels() -> None:
-    assert distance([10, 10], [10, 10]) == 0
-    assert distance([10, 10], [5, 10]) == 0.25
-    assert distance([10, 0], [0, 10]) == 1
+def test_the_distance_is_the_largest_change_of_a_stages_share() -> None:
+    one, other = {"a": [1.0, 0.5], "b": [1.0, 0.25]}, {"a": [1.0, 0.375], "b": [1.0, 0.5]}
+    assert distance(one, one) == 0
+    assert distance(one, other) == 0.25
 
 
 @pytest.mark.parametrize(
     ("lines", "is_reached"),
     [
-        ([line(1, 10, 10), line(2, 10, 10)], False),
-        ([line(1, 10, 10), line(2, 10, 10), line(3, 10, 9)], True),
-        ([line(1, 10, 10), line(2, 10, 5), line(3, 10, 5)], False),
-        ([line(1, 10, 5), line(2, 10, 10), line(3, 10, 10), line(4, 10, 10)], True),
-        ([line(1, 10, 10), line(3, 10, 10), line(4, 10, 10)], False),
-        ([{"epoch": 1}, line(2, 10, 10), line(3, 10, 10)], False),
+        ([line(1, 1.0, 1.0), line(2, 1.0, 1.0)], False),
+        ([line(1, 1.0, 1.0), line(2, 1.0, 1.0), line(3, 1.0, 0.9)], True),
+        ([line(1, 1.0, 1.0), line(2, 1.0, 0.5), line(3, 1.0, 0.5)], False),
+        ([line(1, 1.0, 0.5), line(2, 1.0, 1.0), line(3, 1.0, 1.0), line(4, 1.0, 1.0)], True),
+        ([line(1, 1.0, 1.0), line(3, 1.0, 1.0), line(4, 1.0, 1.0)], False),
+        ([{"epoch": 1}, line(2, 1.0, 1.0), line(3, 1.0, 1.0)], False),
     ],
 )
-def test_widths_are_stable_when_few_channels_come_or_go_for_some_epochs(
+def test_widths_are_stable_when_no_stages_share_changes_much_for_some_epochs(
     lines: list[dict[str, object]], is_reached: bool
 ) -> None:
     assert Stability(tolerance=0.1, epochs=2).is_reached(lines) is is_reached
@@ -61,6 +61,7 @@ def test_a_search_stops_when_its_widths_are_stable(tmp_path: Path) -> None:
     (first, *_, last) = read_metrics(tmp_path / "stopped")
     assert first["widths"].keys() == {"macs<=50%"}
     assert last["widths"]["macs<=50%"] == list(stopped.found[0].widths.vector)
+    assert len(last["kept"]["macs<=50%"]) == 3
     again = resume_search(tmp_path / "stopped")
     assert again.epochs_done == 3
     assert again.found[0].widths.vector == stopped.found[0].widths.vector
