@@ -193,15 +193,16 @@ class _Stage:
             self.compute,
             penalise=pull,
             title="training" if pull is None else "sparse training",
-            observer=Observer(self.note, config.stability.is_reached) if self.stops_early else None,
+            observer=self.observer(),
             settings={} if pull is None else {"method": self.method.name, **self.settings},
         )
 
-    @property
-    def stops_early(self) -> bool:
-        """Whether the training ends when the widths are stable: where they are searched, and cheap to look at."""
-        is_searched = self.method.kind(self.config.scope) == "automatic"
-        return self.config.stop is not False and self.method.is_cheap and is_searched
+    def observer(self) -> Observer | None:
+        """Notes the widths after every epoch, and stops when they are stable; where they are searched and cheap to see."""
+        if not self.method.is_cheap or self.method.kind(self.config.scope) != "automatic":
+            return None
+        is_wanted = self.config.stop is not False
+        return Observer(self.note, lambda lines: is_wanted and self.config.stability.is_reached(lines))
 
     def cuts(self, model: nn.Module) -> list[Cut]:
         """The scores of a trained network, cut at every budget."""

@@ -53,6 +53,7 @@ def test_a_search_stops_when_its_widths_are_stable(tmp_path: Path) -> None:
     assert stopped.epochs_done == 3
     whole = search(CONFIG.model_copy(update={"stop": False}), tmp_path / "whole")
     assert whole.epochs_done == 6
+    assert all("widths" in line for line in read_metrics(tmp_path / "whole"))
     result = json.loads((tmp_path / "stopped" / "result.json").read_text())
     assert (result["epochs"], result["epochs_asked"]) == (3, 6)
     widths = json.loads((tmp_path / "stopped" / "widths" / "macs-50pct.json").read_text())

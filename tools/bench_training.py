@@ -5,9 +5,10 @@
 ResNet-20, batches of 64 as in the paper. Each leg runs in a process of its own (measure_training.py says what it is
 and what is timed), the legs in turn, so that a busy moment hits all alike. `loader-1` and `loader-0` are the plain loop
 with one loader process, as in the paper's code, and with none. `outside` is the share of a step that is neither
-forward nor backward: 1 - compute / engine, in seconds. The last lines train four candidates from start to end: by two
-workers of one thread, and one after the other with two threads. On a CUDA device, where there is one, the first table
-comes once more, in bf16 as this project chooses there; the plain loop is in float32, as the paper's code is.
+forward nor backward, from one more leg that has a clock on both. The last lines train four candidates from start to
+end: by two workers of one thread, and one after the other with two threads. On a CUDA device, where there is one, the
+first table comes once more, in bf16 as this project chooses there; the plain loop is in float32, as in the paper's
+code.
 """
 
 import argparse
@@ -32,7 +33,7 @@ from nas_prune.space import load_space
 from nas_prune.training.recipe import recipe_named
 
 CHILD = Path(__file__).resolve().with_name("measure_training.py")
-LEGS = ("engine", "loader-1", "loader-0", "compute")
+LEGS = ("engine", "loader-1", "loader-0", "watched")
 
 
 def main() -> None:
@@ -91,7 +92,7 @@ def _measured(
         "--steps": options.steps * (5 if device == "cuda" else 1),
         "--threads": threads,
         "--device": device,
-        "--precision": "bf16" if device == "cuda" and leg in ("engine", "compute") else "float32",
+        "--precision": "bf16" if device == "cuda" and leg in ("engine", "watched") else "float32",
     }
     flags = [str(part) for pair in settings.items() for part in pair]
     command = [sys.executable, str(CHILD), leg, *flags]
@@ -114,7 +115,7 @@ def _line(device: str, size: int, threads: int, row: dict[str, list[dict[str, fl
         f"{f'{median(rate):,.0f} ({min(rate):,.0f} to {max(rate):,.0f})':>24}" for rate in rates.values()
     )
     ratios = [median(_ratios(rates["engine"], rates[leg])) for leg in ("loader-1", "loader-0")]
-    outside = 1 - median(_ratios(rates["engine"], rates["compute"]))
+    outside = median(one["outside"] for one in row["watched"])
     memory = {leg: median(one["peak_mib"] for one in row[leg]) for leg in LEGS}
     return (
         f"{device:<7}{size:>5}{threads:>8}{cells}{ratios[0]:>11.2f}{ratios[1]:>11.2f}{outside:>9.1%}"
