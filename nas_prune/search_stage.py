@@ -198,7 +198,7 @@ class _Stage:
         )
 
     def observer(self) -> Observer | None:
-        """Notes the widths after every epoch, and stops when they are stable; where they are searched and cheap to see."""
+        """What notes the widths after every epoch and stops when they are stable; none where they are not searched."""
         if not self.method.is_cheap or self.method.kind(self.config.scope) != "automatic":
             return None
         is_wanted = self.config.stop is not False

@@ -30,7 +30,10 @@ def known(name: str, shape: tuple[int, int, int] = (3, 32, 32), num_classes: int
 
 
 NAMES = [name for name, _ in FAMILIES]
-_SLOW = ("preresnet164", "vgg19", "torchvision:resnet50", "torchvision:vgg16_bn", "torchvision:densenet121")
+_SLOW = (
+    "preresnet164", "resnet56", "vgg16", "vgg19",
+    "torchvision:resnet18", "torchvision:resnet50", "torchvision:vgg16_bn", "torchvision:densenet121",
+)  # fmt: skip
 # Seconds for each of these; the default run has others of every kind.
 CASES = [
     pytest.param(name, shape, id=name, marks=[pytest.mark.slow] * (name in _SLOW)) for name, shape in FAMILIES
