@@ -338,7 +338,7 @@ def _conclude(stage: _Stage, run: Path, state: TrainState, started: float) -> Se
     cuts = stage.cuts(state.trained)
     seconds = perf_counter() - started
     trained = stage.settled(state.trained) if stage.method.trains else None
-    if stage.compute.ranks.is_first:
+    if stage.compute.ranks.is_first and stage.method.trains:
         write_kept(run, {file_stem(one.budget): one.kept_G for one in cuts})
     result = SearchResult(
         run=run,

@@ -56,7 +56,7 @@ class _Drawing:
 
 
 def prepare(model: nn.Module, space: SearchSpace, columns: Sequence[int]) -> None:
-    """Give a network gates that are open nine times in ten, in place."""
+    """Give a network gates that are open five times in six, in place."""
     gates = _Drawn(space, columns)
     put_in(model, space, gates)
     model.register_forward_pre_hook(_Drawing(gates))
