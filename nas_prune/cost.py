@@ -8,7 +8,7 @@ Shape suffixes: N candidates, G searchable groups, M monomials.
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from math import prod
 from typing import TypeAlias
@@ -76,6 +76,34 @@ class Polynomial:
 
 
 @dataclass(frozen=True, slots=True)
+class Switched:
+    """A cost as a function of the widths and of which blocks are there.
+
+    Attributes:
+        whole: with all of them.
+        inside_B: what goes with each block; none of them lies in another.
+    """
+
+    whole: Polynomial
+    inside_B: tuple[Polynomial, ...]
+
+    def __call__(self, vectors_NV: ArrayLike) -> NDArray[np.int64]:
+        """The value for each of N vectors, exact.
+
+        Args:
+            vectors_NV: G widths, and 1 for each of the B blocks that is there, 0 where it is not: N×(G + B), or one.
+        """
+        vectors = np.asarray(vectors_NV)
+        count = vectors.shape[-1] - len(self.inside_B)
+        widths, gone = vectors[..., :count], 1 - vectors[..., count:]
+        values = self.whole(widths)
+        for number, inside in enumerate(self.inside_B):
+            if gone[..., number].any():
+                values = np.asarray(values - gone[..., number] * inside(widths), dtype=np.int64)
+        return values
+
+
+@dataclass(frozen=True, slots=True)
 class Cost:
     """What one network costs: parameters, MACs of one image, and activations (the sum of all layers' outputs)."""
 
@@ -138,6 +166,32 @@ def cost_model(graph: ChannelGraph, parameter_names: Iterable[str]) -> CostModel
     return CostModel(
         *(Polynomial.of(terms, len(graph.searchable)) for terms in (macs, params, activations, channels))
     )
+
+
+def cost_inside(graph: ChannelGraph, parameter_names: Iterable[str], path: str) -> CostModel:
+    """The part of a network's costs that is caused within one module.
+
+    Args:
+        graph: the channel graph.
+        parameter_names: which of `graph.parameters` are parameters.
+        path: the module.
+    """
+    names = [name for name in parameter_names if is_within(name, path)]
+    layers = tuple(layer for layer in graph.layers if is_within(layer.path, path))
+    products = tuple(product for product in graph.products if is_within(product[0], path))
+    inside = cost_model(replace(graph, layers=layers, products=products), names)
+    groups = [graph.groups[number] for number in graph.searchable]
+    own: dict[Monomial, int] = {
+        (column,): 1
+        for column, group in enumerate(groups)
+        if all(is_within(layer, path) for layer in group.layers)
+    }
+    return replace(inside, channels=Polynomial.of(own, len(groups)))
+
+
+def is_within(path: str, module: str) -> bool:
+    """Whether a layer or parameter is a module or lies in it."""
+    return path == module or path.startswith(f"{module}.")
 
 
 def fixed_share(graph: ChannelGraph, group: int) -> float:

@@ -1,16 +1,19 @@
 """Cutting channel scores at a budget: the pure plan of which channels stay.
 
-Units are what is added at a time: one channel, or a divisor's worth. Shape suffix G: searchable groups.
+Units are what is added at a time: one channel, a divisor's worth, or a whole residual block. A column is a searchable
+group or, behind the last of those, a block that can go; a plan is a width for each group and 1 or 0 for each block.
+
+Shape suffixes: G searchable groups, V columns (groups alone, where no block is searched).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nas_prune.budget import Budget, with_suffix
-from nas_prune.cost import Polynomial
+from nas_prune.cost import Cost, Polynomial, Switched
 from nas_prune.errors import BudgetError
 from nas_prune.methods.contract import Scores
 from nas_prune.space import SearchSpace
@@ -26,6 +29,7 @@ class Cut:
         count: the count reached, at most the limit.
         widths_G: a width for each searchable group.
         kept_G: the indices kept of each group, sorted.
+        removed: paths of the blocks that go.
         held: columns of groups of which the threshold alone would leave nothing, or whose channels all score zero.
     """
 
@@ -34,6 +38,7 @@ class Cut:
     count: int
     widths_G: tuple[int, ...]
     kept_G: tuple[NDArray[np.int64], ...]
+    removed: tuple[str, ...] = ()
     held: tuple[int, ...] = ()
 
     @property
@@ -55,10 +60,16 @@ class _Unit:
     share: float
 
 
+def least_cost(space: SearchSpace, searched: Sequence[int]) -> Cost:
+    """What the network costs with every searched group at its floor and without every searched block."""
+    plan, groups = _least(space, searched), len(space.groups)
+    return space.cost_at(plan[:groups].tolist(), _removed(space, plan))
+
+
 def feasible_range(space: SearchSpace, budget: Budget, searched: Sequence[int]) -> tuple[int, int]:
     """The smallest and largest count of a budget's cost that the searched groups can reach."""
     count = _counter(space, budget, searched)
-    return int(count(np.array(space.floor_at(searched)))), int(count(np.array(space.base_G)))
+    return int(count(_least(space, searched))), int(count(_most(space, searched)))
 
 
 def check_feasible(space: SearchSpace, budget: Budget, searched: Sequence[int]) -> None:
@@ -91,7 +102,7 @@ def cut(space: SearchSpace, scores: Scores, budget: Budget) -> Cut:
 
     Args:
         space: the network.
-        scores: for each searchable group the score of each channel, or None for a group that is left whole.
+        scores: for each column the score of each channel (of the block), or None for what is left whole.
         budget: the bound.
 
     Returns:
@@ -104,25 +115,60 @@ def cut(space: SearchSpace, scores: Scores, budget: Budget) -> Cut:
     check_feasible(space, budget, searched)
     count, limit = _counter(space, budget, searched), space.limit(budget, searched)
     units = _units(space, scores)
-    widths, number = _threshold(np.array(space.floor_at(searched)), units, count, limit)
-    widths = _fill(widths, units, count, limit)
+    plan, number = _threshold(_least(space, searched), units, count, limit)
+    plan = _fill(plan, units, count, limit)
+    groups = len(space.groups)
     kept = tuple(
         np.arange(width) if values is None else np.sort(np.argsort(-values, kind="stable")[:width])
-        for values, width in zip(scores, widths, strict=True)
+        for values, width in zip(scores[:groups], plan[:groups], strict=True)
     )
-    held = _held(scores, units[number - 1].score if number else np.inf)
-    return Cut(budget, limit, int(count(widths)), tuple(int(width) for width in widths), kept, held)
+    return Cut(
+        budget,
+        limit,
+        int(count(plan)),
+        widths_G=tuple(int(width) for width in plan[:groups]),
+        kept_G=kept,
+        removed=_removed(space, plan),
+        held=_held(scores[:groups], units[number - 1].score if number else np.inf),
+    )
 
 
-def _held(scores: Scores, threshold: float) -> tuple[int, ...]:
-    best = {column: values.max() for column, values in enumerate(scores) if values is not None}
+def _removed(space: SearchSpace, plan_V: NDArray[np.int64]) -> tuple[str, ...]:
+    gone = np.flatnonzero(plan_V[len(space.groups) :] == 0)
+    return tuple(space.blocks[number].path for number in gone)
+
+
+def _held(scores_G: Scores, threshold: float) -> tuple[int, ...]:
+    best = {column: values.max() for column, values in enumerate(scores_G) if values is not None}
     return tuple(column for column, value in best.items() if value < threshold or value <= 0)
 
 
-def _counter(space: SearchSpace, budget: Budget, searched: Sequence[int]) -> Polynomial:
-    if budget.kind != "channels":
-        return space.cost.kind(budget.kind)
-    return Polynomial.of({(column,): 1 for column in searched}, len(space.groups))
+def _counter(space: SearchSpace, budget: Budget, searched: Sequence[int]) -> Polynomial | Switched:
+    """A budget's cost as a function of plans; channels are those of the searched groups, or within searched blocks."""
+    groups = len(space.groups)
+    if max(searched, default=0) < groups:
+        if budget.kind != "channels":
+            return space.cost.kind(budget.kind)
+        return Polynomial.of({(column,): 1 for column in searched}, groups)
+    cost = space.switched(budget.kind)
+    if budget.kind == "channels":
+        counted = space.groups_in(searched)
+        return replace(cost, whole=Polynomial.of({(column,): 1 for column in counted}, groups))
+    return cost
+
+
+def _most(space: SearchSpace, searched: Sequence[int]) -> NDArray[np.int64]:
+    """The plan of the whole network."""
+    has_blocks = max(searched, default=0) >= len(space.groups)
+    return np.array([*space.base_G, *(1 for _ in (space.blocks if has_blocks else ()))])
+
+
+def _least(space: SearchSpace, searched: Sequence[int]) -> NDArray[np.int64]:
+    """The plan in which every searched group is at its floor and every searched block gone."""
+    plan, groups = _most(space, searched), len(space.groups)
+    for column in searched:
+        plan[column] = space.floor_G[column] if column < groups else 0
+    return plan
 
 
 def _units(space: SearchSpace, scores: Scores) -> list[_Unit]:
@@ -132,19 +178,20 @@ def _units(space: SearchSpace, scores: Scores) -> list[_Unit]:
         if values is None:
             continue
         best_first = -np.sort(-np.asarray(values, dtype=np.float64))
-        base, floor = space.base_G[column], space.floor_G[column]
+        is_block = column >= len(space.groups)
+        base, floor = (1, 0) if is_block else (space.base_G[column], space.floor_G[column])
         steps = [width for width in range(floor + 1, base + 1) if width % space.divisor == 0 or width == base]
         units += [_Unit(column, width, float(best_first[width - 1]), width / base) for width in steps]
     return sorted(units, key=lambda unit: (-unit.score, unit.share))
 
 
 def _threshold(
-    floor_G: NDArray[np.int64], units: Sequence[_Unit], count: Polynomial, limit: int
+    least_V: NDArray[np.int64], units: Sequence[_Unit], count: Polynomial | Switched, limit: int
 ) -> tuple[NDArray[np.int64], int]:
-    """The widths of the longest run of best units that the limit allows, by bisection; and how long it is."""
+    """The plan of the longest run of best units that the limit allows, by bisection; and how long it is."""
 
     def taken(number: int) -> NDArray[np.int64]:
-        widths = floor_G.copy()
+        widths = least_V.copy()
         for unit in units[:number]:
             widths[unit.column] = max(widths[unit.column], unit.width)
         return widths
@@ -157,14 +204,14 @@ def _threshold(
 
 
 def _fill(
-    widths_G: NDArray[np.int64], units: Sequence[_Unit], count: Polynomial, limit: int
+    plan_V: NDArray[np.int64], units: Sequence[_Unit], count: Polynomial | Switched, limit: int
 ) -> NDArray[np.int64]:
     """Add units in order of score while one still fits; a group whose next unit does not fit is done."""
     waiting: dict[int, list[_Unit]] = {}
     for unit in units:
-        if unit.width > widths_G[unit.column]:
+        if unit.width > plan_V[unit.column]:
             waiting.setdefault(unit.column, []).append(unit)
-    widths = widths_G.copy()
+    widths = plan_V.copy()
     while waiting:
         columns = list(waiting)
         tried_NG = np.repeat(widths[None], len(columns), axis=0)

@@ -34,7 +34,8 @@ class SearchConfig(RunConfig):
         cost: which cost weighs the pull of `cost-aware`; None for that of the first budget (MACs for channels), and
             for the other methods.
         stop: whether the training ends when the widths are stable, for methods that learn them; None for yes
-            where it can.
+            where channels are learned. Blocks are few, so that which of them go may stand still for epochs and then
+            change.
         stability: when they are.
         seed: fixes the validation split, the first weights, and the order of the images.
     """
@@ -92,6 +93,8 @@ def _check_settings(config: SearchConfig, method: WidthMethod) -> None:
         _refuse("--stop or --no-stop", method, lambda other: other.is_cheap and other.scope == "global")
     if config.scope is not None and method.is_control:
         _refuse("--scope", method, lambda other: not other.is_control)
+    if config.groups != "inner" and method.of == "blocks":
+        _refuse("--groups", method, lambda other: other.of == "channels")
     if config.epochs is not None and not method.trains:
         _refuse("--epochs", method, lambda other: other.trains)
 

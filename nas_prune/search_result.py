@@ -54,7 +54,7 @@ class SearchResult:
         epochs_done: how many epochs were trained, fewer than asked for if the widths were stable before.
         val_accuracy: validation accuracy of the whole network after that; None where none was trained.
         found: one for each budget, in the order asked for.
-        columns: which groups were searched, by place.
+        columns: which groups were searched, by place, or lie in blocks that were.
         unscored: names of groups that were left whole because the method cannot score them.
         seconds: time the training took, and the scoring.
     """
@@ -136,6 +136,7 @@ def summary(result: SearchResult) -> dict[str, Any]:
             {
                 "budget": found.widths.budget,
                 "widths": {group.name: group.width for group in found.widths.groups},
+                "removed_blocks": list(found.widths.removed_blocks),
                 "keep_by_stage": {
                     str(stage): share for stage, share in stage_means(found.widths, result.columns).items()
                 },

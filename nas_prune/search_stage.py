@@ -1,6 +1,5 @@
 """The search stage: train the whole network once under a width method, cut its scores at every budget."""
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +15,6 @@ from nas_prune.cut import Cut, check_feasible, cut
 from nas_prune.data import ImageData, num_batches
 from nas_prune.errors import BadInputError
 from nas_prune.files import sweep
-from nas_prune.graph.channels import ChannelGroup
 from nas_prune.methods import (
     METHODS,
     Evidence,
@@ -61,7 +59,7 @@ from nas_prune.training.recipe import Recipe
 from nas_prune.training.state import TrainState, start
 from nas_prune.training.stopping import telling_how_to_go_on
 from nas_prune.watch import QUIET, Watch
-from nas_prune.widths import DataRecord, MethodRecord, Widths, read_widths
+from nas_prune.widths import DataRecord, MethodRecord, Widths, read_widths, stage_means
 
 
 def search(config: SearchConfig, out: Path | None = None, *, watch: Watch = QUIET) -> SearchResult:
@@ -138,8 +136,10 @@ def inherited(run: Path, widths: Widths, *, space: str | None = None) -> Callabl
         )
     kept = read_kept(run)
     for found in run.glob("widths/*.json"):
-        if found.stem in kept and read_widths(found).vector == widths.vector:
-            return partial(whole.narrow, trained_network(run, config, whole), kept[found.stem])
+        own = read_widths(found)
+        if found.stem in kept and (own.vector, own.removed_blocks) == (widths.vector, widths.removed_blocks):
+            model = trained_network(run, config, whole)
+            return partial(whole.narrow, model, kept[found.stem], widths.removed_blocks)
     raise BadInputError(f"--from must be the search that found the widths, got {run}, which found others.")
 
 
@@ -201,7 +201,8 @@ class _Stage:
         """What notes the widths after every epoch and stops when they are stable; none where they are not searched."""
         if not self.method.is_cheap or self.method.kind(self.config.scope) != "automatic":
             return None
-        is_wanted = self.config.stop is not False
+        stop = self.config.stop
+        is_wanted = self.method.of == "channels" if stop is None else stop
         return Observer(self.note, lambda lines: is_wanted and self.config.stability.is_reached(lines))
 
     def cuts(self, model: nn.Module) -> list[Cut]:
@@ -215,13 +216,14 @@ class _Stage:
         cuts = self.cuts(model)
         if any(len(one.held) == len(self.columns) for one in cuts):
             return {}
-        groups = [self.space.groups[column] for column in self.columns]
+        found = {str(one.budget): self.space.widths(one.widths_G, one.removed) for one in cuts}
+        counted = self.space.groups_in(self.columns)
+        lines: dict[str, Any] = {"widths": {budget: list(one.vector) for budget, one in found.items()}}
+        if self.method.of == "blocks":
+            lines["removed_blocks"] = {budget: list(one.removed_blocks) for budget, one in found.items()}
         return {
-            "widths": {str(one.budget): list(one.widths_G) for one in cuts},
-            KEPT: {
-                str(one.budget): kept_by_stage(groups, [one.widths_G[column] for column in self.columns])
-                for one in cuts
-            },
+            **lines,
+            KEPT: {budget: [*stage_means(one, counted).values()] for budget, one in found.items()},
         }
 
     def settled(self, model: nn.Module) -> nn.Module:
@@ -234,10 +236,8 @@ class _Stage:
         config = self.config
         scope = None if self.method.is_control else config.scope or self.method.scope
         found = {"sparsity": self.sparsity, "scope": scope, "cost": config.cost}
-        return {
-            "groups": config.groups,
-            **{name: value for name, value in found.items() if value is not None},
-        }
+        of = {"groups": config.groups} if self.method.of == "channels" else {}
+        return {**of, **{name: value for name, value in found.items() if value is not None}}
 
 
 def _fresh(
@@ -299,9 +299,8 @@ def _searched(
             f"--method {method.name} must find {method.asks}, got none in {space.reference.name} with --groups "
             f"{groups}.{hint}"
         )
-    return columns, tuple(
-        space.groups[column].name for column in space.searched(groups) if column not in columns
-    )
+    wanted = space.searched(groups) if method.of == "channels" else ()
+    return columns, tuple(space.groups[column].name for column in wanted if column not in columns)
 
 
 def _sparsity(method: WidthMethod, recipe: Recipe, data: ImageData) -> float | None:
@@ -349,7 +348,7 @@ def _conclude(stage: _Stage, run: Path, state: TrainState, started: float) -> Se
         epochs_done=state.epochs_done,
         val_accuracy=None if trained is None else evaluate(trained, stage.data.val, stage.data)[1],
         found=tuple(_found(stage, trained, one, run, state.epochs_done) for one in cuts),
-        columns=stage.columns,
+        columns=stage.space.groups_in(stage.columns),
         unscored=stage.unscored,
         seconds=seconds,
     )
@@ -363,16 +362,6 @@ def _scores(method: WidthMethod, config: SearchConfig, evidence: Evidence) -> Sc
     return within_groups(scores) if (config.scope or method.scope) == "local" else scores
 
 
-def kept_by_stage(groups: Sequence[ChannelGroup], widths: Sequence[int]) -> list[float]:
-    """The share of each stage's channels that some widths keep, the highest resolution first."""
-    kept: Counter[int] = Counter()
-    base: Counter[int] = Counter()
-    for group, width in zip(groups, widths, strict=True):
-        kept[group.stage] += width
-        base[group.stage] += group.size
-    return [kept[stage] / base[stage] for stage in sorted(base)]
-
-
 def _warn_of_floors(result: SearchResult, watch: Watch) -> None:
     held = {found.widths.budget: found.held for found in result.found if found.held}
     if held:
@@ -384,10 +373,13 @@ def _warn_of_floors(result: SearchResult, watch: Watch) -> None:
 
 
 def _found(stage: _Stage, model: nn.Module | None, one: Cut, run: Path, epochs: int) -> Found:
-    widths = stage.space.widths(one.widths_G, budget=str(one.budget), **_provenance(stage, epochs))
+    widths = stage.space.widths(
+        one.widths_G, one.removed, budget=str(one.budget), **_provenance(stage, epochs)
+    )
     accuracy = None
     if model is not None:
-        _, accuracy = evaluate(stage.space.narrow(model, one.kept_G), stage.data.val, stage.data)
+        narrow = stage.space.narrow(model, one.kept_G, one.removed)
+        _, accuracy = evaluate(narrow, stage.data.val, stage.data)
     held = tuple(stage.space.groups[column].name for column in one.held)
     return Found(widths, run / "widths" / f"{file_stem(one.budget)}.json", one.gap, accuracy, held)
 

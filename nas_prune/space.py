@@ -5,14 +5,16 @@ from dataclasses import dataclass
 from functools import partial
 from math import floor
 from typing import Any, Literal, TypeAlias
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 from torch.utils.flop_counter import FlopCounterMode
 
+from nas_prune.blocks import Block, removable_blocks, without
 from nas_prune.budget import Budget
-from nas_prune.cost import Cost, CostModel, cost_model
+from nas_prune.cost import Cost, CostModel, Switched, cost_inside, cost_model
 from nas_prune.errors import BadInputError, WidthsError
 from nas_prune.graph.axes import Atom
 from nas_prune.graph.channels import ChannelGraph, ChannelGroup
@@ -31,6 +33,7 @@ from nas_prune.selfcheck import checked
 from nas_prune.widths import CostRecord, GroupWidth, SpaceReference, Widths
 
 Groups: TypeAlias = Literal["inner", "all"]
+_BLOCKS: WeakKeyDictionary[nn.Module, tuple[Block, ...]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,14 @@ class SearchSpace:
         return tuple(self.graph.groups[number] for number in self.graph.searchable)
 
     @property
+    def blocks(self) -> tuple[Block, ...]:
+        """The residual blocks that can be taken out; found when first asked for, which takes a run of the network."""
+        if self.template not in _BLOCKS:
+            shape = self.reference.input_shape
+            _BLOCKS[self.template] = removable_blocks(partial(self.build, seed=0), self.graph, shape)
+        return _BLOCKS[self.template]
+
+    @property
     def base_G(self) -> tuple[int, ...]:
         """The width of each searchable group in the whole network."""
         return tuple(group.size for group in self.groups)
@@ -74,34 +85,62 @@ class SearchSpace:
             min(group.size, max(self.floor, self.divisor, self.graph.least)) for group in self.groups
         )
 
-    def floor_at(self, columns: Sequence[int]) -> tuple[int, ...]:
-        """The smallest widths when only some groups are searched, by column; the others keep their base."""
-        chosen = set(columns)
-        pairs = enumerate(zip(self.base_G, self.floor_G, strict=True))
-        return tuple(floor if column in chosen else base for column, (base, floor) in pairs)
-
     def searched(self, groups: Groups) -> tuple[int, ...]:
         """Columns of the groups that a choice names: `inner` is all but residual streams."""
         return tuple(c for c, group in enumerate(self.groups) if groups == "all" or group.role != "stream")
 
-    def cost_at(self, widths_G: Sequence[int]) -> Cost:
-        """The exact cost of one width vector."""
-        return self.cost.at(_whole_numbers(widths_G))
+    def size_at(self, column: int) -> int:
+        """How many channels a column's group has; 1 for a block."""
+        return self.groups[column].size if column < len(self.groups) else 1
+
+    def groups_in(self, columns: Sequence[int]) -> tuple[int, ...]:
+        """Places of the groups that some columns stand for; a column behind the last group is a block's."""
+        count = len(self.groups)
+        own = [(column,) if column < count else self.blocks[column - count].columns for column in columns]
+        return tuple(sorted({group for groups in own for group in groups}))
+
+    def cost_at(self, widths_G: Sequence[int], removed: Sequence[str] = ()) -> Cost:
+        """The exact cost of one width vector, without some blocks."""
+        widths = _whole_numbers(widths_G)
+        cost = self.cost.at(widths)
+        for path in removed:
+            inside = self._inside(path).at(widths)
+            cost = Cost(
+                cost.macs - inside.macs, cost.params - inside.params, cost.activations - inside.activations
+            )
+        return cost
+
+    def switched(self, kind: str) -> Switched:
+        """One of the costs by its name in a budget, as a function of widths and of which blocks are there."""
+        return Switched(
+            self.cost.kind(kind), tuple(self._inside(block.path).kind(kind) for block in self.blocks)
+        )
+
+    def _inside(self, path: str) -> CostModel:
+        return cost_inside(self.graph, [name for name, _ in self.template.named_parameters()], path)
 
     def build(
-        self, widths: "Widths | Sequence[int] | None" = None, *, seed: int, device: torch.device | str = "cpu"
+        self,
+        widths: "Widths | Sequence[int] | None" = None,
+        *,
+        seed: int,
+        removed: Sequence[str] = (),
+        device: torch.device | str = "cpu",
     ) -> nn.Module:
         """A fresh network with random weights.
 
         Args:
             widths: a widths artefact, a width for each searchable group, or None for the whole network.
             seed: fixes the weights.
+            removed: blocks to leave out, by path; those of a widths artefact are left out anyhow.
             device: where the network is to live.
 
         Raises:
             WidthsError: the widths are of another space.
         """
-        return fresh(self.template, self.graph, self.vector(widths), self.inits, seed=seed, device=device)
+        vector = self.vector(widths)
+        model = fresh(self.template, self.graph, vector, self.inits, seed=seed, device=device)
+        return without(model, widths.removed_blocks if isinstance(widths, Widths) else removed)
 
     def check_trainable(self) -> None:
         """Refuse to train what is no classifier, or has no parameter that learns.
@@ -118,9 +157,15 @@ class SearchSpace:
         if not any(parameter.requires_grad for parameter in self.template.parameters()):
             raise BadInputError(f"--space {name} must have parameters that require gradients, got none.")
 
-    def narrow(self, model: nn.Module, kept_G: Kept) -> nn.Module:
-        """A trained network of base widths cut to the kept channels of each group, weights inherited."""
-        return narrowed(model, self.graph, kept_G)
+    def narrow(self, model: nn.Module, kept_G: Kept, removed: Sequence[str] = ()) -> nn.Module:
+        """A trained network of base widths cut to the kept channels of each group, weights inherited.
+
+        Args:
+            model: the network; it is not changed.
+            kept_G: the indices kept of each group.
+            removed: blocks to take out, by path.
+        """
+        return without(narrowed(model, self.graph, kept_G), removed)
 
     def vector(self, widths: "Widths | Sequence[int] | None") -> tuple[int, ...]:
         """A width vector of this space from any form of widths."""
@@ -128,13 +173,17 @@ class SearchSpace:
             return self.base_G
         if not isinstance(widths, Widths):
             return _whole_numbers(widths)
-        if widths.removed_blocks:
-            raise WidthsError(
-                "removed blocks cannot be rebuilt yet, got " + ", ".join(widths.removed_blocks) + "."
-            )
         difference = widths.difference(self.widths(self.base_G))
         if difference is not None:
             raise WidthsError(f"the widths must be of space {self.reference.name}, but {difference}.")
+        if widths.removed_blocks:
+            known = [block.path for block in self.blocks]
+            unknown = [path for path in widths.removed_blocks if path not in known]
+            if unknown:
+                raise WidthsError(
+                    f"removed_blocks must be blocks of {self.reference.name} that can go, "
+                    f"got {', '.join(unknown)}. Those can: {', '.join(known) or 'none'}."
+                )
         return widths.vector
 
     def priced(self, widths: Widths) -> Widths:
@@ -144,13 +193,13 @@ class SearchSpace:
             WidthsError: the widths are of another space.
         """
         costs = {
-            "cost": _record(self.cost_at(self.vector(widths))),
+            "cost": _record(self.cost_at(self.vector(widths), widths.removed_blocks)),
             "base_cost": _record(self.cost_at(self.base_G)),
         }
         return widths.model_copy(update=costs)
 
-    def widths(self, vector_G: Sequence[int], **provenance: Any) -> Widths:
-        """The artefact of a width vector; keyword arguments are fields of `Widths`."""
+    def widths(self, vector_G: Sequence[int], removed: Sequence[str] = (), **provenance: Any) -> Widths:
+        """The artefact of a width vector without some blocks; keyword arguments are fields of `Widths`."""
         return Widths(
             space=self.reference,
             groups=tuple(
@@ -165,7 +214,8 @@ class SearchSpace:
                 )
                 for group, width in zip(self.groups, vector_G, strict=True)
             ),
-            cost=_record(self.cost_at(vector_G)),
+            removed_blocks=tuple(removed),
+            cost=_record(self.cost_at(vector_G, removed)),
             base_cost=_record(self.cost_at(self.base_G)),
             **provenance,
         )
@@ -175,10 +225,10 @@ class SearchSpace:
 
         Args:
             budget: the bound.
-            searched: for a bound on channels, the columns of the groups that are searched (all if None).
+            searched: for a bound on channels, the columns that are searched (all groups if None).
         """
         if budget.kind == "channels":
-            columns = range(len(self.groups)) if searched is None else searched
+            columns = range(len(self.groups)) if searched is None else self.groups_in(searched)
             return budget.limit(sum(self.base_G[column] for column in columns))
         return budget.limit(int(self.cost.kind(budget.kind)(self.base_G)))
 

@@ -114,6 +114,19 @@ class Widths(_Strict):
     epochs: int | None = None
     versions: dict[str, str] = {}
 
+    @model_validator(mode="after")
+    def _each_block_once(self) -> "Widths":
+        if len(set(self.removed_blocks)) < len(self.removed_blocks):
+            raise ValueError("removed_blocks must name each block once")
+        return self
+
+    def is_gone(self, group: GroupWidth) -> bool:
+        """Whether all layers of a group lie in removed blocks; its width then stands for nothing."""
+        return all(
+            any(layer == block or layer.startswith(f"{block}.") for block in self.removed_blocks)
+            for layer in group.layers
+        )
+
     @property
     def vector(self) -> tuple[int, ...]:
         """The widths in the order of the groups."""
@@ -191,7 +204,7 @@ def first_problem(error: ValidationError) -> str:
 
 
 def stage_means(widths: Widths, columns: Iterable[int] | None = None) -> dict[int, float]:
-    """Kept share of each stage's channels, by stage.
+    """Kept share of each stage's channels, by stage; those of removed blocks are not kept.
 
     Args:
         widths: the artefact.
@@ -201,6 +214,7 @@ def stage_means(widths: Widths, columns: Iterable[int] | None = None) -> dict[in
     base: dict[int, int] = {}
     for column in range(len(widths.groups)) if columns is None else columns:
         group = widths.groups[column]
-        kept[group.stage] = kept.get(group.stage, 0) + group.width
+        width = 0 if widths.is_gone(group) else group.width
+        kept[group.stage] = kept.get(group.stage, 0) + width
         base[group.stage] = base.get(group.stage, 0) + group.base
     return {stage: kept[stage] / base[stage] for stage in sorted(kept)}

@@ -52,6 +52,7 @@ def command(
 
 def _facts(space: "SearchSpace", method: str) -> dict[str, Any]:
     from nas_prune.cost import fixed_share
+    from nas_prune.cut import least_cost
     from nas_prune.methods import METHODS, scorable
 
     graph = space.graph
@@ -83,11 +84,11 @@ def _facts(space: "SearchSpace", method: str) -> dict[str, Any]:
         "divisor": space.divisor,
         "groups": groups,
         "frozen": frozen,
+        "removable_blocks": [block.path for block in space.blocks],
         "method": method,
         "base": asdict(space.cost_at(space.base_G)),
         "feasible": {
-            choice: asdict(space.cost_at(space.floor_at(scorable(space, METHODS[method], choice))))
-            for choice in _CHOICES
+            choice: asdict(least_cost(space, scorable(space, METHODS[method], choice))) for choice in _CHOICES
         },
     }
 
@@ -119,6 +120,8 @@ def _print(space: "SearchSpace", facts: dict[str, Any]) -> None:
         ],
         left=2,
     )
+    blocks = facts["removable_blocks"]
+    click.echo(f"\nResidual blocks that can go as a whole: {', '.join(blocks) or 'none'}")
     click.echo(
         f"\nCosts of one image, and the least that {facts['method']} can reach (every group it searches at its floor)"
     )

@@ -60,7 +60,7 @@ if TYPE_CHECKING:
 @click.option(
     "--stop/--no-stop",
     default=None,
-    help="End the training when the widths are stable; the default for methods that learn them.",
+    help="End the training when the widths are stable; the default for methods that learn channels.",
 )
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
 @run_options
@@ -180,7 +180,9 @@ def _summary_line(result: "SearchResult") -> str:
         parts.append(f"λ = {result.sparsity:.3g}")
     if config.cost is not None:
         parts.append(f"weighed by {config.cost}")
-    return ", ".join([*parts, f"--groups {config.groups}", f"seed {config.seed}", f"{result.seconds:.0f} s"])
+    if method.of == "channels":
+        parts.append(f"--groups {config.groups}")
+    return ", ".join([*parts, f"seed {config.seed}", f"{result.seconds:.0f} s"])
 
 
 def _accuracy(value: float | None) -> str:
@@ -188,9 +190,15 @@ def _accuracy(value: float | None) -> str:
 
 
 def _print_remarks(result: "SearchResult") -> None:
+    what = "channels" if result.method.of == "channels" else "channels inside blocks"
     click.echo(
-        "\nStages: share of the searched channels kept. Accuracy: on the validation part, before any further training."
+        f"\nStages: share of the searched {what} kept. Accuracy: on the validation part, before any further training."
     )
+    for found in result.found:
+        if result.method.of == "blocks":
+            removed = found.widths.removed_blocks
+            blocks = f"{len(removed)} of {len(result.space.blocks)} blocks go"
+            click.echo(f"{found.widths.budget}: {blocks}{': ' if removed else ''}{', '.join(removed)}")
     if result.unscored:
         click.echo(
             f"Left whole, since {result.method.name} needs {result.method.asks}: {', '.join(result.unscored)}"

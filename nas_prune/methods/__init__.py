@@ -10,7 +10,7 @@ from nas_prune.methods.contract import DrivingCost, Evidence, Pulled, Scope, Sco
 from nas_prune.methods.controls import RANDOM, UNIFORM, shares_below
 from nas_prune.methods.filters import FPGM, L1_NORM
 from nas_prune.methods.hard_concrete import L0
-from nas_prune.methods.learned_gates import RANDOM_WEIGHTS, SSS
+from nas_prune.methods.learned_gates import RANDOM_WEIGHTS, SSS, SSS_BLOCKS, SSS_GROUPS
 from nas_prune.methods.reconstruction import OBS, REGRESSION, THINET
 from nas_prune.methods.slimming import COST_AWARE, SLIMMING
 from nas_prune.methods.slopes import OBD, TAYLOR
@@ -22,6 +22,8 @@ METHODS: dict[str, WidthMethod] = {
         SLIMMING,
         COST_AWARE,
         SSS,
+        SSS_GROUPS,
+        SSS_BLOCKS,
         L0,
         RANDOM_WEIGHTS,
         TAYLOR,
@@ -49,8 +51,10 @@ def method_named(name: str) -> WidthMethod:
 
 
 def scorable(space: SearchSpace, method: WidthMethod, groups: Groups) -> tuple[int, ...]:
-    """Columns of the groups that are wanted and that the method can score."""
-    return tuple(column for column in space.searched(groups) if method.can_score(space, column))
+    """Columns of the groups that are wanted and that the method can score; for a method of blocks, those of blocks."""
+    count = len(space.groups)
+    wanted = space.searched(groups) if method.of == "channels" else range(count, count + len(space.blocks))
+    return tuple(column for column in wanted if method.can_score(space, column))
 
 
 def within_groups(scores: Scores) -> Scores:

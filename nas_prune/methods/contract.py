@@ -24,7 +24,8 @@ class Evidence:
     Attributes:
         model: the network, trained as the method wants it; it is not to be changed.
         space: its search space.
-        columns: the groups that are searched, by place; the method can score them all.
+        columns: what is searched, by place: groups, or behind the last group the blocks that can go. The method can
+            score them all.
         data: the images; only the training part is looked at.
         seed: of the search; what a method draws depends on it alone.
     """
@@ -36,9 +37,10 @@ class Evidence:
     seed: int = 0
 
     def for_each(self, score: "Callable[[int], NDArray[np.float64]]") -> Scores:
-        """The scores of all groups by a function of the column; None for those that are not searched."""
+        """The scores of all columns by a function of the column; None for those that are not searched."""
         searched = set(self.columns)
-        return [score(column) if column in searched else None for column in range(len(self.space.groups))]
+        count = max(len(self.space.groups), *(column + 1 for column in searched))
+        return [score(column) if column in searched else None for column in range(count)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ class Pulled:
 
     Attributes:
         space: the search space.
-        columns: the groups, by place.
+        columns: the groups or blocks, by place.
         strength: λ.
         cost: which cost weighs the pull, for methods that a cost drives.
     """
@@ -93,14 +95,15 @@ class WidthMethod:
         scope: `global` compares the channels of all groups with each other, so that the method itself decides how
             many each keeps (the paper calls it automatic); `local` keeps the same share of each group (predefined).
         citation: where it was published.
-        scores: one value for each channel of each searched group, larger is more worth keeping; None for groups that
-            are not searched.
+        scores: one value for each channel of each searched group (for each block, behind the last group), larger is
+            more worth keeping; None for what is not searched.
         can_score: whether the method can judge the channels of a group at all.
         asks: what a group must have for that, for people.
         trains: whether the whole network is trained before it is judged.
         sparsity: how it is pulled while it trains; None for training as usual.
         is_cheap: scores cost next to nothing, so that they can be looked at after every epoch.
         is_driven: a cost weighs its pull.
+        of: whether it judges channels, or whole residual blocks, so that the search finds a depth.
         is_control: it looks at neither weights nor images, and is there to be compared with.
     """
 
@@ -115,6 +118,7 @@ class WidthMethod:
     sparsity: Sparsity | None = None
     is_cheap: bool = False
     is_driven: bool = False
+    of: Literal["channels", "blocks"] = "channels"
     is_control: bool = False
 
     def kind(self, scope: Scope | None = None) -> str:

@@ -23,7 +23,7 @@ class Spot:
 
     Attributes:
         path: the layer.
-        columns: the groups that have channels there.
+        columns: the groups that have channels there, or blocks that end there.
         places: for each output channel an index into the factors of these groups, one after the other; the index
             behind the last where no factor is.
     """
@@ -44,7 +44,7 @@ def spots(space: SearchSpace, columns: Sequence[int]) -> list[Spot]:
         places, offset = np.full(len(parts[0][1]), -1), 0
         for column, channels in parts:
             places = np.where(channels >= 0, channels + offset, places)
-            offset += space.groups[column].size
+            offset += space.size_at(column)
         places = np.where(places < 0, offset, places)
         result.append(Spot(path, tuple(column for column, _ in parts), places))
     return result

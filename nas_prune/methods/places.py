@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from nas_prune.graph.axes import Atom, Axis, atoms_of, channel_at
+from nas_prune.graph.axes import Atom, Axis, atoms_of, channel_at, length
 from nas_prune.graph.record import BARE_NORM, BATCH
 from nas_prune.graph.trace import blank_images, made_where_it_runs, on_meta, slow_attention
 from nas_prune.space import SearchSpace
@@ -32,8 +32,13 @@ def gate_places(space: SearchSpace, column: int) -> list[Place]:
 
     On the output of every norm that holds the channels; and where some layer reads them without a norm, on that of
     every convolution and linear layer that writes them too. That holds where what lies between keeps zero at zero; a
-    norm over the channels (a layer norm) sees even a dead one.
+    norm over the channels (a layer norm) sees even a dead one. For a block it is its last layer, all channels alike.
     """
+    if column >= len(space.groups):
+        block = space.blocks[column - len(space.groups)]
+        last = next(layer for layer in space.graph.layers if layer.path == block.last)
+        size = length(last.channels, lambda atom: space.graph.groups[atom.index].size)
+        return [Place(block.last, np.zeros(size, dtype=np.int64))]
     group = space.groups[column]
     kinds = ("norm", BARE_NORM) if group.is_gated else ("norm", BARE_NORM, "conv", "linear")
     return list(_holding(space, column, kinds))
@@ -94,6 +99,18 @@ def _seen(template: nn.Module, input_shape: tuple[int, ...]) -> Mapping[str, _Se
     with torch.no_grad(), slow_attention():
         made_where_it_runs(lambda: model(blank_images(model, BATCH, input_shape)))
     return seen
+
+
+def is_cardinality(space: SearchSpace, column: int) -> bool:
+    """Whether the "channels" of a group are the groups of a grouped convolution, with channels of their own each."""
+    atom = _atom(space, column)
+    counts = [
+        path
+        for (path, name), axis in space.graph.attributes.items()
+        if name == "groups" and axis == ((atom,),)
+    ]
+    axes = (space.graph.parameters[f"{path}.weight"] for path in counts)
+    return any(atom in run and len(run) > 1 for weight in axes for axis in weight[:1] for run in axis)
 
 
 def can_gate(space: SearchSpace, column: int) -> bool:

@@ -32,8 +32,13 @@ def draw_widths(widths: Sequence[Widths], path: Path, *, searched: Sequence[int]
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     _mark_stages(axes, groups)
+    has_gone = False
     for number, one in enumerate(widths):
-        ratios = [one.groups[column].keep_ratio for column in columns]
+        gone = [one.is_gone(one.groups[column]) for column in columns]
+        ratios = [
+            0 if is_gone else one.groups[column].keep_ratio
+            for column, is_gone in zip(columns, gone, strict=True)
+        ]
         colour, marker = _COLOURS[number % 7], _MARKERS[number % 7]
         label = f"{one.budget or 'as given'}  ({one.cost.macs / 1e6:#.3g}M MACs, {one.cost.params / 1e3:,.0f}K params)"
         axes.plot(
@@ -43,9 +48,12 @@ def draw_widths(widths: Sequence[Widths], path: Path, *, searched: Sequence[int]
             color=colour,
             marker=marker,
             markersize=4.5,
-            linewidth=1.6,
+            linewidth=max(1.2, 3.0 - 0.6 * number),  # so that one that lies below another shows
         )
+        has_gone = has_gone or any(gone)
     _name_axes(axes, groups, widths[0])
+    if has_gone:
+        axes.set_xlabel("channel group, in order of depth (0: its block is gone)")
     figure.legend(fontsize=8, loc="outside lower center", frameon=False)
     buffer = io.BytesIO()
     with warnings.catch_warnings():

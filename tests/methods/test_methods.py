@@ -9,16 +9,17 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from nas_prune.methods import METHODS
+from nas_prune.methods import METHODS, scorable
 from nas_prune.methods.controls import RANDOM, UNIFORM
 from nas_prune.methods.filters import FPGM, L1_NORM, filters
 from nas_prune.methods.hard_concrete import L0
-from nas_prune.methods.learned_gates import RANDOM_WEIGHTS, SSS, gates_of
+from nas_prune.methods.learned_gates import RANDOM_WEIGHTS, SSS, SSS_BLOCKS, SSS_GROUPS, gates_of
 from nas_prune.methods.reconstruction import OBS, REGRESSION, THINET
 from nas_prune.methods.slimming import COST_AWARE, SLIMMING
 from nas_prune.methods.slopes import OBD, TAYLOR
 from nas_prune.space import SearchSpace
-from tests.methods.contract import Contract
+from tests.methods.contract import Contract, space_of
+from tests.methods.evidence import evidence
 
 Kept = Sequence[NDArray[np.int64]]
 
@@ -51,6 +52,31 @@ class _OfFactors(Contract):
 
 class TestSss(_OfFactors):
     method = SSS
+
+
+class TestSssGroups(_OfFactors):
+    method = SSS_GROUPS
+    networks = ("depthwise and grouped",)
+    main = "depthwise and grouped"
+    closeness = 0.5  # there are four to choose from
+
+
+class TestSssBlocks(_OfFactors):
+    method = SSS_BLOCKS
+    networks = ("resnet20",)
+    closeness = 0.5  # of seven blocks
+
+    @pytest.mark.parametrize("name", ["resnet20"])
+    def test_planted_dead_channels_score_lowest(self, name: str) -> None:
+        space = space_of(name)
+        columns = scorable(space, self.method, "inner")
+        model = self._started(space, columns)
+        with torch.no_grad():
+            gates_of(model).factors[2].fill_(0.0)
+        scores = [
+            values for values in self.method.scores(evidence(model, space, columns)) if values is not None
+        ]
+        assert int(np.argmin(np.concatenate(scores))) == 2
 
 
 class TestRandomWeights(_OfFactors):
