@@ -86,10 +86,10 @@ def write_result(result: SearchResult, whole: Widths) -> None:
     for found in result.found:
         found.widths.write(found.path)
     draw_widths([found.widths for found in result.found], result.run / "widths.png", searched=result.columns)
-    write_whole(result.run / "result.json", json.dumps(summary(result), indent=1) + "\n")
+    write_whole(result.run / RESULT, json.dumps(summary(result), indent=1) + "\n")
 
 
-KEPT = "kept.json"
+KEPT, RESULT = "kept.json", "result.json"
 
 
 def write_kept(run: Path, kept: Mapping[str, Kept]) -> None:

@@ -14,7 +14,7 @@ from nas_prune.budget import Budget
 from nas_prune.cut import Cut, check_feasible, cut
 from nas_prune.data import ImageData, num_batches
 from nas_prune.errors import BadInputError
-from nas_prune.files import sweep
+from nas_prune.files import sweep, write_whole
 from nas_prune.methods import (
     METHODS,
     Evidence,
@@ -28,6 +28,7 @@ from nas_prune.methods import (
 from nas_prune.networks import check_trusted, image_channels
 from nas_prune.rundir import (
     CHECKPOINT,
+    METRICS,
     check_out,
     from_run,
     make_run,
@@ -62,12 +63,16 @@ from nas_prune.watch import QUIET, Watch
 from nas_prune.widths import DataRecord, MethodRecord, Widths, read_widths, stage_means
 
 
-def search(config: SearchConfig, out: Path | None = None, *, watch: Watch = QUIET) -> SearchResult:
+def search(
+    config: SearchConfig, out: Path | None = None, *, trained: Path | None = None, watch: Watch = QUIET
+) -> SearchResult:
     """Train the whole network under a width method and cut it at every budget.
 
     Args:
         config: every setting.
         out: the run's directory, new or empty; the next free `runs/SPACE-METHOD-DATA-NNN` if None.
+        trained: a finished search by a method that, like this one, trains as usual (`trains_as_usual`), with the same
+            settings otherwise; its network is taken instead of training one again.
         watch: told of progress.
 
     Returns:
@@ -82,6 +87,9 @@ def search(config: SearchConfig, out: Path | None = None, *, watch: Watch = QUIE
         heard = watch if ranks.is_first else QUIET
         stage = _prepare(config, ranks, heard)
         run = _new_run(stage, out)
+        if trained is not None and ranks.is_first:
+            for name in (METRICS, CHECKPOINT):
+                write_whole(run / name, (trained / name).read_bytes())
         heard.say(where_images_are(stage.data))
         heard.say(f"Writing to {run}. If it is stopped: {resume_command('search', run, config.space, ranks)}")
         return _finish(stage, run, heard)
@@ -110,6 +118,18 @@ def resume_search(
         if ranks.is_first:
             sweep(run)
         return _finish(_prepare(config, ranks, heard), run, heard)
+
+
+def trains_as_usual(config: SearchConfig) -> bool:
+    """Whether a search trains the network as if there were no method: neither pulled at, nor stopped early."""
+    method = method_named(config.method)
+    return method.trains and method.sparsity is None and not _looks_on(config)
+
+
+def _looks_on(config: SearchConfig) -> bool:
+    """Whether widths are noted after every epoch: where they are cheap to find, and are searched."""
+    method = method_named(config.method)
+    return method.is_cheap and method.kind(config.scope) == "automatic"
 
 
 def inherited(run: Path, widths: Widths, *, space: str | None = None) -> Callable[[], nn.Module]:
@@ -199,7 +219,7 @@ class _Stage:
 
     def observer(self) -> Observer | None:
         """What notes the widths after every epoch and stops when they are stable; none where they are not searched."""
-        if not self.method.is_cheap or self.method.kind(self.config.scope) != "automatic":
+        if not _looks_on(self.config):
             return None
         stop = self.config.stop
         is_wanted = self.method.of == "channels" if stop is None else stop

@@ -63,7 +63,8 @@ class _Block(nn.Module):
 
 class _InPlace(_Block):
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.two(self.one(F.relu_(x)))
+        inner: Tensor = self.two(self.one(F.relu_(x)))
+        return x + inner
 
 
 class _Asking(_Net):

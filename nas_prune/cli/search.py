@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from nas_prune.cli.all_methods import print_all
 from nas_prune.cli.options import (
     SPACE_HELP,
     data_options,
@@ -24,7 +25,12 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--space", help=f"{SPACE_HELP}  [default: resnet]")
-@click.option("--method", default="slimming", show_default=True, help="A name from `nas-prune methods`.")
+@click.option(
+    "--method",
+    default="slimming",
+    show_default=True,
+    help="A name from `nas-prune methods`, or all: each that can judge the network, in a directory of its own.",
+)
 @data_options
 @click.option("--image-size", type=int, help="Resize images to this many pixels a side (at least 8).")
 @click.option(
@@ -68,9 +74,21 @@ if TYPE_CHECKING:
 @click.pass_context
 def command(context: click.Context, /, style: str, resume: Path | None, **given: Any) -> None:
     """Sparse-train a network and write the layer widths found at each budget."""
+    from nas_prune.rundir import read_config
+    from nas_prune.search_all import ALL, resume_all, search_all
+    from nas_prune.search_config import SearchConfig
     from nas_prune.search_result import summary
     from nas_prune.search_stage import resume_search, search
 
+    if (given["method"] if resume is None else read_config(resume, SearchConfig).method) == ALL:
+        with watching() as watch:
+            if resume is not None:
+                refuse_with_resume(context)
+                found = resume_all(resume, data_name=given["data_name"], space=given["space"], watch=watch)
+            else:
+                found = search_all(_config(given), given["out"], watch=watch)
+        print_all(found, style)
+        return
     with watching() as watch:
         if resume is not None:
             refuse_with_resume(context)

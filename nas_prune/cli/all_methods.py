@@ -1,0 +1,56 @@
+"""How `nas-prune search --method all` prints what it found."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nas_prune.cli.output import count, percent, print_json, print_table
+
+if TYPE_CHECKING:
+    from nas_prune.search_all import AllResult
+
+
+def print_all(result: "AllResult", style: str) -> None:
+    """A table for each budget, a row for each method."""
+    if style == "json":
+        print_json({**asdict(result), "run": str(result.run)})
+        return
+    first = next(iter(result.found.values()))
+    for number, budget in enumerate(first["budgets"]):
+        rows = {name: found["budgets"][number] for name, found in result.found.items()}
+        stages = sorted({stage for row in rows.values() for stage in row["keep_by_stage"]}, key=int)
+        click.echo(f"{first['space']} at {budget['budget']} on {first['data']}, seed {first['seed']}\n")
+        headings = ["method", "widths", *(f"stage {stage}" for stage in stages)]
+        headings += ["MACs", "", "params", "", "val. accuracy\nafter the cut", "epochs", "time"]
+        print_table(headings, [_row(result, name, row, stages) for name, row in rows.items()], left=2)
+        click.echo("")
+    click.echo(
+        "Stages: share of the searched channels kept. Accuracy: on the validation part, before any further training."
+    )
+    click.echo(
+        "Time: of the search; without the training where a network trained as usual is shared (that of the first such "
+        "method has it)."
+    )
+    for name, why in result.left_out.items():
+        click.echo(f"Left out: {name}. {why}")
+    click.echo(f"\nWidths: {result.run}/METHOD/widths")
+
+
+def _row(result: "AllResult", name: str, row: Mapping[str, Any], stages: list[str]) -> list[str]:
+    found = result.found[name]
+    kept, accuracy = row["keep_by_stage"], row["val_accuracy_cut"]
+    removed = f", {len(row['removed_blocks'])} blocks gone" if row["removed_blocks"] else ""
+    return [
+        name,
+        found["kind"] + removed,
+        *(f"{kept[stage]:.2f}" if stage in kept else "–" for stage in stages),
+        count(row["macs"]),
+        percent(row["macs"] / found["base"]["macs"]),
+        count(row["params"]),
+        percent(row["params"] / found["base"]["params"]),
+        "–" if accuracy is None else percent(accuracy),
+        f"{found['epochs']} of {found['epochs_asked']}" if found["epochs_asked"] else "–",
+        f"{result.seconds[name]:.1f} s" if name in result.seconds else "–",
+    ]
