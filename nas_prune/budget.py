@@ -7,18 +7,19 @@ from math import floor
 
 from nas_prune.errors import BudgetError
 
+OWN = "own"
 _KINDS = ("macs", "params", "channels", "activations")
 _SUFFIXES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "b": 10**9}
-_EXAMPLES = "'macs<=50%', 'params<=1.2M' or 'channels<=40%'"
+_EXAMPLES = "'macs<=50%', 'params<=1.2M' or 'channels<=40%', or 'own'"
 _SHAPE = re.compile(r"\s*([A-Za-z_]+)\s*(<=|≤|<|>=|>|==|=)\s*([-+]?[0-9.eE]*[0-9.]+)\s*(%|[A-Za-z]*)\s*")
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """An upper bound on one cost.
+    """An upper bound on one cost; or the method's own choice, whatever that costs.
 
     Attributes:
-        kind: `macs`, `params`, `channels` or `activations`.
+        kind: `macs`, `params`, `channels`, `activations`, or `own`.
         share: the bound as a share of the base network's cost, in (0, 1]; None when it is absolute.
         absolute: the bound as a count; None when it is a share.
     """
@@ -29,7 +30,7 @@ class Budget:
 
     @classmethod
     def parse(cls, text: str) -> "Budget":
-        """Read a budget such as `macs<=50%`, `params<=1.2M` or `channels<=40%`.
+        """Read a budget such as `macs<=50%`, `params<=1.2M` or `channels<=40%`, or `own`.
 
         Raises:
             BudgetError: it is not of that form, or asks for something that cannot be bounded.
@@ -38,6 +39,8 @@ class Budget:
             >>> Budget.parse("params<=1.2M")
             Budget(kind='params', share=None, absolute=1200000)
         """
+        if text.strip().lower() == OWN:
+            return cls(OWN)
         found = _SHAPE.fullmatch(text)
         if found is None:
             raise BudgetError(f"a budget must look like {_EXAMPLES}, got {text!r}.")
@@ -67,7 +70,14 @@ class Budget:
             raise BudgetError(f"a budget must be at least 1, got {text!r}. Write it like {_EXAMPLES}.")
         return cls(kind, absolute=int(value * _SUFFIXES[unit]))
 
+    @property
+    def is_own(self) -> bool:
+        """Whether the method decides by itself what goes."""
+        return self.kind == OWN
+
     def __str__(self) -> str:
+        if self.is_own:
+            return OWN
         if self.share is not None:
             return f"{self.kind}<={self.share * 100:.10g}%"
         assert self.absolute is not None

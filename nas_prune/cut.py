@@ -25,8 +25,8 @@ class Cut:
 
     Attributes:
         budget: the budget.
-        limit: the largest count it allows here.
-        count: the count reached, at most the limit.
+        limit: the largest count it allows here; where the method decides, the count.
+        count: the count reached, at most the limit; where the method decides, of MACs.
         widths_G: a width for each searchable group.
         kept_G: the indices kept of each group, sorted.
         removed: paths of the blocks that go.
@@ -78,6 +78,8 @@ def check_feasible(space: SearchSpace, budget: Budget, searched: Sequence[int]) 
     Raises:
         BudgetError: with the feasible range.
     """
+    if budget.is_own:
+        return
     smallest, largest = feasible_range(space, budget, searched)
     limit = space.limit(budget, searched)
     if limit < smallest:
@@ -94,7 +96,7 @@ def _advice(space: SearchSpace, searched: Sequence[int]) -> str:
     return "Raise it, or search residual streams too (--groups all)." if more else "Raise it."
 
 
-def cut(space: SearchSpace, scores: Scores, budget: Budget) -> Cut:
+def cut(space: SearchSpace, scores: Scores, budget: Budget, zero: float | None = None) -> Cut:
     """Keep the best channels that a budget allows.
 
     One global threshold is lowered until the next channel would break the budget; then single channels are
@@ -104,6 +106,7 @@ def cut(space: SearchSpace, scores: Scores, budget: Budget) -> Cut:
         space: the network.
         scores: for each column the score of each channel (of the block), or None for what is left whole.
         budget: the bound.
+        zero: what scores as much or less goes where the budget is the method's own.
 
     Returns:
         The widths and the channels kept.
@@ -112,11 +115,24 @@ def cut(space: SearchSpace, scores: Scores, budget: Budget) -> Cut:
         BudgetError: no widths meet the budget.
     """
     searched = [column for column, values in enumerate(scores) if values is not None]
+    units = _units(space, scores)
+    if budget.is_own:
+        assert zero is not None
+        plan = _with_all(_least(space, searched), [unit for unit in units if unit.score > zero])
+        return _planned(space, scores, budget, plan, threshold=np.nextafter(zero, np.inf))
     check_feasible(space, budget, searched)
     count, limit = _counter(space, budget, searched), space.limit(budget, searched)
-    units = _units(space, scores)
     plan, number = _threshold(_least(space, searched), units, count, limit)
     plan = _fill(plan, units, count, limit)
+    return _planned(space, scores, budget, plan, threshold=units[number - 1].score if number else np.inf)
+
+
+def _planned(
+    space: SearchSpace, scores: Scores, budget: Budget, plan: NDArray[np.int64], *, threshold: float
+) -> Cut:
+    """The cut that a plan is; `threshold` is the lowest score that stays by itself."""
+    searched = [column for column, values in enumerate(scores) if values is not None]
+    count = int(_counter(space, budget, searched)(plan))
     groups = len(space.groups)
     kept = tuple(
         np.arange(width) if values is None else np.sort(np.argsort(-values, kind="stable")[:width])
@@ -124,12 +140,12 @@ def cut(space: SearchSpace, scores: Scores, budget: Budget) -> Cut:
     )
     return Cut(
         budget,
-        limit,
-        int(count(plan)),
+        count if budget.is_own else space.limit(budget, searched),
+        count,
         widths_G=tuple(int(width) for width in plan[:groups]),
         kept_G=kept,
         removed=_removed(space, plan),
-        held=_held(scores[:groups], units[number - 1].score if number else np.inf),
+        held=_held(scores[:groups], threshold),
     )
 
 
@@ -145,13 +161,13 @@ def _held(scores_G: Scores, threshold: float) -> tuple[int, ...]:
 
 def _counter(space: SearchSpace, budget: Budget, searched: Sequence[int]) -> Polynomial | Switched:
     """A budget's cost as a function of plans; channels are those of the searched groups, or within searched blocks."""
-    groups = len(space.groups)
+    groups, kind = len(space.groups), "macs" if budget.is_own else budget.kind
     if max(searched, default=0) < groups:
-        if budget.kind != "channels":
-            return space.cost.kind(budget.kind)
+        if kind != "channels":
+            return space.cost.kind(kind)
         return Polynomial.of({(column,): 1 for column in searched}, groups)
-    cost = space.switched(budget.kind)
-    if budget.kind == "channels":
+    cost = space.switched(kind)
+    if kind == "channels":
         counted = space.groups_in(searched)
         return replace(cost, whole=Polynomial.of({(column,): 1 for column in counted}, groups))
     return cost
@@ -189,18 +205,20 @@ def _threshold(
     least_V: NDArray[np.int64], units: Sequence[_Unit], count: Polynomial | Switched, limit: int
 ) -> tuple[NDArray[np.int64], int]:
     """The plan of the longest run of best units that the limit allows, by bisection; and how long it is."""
-
-    def taken(number: int) -> NDArray[np.int64]:
-        widths = least_V.copy()
-        for unit in units[:number]:
-            widths[unit.column] = max(widths[unit.column], unit.width)
-        return widths
-
     low, high = 0, len(units)
     while low < high:
         middle = (low + high + 1) // 2
-        low, high = (middle, high) if int(count(taken(middle))) <= limit else (low, middle - 1)
-    return taken(low), low
+        low, high = (
+            (middle, high) if int(count(_with_all(least_V, units[:middle]))) <= limit else (low, middle - 1)
+        )
+    return _with_all(least_V, units[:low]), low
+
+
+def _with_all(least_V: NDArray[np.int64], units: Sequence[_Unit]) -> NDArray[np.int64]:
+    plan = least_V.copy()
+    for unit in units:
+        plan[unit.column] = max(plan[unit.column], unit.width)
+    return plan
 
 
 def _fill(

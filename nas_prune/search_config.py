@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from nas_prune.budget import Budget
+from nas_prune.budget import OWN, Budget
 from nas_prune.errors import BadInputError
 from nas_prune.methods import METHODS, DrivingCost, Scope, WidthMethod, method_named
 from nas_prune.networks import space_name
@@ -27,15 +27,15 @@ class SearchConfig(RunConfig):
         scope: `global` compares the channels of all groups, `local` keeps the same share of each; the method's own if
             None.
         groups: `inner` leaves residual streams whole, `all` searches them too.
-        budgets: as written, e.g. `macs<=50%`.
+        budgets: as written, e.g. `macs<=50%`; `own` for what the method itself lets go.
         recipe: how the whole network is trained; the data set's own by default.
         epochs: epochs of the search; the recipe's if None. Scratch training goes by the recipe's all the same.
         sparsity: the strength of the method's pull; None for one chosen from the recipe, and for methods without.
         cost: which cost weighs the pull of `cost-aware`; None for that of the first budget (MACs for channels), and
             for the other methods.
         stop: whether the training ends when the widths are stable, for methods that learn them; None for yes
-            where channels are learned. Blocks are few, so that which of them go may stand still for epochs and then
-            change.
+            where channels are learned and a budget says how many go. Blocks are few, so that which of them go may
+            stand still for epochs and then change; and what a method itself lets go it lets go late.
         stability: when they are.
         seed: fixes the validation split, the first weights, and the order of the images.
     """
@@ -72,7 +72,7 @@ def resolve(config: SearchConfig) -> SearchConfig:
     budgets = tuple(str(Budget.parse(text)) for text in config.budgets)
     if not budgets:
         raise BadInputError("--budget must be given at least once, got none.")
-    _check_settings(config, method)
+    _check_settings(config, method, budgets)
     changed: dict[str, object] = {
         "space": space_name(config.space),
         "budgets": tuple(dict.fromkeys(budgets)),
@@ -83,7 +83,7 @@ def resolve(config: SearchConfig) -> SearchConfig:
     return config.model_copy(update=changed)
 
 
-def _check_settings(config: SearchConfig, method: WidthMethod) -> None:
+def _check_settings(config: SearchConfig, method: WidthMethod, budgets: tuple[str, ...]) -> None:
     """Refuse what would be ignored in silence."""
     if config.sparsity is not None and method.sparsity is None:
         _refuse("--sparsity", method, lambda other: other.sparsity is not None)
@@ -93,6 +93,12 @@ def _check_settings(config: SearchConfig, method: WidthMethod) -> None:
         _refuse("--stop or --no-stop", method, lambda other: other.is_cheap and other.scope == "global")
     if config.scope is not None and method.is_control:
         _refuse("--scope", method, lambda other: not other.is_control)
+    if OWN in budgets and method.zero is None:
+        _refuse("--budget own", method, lambda other: other.zero is not None)
+    if OWN in budgets and config.scope == "local":
+        raise BadInputError(
+            "--budget own must come with --scope global, got local, where the share is given."
+        )
     if config.groups != "inner" and method.of == "blocks":
         _refuse("--groups", method, lambda other: other.of == "channels")
     if config.epochs is not None and not method.trains:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from nas_prune.budget import Budget
+from nas_prune.budget import OWN, Budget
 from nas_prune.cut import Cut, check_feasible, cut
 from nas_prune.data import ImageData, num_batches
 from nas_prune.errors import BadInputError
@@ -222,14 +222,15 @@ class _Stage:
         if not _looks_on(self.config):
             return None
         stop = self.config.stop
-        is_wanted = self.method.of == "channels" if stop is None else stop
+        can_tell = self.method.of == "channels" and OWN not in self.config.budgets
+        is_wanted = can_tell if stop is None else stop
         return Observer(self.note, lambda lines: is_wanted and self.config.stability.is_reached(lines))
 
     def cuts(self, model: nn.Module) -> list[Cut]:
         """The scores of a trained network, cut at every budget."""
         evidence = Evidence(model, self.space, self.columns, self.data, self.config.seed)
         scores = _scores(self.method, self.config, evidence)
-        return [cut(self.space, scores, Budget.parse(text)) for text in self.config.budgets]
+        return [cut(self.space, scores, Budget.parse(text), self.method.zero) for text in self.config.budgets]
 
     def note(self, model: nn.Module) -> dict[str, Any]:
         """The widths that the scores give now, and each stage's share; nothing where no channel is left to choose."""

@@ -235,6 +235,29 @@ def test_a_search_takes_blocks_out_and_its_network_can_be_tuned(tmp_path: Path) 
     assert (tmp_path / "run" / "widths.png").exists()
 
 
+def test_what_the_method_itself_lets_go_changes_no_score(tmp_path: Path) -> None:
+    # A pull far above the usual one, so that two short epochs close some.
+    blocks = search(_config(budgets=("own",), epochs=1, sparsity=2.0), tmp_path / "blocks")
+    assert blocks.found[0].widths.removed_blocks
+    assert blocks.found[0].val_accuracy_cut == blocks.val_accuracy
+    channels = search(
+        _config(method="sss", budgets=("own",), epochs=2, sparsity=2.0, stop=False), tmp_path / "channels"
+    )
+    widths = channels.found[0].widths
+    assert min(widths.vector) >= 1
+    assert sum(widths.vector) < sum(channels.space.base_G)
+    assert channels.found[0].val_accuracy_cut == channels.val_accuracy
+
+
+def test_a_method_that_lets_nothing_go_has_no_budget_of_its_own(tmp_path: Path) -> None:
+    with pytest.raises(
+        BadInputError, match="--budget own must come with a method that uses it, got slimming"
+    ):
+        search(_config(method="slimming", budgets=("own",)), tmp_path / "run")
+    with pytest.raises(BadInputError, match="--budget own must come with --scope global"):
+        search(_config(method="sss", budgets=("own",), scope="local"), tmp_path / "run")
+
+
 def test_a_network_without_blocks_and_settings_for_channels_are_refused(tmp_path: Path) -> None:
     with pytest.raises(
         BadInputError, match="--method sss-blocks must find residual blocks .* These find channels"

@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     "--budget",
     "budgets",
     multiple=True,
-    help="macs<=50%, params<=1.2M, channels<=40%, activations<=60%; repeatable. Default: macs<=75%, 50%, 25%.",
+    help="macs<=50%, params<=1.2M, channels<=40%, activations<=60%; or own, what the method itself lets go; "
+    "repeatable. Default: macs<=75%, 50%, 25%.",
 )
 @click.option(
     "--groups",
@@ -80,10 +81,11 @@ def command(context: click.Context, /, style: str, resume: Path | None, **given:
     from nas_prune.search_result import summary
     from nas_prune.search_stage import resume_search, search
 
+    if resume is not None:
+        refuse_with_resume(context)
     if (given["method"] if resume is None else read_config(resume, SearchConfig).method) == ALL:
         with watching() as watch:
             if resume is not None:
-                refuse_with_resume(context)
                 found = resume_all(resume, data_name=given["data_name"], space=given["space"], watch=watch)
             else:
                 found = search_all(_config(given), given["out"], watch=watch)
@@ -91,7 +93,6 @@ def command(context: click.Context, /, style: str, resume: Path | None, **given:
         return
     with watching() as watch:
         if resume is not None:
-            refuse_with_resume(context)
             result = resume_search(resume, data_name=given["data_name"], space=given["space"], watch=watch)
         else:
             result = search(_config(given), given["out"], watch=watch)
@@ -139,6 +140,7 @@ def _config(given: dict[str, Any]) -> "SearchConfig":
 
 
 def _print(result: "SearchResult") -> None:
+    from nas_prune.budget import OWN
     from nas_prune.widths import stage_means
 
     space = result.space
@@ -177,7 +179,7 @@ def _print(result: "SearchResult") -> None:
                 percent(cost.macs / base.macs),
                 count(cost.params),
                 percent(cost.params / base.params),
-                percent(found.gap, 2),
+                "–" if found.widths.budget == OWN else percent(found.gap, 2),
                 _accuracy(found.val_accuracy_cut),
             ]
         )

@@ -103,6 +103,7 @@ class WidthMethod:
         sparsity: how it is pulled while it trains; None for training as usual.
         is_cheap: scores cost next to nothing, so that they can be looked at after every epoch.
         is_driven: a cost weighs its pull.
+        zero: what scores as much or less is gone by the method's own account; None where nothing ever is.
         of: whether it judges channels, or whole residual blocks, so that the search finds a depth.
         is_control: it looks at neither weights nor images, and is there to be compared with.
     """
@@ -118,6 +119,7 @@ class WidthMethod:
     sparsity: Sparsity | None = None
     is_cheap: bool = False
     is_driven: bool = False
+    zero: float | None = None
     of: Literal["channels", "blocks"] = "channels"
     is_control: bool = False
 

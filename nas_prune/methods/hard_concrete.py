@@ -6,7 +6,7 @@ A gate is a hard concrete variable: s = sigmoid((log u - log(1 - u) + log α) / 
 """
 
 from collections.abc import Sequence
-from math import log
+from math import exp, log
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from nas_prune.space import SearchSpace
 
 _BETA, _GAMMA, _ZETA = 2 / 3, -0.1, 1.1
 _SHIFT = _BETA * log(-_GAMMA / _ZETA)
+_CLOSED = log(-_GAMMA / _ZETA)  # the log α below which a gate is zero in evaluation
 _LOWEST, _HIGHEST = log(0.01), log(100)  # of log α, as in the authors' code
 
 
@@ -101,4 +102,5 @@ L0 = WidthMethod(
     # On digits a strength that closes all gates leaves a network at chance, and this one at its full accuracy.
     sparsity=Sparsity(prepare, pull, distance=log(11) / 2, settled=taken_out),
     is_cheap=True,
+    zero=1 / (1 + exp(_SHIFT - _CLOSED)),
 )

@@ -164,6 +164,7 @@ SSS = WidthMethod(
     asks=_ASKS,
     sparsity=Sparsity(_ones, accelerated, distance=1.0, settled=taken_out),
     is_cheap=True,
+    zero=0.0,
 )
 SSS_GROUPS = replace(
     SSS,
@@ -192,4 +193,5 @@ RANDOM_WEIGHTS = WidthMethod(
     asks=_ASKS,
     sparsity=Sparsity(_halves_on_fixed_weights, pushed_down, distance=0.5, settled=taken_out),
     is_cheap=True,
+    zero=0.0,
 )
