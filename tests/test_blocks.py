@@ -235,18 +235,34 @@ def test_a_search_takes_blocks_out_and_its_network_can_be_tuned(tmp_path: Path) 
     assert (tmp_path / "run" / "widths.png").exists()
 
 
-def test_what_the_method_itself_lets_go_changes_no_score(tmp_path: Path) -> None:
-    # A pull far above the usual one, so that two short epochs close some.
-    blocks = search(_config(budgets=("own",), epochs=1, sparsity=2.0), tmp_path / "blocks")
-    assert blocks.found[0].widths.removed_blocks
-    assert blocks.found[0].val_accuracy_cut == blocks.val_accuracy
-    channels = search(
-        _config(method="sss", budgets=("own",), epochs=2, sparsity=2.0, stop=False), tmp_path / "channels"
+@pytest.mark.parametrize("name", ["sss-blocks", "sss", "l0"])
+def test_what_the_method_itself_lets_go_changes_no_score(name: str) -> None:
+    space, method = known("resnet20", (3, 32, 32)), METHODS[name]
+    columns = scorable(space, method, "inner")
+    model, rng = space.build(seed=0), torch.Generator().manual_seed(0)
+    assert method.sparsity is not None
+    method.sparsity.prepare(model, space, columns)
+    with torch.no_grad():
+        for factor in gates_of(model).factors:
+            # log α from where a gate is closed to where it is open; factors likewise, many of them zero
+            drawn = torch.rand(factor.shape, generator=rng)
+            factor.copy_(6 * drawn - 4 if name == "l0" else (drawn - 0.4).clamp(min=0))
+        gates_of(model).factors[1].fill_(-4.0 if name == "l0" else 0.0)
+    scores = method.scores(Evidence(model, space, columns, digits(32, 3)))
+    result = cut(space, scores, Budget.parse("own"), method.zero)
+    whole = method.sparsity.settled(model, space).eval()
+    left = space.narrow(whole, result.kept_G, result.removed).eval()
+    images = torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(left(images), whole(images))
+    assert (
+        result.count == space.cost_at(result.widths_G, result.removed).macs < space.cost_at(space.base_G).macs
     )
-    widths = channels.found[0].widths
-    assert min(widths.vector) >= 1
-    assert sum(widths.vector) < sum(channels.space.base_G)
-    assert channels.found[0].val_accuracy_cut == channels.val_accuracy
+    if name == "sss-blocks":
+        assert "layer1.1" in result.removed
+    else:
+        assert result.widths_G[columns[1]] == 1
+        assert result.held == (columns[1],)
 
 
 def test_a_method_that_lets_nothing_go_has_no_budget_of_its_own(tmp_path: Path) -> None:
