@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from nas_prune.methods.contract import Evidence, Pull, Pulled, Scores, Sparsity, WidthMethod
 from nas_prune.methods.learned_gates import MOMENTUM, Gates, gates_of, put_in, stepping, taken_out
-from nas_prune.methods.places import can_gate
+from nas_prune.methods.places import ASKS_TO_GATE, can_gate
 from nas_prune.space import SearchSpace
 
 _BETA, _GAMMA, _ZETA = 2 / 3, -0.1, 1.1
@@ -96,7 +96,7 @@ L0 = WidthMethod(
     citation="Louizos et al., Learning Sparse Neural Networks through L0 Regularization, ICLR 2018",
     scores=scores,
     can_score=can_gate,
-    asks="norms, or convolutions and linear layers, that are modules",
+    asks=ASKS_TO_GATE,
     # Half of the way from log α = 0 to where a gate is zero, log(1/11); the slope of the penalty is a quarter at most.
     # On digits a strength that closes all gates leaves a network at chance, and this one at its full accuracy.
     sparsity=Sparsity(prepare, pull, distance=log(11) / 2, settled=taken_out),

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from nas_prune.methods.contract import Evidence, Pull, Pulled, Scores, Sparsity, WidthMethod
 from nas_prune.methods.gates import Spot, multiplied, spots
-from nas_prune.methods.places import can_gate
+from nas_prune.methods.places import ASKS_TO_GATE, can_gate
 from nas_prune.space import SearchSpace
 
 _NAME = "width_gates"
@@ -151,7 +151,6 @@ def _halves_on_fixed_weights(model: nn.Module, space: SearchSpace, columns: Sequ
     put_in(model, space, Gates(space, columns, 0.5))
 
 
-_ASKS = "norms, or convolutions and linear layers, that are modules"
 SSS = WidthMethod(
     name="sss",
     summary="a factor on every channel, learned by accelerated proximal gradient with an L1 penalty",
@@ -159,7 +158,7 @@ SSS = WidthMethod(
     citation="Huang and Wang, Data-Driven Sparse Structure Selection for Deep Neural Networks, ECCV 2018",
     scores=scores,
     can_score=can_gate,
-    asks=_ASKS,
+    asks=ASKS_TO_GATE,
     sparsity=Sparsity(_ones, accelerated, distance=1.0, settled=taken_out),
     is_cheap=True,
 )
@@ -170,7 +169,7 @@ RANDOM_WEIGHTS = WidthMethod(
     citation="Wang et al., Pruning from Scratch, AAAI 2020",
     scores=scores,
     can_score=can_gate,
-    asks=_ASKS,
+    asks=ASKS_TO_GATE,
     sparsity=Sparsity(_halves_on_fixed_weights, pushed_down, distance=0.5, settled=taken_out),
     is_cheap=True,
 )

@@ -96,6 +96,9 @@ def _seen(template: nn.Module, input_shape: tuple[int, ...]) -> Mapping[str, _Se
     return seen
 
 
+ASKS_TO_GATE = "norms, or convolutions and linear layers, that are modules"  # what `can_gate` looks for
+
+
 def can_gate(space: SearchSpace, column: int) -> bool:
     """Whether factors can be put on the channels of a group, each image's by itself, and taken in by weights."""
     places = gate_places(space, column)
