@@ -26,7 +26,8 @@ class Cut:
         count: the count reached, at most the limit.
         widths_G: a width for each searchable group.
         kept_G: the indices kept of each group, sorted.
-        held: columns of groups of which the threshold alone would leave nothing, or whose channels all score zero.
+        held: columns of groups of which the threshold alone would leave nothing, or whose channels all score zero or
+            less.
     """
 
     budget: Budget

@@ -14,6 +14,7 @@ from nas_prune.methods.learned_gates import RANDOM_WEIGHTS, SSS
 from nas_prune.methods.reconstruction import OBS, REGRESSION, THINET
 from nas_prune.methods.slimming import COST_AWARE, SLIMMING
 from nas_prune.methods.slopes import OBD, TAYLOR
+from nas_prune.methods.variational_dropout import VARIATIONAL_DROPOUT
 from nas_prune.space import Groups, SearchSpace
 
 METHODS: dict[str, WidthMethod] = {
@@ -23,6 +24,7 @@ METHODS: dict[str, WidthMethod] = {
         COST_AWARE,
         SSS,
         L0,
+        VARIATIONAL_DROPOUT,
         RANDOM_WEIGHTS,
         TAYLOR,
         OBD,

@@ -93,8 +93,8 @@ class WidthMethod:
         scope: `global` compares the channels of all groups with each other, so that the method itself decides how
             many each keeps (the paper calls it automatic); `local` keeps the same share of each group (predefined).
         citation: where it was published.
-        scores: one value for each channel of each searched group, larger is more worth keeping; None for groups that
-            are not searched.
+        scores: one value for each channel of each searched group, larger is more worth keeping, at or below zero what
+            the method itself would drop; None for groups that are not searched.
         can_score: whether the method can judge the channels of a group at all.
         asks: what a group must have for that, for people.
         trains: whether the whole network is trained before it is judged.

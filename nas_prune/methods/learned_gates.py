@@ -21,12 +21,17 @@ _NAME = "width_gates"
 
 
 class Gates(nn.Module):
-    """One factor for each channel of each searched group, and how it moved last."""
+    """One factor for each channel of each searched group, and how it moved last.
 
-    def __init__(self, space: SearchSpace, columns: Sequence[int], start: float) -> None:
+    Where more than one number makes a factor, `start` has each of them, and a group's parameters are so many rows.
+    """
+
+    def __init__(self, space: SearchSpace, columns: Sequence[int], start: float | Sequence[float]) -> None:
         super().__init__()
         self.columns = tuple(columns)
-        self.factors = nn.ParameterList(torch.full((space.base_G[column],), start) for column in self.columns)
+        first = torch.tensor(start)[..., None]
+        sizes = [space.base_G[column] for column in self.columns]
+        self.factors = nn.ParameterList(first.repeat_interleave(size, -1) for size in sizes)
         for number, factor in enumerate(self.factors):
             self.register_buffer(f"velocity_{number}", torch.zeros_like(factor, requires_grad=False))
 
@@ -35,7 +40,11 @@ class Gates(nn.Module):
         return x
 
     def of(self, column: int) -> Tensor:
-        """The factors of one group as they act now."""
+        """The factors of one group as they act now: C, or N×C, one for each image."""
+        return self.at_rest(column)
+
+    def at_rest(self, column: int) -> Tensor:
+        """The C factors of one group as they act in evaluation."""
         factors: Tensor = self.factors[self.columns.index(column)]
         return factors
 
@@ -81,7 +90,7 @@ def taken_out(model: nn.Module, space: SearchSpace) -> nn.Module:
             module = plain.get_submodule(spot.path)
             for tensor in (module.weight, module.bias):
                 if isinstance(tensor, Tensor):
-                    factors = [gates.of(column) for column in spot.columns]
+                    factors = [gates.at_rest(column) for column in spot.columns]
                     tensor.copy_(multiplied(module, tensor, spot, factors, dim=_outputs(module)))
     return plain.train(model.training)
 

@@ -17,6 +17,7 @@ from nas_prune.methods.learned_gates import RANDOM_WEIGHTS, SSS, gates_of
 from nas_prune.methods.reconstruction import OBS, REGRESSION, THINET
 from nas_prune.methods.slimming import COST_AWARE, SLIMMING
 from nas_prune.methods.slopes import OBD, TAYLOR
+from nas_prune.methods.variational_dropout import VARIATIONAL_DROPOUT
 from nas_prune.space import SearchSpace
 from tests.methods.contract import Contract
 
@@ -60,6 +61,17 @@ class TestRandomWeights(_OfFactors):
 class TestL0(_OfFactors):
     method = L0
     dead = -4.0
+
+
+class TestVariationalDropout(_OfFactors):
+    method = VARIATIONAL_DROPOUT
+    scores_below_zero = True
+
+    def _plant(self, model: nn.Module, space: SearchSpace, kept: Kept) -> None:
+        for column, indices in removed(space, kept):
+            with torch.no_grad():
+                mean, _ = gates_of(model).factors[gates_of(model).columns.index(column)]
+                mean[torch.from_numpy(indices)] = 0
 
 
 class TestTaylor(Contract):
