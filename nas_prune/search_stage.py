@@ -186,16 +186,29 @@ class _Stage:
         pull = None
         if sparsity is not None and self.sparsity is not None:
             pull = sparsity.pull(Pulled(self.space, self.columns, self.sparsity, config.cost))
+        is_own = pull is not None or self.method.after_epoch is not None
         return Training(
             self.data,
             config.search_recipe,
             config.seed,
             self.compute,
             penalise=pull,
+            after_epoch=None if self.method.after_epoch is None else self.soften,
             title="training" if pull is None else "sparse training",
             observer=self.observer(),
-            settings={} if pull is None else {"method": self.method.name, **self.settings},
+            settings={"method": self.method.name, **self.settings} if is_own else {},
         )
+
+    def soften(self, state: TrainState) -> None:
+        """Let the method change the networks after an epoch, by what the cut at the first budget keeps now.
+
+        Processes that train together have the same weights, and so change the same.
+        """
+        assert self.method.after_epoch is not None
+        kept_G = self.cuts(state.trained, self.config.budgets[:1])[0].kept_G
+        for network in (state.model, state.average):
+            if network is not None:
+                self.method.after_epoch(network, self.space, kept_G)
 
     def observer(self) -> Observer | None:
         """What notes the widths after every epoch and stops when they are stable; none where they are not searched."""
@@ -204,11 +217,11 @@ class _Stage:
         is_wanted = self.config.stop is not False
         return Observer(self.note, lambda lines: is_wanted and self.config.stability.is_reached(lines))
 
-    def cuts(self, model: nn.Module) -> list[Cut]:
-        """The scores of a trained network, cut at every budget."""
+    def cuts(self, model: nn.Module, budgets: Sequence[str] | None = None) -> list[Cut]:
+        """The scores of a trained network, cut at some budgets; at every one by default."""
         evidence = Evidence(model, self.space, self.columns, self.data, self.config.seed)
         scores = _scores(self.method, self.config, evidence)
-        return [cut(self.space, scores, Budget.parse(text)) for text in self.config.budgets]
+        return [cut(self.space, scores, Budget.parse(text)) for text in budgets or self.config.budgets]
 
     def note(self, model: nn.Module) -> dict[str, Any]:
         """The widths that the scores give now, and each stage's share; nothing where no channel is left to choose."""
@@ -233,7 +246,8 @@ class _Stage:
         """Those that the method takes."""
         config = self.config
         scope = None if self.method.is_control else config.scope or self.method.scope
-        found = {"sparsity": self.sparsity, "scope": scope, "cost": config.cost}
+        softly_to = None if self.method.after_epoch is None else config.budgets[0]
+        found = {"sparsity": self.sparsity, "scope": scope, "cost": config.cost, "softly_to": softly_to}
         return {
             "groups": config.groups,
             **{name: value for name, value in found.items() if value is not None},

@@ -93,7 +93,13 @@ def train(
     if method.sparsity is not None:
         cost: DrivingCost | None = "macs" if method.is_driven else None
         pull = method.sparsity.pull(Pulled(space, tuple(columns), 0.01, cost))
-    training = Training(digits(), RECIPE, 0, penalise=pull)
+
+    def soften(state: TrainState) -> None:
+        if method.after_epoch is not None:
+            scores = method.scores(evidence(state.trained, space, columns))
+            method.after_epoch(state.model, space, cut(space, scores, Budget.parse("macs<=75%")).kept_G)
+
+    training = Training(digits(), RECIPE, 0, penalise=pull, after_epoch=soften)
     fit(state, training, on_epoch=lambda report: report.epoch >= until)
 
 
@@ -149,7 +155,7 @@ class Contract:
         columns = scorable(space, method, "inner")
         whole, half, resumed = (begun(method, space, columns) for _ in range(3))
         if (
-            method.sparsity is not None
+            method.sparsity is not None or method.after_epoch is not None
         ):  # the others train as `tests/test_resume.py` does
             train(whole, method, space, columns)
             train(half, method, space, columns, until=1)

@@ -17,6 +17,7 @@ from nas_prune.methods.learned_gates import RANDOM_WEIGHTS, SSS, gates_of
 from nas_prune.methods.reconstruction import OBS, REGRESSION, THINET
 from nas_prune.methods.slimming import COST_AWARE, SLIMMING
 from nas_prune.methods.slopes import OBD, TAYLOR
+from nas_prune.methods.soft_filters import SOFT_FILTER
 from nas_prune.methods.variational_dropout import VARIATIONAL_DROPOUT
 from nas_prune.space import SearchSpace
 from tests.methods.contract import Contract
@@ -99,6 +100,13 @@ class TestL1Norm(Contract):
 
     def _plant(self, model: nn.Module, space: SearchSpace, kept: Kept) -> None:
         _set_filters(model, space, kept, lambda weight: torch.zeros_like(weight[0]))
+
+
+class TestSoftFilter(Contract):
+    method = SOFT_FILTER
+
+    def _plant(self, model: nn.Module, space: SearchSpace, kept: Kept) -> None:
+        SOFT_FILTER.after_epoch(model, space, kept)  # type: ignore[misc]
 
 
 class TestFpgm(Contract):

@@ -48,7 +48,7 @@ def test_a_method_that_finds_nothing_says_what_it_needs_and_which_would_work(
     assert list(in_empty_directory.iterdir()) == []
 
 
-@pytest.mark.parametrize("method", ["sss", "random-weights", "variational-dropout", "taylor"])
+@pytest.mark.parametrize("method", ["sss", "random-weights", "variational-dropout", "taylor", "soft-filter"])
 def test_the_network_that_is_left_is_the_spaces_own(method: str, tmp_path: Path) -> None:
     result = search(CONFIG.model_copy(update={"method": method}), tmp_path / "run")
     make = inherited(tmp_path / "run", result.found[0].widths)
@@ -57,7 +57,7 @@ def test_the_network_that_is_left_is_the_spaces_own(method: str, tmp_path: Path)
     assert not any("width_gates" in name for name, _ in model.named_parameters())
 
 
-@pytest.mark.parametrize("method", ["variational-dropout"])
+@pytest.mark.parametrize("method", ["variational-dropout", "soft-filter"])
 def test_a_search_stopped_at_any_step_goes_on_to_the_same_bits(method: str, tmp_path: Path) -> None:
     config = CONFIG.model_copy(update={"method": method, "epochs": 2})
     search(config, tmp_path / "whole")
