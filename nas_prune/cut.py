@@ -30,7 +30,8 @@ class Cut:
         widths_G: a width for each searchable group.
         kept_G: the indices kept of each group, sorted.
         removed: paths of the blocks that go.
-        held: columns of groups of which the threshold alone would leave nothing, or whose channels all score zero.
+        held: columns of groups of which the threshold alone would leave nothing, or whose channels all score zero or
+            less.
     """
 
     budget: Budget

@@ -89,7 +89,12 @@ def _check_settings(config: SearchConfig, method: WidthMethod, budgets: tuple[st
         _refuse("--sparsity", method, lambda other: other.sparsity is not None)
     if config.cost is not None and not method.is_driven:
         _refuse("--cost", method, lambda other: other.is_driven)
-    if config.stop is not None and not (method.is_cheap and method.kind(config.scope) == "automatic"):
+    if config.stop is not None and method.is_cheap and method.kind(config.scope) == "predefined":
+        raise BadInputError(
+            f"--stop or --no-stop must come with --scope global, got {method.name} at scope local, where "
+            "widths are the same share of every group from the start. Leave it out, or add --scope global."
+        )
+    if config.stop is not None and not method.is_cheap:
         _refuse("--stop or --no-stop", method, lambda other: other.is_cheap and other.scope == "global")
     if config.scope is not None and method.is_control:
         _refuse("--scope", method, lambda other: not other.is_control)

@@ -121,9 +121,10 @@ def resume_search(
 
 
 def trains_as_usual(config: SearchConfig) -> bool:
-    """Whether a search trains the network as if there were no method: neither pulled at, nor stopped early."""
+    """Whether a search trains the network as if there were no method: not changed by it, and not stopped early."""
     method = method_named(config.method)
-    return method.trains and method.sparsity is None and not _looks_on(config)
+    is_changed = method.sparsity is not None or method.after_epoch is not None
+    return method.trains and not is_changed and not _looks_on(config)
 
 
 def _looks_on(config: SearchConfig) -> bool:
@@ -206,16 +207,29 @@ class _Stage:
         pull = None
         if sparsity is not None and self.sparsity is not None:
             pull = sparsity.pull(Pulled(self.space, self.columns, self.sparsity, config.cost))
+        is_own = pull is not None or self.method.after_epoch is not None
         return Training(
             self.data,
             config.search_recipe,
             config.seed,
             self.compute,
             penalise=pull,
+            after_epoch=None if self.method.after_epoch is None else self.soften,
             title="training" if pull is None else "sparse training",
             observer=self.observer(),
-            settings={} if pull is None else {"method": self.method.name, **self.settings},
+            settings={"method": self.method.name, **self.settings} if is_own else {},
         )
+
+    def soften(self, state: TrainState) -> None:
+        """Let the method change the networks after an epoch, by what the cut at the first budget keeps now.
+
+        Processes that train together have the same weights, and so change the same.
+        """
+        assert self.method.after_epoch is not None
+        kept_G = self.cuts(state.trained, self.config.budgets[:1])[0].kept_G
+        for network in (state.model, state.average):
+            if network is not None:
+                self.method.after_epoch(network, self.space, kept_G)
 
     def observer(self) -> Observer | None:
         """What notes the widths after every epoch and stops when they are stable; none where they are not searched."""
@@ -226,11 +240,12 @@ class _Stage:
         is_wanted = can_tell if stop is None else stop
         return Observer(self.note, lambda lines: is_wanted and self.config.stability.is_reached(lines))
 
-    def cuts(self, model: nn.Module) -> list[Cut]:
-        """The scores of a trained network, cut at every budget."""
+    def cuts(self, model: nn.Module, budgets: Sequence[str] | None = None) -> list[Cut]:
+        """The scores of a trained network, cut at some budgets; at every one by default."""
         evidence = Evidence(model, self.space, self.columns, self.data, self.config.seed)
         scores = _scores(self.method, self.config, evidence)
-        return [cut(self.space, scores, Budget.parse(text), self.method.zero) for text in self.config.budgets]
+        chosen = map(Budget.parse, budgets or self.config.budgets)
+        return [cut(self.space, scores, budget, self.method.zero) for budget in chosen]
 
     def note(self, model: nn.Module) -> dict[str, Any]:
         """The widths that the scores give now, and each stage's share; nothing where no channel is left to choose."""
@@ -256,7 +271,8 @@ class _Stage:
         """Those that the method takes."""
         config = self.config
         scope = None if self.method.is_control else config.scope or self.method.scope
-        found = {"sparsity": self.sparsity, "scope": scope, "cost": config.cost}
+        softly_to = None if self.method.after_epoch is None else config.budgets[0]
+        found = {"sparsity": self.sparsity, "scope": scope, "cost": config.cost, "softly_to": softly_to}
         of = {"groups": config.groups} if self.method.of == "channels" else {}
         return {**of, **{name: value for name, value in found.items() if value is not None}}
 

@@ -38,7 +38,7 @@ def main() -> None:
         ratios = {name: [turn[name] for turn in turns] for name in turns[0]}
         report[space] = ratios
         for name, values in ratios.items():
-            what = "× plain training" if METHODS[name].sparsity else "epochs' worth"
+            what = "× plain training" if _is_changed(name) else "epochs' worth"
             spread = f"{min(values):.2f} to {max(values):.2f}"
             print(f"  {name:<20} {median(values):5.2f} {what} ({spread}, n = {len(values)})", flush=True)
     print(
@@ -58,6 +58,11 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", type=Path)
     return parser.parse_args()
+
+
+def _is_changed(name: str) -> bool:
+    """Whether a method has a say in the training."""
+    return METHODS[name].sparsity is not None or METHODS[name].after_epoch is not None
 
 
 def _turn(options: argparse.Namespace, space: str, multiplier: float) -> dict[str, float]:
@@ -83,14 +88,12 @@ def _turn(options: argparse.Namespace, space: str, multiplier: float) -> dict[st
             if not plain.exists():
                 training = search(config.model_copy(update={"method": PLAIN, "stop": None}), plain).seconds
             try:
-                trained = None if method.sparsity else plain
+                trained = None if _is_changed(name) else plain
                 seconds[name] = search(config, Path(folder) / name, trained=trained).seconds
             except BadInputError:
                 continue  # it finds nothing to judge there
     per_epoch = training / options.epochs
-    return {
-        name: value / (training if METHODS[name].sparsity else per_epoch) for name, value in seconds.items()
-    }
+    return {name: value / (training if _is_changed(name) else per_epoch) for name, value in seconds.items()}
 
 
 if __name__ == "__main__":

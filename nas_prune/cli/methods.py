@@ -1,8 +1,13 @@
 """`nas-prune methods`."""
 
+from typing import TYPE_CHECKING
+
 import click
 
 from nas_prune.cli.output import format_option, print_json
+
+if TYPE_CHECKING:
+    from nas_prune.methods import WidthMethod
 
 
 @click.command()
@@ -15,7 +20,7 @@ def command(style: str) -> None:
         {
             "name": method.name,
             "kind": method.kind(),
-            "trains": _TRAINS[method.trains, method.sparsity is not None],
+            "trains": _trains(method),
             "summary": method.summary,
             "citation": method.citation,
         }
@@ -25,13 +30,19 @@ def command(style: str) -> None:
         print_json(rows)
         return
     for row in rows:
-        click.echo(f"{row['name']:<16}{row['kind']:<12}training: {row['trains']}")
+        click.echo(f"{row['name']:<20}{row['kind']:<12}training: {row['trains']}")
         click.echo(f"    {row['summary']}")
         click.echo(f"    {row['citation']}\n")
     click.echo(
         "automatic: the method decides how many channels each layer keeps; predefined: the same share of each"
     )
     click.echo("(--scope makes the one the other); control: looks at neither weights nor images.")
+
+
+def _trains(method: "WidthMethod") -> str:
+    if method.after_epoch is not None:
+        return "as usual, but for what it changes after each epoch"
+    return _TRAINS[method.trains, method.sparsity is not None]
 
 
 _TRAINS = {(False, False): "none", (True, False): "as usual", (True, True): "with a pull towards zero"}

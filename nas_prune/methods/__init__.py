@@ -14,6 +14,8 @@ from nas_prune.methods.learned_gates import RANDOM_WEIGHTS, SSS, SSS_BLOCKS, SSS
 from nas_prune.methods.reconstruction import OBS, REGRESSION, THINET
 from nas_prune.methods.slimming import COST_AWARE, SLIMMING
 from nas_prune.methods.slopes import OBD, TAYLOR
+from nas_prune.methods.soft_filters import SOFT_FILTER
+from nas_prune.methods.variational_dropout import VARIATIONAL_DROPOUT
 from nas_prune.space import Groups, SearchSpace
 
 METHODS: dict[str, WidthMethod] = {
@@ -25,12 +27,14 @@ METHODS: dict[str, WidthMethod] = {
         SSS_GROUPS,
         SSS_BLOCKS,
         L0,
+        VARIATIONAL_DROPOUT,
         RANDOM_WEIGHTS,
         TAYLOR,
         OBD,
         OBS,
         L1_NORM,
         FPGM,
+        SOFT_FILTER,
         THINET,
         REGRESSION,
         UNIFORM,

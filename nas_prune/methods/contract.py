@@ -15,6 +15,7 @@ Scores: TypeAlias = "Sequence[NDArray[np.float64] | None]"
 Scope: TypeAlias = Literal["global", "local"]
 DrivingCost: TypeAlias = Literal["macs", "params", "activations"]
 Pull: TypeAlias = Callable[[nn.Module, float], None]
+AfterEpoch: TypeAlias = Callable[[nn.Module, SearchSpace, Sequence[NDArray[np.int64]]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +102,8 @@ class WidthMethod:
         asks: what a group must have for that, for people.
         trains: whether the whole network is trained before it is judged.
         sparsity: how it is pulled while it trains; None for training as usual.
+        after_epoch: changes the network in place after each epoch, given the channels of each group that the cut at
+            the first budget keeps then; None where nothing does.
         is_cheap: scores cost next to nothing, so that they can be looked at after every epoch.
         is_driven: a cost weighs its pull.
         zero: what scores as much or less is gone by the method's own account; None where nothing ever is.
@@ -117,6 +120,7 @@ class WidthMethod:
     asks: str
     trains: bool = True
     sparsity: Sparsity | None = None
+    after_epoch: AfterEpoch | None = None
     is_cheap: bool = False
     is_driven: bool = False
     zero: float | None = None

@@ -26,18 +26,32 @@ def can_score(space: SearchSpace, column: int) -> bool:
 
 def filters(model: nn.Module, space: SearchSpace, column: int) -> Iterator[Tensor]:
     """For each layer that writes a group, the filters of its channels as rows: C × weights, float64."""
+    for weight, dim, channels in _weights(model, space, column):
+        order = np.argsort(channels, kind="stable")[(channels < 0).sum() :]
+        rows = weight.detach().double().cpu().movedim(dim, 0).flatten(1)[torch.from_numpy(order)]
+        yield rows.reshape(space.groups[column].size, -1)
+
+
+@torch.no_grad()
+def zero_filters(model: nn.Module, space: SearchSpace, column: int, channels: NDArray[np.int64]) -> None:
+    """Set the filters of some channels of a group to zero, in place."""
+    for weight, dim, held in _weights(model, space, column):
+        places = torch.from_numpy(np.flatnonzero(np.isin(held, channels)))
+        weight.index_fill_(dim, places.to(weight.device), 0)
+
+
+def _weights(
+    model: nn.Module, space: SearchSpace, column: int
+) -> Iterator[tuple[nn.Parameter, int, NDArray[np.int64]]]:
+    """For each layer that writes a group its weight, the dimension of its filters, and whose channel each is; or -1."""
     atom = Atom(space.graph.searchable[column])
-    size = space.groups[column].size
     for place in writers(space, column):
-        weight = model.get_parameter(f"{place.path}.weight").detach().double().cpu()
+        weight = model.get_parameter(f"{place.path}.weight")
         axes = space.graph.parameters[f"{place.path}.weight"]
         is_transposed = isinstance(model.get_submodule(place.path), nn.modules.conv._ConvTransposeNd)  # noqa: SLF001
         dims = [1, 0] if is_transposed else range(len(axes))
         dim = next(dim for dim in dims if atom in set(atoms_of(axes[dim])))
-        channels = channel_at(axes[dim], atom, lambda other: space.graph.groups[other.index].size)
-        order = np.argsort(channels, kind="stable")[(channels < 0).sum() :]
-        rows = weight.movedim(dim, 0).flatten(1)[torch.from_numpy(order)]
-        yield rows.reshape(size, -1)
+        yield weight, dim, channel_at(axes[dim], atom, lambda other: space.graph.groups[other.index].size)
 
 
 def norms(evidence: Evidence) -> Scores:
@@ -50,7 +64,7 @@ def norms(evidence: Evidence) -> Scores:
     def score(column: int) -> NDArray[np.float64]:
         total = sum(rows.abs().sum(1) for rows in filters(evidence.model, evidence.space, column))
         assert isinstance(total, Tensor)
-        return _shares(total)
+        return shares(total)
 
     return evidence.for_each(score)
 
@@ -66,17 +80,18 @@ def distances(evidence: Evidence) -> Scores:
         blocks = filters(evidence.model, evidence.space, column)
         total = sum(torch.cdist(rows, rows).sum(1) for rows in blocks)
         assert isinstance(total, Tensor)
-        return _shares(total)
+        return shares(total)
 
     return evidence.for_each(score)
 
 
-def _shares(values: Tensor) -> NDArray[np.float64]:
+def shares(values: Tensor) -> NDArray[np.float64]:
+    """Values as multiples of their mean."""
     mean = float(values.mean())
     return (values / mean if mean > 0 else values).numpy()
 
 
-_ASKS = "convolutions or linear layers that write the channels"
+ASKS_TO_FILTER = "convolutions or linear layers that write the channels"
 L1_NORM = WidthMethod(
     name="l1-norm",
     summary="L1 norm of each channel's filters after training",
@@ -84,7 +99,7 @@ L1_NORM = WidthMethod(
     citation="Li et al., Pruning Filters for Efficient ConvNets, ICLR 2017",
     scores=norms,
     can_score=can_score,
-    asks=_ASKS,
+    asks=ASKS_TO_FILTER,
     is_cheap=True,
 )
 FPGM = WidthMethod(
@@ -94,6 +109,6 @@ FPGM = WidthMethod(
     citation="He et al., Filter Pruning via Geometric Median, CVPR 2019",
     scores=distances,
     can_score=can_score,
-    asks=_ASKS,
+    asks=ASKS_TO_FILTER,
     is_cheap=True,
 )

@@ -7,7 +7,6 @@ A gate is a hard concrete variable: s = sigmoid((log u - log(1 - u) + log α) / 
 
 from collections.abc import Sequence
 from math import exp, log
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,8 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from nas_prune.methods.contract import Evidence, Pull, Pulled, Scores, Sparsity, WidthMethod
-from nas_prune.methods.learned_gates import MOMENTUM, Gates, gates_of, put_in, stepping, taken_out
-from nas_prune.methods.places import can_gate
+from nas_prune.methods.drawn_gates import DrawnGates, put_in_drawn
+from nas_prune.methods.learned_gates import MOMENTUM, gates_of, stepping, taken_out
+from nas_prune.methods.places import ASKS_TO_GATE, can_gate
 from nas_prune.space import SearchSpace
 
 _BETA, _GAMMA, _ZETA = 2 / 3, -0.1, 1.1
@@ -25,42 +25,26 @@ _CLOSED = log(-_GAMMA / _ZETA)  # the log α below which a gate is zero in evalu
 _LOWEST, _HIGHEST = log(0.01), log(100)  # of log α, as in the authors' code
 
 
-class _Drawn(Gates):
-    """Gates whose parameters are log α; in training drawn anew before every pass of the network."""
+class _HardConcrete(DrawnGates):
+    """Gates whose parameters are log α; log u - log(1 - u) is drawn for each."""
 
-    def __init__(self, space: SearchSpace, columns: Sequence[int]) -> None:
-        super().__init__(space, columns, start=0.0)
-        self.chance: dict[int, Tensor] = {}
+    def at_rest(self, column: int) -> Tensor:
+        return _stretched(self.factors[self.columns.index(column)])
 
-    def of(self, column: int) -> Tensor:
-        number = self.columns.index(column)
-        log_alpha = self.factors[number]
-        if self.training and number in self.chance:
-            log_alpha = (log_alpha + self.chance[number]) / _BETA
-        return (torch.sigmoid(log_alpha) * (_ZETA - _GAMMA) + _GAMMA).clamp(0, 1)
+    def moved(self, factor: Tensor, chance: Tensor) -> Tensor:
+        return _stretched((factor + chance) / _BETA)
 
-    def draw(self) -> None:
-        """Draw log u - log(1 - u) for every gate."""
-        for number, factor in enumerate(self.factors):
-            self.chance[number] = torch.logit(torch.rand_like(factor), eps=1e-6)
+    def drawn(self, factor: Tensor, _: int) -> Tensor:
+        return torch.logit(torch.rand_like(factor), eps=1e-6)
 
 
-class _Drawing:
-    """Draws before every pass in training; a deep copy of the network has one for its own gates."""
-
-    def __init__(self, gates: _Drawn) -> None:
-        self.gates = gates
-
-    def __call__(self, module: nn.Module, _: Any) -> None:
-        if module.training:
-            self.gates.draw()
+def _stretched(logits: Tensor) -> Tensor:
+    return (torch.sigmoid(logits) * (_ZETA - _GAMMA) + _GAMMA).clamp(0, 1)
 
 
 def prepare(model: nn.Module, space: SearchSpace, columns: Sequence[int]) -> None:
     """Give a network gates that are open five times in six, in place."""
-    gates = _Drawn(space, columns)
-    put_in(model, space, gates)
-    model.register_forward_pre_hook(_Drawing(gates))
+    put_in_drawn(model, space, _HardConcrete(space, columns, start=0.0))
 
 
 def pull(pulled: Pulled) -> Pull:
@@ -97,7 +81,7 @@ L0 = WidthMethod(
     citation="Louizos et al., Learning Sparse Neural Networks through L0 Regularization, ICLR 2018",
     scores=scores,
     can_score=can_gate,
-    asks="norms, or convolutions and linear layers, that are modules",
+    asks=ASKS_TO_GATE,
     # Half of the way from log α = 0 to where a gate is zero, log(1/11); the slope of the penalty is a quarter at most.
     # On digits a strength that closes all gates leaves a network at chance, and this one at its full accuracy.
     sparsity=Sparsity(prepare, pull, distance=log(11) / 2, settled=taken_out),

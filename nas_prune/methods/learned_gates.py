@@ -14,21 +14,24 @@ from torch import Tensor, nn
 
 from nas_prune.methods.contract import Evidence, Pull, Pulled, Scores, Sparsity, WidthMethod
 from nas_prune.methods.gates import Spot, multiplied, spots
-from nas_prune.methods.places import can_gate, is_cardinality
+from nas_prune.methods.places import ASKS_TO_GATE, can_gate, is_cardinality
 from nas_prune.space import SearchSpace
 
 _NAME = "width_gates"
 
 
 class Gates(nn.Module):
-    """One factor for each channel of each searched group (one for a block), and how it moved last."""
+    """One factor for each channel of each searched group (one for a block), and how it moved last.
 
-    def __init__(self, space: SearchSpace, columns: Sequence[int], start: float) -> None:
+    Where more than one number makes a factor, `start` has each of them, and a group's parameters are so many rows.
+    """
+
+    def __init__(self, space: SearchSpace, columns: Sequence[int], start: float | Sequence[float]) -> None:
         super().__init__()
         self.columns = tuple(columns)
-        self.factors = nn.ParameterList(
-            torch.full((space.size_at(column),), start) for column in self.columns
-        )
+        first = torch.tensor(start)[..., None]
+        sizes = [space.size_at(column) for column in self.columns]
+        self.factors = nn.ParameterList(first.repeat_interleave(size, -1) for size in sizes)
         for number, factor in enumerate(self.factors):
             self.register_buffer(f"velocity_{number}", torch.zeros_like(factor, requires_grad=False))
 
@@ -37,7 +40,11 @@ class Gates(nn.Module):
         return x
 
     def of(self, column: int) -> Tensor:
-        """The factors of one group as they act now."""
+        """The factors of one group as they act now: C, or N×C, one for each image."""
+        return self.at_rest(column)
+
+    def at_rest(self, column: int) -> Tensor:
+        """The C factors of one group as they act in evaluation."""
         factors: Tensor = self.factors[self.columns.index(column)]
         return factors
 
@@ -83,7 +90,7 @@ def taken_out(model: nn.Module, space: SearchSpace) -> nn.Module:
             module = plain.get_submodule(spot.path)
             for tensor in (module.weight, module.bias):
                 if isinstance(tensor, Tensor):
-                    factors = [gates.of(column) for column in spot.columns]
+                    factors = [gates.at_rest(column) for column in spot.columns]
                     tensor.copy_(multiplied(module, tensor, spot, factors, dim=_outputs(module)))
     return plain.train(model.training)
 
@@ -153,7 +160,6 @@ def _halves_on_fixed_weights(model: nn.Module, space: SearchSpace, columns: Sequ
     put_in(model, space, Gates(space, columns, 0.5))
 
 
-_ASKS = "norms, or convolutions and linear layers, that are modules"
 SSS = WidthMethod(
     name="sss",
     summary="a factor on every channel, learned by accelerated proximal gradient with an L1 penalty",
@@ -161,7 +167,7 @@ SSS = WidthMethod(
     citation="Huang and Wang, Data-Driven Sparse Structure Selection for Deep Neural Networks, ECCV 2018",
     scores=scores,
     can_score=can_gate,
-    asks=_ASKS,
+    asks=ASKS_TO_GATE,
     sparsity=Sparsity(_ones, accelerated, distance=1.0, settled=taken_out),
     is_cheap=True,
     zero=0.0,
@@ -190,7 +196,7 @@ RANDOM_WEIGHTS = WidthMethod(
     citation="Wang et al., Pruning from Scratch, AAAI 2020",
     scores=scores,
     can_score=can_gate,
-    asks=_ASKS,
+    asks=ASKS_TO_GATE,
     sparsity=Sparsity(_halves_on_fixed_weights, pushed_down, distance=0.5, settled=taken_out),
     is_cheap=True,
     zero=0.0,

@@ -113,6 +113,9 @@ def is_cardinality(space: SearchSpace, column: int) -> bool:
     return any(atom in run and len(run) > 1 for weight in axes for axis in weight[:1] for run in axis)
 
 
+ASKS_TO_GATE = "norms, or convolutions and linear layers, that are modules"  # what `can_gate` looks for
+
+
 def can_gate(space: SearchSpace, column: int) -> bool:
     """Whether factors can be put on the channels of a group, each image's by itself, and taken in by weights."""
     places = gate_places(space, column)

@@ -19,7 +19,7 @@ from torch.nn.functional import cross_entropy
 from nas_prune.data import epoch_seed
 from nas_prune.methods.contract import Evidence, Scores, WidthMethod
 from nas_prune.methods.gates import gated
-from nas_prune.methods.places import can_gate
+from nas_prune.methods.places import ASKS_TO_GATE, can_gate
 from nas_prune.methods.samples import samples
 from nas_prune.training.evaluation import class_scores
 
@@ -83,7 +83,6 @@ def _slopes(evidence: Evidence, labels: _Labels) -> Iterator[Mapping[int, Tensor
             yield dict(zip(evidence.columns, torch.autograd.grad(loss, wanted), strict=True))
 
 
-_ASKS = "norms, or convolutions and linear layers, that are modules"
 TAYLOR = WidthMethod(
     name="taylor",
     summary="first-order change of the loss when a channel goes, after training",
@@ -91,7 +90,7 @@ TAYLOR = WidthMethod(
     citation="Molchanov et al., Pruning Convolutional Neural Networks for Resource Efficient Inference, ICLR 2017",
     scores=taylor,
     can_score=can_gate,
-    asks=_ASKS,
+    asks=ASKS_TO_GATE,
 )
 OBD = WidthMethod(
     name="obd",
@@ -100,5 +99,5 @@ OBD = WidthMethod(
     citation="LeCun et al., Optimal Brain Damage, NIPS 1989",
     scores=damage,
     can_score=can_gate,
-    asks=_ASKS,
+    asks=ASKS_TO_GATE,
 )

@@ -66,6 +66,7 @@ class Training:
         compute: on what, and how precisely.
         penalise: called after each backward pass with the network and the learning rate, to add to gradients or to
             move parameters of its own.
+        after_epoch: changes the networks in place after the last step of each epoch, before they are evaluated.
         teacher: gives the scores to imitate for a batch of images.
         title: how progress calls it.
         observer: looks at the network after every epoch, and may say that it is enough.
@@ -77,6 +78,7 @@ class Training:
     seed: int
     compute: Compute = PLAIN
     penalise: Penalty | None = None
+    after_epoch: Callable[[TrainState], None] | None = None
     teacher: Teacher | None = None
     title: str = "training"
     observer: Observer | None = None
@@ -107,6 +109,8 @@ def fit(
     with _explained_memory(recipe):
         while state.epochs_done < recipe.epochs:
             loss, accuracy, rate = loop.epoch()
+            if training.after_epoch is not None:
+                training.after_epoch(state)
             batch_size = min(_EVAL_BATCH, 2 * recipe.batch_size)
             val_loss, val_accuracy = evaluate(
                 state.trained, data.val, data, training.compute, batch_size=batch_size

@@ -17,6 +17,8 @@ from nas_prune.methods.learned_gates import RANDOM_WEIGHTS, SSS, SSS_BLOCKS, SSS
 from nas_prune.methods.reconstruction import OBS, REGRESSION, THINET
 from nas_prune.methods.slimming import COST_AWARE, SLIMMING
 from nas_prune.methods.slopes import OBD, TAYLOR
+from nas_prune.methods.soft_filters import SOFT_FILTER
+from nas_prune.methods.variational_dropout import VARIATIONAL_DROPOUT
 from nas_prune.space import SearchSpace
 from tests.methods.contract import Contract, space_of
 from tests.methods.evidence import evidence
@@ -88,6 +90,17 @@ class TestL0(_OfFactors):
     dead = -4.0
 
 
+class TestVariationalDropout(_OfFactors):
+    method = VARIATIONAL_DROPOUT
+    scores_below_zero = True
+
+    def _plant(self, model: nn.Module, space: SearchSpace, kept: Kept) -> None:
+        for column, indices in removed(space, kept):
+            with torch.no_grad():
+                mean, _ = gates_of(model).factors[gates_of(model).columns.index(column)]
+                mean[torch.from_numpy(indices)] = 0
+
+
 class TestTaylor(Contract):
     method = TAYLOR
 
@@ -113,6 +126,13 @@ class TestL1Norm(Contract):
 
     def _plant(self, model: nn.Module, space: SearchSpace, kept: Kept) -> None:
         _set_filters(model, space, kept, lambda weight: torch.zeros_like(weight[0]))
+
+
+class TestSoftFilter(Contract):
+    method = SOFT_FILTER
+
+    def _plant(self, model: nn.Module, space: SearchSpace, kept: Kept) -> None:
+        SOFT_FILTER.after_epoch(model, space, kept)  # type: ignore[misc]
 
 
 class TestFpgm(Contract):

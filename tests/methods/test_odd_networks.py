@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nas_prune.errors import BadInputError
-from nas_prune.methods import METHODS, scorable
+from nas_prune.methods import METHODS, Scope, scorable
 from nas_prune.space import SearchSpace, load_space
 from tests.methods.contract import begun, train
 from tests.methods.evidence import evidence
@@ -124,6 +124,12 @@ def test_what_cannot_be_watched_stays_whole(name: str, method: str, expected: li
 def test_stopping_is_refused_where_no_widths_are_learned() -> None:
     from nas_prune.search_config import SearchConfig, resolve
 
-    for method, scope in (("taylor", None), ("random", None), ("sss", "local")):
-        with pytest.raises(BadInputError, match="--stop or --no-stop must come with a method that uses it"):
-            resolve(SearchConfig(space="resnet20", method=method, scope=scope, stop=False))  # type: ignore[arg-type]
+    def refused(method: str, scope: Scope | None, message: str) -> None:
+        with pytest.raises(BadInputError, match=f"--stop or --no-stop must come with {message}"):
+            resolve(SearchConfig(space="resnet20", method=method, scope=scope, stop=False))
+
+    for method in ("taylor", "random"):
+        refused(method, None, f"a method that uses it, got {method}")
+    refused("sss", "local", "--scope global, got sss at scope local")
+    refused("l1-norm", None, "--scope global, got l1-norm at scope local")
+    assert resolve(SearchConfig(space="resnet20", method="l1-norm", scope="global", stop=False)).stop is False

@@ -8,10 +8,12 @@ import pytest
 from nas_prune.cli import main
 from nas_prune.errors import BadInputError
 from nas_prune.search_config import SearchConfig, resolve
-from nas_prune.search_stage import inherited, search
+from nas_prune.search_stage import inherited, resume_search, search
 from nas_prune.setup import DataConfig
 from nas_prune.watch import Watch
 from tests.conftest import WriteDigits
+from tests.test_resume import contents
+from tests.training.test_keeping import stopping_at
 
 CONFIG = SearchConfig(
     space="resnet20", data=DataConfig(max_images=200), epochs=1, budgets=("macs<=50%",), threads=1
@@ -42,17 +44,30 @@ def test_a_method_that_finds_nothing_says_what_it_needs_and_which_would_work(
     assert main(arguments) == 2
     message = capsys.readouterr().err.splitlines()[-1]
     assert "--method slimming must find norms with a scale" in message
-    assert "These find channels there: sss, l0, random-weights, taylor" in message
+    assert "These find channels there: sss, l0, variational-dropout, random-weights, taylor" in message
     assert list(in_empty_directory.iterdir()) == []
 
 
-@pytest.mark.parametrize("method", ["sss", "random-weights", "taylor"])
+@pytest.mark.parametrize("method", ["sss", "random-weights", "variational-dropout", "taylor", "soft-filter"])
 def test_the_network_that_is_left_is_the_spaces_own(method: str, tmp_path: Path) -> None:
     result = search(CONFIG.model_copy(update={"method": method}), tmp_path / "run")
     make = inherited(tmp_path / "run", result.found[0].widths)
     model = make()
     assert sum(parameter.numel() for parameter in model.parameters()) == result.found[0].widths.cost.params
     assert not any("width_gates" in name for name, _ in model.named_parameters())
+
+
+@pytest.mark.parametrize("method", ["variational-dropout", "soft-filter"])
+def test_a_search_stopped_at_any_step_goes_on_to_the_same_bits(method: str, tmp_path: Path) -> None:
+    config = CONFIG.model_copy(update={"method": method, "epochs": 2})
+    search(config, tmp_path / "whole")
+    run = tmp_path / "stopped"
+    with pytest.raises(KeyboardInterrupt, match="stopped: 0 and 2 steps of 2 epochs are done"):
+        search(config, run, watch=stopping_at(2))
+    with pytest.raises(KeyboardInterrupt, match="stopped: 0 and 3 steps of 2 epochs are done"):
+        resume_search(run, watch=stopping_at(3))  # the last of the epoch
+    resume_search(run)
+    assert contents(run) == contents(tmp_path / "whole")
 
 
 def test_a_control_trains_nothing(capsys: pytest.CaptureFixture[str], in_empty_directory: Path) -> None:
@@ -97,7 +112,7 @@ def test_layers_that_the_pull_would_empty_are_named_once(tmp_path: Path) -> None
     assert len(held) <= 1
 
 
-@pytest.mark.parametrize("method", ["sss", "l0"])
+@pytest.mark.parametrize("method", ["sss", "l0", "variational-dropout"])
 def test_networks_that_learned_with_factors_teach_and_are_tuned(
     method: str, tmp_path: Path, write_digits: WriteDigits, capsys: pytest.CaptureFixture[str]
 ) -> None:

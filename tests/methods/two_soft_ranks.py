@@ -1,0 +1,28 @@
+"""Run by torchrun in test_soft_filters.py: searches softly, and writes from each process what it has trained."""
+
+import sys
+from pathlib import Path
+
+import torch
+
+from nas_prune.search_config import resolve
+from nas_prune.search_stage import _fresh, _prepare
+from nas_prune.training.checkpoint import write_checkpoint
+from nas_prune.training.loop import fit
+from nas_prune.training.ranks import joined
+from nas_prune.watch import QUIET
+from tests.methods.test_soft_filters import CONFIG
+
+
+def main(folder: Path) -> None:
+    config = resolve(CONFIG)
+    with joined(torch.device("cpu")) as ranks:
+        stage = _prepare(config, ranks, QUIET)
+        state = _fresh(stage.space, stage.method, stage.columns, config)
+        fit(state, stage.training())
+        ranks.take_buffers(state.model)
+        write_checkpoint(folder / f"rank{ranks.rank}", state)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
