@@ -159,9 +159,8 @@ class Contract:
         space, method = space_of(self.main), self.method
         columns = scorable(space, method, "inner")
         whole, half, resumed = (begun(method, space, columns) for _ in range(3))
-        if (
-            method.sparsity is not None or method.after_epoch is not None
-        ):  # the others train as `tests/test_resume.py` does
+        is_own = method.sparsity is not None or method.after_epoch is not None
+        if is_own:  # the others train as `tests/test_resume.py` does
             train(whole, method, space, columns)
             train(half, method, space, columns, until=1)
             write_checkpoint(tmp_path / "checkpoint", half)
