@@ -138,7 +138,7 @@ def inherited(run: Path, widths: Widths, *, space: str | None = None) -> Callabl
         )
     kept = read_kept(run)
     for found in run.glob("widths/*.json"):
-        if found.stem in kept and read_widths(found).vector == widths.vector:
+        if found.stem in kept and read_widths(found).groups == widths.groups:
             return partial(whole.narrow, trained_network(run, config, whole), kept[found.stem])
     raise BadInputError(f"--from must be the search that found the widths, got {run}, which found others.")
 
@@ -274,6 +274,7 @@ def _prepare(config: SearchConfig, ranks: Ranks, watch: Watch) -> _Stage:
             (data.in_channels, data.image_size, data.image_size),
             num_classes=data.num_classes,
             width_multiplier=config.width_multiplier,
+            selections=config.groups == "selections",
         )
     space.check_trainable()
     columns, unscored = _searched(space, method, config.groups)
@@ -384,7 +385,9 @@ def _warn_of_floors(result: SearchResult, watch: Watch) -> None:
 
 
 def _found(stage: _Stage, model: nn.Module | None, one: Cut, run: Path, epochs: int) -> Found:
-    widths = stage.space.widths(one.widths_G, budget=str(one.budget), **_provenance(stage, epochs))
+    widths = stage.space.widths(
+        one.widths_G, one.kept_G, budget=str(one.budget), **_provenance(stage, epochs)
+    )
     accuracy = None
     if model is not None:
         _, accuracy = evaluate(stage.space.narrow(model, one.kept_G), stage.data.val, stage.data)
