@@ -29,8 +29,11 @@ class ChannelSelection(nn.Module):
         self.choose(range(len(self.indices)))
 
     def forward(self, x: Tensor) -> Tensor:
-        """The selected channels of N×C×… values."""
-        return x.index_select(1, self.indices)
+        """The selected channels of N×C×… values, laid out in memory as these are."""
+        if x.is_contiguous() or x.dim() != 4 or not x.is_contiguous(memory_format=torch.channels_last):
+            return x.index_select(1, self.indices)
+        # Selected along the second dimension, these would be laid out anew, and training take 1.6 to 2 times as long.
+        return x.permute(0, 2, 3, 1).index_select(3, self.indices).permute(0, 3, 1, 2)
 
 
 def spread_order(size: int) -> NDArray[np.int64]:
