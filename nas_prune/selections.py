@@ -4,7 +4,7 @@ A selection stands in front of a batch norm. Behind it, where the paper's code h
 is the training; the norm then computes, holds and decays channels that nothing reads: two parameters for each.
 """
 
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 
@@ -60,14 +60,12 @@ def renamed(inits: tuple[Init, ...], paths: Collection[str]) -> tuple[Init, ...]
 
 
 def _readers_of_shared(network: nn.Module, graph: ChannelGraph) -> Iterator[str]:
-    """Batch norms, each called once and under one name, that read what is shared or joined."""
+    """Batch norms that read what others read as well, or what was joined."""
+    modules = dict(network.named_modules())
     layers = {layer.path for layer in graph.layers}
-    names = Counter(id(module) for _, module in network.named_modules(remove_duplicate=False))
-    modules = {path: module for path, module in network.named_modules() if names[id(module)] == 1}
     for path in dict.fromkeys(layer.path for layer in graph.layers):
-        is_norm = isinstance(modules.get(path), nn.modules.batchnorm._BatchNorm)  # noqa: SLF001
-        if is_norm and f"{path}#2" not in graph.flow:
-            (source,) = graph.flow.predecessors(path)
-            is_join = source != INPUT and source.partition("#")[0] not in layers
-            if is_join or (source != INPUT and graph.flow.out_degree(source) > 1):
+        if isinstance(modules.get(path), nn.modules.batchnorm._BatchNorm):  # noqa: SLF001
+            source = next(graph.flow.predecessors(path), INPUT)
+            is_joined = source.partition("#")[0] not in layers
+            if source != INPUT and (is_joined or graph.flow.out_degree(source) > 1):
                 yield path

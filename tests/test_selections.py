@@ -286,6 +286,31 @@ def test_a_norm_that_two_blocks_share_cannot_select() -> None:
     assert selectable(_blocks(one, other), (3, 8, 8)) == ()
 
 
+def test_channels_of_the_image_are_not_selected() -> None:
+    network = nn.Sequential(nn.BatchNorm2d(3), _blocks(_Block(shares=False)))
+    assert selectable(network, (3, 8, 8)) == ("1.1.norm",)
+
+
+class _Again(nn.Module):
+    """Applies one block twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.block = _Block(shares=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        features: Tensor = self.block(self.block(x))
+        return features
+
+
+def test_a_block_that_runs_twice_selects_the_same_channels_both_times() -> None:
+    space = load_space(lambda: _blocks(_Again()), (3, 8, 8), selections=True)
+    (column,) = selections(space)
+    assert space.groups[column].layers == ("1.block.norm.select", "1.block.norm.norm")
+    check_costs(space, random_widths(space, 2))
+    check_dead_channels(space)
+
+
 @pytest.mark.parametrize("memory", [torch.contiguous_format, torch.channels_last])
 def test_a_selection_leaves_its_images_laid_out_as_they_were(memory: torch.memory_format) -> None:
     selection = ChannelSelection(3)

@@ -1,8 +1,6 @@
 """`--groups selections` as a user types it: searched, inspected, trained from the file, fine-tuned, resumed."""
 
 import json
-import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +26,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def there(place: Path) -> Iterator[None]:
-    before = Path.cwd()
-    os.chdir(place)
-    yield
-    os.chdir(before)
+def there(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(place)
 
 
 def groups_of(path: str) -> list[dict[str, Any]]:
