@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from nas_prune.errors import WidthsError
 from nas_prune.graph.axes import Atom, Axis, atoms_of, length
 from nas_prune.graph.channels import BATCH, ChannelGraph
+from nas_prune.graph.record import SELECTION
 
 Monomial: TypeAlias = "tuple[int, ...]"
 Terms: TypeAlias = "Counter[Monomial]"
@@ -121,7 +122,8 @@ class CostModel:
             linear layers and products of two activations. Norms, biases and activation functions count nothing,
             as in `torch.utils.flop_counter`, whose figure is twice this one.
         params: number of parameters, norms and biases included; buffers are none.
-        activations: numbers that the convolutions, linear and norm layers put out for one image.
+        activations: numbers that the convolutions, linear and norm layers put out for one image (a selection computes
+            nothing).
         channels: the sum of the widths of all searchable groups.
     """
 
@@ -161,7 +163,7 @@ def cost_model(graph: ChannelGraph, parameter_names: Iterable[str]) -> CostModel
     expand = _Expander(graph)
     params = _sum(expand(graph.parameters[name]) for name in parameter_names)
     macs = _sum(expand(axes) for _, axes in graph.products)
-    activations = _sum(expand(layer.output) for layer in graph.layers)
+    activations = _sum(expand(layer.output) for layer in graph.layers if layer.kind != SELECTION)
     channels: Terms = Counter({(number,): 1 for number in range(len(graph.searchable))})
     return CostModel(
         *(Polynomial.of(terms, len(graph.searchable)) for terms in (macs, params, activations, channels))

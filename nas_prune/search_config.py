@@ -26,7 +26,8 @@ class SearchConfig(RunConfig):
         method: the width method.
         scope: `global` compares the channels of all groups, `local` keeps the same share of each; the method's own if
             None.
-        groups: `inner` leaves residual streams whole, `all` searches them too.
+        groups: `inner` leaves residual streams whole, `all` searches them too, `selections` lets each of their readers
+            select its channels.
         budgets: as written, e.g. `macs<=50%`; `own` for what the method itself lets go.
         recipe: how the whole network is trained; the data set's own by default.
         epochs: epochs of the search; the recipe's if None. Scratch training goes by the recipe's all the same.

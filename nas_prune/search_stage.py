@@ -158,7 +158,7 @@ def inherited(run: Path, widths: Widths, *, space: str | None = None) -> Callabl
     kept = read_kept(run)
     for found in run.glob("widths/*.json"):
         own = read_widths(found)
-        if found.stem in kept and (own.vector, own.removed_blocks) == (widths.vector, widths.removed_blocks):
+        if found.stem in kept and (own.groups, own.removed_blocks) == (widths.groups, widths.removed_blocks):
             model = trained_network(run, config, whole)
             return partial(whole.narrow, model, kept[found.stem], widths.removed_blocks)
     raise BadInputError(f"--from must be the search that found the widths, got {run}, which found others.")
@@ -252,7 +252,7 @@ class _Stage:
         cuts = self.cuts(model)
         if any(len(one.held) == len(self.columns) for one in cuts):
             return {}
-        found = {str(one.budget): self.space.widths(one.widths_G, one.removed) for one in cuts}
+        found = {str(one.budget): self.space.widths(one.widths_G, removed=one.removed) for one in cuts}
         counted = self.space.groups_in(self.columns)
         lines: dict[str, Any] = {"widths": {budget: list(one.vector) for budget, one in found.items()}}
         if self.method.of == "blocks":
@@ -311,6 +311,7 @@ def _prepare(config: SearchConfig, ranks: Ranks, watch: Watch) -> _Stage:
             (data.in_channels, data.image_size, data.image_size),
             num_classes=data.num_classes,
             width_multiplier=config.width_multiplier,
+            selections=config.groups == "selections",
         )
     space.check_trainable()
     columns, unscored = _searched(space, method, config.groups)
@@ -411,7 +412,7 @@ def _warn_of_floors(result: SearchResult, watch: Watch) -> None:
 
 def _found(stage: _Stage, model: nn.Module | None, one: Cut, run: Path, epochs: int) -> Found:
     widths = stage.space.widths(
-        one.widths_G, one.removed, budget=str(one.budget), **_provenance(stage, epochs)
+        one.widths_G, one.kept_G, one.removed, budget=str(one.budget), **_provenance(stage, epochs)
     )
     accuracy = None
     if model is not None:

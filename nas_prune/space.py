@@ -18,6 +18,7 @@ from nas_prune.cost import Cost, CostModel, Switched, cost_inside, cost_model
 from nas_prune.errors import BadInputError, WidthsError
 from nas_prune.graph.axes import Atom
 from nas_prune.graph.channels import ChannelGraph, ChannelGroup
+from nas_prune.graph.selection import ChannelSelection, spread
 from nas_prune.graph.trace import (
     blank_images,
     first_line,
@@ -29,10 +30,11 @@ from nas_prune.graph.trace import (
 from nas_prune.initialise import Init, inits_of, record_inits
 from nas_prune.networks import NamedNetwork, Shape, network_named
 from nas_prune.resize import Kept, fresh, narrowed, resized
+from nas_prune.selections import renamed, selectable, with_selections
 from nas_prune.selfcheck import checked
 from nas_prune.widths import CostRecord, GroupWidth, SpaceReference, Widths
 
-Groups: TypeAlias = Literal["inner", "all"]
+Groups: TypeAlias = Literal["inner", "all", "selections"]
 _BLOCKS: WeakKeyDictionary[nn.Module, tuple[Block, ...]] = WeakKeyDictionary()
 
 
@@ -86,7 +88,7 @@ class SearchSpace:
         )
 
     def searched(self, groups: Groups) -> tuple[int, ...]:
-        """Columns of the groups that a choice names: `inner` is all but residual streams."""
+        """Columns of the groups that a choice names; all but residual streams, unless it is `all`."""
         return tuple(c for c, group in enumerate(self.groups) if groups == "all" or group.role != "stream")
 
     def size_at(self, column: int) -> int:
@@ -138,9 +140,30 @@ class SearchSpace:
         Raises:
             WidthsError: the widths are of another space.
         """
-        vector = self.vector(widths)
-        model = fresh(self.template, self.graph, vector, self.inits, seed=seed, device=device)
+        vector_G = self.vector(widths)
+        model = fresh(self.template, self.graph, vector_G, self.inits, seed=seed, device=device)
+        chosen_G = (
+            [one.indices for one in widths.groups] if isinstance(widths, Widths) else self._spread(vector_G)
+        )
+        for group, indices in zip(self.groups, chosen_G, strict=True):
+            if indices is not None:
+                selection = model.get_submodule(group.layers[0])
+                assert isinstance(selection, ChannelSelection)
+                selection.choose(indices)
         return without(model, widths.removed_blocks if isinstance(widths, Widths) else removed)
+
+    def _spread(self, vector_G: Sequence[int]) -> "list[tuple[int, ...] | None]":
+        """For widths alone, the channels that each selection takes, spread evenly; None for other groups."""
+        pairs = list(zip(self.groups, vector_G, strict=True))
+        for group, width in pairs:
+            if group.role == "selection" and width > group.size:
+                raise WidthsError(
+                    f"a selection's width must be at most its base {group.size}, got {width} (group {group.name})."
+                )
+        return [
+            tuple(spread(group.size, width).tolist()) if group.role == "selection" else None
+            for group, width in pairs
+        ]
 
     def check_trainable(self) -> None:
         """Refuse to train what is no classifier, or has no parameter that learns.
@@ -198,8 +221,25 @@ class SearchSpace:
         }
         return widths.model_copy(update=costs)
 
-    def widths(self, vector_G: Sequence[int], removed: Sequence[str] = (), **provenance: Any) -> Widths:
-        """The artefact of a width vector without some blocks; keyword arguments are fields of `Widths`."""
+    def widths(
+        self,
+        vector_G: Sequence[int],
+        kept_G: "Kept | None" = None,
+        removed: Sequence[str] = (),
+        **provenance: Any,
+    ) -> Widths:
+        """The artefact of a width vector; keyword arguments are fields of `Widths`.
+
+        Args:
+            vector_G: a width for each searchable group.
+            kept_G: the channels kept of each, of which those that selections take count; spread evenly if None.
+            removed: blocks that are left out, by path.
+            provenance: where the widths come from.
+        """
+        chosen_G = self._spread(vector_G)
+        if kept_G is not None:
+            pairs = zip(chosen_G, kept_G, strict=True)
+            chosen_G = [None if indices is None else tuple(kept.tolist()) for indices, kept in pairs]
         return Widths(
             space=self.reference,
             groups=tuple(
@@ -211,8 +251,9 @@ class SearchSpace:
                     role=group.role,
                     position=group.position,
                     layers=group.layers,
+                    indices=indices,
                 )
-                for group, width in zip(self.groups, vector_G, strict=True)
+                for group, width, indices in zip(self.groups, vector_G, chosen_G, strict=True)
             ),
             removed_blocks=tuple(removed),
             cost=_record(self.cost_at(vector_G, removed)),
@@ -250,6 +291,7 @@ def load_space(
     *,
     num_classes: int | None = None,
     width_multiplier: float = 1.0,
+    selections: bool = False,
 ) -> SearchSpace:
     """The search space of a network.
 
@@ -262,6 +304,8 @@ def load_space(
         num_classes: outputs of a named network's classifier; the network's own if None.
         width_multiplier: factor on the width of every searchable group before anything else. Where channels are
             (heads × size) or (groups × channels), it is the larger factor that is multiplied.
+        selections: let each reader of a stream or a concatenation select its channels, in front of its batch norm;
+            what is selected from stays whole.
 
     Raises:
         BadInputError: an unknown name, an image the network cannot take, or a network with nothing to narrow.
@@ -275,7 +319,7 @@ def load_space(
         _check_numbers(shape, num_classes, width_multiplier)
         named = network_named(model, shape, num_classes)
         network, inits = record_inits(named.make)
-        return _make(named, network, inits, width_multiplier)
+        return _make(named, network, inits, width_multiplier, selections=selections)
     if shape is None:
         raise BadInputError("example_input must be given with a network of your own, e.g. (3, 32, 32).")
     if not callable(model):
@@ -290,7 +334,7 @@ def load_space(
             f"a network's function must make a torch.nn.Module, got {type(network).__name__}."
         )
     named = NamedNetwork(type(network).__qualname__, shape, num_classes, lambda: network)
-    return _make(named, network, inits, width_multiplier)
+    return _make(named, network, inits, width_multiplier, selections=selections)
 
 
 def load_referenced(reference: SpaceReference) -> SearchSpace:
@@ -304,6 +348,7 @@ def load_referenced(reference: SpaceReference) -> SearchSpace:
         reference.input_shape,
         num_classes=reference.num_classes,
         width_multiplier=reference.width_multiplier,
+        selections=reference.selections,
     )
 
 
@@ -338,7 +383,12 @@ def _made_by(factory: Callable[[], nn.Module]) -> nn.Module:
 
 
 def _make(
-    named: NamedNetwork, network: nn.Module, inits: tuple[Init, ...], width_multiplier: float
+    named: NamedNetwork,
+    network: nn.Module,
+    inits: tuple[Init, ...],
+    width_multiplier: float,
+    *,
+    selections: bool,
 ) -> SearchSpace:
     shape = named.input_shape
     if isinstance(network, torch.jit.ScriptModule):
@@ -349,6 +399,14 @@ def _make(
     if width_multiplier != 1:
         graph = checked(template, shape)
         template = structure(resized(template, graph, _scaled(graph, width_multiplier), device="cpu"))
+    if selections:
+        paths = selectable(template, shape)
+        if not paths:
+            raise BadInputError(
+                f"network {named.name} must have batch norms that read a residual stream or a concatenation for "
+                "convolutions or linear layers alone where channels are to be selected (--groups selections), got none."
+            )
+        template, inits = with_selections(template, paths), renamed(inits, paths)
     graph = checked(template, shape)
     if named.file is not None:
         graph = graph.freeze(dict.fromkeys(named.file.frozen, "frozen by the search space's file"))
@@ -365,6 +423,7 @@ def _make(
         input_shape=shape,
         num_classes=named.num_classes or outputs,
         width_multiplier=width_multiplier,
+        selections=selections,
     )
     limits = {"floor": named.file.floor, "divisor": named.file.divisor} if named.file else {}
     return SearchSpace(reference, graph, cost, template, inits, is_classifier=is_classifier, **limits)

@@ -5,10 +5,19 @@ From this file alone the network can be rebuilt, on any machine, without the sea
 
 import json
 from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from nas_prune.errors import WidthsError
 from nas_prune.files import write_whole
@@ -28,24 +37,30 @@ class SpaceReference(_Strict):
         input_shape: channels, height and width of one image.
         num_classes: outputs of the classifier.
         width_multiplier: factor on all widths of the named network before the search.
+        selections: readers of streams and concatenations select their channels, and leave these whole.
     """
 
     name: str
     input_shape: tuple[int, int, int]
     num_classes: int = Field(ge=1)
     width_multiplier: float = Field(default=1.0, gt=0)
+    selections: bool = False
 
 
 class GroupWidth(_Strict):
-    """The width of one channel group; `name` is the path of the layer that produces it."""
+    """The width of one channel group; `name` is the path of the layer that produces it.
+
+    A selection is no layer but part of one that reads: `indices` are the channels that it reads, out of `base`.
+    """
 
     name: str
     width: int = Field(strict=True)
     base: int = Field(ge=1, strict=True)
     stage: int = Field(ge=0)
-    role: Literal["growth", "stream", "stem", "head", "inner"]
+    role: Literal["growth", "stream", "stem", "head", "inner", "selection"]
     position: float = Field(ge=0, le=1)
     layers: tuple[str, ...]
+    indices: tuple[Annotated[int, Field(strict=True)], ...] | None = None
 
     @model_validator(mode="after")
     def _within_base(self) -> "GroupWidth":
@@ -54,6 +69,33 @@ class GroupWidth(_Strict):
                 f"width of group {self.name} must be between 1 and its base {self.base}, got {self.width}"
             )
         return self
+
+    @model_validator(mode="after")
+    def _indices_of_selections(self) -> "GroupWidth":
+        if (self.role == "selection") != (self.indices is not None):
+            got = "none" if self.indices is None else f"some of role {self.role}"
+            raise ValueError(
+                f"group {self.name} must have indices if it is a selection and only then, got {got}"
+            )
+        indices = self.indices or ()
+        if self.indices is not None and len(indices) != self.width:
+            raise ValueError(
+                f"indices of group {self.name} must be as many as its width {self.width}, got {len(indices)}"
+            )
+        wrong = next((index for index in indices if not 0 <= index < self.base), None)
+        if wrong is not None:
+            raise ValueError(f"indices of group {self.name} must be from 0 to {self.base - 1}, got {wrong}")
+        pair = next(((one, other) for one, other in pairwise(indices) if one >= other), None)
+        if pair is not None:
+            raise ValueError(f"indices of group {self.name} must rise, got {pair[1]} after {pair[0]}")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_no_indices(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content: dict[str, Any] = handler(self)
+        if self.indices is None:
+            del content["indices"]
+        return content
 
     @property
     def keep_ratio(self) -> float:
@@ -146,6 +188,8 @@ class Widths(_Strict):
         for mine, theirs in zip(self.groups, expected.groups, strict=False):
             pairs.append(("the name of a group", mine.name, theirs.name))
             pairs.append((f"the base width of group {mine.name}", mine.base, theirs.base))
+            is_selection = (mine.role == "selection", theirs.role == "selection")
+            pairs.append((f"whether group {mine.name} is a selection", *is_selection))
         pairs.append(("the number of groups", len(self.groups), len(expected.groups)))
         return next((f"{what} is {own}, not {other}" for what, own, other in pairs if own != other), None)
 

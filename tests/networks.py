@@ -5,6 +5,8 @@ from functools import cache
 import pytest
 from torch import Tensor, nn
 
+from nas_prune.models.densenet import densenet
+from nas_prune.models.preresnet import preresnet
 from nas_prune.space import SearchSpace, load_space
 
 FAMILIES = (
@@ -54,3 +56,13 @@ class BakedIn(nn.Module):
         assert x.shape[1] == 8, "eight channels, please"
         scores: Tensor = self.last(self.second(x).mean((2, 3)))
         return scores
+
+
+def preresnet20(*, in_channels: int = 3, num_classes: int = 10, image_size: int = 32) -> nn.Module:
+    """A pre-activation network of two blocks a stage."""
+    return preresnet(20, in_channels=in_channels, num_classes=num_classes, image_size=image_size)
+
+
+def thin_densenet40(*, in_channels: int = 3, num_classes: int = 10, image_size: int = 32) -> nn.Module:
+    """DenseNet-40 with four new channels a layer."""
+    return densenet(40, in_channels=in_channels, num_classes=num_classes, image_size=image_size, growth=4)

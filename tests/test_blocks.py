@@ -192,7 +192,7 @@ def test_blocks_are_kept_in_the_order_of_their_scores_and_the_budget_is_met() ->
 
 def test_the_file_alone_rebuilds_the_network(tmp_path: Path) -> None:
     space = known("resnet20", (3, 32, 32))
-    space.widths(space.base_G, GONE).write(tmp_path / "w.json")
+    space.widths(space.base_G, removed=GONE).write(tmp_path / "w.json")
     widths = read_widths(tmp_path / "w.json")
     assert widths.removed_blocks == GONE
     assert widths.cost.params == sum(p.numel() for p in space.build(widths, seed=0).parameters())

@@ -7,12 +7,12 @@ import nas_prune
 
 ORDER = (
     "errors", "files", "shipped", "watch", "graph", "budget", "widths", "cost", "listening", "initialise", "resize",
-    "repair", "selfcheck", "models", "networks", "space", "data", "rundir", "training", "methods", "cut", "report",
-    "setup", "stability", "search_config", "search_result", "search_stage", "teachers", "scratch", "cli",
+    "repair", "selfcheck", "selections", "models", "networks", "space", "data", "rundir", "training", "methods", "cut",
+    "report", "setup", "stability", "search_config", "search_result", "search_stage", "teachers", "scratch", "cli",
 )  # fmt: skip
 WITHIN_GRAPH = (
-    "axes", "table", "record", "call", "shape_rules", "layer_rules", "rules", "quick", "copies", "trace", "channels",
-    "layout",
+    "selection", "axes", "table", "record", "call", "shape_rules", "layer_rules", "rules", "quick", "copies", "trace",
+    "channels", "layout",
     "attributes",
 )  # fmt: skip
 

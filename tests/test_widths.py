@@ -113,11 +113,6 @@ def test_widths_of_another_image_size_name_it() -> None:
         other.vector(SPACE.widths(SPACE.base_G))
 
 
-def test_removed_blocks_cannot_be_rebuilt_yet() -> None:
-    with pytest.raises(WidthsError, match="removed blocks cannot be rebuilt yet, got layer1.0"):
-        SPACE.vector(SPACE.widths(SPACE.base_G, removed_blocks=("layer1.0",)))
-
-
 def test_stage_means_weigh_groups_by_their_base_width() -> None:
     widths = SPACE.widths([64, 128, 128, 64, 256, 256, 512, 0 + 1])
     assert stage_means(widths) == {0: 1.0, 1: 1.0, 2: (128 + 64 + 256 + 256 + 512 + 1) / (256 * 2 + 512 * 4)}

@@ -1,7 +1,8 @@
 """`nas-prune inspect`."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -9,9 +10,9 @@ from nas_prune.cli.options import SPACE_HELP
 from nas_prune.cli.output import count, format_option, percent, print_json, print_table, watching
 
 if TYPE_CHECKING:
-    from nas_prune.space import SearchSpace
+    from nas_prune.space import Groups, SearchSpace
 
-_CHOICES: tuple[Literal["inner"], Literal["all"]] = ("inner", "all")
+_CHOICES: tuple["Groups", ...] = ("inner", "all")
 
 
 @click.command()
@@ -22,6 +23,11 @@ _CHOICES: tuple[Literal["inner"], Literal["all"]] = ("inner", "all")
 @click.option("--in-channels", type=click.IntRange(1), help="Channels of the images; 3 by default.")
 @click.option("--classes", type=int, help="Outputs of the classifier; 10, or the library's own, by default.")
 @click.option("--width-multiplier", type=float, default=1.0, show_default=True, help="Factor on all widths.")
+@click.option(
+    "--groups",
+    type=click.Choice(["inner", "all", "selections"]),
+    help="Which groups are searched, as in search; inner and all side by side by default.",
+)
 @click.option("--method", default="slimming", show_default=True, help="Whose feasible budgets.")
 @format_option
 def command(
@@ -31,6 +37,7 @@ def command(
     in_channels: int | None,
     classes: int | None,
     width_multiplier: float,
+    groups: "Groups | None",
     method: str,
     style: str,
 ) -> None:
@@ -42,15 +49,21 @@ def command(
     with watching() as watch, watch.waiting("tracing the network"):
         channels, height, width = network_named(space).input_shape
         shape = (in_channels or channels, image_size or height, image_size or width)
-        found = load_space(space, shape, num_classes=classes, width_multiplier=width_multiplier)
-    facts = _facts(found, method_named(method).name)
+        found = load_space(
+            space,
+            shape,
+            num_classes=classes,
+            width_multiplier=width_multiplier,
+            selections=groups == "selections",
+        )
+    facts = _facts(found, method_named(method).name, _CHOICES if groups is None else (groups,))
     if style == "json":
         print_json(facts)
     else:
         _print(found, facts)
 
 
-def _facts(space: "SearchSpace", method: str) -> dict[str, Any]:
+def _facts(space: "SearchSpace", method: str, choices: "Sequence[Groups]") -> dict[str, Any]:
     from nas_prune.cost import fixed_share
     from nas_prune.cut import least_cost
     from nas_prune.methods import METHODS, scorable
@@ -88,7 +101,7 @@ def _facts(space: "SearchSpace", method: str) -> dict[str, Any]:
         "method": method,
         "base": asdict(space.cost_at(space.base_G)),
         "feasible": {
-            choice: asdict(least_cost(space, scorable(space, METHODS[method], choice))) for choice in _CHOICES
+            choice: asdict(least_cost(space, scorable(space, METHODS[method], choice))) for choice in choices
         },
     }
 
@@ -128,7 +141,7 @@ def _print(space: "SearchSpace", facts: dict[str, Any]) -> None:
     base = facts["base"]
     least = facts["feasible"]
     print_table(
-        ["cost", "whole network", "--groups inner", "--groups all"],
+        ["cost", "whole network", *(f"--groups {choice}" for choice in least)],
         [
             [
                 kind,

@@ -42,10 +42,11 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--groups",
-    type=click.Choice(["inner", "all"]),
+    type=click.Choice(["inner", "all", "selections"]),
     default="inner",
     show_default=True,
-    help="inner leaves residual streams whole; all searches them too.",
+    help="inner leaves residual streams whole; all searches them too; with selections, layers that read a stream or a "
+    "concatenation select channels of it.",
 )
 @click.option(
     "--width-multiplier", type=float, default=1.0, show_default=True, help="Factor on all widths beforehand."

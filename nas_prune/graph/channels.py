@@ -10,19 +10,19 @@ import networkx as nx
 from torch import nn
 
 from nas_prune.graph.axes import Atom, Axis, atoms_of, constant, substitute
-from nas_prune.graph.record import NO_RULE, RULE_FAILED, LayerNote, Record
+from nas_prune.graph.record import NO_RULE, RULE_FAILED, SELECTION, LayerNote, Record
 from nas_prune.graph.trace import trace
 
-Role: TypeAlias = Literal["growth", "stream", "stem", "head", "inner"]
+Role: TypeAlias = Literal["growth", "stream", "stem", "head", "inner", "selection"]
 
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One call of a convolution, linear or norm layer.
+    """One call of a convolution, linear or norm layer, or of an input selection.
 
     Attributes:
         path: the module's path in the network.
-        kind: `conv`, `linear`, `norm`, or `BARE_NORM` for a norm without a scale.
+        kind: `conv`, `linear`, `norm`, `BARE_NORM` for a norm without a scale, or `SELECTION`.
         output: axes of its output, batch first.
         channels: the axis of its output channels.
         read: the axis of the channels it reads.
@@ -45,7 +45,8 @@ class ChannelGroup:
         name: the path of the layer that produces them first.
         size: how many there are.
         stage: rank of the producer's output size among all groups'; 0 is the highest resolution.
-        role: `growth`, `stream`, `stem`, `head` or `inner`: where the group sits.
+        role: `growth`, `stream`, `stem`, `head` or `inner`: where the group sits; `selection` where a reader selects
+            its channels of others.
         position: depth rank among the stage's groups of that role, in [0, 1]; 0.5 when alone or a stream.
         output_size: (height, width) of the producer's output.
         layers: paths of the layers that hold the channels, in order of execution, the producer first.
@@ -184,7 +185,7 @@ def find_groups(record: Record) -> list[Found]:
     """
     claims = _Claims(record)
     for layer in record.layers:
-        if layer.kind in _PRODUCERS:
+        if layer.kind in (*_PRODUCERS, SELECTION):
             claims.add(layer.produced, layer.path, layer)
     for name, axes in record.parameters.items():
         path = name.rpartition(".")[0] or name
@@ -336,6 +337,8 @@ def _heads(record: Record) -> set[str]:
 
 
 def _role(group: Found, heads: set[str], feeds_concat: bool, is_added: bool) -> Role:  # noqa: FBT001
+    if group.producer is not None and group.producer.kind == SELECTION:
+        return "selection"
     if feeds_concat:
         return "growth"
     if is_added:

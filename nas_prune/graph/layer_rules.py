@@ -2,9 +2,10 @@
 
 from torch import Tensor
 
+from nas_prune.graph import shape_rules
 from nas_prune.graph.axes import Axis, constant, is_constant
 from nas_prune.graph.call import Axes, Call
-from nas_prune.graph.record import BARE_NORM, INPUT, LayerNote, positions_of
+from nas_prune.graph.record import BARE_NORM, INPUT, SELECTION, LayerNote, positions_of
 from nas_prune.graph.table import AxisConflictError
 
 
@@ -111,6 +112,18 @@ def group_norm(call: Call) -> list[Axes]:
     return [output]
 
 
+def index_select(call: Call) -> list[Axes]:
+    """Places looked up by number; those of an input selection are channels of its own, of a stream that stays whole."""
+    image, dim, numbers = call.args
+    if call.record.note(numbers).parameter not in call.record.selections:
+        return shape_rules.index_select(call)
+    axes = list(call.axes(image))
+    read, axes[dim] = axes[dim], call.axes(numbers)[0]
+    call.freeze(read, "selected from")
+    add_layer(call, SELECTION, numbers, tuple(axes), dim, read)
+    return [tuple(axes)]
+
+
 def matrix_product(call: Call) -> list[Axes]:
     """A (rows, read) times (read, columns); `addmm` adds a bias over the columns."""
     *bias, left, right = call.inputs
@@ -159,7 +172,7 @@ def add_layer(call: Call, kind: str, weight: Tensor | None, output: Axes, channe
 
     Args:
         call: the operation.
-        kind: `conv`, `linear`, `norm` or `BARE_NORM`.
+        kind: `conv`, `linear`, `norm`, `BARE_NORM` or `SELECTION`.
         weight: its parameter; None if it has none.
         output: the axes of its output.
         channels: the dimension of the output that holds its channels.

@@ -18,6 +18,7 @@ BATCH = 37  # images in the traced batch: more than one, for batch norm, and a s
 INPUT = "input"
 NO_RULE, RULE_FAILED = "no rule for", "the rule for"  # how such reasons begin
 BARE_NORM = "norm without scale"
+SELECTION = "selection"
 ROOT = "the network itself"  # how a reason calls the module that has no path
 
 
@@ -47,7 +48,7 @@ class LayerNote:
 
     Attributes:
         path: the module's path, e.g. `layer1.0.conv1`.
-        kind: `conv`, `linear`, `norm`, or `BARE_NORM` for a norm without a scale.
+        kind: `conv`, `linear`, `norm`, `BARE_NORM` for a norm without a scale, or `SELECTION`.
         output: axes of its output.
         produced: the output's channel axis, as the weight has it.
         read: the input's channel axis.
@@ -103,6 +104,7 @@ class Record:
         steps: the operations in order (evaluation pass only).
         inputs, outputs: the axes of what each module took in and put out last, by path.
         fixed_buffers: names of the buffers that must keep their sizes.
+        selections: names of the buffers that hold the indices of input selections.
         least: the smallest width that the network's code survives.
         keeps_costs: whether the pass being watched counts towards layers and products.
         untied: what the passes themselves showed, where axes have been tied beyond that.
@@ -126,6 +128,7 @@ class Record:
     inputs: dict[str, tuple[Axis, ...]] = field(default_factory=dict)
     outputs: dict[str, tuple[Axis, ...]] = field(default_factory=dict)
     fixed_buffers: frozenset[str] = frozenset()
+    selections: frozenset[str] = frozenset()
     least: int = 1
     keeps_costs: bool = True
     untied: "Record | None" = None

@@ -175,7 +175,7 @@ RULES: dict[str, Rule] = {
     "select": shape_rules.select,
     "unbind": shape_rules.unbind,
     "index": shape_rules.index,
-    "index_select": shape_rules.index_select,
+    "index_select": layer_rules.index_select,
     "embedding": shape_rules.index_select,
     "expand": shape_rules.expand,
     "repeat": shape_rules.repeat,

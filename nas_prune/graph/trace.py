@@ -21,6 +21,7 @@ from nas_prune.graph.copies import copied, uncollected
 from nas_prune.graph.quick import output_of
 from nas_prune.graph.record import BATCH, INPUT, NO_RULE, ROOT, RULE_FAILED, Record, Step, TensorNote
 from nas_prune.graph.rules import rule_for
+from nas_prune.graph.selection import ChannelSelection
 from nas_prune.graph.table import AxisConflictError
 
 Result = TypeVar("Result")
@@ -56,6 +57,7 @@ def trace(
 def _traced(model: nn.Module, input_shape: tuple[int, ...], record: Record) -> Record:
     record.batch = record.table.new(BATCH)
     record.table.freeze(record.batch, "the batch")
+    record.selections = frozenset(f"{path}.indices" for path in _selections(model))
     for name, tensor in named_tensors(model):
         if name not in record.parameters:
             record.parameters[name] = tuple(
@@ -86,18 +88,23 @@ def _traced(model: nn.Module, input_shape: tuple[int, ...], record: Record) -> R
 def fixed_buffers(model: nn.Module) -> frozenset[str]:
     """Buffers that hold values of their own place by place, so that none can be added and none taken out.
 
-    The statistics of norms start anew, and a buffer that is the same everywhere can have any size.
+    The statistics of norms start anew, a selection holds as many indices as it is told, and a buffer that is the same
+    everywhere can have any size.
     """
-    norms = tuple(
+    free = tuple(
         f"{path}."
         for path, module in model.named_modules()
-        if isinstance(module, nn.modules.batchnorm._NormBase)  # noqa: SLF001
+        if isinstance(module, (nn.modules.batchnorm._NormBase, ChannelSelection))  # noqa: SLF001
     )
     return frozenset(
         name
         for name, buffer in model.named_buffers()
-        if not name.startswith(norms or ("/",)) and (buffer.is_meta or not _is_even(buffer))
+        if not name.startswith(free or ("/",)) and (buffer.is_meta or not _is_even(buffer))
     )
+
+
+def _selections(model: nn.Module) -> list[str]:
+    return [path for path, module in model.named_modules() if isinstance(module, ChannelSelection)]
 
 
 def _is_even(buffer: Tensor) -> bool:

@@ -3,26 +3,41 @@
 Scores alone say nothing of widths; these are chosen so that one global threshold gives each group the share wanted.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
+from nas_prune.graph.selection import spread_order
 from nas_prune.methods.contract import Evidence, Scores, WidthMethod
 from nas_prune.space import SearchSpace
 
 
 def uniform(evidence: Evidence) -> Scores:
-    """The same share of every group: by channels, or at matched parameters or MACs, as the budget says."""
-    return evidence.for_each(lambda column: shares_below(evidence.space.base_G[column], 1.0))
+    """The same share of every group: by channels, or at matched parameters or MACs, as the budget says.
+
+    What a selection takes lies evenly over what it could take.
+    """
+    return evidence.for_each(lambda column: _below(evidence.space, column, 1.0, spread_order))
 
 
 def random(evidence: Evidence) -> Scores:
     """A share of its own for every group, uniform on (0, 1], all of them multiplied by one number to meet the budget.
 
-    The product is 1 at most. Another seed gives other widths.
+    The product is 1 at most. Another seed gives other widths, and other channels that selections take.
     """
     rng = np.random.default_rng(evidence.seed)
     shares = 1 - rng.random(len(evidence.space.groups))
-    return evidence.for_each(lambda column: shares_below(evidence.space.base_G[column], shares[column]))
+    return evidence.for_each(lambda column: _below(evidence.space, column, shares[column], rng.permutation))
+
+
+def _below(
+    space: SearchSpace, column: int, share: float, order_of: Callable[[int], NDArray[np.int64]]
+) -> NDArray[np.float64]:
+    """`shares_below` of a group; which channels those are decides nothing, but where they are selected."""
+    size = space.base_G[column]
+    scores = shares_below(size, share)
+    return scores if space.groups[column].role != "selection" else scores[np.argsort(order_of(size))]
 
 
 def shares_below(size: int, share: float) -> NDArray[np.float64]:
