@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from nas_prune.budget import Budget as Budget
     from nas_prune.errors import NasPruneError as NasPruneError
+    from nas_prune.loading import load_space as load_space
     from nas_prune.scratch import TrainConfig as TrainConfig
     from nas_prune.scratch import train as train
     from nas_prune.search_config import SearchConfig as SearchConfig
     from nas_prune.search_stage import search as search
     from nas_prune.space import SearchSpace as SearchSpace
-    from nas_prune.space import load_space as load_space
     from nas_prune.widths import Widths as Widths
     from nas_prune.widths import read_widths as read_widths
 
@@ -26,7 +26,7 @@ _HOMES = {
     "SearchSpace": "space",
     "TrainConfig": "scratch",
     "Widths": "widths",
-    "load_space": "space",
+    "load_space": "loading",
     "read_widths": "widths",
     "search": "search_stage",
     "train": "scratch",

@@ -15,6 +15,7 @@ from torch import nn
 from nas_prune.data import ImageData, Parked, park
 from nas_prune.errors import BadInputError
 from nas_prune.files import passing_folder, saying_why, sweep, write_whole
+from nas_prune.loading import load_referenced
 from nas_prune.networks import check_trusted
 from nas_prune.rundir import (
     check_out,
@@ -37,7 +38,7 @@ from nas_prune.setup import (
     tell_of_versions,
     where_images_are,
 )
-from nas_prune.space import SearchSpace, load_referenced
+from nas_prune.space import SearchSpace
 from nas_prune.teachers import load_teacher
 from nas_prune.training.compute import Compute
 from nas_prune.training.evaluation import evaluate

@@ -15,6 +15,7 @@ from nas_prune.cut import Cut, check_feasible, cut
 from nas_prune.data import ImageData, num_batches
 from nas_prune.errors import BadInputError
 from nas_prune.files import sweep, write_whole
+from nas_prune.loading import load_referenced, load_space
 from nas_prune.methods import (
     METHODS,
     Evidence,
@@ -48,7 +49,7 @@ from nas_prune.setup import (
     tell_of_versions,
     where_images_are,
 )
-from nas_prune.space import Groups, SearchSpace, load_referenced, load_space
+from nas_prune.space import Groups, SearchSpace
 from nas_prune.stability import KEPT
 from nas_prune.training.checkpoint import read_checkpoint
 from nas_prune.training.compute import Compute

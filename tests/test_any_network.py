@@ -2,8 +2,9 @@
 
 import pytest
 
+from nas_prune.loading import load_space
 from nas_prune.networks import torchvision_names
-from nas_prune.space import SearchSpace, load_space
+from nas_prune.space import SearchSpace
 from tests.properties import check_costs, check_dead_channels, random_widths
 
 # The smallest image each takes; 64 pixels a side for all others.

@@ -13,12 +13,13 @@ from torch.utils.flop_counter import FlopCounterMode
 from nas_prune.budget import Budget
 from nas_prune.cut import cut, feasible_range
 from nas_prune.errors import BadInputError, WidthsError
+from nas_prune.loading import load_space
 from nas_prune.methods import METHODS, Evidence, scorable
 from nas_prune.methods.learned_gates import gates_of, taken_out
 from nas_prune.search_config import SearchConfig
 from nas_prune.search_stage import inherited, resume_search, search
 from nas_prune.setup import DataConfig
-from nas_prune.space import SearchSpace, load_space
+from nas_prune.space import SearchSpace
 from nas_prune.widths import read_widths
 from tests.methods.evidence import digits
 from tests.networks import known

@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from nas_prune.space import SearchSpace, load_space
+from nas_prune.loading import load_space
+from nas_prune.space import SearchSpace
 
 timm = pytest.importorskip("timm")
 

@@ -12,9 +12,10 @@ from nas_prune.cost import CostModel, Polynomial, cost_model
 from nas_prune.errors import BadInputError, WidthsError
 from nas_prune.graph.channels import ChannelGraph
 from nas_prune.graph.rules import RULES
+from nas_prune.loading import load_space
 from nas_prune.networks import known_spaces
 from nas_prune.resize import resized
-from nas_prune.space import SearchSpace, load_space
+from nas_prune.space import SearchSpace
 from tests.networks import CASES, FAMILIES, NAMES, known
 
 # Mean widths of VGG-16 on CIFAR-10, 60 % of the channels removed by slimming (Liu et al. 2019, appendix).

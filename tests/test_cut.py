@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from nas_prune.budget import Budget
 from nas_prune.cut import check_feasible, cut
 from nas_prune.errors import BudgetError
-from nas_prune.space import SearchSpace, load_space
+from nas_prune.loading import load_space
+from nas_prune.space import SearchSpace
 
 VGG = load_space("vgg11", (1, 8, 8), width_multiplier=0.25)
 RESNET = load_space("resnet20", (3, 16, 16))

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from nas_prune.errors import BadInputError
 from nas_prune.initialise import FirstValues, InitCall, initialise, record_inits
-from nas_prune.space import load_space
+from nas_prune.loading import load_space
 
 
 class Bare(nn.Module):

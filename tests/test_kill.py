@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from nas_prune.cli import main
-from nas_prune.space import load_space
+from nas_prune.loading import load_space
 from tests.test_resume import contents, nas_prune
 
 COMMANDS = {

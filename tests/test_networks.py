@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from nas_prune.errors import BadInputError
+from nas_prune.loading import load_space
 from nas_prune.networks import check_trusted, image_channels, is_own, network_named, space_name
-from nas_prune.space import load_space
 
 OWN = """
 import torch

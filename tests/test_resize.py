@@ -7,7 +7,7 @@ from torch import nn
 
 from nas_prune.errors import BadInputError, NasPruneError, WidthsError
 from nas_prune.initialise import initialise
-from nas_prune.space import load_space
+from nas_prune.loading import load_space
 from tests.networks import CASES, BakedIn, known
 from tests.surgery import kill, lively, outputs, random_halves
 

@@ -13,6 +13,7 @@ from nas_prune.budget import Budget
 from nas_prune.cut import cut
 from nas_prune.data import ImageData, ImageSet, load_data, num_batches
 from nas_prune.files import write_whole
+from nas_prune.loading import load_space
 from nas_prune.methods import METHODS, scorable
 from nas_prune.methods.contract import Pulled
 from nas_prune.methods.slimming import pull
@@ -20,7 +21,7 @@ from nas_prune.rundir import published
 from nas_prune.search_config import SearchConfig
 from nas_prune.search_stage import search
 from nas_prune.setup import DataConfig
-from nas_prune.space import SearchSpace, load_space
+from nas_prune.space import SearchSpace
 from nas_prune.training.evaluation import evaluate
 from nas_prune.training.recipe import recipe_named
 

@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from nas_prune.data import load_data
 from nas_prune.errors import BadInputError, WidthsError
 from nas_prune.graph.selection import ChannelSelection, spread, spread_order
+from nas_prune.loading import load_referenced, load_space
 from nas_prune.methods import METHODS, Evidence, scorable
 from nas_prune.selections import selectable, with_selections
-from nas_prune.space import SearchSpace, load_referenced, load_space
+from nas_prune.space import SearchSpace
 from nas_prune.widths import Widths, read_widths
 from tests.networks import preresnet20, thin_densenet40
 from tests.properties import check_costs, check_dead_channels, random_widths

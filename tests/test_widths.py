@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nas_prune.errors import WidthsError
-from nas_prune.space import load_space
+from nas_prune.loading import load_space
 from nas_prune.widths import read_widths, stage_means
 
 SPACE = load_space("vgg11", (1, 8, 8))

@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from nas_prune.loading import load_space
 from nas_prune.resize import resized
-from nas_prune.space import SearchSpace, load_space
+from nas_prune.space import SearchSpace
 
 
 def main() -> None:

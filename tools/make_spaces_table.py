@@ -46,7 +46,7 @@ def measure(name: str) -> Row:
     import torch
 
     from nas_prune.graph.channels import channel_graph
-    from nas_prune.space import load_space
+    from nas_prune.loading import load_space
 
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")

@@ -42,9 +42,9 @@ def command(
     style: str,
 ) -> None:
     """Channel groups, roles, frozen parts and why, costs, feasible budgets."""
+    from nas_prune.loading import load_space
     from nas_prune.methods import method_named
     from nas_prune.networks import network_named
-    from nas_prune.space import load_space
 
     with watching() as watch, watch.waiting("tracing the network"):
         channels, height, width = network_named(space).input_shape

@@ -21,8 +21,9 @@ from nas_prune.cost import Cost
 from nas_prune.errors import BadInputError
 from nas_prune.graph.axes import Atom, channel_at
 from nas_prune.graph.record import BATCH
+from nas_prune.loading import load_space
 from nas_prune.selfcheck import failure
-from nas_prune.space import SearchSpace, load_space
+from nas_prune.space import SearchSpace
 from tests.graph.random_networks import (
     ACTS,
     Attention,

@@ -14,8 +14,9 @@ from torch.nn import functional as F
 
 from nas_prune.budget import Budget
 from nas_prune.cut import cut
+from nas_prune.loading import load_space
 from nas_prune.methods import DrivingCost, Pulled, Scores, WidthMethod, scorable
-from nas_prune.space import SearchSpace, load_space
+from nas_prune.space import SearchSpace
 from nas_prune.training.checkpoint import read_checkpoint, write_checkpoint
 from nas_prune.training.loop import Training, fit
 from nas_prune.training.recipe import recipe_named

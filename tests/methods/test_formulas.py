@@ -9,6 +9,7 @@ from torch import nn
 
 from nas_prune.budget import Budget
 from nas_prune.cut import cut
+from nas_prune.loading import load_space
 from nas_prune.methods import Pulled, reconstruction, within_groups
 from nas_prune.methods.contract import Evidence
 from nas_prune.methods.controls import RANDOM, UNIFORM, shares_below
@@ -19,7 +20,6 @@ from nas_prune.methods.places import readers
 from nas_prune.methods.reconstruction import _by_channel, _parts, _windows, regression, surgeon, thinet
 from nas_prune.methods.slimming import channel_costs
 from nas_prune.methods.slopes import _slopes
-from nas_prune.space import load_space
 from tests.methods.contract import space_of
 from tests.methods.evidence import evidence
 from tests.surgery import images_of, lively, outputs

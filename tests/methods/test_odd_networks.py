@@ -8,8 +8,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nas_prune.errors import BadInputError
+from nas_prune.loading import load_space
 from nas_prune.methods import METHODS, Scope, scorable
-from nas_prune.space import SearchSpace, load_space
+from nas_prune.space import SearchSpace
 from tests.methods.contract import begun, train
 from tests.methods.evidence import evidence
 

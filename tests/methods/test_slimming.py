@@ -4,9 +4,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from nas_prune.loading import load_space
 from nas_prune.methods.contract import Pulled
 from nas_prune.methods.slimming import SLIMMING, can_score, prepare, pull
-from nas_prune.space import load_space
 from tests.methods.evidence import evidence
 from tests.networks import known
 

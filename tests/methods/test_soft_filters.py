@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from nas_prune.loading import load_space
 from nas_prune.methods import scorable
 from nas_prune.methods.filters import filters, zero_filters
 from nas_prune.methods.places import writers
@@ -19,7 +20,7 @@ from nas_prune.search_config import SearchConfig
 from nas_prune.search_result import read_kept
 from nas_prune.search_stage import search, trained_network
 from nas_prune.setup import DataConfig
-from nas_prune.space import SearchSpace, load_space
+from nas_prune.space import SearchSpace
 from nas_prune.training.checkpoint import read_checkpoint
 from nas_prune.training.recipe import recipe_named
 from tests.methods.contract import begun, space_of, train

@@ -4,12 +4,12 @@ import pytest
 import torch
 from torch import nn
 
+from nas_prune.loading import load_space
 from nas_prune.models.densenet import densenet
 from nas_prune.models.preresnet import preresnet
 from nas_prune.models.resnet import resnet
 from nas_prune.models.vgg import vgg
 from nas_prune.networks import FAMILIES, known_spaces
-from nas_prune.space import load_space
 
 
 def convolutions(model: nn.Module) -> list[nn.Conv2d]:

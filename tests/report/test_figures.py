@@ -4,8 +4,8 @@ from pathlib import Path
 
 from PIL import Image
 
+from nas_prune.loading import load_space
 from nas_prune.report.figures import draw_widths
-from nas_prune.space import load_space
 
 SPACE = load_space("resnet20", (1, 8, 8))
 HALF = SPACE.widths([base // 2 for base in SPACE.base_G], budget="macs<=50%")

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from nas_prune.data import ImageData, load_data
 from nas_prune.errors import BadInputError, FileError
 from nas_prune.files import write_whole
-from nas_prune.space import load_space
+from nas_prune.loading import load_space
 from nas_prune.training import keeping
 from nas_prune.training.checkpoint import read_checkpoint
 from nas_prune.training.compute import Compute

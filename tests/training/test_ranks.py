@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy
 
 from nas_prune.data import Augment, ImageData, Share, load_data, num_batches, train_batches
 from nas_prune.errors import BadInputError
-from nas_prune.space import load_space
+from nas_prune.loading import load_space
 from nas_prune.training.evaluation import evaluate
 from nas_prune.training.loop import Training, fit
 from nas_prune.training.ranks import Ranks
