@@ -6,9 +6,10 @@ from pathlib import Path
 import nas_prune
 
 ORDER = (
-    "errors", "files", "shipped", "watch", "graph", "budget", "widths", "cost", "listening", "initialise", "resize",
-    "repair", "selfcheck", "selections", "models", "networks", "space", "data", "rundir", "training", "methods", "cut",
-    "report", "setup", "stability", "search_config", "search_result", "search_stage", "teachers", "scratch", "cli",
+    "errors", "files", "shipped", "watch", "graph", "budget", "widths", "cost", "blocks", "listening",
+    "initialise", "resize", "repair", "selfcheck", "selections", "models", "networks", "space", "loading",
+    "data", "rundir", "training", "methods", "cut", "report", "setup", "stability", "search_config",
+    "search_result", "search_stage", "search_all", "teachers", "scratch", "cli",
 )  # fmt: skip
 WITHIN_GRAPH = (
     "selection", "axes", "table", "record", "call", "shape_rules", "layer_rules", "rules", "quick", "copies", "trace",
