@@ -60,7 +60,7 @@ def removable_blocks(
         In order of execution; empty where the network cannot be run here, or where it does not put out the same with
         all of them taken out as with all of them adding nothing.
     """
-    model = make().eval()
+    model = _stirred(make()).eval()
     parameters = (p for p in model.parameters() if p.is_floating_point())
     dtype = next((parameter.dtype for parameter in parameters), torch.float32)
     images = torch.randn(_IMAGES, *shape, generator=torch.Generator().manual_seed(0), dtype=dtype)
@@ -75,6 +75,16 @@ def removable_blocks(
         if not _agrees(model, paths, {path: last[path].path for path in paths}, images):
             return ()
     return tuple(_block(graph, path, last[path]) for path in paths)
+
+
+@torch.no_grad()
+def _stirred(model: nn.Module) -> nn.Module:
+    """The network with every parameter that is the same everywhere made uneven: a branch may begin as zero."""
+    generator = torch.Generator().manual_seed(1)
+    for parameter in model.parameters():
+        if parameter.is_floating_point() and bool((parameter == parameter.reshape(-1)[:1]).all()):
+            parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.1)
+    return model
 
 
 def _holders(model: nn.Module) -> list[str]:

@@ -68,6 +68,20 @@ class _InPlace(_Block):
         return x + inner
 
 
+class _StartsAtZero(nn.Module):
+    """Two branches, one after the other, whose last weights start at zero."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = nn.Conv2d(8, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1)
+        self.scale = nn.Parameter(torch.zeros(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.scale[0] * self.one(x)
+        both: Tensor = x + self.scale[1] * self.two(x)
+        return both
+
+
 class _Asking(_Net):
     def forward(self, x: Tensor) -> Tensor:
         assert all(block.stride == 1 for block in self.blocks)
@@ -108,6 +122,10 @@ def test_a_block_behind_which_something_is_cut_off_is_none() -> None:
     # The stem puts out negative numbers, which the first activation takes away: only the second block is an identity.
     space = load_space(lambda: _Net(_Block(activates=True), _Block(activates=True)), (3, 16, 16))
     assert paths(space) == ["blocks.1"]
+
+
+def test_a_block_of_two_branches_that_start_at_zero_is_none() -> None:
+    assert paths(load_space(lambda: _Net(_StartsAtZero(), _Block()), (3, 16, 16))) == ["blocks.1"]
 
 
 def test_a_block_that_changes_what_it_is_given_is_none() -> None:
