@@ -83,6 +83,10 @@ def check_feasible(space: SearchSpace, budget: Budget, searched: Sequence[int]) 
         return
     smallest, largest = feasible_range(space, budget, searched)
     limit = space.limit(budget, searched)
+    if largest == 0:
+        raise BudgetError(
+            f"budget {budget} must bound something, got blocks without channels of their own. Bound macs or params."
+        )
     if limit < smallest:
         raise BudgetError(
             f"budget {budget} allows {with_suffix(limit)} {budget.kind}, less than the searched groups can reach: "

@@ -145,7 +145,7 @@ class _AllSearches:
 def _settings(config: SearchConfig, method: WidthMethod) -> SearchConfig:
     """What one method is told: the settings that it takes."""
     changed: dict[str, object] = {"method": method.name}
-    if method.is_control:
+    if method.is_control or method.of == "blocks":
         changed["scope"] = None
     if not method.is_driven:
         changed["cost"] = None

@@ -85,7 +85,9 @@ def write_result(result: SearchResult, whole: Widths) -> None:
     whole.write(folder / "whole.json")
     for found in result.found:
         found.widths.write(found.path)
-    draw_widths([found.widths for found in result.found], result.run / "widths.png", searched=result.columns)
+    draw_widths(
+        [found.widths for found in result.found], result.run / "widths.png", searched=result.columns or None
+    )
     write_whole(result.run / RESULT, json.dumps(summary(result), indent=1) + "\n")
 
 

@@ -11,8 +11,8 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from nas_prune.budget import Budget
-from nas_prune.cut import cut, feasible_range
-from nas_prune.errors import BadInputError, WidthsError
+from nas_prune.cut import check_feasible, cut, feasible_range
+from nas_prune.errors import BadInputError, BudgetError, WidthsError
 from nas_prune.loading import load_space
 from nas_prune.methods import METHODS, Evidence, scorable
 from nas_prune.methods.learned_gates import gates_of, taken_out
@@ -300,4 +300,25 @@ def test_a_network_without_blocks_and_settings_for_channels_are_refused(tmp_path
         search(_config(space="vgg11"), tmp_path / "vgg")
     with pytest.raises(BadInputError, match="--groups must come with a method that uses it, got sss-blocks"):
         search(_config(groups="all"), tmp_path / "all")
-    assert not (tmp_path / "vgg").exists()
+    with pytest.raises(BadInputError, match="--scope must come with a method that uses it, got sss-blocks"):
+        search(_config(scope="local"), tmp_path / "local")
+    assert not list(tmp_path.iterdir())
+
+
+class _OfOneLayer(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.only = nn.Conv2d(8, 8, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = x + self.only(x)
+        return y
+
+
+def test_blocks_without_channels_of_their_own_have_no_budget_of_channels() -> None:
+    space = load_space(lambda: _Net(_OfOneLayer(), _OfOneLayer()), (3, 16, 16))
+    columns = scorable(space, SSS_BLOCKS, "inner")
+    assert len(columns) == 2
+    with pytest.raises(BudgetError, match="must bound something, got blocks without channels of their own"):
+        check_feasible(space, Budget.parse("channels<=50%"), columns)
+    check_feasible(space, Budget.parse("macs<=60%"), columns)
