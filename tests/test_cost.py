@@ -137,6 +137,6 @@ def test_a_network_that_is_not_priced_exactly_is_refused(monkeypatch: pytest.Mon
         right = cost_model(graph, names)
         return dataclasses.replace(right, macs=right.params)
 
-    monkeypatch.setattr("nas_prune.space.cost_model", wrong)
+    monkeypatch.setattr("nas_prune.loading.cost_model", wrong)
     with pytest.raises(BadInputError, match="priced exactly, got 9,227,210 where PyTorch counts 37,790,720"):
         load_space("vgg11", (1, 8, 8))
