@@ -120,24 +120,18 @@ def cut(space: SearchSpace, scores: Scores, budget: Budget, zero: float | None =
         BudgetError: no widths meet the budget.
     """
     searched = [column for column, values in enumerate(scores) if values is not None]
-    units = _units(space, scores)
+    units, count = _units(space, scores), _counter(space, budget, searched)
+    plan = _least(space, searched)
     if budget.is_own:
         assert zero is not None
-        plan = _with_all(_least(space, searched), [unit for unit in units if unit.score > zero])
-        return _planned(space, scores, budget, plan, threshold=np.nextafter(zero, np.inf))
-    check_feasible(space, budget, searched)
-    count, limit = _counter(space, budget, searched), space.limit(budget, searched)
-    plan, number = _threshold(_least(space, searched), units, count, limit)
-    plan = _fill(plan, units, count, limit)
-    return _planned(space, scores, budget, plan, threshold=units[number - 1].score if number else np.inf)
-
-
-def _planned(
-    space: SearchSpace, scores: Scores, budget: Budget, plan: NDArray[np.int64], *, threshold: float
-) -> Cut:
-    """The cut that a plan is; `threshold` is the lowest score that stays by itself."""
-    searched = [column for column, values in enumerate(scores) if values is not None]
-    count = int(_counter(space, budget, searched)(plan))
+        plan = _with_all(plan, [unit for unit in units if unit.score > zero])
+        limit, threshold = int(count(plan)), float(np.nextafter(zero, np.inf))
+    else:
+        check_feasible(space, budget, searched)
+        limit = space.limit(budget, searched)
+        best = _best(plan, units, count, limit)
+        plan = _fill(_with_all(plan, best), units, count, limit)
+        threshold = best[-1].score if best else np.inf
     groups = len(space.groups)
     kept = tuple(
         np.arange(width) if values is None else np.sort(np.argsort(-values, kind="stable")[:width])
@@ -145,8 +139,8 @@ def _planned(
     )
     return Cut(
         budget,
-        count if budget.is_own else space.limit(budget, searched),
-        count,
+        limit,
+        int(count(plan)),
         widths_G=tuple(int(width) for width in plan[:groups]),
         kept_G=kept,
         removed=_removed(space, plan),
@@ -160,6 +154,7 @@ def _removed(space: SearchSpace, plan_V: NDArray[np.int64]) -> tuple[str, ...]:
 
 
 def _held(scores_G: Scores, threshold: float) -> tuple[int, ...]:
+    """The columns of which the threshold, the lowest score that stays by itself, would leave nothing."""
     best = {column: values.max() for column, values in enumerate(scores_G) if values is not None}
     return tuple(column for column, value in best.items() if value < threshold or value <= 0)
 
@@ -206,17 +201,18 @@ def _units(space: SearchSpace, scores: Scores) -> list[_Unit]:
     return sorted(units, key=lambda unit: (-unit.score, unit.share))
 
 
-def _threshold(
+def _best(
     least_V: NDArray[np.int64], units: Sequence[_Unit], count: Polynomial | Switched, limit: int
-) -> tuple[NDArray[np.int64], int]:
-    """The plan of the longest run of best units that the limit allows, by bisection; and how long it is."""
+) -> Sequence[_Unit]:
+    """The longest run of best units that the limit allows, by bisection."""
     low, high = 0, len(units)
     while low < high:
         middle = (low + high + 1) // 2
-        low, high = (
-            (middle, high) if int(count(_with_all(least_V, units[:middle]))) <= limit else (low, middle - 1)
-        )
-    return _with_all(least_V, units[:low]), low
+        if int(count(_with_all(least_V, units[:middle]))) <= limit:
+            low = middle
+        else:
+            high = middle - 1
+    return units[:low]
 
 
 def _with_all(least_V: NDArray[np.int64], units: Sequence[_Unit]) -> NDArray[np.int64]:

@@ -27,7 +27,7 @@ from nas_prune.rundir import (
     read_config,
     write_config,
 )
-from nas_prune.search_stage import inherited
+from nas_prune.searched import inherited
 from nas_prune.setup import (
     RunConfig,
     limited_threads,

@@ -145,7 +145,7 @@ class _AllSearches:
 def _settings(config: SearchConfig, method: WidthMethod) -> SearchConfig:
     """What one method is told: the settings that it takes."""
     changed: dict[str, object] = {"method": method.name}
-    if method.is_control or method.of == "blocks":
+    if not method.takes_scope:
         changed["scope"] = None
     if not method.is_driven:
         changed["cost"] = None
@@ -153,6 +153,6 @@ def _settings(config: SearchConfig, method: WidthMethod) -> SearchConfig:
         changed["groups"] = "inner"
     if not method.trains:
         changed["epochs"] = None
-    if not (method.is_cheap and method.kind(config.scope) == "automatic"):
+    if not method.shows_widths(config.scope):
         changed["stop"] = None
     return config.model_copy(update=changed)

@@ -96,9 +96,9 @@ def _check_settings(config: SearchConfig, method: WidthMethod, budgets: tuple[st
             "widths are the same share of every group from the start. Leave it out, or add --scope global."
         )
     if config.stop is not None and not method.is_cheap:
-        _refuse("--stop or --no-stop", method, lambda other: other.is_cheap and other.scope == "global")
-    if config.scope is not None and (method.is_control or method.of == "blocks"):
-        _refuse("--scope", method, lambda other: not other.is_control and other.of == "channels")
+        _refuse("--stop or --no-stop", method, lambda other: other.shows_widths())
+    if config.scope is not None and not method.takes_scope:
+        _refuse("--scope", method, lambda other: other.takes_scope)
     if OWN in budgets and method.zero is None:
         _refuse("--budget own", method, lambda other: other.zero is not None)
     if OWN in budgets and config.scope == "local":

@@ -1,13 +1,11 @@
 """The search stage: train the whole network once under a width method, cut its scores at every budget."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-import torch
 from torch import nn
 
 from nas_prune.budget import OWN, Budget
@@ -15,7 +13,7 @@ from nas_prune.cut import Cut, check_feasible, cut
 from nas_prune.data import ImageData, num_batches
 from nas_prune.errors import BadInputError
 from nas_prune.files import sweep, write_whole
-from nas_prune.loading import load_referenced, load_space
+from nas_prune.loading import load_space
 from nas_prune.methods import (
     METHODS,
     Evidence,
@@ -39,7 +37,8 @@ from nas_prune.rundir import (
     write_config,
 )
 from nas_prune.search_config import SearchConfig, resolve
-from nas_prune.search_result import Found, SearchResult, file_stem, read_kept, write_kept, write_result
+from nas_prune.search_result import Found, SearchResult, file_stem, write_kept, write_result
+from nas_prune.searched import first_state
 from nas_prune.setup import (
     limited_threads,
     load_images,
@@ -51,17 +50,16 @@ from nas_prune.setup import (
 )
 from nas_prune.space import Groups, SearchSpace
 from nas_prune.stability import KEPT
-from nas_prune.training.checkpoint import read_checkpoint
 from nas_prune.training.compute import Compute
 from nas_prune.training.evaluation import evaluate
 from nas_prune.training.keeping import train_in
 from nas_prune.training.loop import Observer, Training
 from nas_prune.training.ranks import Ranks, joined
 from nas_prune.training.recipe import Recipe
-from nas_prune.training.state import TrainState, start
+from nas_prune.training.state import TrainState
 from nas_prune.training.stopping import telling_how_to_go_on
 from nas_prune.watch import QUIET, Watch
-from nas_prune.widths import DataRecord, MethodRecord, Widths, read_widths, stage_means
+from nas_prune.widths import DataRecord, MethodRecord, stage_means
 
 
 def search(
@@ -124,53 +122,7 @@ def resume_search(
 def trains_as_usual(config: SearchConfig) -> bool:
     """Whether a search trains the network as if there were no method: not changed by it, and not stopped early."""
     method = method_named(config.method)
-    is_changed = method.sparsity is not None or method.after_epoch is not None
-    return method.trains and not is_changed and not _looks_on(config)
-
-
-def _looks_on(config: SearchConfig) -> bool:
-    """Whether widths are noted after every epoch: where they are cheap to find, and are searched."""
-    method = method_named(config.method)
-    return method.is_cheap and method.kind(config.scope) == "automatic"
-
-
-def inherited(run: Path, widths: Widths, *, space: str | None = None) -> Callable[[], nn.Module]:
-    """What a search's trained network is when cut to widths it found: the start of fine-tuning.
-
-    Args:
-        run: the search's directory.
-        widths: one of the width vectors it found.
-        space: the network again, if it is one of your own.
-
-    Returns:
-        A function that makes the network, its weights those of the channels kept.
-
-    Raises:
-        BadInputError: the directory is no finished search's, or its widths are others.
-    """
-    config = read_config(run, SearchConfig)
-    check_trusted(config.space, space, str(run))
-    whole = load_referenced(read_widths(run / "widths" / "whole.json").space)
-    method = method_named(config.method)
-    if not method.trains:
-        raise BadInputError(
-            f"--from must be a search that trained a network, got {run}, whose method trains none."
-        )
-    kept = read_kept(run)
-    for found in run.glob("widths/*.json"):
-        own = read_widths(found)
-        if found.stem in kept and (own.groups, own.removed_blocks) == (widths.groups, widths.removed_blocks):
-            model = trained_network(run, config, whole)
-            return partial(whole.narrow, model, kept[found.stem], widths.removed_blocks)
-    raise BadInputError(f"--from must be the search that found the widths, got {run}, which found others.")
-
-
-def trained_network(run: Path, config: SearchConfig, whole: SearchSpace) -> nn.Module:
-    """The whole network as a search left it, without what its method had put in."""
-    method = method_named(config.method)
-    state = _fresh(whole, method, scorable(whole, method, config.groups), config)
-    read_checkpoint(run / CHECKPOINT, state)
-    return state.trained if method.sparsity is None else method.sparsity.settled(state.trained, whole)
+    return method.trains and not method.changes_training and not method.shows_widths(config.scope)
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +160,6 @@ class _Stage:
         pull = None
         if sparsity is not None and self.sparsity is not None:
             pull = sparsity.pull(Pulled(self.space, self.columns, self.sparsity, config.cost))
-        is_own = pull is not None or self.method.after_epoch is not None
         return Training(
             self.data,
             config.search_recipe,
@@ -218,7 +169,7 @@ class _Stage:
             after_epoch=None if self.method.after_epoch is None else self.soften,
             title="training" if pull is None else "sparse training",
             observer=self.observer(),
-            settings={"method": self.method.name, **self.settings} if is_own else {},
+            settings={"method": self.method.name, **self.settings} if self.method.changes_training else {},
         )
 
     def soften(self, state: TrainState) -> None:
@@ -234,7 +185,7 @@ class _Stage:
 
     def observer(self) -> Observer | None:
         """What notes the widths after every epoch and stops when they are stable; none where they are not searched."""
-        if not _looks_on(self.config):
+        if not self.method.shows_widths(self.config.scope):
             return None
         stop = self.config.stop
         can_tell = self.method.of == "channels" and OWN not in self.config.budgets
@@ -276,20 +227,6 @@ class _Stage:
         found = {"sparsity": self.sparsity, "scope": scope, "cost": config.cost, "softly_to": softly_to}
         of = {"groups": config.groups} if self.method.of == "channels" else {}
         return {**of, **{name: value for name, value in found.items() if value is not None}}
-
-
-def _fresh(
-    space: SearchSpace,
-    method: WidthMethod,
-    columns: Sequence[int],
-    config: SearchConfig,
-    device: torch.device | str = "cpu",
-) -> TrainState:
-    """The state that a search starts from."""
-    model = space.build(seed=config.seed, device=device)
-    if method.sparsity is not None:
-        method.sparsity.prepare(model, space, columns)
-    return start(model, config.search_recipe)
 
 
 def _new_run(stage: _Stage, out: Path | None) -> Path:
@@ -359,7 +296,7 @@ def _sparsity(method: WidthMethod, recipe: Recipe, data: ImageData) -> float | N
 def _finish(stage: _Stage, run: Path, watch: Watch) -> SearchResult:
     """Train what is left, cut at every budget, write the results."""
     started = perf_counter()
-    state = _fresh(stage.space, stage.method, stage.columns, stage.config, stage.compute.device)
+    state = first_state(stage.space, stage.method, stage.columns, stage.config, stage.compute.device)
     command = resume_command("search", run, stage.config.space, stage.compute.ranks)
     with limited_threads(stage.threads), telling_how_to_go_on(command):
         if stage.method.trains:

@@ -10,7 +10,7 @@ from nas_prune.loading import load_referenced
 from nas_prune.networks import check_trusted, is_own
 from nas_prune.rundir import CHECKPOINT, read_config
 from nas_prune.search_config import SearchConfig
-from nas_prune.search_stage import trained_network
+from nas_prune.searched import trained_network
 from nas_prune.training.checkpoint import check_same_network, read_weights
 from nas_prune.training.compute import Compute
 from nas_prune.training.evaluation import class_scores

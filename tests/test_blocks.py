@@ -17,7 +17,8 @@ from nas_prune.loading import load_space
 from nas_prune.methods import METHODS, Evidence, scorable
 from nas_prune.methods.learned_gates import gates_of, taken_out
 from nas_prune.search_config import SearchConfig
-from nas_prune.search_stage import inherited, resume_search, search
+from nas_prune.search_stage import resume_search, search
+from nas_prune.searched import inherited
 from nas_prune.setup import DataConfig
 from nas_prune.space import SearchSpace
 from nas_prune.widths import read_widths

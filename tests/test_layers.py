@@ -9,7 +9,7 @@ ORDER = (
     "errors", "files", "shipped", "watch", "graph", "budget", "widths", "cost", "blocks", "listening",
     "initialise", "resize", "repair", "selfcheck", "selections", "models", "networks", "space", "loading",
     "data", "rundir", "training", "methods", "cut", "report", "setup", "stability", "search_config",
-    "search_result", "search_stage", "search_all", "teachers", "scratch", "cli",
+    "search_result", "searched", "search_stage", "search_all", "teachers", "scratch", "cli",
 )  # fmt: skip
 WITHIN_GRAPH = (
     "selection", "axes", "table", "record", "call", "shape_rules", "layer_rules", "rules", "quick", "copies", "trace",

@@ -38,7 +38,7 @@ def main() -> None:
         ratios = {name: [turn[name] for turn in turns] for name in turns[0]}
         report[space] = ratios
         for name, values in ratios.items():
-            what = "× plain training" if _is_changed(name) else "epochs' worth"
+            what = "× plain training" if METHODS[name].changes_training else "epochs' worth"
             spread = f"{min(values):.2f} to {max(values):.2f}"
             print(f"  {name:<20} {median(values):5.2f} {what} ({spread}, n = {len(values)})", flush=True)
     print(
@@ -60,11 +60,6 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _is_changed(name: str) -> bool:
-    """Whether a method has a say in the training."""
-    return METHODS[name].sparsity is not None or METHODS[name].after_epoch is not None
-
-
 def _turn(options: argparse.Namespace, space: str, multiplier: float) -> dict[str, float]:
     """One run of each leg: the ratio of each method."""
     seconds: dict[str, float] = defaultdict(float)
@@ -82,18 +77,19 @@ def _turn(options: argparse.Namespace, space: str, multiplier: float) -> dict[st
                 ),
                 recipe=recipe_named("fast"),
                 epochs=options.epochs,
-                stop=False if method.is_cheap and method.scope == "global" else None,
+                stop=False if method.shows_widths() else None,
                 threads=options.threads,
             )
             if not plain.exists():
                 training = search(config.model_copy(update={"method": PLAIN, "stop": None}), plain).seconds
             try:
-                trained = None if _is_changed(name) else plain
+                trained = None if method.changes_training else plain
                 seconds[name] = search(config, Path(folder) / name, trained=trained).seconds
             except BadInputError:
                 continue  # it finds nothing to judge there
     per_epoch = training / options.epochs
-    return {name: value / (training if _is_changed(name) else per_epoch) for name, value in seconds.items()}
+    unit = {name: training if METHODS[name].changes_training else per_epoch for name in seconds}
+    return {name: value / unit[name] for name, value in seconds.items()}
 
 
 if __name__ == "__main__":

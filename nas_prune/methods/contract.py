@@ -132,3 +132,17 @@ class WidthMethod:
         if self.is_control:
             return "control"
         return "automatic" if (scope or self.scope) == "global" else "predefined"
+
+    @property
+    def changes_training(self) -> bool:
+        """Whether the network trains otherwise than it would without the method."""
+        return self.sparsity is not None or self.after_epoch is not None
+
+    @property
+    def takes_scope(self) -> bool:
+        """Whether its scores can be compared within each group instead of over all groups."""
+        return not self.is_control and self.of == "channels"
+
+    def shows_widths(self, scope: Scope | None = None) -> bool:
+        """Whether widths are worth a look after every epoch: they cost next to nothing, and are searched."""
+        return self.is_cheap and self.kind(scope) == "automatic"

@@ -20,8 +20,8 @@ from nas_prune.methods.places import ASKS_TO_GATE, can_gate
 from nas_prune.space import SearchSpace
 
 _BETA, _GAMMA, _ZETA = 2 / 3, -0.1, 1.1
-_SHIFT = _BETA * log(-_GAMMA / _ZETA)
 _CLOSED = log(-_GAMMA / _ZETA)  # the log α below which a gate is zero in evaluation
+_SHIFT = _BETA * _CLOSED
 _LOWEST, _HIGHEST = log(0.01), log(100)  # of log α, as in the authors' code
 
 

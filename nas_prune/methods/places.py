@@ -17,6 +17,7 @@ from nas_prune.space import SearchSpace
 _NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)  # noqa: SLF001
 PLAIN_CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _PRODUCERS = (nn.modules.conv._ConvNd, nn.Linear)  # noqa: SLF001
+ASKS_TO_GATE = "norms, or convolutions and linear layers, that are modules"  # what `can_gate` looks for
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +112,6 @@ def is_cardinality(space: SearchSpace, column: int) -> bool:
     ]
     axes = (space.graph.parameters[f"{path}.weight"] for path in counts)
     return any(atom in run and len(run) > 1 for weight in axes for axis in weight[:1] for run in axis)
-
-
-ASKS_TO_GATE = "norms, or convolutions and linear layers, that are modules"  # what `can_gate` looks for
 
 
 def can_gate(space: SearchSpace, column: int) -> bool:

@@ -8,7 +8,8 @@ import pytest
 from nas_prune.cli import main
 from nas_prune.errors import BadInputError
 from nas_prune.search_config import SearchConfig, resolve
-from nas_prune.search_stage import inherited, resume_search, search
+from nas_prune.search_stage import resume_search, search
+from nas_prune.searched import inherited
 from nas_prune.setup import DataConfig
 from nas_prune.watch import Watch
 from tests.conftest import WriteDigits

@@ -18,7 +18,8 @@ from nas_prune.methods.soft_filters import SOFT_FILTER, soften
 from nas_prune.rundir import read_config
 from nas_prune.search_config import SearchConfig
 from nas_prune.search_result import read_kept
-from nas_prune.search_stage import search, trained_network
+from nas_prune.search_stage import search
+from nas_prune.searched import trained_network
 from nas_prune.setup import DataConfig
 from nas_prune.space import SearchSpace
 from nas_prune.training.checkpoint import read_checkpoint

@@ -6,7 +6,8 @@ from pathlib import Path
 import torch
 
 from nas_prune.search_config import resolve
-from nas_prune.search_stage import _fresh, _prepare
+from nas_prune.search_stage import _prepare
+from nas_prune.searched import first_state
 from nas_prune.training.checkpoint import write_checkpoint
 from nas_prune.training.loop import fit
 from nas_prune.training.ranks import joined
@@ -18,7 +19,7 @@ def main(folder: Path) -> None:
     config = resolve(CONFIG)
     with joined(torch.device("cpu")) as ranks:
         stage = _prepare(config, ranks, QUIET)
-        state = _fresh(stage.space, stage.method, stage.columns, config)
+        state = first_state(stage.space, stage.method, stage.columns, config)
         fit(state, stage.training())
         ranks.take_buffers(state.model)
         write_checkpoint(folder / f"rank{ranks.rank}", state)
