@@ -13,7 +13,7 @@ from nas_prune.methods import METHODS, WidthMethod
 from nas_prune.rundir import CONFIG, from_run, make_run, portable, read_config, write_config
 from nas_prune.search_config import SearchConfig
 from nas_prune.search_result import RESULT, SearchResult
-from nas_prune.search_stage import resume_search, search, trains_as_usual
+from nas_prune.search_stage import Loaded, resume_search, search, trains_as_usual
 from nas_prune.setup import resume_command
 from nas_prune.training.ranks import ALONE
 from nas_prune.training.stopping import telling_how_to_go_on
@@ -60,16 +60,17 @@ def search_all(config: SearchConfig, out: Path | None = None, *, watch: Watch = 
         raise BadInputError(
             "--method all must run in one process, got torchrun. Start one search for each method."
         )
+    loaded = Loaded()
     run = make_run(out, config.space, ALL, config.data.name)
     try:
         write_config(run, config.model_copy(update={"data": config.data.at(portable(config.data.name, run))}))
-        first = search(_settings(config, METHODS[_FIRST]), run / _FIRST)
+        first = search(_settings(config, METHODS[_FIRST]), run / _FIRST, loaded=loaded)
     except NasPruneError:
         (run / CONFIG).unlink(missing_ok=True)
         run.rmdir()
         raise
     watch.say(f"Writing to {run}. If it is stopped: {resume_command('search', run, config.space, ALONE)}")
-    searches = _AllSearches(run, config, watch)
+    searches = _AllSearches(run, config, watch, loaded)
     searches.note(_FIRST, first.seconds)
     return searches.finish()
 
@@ -88,7 +89,7 @@ def resume_all(
     config = read_config(run, SearchConfig)
     config = config.model_copy(update={"data": config.data.at(data_name or from_run(config.data.name, run))})
     sweep(run)
-    return _AllSearches(run, config, watch, space).finish()
+    return _AllSearches(run, config, watch, Loaded(), space).finish()
 
 
 @dataclass(slots=True)
@@ -96,12 +97,14 @@ class _AllSearches:
     """Searches by all methods, some of them done before.
 
     Attributes:
+        loaded: the images and the network, which all share.
         trained: the search whose trained network others share.
     """
 
     run: Path
     config: SearchConfig
     watch: Watch
+    loaded: Loaded
     space: str | None = None
     trained: Path | None = None
 
@@ -128,9 +131,11 @@ class _AllSearches:
 
         heard = Watch(progress=progress)
         if (folder / CONFIG).exists():
-            return resume_search(folder, data_name=settings.data.name, space=self.space, watch=heard)
+            return resume_search(
+                folder, data_name=settings.data.name, space=self.space, loaded=self.loaded, watch=heard
+            )
         trained = self.trained if trains_as_usual(settings) else None
-        return search(settings, folder, trained=trained, watch=heard)
+        return search(settings, folder, trained=trained, loaded=self.loaded, watch=heard)
 
     def _seconds(self) -> dict[str, float]:
         path = self.run / _SECONDS

@@ -13,7 +13,6 @@ from nas_prune.budget import Budget
 from nas_prune.errors import BadInputError
 from nas_prune.files import saying_why, write_whole
 from nas_prune.methods import WidthMethod
-from nas_prune.report.figures import draw_widths
 from nas_prune.resize import Kept
 from nas_prune.rundir import published
 from nas_prune.search_config import SearchConfig
@@ -79,6 +78,9 @@ def write_result(result: SearchResult, whole: Widths) -> None:
         result: what was found.
         whole: the artefact of the whole network.
     """
+    # Here, because matplotlib takes half a second to load and training, which reads results, draws nothing.
+    from nas_prune.report.figures import draw_widths
+
     folder = result.run / "widths"
     with saying_why(folder):
         folder.mkdir(exist_ok=True)

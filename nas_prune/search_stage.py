@@ -1,7 +1,7 @@
 """The search stage: train the whole network once under a width method, cut its scores at every budget."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -40,6 +40,7 @@ from nas_prune.search_config import SearchConfig, resolve
 from nas_prune.search_result import Found, SearchResult, file_stem, write_kept, write_result
 from nas_prune.searched import first_state
 from nas_prune.setup import (
+    DataConfig,
     limited_threads,
     load_images,
     pick_device,
@@ -62,8 +63,44 @@ from nas_prune.watch import QUIET, Watch
 from nas_prune.widths import DataRecord, MethodRecord, stage_means
 
 
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Images and networks, each loaded once, for searches of the same ones one after another."""
+
+    images: dict[tuple[DataConfig, int, int | None], ImageData] = field(default_factory=dict)
+    spaces: dict[tuple[Any, ...], SearchSpace] = field(default_factory=dict)
+
+    def data(self, config: SearchConfig, watch: Watch) -> ImageData:
+        """The images that a search looks at."""
+        in_channels = image_channels(config.space)
+        key = (config.data, config.seed, in_channels)
+        if key not in self.images:
+            self.images[key] = load_images(config.data, config.seed, watch, in_channels=in_channels)
+        return self.images[key]
+
+    def space(self, config: SearchConfig, data: ImageData) -> SearchSpace:
+        """The network that a search narrows, for those images."""
+        shape = (data.in_channels, data.image_size, data.image_size)
+        selections = config.groups == "selections"
+        key = (config.space, shape, data.num_classes, config.width_multiplier, selections)
+        if key not in self.spaces:
+            self.spaces[key] = load_space(
+                config.space,
+                shape,
+                num_classes=data.num_classes,
+                width_multiplier=config.width_multiplier,
+                selections=selections,
+            )
+        return self.spaces[key]
+
+
 def search(
-    config: SearchConfig, out: Path | None = None, *, trained: Path | None = None, watch: Watch = QUIET
+    config: SearchConfig,
+    out: Path | None = None,
+    *,
+    trained: Path | None = None,
+    loaded: Loaded | None = None,
+    watch: Watch = QUIET,
 ) -> SearchResult:
     """Train the whole network under a width method and cut it at every budget.
 
@@ -72,6 +109,7 @@ def search(
         out: the run's directory, new or empty; the next free `runs/SPACE-METHOD-DATA-NNN` if None.
         trained: a finished search by a method that, like this one, trains as usual (`trains_as_usual`), with the same
             settings otherwise; its network is taken instead of training one again.
+        loaded: what earlier searches loaded.
         watch: told of progress.
 
     Returns:
@@ -84,7 +122,7 @@ def search(
     check_out(out)
     with joined(pick_device(config.device)) as ranks:
         heard = watch if ranks.is_first else QUIET
-        stage = _prepare(config, ranks, heard)
+        stage = _prepare(config, ranks, heard, loaded)
         run = _new_run(stage, out)
         if trained is not None and ranks.is_first:
             for name in (METRICS, CHECKPOINT):
@@ -95,7 +133,12 @@ def search(
 
 
 def resume_search(
-    run: Path, *, data_name: str | None = None, space: str | None = None, watch: Watch = QUIET
+    run: Path,
+    *,
+    data_name: str | None = None,
+    space: str | None = None,
+    loaded: Loaded | None = None,
+    watch: Watch = QUIET,
 ) -> SearchResult:
     """Go on with a search that was stopped, from its last whole epoch; the result is as if it never was.
 
@@ -103,6 +146,7 @@ def resume_search(
         run: its directory.
         data_name: where the images are now, if they or the run were moved.
         space: the network again, if it is one of your own, since no code that only a file names is imported.
+        loaded: what earlier searches loaded.
         watch: told of progress.
 
     Raises:
@@ -116,7 +160,7 @@ def resume_search(
         tell_of_versions(config, heard)
         if ranks.is_first:
             sweep(run)
-        return _finish(_prepare(config, ranks, heard), run, heard)
+        return _finish(_prepare(config, ranks, heard, loaded), run, heard)
 
 
 def trains_as_usual(config: SearchConfig) -> bool:
@@ -239,18 +283,13 @@ def _new_run(stage: _Stage, out: Path | None) -> Path:
     return Path(ranks.told(str(run)))
 
 
-def _prepare(config: SearchConfig, ranks: Ranks, watch: Watch) -> _Stage:
+def _prepare(config: SearchConfig, ranks: Ranks, watch: Watch, loaded: Loaded | None = None) -> _Stage:
     method = method_named(config.method)
     device = pick_device(config.device)
-    data = load_images(config.data, config.seed, watch, in_channels=image_channels(config.space))
+    loaded = loaded or Loaded()
+    data = loaded.data(config, watch)
     with watch.waiting("tracing the network"):
-        space = load_space(
-            config.space,
-            (data.in_channels, data.image_size, data.image_size),
-            num_classes=data.num_classes,
-            width_multiplier=config.width_multiplier,
-            selections=config.groups == "selections",
-        )
+        space = loaded.space(config, data)
     space.check_trainable()
     columns, unscored = _searched(space, method, config.groups)
     for budget in config.budgets:
