@@ -21,7 +21,7 @@ import torch
 from nas_prune.errors import BadInputError
 from nas_prune.methods import METHODS
 from nas_prune.search_config import SearchConfig
-from nas_prune.search_stage import search
+from nas_prune.search_stage import Loaded, search
 from nas_prune.setup import DataConfig
 from nas_prune.training.recipe import recipe_named
 
@@ -34,7 +34,8 @@ def main() -> None:
     report = {}
     for space, multiplier in (("vgg16", 0.5), ("resnet20", 1.0)):
         print(f"{space} × {multiplier:g}", flush=True)
-        turns = [_turn(options, space, multiplier) for _ in range(options.repeats)]
+        loaded = Loaded()
+        turns = [_turn(options, space, multiplier, loaded) for _ in range(options.repeats)]
         ratios = {name: [turn[name] for turn in turns] for name in turns[0]}
         report[space] = ratios
         for name, values in ratios.items():
@@ -60,7 +61,7 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _turn(options: argparse.Namespace, space: str, multiplier: float) -> dict[str, float]:
+def _turn(options: argparse.Namespace, space: str, multiplier: float, loaded: Loaded) -> dict[str, float]:
     """One run of each leg: the ratio of each method."""
     seconds: dict[str, float] = defaultdict(float)
     with tempfile.TemporaryDirectory() as folder:
@@ -81,10 +82,11 @@ def _turn(options: argparse.Namespace, space: str, multiplier: float) -> dict[st
                 threads=options.threads,
             )
             if not plain.exists():
-                training = search(config.model_copy(update={"method": PLAIN, "stop": None}), plain).seconds
+                usual = config.model_copy(update={"method": PLAIN, "stop": None})
+                training = search(usual, plain, loaded=loaded).seconds
             try:
                 trained = None if method.changes_training else plain
-                seconds[name] = search(config, Path(folder) / name, trained=trained).seconds
+                seconds[name] = search(config, Path(folder) / name, trained=trained, loaded=loaded).seconds
             except BadInputError:
                 continue  # it finds nothing to judge there
     per_epoch = training / options.epochs
