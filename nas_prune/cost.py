@@ -64,16 +64,21 @@ class Polynomial:
         Raises:
             OverflowError: a value beyond 2^53 could come out.
         """
-        widths = np.asarray(widths_NG, dtype=np.float64)
-        ones_NG = np.concatenate([widths, np.ones((*widths.shape[:-1], 1))], axis=-1)
-        values = np.einsum("...g,...g->...", ones_NG @ self.quadratic_GG, ones_NG)
-        for monomial, coefficient in self.higher:
-            values = values + coefficient * np.prod(widths[..., list(monomial)], axis=-1)
+        values = self.real(widths_NG)
         if np.any(values >= _EXACT):
             raise OverflowError(
                 "a cost must stay below 2^53 to be exact. Use a smaller image or narrower widths."
             )
         return np.asarray(values, dtype=np.int64)
+
+    def real(self, widths_NG: ArrayLike) -> NDArray[np.float64]:
+        """The value between whole widths, for N vectors of real numbers or for one."""
+        widths = np.asarray(widths_NG, dtype=np.float64)
+        ones_NG = np.concatenate([widths, np.ones((*widths.shape[:-1], 1))], axis=-1)
+        values = np.einsum("...g,...g->...", ones_NG @ self.quadratic_GG, ones_NG)
+        for monomial, coefficient in self.higher:
+            values = values + coefficient * np.prod(widths[..., list(monomial)], axis=-1)
+        return np.asarray(values, dtype=np.float64)
 
 
 @dataclass(frozen=True, slots=True)

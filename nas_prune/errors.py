@@ -17,6 +17,10 @@ class WidthsError(NasPruneError, ValueError):
     """A widths file, or a vector of widths, that does not fit its network."""
 
 
+class GuidelineError(NasPruneError, ValueError):
+    """A guideline that cannot be read, fitted or applied as asked."""
+
+
 class FileError(NasPruneError, OSError):
     """A file that cannot be written."""
 

@@ -236,9 +236,11 @@ def _prepare(
     space: str | None,
     workers: int = 1,
     data: ImageData | None = None,
+    network: SearchSpace | None = None,
 ) -> _Job:
-    with watch.waiting("tracing the network"):
-        network = load_referenced(widths.space)
+    if network is None:
+        with watch.waiting("tracing the network"):
+            network = load_referenced(widths.space)
     network.check_trainable()
     images = data or load_images(
         config.data, config.data_seed, watch, in_channels=widths.space.input_shape[0]
@@ -352,6 +354,29 @@ def _worker(
     """What one worker process does for a seed."""
     job = _prepare(config, widths, ALONE, QUIET, space=space, data=parked.taken())
     return partial(_one_seed, run=run, job=job)
+
+
+def train_one(
+    config: TrainConfig,
+    widths: Widths,
+    folder: Path,
+    *,
+    network: SearchSpace,
+    data: ImageData,
+    watch: Watch = QUIET,
+) -> SeedResult:
+    """Train one network with everything loaded already, as one of many; if it was stopped, go on.
+
+    Args:
+        config: every setting, with one seed.
+        widths: the artefact.
+        folder: where its training is kept, in a directory of its own.
+        network: the space that the widths are of.
+        data: the images.
+        watch: told of progress.
+    """
+    job = _prepare(config, widths, ALONE, QUIET, space=None, data=data, network=network)
+    return _one_seed(config.seeds[0], watch, run=folder, job=job)
 
 
 def _one_seed(seed: int, watch: Watch, *, run: Path, job: _Job) -> SeedResult:

@@ -401,7 +401,11 @@ def _found(stage: _Stage, model: nn.Module | None, one: Cut, run: Path, epochs: 
 
 def _provenance(stage: _Stage, epochs: int) -> dict[str, Any]:
     config, data = stage.config, stage.data
+    searched = stage.space.groups_in(stage.columns)
     return {
+        "left_whole": [
+            group.name for column, group in enumerate(stage.space.groups) if column not in searched
+        ],
         "method": MethodRecord(
             name=stage.method.name,
             is_automatic=stage.method.kind(config.scope) == "automatic",

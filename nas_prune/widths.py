@@ -136,6 +136,7 @@ class Widths(_Strict):
         space: the network.
         groups: one width for each searchable channel group, in order of execution.
         removed_blocks: residual blocks that go as a whole, by path.
+        left_whole: groups that the search did not look at, by name; None where that is not known.
         cost: the costs at these widths.
         base_cost: the costs of the whole network.
         budget: the budget they were cut to, as written; None for hand-made widths.
@@ -146,6 +147,7 @@ class Widths(_Strict):
     space: SpaceReference
     groups: tuple[GroupWidth, ...]
     removed_blocks: tuple[str, ...] = ()
+    left_whole: tuple[str, ...] | None = None
     cost: CostRecord
     base_cost: CostRecord
     budget: str | None = None
@@ -155,6 +157,14 @@ class Widths(_Strict):
     seed: int | None = Field(default=None, ge=0, lt=2**31)
     epochs: int | None = None
     versions: dict[str, str] = {}
+
+    @model_validator(mode="after")
+    def _whole_is_whole(self) -> "Widths":
+        left = set(self.left_whole or ())
+        cut = next((group for group in self.groups if group.name in left and group.width < group.base), None)
+        if cut is not None:
+            raise ValueError(f"left_whole must name groups of base width, got {cut.name} of width {cut.width}")
+        return self
 
     @model_validator(mode="after")
     def _each_block_once(self) -> "Widths":

@@ -10,6 +10,8 @@ COMMANDS: dict[str, str] = {
     "inspect": "Channel groups, roles, frozen parts and why, costs, feasible budgets.",
     "methods": "Width methods: what each does and needs.",
     "search": "Sparse-train a network and write the layer widths found at each budget.",
+    "guide": "Say what found widths have in common: in words, numbers and a picture.",
+    "apply": "Give a network the widths that a guideline has for it, at a budget.",
     "train": "Train found widths, from random weights or from those of their search.",
 }
 

@@ -93,7 +93,7 @@ def machine(given: dict[str, Any]) -> dict[str, Any]:
 
 def refuse_with_resume(context: click.Context) -> None:
     """Refuse settings given beside `--resume`, since the run's own would win in silence."""
-    allowed = {"resume", "style", "data_name", "space", "workers"}
+    allowed = {"resume", "style", "data_name", "space", "spaces", "workers", "is_judged"}
     given = [
         parameter.opts[0]
         for parameter in context.command.params

@@ -18,7 +18,7 @@ def uniform(evidence: Evidence) -> Scores:
 
     What a selection takes lies evenly over what it could take.
     """
-    return evidence.for_each(lambda column: _below(evidence.space, column, 1.0, spread_order))
+    return evidence.for_each(lambda column: shares_of(evidence.space, column, 1.0))
 
 
 def random(evidence: Evidence) -> Scores:
@@ -28,11 +28,14 @@ def random(evidence: Evidence) -> Scores:
     """
     rng = np.random.default_rng(evidence.seed)
     shares = 1 - rng.random(len(evidence.space.groups))
-    return evidence.for_each(lambda column: _below(evidence.space, column, shares[column], rng.permutation))
+    return evidence.for_each(lambda column: shares_of(evidence.space, column, shares[column], rng.permutation))
 
 
-def _below(
-    space: SearchSpace, column: int, share: float, order_of: Callable[[int], NDArray[np.int64]]
+def shares_of(
+    space: SearchSpace,
+    column: int,
+    share: float,
+    order_of: Callable[[int], NDArray[np.int64]] = spread_order,
 ) -> NDArray[np.float64]:
     """`shares_below` of a group; which channels those are decides nothing, but where they are selected."""
     size = space.base_G[column]

@@ -55,6 +55,11 @@ def draw_widths(widths: Sequence[Widths], path: Path, *, searched: Sequence[int]
     if has_gone:
         axes.set_xlabel("channel group, in order of depth (0: its block is gone)")
     figure.legend(fontsize=8, loc="outside lower center", frameon=False)
+    save(figure, path)
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG: whole or not at all, and the same bytes for the same figure."""
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # a folder's name, say

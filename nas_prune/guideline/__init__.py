@@ -1,0 +1,6 @@
+"""Guidelines: what found widths have in common, fitted, applied and said."""
+
+from nas_prune.guideline.artefact import Cell, Guideline, read_guideline
+from nas_prune.guideline.fit import fit_guideline
+
+__all__ = ["Cell", "Guideline", "fit_guideline", "read_guideline"]

@@ -1,0 +1,255 @@
+"""Applying a guideline: widths of any network at any budget, and widths drawn around it.
+
+Shape suffixes: G searchable groups, S those that are searched, N draws.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import log, nan
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas_prune.budget import Budget
+from nas_prune.cut import Cut, cut
+from nas_prune.errors import GuidelineError
+from nas_prune.guideline.artefact import Guideline, read_guideline
+from nas_prune.guideline.hand import RULES, Rule
+from nas_prune.guideline.shape import Shape, shape_on
+from nas_prune.guideline.sources import Setting, measure
+from nas_prune.methods.contract import Scores
+from nas_prune.methods.controls import shares_of
+from nas_prune.space import Groups, SearchSpace
+from nas_prune.widths import MethodRecord, Widths
+
+Floats: TypeAlias = "NDArray[np.float64]"
+Pattern: TypeAlias = Guideline | Rule
+
+_FAR = 2.0
+_TOLERANCE = 1.05
+_HALVINGS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """Widths that a guideline gives a network.
+
+    Attributes:
+        widths_G: a width for each searchable group.
+        cut: how they were cut to the budget; None where none was asked for.
+        share: the share of the cost that drove the guideline's sources that they keep; NaN where none is known.
+        is_extrapolated: whether the sources kept more or less than that.
+        notes: what had to be guessed, in words.
+        setting: the network and which of its groups were narrowed.
+    """
+
+    widths_G: tuple[int, ...]
+    cut: Cut | None
+    share: float
+    is_extrapolated: bool
+    notes: tuple[str, ...]
+    setting: Setting
+
+    @property
+    def left_whole(self) -> tuple[str, ...]:
+        """Names of the groups that were not narrowed."""
+        groups = self.setting.space.groups
+        return tuple(group.name for column, group in enumerate(groups) if column not in self.setting.columns)
+
+    def artefact(self, name: str, **provenance: Any) -> Widths:
+        """The widths with where they come from, for a file.
+
+        Args:
+            name: of the guideline.
+            provenance: other fields of `Widths`.
+        """
+        return self.setting.space.widths(
+            self.widths_G,
+            left_whole=self.left_whole,
+            budget=None if self.cut is None else str(self.cut.budget),
+            method=MethodRecord(name="guideline", is_automatic=False, settings={"guideline": name}),
+            **provenance,
+        )
+
+
+def guideline_named(name: str) -> Pattern:
+    """A rule by its name, or the guideline in a file.
+
+    Raises:
+        GuidelineError: it is neither.
+    """
+    if name in RULES:
+        return RULES[name]
+    path = Path(name)
+    if not path.suffix and not path.exists():
+        raise GuidelineError(f"--guideline must be a file or one of {', '.join(RULES)}, got {name!r}.")
+    return read_guideline(path)
+
+
+def setting_of(space: SearchSpace, groups: Groups) -> Setting:
+    """A network with the groups that a choice names searched.
+
+    Raises:
+        GuidelineError: there are none.
+    """
+    columns = space.searched(groups)
+    if not columns:
+        raise GuidelineError(
+            f"{space.reference.name} must have groups to narrow, got none with --groups {groups}. Try --groups all."
+        )
+    return Setting(space, columns)
+
+
+def apply_guideline(
+    pattern: Pattern, space: SearchSpace, budget: "Budget | str | None" = None, *, groups: Groups = "inner"
+) -> Applied:
+    """The widths that a guideline gives a network.
+
+    One multiplier on all of them meets the budget from below; then single channels are added while they still fit. Groups
+    keep their floor and the space's divisor.
+
+    Args:
+        pattern: a guideline or a rule.
+        space: the network, of whatever depth, family and images.
+        budget: the bound; None for the keep ratios just as the guideline has them, whatever that costs.
+        groups: which groups are narrowed.
+
+    Raises:
+        GuidelineError: the budget is further than a factor of two from what the guideline's sources cover, or there is
+            none and the guideline holds at no budget of its own.
+        BudgetError: no widths meet the budget.
+    """
+    setting = setting_of(space, groups)
+    if budget is None:
+        return _as_it_is(pattern, setting)
+    bound = Budget.parse(budget) if isinstance(budget, str) else budget
+    if bound.is_own:
+        raise GuidelineError("a guideline's budget must bound a cost, got own.")
+    log_ratio_S, notes = ratios_at(pattern, setting, bound)
+    found = cut(space, _scores(setting, log_ratio_S), bound)
+    return _judged(pattern, setting, found.widths_G, found, notes)
+
+
+def sample_widths(
+    pattern: Pattern,
+    space: SearchSpace,
+    budget: "Budget | str",
+    *,
+    count: int,
+    rng: np.random.Generator,
+    groups: Groups = "inner",
+) -> list[tuple[int, ...]]:
+    """Widths drawn around a guideline, all of them cut to the budget: what one more source might have found.
+
+    A draw moves each cell by the guideline's spread there, and each group by what single layers scatter.
+
+    Args:
+        pattern: a guideline or a rule.
+        space: the network.
+        budget: the bound.
+        count: how many.
+        rng: where chance comes from.
+        groups: which groups are narrowed.
+    """
+    setting = setting_of(space, groups)
+    bound = Budget.parse(budget) if isinstance(budget, str) else budget
+    log_ratio_S, _ = ratios_at(pattern, setting, bound)
+    draws_NS = log_ratio_S + scatter(pattern, setting, count, rng)
+    return [cut(space, _scores(setting, draw_S), bound).widths_G for draw_S in draws_NS]
+
+
+def scatter(pattern: Pattern, setting: Setting, count: int, rng: np.random.Generator) -> Floats:
+    """What draws around a guideline differ by from it, N×S; a rule's spread is that of a guideline written by hand."""
+    guideline = pattern if isinstance(pattern, Guideline) else Guideline()
+    shape = shape_on(guideline, setting)
+    noise_NS = rng.normal(0, guideline.layer_spread, (count, len(setting.columns)))
+    cells = list(dict.fromkeys(cell for cells in shape.cells_S for cell in cells))
+    moved = {(cell.stage, cell.role): rng.normal(0, cell.spread, count) for cell in cells}
+    for place, own in enumerate(shape.cells_S):
+        if own:
+            noise_NS[:, place] += np.mean([moved[cell.stage, cell.role] for cell in own], axis=0)
+    return noise_NS
+
+
+def ratios_at(pattern: Pattern, setting: Setting, bound: Budget) -> tuple[Floats, tuple[str, ...]]:
+    """What a pattern says of each searched group at a budget, and what had to be guessed for it."""
+    if isinstance(pattern, Rule):
+        return pattern.log_ratio_S(setting), ()
+    shape = shape_on(pattern, setting)
+    limit = float(setting.space.limit(bound, setting.columns))
+    if shape.reference is None or pattern.cost is None:
+        return shape.level_S, shape.notes
+    return shape.log_ratio_NS(np.array(_place(shape, setting, bound.kind, limit, measure(pattern.cost)))), shape.notes
+
+
+def _place(shape: Shape, setting: Setting, kind: str, limit: float, driver: str) -> float:
+    """Where along its budgets a pattern is to be taken: log keep ratio of the uniform network of the same cost.
+
+    The same in the cost that drove the sources, as theirs were, while the bound may be on another: found by bisection,
+    since the pattern decides what the network that meets the bound costs in the other.
+    """
+    zeros_NS = np.zeros((1, len(setting.columns)))
+
+    def as_dear(log_uniform: float) -> float:
+        pattern_NS = shape.log_ratio_NS(np.array([log_uniform]))
+        factor_N = setting.scaled(kind, pattern_NS, np.array([limit]))
+        cost_N = setting.count(driver, np.exp(np.minimum(0.0, factor_N[:, None] + pattern_NS)))
+        return float(setting.scaled(driver, zeros_NS, cost_N * (1 + 1e-12))[0])
+
+    low, high = (shape.covers or (shape.reference or -1.0,))[0], 0.0
+    if as_dear(low) <= low:
+        return low
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if as_dear(middle) > middle else (low, middle)
+    return low
+
+
+def _scores(setting: Setting, log_ratio_S: Floats) -> Scores:
+    """Scores that one threshold cuts to one multiple of the given widths."""
+    shares = dict(zip(setting.columns, np.exp(log_ratio_S - log_ratio_S.max()), strict=True))
+    return [
+        shares_of(setting.space, column, float(shares[column])) if column in shares else None
+        for column in range(len(setting.space.groups))
+    ]
+
+
+def _as_it_is(pattern: Pattern, setting: Setting) -> Applied:
+    if isinstance(pattern, Rule) or pattern.uniform_keep is None:
+        raise GuidelineError("--budget must be given, since the guideline holds for no budget of its own.")
+    space, shape = setting.space, shape_on(pattern, setting)
+    at = log(pattern.uniform_keep)
+    keep_S = np.exp(np.minimum(0.0, at + shape.log_ratio_NS(np.array(at))))
+    widths = list(space.base_G)
+    for column, keep in zip(setting.columns, keep_S, strict=True):
+        base, floor, step = space.base_G[column], space.floor_G[column], space.divisor
+        width = step * round(base * float(keep) / step)
+        widths[column] = base if width >= base else max(floor, width)
+    return _judged(pattern, setting, tuple(widths), None, shape.notes)
+
+
+def _judged(
+    pattern: Pattern, setting: Setting, widths_G: tuple[int, ...], found: Cut | None, notes: Sequence[str]
+) -> Applied:
+    """With how far that is from what the sources cover; refused beyond a factor of two."""
+    if isinstance(pattern, Rule) or pattern.cost is None or pattern.covers_share is None:
+        return Applied(widths_G, found, nan, is_extrapolated=False, notes=tuple(notes), setting=setting)
+    kind = measure(pattern.cost)
+    base_S = np.array(setting.space.base_G, dtype=np.float64)[list(setting.columns)]
+    keep_S = np.array(widths_G, dtype=np.float64)[list(setting.columns)] / base_S
+    share = float(setting.count(kind, keep_S) / setting.count(kind, np.ones_like(keep_S)))
+    low, high = pattern.covers_share
+    beyond = max(low / share, share / high)
+    covered = f"{100 * low:.3g} to {100 * high:.3g} %" if high > low * 1.0005 else f"{100 * low:.3g} %"
+    said = f"keeps {100 * share:.3g} % of the {kind}, and the guideline's sources kept {covered}"
+    if beyond > _FAR:
+        raise GuidelineError(
+            f"a budget must be within a factor of two of what the guideline covers, got {found.budget if found else 'none'}, "
+            f"which {said}. Search nearer to that budget, or use a guideline that covers it."
+        )
+    is_outside = beyond > _TOLERANCE
+    more = (f"Extrapolated: this {said}.",) if is_outside and found else ()
+    return Applied(widths_G, found, share, is_outside, (*notes, *more), setting)
+

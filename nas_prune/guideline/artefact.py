@@ -1,0 +1,227 @@
+"""The guideline artefact: what found widths have in common, as plain YAML that people may write by hand.
+
+Widths are held relative to the uniform network of the same cost: a log ratio of 0 says "as wide as uniform scaling
+makes it", log 2 "twice as wide", log ½ "half as wide".
+"""
+
+from math import exp, log
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from nas_prune.errors import GuidelineError
+from nas_prune.files import write_whole
+from nas_prune.graph.channels import Role
+from nas_prune.widths import first_problem
+
+SCHEMA = "nas-prune/guideline/1"
+HAND_SPREAD = 0.1
+
+Match: TypeAlias = Literal["output", "input"]
+Model: TypeAlias = Literal["uniform", "stage-means", "stage-role", "stage-role-slope", "hand"]
+_LARGEST = 7.0  # as a log ratio; a factor of a thousand
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Cell(_Strict):
+    """What holds for the groups of one stage, or of one role in it.
+
+    Attributes:
+        stage: number of the stage; 0 is the highest resolution.
+        role: only groups of this role; all of the stage if None.
+        log_ratio: log of the width over that of the uniform network of equal cost, at the middle of the stage.
+        low, high: ends of the interval for `log_ratio`; None where too few sources say anything.
+        spread: standard deviation of one more source's log ratio around it.
+        slope: how much `log_ratio` rises from the first group of the cell to the last.
+        trend: how much it rises when log `uniform_keep` rises by 1, beyond what a power of it gives.
+        up, of: how many of the sources keep more than uniform here, and how many say anything.
+    """
+
+    stage: int = Field(ge=0, le=1000)
+    role: Role | None = None
+    log_ratio: float = Field(ge=-_LARGEST, le=_LARGEST)
+    low: float | None = None
+    high: float | None = None
+    spread: float = Field(default=HAND_SPREAD, ge=0, le=_LARGEST)
+    slope: float = Field(default=0.0, ge=-_LARGEST, le=_LARGEST)
+    trend: float = Field(default=0.0, ge=-_LARGEST, le=_LARGEST)
+    up: int = Field(default=0, ge=0)
+    of: int = Field(default=0, ge=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_a_factor(cls, content: Any) -> Any:
+        """Take `times_uniform`, which is how a hand writes it, for `log_ratio`."""
+        if not isinstance(content, dict) or "times_uniform" not in content:
+            return content
+        if "log_ratio" in content:
+            raise ValueError("a cell must have log_ratio or times_uniform, got both")
+        factor = content["times_uniform"]
+        if isinstance(factor, bool) or not isinstance(factor, int | float) or not 0 < factor <= exp(_LARGEST):
+            raise ValueError(f"times_uniform must be above 0 and at most 1000, got {factor}")
+        return {**{k: v for k, v in content.items() if k != "times_uniform"}, "log_ratio": log(factor)}
+
+
+class Evidence(_Strict):
+    """The test of whether there is any pattern: that the sources prefer the same cells is no accident.
+
+    Attributes:
+        is_found: whether it is improbable enough.
+        p_value: how often sources without a common pattern would agree as much; None where one source stands alone.
+        test: how that was worked out.
+        level: what was taken as independent: `network`, `data`, `method` or `seed`.
+    """
+
+    is_found: bool
+    p_value: float | None = Field(default=None, ge=0, le=1)
+    test: str = ""
+    level: str = ""
+
+
+class SourceRecord(_Strict):
+    """One widths file that a guideline was fitted to.
+
+    Attributes:
+        network: name and width multiplier; input: size of its images in pixels.
+        data, method, seed, epochs: how the widths were found.
+        cost: which cost drove the search.
+        budget: what they were cut to, as written.
+        uniform_keep: keep ratio of the uniform network of the same cost.
+        kept_share: their share of the whole network's cost.
+    """
+
+    network: str
+    input: int
+    data: str
+    method: str
+    seed: int | None
+    epochs: int | None
+    cost: str
+    budget: str
+    uniform_keep: float = Field(gt=0, le=1)
+    kept_share: float = Field(gt=0, le=1)
+
+
+class Guideline(_Strict):
+    """A statement about keep ratios by stage, role and position.
+
+    Attributes:
+        model: how cells were made of the sources; `hand` where there are none.
+        cost: which cost drove the sources; None if not known.
+        match: whether stages are counted from the output or from the input where networks have different numbers.
+        num_stages: how many stages the cells are counted in.
+        uniform_keep: keep ratio of the uniform network where `log_ratio` holds; at other budgets it grows with its
+            logarithm. None for a pattern that is the same at every budget.
+        covers: least and largest keep ratio of the uniform networks that the sources were as dear as.
+        covers_share: least and largest share of the cost that the sources kept.
+        confidence: of all intervals together.
+        pattern: the test.
+        layer_spread: standard deviation of single groups' log ratios around the pattern.
+        errors: for each model that was compared, the root mean square error in log keep ratios of sources left out.
+        cells: what holds where.
+        notes: what the sources cannot tell, in words.
+        sources: where it comes from.
+    """
+
+    model: Model = "hand"
+    cost: str | None = None
+    match: Match = "output"
+    num_stages: int = Field(default=0, ge=0, le=1001)
+    uniform_keep: float | None = Field(default=None, gt=0, lt=1)
+    covers: tuple[float, float] | None = None
+    covers_share: tuple[float, float] | None = None
+    confidence: float = Field(default=0.9, gt=0, lt=1)
+    pattern: Evidence | None = None
+    layer_spread: float = Field(default=HAND_SPREAD, ge=0, le=_LARGEST)
+    errors: dict[str, float] = {}
+    cells: tuple[Cell, ...] = ()
+    notes: tuple[str, ...] = ()
+    sources: tuple[SourceRecord, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _counted(cls, content: Any) -> Any:
+        """Where a hand did not say how many stages there are, as many as its cells name."""
+        cells = content.get("cells") if isinstance(content, dict) else None
+        if not isinstance(cells, list) or content.get("num_stages"):
+            return content
+        stages = [cell["stage"] for cell in cells if isinstance(cell, dict) and isinstance(cell.get("stage"), int)]
+        return {**content, "num_stages": 1 + max(stages, default=-1)}
+
+    @model_validator(mode="after")
+    def _sound(self) -> "Guideline":
+        places = [(cell.stage, cell.role) for cell in self.cells]
+        twice = next((place for place in places if places.count(place) > 1), None)
+        if twice is not None:
+            raise ValueError(f"cells must name each stage and role once, got stage {twice[0]} ({twice[1] or 'all'}) twice")
+        beyond = next((cell.stage for cell in self.cells if cell.stage >= self.num_stages), None)
+        if beyond is not None:
+            raise ValueError(f"a cell's stage must be below num_stages {self.num_stages}, got {beyond}")
+        for ends in (self.covers, self.covers_share):
+            if ends is not None and not 0 < ends[0] <= ends[1] <= 1:
+                raise ValueError(f"covers must be two shares in (0, 1] that rise, got {list(ends)}")
+        if self.covers is not None and self.uniform_keep is None:
+            raise ValueError("uniform_keep must be given where covers is, got none")
+        return self
+
+    @property
+    def is_uniform(self) -> bool:
+        """Whether it says no more than "the same share everywhere"."""
+        return all(cell.log_ratio == 0 and cell.slope == 0 for cell in self.cells)
+
+    def keep_ratio(self, cell: Cell) -> float:
+        """A cell's keep ratio at the budget where the guideline holds (1 at most); without one, times uniform's."""
+        return min(1.0, exp(cell.log_ratio) * self.uniform_keep) if self.uniform_keep else exp(cell.log_ratio)
+
+    def interval(self, cell: Cell) -> tuple[float, float] | None:
+        """The interval of a cell's keep ratio (1 at most)."""
+        if cell.low is None or cell.high is None:
+            return None
+        keep = self.uniform_keep or 1.0
+        most = 1.0 if self.uniform_keep else float("inf")
+        return min(most, keep * exp(cell.low)), min(most, keep * exp(cell.high))
+
+    def write(self, path: Path | str) -> None:
+        """Write `guideline.yaml`: whole or not at all."""
+        content = {"schema": SCHEMA, **self.model_dump(mode="json")}
+        write_whole(Path(path), yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120))
+
+
+def read_guideline(path: Path | str) -> Guideline:
+    """Read and validate a guideline file. It is data: nothing in it is imported or run.
+
+    Raises:
+        GuidelineError: it does not exist, is no YAML, of a newer schema, or holds what no guideline may.
+    """
+    path = Path(path)
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise GuidelineError(f"guideline file must exist, got {path}. `nas-prune guide RUN` writes one.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise GuidelineError(f"guideline file must be readable text, got {path} ({error}).") from None
+    except (yaml.YAMLError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = "" if mark is None else f", line {mark.line + 1}"
+        raise GuidelineError(f"guideline file must be plain YAML, got {path}{where}.") from None
+    if not isinstance(content, dict):
+        raise GuidelineError(f"guideline file must hold a mapping, got {path}.")
+    schema = content.pop("schema", None)
+    if schema != SCHEMA:
+        raise GuidelineError(f"guideline file must be of schema {SCHEMA}, got {_schema(schema)} ({path}).")
+    try:
+        return Guideline.model_validate(content)
+    except ValidationError as error:
+        raise GuidelineError(f"guideline file {path} cannot be used: {first_problem(error)}.") from None
+
+
+def _schema(found: object) -> str:
+    kind, _, version = str(found).rpartition("/")
+    own_kind, _, own = SCHEMA.rpartition("/")
+    is_newer = kind == own_kind and version.isdigit() and int(version) > int(own)
+    return f"the newer {found}: update nas-prune" if is_newer else repr(found)

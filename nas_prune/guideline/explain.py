@@ -1,0 +1,127 @@
+"""A guideline in sentences that a person can act on."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from nas_prune.guideline.artefact import Cell, Guideline
+from nas_prune.guideline.hand import Rule
+
+_WHOLE, _NEARLY = 0.97, 0.9
+_NAMED = {0.5: "Halve {}", 0.25: "Quarter {}", 1 / 3: "Cut {} to a third", 2 / 3: "Cut {} to two thirds"}
+_NEAR = 0.06  # how far a keep ratio may be from a named one, as a share of that
+_SLOPE = 0.2
+COSTS = {"macs": "MACs", "params": "parameters", "channels": "channels", "activations": "activations", "own": "channels"}
+
+
+def sentences(pattern: "Guideline | Rule") -> list[str]:
+    """What a guideline says: where it holds, then one thing in each sentence.
+
+    Stages are numbered as everywhere, from 0 at the highest resolution.
+    """
+    if isinstance(pattern, Rule):
+        return [f"{pattern.summary[0].upper()}{pattern.summary[1:]} ({pattern.citation})."]
+    return [_where(pattern), *_what(pattern), *_slopes(pattern)]
+
+
+def _where(guideline: Guideline) -> str:
+    if guideline.uniform_keep is None:
+        return "At any budget, beside the uniform network of the same cost:"
+    covered = ""
+    if guideline.covers_share is not None and guideline.cost is not None:
+        first, _, rest = guideline.cost.partition(" ")
+        covered = f"With {_range(guideline.covers_share)} of the {' '.join([COSTS.get(first, first), rest]).strip()} left, "
+    where = f"where uniform scaling would keep {_percent(guideline.uniform_keep)} of every width:"
+    return f"{covered}{where}" if covered else f"{where[0].upper()}{where[1:]}"
+
+
+def _what(guideline: Guideline) -> list[str]:
+    if guideline.is_uniform:
+        return [_no_pattern(guideline)]
+    alike: dict[str, list[Cell]] = defaultdict(list)
+    for cell in guideline.cells:
+        alike[_phrase(guideline, cell)].append(cell)
+    return [
+        " ".join([f"{phrase.format(_places(cells))}.", *_sure(guideline, cells)]) for phrase, cells in alike.items()
+    ]
+
+
+def _no_pattern(guideline: Guideline) -> str:
+    evidence = guideline.pattern
+    if evidence is None or evidence.p_value is None or evidence.is_found:
+        return "No pattern: use uniform widths."
+    return (
+        "No pattern: use uniform widths. Sources with nothing in common would agree as much in "
+        f"{_percent(evidence.p_value)} of cases."
+    )
+
+
+def _phrase(guideline: Guideline, cell: Cell) -> str:
+    """What to do with a cell's groups, with a place for their names."""
+    keep = guideline.keep_ratio(cell)
+    if guideline.uniform_keep is None:
+        return f"Make {{}} {keep:.2g} times as wide" if abs(keep - 1) > _NEAR else "Make {} as wide"
+    if keep >= _NEARLY:
+        return "Keep {} whole" if keep >= _WHOLE else "Keep {} nearly whole"
+    for share, words in _NAMED.items():
+        if abs(keep - share) <= _NEAR * share:
+            return words
+    return f"Keep {5 * round(20 * keep)} % of {{}}" if keep >= 0.075 else f"Keep {_percent(keep)} of {{}}"
+
+
+def _places(cells: Sequence[Cell]) -> str:
+    """Stages by role, as "stages 0 to 2" or "stage 0 (stem) and stages 0 and 1 (inner)"."""
+    stages: dict[str | None, list[int]] = defaultdict(list)
+    for cell in cells:
+        stages[cell.role].append(cell.stage)
+    parts = [f"{_numbers(own)}{'' if role is None else f' ({role})'}" for role, own in stages.items()]
+    return " and ".join(parts)
+
+
+def _numbers(stages: Sequence[int]) -> str:
+    if len(stages) == 1:
+        return f"stage {stages[0]}"
+    if list(stages) == list(range(stages[0], stages[-1] + 1)):
+        return f"stages {stages[0]} {'and' if len(stages) == 2 else 'to'} {stages[-1]}"
+    return "stages " + ", ".join(map(str, stages))
+
+
+def _sure(guideline: Guideline, cells: Sequence[Cell]) -> list[str]:
+    """In how many of the runs these cells all lie on this side of uniform, and the interval around them."""
+    said = []
+    seen = [(cell.up if cell.log_ratio > 0 else cell.of - cell.up, cell.of) for cell in cells if cell.of]
+    if seen:
+        agreeing, total = min(seen)
+        sides = {cell.log_ratio > 0 for cell in cells}
+        side = "on this side of" if len(sides) > 1 else "wider than" if sides == {True} else "narrower than"
+        said.append(f"{side[0].upper()}{side[1:]} uniform in {agreeing} of {total} run{'s' * (total != 1)}.")
+    intervals = [ends for cell in cells if (ends := guideline.interval(cell)) is not None]
+    if intervals:
+        low, high = min(one[0] for one in intervals), max(one[1] for one in intervals)
+        said.append(f"{_percent(guideline.confidence)} interval {low:.2f} to {high:.2f}.")
+    return said
+
+
+def _slopes(guideline: Guideline) -> list[str]:
+    said = []
+    for cell in guideline.cells:
+        if abs(cell.slope) > _SLOPE:
+            words = "narrowest at its beginning" if cell.slope > 0 else "widest at its beginning"
+            said.append(f"Make {_places([cell])} {words}{_ends(guideline, cell)}.")
+    return said
+
+
+def _ends(guideline: Guideline, cell: Cell) -> str:
+    first, last = (
+        guideline.keep_ratio(cell.model_copy(update={"log_ratio": cell.log_ratio + sign * cell.slope / 2}))
+        for sign in (-1, 1)
+    )
+    return f" (from {_percent(first)} to {_percent(last)} of the width)" if guideline.uniform_keep else ""
+
+
+def _range(ends: tuple[float, float]) -> str:
+    low, high = ends
+    return _percent(low) if high - low < 0.005 else f"{_percent(low)} to {_percent(high)}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.3g} %" if share < 0.1 else f"{100 * share:.0f} %"

@@ -1,0 +1,139 @@
+"""The forms a pattern can take, and what one source says in each of them.
+
+A source's log ratios at several budgets are brought to one reference budget first. There a width is a power of what
+uniform scaling gives (`keep = uniform ** (1 + pull)`), so a log ratio grows in proportion to log `uniform_keep`; the
+trend is what is left of it beyond that.
+
+Shape suffixes: S searched groups of a source, R rows (groups at every budget of a source), C coefficients.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from math import log
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas_prune.graph.channels import Role
+from nas_prune.guideline.artefact import Match, Model
+from nas_prune.guideline.sources import Setting, Source, aligned
+
+Floats: TypeAlias = "NDArray[np.float64]"
+Kind: TypeAlias = Literal["level", "slope", "trend"]
+
+MODELS: dict[Model, str] = {
+    "uniform": "the same share of every group",
+    "stage-means": "the arithmetic mean of each stage's keep ratios, not shrunk (Liu et al., ICLR 2019, section 5)",
+    "stage-role": "a log ratio for each stage and role, shrunk towards uniform",
+    "stage-role-slope": "the same, with a slope from the first group of each stage and role to the last",
+}
+_APART = 1.5  # how many times further from the whole network the smallest budget must be than the largest
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Coefficient:
+    """One number of a pattern: where it holds, and what it is."""
+
+    stage: int
+    role: Role | None
+    kind: Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """What all sources are brought to: so many stages, counted from one end, at one budget."""
+
+    num_stages: int
+    match: Match
+    log_uniform: float
+
+    def stage_of(self, stage: int, setting: Setting) -> int:
+        """The number a setting's stage has here."""
+        return aligned(stage, setting.num_stages, self.num_stages, self.match)
+
+
+def saying(model: Model, budgets: Sequence[Source], at: Reference) -> dict[Coefficient, float]:
+    """What one search says of each coefficient of a model, from its widths at one budget or at several."""
+    if model == "uniform":
+        return {}
+    return _stage_means(budgets, at) if model == "stage-means" else _least_squares(model, budgets, at)
+
+
+def _stage_means(budgets: Sequence[Source], at: Reference) -> dict[Coefficient, float]:
+    """Log of the kept share of each stage's channels, over uniform's; budgets weigh as in the least squares."""
+    sums: dict[int, float] = {}
+    weights = 0.0
+    for source in budgets:
+        setting, weight = source.setting, (source.log_uniform / at.log_uniform) ** 2
+        groups = [setting.space.groups[column] for column in setting.columns]
+        stages = np.array([at.stage_of(group.stage, setting) for group in groups])
+        base_S = np.array([group.size for group in groups], dtype=np.float64)
+        for stage in sorted(set(stages.tolist())):
+            own = stages == stage
+            share = float(source.widths_S[own].sum() / base_S[own].sum())
+            ratio = (log(share) - source.log_uniform) * at.log_uniform / source.log_uniform
+            sums[stage] = sums.get(stage, 0.0) + weight * ratio
+        weights += weight
+    return {Coefficient(stage, None, "level"): total / weights for stage, total in sums.items()}
+
+
+def arithmetic(values: Mapping[Coefficient, "tuple[Floats, Floats]"], at: Reference) -> dict[Coefficient, float]:
+    """The log ratio of the arithmetic mean of keep ratios: {coefficient: (what each source says, its weight)}."""
+    return {
+        one: log(float((np.exp(at.log_uniform + said) * weights).sum() / weights.sum())) - at.log_uniform
+        for one, (said, weights) in values.items()
+    }
+
+
+def _least_squares(model: Model, budgets: Sequence[Source], at: Reference) -> dict[Coefficient, float]:
+    """The coefficients that fit a search's log ratios best.
+
+    Gentle budgets weigh little: a log ratio near the whole network, brought to a smaller one, is mostly rounding.
+    """
+    distances = [source.log_uniform for source in budgets]
+    has_trend = min(distances) / max(distances) >= _APART
+    rows: list[dict[Coefficient, float]] = []
+    targets: list[float] = []
+    weights: list[float] = []
+    for source in budgets:
+        scale = at.log_uniform / source.log_uniform
+        terms = terms_of(source.setting, at, slopes=model == "stage-role-slope")
+        for own, ratio in zip(terms, source.log_ratio_S, strict=True):
+            level = next(one for one in own if one.kind == "level")
+            trend = {Coefficient(level.stage, level.role, "trend"): source.log_uniform - at.log_uniform}
+            rows.append({**own, **(trend if has_trend else {})})
+            targets.append(ratio * scale)
+            weights.append(1 / abs(scale))
+    names = sorted({name for row in rows for name in row})
+    matrix_RC = np.array([[row.get(name, 0.0) for name in names] for row in rows])
+    weight_R = np.array(weights)
+    solution = np.linalg.lstsq(matrix_RC * weight_R[:, None], np.array(targets) * weight_R, rcond=None)[0]
+    return dict(zip(names, solution.tolist(), strict=True))
+
+
+@cache
+def terms_of(setting: Setting, at: Reference, *, slopes: bool) -> list[dict[Coefficient, float]]:
+    """For each searched group the coefficients of which its log ratio is the sum, and with what factor."""
+    terms = []
+    several = _several(setting)
+    for column in setting.columns:
+        group = setting.space.groups[column]
+        stage = at.stage_of(group.stage, setting)
+        own: dict[Coefficient, float] = {Coefficient(stage, group.role, "level"): 1.0}
+        if slopes and (group.stage, group.role) in several:
+            own[Coefficient(stage, group.role, "slope")] = group.position - 0.5
+        terms.append(own)
+    return terms
+
+
+def _several(setting: Setting) -> set[tuple[int, Role]]:
+    """Stages and roles whose groups sit at different positions."""
+    positions: dict[tuple[int, Role], set[float]] = {}
+    for column in setting.columns:
+        group = setting.space.groups[column]
+        positions.setdefault((group.stage, group.role), set()).add(group.position)
+    return {place for place, found in positions.items() if len(found) > 1}
+
+

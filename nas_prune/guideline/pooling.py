@@ -1,0 +1,246 @@
+"""Pooling what several sources say of the same quantities, with intervals that hold for a handful of sources.
+
+Sources are nested: seeds of a method, methods on a data set, data sets of a network. Means are taken level by level, so
+that ten seeds of one network do not outvote another network; intervals are over the highest level that repeats often
+enough, and hold for all quantities at once.
+
+Shape suffixes: U sources, N nodes (sources gathered at the level the intervals are over), C quantities. A number that a
+source does not give is NaN.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import factorial, prod
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import f as f_distribution
+from scipy.stats import t as t_distribution
+
+Floats: TypeAlias = "NDArray[np.float64]"
+Keys: TypeAlias = "tuple[str, ...]"
+
+LEVELS = ("network", "data", "method", "seed")
+_FEWEST_DEGREES = 2  # of freedom; with one, an interval says nothing
+_SHUFFLES = 2000
+_FEWEST_ARRANGEMENTS = 400
+_SEED = 20190306
+
+
+@dataclass(frozen=True, slots=True)
+class Nodes:
+    """Sources gathered at one level.
+
+    Attributes:
+        level: which.
+        members: for each node the places of its sources.
+        shares_U: each source's weight within its node.
+        weights_N: each node's weight in the mean over all.
+        parents_N: number of the node above, of those that are compared with each other only.
+    """
+
+    level: str
+    members: tuple[tuple[int, ...], ...]
+    shares_U: Floats
+    weights_N: Floats
+    parents_N: NDArray[np.int64]
+
+    @property
+    def degrees(self) -> int:
+        """Degrees of freedom of a variance between nodes of one parent."""
+        return len(self.members) - len(set(self.parents_N.tolist()))
+
+
+def weights_of(keys_U: Sequence[Keys]) -> Floats:
+    """The weight of each source where every level counts all that lies directly below it alike; they add up to 1.
+
+    No two sources may have the same keys.
+    """
+    weights_U = np.ones(len(keys_U))
+    for depth in range(1, len(keys_U[0]) + 1):
+        below: dict[Keys, set[Keys]] = defaultdict(set)
+        for keys in keys_U:
+            below[keys[: depth - 1]].add(keys[:depth])
+        weights_U /= [len(below[keys[: depth - 1]]) for keys in keys_U]
+    return weights_U
+
+
+def gathered(keys_U: Sequence[Keys], depth: int) -> Nodes:
+    """Sources gathered by the first `depth` of their keys."""
+    weights_U = weights_of(keys_U)
+    members: dict[Keys, list[int]] = defaultdict(list)
+    for number, keys in enumerate(keys_U):
+        members[keys[:depth]].append(number)
+    weights_N = np.array([weights_U[places].sum() for places in members.values()])
+    shares_U = weights_U.copy()
+    for weight, places in zip(weights_N, members.values(), strict=True):
+        shares_U[places] /= weight
+    parents = {name: number for number, name in enumerate(dict.fromkeys(keys[:-1] for keys in members))}
+    return Nodes(
+        LEVELS[depth - 1],
+        tuple(map(tuple, members.values())),
+        shares_U,
+        weights_N,
+        np.array([parents[keys[:-1]] for keys in members]),
+    )
+
+
+def independent(keys_U: Sequence[Keys]) -> Nodes:
+    """Sources gathered at the highest level that repeats often enough for an interval, or else as often as it does."""
+    candidates = [gathered(keys_U, depth) for depth in range(1, len(LEVELS) + 1)]
+    for fewest in (_FEWEST_DEGREES, 1):
+        for nodes in candidates:
+            if nodes.degrees >= fewest:
+                return nodes
+    return candidates[-1]
+
+
+def at_nodes(values_UC: Floats, nodes: Nodes) -> Floats:
+    """The means of each node's sources, N×C; NaN where none of them says anything."""
+    return np.stack([_weighted(values_UC[list(m)], nodes.shares_U[list(m)]) for m in nodes.members])
+
+
+def _weighted(values_NC: Floats, weights_N: Floats) -> Floats:
+    """The mean over what is there, for each column."""
+    there_NC = ~np.isnan(values_NC)
+    total_C = (there_NC * weights_N[:, None]).sum(0)
+    sums_C = (np.nan_to_num(values_NC) * weights_N[:, None]).sum(0)
+    return np.divide(sums_C, total_C, out=np.full(len(total_C), np.nan), where=total_C > 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Pooled:
+    """What sources together say of C quantities.
+
+    Attributes:
+        mean_C: means, level by level.
+        error_C: their standard errors; NaN where one node alone says anything.
+        degrees_C: degrees of freedom of those.
+        spread_C: standard deviation between nodes of one parent; NaN likewise.
+    """
+
+    mean_C: Floats
+    error_C: Floats
+    degrees_C: NDArray[np.int64]
+    spread_C: Floats
+
+    def half_width_C(self, confidence: float) -> Floats:
+        """Half the widths of intervals that hold together with this probability; NaN where there is none."""
+        known = self.degrees_C >= 1
+        if not known.any():
+            return np.full(len(self.mean_C), np.nan)
+        critical_C = _critical(self.degrees_C[known], confidence)
+        half_C = np.full(len(self.mean_C), np.nan)
+        half_C[known] = critical_C * self.error_C[known]
+        return half_C
+
+
+def pool(values_NC: Floats, nodes: Nodes, least_variance_C: "Floats | float" = 0.0) -> Pooled:
+    """Means over nodes and how well they are known.
+
+    Args:
+        values_NC: what each node says.
+        nodes: the nodes.
+        least_variance_C: of one node, known beforehand (that of rounding, say).
+    """
+    there_NC = ~np.isnan(values_NC)
+    mean_C = _weighted(values_NC, nodes.weights_N)
+    squares_C, parents_C = np.zeros(values_NC.shape[1]), np.zeros(values_NC.shape[1], dtype=np.int64)
+    for parent in set(nodes.parents_N.tolist()):
+        own = values_NC[nodes.parents_N == parent]
+        centre_C = _weighted(own, np.ones(len(own)))
+        squares_C += np.nan_to_num(own - centre_C).__pow__(2).sum(0)
+        parents_C += (~np.isnan(own)).any(0)
+    degrees_C = np.maximum(0, there_NC.sum(0) - parents_C)
+    variance_C = np.divide(squares_C, degrees_C, out=np.full(len(mean_C), np.nan), where=degrees_C > 0)
+    variance_C = np.maximum(variance_C, least_variance_C)
+    weights_NC = there_NC * nodes.weights_N[:, None]
+    total_C = weights_NC.sum(0)
+    weights_NC = np.divide(weights_NC, total_C, out=np.zeros_like(weights_NC), where=total_C > 0)
+    error_C = np.sqrt(variance_C * (weights_NC**2).sum(0))
+    return Pooled(mean_C, error_C, degrees_C, np.sqrt(variance_C))
+
+
+def _critical(degrees_C: NDArray[np.int64], confidence: float) -> Floats:
+    """How many standard errors each of several t statistics stays within, all of them together with `confidence`.
+
+    Each gets the same share of what may go wrong: with few degrees of freedom one factor for all would be
+    that of the worst known quantity. They are taken for independent, which errs on the safe side where they are not.
+    """
+    each = confidence ** (1 / len(degrees_C))
+    return np.asarray(t_distribution.ppf((1 + each) / 2, degrees_C), dtype=np.float64)
+
+
+def shrunk(pooled: Pooled, doubt: float) -> Floats:
+    """Means drawn towards zero by as much as they are uncertain, beside how far they are from zero on the whole.
+
+    Empirical Bayes: means are taken to scatter about zero with a variance τ² found from all of them.
+
+    Args:
+        pooled: the means.
+        doubt: variance of a mean of which only one node says anything.
+    """
+    known = ~np.isnan(pooled.mean_C)
+    variance_C = np.where(np.isnan(pooled.error_C), doubt, pooled.error_C**2)
+    scatter = max(0.0, float(np.mean(pooled.mean_C[known] ** 2 - variance_C[known]))) if known.any() else 0.0
+    total_C = scatter + variance_C
+    factor_C = np.divide(scatter, total_C, out=np.zeros_like(total_C), where=total_C > 0)
+    factor_C[(variance_C == 0) & (scatter == 0)] = 0.0
+    return pooled.mean_C * factor_C
+
+
+def pattern_test(values_NC: Floats, nodes: Nodes) -> tuple[float | None, str]:
+    """Whether nodes agree in which quantities are large: the p value of "each node's values could be in any order".
+
+    The statistic is the variance between the means of the quantities, each node's own mean taken off first. It is compared
+    with that of shuffled nodes, or with an F distribution where too few shuffles differ for a small p value.
+
+    Args:
+        values_NC: what each node says, NaN where nothing.
+        nodes: the nodes.
+
+    Returns:
+        The p value, None with one node or one quantity, and in words how it was found.
+    """
+    values_NC = values_NC[:, (~np.isnan(values_NC)).sum(0) > 0]
+    there_NC = ~np.isnan(values_NC)
+    num_nodes, num_cells = values_NC.shape
+    if num_nodes < 2 or num_cells < 2 or (there_NC.sum(1) < 2).all():
+        return None, "none: one source alone cannot agree with any other"
+    centred_NC = values_NC - np.nanmean(values_NC, axis=1, keepdims=True)
+    if not np.nan_to_num(centred_NC).any():
+        return 1.0, "all sources are uniform"
+    orders = prod(factorial(int(count)) for count in sorted(there_NC.sum(1))[1:])
+    if orders < _FEWEST_ARRANGEMENTS and there_NC.all():
+        return _f_test(centred_NC), "F test of cells against their interaction with sources"
+    rng = np.random.default_rng(_SEED)
+    found = _between(centred_NC, nodes.weights_N)
+    reached = sum(
+        _between(_shuffled(centred_NC, there_NC, rng), nodes.weights_N) >= found * (1 - 1e-12) for _ in range(_SHUFFLES)
+    )
+    return (1 + reached) / (1 + _SHUFFLES), f"{_SHUFFLES} shuffles of the cells within each source"
+
+
+def _between(values_NC: Floats, weights_N: Floats) -> float:
+    there_C = (~np.isnan(values_NC)).sum(0)
+    return float((there_C * _weighted(values_NC, weights_N) ** 2).sum())
+
+
+def _shuffled(values_NC: Floats, there_NC: NDArray[np.bool_], rng: np.random.Generator) -> Floats:
+    shuffled_NC = values_NC.copy()
+    for row, there in zip(shuffled_NC, there_NC, strict=True):
+        row[there] = rng.permutation(row[there])
+    return shuffled_NC
+
+
+def _f_test(centred_NC: Floats) -> float:
+    num_nodes, num_cells = centred_NC.shape
+    mean_C = centred_NC.mean(0)
+    rest = float(((centred_NC - mean_C) ** 2).sum())
+    between = num_nodes * float((mean_C**2).sum())
+    if rest == 0:
+        return 0.0
+    degrees = (num_cells - 1, (num_nodes - 1) * (num_cells - 1))
+    return float(f_distribution.sf(between / degrees[0] / (rest / degrees[1]), *degrees))

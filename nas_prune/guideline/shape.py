@@ -1,0 +1,101 @@
+"""What a guideline says of each group of a network, and what it had to guess.
+
+Shape suffixes: S searched groups of a network, N budgets.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import log
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas_prune.graph.channels import ChannelGroup
+from nas_prune.guideline.artefact import Cell, Guideline
+from nas_prune.guideline.sources import Setting, aligned
+
+Floats: TypeAlias = "NDArray[np.float64]"
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A guideline on one network.
+
+    Attributes:
+        level_S, trend_S: of each searched group, with the cell's slope in it.
+        reference: log uniform keep ratio at which levels hold; None where they hold at every budget.
+        covers: log uniform keep ratios of the sources' smallest budget and of their largest.
+        cells_S: which cells speak of each group; several where their mean had to be taken.
+        notes: what had to be guessed.
+    """
+
+    level_S: Floats
+    trend_S: Floats
+    reference: float | None
+    covers: tuple[float, float] | None
+    cells_S: tuple[tuple[Cell, ...], ...]
+    notes: tuple[str, ...]
+
+    def log_ratio_NS(self, log_uniform_N: Floats) -> Floats:
+        """Log ratios at some budgets, each given by the log keep ratio of the uniform network of the same cost.
+
+        They fade out towards the whole network, which is not narrowed anywhere, and stay as they are beyond
+        the smallest budget of the sources.
+        """
+        if self.reference is None:
+            return np.broadcast_to(self.level_S, (*log_uniform_N.shape, len(self.level_S)))
+        low, high = self.covers or (self.reference, self.reference)
+        shape_NS = self.level_S + self.trend_S * (np.clip(log_uniform_N, low, high) - self.reference)[..., None]
+        return np.asarray(shape_NS * (np.maximum(log_uniform_N, low) / self.reference)[..., None])
+
+
+def shape_on(guideline: Guideline, setting: Setting) -> Shape:
+    """A guideline on a network."""
+    notes: dict[str, None] = {}
+    if guideline.cells and setting.num_stages != guideline.num_stages:
+        notes[
+            f"The network has {setting.num_stages} stages, the guideline {guideline.num_stages}: counted from the "
+            f"{guideline.match}."
+        ] = None
+    cells_S = tuple(
+        _cells_for(guideline, setting.space.groups[column], setting, notes) for column in setting.columns
+    )
+    positions_S = [setting.space.groups[column].position - 0.5 for column in setting.columns]
+    covers = guideline.covers
+    return Shape(
+        np.array([_mean([c.log_ratio + c.slope * x for c in cells]) for cells, x in zip(cells_S, positions_S, strict=True)]),
+        np.array([_mean([cell.trend for cell in cells]) for cells in cells_S]),
+        None if guideline.uniform_keep is None else log(guideline.uniform_keep),
+        None if covers is None else (log(covers[0]), log(covers[1])),
+        cells_S,
+        tuple(notes),
+    )
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else 0.0
+
+
+def _cells_for(
+    guideline: Guideline, group: ChannelGroup, setting: Setting, notes: dict[str, None]
+) -> tuple[Cell, ...]:
+    """The cells that speak of a group: those of its stage and role, or of what is nearest to that."""
+    if not guideline.cells:
+        return ()
+    stage = aligned(group.stage, setting.num_stages, guideline.num_stages, guideline.match)
+    known = sorted({cell.stage for cell in guideline.cells})
+    nearest = min(known, key=lambda other: (abs(other - stage), other))
+    if nearest != stage:
+        notes[f"Nothing is known of stage {group.stage}: taken like stage {nearest} of the guideline."] = None
+    here = [cell for cell in guideline.cells if cell.stage == nearest]
+    exact = [cell for cell in here if cell.role == group.role] or [cell for cell in here if cell.role is None]
+    if exact:
+        return tuple(exact)
+    elsewhere = [cell for cell in guideline.cells if cell.role == group.role]
+    others = "/".join(sorted({str(cell.role) for cell in here}))
+    notes[
+        f"Nothing is known of role {group.role} in stage {group.stage}: taken like {others} of that stage"
+        f"{'' if elsewhere else ' (the sources have no such role)'}."
+    ] = None
+    return tuple(here)

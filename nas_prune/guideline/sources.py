@@ -1,0 +1,299 @@
+"""Widths files as a guideline sees them: keep ratios by place, beside those of the uniform network of the same cost.
+
+Shape suffixes: G searchable groups of a space, S those of them that were searched, N width vectors of one space.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from math import log
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas_prune.cost import Polynomial
+from nas_prune.errors import GuidelineError
+from nas_prune.guideline.artefact import Match, SourceRecord
+from nas_prune.loading import load_referenced
+from nas_prune.networks import check_trusted
+from nas_prune.space import SearchSpace
+from nas_prune.widths import SpaceReference, Widths, read_widths
+
+Floats: TypeAlias = "NDArray[np.float64]"
+_HALVINGS = 60
+_OWN_COST = "channels"  # what widths of a method's own choice are measured in
+
+
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
+class Setting:
+    """A network and which of its groups are searched.
+
+    Attributes:
+        space: the network.
+        columns: those groups, by place.
+    """
+
+    space: SearchSpace
+    columns: tuple[int, ...]
+
+    @property
+    def num_stages(self) -> int:
+        """How many resolutions the searched groups have among them, those above the first of them included."""
+        return 1 + max(self.space.groups[column].stage for column in self.columns)
+
+    def count(self, kind: str, keep_NS: Floats) -> Floats:
+        """A cost at real-valued keep ratios of the searched groups, the others whole."""
+        widths = np.broadcast_to(
+            np.array(self.space.base_G, dtype=np.float64), (*keep_NS.shape[:-1], len(self.space.base_G))
+        ).copy()
+        widths[..., list(self.columns)] *= keep_NS
+        return self.polynomial(kind).real(widths)
+
+    def polynomial(self, kind: str) -> Polynomial:
+        """A cost as a function of all groups' widths; channels are those of the searched groups."""
+        if kind != "channels":
+            return self.space.cost.kind(kind)
+        return Polynomial.of({(column,): 1 for column in self.columns}, len(self.space.base_G))
+
+    def scaled(self, kind: str, log_ratio_NS: Floats, limit_N: Floats) -> Floats:
+        """The log factor on each pattern of widths at which, no group above its base, it costs as much as asked.
+
+        Args:
+            kind: which cost.
+            log_ratio_NS: patterns.
+            limit_N: costs; one beyond the whole network gives a factor at which all is whole.
+        """
+        low_N = -log_ratio_NS.max(-1) - 30.0
+        high_N = -log_ratio_NS.min(-1)
+        for _ in range(_HALVINGS):
+            middle_N = (low_N + high_N) / 2
+            keep_NS = np.exp(np.minimum(0.0, middle_N[..., None] + log_ratio_NS))
+            fits_N = self.count(kind, keep_NS) <= limit_N
+            low_N, high_N = np.where(fits_N, middle_N, low_N), np.where(fits_N, high_N, middle_N)
+        return np.asarray(low_N)
+
+
+@dataclass(frozen=True)
+class Source:
+    """One widths file.
+
+    Attributes:
+        record: what goes into the guideline's own file.
+        keys: network, data set, method and run, in which it is nested.
+        setting: its space and which groups were searched.
+        log_keep_S: log keep ratios of the searched groups.
+        log_uniform: log keep ratio of the uniform network of the same cost.
+        limit: that cost.
+    """
+
+    record: SourceRecord
+    keys: tuple[str, ...]
+    setting: Setting
+    log_keep_S: Floats
+    log_uniform: float
+    limit: float
+
+    @property
+    def log_ratio_S(self) -> Floats:
+        """Log keep ratios over the uniform network's."""
+        return self.log_keep_S - self.log_uniform
+
+    @property
+    def cost(self) -> str:
+        """Which cost it is measured in."""
+        return measure(self.record.cost)
+
+    @cached_property
+    def widths_S(self) -> Floats:
+        """The widths themselves."""
+        return np.exp(self.log_keep_S) * np.array([self.setting.space.base_G[c] for c in self.setting.columns])
+
+
+def measure(driver: str) -> str:
+    """In which cost networks are compared that some cost drove: its first word; channels where a method chose itself."""
+    first = driver.split(" ")[0]
+    return _OWN_COST if first == "own" else first
+
+
+def driver_of(widths: Widths) -> str:
+    """Which cost drove a search: the budget's, and what else pulled at the channels."""
+    bound = (widths.budget or "channels").split("<=")[0]
+    pulled = widths.method.settings.get("cost") if widths.method else None
+    return bound if pulled in (None, bound) else f"{bound} (channels weighted by {pulled})"
+
+
+def widths_files(paths: Iterable[Path]) -> list[Path]:
+    """The widths files that paths name: files themselves, and those of runs.
+
+    Raises:
+        GuidelineError: a directory holds none.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if not path.is_dir():
+            found.append(path)
+            continue
+        inside = [
+            file
+            for pattern in ("widths/*.json", "*/widths/*.json")
+            for file in sorted(path.glob(pattern))
+            if file.name != "whole.json"
+        ]
+        if not inside:
+            raise GuidelineError(f"a run must hold widths/*.json, got {path}. Finish its search, or name a widths file.")
+        found += inside
+    return list(dict.fromkeys(found))
+
+
+def read_sources(paths: Sequence[Path], *, spaces: Sequence[str] = ()) -> tuple[list[Source], list[str]]:
+    """The sources in some files and runs, and notes about those left out.
+
+    Args:
+        paths: widths files and runs.
+        spaces: names of networks of your own whose code may be imported.
+
+    Raises:
+        GuidelineError, WidthsError: a file cannot be read, or none of them can be used.
+    """
+    files = [(read_widths(path), str(path)) for path in widths_files(paths)]
+    return sources_of([widths for widths, _ in files], names=[name for _, name in files], spaces=spaces)
+
+
+def sources_of(
+    found: Sequence[Widths], *, names: Sequence[str] = (), spaces: Sequence[str] = ()
+) -> tuple[list[Source], list[str]]:
+    """The sources that some widths are, and notes about those left out; `names` say where each comes from."""
+    settings: dict[tuple[SpaceReference, tuple[int, ...]], Setting] = {}
+    loaded: dict[SpaceReference, SearchSpace] = {}
+    reasons: Counter[str] = Counter()
+    kept: dict[tuple[SpaceReference, tuple[int, ...]], list[Widths]] = {}
+    for number, widths in enumerate(found):
+        reason = _useless(widths)
+        if reason:
+            reasons[reason] += 1
+            continue
+        if widths.space not in loaded:
+            name = widths.space.name
+            check_trusted(name, name if name in spaces else None, names[number] if names else "a widths file")
+            loaded[widths.space] = load_referenced(widths.space)
+        space = loaded[widths.space]
+        space.vector(widths)  # refuses one of another network
+        key = (widths.space, searched_in(space, widths))
+        settings.setdefault(key, Setting(space, key[1]))
+        kept.setdefault(key, []).append(widths)
+    sources = [one for key, members in kept.items() for one in _sources(settings[key], members)]
+    unique = {(*one.keys, one.record.budget, one.record.cost, one.log_keep_S.tobytes()): one for one in sources}
+    if len(unique) < len(sources):
+        reasons["it is given twice"] += len(sources) - len(unique)
+    notes = [f"{count} of {len(found)} widths left out: {why}." for why, count in reasons.items()]
+    if not unique:
+        raise GuidelineError(
+            f"a guideline must have at least one source, got {' '.join(notes).rstrip('.') or 'none'}. "
+            "Name runs of `nas-prune search` with a method that finds widths."
+        )
+    return list(unique.values()), notes
+
+
+def _useless(widths: Widths) -> str | None:
+    """Why widths say nothing of a pattern; None if they do."""
+    method = widths.method
+    if widths.removed_blocks:
+        return "blocks were removed, and a guideline speaks of widths, not of depth"
+    if method is not None and method.name == "guideline":
+        return "a guideline made them, no search"
+    if method is not None and method.name in ("uniform", "random"):
+        return f"{method.name} widths are a control, found by nothing"
+    if method is not None and not method.is_automatic:
+        return "every group was cut by the same share (--scope local), so that nothing was found"
+    if widths.vector == tuple(group.base for group in widths.groups):
+        return "nothing was cut"
+    return None
+
+
+def searched_in(space: SearchSpace, widths: Widths) -> tuple[int, ...]:
+    """Columns of the groups that a search decided; where its file does not say, of all that are not whole streams."""
+    if widths.left_whole is not None:
+        whole = set(widths.left_whole)
+        return tuple(column for column, group in enumerate(space.groups) if group.name not in whole)
+    if widths.method is not None and "groups" in widths.method.settings:
+        groups = widths.method.settings["groups"]
+        return space.searched("all" if groups == "all" else "inner")
+    streams_are_cut = any(group.role == "stream" and group.width < group.base for group in widths.groups)
+    return space.searched("all" if streams_are_cut else "inner")
+
+
+def _sources(setting: Setting, members: Sequence[Widths]) -> list[Source]:
+    """Sources of one setting, their uniform networks found all at once."""
+    columns = list(setting.columns)
+    base_S = np.array(setting.space.base_G, dtype=np.float64)[columns]
+    keep_NS = np.array([widths.vector for widths in members], dtype=np.float64)[:, columns] / base_S
+    drivers = [driver_of(widths) for widths in members]
+    limit_N, log_uniform_N, share_N = np.zeros(len(members)), np.zeros(len(members)), np.zeros(len(members))
+    for kind in {measure(driver) for driver in drivers}:
+        own = np.array([measure(driver) == kind for driver in drivers])
+        limit_N[own] = setting.count(kind, keep_NS[own])
+        share_N[own] = limit_N[own] / setting.count(kind, np.ones_like(base_S))
+        log_uniform_N[own] = setting.scaled(kind, np.zeros_like(keep_NS[own]), limit_N[own] * (1 + 1e-12))
+    return [
+        Source(
+            _record(widths, driver, float(np.exp(log_uniform)), float(share)),
+            _keys(widths),
+            setting,
+            np.log(keep_S),
+            float(log_uniform),
+            float(limit),
+        )
+        for widths, driver, keep_S, log_uniform, share, limit in zip(
+            members, drivers, keep_NS, log_uniform_N, share_N, limit_N, strict=True
+        )
+    ]
+
+
+def _record(widths: Widths, driver: str, uniform_keep: float, share: float) -> SourceRecord:
+    return SourceRecord(
+        network=_network(widths),
+        input=widths.space.input_shape[1],
+        data=widths.data.name if widths.data else "unknown",
+        method=widths.method.name if widths.method else "by hand",
+        seed=widths.seed,
+        epochs=widths.epochs,
+        cost=driver,
+        budget=widths.budget or "as given",
+        uniform_keep=min(1.0, uniform_keep),
+        kept_share=min(1.0, share),
+    )
+
+
+def _network(widths: Widths) -> str:
+    factor = widths.space.width_multiplier
+    return widths.space.name if factor == 1 else f"{widths.space.name} ×{factor:g}"
+
+
+def _keys(widths: Widths) -> tuple[str, ...]:
+    """In what a search is nested: its network, its data set at its size, its method, and the run itself."""
+    data, method = widths.data, widths.method
+    images = f"{data.name} {widths.space.num_classes}" if data else "unknown"
+    settings: Mapping[str, object] = method.settings if method else {}
+    how = [f"{name}={value}" for name, value in sorted(settings.items()) if name in ("groups", "scope", "cost")]
+    recipe = (widths.recipe or {}).get("name"), widths.epochs, data.num_train if data else None
+    return (
+        _network(widths),
+        f"{images} {widths.space.input_shape}",
+        " ".join([method.name if method else "by hand", *how]),
+        f"{widths.seed} {recipe}",
+    )
+
+
+def aligned(stage: int, num_stages: int, others: int, match: Match) -> int:
+    """The stage among `others` that one of `num_stages` corresponds to, counted from either end; may lie outside.
+
+    Example:
+        >>> aligned(0, 5, 3, "input"), aligned(4, 5, 3, "output"), aligned(0, 5, 3, "output")
+        (0, 2, -2)
+    """
+    return stage if match == "input" else stage - num_stages + others
+
+

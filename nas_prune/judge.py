@@ -1,0 +1,408 @@
+"""Judging a guideline: networks drawn from it, trained briefly from scratch, beside uniform and random ones as dear."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from pydantic import Field
+
+from nas_prune.budget import Budget
+from nas_prune.cut import check_feasible, cut
+from nas_prune.data import ImageData, Parked, park
+from nas_prune.errors import BadInputError
+from nas_prune.files import passing_folder, saying_why, sweep, write_whole
+from nas_prune.guideline.apply import (
+    Pattern,
+    apply_guideline,
+    guideline_named,
+    sample_widths,
+    setting_of,
+)
+from nas_prune.guideline.artefact import Guideline, read_guideline
+from nas_prune.guideline.hand import RULES
+from nas_prune.loading import load_space
+from nas_prune.methods.controls import shares_of
+from nas_prune.networks import check_trusted, image_channels, space_name
+from nas_prune.populations import Comparison, compared
+from nas_prune.rundir import (
+    from_run,
+    library_versions,
+    make_run,
+    portable,
+    published,
+    read_config,
+    write_config,
+)
+from nas_prune.scratch import SeedResult, TrainConfig, train_one
+from nas_prune.setup import RunConfig, load_images, pick_threads, resume_command, tell_of_versions, where_images_are
+from nas_prune.space import Groups, SearchSpace
+from nas_prune.training.ranks import ALONE
+from nas_prune.training.recipe import Recipe, default_recipe
+from nas_prune.training.stopping import telling_how_to_go_on
+from nas_prune.training.workers import in_workers
+from nas_prune.watch import QUIET, Watch
+from nas_prune.widths import MethodRecord, Widths, read_widths
+
+GUIDED, DIRECT = "guided", "direct"
+AXES = {"params": "parameters", "macs": "MACs"}
+CONTROLS = ("uniform", "random")
+_GUIDELINE, _RESULT, _WIDTHS = "guideline.yaml", "result.json", "widths.json"
+
+Member: TypeAlias = "tuple[str, int]"
+
+
+class JudgeConfig(RunConfig):
+    """Every setting of a judgement; what `config.yaml` holds.
+
+    Attributes:
+        guideline: the name of a rule, or of the file that was copied into the run.
+        space, width_multiplier, groups: the network, and which of its groups are narrowed.
+        budget: the bound on the networks drawn.
+        networks: how many of each population.
+        recipe: how each is trained, briefly, from random weights.
+        direct: how many widths found on the data itself are trained beside them.
+        seed: fixes what is drawn, the validation split, and the first weights of each network.
+    """
+
+    command: Literal["judge"] = "judge"
+    guideline: str
+    space: str
+    width_multiplier: float = 1.0
+    groups: Groups = "inner"
+    budget: str
+    networks: int = Field(default=10, ge=2, le=1000)
+    recipe: Recipe = Field(default_factory=lambda known: default_recipe(known["data"].name))
+    direct: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**31)
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """One network of a population: its costs, and its accuracies as shares."""
+
+    number: int
+    macs: int
+    params: int
+    val_accuracy: float
+    test_accuracy: float
+    seconds: float
+
+    @property
+    def error(self) -> float:
+        """Share of test images it gets wrong."""
+        return 1 - self.test_accuracy
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeResult:
+    """What came out.
+
+    Attributes:
+        run: the run's directory.
+        config: its settings.
+        populations: the networks of each.
+        failed: which networks were not trained to their end, and why.
+        notes: what the guideline had to guess on this network.
+    """
+
+    run: Path
+    config: JudgeConfig
+    populations: Mapping[str, tuple[Trained, ...]]
+    failed: tuple[tuple[str, str], ...]
+    notes: tuple[str, ...]
+
+    def compared(self) -> dict[str, dict[str, Comparison]]:
+        """Guided networks beside every other population: {axis, or `direct`: {population: comparison}}."""
+        guided = [one.error for one in self.populations[GUIDED]]
+        found: dict[str, dict[str, Comparison]] = {}
+        for axis in AXES:
+            for control in CONTROLS:
+                others = [one.error for one in self.populations[control_name(control, axis)]]
+                found.setdefault(axis, {})[control] = compared(guided, others)
+        if self.populations.get(DIRECT):
+            found[DIRECT] = {DIRECT: compared(guided, [one.error for one in self.populations[DIRECT]])}
+        return found
+
+
+    def panels(self) -> dict[str, dict[str, list[float]]]:
+        """The errors to be seen beside each other: {heading: {population: errors}}."""
+        extra = {GUIDED: self.populations[GUIDED], DIRECT: self.populations.get(DIRECT, ())}
+        return {
+            f"at matched {words}": {
+                name: [one.error for one in own]
+                for name, own in {
+                    **extra,
+                    **{control: self.populations[control_name(control, axis)] for control in CONTROLS},
+                }.items()
+                if own
+            }
+            for axis, words in AXES.items()
+        }
+
+
+def control_name(control: str, axis: str) -> str:
+    """The name of a control population that is as dear as the guided one on one axis."""
+    return f"{control}-{axis}"
+
+
+def judge(
+    config: JudgeConfig,
+    out: Path | None = None,
+    *,
+    pattern: Pattern | None = None,
+    direct: Sequence[Widths] = (),
+    workers: int = 1,
+    watch: Watch = QUIET,
+) -> JudgeResult:
+    """Draw networks from a guideline and train them beside controls, each of which costs what a drawn one does.
+
+    Number i of a control population has the parameters, or the MACs, of number i of the guided one.
+
+    Args:
+        config: every setting.
+        out: the run's directory, new or empty; the next free `runs/SPACE-judge-DATA-NNN` if None.
+        pattern: the guideline itself, instead of the one that the settings name.
+        direct: widths found on this very data, trained in turn until there are as many networks.
+        workers: how many are trained at once, each in a process of its own with its share of the threads.
+        watch: told of progress.
+
+    Raises:
+        NasPruneError: something in the settings cannot be used; nothing has been written then.
+    """
+    pattern = pattern or guideline_named(config.guideline)
+    config = config.model_copy(
+        update={
+            "space": space_name(config.space),
+            "budget": str(Budget.parse(config.budget)),
+            "direct": len(direct),
+            "versions": library_versions(),
+            "guideline": _GUIDELINE if isinstance(pattern, Guideline) else config.guideline,
+        }
+    )
+    data, space = _loaded(config, watch)
+    bound = Budget.parse(config.budget)
+    check_feasible(space, bound, setting_of(space, config.groups).columns)
+    notes = apply_guideline(pattern, space, bound, groups=config.groups).notes
+    for widths in direct:
+        space.vector(widths)
+    drawn = _drawn(config, space, pattern, direct)
+    threads = pick_threads(config.threads, space.cost_at(space.base_G).macs, config.recipe.batch_size)
+    config = config.model_copy(update={"threads": config.threads or max(1, threads // workers)})
+    run = make_run(out, config.space, "judge", config.data.name)
+    if isinstance(pattern, Guideline):
+        pattern.write(run / _GUIDELINE)
+    for (population, number), widths in drawn.items():
+        folder = _folder(run, (population, number))
+        with saying_why(folder):
+            folder.mkdir(parents=True)
+        widths.write(folder / _WIDTHS)
+    write_config(run, config.model_copy(update={"data": config.data.at(portable(config.data.name, run))}))
+    watch.say(where_images_are(data))
+    watch.say(f"Writing to {run}. If it is stopped: {_command(run, config)}")
+    return _finish(run, config, space, data, notes, workers, watch)
+
+
+def resume_judge(
+    run: Path,
+    *,
+    data_name: str | None = None,
+    space: str | None = None,
+    workers: int = 1,
+    watch: Watch = QUIET,
+) -> JudgeResult:
+    """Go on with a judgement that was stopped; networks that are trained are left as they are."""
+    config = read_config(run, JudgeConfig)
+    check_trusted(config.space, space, str(run))
+    config = config.model_copy(update={"data": config.data.at(data_name or from_run(config.data.name, run))})
+    tell_of_versions(config, watch)
+    sweep(run)
+    pattern = RULES[config.guideline] if config.guideline in RULES else read_guideline(run / _GUIDELINE)
+    data, network = _loaded(config, watch)
+    notes = apply_guideline(pattern, network, config.budget, groups=config.groups).notes
+    return _finish(run, config, network, data, notes, workers, watch)
+
+
+def _command(run: Path, config: JudgeConfig) -> str:
+    return resume_command("guide --evaluate", run, config.space, ALONE)
+
+
+def _loaded(config: JudgeConfig, watch: Watch) -> tuple[ImageData, SearchSpace]:
+    data = load_images(config.data, config.seed, watch, in_channels=image_channels(config.space))
+    with watch.waiting("tracing the network"):
+        space = _space(config, data)
+    space.check_trainable()
+    return data, space
+
+
+def _space(config: JudgeConfig, data: ImageData) -> SearchSpace:
+    return load_space(
+        config.space,
+        (data.in_channels, data.image_size, data.image_size),
+        num_classes=data.num_classes,
+        width_multiplier=config.width_multiplier,
+        selections=config.groups == "selections",
+    )
+
+
+def _drawn(
+    config: JudgeConfig, space: SearchSpace, pattern: Pattern, direct: Sequence[Widths]
+) -> dict[Member, Widths]:
+    """The widths of every member of every population."""
+    rng = np.random.default_rng(config.seed)
+    guided = sample_widths(
+        pattern, space, config.budget, count=config.networks, rng=rng, groups=config.groups
+    )
+    drawn = {(GUIDED, number): _artefact(space, vector_G, GUIDED) for number, vector_G in enumerate(guided)}
+    columns = setting_of(space, config.groups).columns
+    for number, vector_G in enumerate(guided):
+        cost = space.cost_at(vector_G)
+        for axis in AXES:
+            bound = Budget(axis, absolute=getattr(cost, axis))
+            for control in CONTROLS:
+                shares = np.ones(len(columns)) if control == "uniform" else 1 - rng.random(len(columns))
+                scores = [
+                    shares_of(space, column, float(shares[columns.index(column)])) if column in columns else None
+                    for column in range(len(space.groups))
+                ]
+                name = control_name(control, axis)
+                drawn[name, number] = _artefact(space, cut(space, scores, bound).widths_G, control, str(bound))
+    for number in range(config.networks if direct else 0):
+        drawn[DIRECT, number] = space.priced(direct[number % len(direct)])
+    return drawn
+
+
+def _artefact(space: SearchSpace, vector_G: Sequence[int], name: str, budget: str | None = None) -> Widths:
+    return space.widths(vector_G, budget=budget, method=MethodRecord(name=name, is_automatic=False))
+
+
+def _folder(run: Path, member: Member) -> Path:
+    return run / member[0] / f"{member[1]:03d}"
+
+
+def _members(run: Path, config: JudgeConfig) -> list[Member]:
+    names = [GUIDED, *(control_name(control, axis) for axis in AXES for control in CONTROLS)]
+    names += [DIRECT] if config.direct else []
+    # Number by number, so that what is there after half of the time is half of every population.
+    return [(name, number) for number in range(config.networks) for name in names]
+
+
+def _finish(
+    run: Path,
+    config: JudgeConfig,
+    space: SearchSpace,
+    data: ImageData,
+    notes: tuple[str, ...],
+    workers: int,
+    watch: Watch,
+) -> JudgeResult:
+    members = _members(run, config)
+    waiting = [member for member in members if not (_folder(run, member) / _RESULT).exists()]
+    with telling_how_to_go_on(_command(run, config)):
+        if workers > 1 and len(waiting) > 1:
+            with passing_folder(run) as folder:
+                outcomes = in_workers(partial(_worker, run, config, park(data, folder)), waiting, workers, watch)
+            failed = [(member, one.error) for member, one in zip(waiting, outcomes, strict=True) if one.error]
+        else:
+            failed = []
+            for count, member in enumerate(waiting, start=len(members) - len(waiting)):
+                watch.progress("networks", count, len(members))
+                _train(member, watch, run=run, config=config, space=space, data=data)
+            watch.progress("networks", len(members), len(members))
+    result = JudgeResult(
+        run,
+        config,
+        _read(run, [member for member in members if member not in dict(failed)]),
+        tuple((f"{name} {number}", why or "") for (name, number), why in failed),
+        notes,
+    )
+    if any(len(result.populations.get(name, ())) < 2 for name, _ in members):
+        raise BadInputError(f"at least two networks of each population must be trained, got: {failed[0][1]}")
+    _write(result)
+    return result
+
+
+def _worker(
+    run: Path, config: JudgeConfig, parked: Parked
+) -> Callable[[Member, Watch], SeedResult]:
+    """What one worker process does for a network."""
+    data = parked.taken()
+    return partial(_train, run=run, config=config, space=_space(config, data), data=data)
+
+
+def _train(
+    member: Member,
+    watch: Watch,
+    *,
+    run: Path,
+    config: JudgeConfig,
+    space: SearchSpace,
+    data: ImageData,
+) -> SeedResult:
+    """Train one network, note what came out, and drop its checkpoints."""
+    folder = _folder(run, member)
+    widths = read_widths(folder / _WIDTHS)
+    name = f"{member[0]} {member[1] + 1} of {config.networks}"
+    settings = TrainConfig(
+        **config.model_dump(include=set(RunConfig.model_fields)),
+        recipe=config.recipe,
+        schedule="scratch-e",
+        seeds=(config.seed + member[1],),
+        data_seed=config.seed,
+    )
+    heard = Watch(progress=lambda _, done, total: watch.progress(name, done, total), say=watch.say)
+    result = train_one(settings, widths, folder, network=space, data=data, watch=heard)
+    cost = widths.cost
+    trained = Trained(
+        member[1], cost.macs, cost.params, result.val_accuracy, result.test_accuracy, result.seconds
+    )
+    write_whole(folder / _RESULT, json.dumps(asdict(trained), indent=1) + "\n")
+    for checkpoint in folder.rglob("checkpoint*.safetensors"):
+        checkpoint.unlink()
+    return result
+
+
+def _read(run: Path, members: Sequence[Member]) -> dict[str, tuple[Trained, ...]]:
+    found: dict[str, list[Trained]] = {}
+    for member in members:
+        content = json.loads((_folder(run, member) / _RESULT).read_text(encoding="utf-8"))
+        found.setdefault(member[0], []).append(Trained(**content))
+    return {name: tuple(own) for name, own in found.items()}
+
+
+def _write(result: JudgeResult) -> None:
+    from nas_prune.report.edf_figure import draw_edfs
+
+    write_whole(result.run / _RESULT, json.dumps(summary(result), indent=1) + "\n")
+    draw_edfs(result.panels(), result.run / "edf.png", title=title(result.config))
+
+
+def title(config: JudgeConfig) -> str:
+    """What was judged, in one line."""
+    factor = "" if config.width_multiplier == 1 else f" ×{config.width_multiplier:g}"
+    return f"{config.space}{factor} on {published(config.data.name)}, guided at {config.budget}"
+
+
+def summary(result: JudgeResult) -> dict[str, Any]:
+    """A judgement as plain JSON, for `--format json` and `result.json`."""
+    config = result.config
+    return {
+        "space": config.space,
+        "width_multiplier": config.width_multiplier,
+        "data": published(config.data.name),
+        "budget": config.budget,
+        "guideline": config.guideline,
+        "networks": config.networks,
+        "epochs": config.recipe.epochs,
+        "seed": config.seed,
+        "notes": list(result.notes),
+        "comparisons": {
+            axis: {name: {**asdict(one), "verdict": one.verdict} for name, one in found.items()}
+            for axis, found in result.compared().items()
+        },
+        "populations": {name: [asdict(one) for one in own] for name, own in result.populations.items()},
+        "failed": [{"network": name, "why": why} for name, why in result.failed],
+    }
