@@ -109,14 +109,13 @@ def fit(sources: tuple[Path, ...], out: Path | None, **given: Any) -> "Guideline
     from nas_prune.guideline.sources import read_sources
 
     with watching() as watch, watch.waiting("fitting"):
-        fitted = fit_guideline(sources, **given)
+        read, notes = read_sources(sources, spaces=given["spaces"])
+        fitted = fit_guideline(read, notes=notes, **given)
         if out is not None:
             from nas_prune.report.guideline_figure import draw_guideline
 
-            read, _ = read_sources(sources, spaces=given["spaces"])
-            used = [one for one in read if one.record in fitted.sources]
             fitted.write(out)
-            draw_guideline(fitted, out.with_suffix(".png"), sources=used)
+            draw_guideline(fitted, out.with_suffix(".png"), sources=[one for one in read if one.record in fitted.sources])
     return fitted
 
 

@@ -237,8 +237,7 @@ def _judged(
     if isinstance(pattern, Rule) or pattern.cost is None or pattern.covers_share is None:
         return Applied(widths_G, found, nan, is_extrapolated=False, notes=tuple(notes), setting=setting)
     kind = measure(pattern.cost)
-    base_S = np.array(setting.space.base_G, dtype=np.float64)[list(setting.columns)]
-    keep_S = np.array(widths_G, dtype=np.float64)[list(setting.columns)] / base_S
+    keep_S = np.array(widths_G, dtype=np.float64)[list(setting.columns)] / setting.base_S
     share = float(setting.count(kind, keep_S) / setting.count(kind, np.ones_like(keep_S)))
     low, high = pattern.covers_share
     beyond = max(low / share, share / high)

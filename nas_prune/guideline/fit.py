@@ -16,11 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas_prune.errors import GuidelineError
+from nas_prune.graph.channels import Role
 from nas_prune.guideline.artefact import HAND_SPREAD, Cell, Evidence, Guideline, Match, Model
 from nas_prune.guideline.models import MODELS, Coefficient, Reference, arithmetic, saying
 from nas_prune.guideline.pooling import LEVELS, Nodes, Pooled, at_nodes, independent, pattern_test, pool, shrunk, weights_of
 from nas_prune.guideline.shape import shape_on
-from nas_prune.guideline.sources import Setting, Source, measure, read_sources, sources_of
+from nas_prune.guideline.sources import Source, read_sources, sources_of
 from nas_prune.widths import Widths
 
 Floats: TypeAlias = "NDArray[np.float64]"
@@ -30,27 +31,31 @@ SIGNIFICANCE = 0.05
 ALL_COSTS = "all"
 _MOST_FOLDS = 10
 _CONTRARY = -0.3
+_FAINT = 0.1  # standard deviation of log ratios below which a pattern is too faint to contradict another
+_MOST_COMPARED = 20  # networks, data sets or methods; pairs of more are no note that anybody reads
 
 
 def fit_guideline(
-    sources: Sequence[Path | Widths],
+    sources: Sequence[Path | Widths | Source],
     *,
     model: Choice = "auto",
     match: Match = "output",
     cost: str | None = None,
     confidence: float = 0.9,
     spaces: Sequence[str] = (),
+    notes: Sequence[str] = (),
 ) -> Guideline:
     """What found widths have in common, as log ratios to the uniform network of the same cost.
 
     Args:
-        sources: widths files, runs of `search`, or widths.
+        sources: widths files, runs of `search`, widths, or what `sources_in` makes of those.
         model: the form of the pattern; by default the one that foretells sources left out best, and uniform where the
             sources do not agree on any.
         match: from which end stages are counted where networks have different numbers of them.
         cost: use only sources driven by this cost; `all` pools them.
         confidence: of all intervals together.
         spaces: names of networks of your own, whose code may be imported.
+        notes: what is to be said of the sources besides.
 
     Returns:
         The guideline, with what the sources cannot tell in its notes.
@@ -63,14 +68,15 @@ def fit_guideline(
         raise GuidelineError(f"a confidence must be from 0.5 to below 1, got {confidence}.")
     if model not in get_args(Choice):
         raise GuidelineError(f"a model must be one of {', '.join(get_args(Choice))}, got {model!r}.")
-    paths = [one for one in sources if not isinstance(one, Widths)]
-    given = [one for one in sources if isinstance(one, Widths)]
-    read, notes = read_sources(paths, spaces=spaces) if paths else ([], [])
-    own, more = sources_of(given, spaces=spaces) if given or not paths else ([], [])
-    chosen, said = _of_one_cost([*read, *own], cost)
+    paths = [one for one in sources if isinstance(one, Path)]
+    widths = [one for one in sources if isinstance(one, Widths)]
+    ready = [one for one in sources if isinstance(one, Source)]
+    read, said = read_sources(paths, spaces=spaces) if paths else ([], [])
+    own, more = sources_of(widths, spaces=spaces) if widths or not sources else ([], [])
+    chosen, left = _of_one_cost([*read, *own, *ready], cost)
     searches = _searches(chosen)
     fit = _Fit(searches, _reference(searches, match), confidence)
-    return fit.guideline(model, [*notes, *more, *said])
+    return fit.guideline(model, [*notes, *said, *more, *left])
 
 
 def _of_one_cost(sources: Sequence[Source], cost: str | None) -> tuple[list[Source], list[str]]:
@@ -223,37 +229,25 @@ class _Fit:
 
     def _within(self, said: _Said) -> float:
         """Variance of a level if layers were all there is to tell it by: what stands in for that between sources."""
-        squares, count, layers = 0.0, 0, []
+        squares, cells, layers = 0.0, 0, 0
         for budgets in self.searches:
             for source in budgets:
-                places: dict[tuple[int, str], list[float]] = defaultdict(list)
-                for column, ratio in zip(source.setting.columns, source.log_ratio_S, strict=True):
-                    group = source.setting.space.groups[column]
-                    places[group.stage, group.role].append(ratio * self.at.log_uniform / source.log_uniform)
-                for values in places.values():
-                    squares += float(np.sum((np.array(values) - np.mean(values)) ** 2))
-                    count += len(values) - 1
-                    layers.append(len(values))
+                part, own = _within_places(source, source.log_ratio_S * self.at.log_uniform / source.log_uniform)
+                squares, cells, layers = squares + part, cells + own, layers + len(source.log_ratio_S)
+        count = layers - cells
         if count:
-            return squares / count / float(np.mean(layers))
+            return squares / count / (layers / cells)
         levels = [c for c, name in enumerate(said.names) if name.kind == "level"]
         return float(np.nanmean(said.values_UC[:, levels] ** 2)) / 2
 
     def _rounding(self, said: _Said) -> Floats:
         """Variance that whole widths alone give a level: that of a number rounded, over the mean of its layers."""
-        sums: dict[tuple[int, str | None], list[float]] = defaultdict(list)
+        found: dict[tuple[int, Role | None], list[float]] = defaultdict(list)
         for budgets in self.searches:
-            source = budgets[0]
-            here: dict[tuple[int, str | None], list[float]] = defaultdict(list)
-            for column, width in zip(source.setting.columns, source.widths_S, strict=True):
-                group = source.setting.space.groups[column]
-                variance = 1 / 12 / width**2
-                here[self.at.stage_of(group.stage, source.setting), group.role].append(variance)
-                here[self.at.stage_of(group.stage, source.setting), None].append(variance)
-            for place, values in here.items():
-                sums[place].append(float(np.mean(values)) / len(values))
+            for (stage, role), variance in budgets[0].rounding.items():
+                found[self.at.stage_of(stage, budgets[0].setting), role].append(variance)
         return np.array(
-            [float(np.mean(sums[name.stage, name.role])) if name.kind == "level" else 0.0 for name in said.names]
+            [float(np.mean(found[name.stage, name.role])) if name.kind == "level" else 0.0 for name in said.names]
         )
 
     def _evidence(self, said: _Said, nodes: Nodes) -> Evidence:
@@ -276,24 +270,17 @@ class _Fit:
             other = _Fit([self.searches[number] for number in rest], self.at, self.confidence)
             for model, mine in said.items():
                 part = other.fitted(model, _Said(mine.names, mine.values_UC[rest]), independent(other.keys_U))
-                squares[model] += [self._square(part, self.searches[number]) for number in sorted(out)]
+                left_out = [source for number in sorted(out) for source in self.searches[number]]
+                squares[model] += [float(np.mean(miss**2)) for miss in _missed(part, left_out)]
         return {model: _short(sqrt(float(np.mean(found)))) for model, found in squares.items()}
-
-    def _square(self, guideline: Guideline, budgets: Sequence[Source]) -> float:
-        return float(np.mean([np.mean(_missed(guideline, source) ** 2) for source in budgets]))
 
     def _layer_spread(self, guideline: Guideline) -> float:
         """Standard deviation of single groups around the pattern, the search's own mean in each cell taken off."""
         squares, count = 0.0, 0
-        for budgets in self.searches:
-            for source in budgets:
-                missed_S = _missed(guideline, source)
-                places: dict[tuple[int, str], list[float]] = defaultdict(list)
-                for column, miss in zip(source.setting.columns, missed_S, strict=True):
-                    group = source.setting.space.groups[column]
-                    places[group.stage, group.role].append(miss)
-                squares += sum(float(np.sum((np.array(x) - np.mean(x)) ** 2)) for x in places.values())
-                count += len(missed_S) - len(places)
+        everything = [source for budgets in self.searches for source in budgets]
+        for source, missed_S in zip(everything, _missed(guideline, everything), strict=True):
+            part, own = _within_places(source, missed_S)
+            squares, count = squares + part, count + len(missed_S) - own
         return sqrt(squares / count) if count > 0 else HAND_SPREAD
 
     def _unknown(self, nodes: Nodes, evidence: Evidence) -> list[str]:
@@ -339,12 +326,38 @@ def _best(evidence: Evidence, errors: dict[str, float]) -> Model:
     return min(MODELS, key=lambda name: errors.get(name, float("inf")))
 
 
-def _missed(guideline: Guideline, source: Source) -> Floats:
-    """Log keep ratios of a source less those that the guideline gives its network at the same cost."""
-    shape = shape_on(guideline, source.setting)
-    log_ratio_S = shape.log_ratio_NS(np.array(source.log_uniform))
-    factor = source.setting.scaled(source.cost, log_ratio_S[None], np.array([source.limit * (1 + 1e-12)]))[0]
-    return np.asarray(source.log_keep_S - np.minimum(0.0, factor + log_ratio_S))
+def _within_places(source: Source, values_S: Floats) -> tuple[float, int]:
+    """Sum of squares of a source's numbers within stages and roles, and how many of those there are."""
+    numbers: dict[tuple[int, str], int] = {}
+    index_S = np.array([numbers.setdefault((g.stage, g.role), len(numbers)) for g in source.setting.groups_S])
+    count_P = np.bincount(index_S)
+    mean_P = np.bincount(index_S, values_S) / count_P
+    return float(((values_S - mean_P[index_S]) ** 2).sum()), len(count_P)
+
+
+def _missed(guideline: Guideline, sources: Sequence[Source]) -> list[Floats]:
+    """Log keep ratios of sources less those that the guideline gives their networks at the same cost."""
+    alike: dict[tuple[int, str], list[int]] = defaultdict(list)
+    for number, source in enumerate(sources):
+        alike[id(source.setting), source.cost].append(number)
+    missed: list[Floats] = [np.empty(0)] * len(sources)
+    for numbers in alike.values():
+        members = [sources[number] for number in numbers]
+        setting, cost = members[0].setting, members[0].cost
+        limit_N = np.array([source.limit for source in members]) * (1 + 1e-12)
+        log_uniform_N = np.array([source.log_uniform for source in members])
+        log_ratio_NS = shape_on(guideline, setting).log_ratio_NS(log_uniform_N)
+        factor_N = setting.scaled(cost, log_ratio_NS, limit_N)
+        keep_NS = np.minimum(0.0, factor_N[:, None] + log_ratio_NS)
+        for number, source, keep_S in zip(numbers, members, keep_NS, strict=True):
+            missed[number] = source.log_keep_S - keep_S
+    return missed
+
+
+def _mean_there(values_UC: Floats) -> Floats:
+    """Means over what is there; NaN where nothing is."""
+    count_C = (~np.isnan(values_UC)).sum(0)
+    return np.divide(np.nansum(values_UC, axis=0), count_C, out=np.full(len(count_C), np.nan), where=count_C > 0)
 
 
 def _contradictions(said: _Said, keys_U: Sequence[tuple[str, ...]], nodes: Nodes) -> list[str]:
@@ -355,10 +368,12 @@ def _contradictions(said: _Said, keys_U: Sequence[tuple[str, ...]], nodes: Nodes
         groups: dict[str, list[int]] = defaultdict(list)
         for number, keys in enumerate(keys_U):
             groups[keys[depth]].append(number)
-        means = {name: np.nanmean(said.values_UC[members][:, levels], axis=0) for name, members in groups.items()}
+        if len(groups) > _MOST_COMPARED:
+            continue
+        means = {name: _mean_there(said.values_UC[members][:, levels]) for name, members in groups.items()}
         for (one, mine), (other, theirs) in combinations(means.items(), 2):
             both = ~np.isnan(mine) & ~np.isnan(theirs)
-            if both.sum() < 3 or np.std(mine[both]) == 0 or np.std(theirs[both]) == 0:
+            if both.sum() < 3 or min(np.std(mine[both]), np.std(theirs[both])) < _FAINT:
                 continue
             agreement = float(np.corrcoef(mine[both], theirs[both])[0, 1])
             if agreement < _CONTRARY:

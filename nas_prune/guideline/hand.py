@@ -54,9 +54,8 @@ def erk(setting: Setting) -> Floats:
 
 def bottleneck_first(setting: Setting) -> Floats:
     """The stage of the highest resolution half as wide as the others."""
-    groups = [setting.space.groups[column] for column in setting.columns]
-    first = min(group.stage for group in groups)
-    return np.array([log(_FIRST_STAGE) if group.stage == first else 0.0 for group in groups])
+    first = min(group.stage for group in setting.groups_S)
+    return np.array([log(_FIRST_STAGE) if group.stage == first else 0.0 for group in setting.groups_S])
 
 
 def uniform(setting: Setting) -> Floats:

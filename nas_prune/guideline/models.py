@@ -67,12 +67,10 @@ def _stage_means(budgets: Sequence[Source], at: Reference) -> dict[Coefficient, 
     weights = 0.0
     for source in budgets:
         setting, weight = source.setting, (source.log_uniform / at.log_uniform) ** 2
-        groups = [setting.space.groups[column] for column in setting.columns]
-        stages = np.array([at.stage_of(group.stage, setting) for group in groups])
-        base_S = np.array([group.size for group in groups], dtype=np.float64)
+        stages = np.array([at.stage_of(group.stage, setting) for group in setting.groups_S])
         for stage in sorted(set(stages.tolist())):
             own = stages == stage
-            share = float(source.widths_S[own].sum() / base_S[own].sum())
+            share = float(source.widths_S[own].sum() / setting.base_S[own].sum())
             ratio = (log(share) - source.log_uniform) * at.log_uniform / source.log_uniform
             sums[stage] = sums.get(stage, 0.0) + weight * ratio
         weights += weight
@@ -118,8 +116,7 @@ def terms_of(setting: Setting, at: Reference, *, slopes: bool) -> list[dict[Coef
     """For each searched group the coefficients of which its log ratio is the sum, and with what factor."""
     terms = []
     several = _several(setting)
-    for column in setting.columns:
-        group = setting.space.groups[column]
+    for group in setting.groups_S:
         stage = at.stage_of(group.stage, setting)
         own: dict[Coefficient, float] = {Coefficient(stage, group.role, "level"): 1.0}
         if slopes and (group.stage, group.role) in several:
@@ -131,8 +128,7 @@ def terms_of(setting: Setting, at: Reference, *, slopes: bool) -> list[dict[Coef
 def _several(setting: Setting) -> set[tuple[int, Role]]:
     """Stages and roles whose groups sit at different positions."""
     positions: dict[tuple[int, Role], set[float]] = {}
-    for column in setting.columns:
-        group = setting.space.groups[column]
+    for group in setting.groups_S:
         positions.setdefault((group.stage, group.role), set()).add(group.position)
     return {place for place, found in positions.items() if len(found) > 1}
 

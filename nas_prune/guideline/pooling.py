@@ -215,24 +215,23 @@ def pattern_test(values_NC: Floats, nodes: Nodes) -> tuple[float | None, str]:
     orders = prod(factorial(int(count)) for count in sorted(there_NC.sum(1))[1:])
     if orders < _FEWEST_ARRANGEMENTS and there_NC.all():
         return _f_test(centred_NC), "F test of cells against their interaction with sources"
+    found = _between(_weighted(centred_NC, nodes.weights_N), there_NC)
+    reached = _between(_shuffled_means(centred_NC, there_NC, nodes.weights_N), there_NC) >= found * (1 - 1e-12)
+    return float(1 + reached.sum()) / (1 + _SHUFFLES), f"{_SHUFFLES} shuffles of the cells within each source"
+
+
+def _between(means_C: Floats, there_NC: NDArray[np.bool_]) -> Floats:
+    """Sum of squared means, each as often as there are nodes behind it; for many rows of means at once."""
+    return np.asarray((there_NC.sum(0) * means_C**2).sum(-1))
+
+
+def _shuffled_means(values_NC: Floats, there_NC: NDArray[np.bool_], weights_N: Floats) -> Floats:
+    """Means over nodes, of which each has its values in a random order, as many times as there are shuffles."""
     rng = np.random.default_rng(_SEED)
-    found = _between(centred_NC, nodes.weights_N)
-    reached = sum(
-        _between(_shuffled(centred_NC, there_NC, rng), nodes.weights_N) >= found * (1 - 1e-12) for _ in range(_SHUFFLES)
-    )
-    return (1 + reached) / (1 + _SHUFFLES), f"{_SHUFFLES} shuffles of the cells within each source"
-
-
-def _between(values_NC: Floats, weights_N: Floats) -> float:
-    there_C = (~np.isnan(values_NC)).sum(0)
-    return float((there_C * _weighted(values_NC, weights_N) ** 2).sum())
-
-
-def _shuffled(values_NC: Floats, there_NC: NDArray[np.bool_], rng: np.random.Generator) -> Floats:
-    shuffled_NC = values_NC.copy()
-    for row, there in zip(shuffled_NC, there_NC, strict=True):
-        row[there] = rng.permutation(row[there])
-    return shuffled_NC
+    sums = np.zeros((_SHUFFLES, values_NC.shape[1]))
+    for row_C, there_C, weight in zip(values_NC, there_NC, weights_N, strict=True):
+        sums[:, there_C] += weight * rng.permuted(np.tile(row_C[there_C], (_SHUFFLES, 1)), axis=1)
+    return np.asarray(sums / (there_NC * weights_N[:, None]).sum(0))
 
 
 def _f_test(centred_NC: Floats) -> float:

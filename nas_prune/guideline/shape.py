@@ -58,10 +58,8 @@ def shape_on(guideline: Guideline, setting: Setting) -> Shape:
             f"The network has {setting.num_stages} stages, the guideline {guideline.num_stages}: counted from the "
             f"{guideline.match}."
         ] = None
-    cells_S = tuple(
-        _cells_for(guideline, setting.space.groups[column], setting, notes) for column in setting.columns
-    )
-    positions_S = [setting.space.groups[column].position - 0.5 for column in setting.columns]
+    cells_S = tuple(_cells_for(guideline, group, setting, notes) for group in setting.groups_S)
+    positions_S = [group.position - 0.5 for group in setting.groups_S]
     covers = guideline.covers
     return Shape(
         np.array([_mean([c.log_ratio + c.slope * x for c in cells]) for cells, x in zip(cells_S, positions_S, strict=True)]),

@@ -3,7 +3,7 @@
 Shape suffixes: G searchable groups of a space, S those of them that were searched, N width vectors of one space.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from nas_prune.cost import Polynomial
 from nas_prune.errors import GuidelineError
+from nas_prune.graph.channels import ChannelGroup, Role
 from nas_prune.guideline.artefact import Match, SourceRecord
 from nas_prune.loading import load_referenced
 from nas_prune.networks import check_trusted
@@ -27,7 +28,7 @@ _HALVINGS = 60
 _OWN_COST = "channels"  # what widths of a method's own choice are measured in
 
 
-@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
+@dataclass(frozen=True, eq=False)
 class Setting:
     """A network and which of its groups are searched.
 
@@ -39,24 +40,42 @@ class Setting:
     space: SearchSpace
     columns: tuple[int, ...]
 
-    @property
+    @cached_property
+    def groups_S(self) -> tuple[ChannelGroup, ...]:
+        """The searched groups."""
+        groups = self.space.groups
+        return tuple(groups[column] for column in self.columns)
+
+    @cached_property
+    def base_S(self) -> Floats:
+        """Their base widths."""
+        return np.array([group.size for group in self.groups_S], dtype=np.float64)
+
+    @cached_property
+    def base_G(self) -> Floats:
+        """The base widths of all groups of the network."""
+        return np.array(self.space.base_G, dtype=np.float64)
+
+    @cached_property
     def num_stages(self) -> int:
         """How many resolutions the searched groups have among them, those above the first of them included."""
-        return 1 + max(self.space.groups[column].stage for column in self.columns)
+        return 1 + max(group.stage for group in self.groups_S)
 
     def count(self, kind: str, keep_NS: Floats) -> Floats:
         """A cost at real-valued keep ratios of the searched groups, the others whole."""
-        widths = np.broadcast_to(
-            np.array(self.space.base_G, dtype=np.float64), (*keep_NS.shape[:-1], len(self.space.base_G))
-        ).copy()
-        widths[..., list(self.columns)] *= keep_NS
+        widths = np.broadcast_to(self.base_G, (*keep_NS.shape[:-1], len(self.base_G))).copy()
+        widths[..., self.columns] *= keep_NS
         return self.polynomial(kind).real(widths)
 
     def polynomial(self, kind: str) -> Polynomial:
         """A cost as a function of all groups' widths; channels are those of the searched groups."""
         if kind != "channels":
             return self.space.cost.kind(kind)
-        return Polynomial.of({(column,): 1 for column in self.columns}, len(self.space.base_G))
+        return self._channels
+
+    @cached_property
+    def _channels(self) -> Polynomial:
+        return Polynomial.of({(column,): 1 for column in self.columns}, len(self.base_G))
 
     def scaled(self, kind: str, log_ratio_NS: Floats, limit_N: Floats) -> Floats:
         """The log factor on each pattern of widths at which, no group above its base, it costs as much as asked.
@@ -76,7 +95,7 @@ class Setting:
         return np.asarray(low_N)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Source:
     """One widths file.
 
@@ -107,9 +126,18 @@ class Source:
         return measure(self.record.cost)
 
     @cached_property
+    def rounding(self) -> dict[tuple[int, Role | None], float]:
+        """Variance of the mean log width of each stage and role, and stage, if widths are but rounded numbers."""
+        variances: dict[tuple[int, Role | None], list[float]] = defaultdict(list)
+        for group, variance in zip(self.setting.groups_S, 1 / 12 / self.widths_S**2, strict=True):
+            variances[group.stage, group.role].append(float(variance))
+            variances[group.stage, None].append(float(variance))
+        return {place: sum(own) / len(own) ** 2 for place, own in variances.items()}
+
+    @cached_property
     def widths_S(self) -> Floats:
         """The widths themselves."""
-        return np.exp(self.log_keep_S) * np.array([self.setting.space.base_G[c] for c in self.setting.columns])
+        return np.exp(self.log_keep_S) * self.setting.base_S
 
 
 def measure(driver: str) -> str:
@@ -184,7 +212,7 @@ def sources_of(
         key = (widths.space, searched_in(space, widths))
         settings.setdefault(key, Setting(space, key[1]))
         kept.setdefault(key, []).append(widths)
-    sources = [one for key, members in kept.items() for one in _sources(settings[key], members)]
+    sources = [one for key, members in kept.items() for one in sources_in(settings[key], members)]
     unique = {(*one.keys, one.record.budget, one.record.cost, one.log_keep_S.tobytes()): one for one in sources}
     if len(unique) < len(sources):
         reasons["it is given twice"] += len(sources) - len(unique)
@@ -225,10 +253,10 @@ def searched_in(space: SearchSpace, widths: Widths) -> tuple[int, ...]:
     return space.searched("all" if streams_are_cut else "inner")
 
 
-def _sources(setting: Setting, members: Sequence[Widths]) -> list[Source]:
-    """Sources of one setting, their uniform networks found all at once."""
+def sources_in(setting: Setting, members: Sequence[Widths]) -> list[Source]:
+    """What widths of one network say of its searched groups, beside the uniform networks of the same cost."""
     columns = list(setting.columns)
-    base_S = np.array(setting.space.base_G, dtype=np.float64)[columns]
+    base_S = setting.base_S
     keep_NS = np.array([widths.vector for widths in members], dtype=np.float64)[:, columns] / base_S
     drivers = [driver_of(widths) for widths in members]
     limit_N, log_uniform_N, share_N = np.zeros(len(members)), np.zeros(len(members)), np.zeros(len(members))
