@@ -30,8 +30,9 @@ class Cut:
         widths_G: a width for each searchable group.
         kept_G: the indices kept of each group, sorted.
         removed: paths of the blocks that go.
-        held: columns of groups of which the threshold alone would leave nothing, or whose channels all score zero or
-            less.
+        held: columns of groups of which the threshold alone would leave nothing, or of which the method itself would.
+        unjudged: how many channels above the floors, or blocks, stay although the method itself would let them go: they
+            score alike, so that the cut had to choose.
     """
 
     budget: Budget
@@ -41,6 +42,7 @@ class Cut:
     kept_G: tuple[NDArray[np.int64], ...]
     removed: tuple[str, ...] = ()
     held: tuple[int, ...] = ()
+    unjudged: int = 0
 
     @property
     def gap(self) -> float:
@@ -144,7 +146,8 @@ def cut(space: SearchSpace, scores: Scores, budget: Budget, zero: float | None =
         widths_G=tuple(int(width) for width in plan[:groups]),
         kept_G=kept,
         removed=_removed(space, plan),
-        held=_held(scores[:groups], threshold),
+        held=_held(scores[:groups], threshold, zero or 0.0),
+        unjudged=0 if zero is None else _unjudged(space, scores, plan, zero),
     )
 
 
@@ -153,10 +156,22 @@ def _removed(space: SearchSpace, plan_V: NDArray[np.int64]) -> tuple[str, ...]:
     return tuple(space.blocks[number].path for number in gone)
 
 
-def _held(scores_G: Scores, threshold: float) -> tuple[int, ...]:
-    """The columns of which the threshold, the lowest score that stays by itself, would leave nothing."""
+def _held(scores_G: Scores, threshold: float, zero: float) -> tuple[int, ...]:
+    """The columns of which the threshold, the lowest score that stays by itself, or the method would leave nothing."""
     best = {column: values.max() for column, values in enumerate(scores_G) if values is not None}
-    return tuple(column for column, value in best.items() if value < threshold or value <= 0)
+    return tuple(column for column, value in best.items() if value < threshold or value <= zero)
+
+
+def _unjudged(space: SearchSpace, scores_V: Scores, plan_V: NDArray[np.int64], zero: float) -> int:
+    """How many of those that stay score zero beside others that go."""
+    stay, go = 0, 0
+    for column, values in enumerate(scores_V):
+        if values is not None:
+            floor = space.floor_G[column] if column < len(space.groups) else 0
+            alive = max(floor, int((values > zero).sum()))
+            stay += max(0, int(plan_V[column]) - alive)
+            go += len(values) - max(alive, int(plan_V[column]))
+    return stay if go else 0
 
 
 def _counter(space: SearchSpace, budget: Budget, searched: Sequence[int]) -> Polynomial | Switched:

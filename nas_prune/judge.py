@@ -38,7 +38,14 @@ from nas_prune.rundir import (
     write_config,
 )
 from nas_prune.scratch import SeedResult, TrainConfig, train_one
-from nas_prune.setup import RunConfig, load_images, pick_threads, resume_command, tell_of_versions, where_images_are
+from nas_prune.setup import (
+    RunConfig,
+    load_images,
+    pick_threads,
+    resume_command,
+    tell_of_versions,
+    where_images_are,
+)
 from nas_prune.space import Groups, SearchSpace
 from nas_prune.training.ranks import ALONE
 from nas_prune.training.recipe import Recipe, default_recipe
@@ -126,7 +133,6 @@ class JudgeResult:
         if self.populations.get(DIRECT):
             found[DIRECT] = {DIRECT: compared(guided, [one.error for one in self.populations[DIRECT]])}
         return found
-
 
     def panels(self) -> dict[str, dict[str, list[float]]]:
         """The errors to be seen beside each other: {heading: {population: errors}}."""
@@ -265,11 +271,15 @@ def _drawn(
             for control in CONTROLS:
                 shares = np.ones(len(columns)) if control == "uniform" else 1 - rng.random(len(columns))
                 scores = [
-                    shares_of(space, column, float(shares[columns.index(column)])) if column in columns else None
+                    shares_of(space, column, float(shares[columns.index(column)]))
+                    if column in columns
+                    else None
                     for column in range(len(space.groups))
                 ]
                 name = control_name(control, axis)
-                drawn[name, number] = _artefact(space, cut(space, scores, bound).widths_G, control, str(bound))
+                drawn[name, number] = _artefact(
+                    space, cut(space, scores, bound).widths_G, control, str(bound)
+                )
     for number in range(config.networks if direct else 0):
         drawn[DIRECT, number] = space.priced(direct[number % len(direct)])
     return drawn
@@ -283,7 +293,7 @@ def _folder(run: Path, member: Member) -> Path:
     return run / member[0] / f"{member[1]:03d}"
 
 
-def _members(run: Path, config: JudgeConfig) -> list[Member]:
+def _members(config: JudgeConfig) -> list[Member]:
     names = [GUIDED, *(control_name(control, axis) for axis in AXES for control in CONTROLS)]
     names += [DIRECT] if config.direct else []
     # Number by number, so that what is there after half of the time is half of every population.
@@ -299,12 +309,14 @@ def _finish(
     workers: int,
     watch: Watch,
 ) -> JudgeResult:
-    members = _members(run, config)
+    members = _members(config)
     waiting = [member for member in members if not (_folder(run, member) / _RESULT).exists()]
     with telling_how_to_go_on(_command(run, config)):
         if workers > 1 and len(waiting) > 1:
             with passing_folder(run) as folder:
-                outcomes = in_workers(partial(_worker, run, config, park(data, folder)), waiting, workers, watch)
+                outcomes = in_workers(
+                    partial(_worker, run, config, park(data, folder)), waiting, workers, watch
+                )
             failed = [(member, one.error) for member, one in zip(waiting, outcomes, strict=True) if one.error]
         else:
             failed = []
@@ -325,9 +337,7 @@ def _finish(
     return result
 
 
-def _worker(
-    run: Path, config: JudgeConfig, parked: Parked
-) -> Callable[[Member, Watch], SeedResult]:
+def _worker(run: Path, config: JudgeConfig, parked: Parked) -> Callable[[Member, Watch], SeedResult]:
     """What one worker process does for a network."""
     data = parked.taken()
     return partial(_train, run=run, config=config, space=_space(config, data), data=data)

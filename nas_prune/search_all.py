@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nas_prune.budget import OWN
 from nas_prune.errors import BadInputError, NasPruneError
 from nas_prune.files import sweep, write_whole
 from nas_prune.methods import METHODS, WidthMethod
-from nas_prune.rundir import CONFIG, from_run, make_run, portable, read_config, write_config
+from nas_prune.rundir import CONFIG, check_out, from_run, make_run, portable, read_config, write_config
 from nas_prune.search_config import SearchConfig
-from nas_prune.search_result import RESULT, SearchResult
-from nas_prune.search_stage import Loaded, resume_search, search, trains_as_usual
+from nas_prune.search_result import RESULT, SearchResult, warnings_of
+from nas_prune.search_stage import Loaded, check_search, resume_search, search, trains_as_usual
 from nas_prune.setup import resume_command
 from nas_prune.training.ranks import ALONE
 from nas_prune.training.stopping import telling_how_to_go_on
@@ -60,15 +61,18 @@ def search_all(config: SearchConfig, out: Path | None = None, *, watch: Watch = 
         raise BadInputError(
             "--method all must run in one process, got torchrun. Start one search for each method."
         )
+    if OWN in (text.strip().lower() for text in config.budgets):
+        names = ", ".join(name for name, method in METHODS.items() if method.zero is not None)
+        raise BadInputError(
+            "--budget own must come with one method that lets channels go by itself, got all of them. "
+            f"Those do: {names}."
+        )
     loaded = Loaded()
+    check_out(out)
+    check_search(_settings(config, METHODS[_FIRST]), loaded, watch)
     run = make_run(out, config.space, ALL, config.data.name)
-    try:
-        write_config(run, config.model_copy(update={"data": config.data.at(portable(config.data.name, run))}))
-        first = search(_settings(config, METHODS[_FIRST]), run / _FIRST, loaded=loaded)
-    except NasPruneError:
-        (run / CONFIG).unlink(missing_ok=True)
-        run.rmdir()
-        raise
+    write_config(run, config.model_copy(update={"data": config.data.at(portable(config.data.name, run))}))
+    first = search(_settings(config, METHODS[_FIRST]), run / _FIRST, loaded=loaded)
     watch.say(f"Writing to {run}. If it is stopped: {resume_command('search', run, config.space, ALONE)}")
     searches = _AllSearches(run, config, watch, loaded)
     searches.note(_FIRST, first.seconds)
@@ -116,7 +120,10 @@ class _AllSearches:
                 settings, folder = _settings(self.config, method), self.run / name
                 try:
                     if not (folder / RESULT).exists():
-                        self.note(name, self._search(settings, folder).seconds)
+                        result = self._search(settings, folder)
+                        self.note(name, result.seconds)
+                        for text in warnings_of(result):
+                            self.watch.say(f"{name}: {text}")
                 except NasPruneError as error:
                     left_out[name] = str(error).partition(" These find channels there")[0]
                     continue

@@ -31,6 +31,7 @@ class Found:
         val_accuracy_cut: validation accuracy of the trained network cut to these widths, before any more training;
             None where no network was trained.
         held: names of groups of which no channel would be left, had they no floor.
+        unjudged: how many channels (or blocks) stay that score zero, as others do that go.
     """
 
     widths: Widths
@@ -38,6 +39,7 @@ class Found:
     gap: float
     val_accuracy_cut: float | None
     held: tuple[str, ...] = ()
+    unjudged: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,38 @@ def write_result(result: SearchResult, whole: Widths) -> None:
     write_whole(result.run / RESULT, json.dumps(summary(result), indent=1) + "\n")
 
 
+def warnings_of(result: SearchResult) -> list[str]:
+    """What a person should know before using what was found."""
+    said = []
+    name = result.method.name
+    held = {found.widths.budget: found.held for found in result.found if found.held}
+    if held:
+        budget, names = max(held.items(), key=lambda item: len(item[1]))
+        said.append(
+            f"{name} leaves no channel of {len(names)} groups at {budget}; their floor was kept: {', '.join(names)}."
+        )
+    unjudged = {found.widths.budget: found.unjudged for found in result.found if found.unjudged}
+    if unjudged:
+        what, order = (
+            ("channels", "as uniform widths take them")
+            if result.method.of == "channels"
+            else ("blocks", "in the order of their places")
+        )
+        counts = ", ".join(f"{count} at {budget}" for budget, count in unjudged.items())
+        said.append(
+            f"{name} gives {what} that stay the same score, zero, as those that go ({counts}): these were taken "
+            f"{order}. A smaller --sparsity leaves more to tell them by."
+        )
+    classes = result.space.reference.num_classes
+    if result.val_accuracy is not None and result.val_accuracy < _GUESSING / classes:
+        said.append(
+            f"The whole network gets {100 * result.val_accuracy:.1f} % right, hardly more than guessing among "
+            f"{classes} classes: widths found by it say little. Train for more epochs, or with a smaller --sparsity."
+        )
+    return said
+
+
+_GUESSING = 1.5
 KEPT, RESULT = "kept.json", "result.json"
 
 
@@ -147,6 +181,7 @@ def summary(result: SearchResult) -> dict[str, Any]:
                 **found.widths.cost.model_dump(),
                 "gap": found.gap,
                 "held_at_floor": list(found.held),
+                "kept_at_zero": found.unjudged,
                 "val_accuracy_cut": found.val_accuracy_cut,
                 "file": f"widths/{found.path.name}",
             }

@@ -37,7 +37,7 @@ from nas_prune.rundir import (
     write_config,
 )
 from nas_prune.search_config import SearchConfig, resolve
-from nas_prune.search_result import Found, SearchResult, file_stem, write_kept, write_result
+from nas_prune.search_result import Found, SearchResult, file_stem, warnings_of, write_kept, write_result
 from nas_prune.searched import first_state
 from nas_prune.setup import (
     DataConfig,
@@ -55,7 +55,7 @@ from nas_prune.training.compute import Compute
 from nas_prune.training.evaluation import evaluate
 from nas_prune.training.keeping import train_in
 from nas_prune.training.loop import Observer, Training
-from nas_prune.training.ranks import Ranks, joined
+from nas_prune.training.ranks import ALONE, Ranks, joined
 from nas_prune.training.recipe import Recipe
 from nas_prune.training.state import TrainState
 from nas_prune.training.stopping import telling_how_to_go_on
@@ -161,6 +161,15 @@ def resume_search(
         if ranks.is_first:
             sweep(run)
         return _finish(_prepare(config, ranks, heard, loaded), run, heard)
+
+
+def check_search(config: SearchConfig, loaded: Loaded, watch: Watch = QUIET) -> None:
+    """Refuse settings that no search could be begun with; what is loaded for that stays loaded.
+
+    Raises:
+        NasPruneError: as `search` would.
+    """
+    _prepare(resolve(config), ALONE, watch, loaded)
 
 
 def trains_as_usual(config: SearchConfig) -> bool:
@@ -329,7 +338,8 @@ def _sparsity(method: WidthMethod, recipe: Recipe, data: ImageData) -> float | N
     per_epoch = num_batches(len(data.train), recipe.batch_size)
     steps = per_epoch * recipe.epochs
     rates = sum(recipe.rate_at(step, steps, per_epoch) for step in range(steps))
-    return method.sparsity.distance * (1 - recipe.momentum) / rates
+    momentum = recipe.momentum if method.sparsity.momentum is None else method.sparsity.momentum
+    return method.sparsity.distance * (1 - momentum) / rates
 
 
 def _finish(stage: _Stage, run: Path, watch: Watch) -> SearchResult:
@@ -342,7 +352,8 @@ def _finish(stage: _Stage, run: Path, watch: Watch) -> SearchResult:
             train_in(run, state, stage.training(), watch)
         with watch.waiting("scoring channels"):
             result = _conclude(stage, run, state, started)
-    _warn_of_floors(result, watch)
+    for text in warnings_of(result):
+        watch.say(text)
     return result
 
 
@@ -377,16 +388,6 @@ def _scores(method: WidthMethod, config: SearchConfig, evidence: Evidence) -> Sc
     return within_groups(scores) if (config.scope or method.scope) == "local" else scores
 
 
-def _warn_of_floors(result: SearchResult, watch: Watch) -> None:
-    held = {found.widths.budget: found.held for found in result.found if found.held}
-    if held:
-        budget, names = max(held.items(), key=lambda item: len(item[1]))
-        watch.say(
-            f"{result.method.name} leaves no channel of {len(names)} groups at {budget}; their floor was kept: "
-            f"{', '.join(names)}."
-        )
-
-
 def _found(stage: _Stage, model: nn.Module | None, one: Cut, run: Path, epochs: int) -> Found:
     widths = stage.space.widths(
         one.widths_G, one.kept_G, one.removed, budget=str(one.budget), **_provenance(stage, epochs)
@@ -396,7 +397,8 @@ def _found(stage: _Stage, model: nn.Module | None, one: Cut, run: Path, epochs: 
         narrow = stage.space.narrow(model, one.kept_G, one.removed)
         _, accuracy = evaluate(narrow, stage.data.val, stage.data)
     held = tuple(stage.space.groups[column].name for column in one.held)
-    return Found(widths, run / "widths" / f"{file_stem(one.budget)}.json", one.gap, accuracy, held)
+    path = run / "widths" / f"{file_stem(one.budget)}.json"
+    return Found(widths, path, one.gap, accuracy, held, one.unjudged)
 
 
 def _provenance(stage: _Stage, epochs: int) -> dict[str, Any]:

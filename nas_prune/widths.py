@@ -163,7 +163,9 @@ class Widths(_Strict):
         left = set(self.left_whole or ())
         cut = next((group for group in self.groups if group.name in left and group.width < group.base), None)
         if cut is not None:
-            raise ValueError(f"left_whole must name groups of base width, got {cut.name} of width {cut.width}")
+            raise ValueError(
+                f"left_whole must name groups of base width, got {cut.name} of width {cut.width}"
+            )
         return self
 
     @model_validator(mode="after")

@@ -16,16 +16,24 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option(
-    "--guideline", required=True, help="A file that `guide` wrote, or uniform, smart-ratio, erk, bottleneck-first."
+    "--guideline",
+    required=True,
+    help="A file that `guide` wrote, or uniform, smart-ratio, erk, bottleneck-first.",
 )
 @click.option("--space", required=True, help=SPACE_HELP)
 @click.option(
-    "--budget", help="Upper bound on a cost: macs<=50%, params<=1.2M, channels<=40%. Without one the guideline's ratios stand as they are."
+    "--budget",
+    help="Upper bound on a cost: macs<=50%, params<=1.2M, channels<=40%. Without one the "
+    "guideline's ratios stand as they are.",
 )
-@click.option("--image-size", type=int, help="Pixels a side; 32, or what torchvision and timm say, by default.")
+@click.option(
+    "--image-size", type=int, help="Pixels a side; 32, or what torchvision and timm say, by default."
+)
 @click.option("--in-channels", type=click.IntRange(1), help="Channels of the images; 3 by default.")
 @click.option("--classes", type=int, help="Outputs of the classifier; 10, or the library's own, by default.")
-@click.option("--width-multiplier", type=float, default=1.0, show_default=True, help="Factor on all widths beforehand.")
+@click.option(
+    "--width-multiplier", type=float, default=1.0, show_default=True, help="Factor on all widths beforehand."
+)
 @click.option(
     "--groups",
     type=click.Choice(["inner", "all", "selections"]),
@@ -33,10 +41,12 @@ if TYPE_CHECKING:
     show_default=True,
     help="all narrows residual streams too; selections lets each of their readers select its channels.",
 )
-@click.option("--divisor", type=click.IntRange(min=1), default=1, show_default=True, help="Widths are multiples of it.")
+@click.option(
+    "--divisor", type=click.IntRange(min=1), default=1, show_default=True, help="Widths are multiples of it."
+)
 @click.option("--out", type=click.Path(path_type=Path), help="Write the widths there.")
 @format_option
-def command(
+def command(  # noqa: PLR0913  (one for each option)
     *,
     guideline: str,
     space: str,
@@ -59,7 +69,9 @@ def command(
     from nas_prune.rundir import library_versions
 
     if out is not None and (out.exists() or not out.parent.is_dir()):
-        raise click.UsageError(f"--out must be a new file in a directory that exists, got {out}. Choose another name.")
+        raise click.UsageError(
+            f"--out must be a new file in a directory that exists, got {out}. Choose another name."
+        )
     pattern = guideline_named(guideline)
     with watching() as watch, watch.waiting("tracing the network"):
         channels, height, width = network_named(space).input_shape
@@ -81,7 +93,14 @@ def command(
 
 def _print(widths: "Widths", applied: "Applied", out: Path | None) -> None:
     rows = [
-        [group.name, str(group.stage), group.role, str(group.base), str(group.width), f"{group.keep_ratio:.3f}"]
+        [
+            group.name,
+            str(group.stage),
+            group.role,
+            str(group.base),
+            str(group.width),
+            f"{group.keep_ratio:.3f}",
+        ]
         for group in widths.groups
     ]
     print_table(["group", "stage", "role", "base", "width", "keep ratio"], rows)

@@ -50,8 +50,8 @@ if TYPE_CHECKING:
 def command(context: click.Context, /, style: str, *, is_judged: bool, **given: Any) -> None:
     """Say what found widths have in common: in words, numbers and a picture.
 
-    RUN is a directory that `nas-prune search` wrote, or a widths file. --out guideline.yaml writes the guideline there and
-    its picture beside it.
+    RUN is a directory that `nas-prune search` wrote, or a widths file. --out guideline.yaml writes the guideline
+    there and its picture beside it.
 
     With --evaluate, networks drawn from the guideline (of RUNs, or the one given with --guideline) are trained briefly
     from scratch beside uniform and random ones of the same parameters and the same MACs, and their errors are
@@ -96,7 +96,9 @@ def _refuse_unused(context: click.Context) -> None:
 def _refuse_existing(out: Path | None) -> None:
     for path in () if out is None else (out, out.with_suffix(".png")):
         if path.exists():
-            raise click.UsageError(f"--out must be a new file, got {path}, which exists. Choose another name.")
+            raise click.UsageError(
+                f"--out must be a new file, got {path}, which exists. Choose another name."
+            )
     if out is not None and out.suffix not in (".yaml", ".yml"):
         raise click.UsageError(f"--out must end in .yaml, got {out}.")
     if out is not None and not out.parent.is_dir():
@@ -115,7 +117,9 @@ def fit(sources: tuple[Path, ...], out: Path | None, **given: Any) -> "Guideline
             from nas_prune.report.guideline_figure import draw_guideline
 
             fitted.write(out)
-            draw_guideline(fitted, out.with_suffix(".png"), sources=[one for one in read if one.record in fitted.sources])
+            draw_guideline(
+                fitted, out.with_suffix(".png"), sources=[one for one in read if one.record in fitted.sources]
+            )
     return fitted
 
 
@@ -141,12 +145,22 @@ def _print(guideline: "Guideline") -> None:
         click.echo()
         keep = "keep ratio" if guideline.uniform_keep else "times uniform"
         print_table(
-            ["stage", "role", keep, "× uniform", f"{guideline.confidence:.0%} interval", "slope", "runs beyond uniform"],
+            [
+                "stage",
+                "role",
+                keep,
+                "× uniform",
+                f"{guideline.confidence:.0%} interval",
+                "slope",
+                "runs beyond uniform",
+            ],
             [_row(guideline, cell) for cell in guideline.cells],
             left=2,
         )
     if guideline.sources:
-        click.echo(f"\nModel: {guideline.model}, from {len(guideline.sources)} widths. {_tested(guideline)}".rstrip())
+        click.echo(
+            f"\nModel: {guideline.model}, from {len(guideline.sources)} widths. {_tested(guideline)}".rstrip()
+        )
     for note in guideline.notes:
         click.echo(f"Note: {note}")
 

@@ -30,7 +30,13 @@ def judge_options(function: Function) -> Function:
             type=click.Path(path_type=Path),
             help="Widths found on these images themselves, to be trained beside them; repeatable.",
         ),
-        click.option("--networks", type=click.IntRange(2, 1000), default=10, show_default=True, help="Of each population."),
+        click.option(
+            "--networks",
+            type=click.IntRange(2, 1000),
+            default=10,
+            show_default=True,
+            help="Of each population.",
+        ),
         click.option(
             "--groups",
             type=click.Choice(["inner", "all", "selections"]),
@@ -38,10 +44,18 @@ def judge_options(function: Function) -> Function:
             show_default=True,
             help="all narrows residual streams too; selections lets each of their readers select its channels.",
         ),
-        click.option("--width-multiplier", type=float, default=1.0, show_default=True, help="Factor on all widths beforehand."),
+        click.option(
+            "--width-multiplier",
+            type=float,
+            default=1.0,
+            show_default=True,
+            help="Factor on all widths beforehand.",
+        ),
         click.option("--image-size", type=int, help="Resize images to this many pixels a side (at least 8)."),
         click.option("--budget", help="What the networks may cost: macs<=50%, params<=1.2M, channels<=40%."),
-        click.option("--evaluate", "is_judged", is_flag=True, help="Train networks drawn from it beside controls."),
+        click.option(
+            "--evaluate", "is_judged", is_flag=True, help="Train networks drawn from it beside controls."
+        ),
     ):
         function = option(function)
     return function
@@ -96,7 +110,9 @@ def _config(given: dict[str, Any]) -> "tuple[JudgeConfig, Pattern]":
     if given["budget"] is None:
         raise click.UsageError("--budget must say what the networks may cost, e.g. --budget 'macs<=50%'.")
     if bool(given["sources"]) == (given["guideline"] is not None):
-        raise click.UsageError("name runs to fit a guideline to, or a guideline with --guideline, one of the two.")
+        raise click.UsageError(
+            "name runs to fit a guideline to, or a guideline with --guideline, one of the two."
+        )
     pattern: Pattern
     if given["guideline"] is not None:
         pattern = guideline_named(given["guideline"])

@@ -76,6 +76,7 @@ if TYPE_CHECKING:
 @click.pass_context
 def command(context: click.Context, /, style: str, resume: Path | None, **given: Any) -> None:
     """Sparse-train a network and write the layer widths found at each budget."""
+    from nas_prune.methods import METHODS
     from nas_prune.rundir import read_config
     from nas_prune.search_all import ALL, resume_all, search_all
     from nas_prune.search_config import SearchConfig
@@ -92,6 +93,10 @@ def command(context: click.Context, /, style: str, resume: Path | None, **given:
                 found = search_all(_config(given), given["out"], watch=watch)
         print_all(found, style)
         return
+    if resume is None and given["method"] not in METHODS:
+        raise click.UsageError(
+            f"--method must be all or one of {', '.join(METHODS)}, got {given['method']!r}."
+        )
     with watching() as watch:
         if resume is not None:
             result = resume_search(resume, data_name=given["data_name"], space=given["space"], watch=watch)

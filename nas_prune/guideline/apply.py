@@ -107,8 +107,8 @@ def apply_guideline(
 ) -> Applied:
     """The widths that a guideline gives a network.
 
-    One multiplier on all of them meets the budget from below; then single channels are added while they still fit. Groups
-    keep their floor and the space's divisor.
+    One multiplier on all of them meets the budget from below; then single channels are added while they still fit.
+    Groups keep their floor and the space's divisor.
 
     Args:
         pattern: a guideline or a rule.
@@ -181,7 +181,9 @@ def ratios_at(pattern: Pattern, setting: Setting, bound: Budget) -> tuple[Floats
     limit = float(setting.space.limit(bound, setting.columns))
     if shape.reference is None or pattern.cost is None:
         return shape.level_S, shape.notes
-    return shape.log_ratio_NS(np.array(_place(shape, setting, bound.kind, limit, measure(pattern.cost)))), shape.notes
+    return shape.log_ratio_NS(
+        np.array(_place(shape, setting, bound.kind, limit, measure(pattern.cost)))
+    ), shape.notes
 
 
 def _place(shape: Shape, setting: Setting, kind: str, limit: float, driver: str) -> float:
@@ -245,10 +247,9 @@ def _judged(
     said = f"keeps {100 * share:.3g} % of the {kind}, and the guideline's sources kept {covered}"
     if beyond > _FAR:
         raise GuidelineError(
-            f"a budget must be within a factor of two of what the guideline covers, got {found.budget if found else 'none'}, "
-            f"which {said}. Search nearer to that budget, or use a guideline that covers it."
+            "a budget must be within a factor of two of what the guideline covers, got "
+            f"{found.budget if found else 'none'}, which {said}. Search nearer to that budget, or use a guideline that covers it."
         )
     is_outside = beyond > _TOLERANCE
     more = (f"Extrapolated: this {said}.",) if is_outside and found else ()
     return Applied(widths_G, found, share, is_outside, (*notes, *more), setting)
-

@@ -150,7 +150,9 @@ class Guideline(_Strict):
         cells = content.get("cells") if isinstance(content, dict) else None
         if not isinstance(cells, list) or content.get("num_stages"):
             return content
-        stages = [cell["stage"] for cell in cells if isinstance(cell, dict) and isinstance(cell.get("stage"), int)]
+        stages = [
+            cell["stage"] for cell in cells if isinstance(cell, dict) and isinstance(cell.get("stage"), int)
+        ]
         return {**content, "num_stages": 1 + max(stages, default=-1)}
 
     @model_validator(mode="after")
@@ -158,7 +160,9 @@ class Guideline(_Strict):
         places = [(cell.stage, cell.role) for cell in self.cells]
         twice = next((place for place in places if places.count(place) > 1), None)
         if twice is not None:
-            raise ValueError(f"cells must name each stage and role once, got stage {twice[0]} ({twice[1] or 'all'}) twice")
+            raise ValueError(
+                f"cells must name each stage and role once, got stage {twice[0]} ({twice[1] or 'all'}) twice"
+            )
         beyond = next((cell.stage for cell in self.cells if cell.stage >= self.num_stages), None)
         if beyond is not None:
             raise ValueError(f"a cell's stage must be below num_stages {self.num_stages}, got {beyond}")
@@ -202,7 +206,9 @@ def read_guideline(path: Path | str) -> Guideline:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise GuidelineError(f"guideline file must exist, got {path}. `nas-prune guide RUN` writes one.") from None
+        raise GuidelineError(
+            f"guideline file must exist, got {path}. `nas-prune guide RUN` writes one."
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise GuidelineError(f"guideline file must be readable text, got {path} ({error}).") from None
     except (yaml.YAMLError, RecursionError) as error:

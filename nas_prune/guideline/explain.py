@@ -10,7 +10,13 @@ _WHOLE, _NEARLY = 0.97, 0.9
 _NAMED = {0.5: "Halve {}", 0.25: "Quarter {}", 1 / 3: "Cut {} to a third", 2 / 3: "Cut {} to two thirds"}
 _NEAR = 0.06  # how far a keep ratio may be from a named one, as a share of that
 _SLOPE = 0.2
-COSTS = {"macs": "MACs", "params": "parameters", "channels": "channels", "activations": "activations", "own": "channels"}
+COSTS = {
+    "macs": "MACs",
+    "params": "parameters",
+    "channels": "channels",
+    "activations": "activations",
+    "own": "channels",
+}
 
 
 def sentences(pattern: "Guideline | Rule") -> list[str]:
@@ -29,7 +35,8 @@ def _where(guideline: Guideline) -> str:
     covered = ""
     if guideline.covers_share is not None and guideline.cost is not None:
         first, _, rest = guideline.cost.partition(" ")
-        covered = f"With {_range(guideline.covers_share)} of the {' '.join([COSTS.get(first, first), rest]).strip()} left, "
+        cost = f"{COSTS.get(first, first)} {rest}".strip()
+        covered = f"With {_range(guideline.covers_share)} of the {cost} left, "
     where = f"where uniform scaling would keep {_percent(guideline.uniform_keep)} of every width:"
     return f"{covered}{where}" if covered else f"{where[0].upper()}{where[1:]}"
 
@@ -41,7 +48,8 @@ def _what(guideline: Guideline) -> list[str]:
     for cell in guideline.cells:
         alike[_phrase(guideline, cell)].append(cell)
     return [
-        " ".join([f"{phrase.format(_places(cells))}.", *_sure(guideline, cells)]) for phrase, cells in alike.items()
+        " ".join([f"{phrase.format(_places(cells))}.", *_sure(guideline, cells)])
+        for phrase, cells in alike.items()
     ]
 
 

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from math import exp, log, sqrt
+from math import exp, sqrt
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
@@ -19,7 +19,17 @@ from nas_prune.errors import GuidelineError
 from nas_prune.graph.channels import Role
 from nas_prune.guideline.artefact import HAND_SPREAD, Cell, Evidence, Guideline, Match, Model
 from nas_prune.guideline.models import MODELS, Coefficient, Reference, arithmetic, saying
-from nas_prune.guideline.pooling import LEVELS, Nodes, Pooled, at_nodes, independent, pattern_test, pool, shrunk, weights_of
+from nas_prune.guideline.pooling import (
+    LEVELS,
+    Nodes,
+    Pooled,
+    at_nodes,
+    independent,
+    pattern_test,
+    pool,
+    shrunk,
+    weights_of,
+)
 from nas_prune.guideline.shape import shape_on
 from nas_prune.guideline.sources import Source, read_sources, sources_of
 from nas_prune.widths import Widths
@@ -86,7 +96,9 @@ def _of_one_cost(sources: Sequence[Source], cost: str | None) -> tuple[list[Sour
         drivers[source.record.cost].append(source)
     counts = ", ".join(f"{driver} ({len(members)})" for driver, members in sorted(drivers.items()))
     if cost == ALL_COSTS:
-        note = [f"Sources driven by different costs are pooled, as asked: {counts}."] if len(drivers) > 1 else []
+        note = (
+            [f"Sources driven by different costs are pooled, as asked: {counts}."] if len(drivers) > 1 else []
+        )
         return list(sources), note
     if cost is not None:
         if cost not in drivers:
@@ -154,7 +166,11 @@ class _Fit:
                 "pattern": evidence,
                 "errors": errors,
                 "layer_spread": _short(self._layer_spread(fitted)),
-                "notes": (*notes, *self._unknown(nodes, evidence), *_contradictions(said["stage-role"], self.keys_U, nodes)),
+                "notes": (
+                    *notes,
+                    *self._unknown(nodes, evidence),
+                    *_contradictions(said["stage-role"], self.keys_U),
+                ),
                 "sources": tuple(source.record for budgets in self.searches for source in budgets),
             }
         )
@@ -215,7 +231,8 @@ class _Fit:
         if model == "stage-means":
             there_UC = ~np.isnan(said.values_UC)
             columns = {
-                name: (said.values_UC[there_UC[:, c], c], weights_U[there_UC[:, c]]) for c, name in enumerate(said.names)
+                name: (said.values_UC[there_UC[:, c], c], weights_U[there_UC[:, c]])
+                for c, name in enumerate(said.names)
             }
             found = arithmetic(columns, self.at)
             return [found[name] for name in said.names]
@@ -223,7 +240,9 @@ class _Fit:
         drawn_C = pooled.mean_C.copy()
         for kind in {name.kind for name in said.names}:
             own = np.array([name.kind == kind for name in said.names])
-            part = Pooled(*(getattr(pooled, field)[own] for field in ("mean_C", "error_C", "degrees_C", "spread_C")))
+            part = Pooled(
+                *(getattr(pooled, field)[own] for field in ("mean_C", "error_C", "degrees_C", "spread_C"))
+            )
             drawn_C[own] = shrunk(part, doubt)
         return [float(value) for value in drawn_C]
 
@@ -232,7 +251,9 @@ class _Fit:
         squares, cells, layers = 0.0, 0, 0
         for budgets in self.searches:
             for source in budgets:
-                part, own = _within_places(source, source.log_ratio_S * self.at.log_uniform / source.log_uniform)
+                part, own = _within_places(
+                    source, source.log_ratio_S * self.at.log_uniform / source.log_uniform
+                )
                 squares, cells, layers = squares + part, cells + own, layers + len(source.log_ratio_S)
         count = layers - cells
         if count:
@@ -247,7 +268,10 @@ class _Fit:
             for (stage, role), variance in budgets[0].rounding.items():
                 found[self.at.stage_of(stage, budgets[0].setting), role].append(variance)
         return np.array(
-            [float(np.mean(found[name.stage, name.role])) if name.kind == "level" else 0.0 for name in said.names]
+            [
+                float(np.mean(found[name.stage, name.role])) if name.kind == "level" else 0.0
+                for name in said.names
+            ]
         )
 
     def _evidence(self, said: _Said, nodes: Nodes) -> Evidence:
@@ -294,11 +318,14 @@ class _Fit:
         for depth, level in enumerate(LEVELS[:3]):
             names = sorted({keys[depth] for keys in self.keys_U})
             if len(names) == 1:
-                notes.append(f"All sources are of one {_LEVEL_WORDS[level]} ({names[0].split(' (')[0]}): {told[level]} is not known.")
+                only = names[0].split(" (", maxsplit=1)[0]
+                notes.append(
+                    f"All sources are of one {_LEVEL_WORDS[level]} ({only}): {told[level]} is not known."
+                )
             elif LEVELS.index(nodes.level) > depth:
                 notes.append(
-                    f"Intervals are over the {nodes.level}s of these {len(names)} {_LEVEL_WORDS[level]}s: {told[level]} "
-                    "is not in them."
+                    f"Intervals are over the {_LEVEL_WORDS[nodes.level]}s of these {len(names)} "
+                    f"{_LEVEL_WORDS[level]}s: {told[level]} is not in them."
                 )
         if evidence.p_value is None:
             notes.append("One search alone: whether another seed would find the same is not known.")
@@ -357,10 +384,12 @@ def _missed(guideline: Guideline, sources: Sequence[Source]) -> list[Floats]:
 def _mean_there(values_UC: Floats) -> Floats:
     """Means over what is there; NaN where nothing is."""
     count_C = (~np.isnan(values_UC)).sum(0)
-    return np.divide(np.nansum(values_UC, axis=0), count_C, out=np.full(len(count_C), np.nan), where=count_C > 0)
+    return np.divide(
+        np.nansum(values_UC, axis=0), count_C, out=np.full(len(count_C), np.nan), where=count_C > 0
+    )
 
 
-def _contradictions(said: _Said, keys_U: Sequence[tuple[str, ...]], nodes: Nodes) -> list[str]:
+def _contradictions(said: _Said, keys_U: Sequence[tuple[str, ...]]) -> list[str]:
     """Pairs of networks, data sets or methods whose patterns point in opposite directions."""
     notes = []
     levels = [c for c, name in enumerate(said.names) if name.kind == "level"]

@@ -44,7 +44,10 @@ def smart_ratio(setting: Setting) -> Floats:
 
 
 def erk(setting: Setting) -> Floats:
-    """Weights kept in proportion to (inputs + outputs + kernel height + width) over their product, the root for widths."""
+    """Weights kept in proportion to (inputs + outputs + kernel height + width) over their product.
+
+    The root of that for widths, as in `smart_ratio`.
+    """
     density = {}
     for path in _weighted_layers(setting.space):
         shape = _weight_shape(setting.space, path)
@@ -100,6 +103,8 @@ RULES: dict[str, Rule] = {
         erk,
     ),
     "bottleneck-first": Rule(
-        "the first stage half as wide as the others", "what TAS finds under a MACs budget (Dong & Yang, NeurIPS 2019)", bottleneck_first
+        "the first stage half as wide as the others",
+        "what TAS finds under a MACs budget (Dong & Yang, NeurIPS 2019)",
+        bottleneck_first,
     ),
 }

@@ -77,7 +77,9 @@ def _stage_means(budgets: Sequence[Source], at: Reference) -> dict[Coefficient, 
     return {Coefficient(stage, None, "level"): total / weights for stage, total in sums.items()}
 
 
-def arithmetic(values: Mapping[Coefficient, "tuple[Floats, Floats]"], at: Reference) -> dict[Coefficient, float]:
+def arithmetic(
+    values: Mapping[Coefficient, "tuple[Floats, Floats]"], at: Reference
+) -> dict[Coefficient, float]:
     """The log ratio of the arithmetic mean of keep ratios: {coefficient: (what each source says, its weight)}."""
     return {
         one: log(float((np.exp(at.log_uniform + said) * weights).sum() / weights.sum())) - at.log_uniform
@@ -131,5 +133,3 @@ def _several(setting: Setting) -> set[tuple[int, Role]]:
     for group in setting.groups_S:
         positions.setdefault((group.stage, group.role), set()).add(group.position)
     return {place for place, found in positions.items() if len(found) > 1}
-
-

@@ -107,7 +107,9 @@ def _weighted(values_NC: Floats, weights_N: Floats) -> Floats:
     there_NC = ~np.isnan(values_NC)
     total_C = (there_NC * weights_N[:, None]).sum(0)
     sums_C = (np.nan_to_num(values_NC) * weights_N[:, None]).sum(0)
-    return np.divide(sums_C, total_C, out=np.full(len(total_C), np.nan), where=total_C > 0)
+    mean_C = np.full(len(total_C), np.nan)
+    np.divide(sums_C, total_C, out=mean_C, where=total_C > 0)
+    return mean_C
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,8 +196,8 @@ def shrunk(pooled: Pooled, doubt: float) -> Floats:
 def pattern_test(values_NC: Floats, nodes: Nodes) -> tuple[float | None, str]:
     """Whether nodes agree in which quantities are large: the p value of "each node's values could be in any order".
 
-    The statistic is the variance between the means of the quantities, each node's own mean taken off first. It is compared
-    with that of shuffled nodes, or with an F distribution where too few shuffles differ for a small p value.
+    The statistic is the variance between the means of the quantities, each node's own mean taken off first. It is
+    compared with that of shuffled nodes, or with an F distribution where too few shuffles differ for a small p value.
 
     Args:
         values_NC: what each node says, NaN where nothing.
@@ -216,7 +218,9 @@ def pattern_test(values_NC: Floats, nodes: Nodes) -> tuple[float | None, str]:
     if orders < _FEWEST_ARRANGEMENTS and there_NC.all():
         return _f_test(centred_NC), "F test of cells against their interaction with sources"
     found = _between(_weighted(centred_NC, nodes.weights_N), there_NC)
-    reached = _between(_shuffled_means(centred_NC, there_NC, nodes.weights_N), there_NC) >= found * (1 - 1e-12)
+    reached = _between(_shuffled_means(centred_NC, there_NC, nodes.weights_N), there_NC) >= found * (
+        1 - 1e-12
+    )
     return float(1 + reached.sum()) / (1 + _SHUFFLES), f"{_SHUFFLES} shuffles of the cells within each source"
 
 

@@ -46,7 +46,9 @@ class Shape:
         if self.reference is None:
             return np.broadcast_to(self.level_S, (*log_uniform_N.shape, len(self.level_S)))
         low, high = self.covers or (self.reference, self.reference)
-        shape_NS = self.level_S + self.trend_S * (np.clip(log_uniform_N, low, high) - self.reference)[..., None]
+        shape_NS = (
+            self.level_S + self.trend_S * (np.clip(log_uniform_N, low, high) - self.reference)[..., None]
+        )
         return np.asarray(shape_NS * (np.maximum(log_uniform_N, low) / self.reference)[..., None])
 
 
@@ -62,7 +64,12 @@ def shape_on(guideline: Guideline, setting: Setting) -> Shape:
     positions_S = [group.position - 0.5 for group in setting.groups_S]
     covers = guideline.covers
     return Shape(
-        np.array([_mean([c.log_ratio + c.slope * x for c in cells]) for cells, x in zip(cells_S, positions_S, strict=True)]),
+        np.array(
+            [
+                _mean([c.log_ratio + c.slope * x for c in cells])
+                for cells, x in zip(cells_S, positions_S, strict=True)
+            ]
+        ),
         np.array([_mean([cell.trend for cell in cells]) for cells in cells_S]),
         None if guideline.uniform_keep is None else log(guideline.uniform_keep),
         None if covers is None else (log(covers[0]), log(covers[1])),

@@ -7,7 +7,6 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from math import log
 from pathlib import Path
 from typing import TypeAlias
 
@@ -141,8 +140,8 @@ class Source:
 
 
 def measure(driver: str) -> str:
-    """In which cost networks are compared that some cost drove: its first word; channels where a method chose itself."""
-    first = driver.split(" ")[0]
+    """In which cost networks are compared that some cost drove: its first word; channels for a method's own choice."""
+    first = driver.split(" ", maxsplit=1)[0]
     return _OWN_COST if first == "own" else first
 
 
@@ -171,7 +170,9 @@ def widths_files(paths: Iterable[Path]) -> list[Path]:
             if file.name != "whole.json"
         ]
         if not inside:
-            raise GuidelineError(f"a run must hold widths/*.json, got {path}. Finish its search, or name a widths file.")
+            raise GuidelineError(
+                f"a run must hold widths/*.json, got {path}. Finish its search, or name a widths file."
+            )
         found += inside
     return list(dict.fromkeys(found))
 
@@ -213,7 +214,9 @@ def sources_of(
         settings.setdefault(key, Setting(space, key[1]))
         kept.setdefault(key, []).append(widths)
     sources = [one for key, members in kept.items() for one in sources_in(settings[key], members)]
-    unique = {(*one.keys, one.record.budget, one.record.cost, one.log_keep_S.tobytes()): one for one in sources}
+    unique = {
+        (*one.keys, one.record.budget, one.record.cost, one.log_keep_S.tobytes()): one for one in sources
+    }
     if len(unique) < len(sources):
         reasons["it is given twice"] += len(sources) - len(unique)
     notes = [f"{count} of {len(found)} widths left out: {why}." for why, count in reasons.items()]
@@ -305,7 +308,9 @@ def _keys(widths: Widths) -> tuple[str, ...]:
     data, method = widths.data, widths.method
     images = f"{data.name} {widths.space.num_classes}" if data else "unknown"
     settings: Mapping[str, object] = method.settings if method else {}
-    how = [f"{name}={value}" for name, value in sorted(settings.items()) if name in ("groups", "scope", "cost")]
+    how = [
+        f"{name}={value}" for name, value in sorted(settings.items()) if name in ("groups", "scope", "cost")
+    ]
     recipe = (widths.recipe or {}).get("name"), widths.epochs, data.num_train if data else None
     return (
         _network(widths),
@@ -323,5 +328,3 @@ def aligned(stage: int, num_stages: int, others: int, match: Match) -> int:
         (0, 2, -2)
     """
     return stage if match == "input" else stage - num_stages + others
-
-

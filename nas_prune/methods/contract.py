@@ -78,12 +78,14 @@ class Sparsity:
             it starts to zero.
         settled: the network as it is without the method, given what was trained: of the space's own parameters, and
             with the same outputs in evaluation.
+        momentum: of the steps that the pull takes; None where those are the recipe's optimiser's.
     """
 
     prepare: Callable[[nn.Module, SearchSpace, Sequence[int]], None]
     pull: Callable[[Pulled], Pull]
     distance: float
     settled: Callable[[nn.Module, SearchSpace], nn.Module] = as_it_is
+    momentum: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

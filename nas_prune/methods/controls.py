@@ -28,7 +28,9 @@ def random(evidence: Evidence) -> Scores:
     """
     rng = np.random.default_rng(evidence.seed)
     shares = 1 - rng.random(len(evidence.space.groups))
-    return evidence.for_each(lambda column: shares_of(evidence.space, column, shares[column], rng.permutation))
+    return evidence.for_each(
+        lambda column: shares_of(evidence.space, column, shares[column], rng.permutation)
+    )
 
 
 def shares_of(

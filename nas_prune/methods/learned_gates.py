@@ -24,7 +24,11 @@ class Gates(nn.Module):
     """One factor for each channel of each searched group (one for a block), and how it moved last.
 
     Where more than one number makes a factor, `start` has each of them, and a group's parameters are so many rows.
+
+    They move by steps of their own: the recipe's clipping and moving average leave them out.
     """
+
+    has_own_steps = True
 
     def __init__(self, space: SearchSpace, columns: Sequence[int], start: float | Sequence[float]) -> None:
         super().__init__()
@@ -168,7 +172,7 @@ SSS = WidthMethod(
     scores=scores,
     can_score=can_gate,
     asks=ASKS_TO_GATE,
-    sparsity=Sparsity(_ones, accelerated, distance=1.0, settled=taken_out),
+    sparsity=Sparsity(_ones, accelerated, distance=1.0, settled=taken_out, momentum=MOMENTUM),
     is_cheap=True,
     zero=0.0,
 )
@@ -186,7 +190,7 @@ SSS_BLOCKS = replace(
     asks="residual blocks that give back what they are given when their last layer adds nothing",
     # A block resists more than a channel does: on digits a pull of ten times the way closes half of ResNet-20's blocks
     # within ten epochs, at full accuracy; one of once the way closes none.
-    sparsity=Sparsity(_ones, accelerated, distance=10.0, settled=taken_out),
+    sparsity=Sparsity(_ones, accelerated, distance=10.0, settled=taken_out, momentum=MOMENTUM),
     of="blocks",
 )
 RANDOM_WEIGHTS = WidthMethod(
@@ -197,7 +201,9 @@ RANDOM_WEIGHTS = WidthMethod(
     scores=scores,
     can_score=can_gate,
     asks=ASKS_TO_GATE,
-    sparsity=Sparsity(_halves_on_fixed_weights, pushed_down, distance=0.5, settled=taken_out),
+    sparsity=Sparsity(
+        _halves_on_fixed_weights, pushed_down, distance=0.5, settled=taken_out, momentum=MOMENTUM
+    ),
     is_cheap=True,
     zero=0.0,
 )

@@ -27,6 +27,7 @@ _MOST_NUMBERS = 2**25  # of one layer's contributions
 _CHUNK = 256
 _RIDGE = 1e-4
 _SMALL = 1e-12
+_STEPS = 10  # of a path, for each channel: each enters it once, and now and then one leaves and enters again
 
 
 def thinet(evidence: Evidence) -> Scores:
@@ -69,7 +70,9 @@ def regression(evidence: Evidence) -> Scores:
             gram = gram_CC[np.ix_(alive, alive)]
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # channels that are sums of others end the path early
-                strengths, _, factors = lars_path_gram(gram.sum(1), gram, n_samples=1, method="lasso")
+                strengths, _, factors = lars_path_gram(
+                    gram.sum(1), gram, n_samples=1, method="lasso", max_iter=_STEPS * len(gram)
+                )
             stays = factors[:, 1:] != 0  # between one strength and the next
             scores[alive] = (strengths[:-1] * stays).max(1, initial=0) / max(strengths.max(), _SMALL)
         return scores

@@ -94,7 +94,7 @@ VARIATIONAL_DROPOUT = WidthMethod(
     # Where noise is little the slope in μ is 1/μ, which takes a μ that nothing else moves from 1 to zero within 1/2. On
     # digits this strength leaves a network near its full accuracy and drops a fifth of its channels; half of it drops
     # none, twice as much costs a tenth of the images.
-    sparsity=Sparsity(prepare, pull, distance=0.5, settled=taken_out),
+    sparsity=Sparsity(prepare, pull, distance=0.5, settled=taken_out, momentum=MOMENTUM),
     is_cheap=True,
     zero=0.0,
 )

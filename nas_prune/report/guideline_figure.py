@@ -35,15 +35,29 @@ def draw_guideline(guideline: Guideline, path: Path, *, sources: Sequence[Source
         sources: what it was fitted to; each is a thin line, as it was found.
     """
     slots = _slots(guideline)
-    figure = Figure(figsize=(max(6.4, 1.5 + 1.5 * max(1, guideline.num_stages)), 4.6), dpi=120, layout="constrained")
+    figure = Figure(
+        figsize=(max(6.4, 1.5 + 1.5 * max(1, guideline.num_stages)), 4.6), dpi=120, layout="constrained"
+    )
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     for number, source in enumerate(sources):
         places, keeps = _line(guideline, source, slots)
         label = f"the {len(sources)} sources" if number == 0 else None
-        axes.plot(places, keeps, color=_THIN, linewidth=0.8, alpha=0.9, marker=".", markersize=3, label=label, zorder=2)
+        axes.plot(
+            places,
+            keeps,
+            color=_THIN,
+            linewidth=0.8,
+            alpha=0.9,
+            marker=".",
+            markersize=3,
+            label=label,
+            zorder=2,
+        )
     uniform = guideline.uniform_keep or 1.0
-    axes.axhline(uniform, color="black", linestyle="--", linewidth=1.2, label=f"uniform ({uniform:.2f})", zorder=1)
+    axes.axhline(
+        uniform, color="black", linestyle="--", linewidth=1.2, label=f"uniform ({uniform:.2f})", zorder=1
+    )
     for number, slot in enumerate(slots):
         _draw_cell(guideline, slot, axes, is_first=number == 0)
     for stage in range(guideline.num_stages):
@@ -63,7 +77,10 @@ def draw_guideline(guideline: Guideline, path: Path, *, sources: Sequence[Source
 def _slots(guideline: Guideline) -> list[_Slot]:
     slots = []
     for stage in range(guideline.num_stages):
-        own = sorted((cell for cell in guideline.cells if cell.stage == stage), key=lambda cell: _ORDER.index(cell.role))
+        own = sorted(
+            (cell for cell in guideline.cells if cell.stage == stage),
+            key=lambda cell: _ORDER.index(cell.role),
+        )
         for number, cell in enumerate(own):
             width = 1 / len(own)
             slots.append(_Slot(cell, stage + number * width + 0.06, stage + (number + 1) * width - 0.06))

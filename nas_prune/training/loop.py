@@ -19,6 +19,7 @@ from nas_prune.training.state import (
     TrainState,
     lay_out_channels_last,
     move_average,
+    moved_by_recipe,
     own_chance,
     set_chance,
 )
@@ -220,7 +221,7 @@ class _Loop:
         loss, scores = self._loss(self.training.compute.laid_out(images), labels)
         (loss if self.training.compute.ranks.world == 1 else loss * self._weight(len(labels))).backward()
         if self.training.recipe.clip_norm is not None:
-            nn.utils.clip_grad_norm_(self.state.model.parameters(), self.training.recipe.clip_norm)
+            nn.utils.clip_grad_norm_(moved_by_recipe(self.state.model), self.training.recipe.clip_norm)
         if self.training.penalise is not None:
             self.training.penalise(self.state.model, rate)
         optimiser.step()

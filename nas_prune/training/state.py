@@ -93,6 +93,17 @@ def start(model: nn.Module, recipe: Recipe) -> TrainState:
     return TrainState(model, optimiser, average)
 
 
+def moved_by_recipe(model: nn.Module) -> list[nn.Parameter]:
+    """The parameters that the recipe moves: not those of modules that say they have steps of their own."""
+    own = {
+        id(parameter)
+        for module in model.modules()
+        if getattr(module, "has_own_steps", False)
+        for parameter in module.parameters()
+    }
+    return [parameter for parameter in model.parameters() if id(parameter) not in own]
+
+
 def lay_out_channels_last(state: TrainState) -> None:
     """Let weights, their momentum and their average lie channel by channel, in place.
 
@@ -109,16 +120,21 @@ def lay_out_channels_last(state: TrainState) -> None:
 
 @torch.no_grad()
 def move_average(state: TrainState, decay: float, step: int) -> None:
-    """Take the weights of one more step into the moving average; what is no fraction is copied."""
+    """Take the weights of one more step into the moving average.
+
+    What is no fraction is copied, and so is what has steps of its own: the average of a factor is never quite zero.
+    """
     assert state.average is not None
     weight = 1 - min(decay, (1 + step) / (10 + step))
     averages, tensors = _tensors(state.average), _tensors(state.model)
-    fractions = [number for number, tensor in enumerate(tensors) if tensor.is_floating_point()]
+    moved = {id(tensor) for tensor in (*moved_by_recipe(state.model), *state.model.buffers())}
+    is_taken = [tensor.is_floating_point() and id(tensor) in moved for tensor in tensors]
+    fractions = [number for number, taken in enumerate(is_taken) if taken]
     torch._foreach_lerp_(
         [averages[number] for number in fractions], [tensors[number] for number in fractions], weight
     )
-    for mean, tensor in zip(averages, tensors, strict=True):
-        if not tensor.is_floating_point():
+    for mean, tensor, taken in zip(averages, tensors, is_taken, strict=True):
+        if not taken:
             mean.copy_(tensor)
 
 

@@ -48,7 +48,9 @@ def found(
 
 def with_mean(network: SearchSpace, means_G: Sequence[float], runs: int = 10) -> list[Widths]:
     """Whole widths of so many runs, whose mean is that of the table (its numbers have one digit behind the point)."""
-    vectors = [[int(mean) + (number < round(runs * (mean % 1))) for mean in means_G] for number in range(runs)]
+    vectors = [
+        [int(mean) + (number < round(runs * (mean % 1))) for mean in means_G] for number in range(runs)
+    ]
     return [found(network, vector_G, seed=seed) for seed, vector_G in enumerate(vectors)]
 
 

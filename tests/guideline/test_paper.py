@@ -18,7 +18,10 @@ def test_the_stage_means_of_the_papers_table_come_out() -> None:
     assert np.allclose(np.mean([run.vector for run in runs], axis=0), PAPER_VGG16)
     guideline = fit_guideline(runs, model="stage-means")
     assert guideline.uniform_keep is not None
-    means = [base * exp(cell.log_ratio) * guideline.uniform_keep for base, cell in zip(BASE, guideline.cells, strict=True)]
+    means = [
+        base * exp(cell.log_ratio) * guideline.uniform_keep
+        for base, cell in zip(BASE, guideline.cells, strict=True)
+    ]
     assert [round(mean, 1) for mean in means] == [51.5, 127.9, 243.8, 133.4, 66.2]
 
 

@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from nas_prune.guideline.pooling import Pooled, at_nodes, gathered, independent, pattern_test, pool, shrunk, weights_of
+from nas_prune.guideline.pooling import (
+    Pooled,
+    at_nodes,
+    gathered,
+    independent,
+    pattern_test,
+    pool,
+    shrunk,
+    weights_of,
+)
 
 
 def keys(*names: str) -> list[tuple[str, ...]]:
