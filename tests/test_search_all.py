@@ -55,9 +55,22 @@ def test_each_method_finds_what_it_finds_alone_and_one_that_was_stopped_is_made_
 def test_what_is_wrong_for_all_is_said_before_anything_is_written(tmp_path: Path) -> None:
     with pytest.raises(BudgetError, match="macs<=0.01% allows"):
         search_all(config(budgets=("macs<=0.01%",)), tmp_path / "all")
+    with pytest.raises(BadInputError, match="--budget own must come with one method .* Those do: sss, "):
+        search_all(config(budgets=("own",)), tmp_path / "all")
     with pytest.raises(BadInputError, match="--sparsity must come with one method"):
         search_all(config(sparsity=0.1), tmp_path / "all")
     assert not (tmp_path / "all").exists()
+
+
+def test_a_directory_that_was_there_stays_when_something_is_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").mkdir()
+    for out in (tmp_path / "mine", None):
+        with pytest.raises(BadInputError, match="nope"):
+            search_all(config(space="nope"), out)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 
 def test_a_network_trained_otherwise_is_not_taken(tmp_path: Path) -> None:

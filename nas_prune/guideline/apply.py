@@ -248,7 +248,8 @@ def _judged(
     if beyond > _FAR:
         raise GuidelineError(
             "a budget must be within a factor of two of what the guideline covers, got "
-            f"{found.budget if found else 'none'}, which {said}. Search nearer to that budget, or use a guideline that covers it."
+            f"{found.budget if found else 'none'}, which {said}. Search nearer to that budget, or use "
+            "a guideline that covers it."
         )
     is_outside = beyond > _TOLERANCE
     more = (f"Extrapolated: this {said}.",) if is_outside and found else ()

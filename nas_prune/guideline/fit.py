@@ -384,9 +384,9 @@ def _missed(guideline: Guideline, sources: Sequence[Source]) -> list[Floats]:
 def _mean_there(values_UC: Floats) -> Floats:
     """Means over what is there; NaN where nothing is."""
     count_C = (~np.isnan(values_UC)).sum(0)
-    return np.divide(
-        np.nansum(values_UC, axis=0), count_C, out=np.full(len(count_C), np.nan), where=count_C > 0
-    )
+    mean_C = np.full(len(count_C), np.nan)
+    np.divide(np.nansum(values_UC, axis=0), count_C, out=mean_C, where=count_C > 0)
+    return mean_C
 
 
 def _contradictions(said: _Said, keys_U: Sequence[tuple[str, ...]]) -> list[str]:

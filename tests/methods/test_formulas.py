@@ -164,6 +164,14 @@ def test_a_channel_stays_in_the_regression_up_to_its_strength(monkeypatch: pytes
         assert (scores > strength).tolist() == (np.abs(factors) > 1e-9).tolist()
 
 
+def test_the_regression_tells_all_channels_of_a_wide_layer_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A path of so many steps at most would leave the last of them at zero."""
+    parts = np.random.default_rng(0).normal(size=(2000, 560)) * np.linspace(0.2, 2, 560)
+    scores = scores_of(regression, parts.T @ parts, monkeypatch)
+    assert len(np.unique(scores)) == 560
+    assert scores.min() > 0
+
+
 @pytest.mark.parametrize("budget", ["macs<=50%", "params<=30%", "channels<=40%"])
 def test_uniform_keeps_one_share_of_every_group(budget: str) -> None:
     space = space_of("vgg11")

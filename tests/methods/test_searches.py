@@ -1,14 +1,18 @@
 """Whole searches by every kind of method: what they write, refuse and say."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from nas_prune.cli import main
+from nas_prune.data import load_data
 from nas_prune.errors import BadInputError
+from nas_prune.methods import METHODS
 from nas_prune.search_config import SearchConfig, resolve
-from nas_prune.search_stage import resume_search, search
+from nas_prune.search_result import warnings_of
+from nas_prune.search_stage import _sparsity, resume_search, search
 from nas_prune.searched import inherited
 from nas_prune.setup import DataConfig
 from nas_prune.watch import Watch
@@ -159,6 +163,29 @@ def test_a_strength_that_kills_everything_is_said_and_spreads_what_is_left(tmp_p
     result = search(config, tmp_path / "run", watch=Watch(say=said.append))
     (warning,) = [text for text in said if "their floor was kept" in text]
     assert "leaves no channel of 9 groups" in warning
+    (undecided,) = [text for text in said if "the same score, zero" in text]
+    assert f"({result.found[0].unjudged} at macs<=50%)" in undecided
+    guessing = [replace(result, val_accuracy=accuracy) for accuracy in (0.11, 0.5)]
+    assert ["hardly more than guessing" in warnings_of(one)[-1] for one in guessing] == [True, False]
     assert result.epochs_done == 4
     shares = [group.keep_ratio for group in result.found[0].widths.groups if group.role != "stream"]
     assert max(shares) - min(shares) < 0.1
+
+
+def test_the_pull_goes_by_the_momentum_of_its_own_steps() -> None:
+    """Factors step with a momentum of 0.9, whatever that of the recipe is; scales of norms with the recipe's."""
+    data = load_data("digits", max_images=200)
+    for method, factor in (("sss", 1.0), ("slimming", 5.0)):
+        recipes = [CONFIG.recipe.model_copy(update={"momentum": momentum}) for momentum in (0.9, 0.5)]
+        found = [_sparsity(METHODS[method], recipe, data) for recipe in recipes]
+        assert found[0] is not None
+        assert found[1] == pytest.approx(found[0] * factor)
+
+
+def test_factors_that_are_zero_are_so_in_the_average_too(tmp_path: Path) -> None:
+    """The moving average of a factor is never quite zero, so that nothing would ever go."""
+    recipe = CONFIG.recipe.model_copy(update={"average": 0.99})
+    changes = {"method": "sss", "sparsity": 5.0, "epochs": 3, "budgets": ("own",), "recipe": recipe}
+    result = search(CONFIG.model_copy(update=changes), tmp_path / "run")
+    widths = result.found[0].widths
+    assert widths.cost.macs < widths.base_cost.macs
