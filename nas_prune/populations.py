@@ -56,7 +56,7 @@ def edf(errors: Sequence[float]) -> tuple[Floats, Floats]:
     return rising, np.arange(1, len(rising) + 1) / len(rising)
 
 
-def compared(errors: Sequence[float], others: Sequence[float]) -> Comparison:
+def compared(errors: "Sequence[float] | Floats", others: "Sequence[float] | Floats") -> Comparison:
     """The errors of a population beside those of another; both must have at least one network."""
     mine, theirs = np.asarray(errors, dtype=np.float64), np.asarray(others, dtype=np.float64)
     rng = np.random.default_rng(_SEED)

@@ -243,7 +243,7 @@ def _judged(
     share = float(setting.count(kind, keep_S) / setting.count(kind, np.ones_like(keep_S)))
     low, high = pattern.covers_share
     beyond = max(low / share, share / high)
-    covered = f"{100 * low:.3g} to {100 * high:.3g} %" if high > low * 1.0005 else f"{100 * low:.3g} %"
+    covered = f"{100 * low:.3g} to {100 * high:.3g} %" if high > low * 1.01 else f"{100 * low:.3g} %"
     said = f"keeps {100 * share:.3g} % of the {kind}, and the guideline's sources kept {covered}"
     if beyond > _FAR:
         raise GuidelineError(

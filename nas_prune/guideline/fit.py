@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from nas_prune.errors import GuidelineError
 from nas_prune.graph.channels import Role
 from nas_prune.guideline.artefact import HAND_SPREAD, Cell, Evidence, Guideline, Match, Model
-from nas_prune.guideline.models import MODELS, Coefficient, Reference, arithmetic, saying
+from nas_prune.guideline.models import MODELS, Coefficient, Reference, arithmetic, halves, saying
 from nas_prune.guideline.pooling import (
     LEVELS,
     Nodes,
@@ -157,7 +157,7 @@ class _Fit:
     def guideline(self, choice: Choice, notes: Sequence[str]) -> Guideline:
         nodes = independent(self.keys_U)
         said = {name: self.said(name) for name in MODELS}
-        evidence = self._evidence(said["stage-role"], nodes)
+        evidence = self._evidence(nodes)
         errors = self._errors(said, nodes)
         model = choice if choice != "auto" else _best(evidence, errors)
         fitted = self.fitted(model, said[model], nodes)
@@ -274,9 +274,11 @@ class _Fit:
             ]
         )
 
-    def _evidence(self, said: _Said, nodes: Nodes) -> Evidence:
-        levels = [c for c, name in enumerate(said.names) if name.kind == "level"]
-        p_value, test = pattern_test(at_nodes(said.values_UC[:, levels], nodes), nodes)
+    def _evidence(self, nodes: Nodes) -> Evidence:
+        said = [halves(budgets, self.at) for budgets in self.searches]
+        places = sorted({place for one in said for place in one})
+        values_UC = np.array([[one.get(place, np.nan) for place in places] for one in said])
+        p_value, test = pattern_test(at_nodes(values_UC, nodes), nodes)
         found = p_value is not None and p_value < SIGNIFICANCE
         return Evidence(is_found=found, p_value=p_value, test=test, level=nodes.level)
 

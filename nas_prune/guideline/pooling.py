@@ -216,12 +216,14 @@ def pattern_test(values_NC: Floats, nodes: Nodes) -> tuple[float | None, str]:
         return 1.0, "all sources are uniform"
     orders = prod(factorial(int(count)) for count in sorted(there_NC.sum(1))[1:])
     if orders < _FEWEST_ARRANGEMENTS and there_NC.all():
-        return _f_test(centred_NC), "F test of cells against their interaction with sources"
+        return _f_test(centred_NC), "F test of half stages against their interaction with sources"
     found = _between(_weighted(centred_NC, nodes.weights_N), there_NC)
     reached = _between(_shuffled_means(centred_NC, there_NC, nodes.weights_N), there_NC) >= found * (
         1 - 1e-12
     )
-    return float(1 + reached.sum()) / (1 + _SHUFFLES), f"{_SHUFFLES} shuffles of the cells within each source"
+    return float(1 + reached.sum()) / (
+        1 + _SHUFFLES
+    ), f"{_SHUFFLES} shuffles of half stages within each source"
 
 
 def _between(means_C: Floats, there_NC: NDArray[np.bool_]) -> Floats:

@@ -1,0 +1,82 @@
+"""`nas-prune guide` and `nas-prune apply`: what they print and write."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from nas_prune.cli import main
+from nas_prune.guideline import read_guideline
+from nas_prune.widths import read_widths
+from tests.guideline.test_fit import runs
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[str]:
+    paths = [tmp_path / f"seed-{seed}.json" for seed in range(3)]
+    for path, widths in zip(paths, runs(), strict=True):
+        widths.write(path)
+    return [str(path) for path in paths]
+
+
+def test_a_guideline_is_said_written_and_drawn(
+    files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "guideline.yaml"
+    assert main(["guide", *files, "--out", str(out)]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith(
+        "With 40 % of the channels left, where uniform scaling would keep 40 % of every width:\n"
+    )
+    assert "stage  role   keep ratio" in printed
+    assert "Note: All sources are of one network (vgg16)" in printed
+    assert (tmp_path / "guideline.png").read_bytes().startswith(b"\x89PNG")
+    guideline = read_guideline(out)
+    assert main(["guide", "--guideline", str(out)]) == 0
+    assert capsys.readouterr().out.splitlines()[:6] == printed.splitlines()[:6]
+    assert main(["guide", *files, "--format", "json"]) == 0
+    content = json.loads(capsys.readouterr().out)
+    assert content["sentences"][0] == printed.splitlines()[0]
+    assert content["cells"] == guideline.model_dump(mode="json")["cells"]
+    assert main(["guide", *files, "--out", str(out)]) == 2
+    assert "which exists" in capsys.readouterr().err
+
+
+def test_applied_widths_are_written_and_can_be_trained(
+    files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    guideline, out = tmp_path / "guideline.yaml", tmp_path / "widths.json"
+    assert main(["guide", *files, "--out", str(guideline)]) == 0
+    arguments = ["apply", "--guideline", str(guideline), "--space", "vgg11", "--width-multiplier", "0.25"]
+    images = ["--image-size", "8", "--in-channels", "1"]
+    assert main([*arguments, *images, "--budget", "channels<=40%", "--out", str(out)]) == 0
+    printed = capsys.readouterr().out
+    assert "vgg11 at channels<=40%:" in printed
+    widths = read_widths(out)
+    assert widths.method is not None
+    assert (widths.method.name, widths.method.settings) == ("guideline", {"guideline": "guideline.yaml"})
+    assert sum(widths.vector) <= 0.4 * sum(group.base for group in widths.groups)
+    train = ["train", "--widths", str(out), "--schedule", "scratch-e", "--epochs", "1", "--max-images", "60"]
+    assert main([*train, "--out", str(tmp_path / "run")]) == 0
+    assert main([*arguments, *images, "--budget", "channels<=40%", "--out", str(out)]) == 2
+    assert "--out must be a new file" in capsys.readouterr().err
+
+
+def test_rules_are_guidelines_for_people_without_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["guide", "--guideline", "erk"]) == 0
+    assert "Rigging the Lottery" in capsys.readouterr().out
+    apply = ["apply", "--guideline", "bottleneck-first", "--space", "resnet20", "--budget", "macs<=50%"]
+    assert main([*apply, "--format", "json"]) == 0
+    content = json.loads(capsys.readouterr().out)
+    keep = {group["name"]: group["width"] / group["base"] for group in content["widths"]["groups"]}
+    assert keep["layer1.1.conv1"] < 0.6 * keep["layer3.1.conv1"]
+
+
+def test_a_budget_far_from_the_sources_is_one_line(
+    files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    guideline = tmp_path / "guideline.yaml"
+    main(["guide", *files, "--out", str(guideline)])
+    capsys.readouterr()
+    assert main(["apply", "--guideline", str(guideline), "--space", "vgg16", "--budget", "channels<=5%"]) == 2
+    assert "within a factor of two of what the guideline covers" in capsys.readouterr().err

@@ -1,0 +1,124 @@
+"""Guideline files: written, read, and refused where they are not what they should be."""
+
+from math import exp, log
+from pathlib import Path
+
+import pytest
+import yaml
+
+from nas_prune.errors import GuidelineError
+from nas_prune.guideline.artefact import SCHEMA, Cell, Guideline, read_guideline
+from nas_prune.guideline.fit import fit_guideline
+from tests.guideline.test_fit import runs
+
+HAND = """
+schema: nas-prune/guideline/1
+cells:
+- {stage: 0, times_uniform: 1.5}
+- {stage: 2, role: inner, times_uniform: 0.5}
+"""
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "guideline.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    guideline = fit_guideline(runs())
+    guideline.write(tmp_path / "guideline.yaml")
+    assert read_guideline(tmp_path / "guideline.yaml") == guideline
+
+
+def test_a_hand_needs_to_write_little(tmp_path: Path) -> None:
+    guideline = read_guideline(written(tmp_path, HAND))
+    assert (guideline.model, guideline.num_stages, guideline.uniform_keep) == ("hand", 3, None)
+    assert [cell.log_ratio for cell in guideline.cells] == pytest.approx([log(1.5), log(0.5)])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("nas-prune/guideline/2", "got the newer nas-prune/guideline/2: update nas-prune"),
+        ("nas-prune/widths/1", "must be of schema nas-prune/guideline/1, got 'nas-prune/widths/1'"),
+    ],
+)
+def test_another_schema_is_refused(change: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(GuidelineError, match=message):
+        read_guideline(written(tmp_path, HAND.replace(SCHEMA, change)))
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("colour: blue", "colour: Extra inputs are not permitted"),
+        ("uniform_keep: .nan", "uniform_keep: .*"),
+        ("uniform_keep: 1.5", "uniform_keep: .* less than 1"),
+        ("covers: [0.5, 0.2]\nuniform_keep: 0.3", "covers must be two shares in \\(0, 1\\] that rise"),
+        ("covers: [0.2, 0.5]", "uniform_keep must be given where covers is"),
+        ("num_stages: 2", "a cell's stage must be below num_stages 2, got 2"),
+        ("model: neural", "model: Input should be"),
+    ],
+)
+def test_what_no_guideline_may_hold_is_refused(line: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(GuidelineError, match=message):
+        read_guideline(written(tmp_path, f"{HAND}\n{line}\n"))
+
+
+@pytest.mark.parametrize(
+    ("cell", "message"),
+    [
+        ("{stage: 0, log_ratio: .nan}", "cells.0.log_ratio"),
+        ("{stage: 0, log_ratio: 99}", "cells.0.log_ratio"),
+        ("{stage: -1, log_ratio: 0}", "cells.0.stage"),
+        ("{stage: 0, role: tail, log_ratio: 0}", "cells.0.role"),
+        ("{stage: 0, log_ratio: 0, times_uniform: 1}", "log_ratio or times_uniform, got both"),
+        ("{stage: 0, times_uniform: 0}", "times_uniform must be above 0"),
+        ("{stage: 0, times_uniform: .inf}", "times_uniform must be above 0"),
+        ("{stage: 0, log_ratio: 0}\n- {stage: 0, log_ratio: 1}", "each stage and role once"),
+        ("{stage: 0}", "cells.0.log_ratio: Field required"),
+    ],
+)
+def test_cells_are_checked(cell: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(GuidelineError, match=message):
+        read_guideline(written(tmp_path, f"schema: {SCHEMA}\ncells:\n- {cell}\n"))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("cells: [", "must be plain YAML, got .*line 1"),
+        ("- 1", "must hold a mapping"),
+        ("", "must hold a mapping"),
+        ("a: !!python/object/apply:os.getcwd []", "must be plain YAML"),
+    ],
+)
+def test_what_is_no_plain_yaml_is_refused_and_nothing_in_it_is_run(
+    text: str, message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(GuidelineError, match=message):
+        read_guideline(written(tmp_path, text))
+
+
+def test_a_file_that_is_not_there_or_no_text_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(GuidelineError, match="must exist, got"):
+        read_guideline(tmp_path / "none.yaml")
+    (tmp_path / "picture.yaml").write_bytes(b"\x89PNG\xff")
+    with pytest.raises(GuidelineError, match="readable text"):
+        read_guideline(tmp_path / "picture.yaml")
+
+
+def test_keep_ratios_never_exceed_the_whole_width() -> None:
+    guideline = Guideline(
+        uniform_keep=0.5, num_stages=1, cells=(Cell(stage=0, log_ratio=1.0, low=-0.1, high=2.0),)
+    )
+    assert guideline.keep_ratio(guideline.cells[0]) == 1
+    assert guideline.interval(guideline.cells[0]) == pytest.approx((0.5 * exp(-0.1), 1.0))
+
+
+def test_the_yaml_is_plain(tmp_path: Path) -> None:
+    fit_guideline(runs()).write(tmp_path / "guideline.yaml")
+    content = yaml.safe_load((tmp_path / "guideline.yaml").read_text(encoding="utf-8"))
+    assert content["schema"] == SCHEMA
+    assert content["sources"][0]["network"] == "vgg16"

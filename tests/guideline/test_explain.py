@@ -1,0 +1,98 @@
+"""Guidelines in sentences."""
+
+from math import log
+
+import numpy as np
+import pytest
+
+from nas_prune.guideline import fit_guideline
+from nas_prune.guideline.artefact import Cell, Evidence, Guideline
+from nas_prune.guideline.explain import sentences
+from nas_prune.guideline.hand import RULES
+from tests.guideline.synthetic import cut_to, found, space
+
+
+def at(keep: float, stage: int, **given: object) -> Cell:
+    return Cell(stage=stage, log_ratio=log(keep / 0.4), **given)  # type: ignore[arg-type]
+
+
+def test_stages_that_are_alike_share_a_sentence_with_runs_and_interval() -> None:
+    cells = [
+        *(at(1.0, stage, low=log(0.98 / 0.4), high=log(1.1 / 0.4), up=5, of=5) for stage in range(3)),
+        at(0.5, 3, low=log(0.42 / 0.4), high=log(0.56 / 0.4), up=4, of=5),
+        at(0.25, 4, low=log(0.22 / 0.4), high=log(0.31 / 0.4), up=0, of=5),
+    ]
+    said = sentences(
+        Guideline(
+            model="stage-role",
+            cost="channels",
+            num_stages=5,
+            uniform_keep=0.4,
+            covers=(0.4, 0.4),
+            covers_share=(0.4, 0.4),
+            cells=tuple(cells),
+        )
+    )
+    assert said == [
+        "With 40 % of the channels left, where uniform scaling would keep 40 % of every width:",
+        "Keep stages 0 to 2 whole. Wider than uniform in 5 of 5 runs. 90 % interval 0.98 to 1.00.",
+        "Halve stage 3. Wider than uniform in 4 of 5 runs. 90 % interval 0.42 to 0.56.",
+        "Quarter stage 4. Narrower than uniform in 5 of 5 runs. 90 % interval 0.22 to 0.31.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("keep", "sentence"),
+    [
+        (0.93, "Keep stage 1 nearly whole."),
+        (0.81, "Keep 80 % of stage 1."),
+        (0.34, "Cut stage 1 to a third."),
+        (0.66, "Cut stage 1 to two thirds."),
+        (0.04, "Keep 4 % of stage 1."),
+    ],
+)
+def test_other_keep_ratios_have_words_too(keep: float, sentence: str) -> None:
+    guideline = Guideline(num_stages=2, uniform_keep=0.4, cells=(at(keep, 1),))
+    assert sentences(guideline)[1] == sentence
+
+
+def test_no_pattern_is_said_and_how_sure_that_is() -> None:
+    rng = np.random.default_rng(1)
+    network = space("vgg16")
+    noise = [cut_to(network, rng.normal(0, 0.05, 13), "channels<=40%") for _ in range(4)]
+    guideline = fit_guideline([found(network, vector, seed=seed) for seed, vector in enumerate(noise)])
+    assert guideline.model == "uniform"
+    assert sentences(guideline)[1].startswith(
+        "No pattern: use uniform widths. Sources with nothing in common would"
+    )
+
+
+def test_a_slope_and_a_role_are_said() -> None:
+    cells = (at(0.4, 0, role="stem"), at(0.4, 0, role="inner", slope=-1.0))
+    said = sentences(Guideline(num_stages=1, uniform_keep=0.4, cells=cells))
+    assert said[1] == "Keep 40 % of stage 0 (stem) and stage 0 (inner)."
+    assert said[2] == "Make stage 0 (inner) widest at its beginning (from 66 % to 24 % of the width)."
+
+
+def test_a_guideline_without_a_budget_speaks_of_uniform() -> None:
+    cells = (Cell(stage=0, log_ratio=0.0), Cell(stage=1, log_ratio=log(2)))
+    assert sentences(Guideline(num_stages=2, cells=cells)) == [
+        "At any budget, beside the uniform network of the same cost:",
+        "Make stage 0 as wide.",
+        "Make stage 1 2 times as wide.",
+    ]
+
+
+def test_every_rule_is_a_sentence_with_its_source() -> None:
+    for rule in RULES.values():
+        (sentence,) = sentences(rule)
+        assert rule.citation in sentence
+
+
+def test_the_global_test_is_not_repeated_where_nobody_made_it() -> None:
+    assert sentences(Guideline(uniform_keep=0.5)) == [
+        "Where uniform scaling would keep 50 % of every width:",
+        "No pattern: use uniform widths.",
+    ]
+    tested = Guideline(uniform_keep=0.5, pattern=Evidence(is_found=False, p_value=0.42))
+    assert "in 42 % of cases" in sentences(tested)[1]

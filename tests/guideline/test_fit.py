@@ -1,0 +1,162 @@
+"""What a fit is told, refuses and says: costs, controls, copies, contradictions, and what cannot be known."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nas_prune.errors import GuidelineError, WidthsError
+from nas_prune.guideline import fit_guideline
+from nas_prune.guideline.sources import driver_of, searched_in, sources_of
+from nas_prune.widths import Widths
+from tests.guideline.synthetic import cut_to, found, setting, space
+
+VGG = space("vgg16")
+PATTERN = np.array([0.4 - 0.2 * group.stage for group in setting(VGG).groups_S])
+
+
+def runs(count: int = 3, budget: str = "channels<=40%", data: str = "cifar10") -> list[Widths]:
+    rng = np.random.default_rng(count)
+    return [
+        found(
+            VGG,
+            cut_to(VGG, PATTERN + rng.normal(0, 0.05, len(PATTERN)), budget),
+            seed=seed,
+            budget=budget,
+            data=data,
+        )
+        for seed in range(count)
+    ]
+
+
+def test_different_costs_are_never_pooled_in_silence() -> None:
+    mixed = [*runs(), *runs(2, budget="macs<=30%", data="svhn")]
+    with pytest.raises(
+        GuidelineError, match=r"driven by one cost, got channels \(3\), macs \(2\).*--cost 'channels'"
+    ):
+        fit_guideline(mixed)
+    one = fit_guideline(mixed, cost="macs")
+    assert {source.cost for source in one.sources} == {"macs"}
+    assert "3 widths driven by other costs left out." in one.notes
+    pooled = fit_guideline(mixed, cost="all")
+    assert pooled.cost == "channels and macs"
+    assert any(note.startswith("Sources driven by different costs are pooled") for note in pooled.notes)
+    with pytest.raises(GuidelineError, match="--cost must be one that drove sources, got params"):
+        fit_guideline(mixed, cost="params")
+
+
+def test_what_weighs_the_channels_is_part_of_the_cost() -> None:
+    (weighed,) = [found(VGG, VGG.base_G, budget="channels<=50%", settings={"cost": "macs"})]
+    assert driver_of(weighed) == "channels (channels weighted by macs)"
+    assert driver_of(found(VGG, VGG.base_G, budget="macs<=50%", settings={"cost": "macs"})) == "macs"
+
+
+def test_widths_that_nothing_found_are_left_out_by_name() -> None:
+    useless = [
+        found(VGG, cut_to(VGG, 0 * PATTERN, "channels<=40%"), method="uniform"),
+        found(VGG, cut_to(VGG, PATTERN, "channels<=40%"), method="random"),
+        found(VGG, VGG.base_G),
+    ]
+    local = found(VGG, cut_to(VGG, 0 * PATTERN, "channels<=40%"), method="l1-norm")
+    assert local.method is not None
+    local = local.model_copy(update={"method": local.method.model_copy(update={"is_automatic": False})})
+    with pytest.raises(
+        GuidelineError, match="at least one source, got 1 of 4 widths left out: uniform widths are a control"
+    ):
+        fit_guideline([*useless, local])
+    guideline = fit_guideline([*runs(), *useless, local])
+    assert len(guideline.sources) == 3
+    assert sum("left out" in note for note in guideline.notes) == 4
+
+
+def test_a_file_given_twice_counts_once() -> None:
+    guideline = fit_guideline([*runs(), *runs()])
+    assert len(guideline.sources) == 3
+    assert "3 of 6 widths left out: it is given twice." in guideline.notes
+    once = fit_guideline(runs())
+    assert [cell.low for cell in guideline.cells] == [cell.low for cell in once.cells]
+
+
+def test_one_network_is_fitted_and_what_that_cannot_tell_is_said() -> None:
+    notes = fit_guideline(runs()).notes
+    assert notes == (
+        "All sources are of one network (vgg16): how other networks differ is not known.",
+        "All sources are of one data set (cifar10 10): how other data sets differ is not known.",
+        "All sources are of one method (slimming groups=inner): how other methods differ is not known.",
+    )
+
+
+def test_one_run_alone_gives_no_interval_and_says_so() -> None:
+    guideline = fit_guideline(runs(1))
+    assert guideline.model == "stage-role"
+    assert all(cell.low is None for cell in guideline.cells)
+    assert guideline.pattern is not None
+    assert guideline.pattern.p_value is None
+    assert "One search alone: whether another seed would find the same is not known." in guideline.notes
+
+
+def test_sources_that_contradict_each_other_are_named_and_give_uniform() -> None:
+    rng = np.random.default_rng(0)
+    against = [
+        found(
+            VGG,
+            cut_to(VGG, sign * PATTERN + rng.normal(0, 0.03, len(PATTERN)), "channels<=40%"),
+            seed=seed,
+            data=data,
+        )
+        for data, sign in (("cifar10", 1), ("svhn", -1))
+        for seed in range(2)
+    ]
+    guideline = fit_guideline(against)
+    assert guideline.model == "uniform"
+    assert any("data sets cifar10 and svhn contradict each other" in note for note in guideline.notes)
+
+
+def test_networks_of_other_depths_meet_at_the_output_or_at_the_input() -> None:
+    rng = np.random.default_rng(0)
+    resnet = space("resnet20", factor=2.0)
+    more = [
+        found(resnet, cut_to(resnet, rng.normal(0, 0.1, 9), "channels<=40%"), seed=seed) for seed in range(2)
+    ]
+    for match, stages in (("output", {2, 3, 4}), ("input", {0, 1, 2})):
+        guideline = fit_guideline([*runs(), *more], match=match, model="stage-means")  # type: ignore[arg-type]
+        assert guideline.num_stages == 5
+        assert {cell.stage for cell in guideline.cells if cell.of == 5} == stages
+
+
+def test_groups_that_were_not_searched_are_no_evidence() -> None:
+    """A stream that was left whole was not found to be needed."""
+    resnet = space("resnet20", factor=2.0)
+    inner = found(resnet, cut_to(resnet, np.zeros(9), "channels<=40%"))
+    assert searched_in(resnet, inner) == resnet.searched("inner")
+    said = inner.model_copy(update={"left_whole": ("conv1", "layer1.0.conv1")})
+    names = [resnet.groups[column].name for column in searched_in(resnet, said)]
+    assert "layer1.0.conv1" not in names
+    assert "layer2.0.conv2" in names
+    (source,), _ = sources_of([inner])
+    assert {group.role for group in source.setting.groups_S} == {"inner"}
+
+
+def test_runs_are_directories_and_a_run_without_widths_is_refused(tmp_path: Path) -> None:
+    for seed, widths in enumerate(runs()):
+        folder = tmp_path / f"run-{seed}" / "widths"
+        folder.mkdir(parents=True)
+        widths.write(folder / "channels-40pct.json")
+        found(VGG, VGG.base_G, seed=seed).write(folder / "whole.json")
+    guideline = fit_guideline([tmp_path / f"run-{seed}" for seed in range(3)])
+    assert len(guideline.sources) == 3
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(GuidelineError, match="a run must hold widths/"):
+        fit_guideline([tmp_path / "empty"])
+    with pytest.raises(WidthsError, match="must exist"):
+        fit_guideline([tmp_path / "nowhere"])
+    with pytest.raises(GuidelineError, match="at least one source, got none"):
+        fit_guideline([])
+
+
+def test_a_network_of_ones_own_is_not_imported_because_a_file_names_it(tmp_path: Path) -> None:
+    mine = runs(1)[0]
+    own = mine.model_copy(update={"space": mine.space.model_copy(update={"name": "my_module:net"})})
+    own.write(tmp_path / "own.json")
+    with pytest.raises(ValueError, match="my_module:net"):
+        fit_guideline([tmp_path / "own.json"])
