@@ -186,7 +186,7 @@ def judge(
             "budget": str(Budget.parse(config.budget)),
             "direct": len(direct),
             "versions": library_versions(),
-            "guideline": _GUIDELINE if isinstance(pattern, Guideline) else config.guideline,
+            "guideline": _name(pattern),
         }
     )
     data, space = _loaded(config, watch)
@@ -230,6 +230,16 @@ def resume_judge(
     data, network = _loaded(config, watch)
     notes = apply_guideline(pattern, network, config.budget, groups=config.groups).notes
     return _finish(run, config, network, data, notes, workers, watch)
+
+
+def _name(pattern: Pattern) -> str:
+    """What the run's settings call a guideline, so that it is found again."""
+    if isinstance(pattern, Guideline):
+        return _GUIDELINE
+    name = next((name for name, rule in RULES.items() if rule is pattern), None)
+    if name is None:
+        raise BadInputError(f"a rule to be judged must be one of {', '.join(RULES)}, got another.")
+    return name
 
 
 def _command(run: Path, config: JudgeConfig) -> str:
