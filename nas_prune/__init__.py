@@ -9,6 +9,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from nas_prune.budget import Budget as Budget
     from nas_prune.errors import NasPruneError as NasPruneError
+    from nas_prune.guideline.apply import apply_guideline as apply_guideline
+    from nas_prune.guideline.artefact import Guideline as Guideline
+    from nas_prune.guideline.artefact import read_guideline as read_guideline
+    from nas_prune.guideline.fit import fit_guideline as fit_guideline
+    from nas_prune.judge import JudgeConfig as JudgeConfig
+    from nas_prune.judge import judge as judge
     from nas_prune.loading import load_space as load_space
     from nas_prune.scratch import TrainConfig as TrainConfig
     from nas_prune.scratch import train as train
@@ -21,14 +27,20 @@ if TYPE_CHECKING:
 # Loaded on first use, so that importing the package does not import torch.
 _HOMES = {
     "Budget": "budget",
+    "Guideline": "guideline.artefact",
+    "JudgeConfig": "judge",
     "NasPruneError": "errors",
     "SearchConfig": "search_config",
     "SearchSpace": "space",
     "TrainConfig": "scratch",
     "Widths": "widths",
+    "apply_guideline": "guideline.apply",
+    "fit_guideline": "guideline.fit",
     "load_space": "loading",
+    "read_guideline": "guideline.artefact",
     "read_widths": "widths",
     "search": "search_stage",
+    "judge": "judge",
     "train": "scratch",
 }
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from nas_prune.cli import main
+
 README = Path(__file__).parent.parent / "README.md"
 BLOCK = re.compile(r"```console\n\$ (?P<command>.+)\n(?P<printed>(?:.*\n)*?)```")
 
@@ -24,6 +26,18 @@ def skeleton(line: str) -> str:
 
 def test_the_readme_shows_commands() -> None:
     assert [shlex.split(command)[1] for command, _ in blocks()] == ["search", "train", "inspect"]
+
+
+def test_the_guideline_it_shows_is_the_one_that_comes_out(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = re.search(
+        r"```text\n\$ nas-prune (guide .+)\n((?:.*\n)*?)```", README.read_text(encoding="utf-8")
+    )
+    assert shown is not None
+    monkeypatch.chdir(README.parent)
+    assert main(shlex.split(shown[1])) == 0
+    assert capsys.readouterr().out.rstrip() == shown[2].rstrip()
 
 
 @pytest.mark.slow
