@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from nas_prune.guideline.artefact import read_guideline as read_guideline
     from nas_prune.guideline.fit import fit_guideline as fit_guideline
     from nas_prune.judge import JudgeConfig as JudgeConfig
-    from nas_prune.judge import judge as judge
+    from nas_prune.judge import judge_guideline as judge_guideline
     from nas_prune.loading import load_space as load_space
     from nas_prune.scratch import TrainConfig as TrainConfig
     from nas_prune.scratch import train as train
@@ -40,7 +40,7 @@ _HOMES = {
     "read_guideline": "guideline.artefact",
     "read_widths": "widths",
     "search": "search_stage",
-    "judge": "judge",
+    "judge_guideline": "judge",
     "train": "scratch",
 }
 

@@ -155,7 +155,7 @@ def control_name(control: str, axis: str) -> str:
     return f"{control}-{axis}"
 
 
-def judge(
+def judge_guideline(
     config: JudgeConfig,
     out: Path | None = None,
     *,

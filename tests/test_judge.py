@@ -11,7 +11,7 @@ from nas_prune.cli import main
 from nas_prune.errors import BudgetError
 from nas_prune.guideline.artefact import Cell, Guideline
 from nas_prune.guideline.hand import RULES
-from nas_prune.judge import JudgeConfig, judge, resume_judge
+from nas_prune.judge import JudgeConfig, judge_guideline, resume_judge
 from nas_prune.loading import load_space
 from nas_prune.setup import DataConfig
 from nas_prune.training.recipe import recipe_named
@@ -34,7 +34,7 @@ SPACE = load_space("resnet20", (1, 8, 8), num_classes=10)
 
 def test_every_control_costs_what_the_drawn_network_of_its_number_does(tmp_path: Path) -> None:
     direct = SPACE.widths(SPACE.base_G)
-    result = judge(CONFIG, tmp_path / "run", pattern=GUIDELINE, direct=[direct])
+    result = judge_guideline(CONFIG, tmp_path / "run", pattern=GUIDELINE, direct=[direct])
     assert {name: len(own) for name, own in result.populations.items()} == dict.fromkeys(
         ("guided", "uniform-params", "random-params", "uniform-macs", "random-macs", "direct"), 2
     )
@@ -56,14 +56,14 @@ def test_every_control_costs_what_the_drawn_network_of_its_number_does(tmp_path:
 
 
 def test_one_that_was_stopped_goes_on_to_the_same_and_repeats_nothing(tmp_path: Path) -> None:
-    judge(CONFIG, tmp_path / "whole", pattern=RULES["erk"])
+    judge_guideline(CONFIG, tmp_path / "whole", pattern=RULES["erk"])
 
     def stop(what: str, done: int, _: int) -> None:
         if what.startswith("random-params") and done == 1:
             signal.raise_signal(signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt, match="guide --evaluate --resume"):
-        judge(CONFIG, tmp_path / "stopped", pattern=RULES["erk"], watch=Watch(progress=stop))
+        judge_guideline(CONFIG, tmp_path / "stopped", pattern=RULES["erk"], watch=Watch(progress=stop))
     first = tmp_path / "stopped" / "guided" / "000" / "result.json"
     done = first.read_bytes()
     resume_judge(tmp_path / "stopped")
@@ -78,7 +78,7 @@ def test_one_that_was_stopped_goes_on_to_the_same_and_repeats_nothing(tmp_path: 
 
 def test_a_budget_that_cannot_be_met_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     with pytest.raises(BudgetError, match="feasible are"):
-        judge(CONFIG.model_copy(update={"budget": "macs<=1%"}), tmp_path / "run", pattern=GUIDELINE)
+        judge_guideline(CONFIG.model_copy(update={"budget": "macs<=1%"}), tmp_path / "run", pattern=GUIDELINE)
     assert not (tmp_path / "run").exists()
 
 

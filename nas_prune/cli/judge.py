@@ -63,7 +63,7 @@ def judge_options(function: Function) -> Function:
 
 def evaluate(context: click.Context, style: str, given: dict[str, Any]) -> None:
     """Judge a guideline, or go on with that."""
-    from nas_prune.judge import judge, resume_judge, summary
+    from nas_prune.judge import judge_guideline, resume_judge, summary
     from nas_prune.widths import read_widths
 
     resume = given["resume"]
@@ -80,7 +80,7 @@ def evaluate(context: click.Context, style: str, given: dict[str, Any]) -> None:
         else:
             config, pattern = _config(given)
             direct = [read_widths(path) for path in given["direct"]]
-            result = judge(
+            result = judge_guideline(
                 config, given["out"], pattern=pattern, direct=direct, workers=given["workers"], watch=watch
             )
     if style == "json":
