@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--model",
-    type=click.Choice(["auto", "uniform", "stage-means", "stage-role", "stage-role-slope"]),
+    type=click.Choice(
+        ["auto", "uniform", "stage-means", "stage-role", "stage-role-slope", "stage-role-shape"]
+    ),
     default="auto",
     show_default=True,
     help="The form of the pattern. auto: the one that foretells runs left out best; uniform where runs do not agree.",

@@ -20,7 +20,9 @@ SCHEMA = "nas-prune/guideline/1"
 HAND_SPREAD = 0.1
 
 Match: TypeAlias = Literal["output", "input"]
-Model: TypeAlias = Literal["uniform", "stage-means", "stage-role", "stage-role-slope", "hand"]
+Model: TypeAlias = Literal[
+    "uniform", "stage-means", "stage-role", "stage-role-slope", "stage-role-shape", "hand"
+]
 _LARGEST = 7.0  # as a log ratio; a factor of a thousand
 
 
@@ -38,6 +40,8 @@ class Cell(_Strict):
         low, high: ends of the interval for `log_ratio`; None where too few sources say anything.
         spread: standard deviation of one more source's log ratio around it.
         slope: how much `log_ratio` rises from the first group of the cell to the last.
+        shape: (position, log ratio) pairs that come on top at these positions in the cell, and between them in
+            proportion; positions rise from 0, the first group, to 1, the last.
         trend: how much it rises when log `uniform_keep` rises by 1, beyond what a power of it gives.
         up, of: how many of the sources keep more than uniform here, and how many say anything.
     """
@@ -49,9 +53,22 @@ class Cell(_Strict):
     high: float | None = None
     spread: float = Field(default=HAND_SPREAD, ge=0, le=_LARGEST)
     slope: float = Field(default=0.0, ge=-_LARGEST, le=_LARGEST)
+    shape: tuple[tuple[float, float], ...] = ()
     trend: float = Field(default=0.0, ge=-_LARGEST, le=_LARGEST)
     up: int = Field(default=0, ge=0)
     of: int = Field(default=0, ge=0)
+
+    def bend_at(self, position: float) -> float:
+        """What the shape adds at a position of the cell."""
+        after = next((n for n, (place, _) in enumerate(self.shape) if place >= position), len(self.shape))
+        if not self.shape or after in (0, len(self.shape)):
+            return self.shape[min(after, len(self.shape) - 1)][1] if self.shape else 0.0
+        (start, low), (end, high) = self.shape[after - 1], self.shape[after]
+        return low + (high - low) * (position - start) / (end - start)
+
+    def log_ratio_at(self, position: float) -> float:
+        """The log ratio at a position of the cell, from 0 to 1."""
+        return self.log_ratio + self.slope * (position - 0.5) + self.bend_at(position)
 
     @model_validator(mode="before")
     @classmethod
@@ -65,6 +82,15 @@ class Cell(_Strict):
         if isinstance(factor, bool) or not isinstance(factor, int | float) or not 0 < factor <= exp(_LARGEST):
             raise ValueError(f"times_uniform must be above 0 and at most 1000, got {factor}")
         return {**{k: v for k, v in content.items() if k != "times_uniform"}, "log_ratio": log(factor)}
+
+    @model_validator(mode="after")
+    def _of_a_shape(self) -> "Cell":
+        places = [place for place, _ in self.shape]
+        if places != sorted(set(places)) or not all(0 <= place <= 1 for place in places):
+            raise ValueError(f"positions of a shape must rise from 0 to 1, got {places}")
+        if any(abs(value) > _LARGEST for _, value in self.shape):
+            raise ValueError(f"log ratios of a shape must be from {-_LARGEST:g} to {_LARGEST:g}")
+        return self
 
 
 class Evidence(_Strict):
@@ -176,11 +202,20 @@ class Guideline(_Strict):
     @property
     def is_uniform(self) -> bool:
         """Whether it says no more than "the same share everywhere"."""
-        return all(cell.log_ratio == 0 and cell.slope == 0 for cell in self.cells)
+        return all(
+            cell.log_ratio == 0 and cell.slope == 0 and not any(value for _, value in cell.shape)
+            for cell in self.cells
+        )
 
-    def keep_ratio(self, cell: Cell) -> float:
-        """A cell's keep ratio at the budget where the guideline holds (1 at most); without one, times uniform's."""
-        return min(1.0, exp(cell.log_ratio) * self.uniform_keep) if self.uniform_keep else exp(cell.log_ratio)
+    def keep_ratio(self, cell: Cell, position: float | None = None) -> float:
+        """A cell's keep ratio at the budget where the guideline holds (1 at most); without one, times uniform's.
+
+        Args:
+            cell: the cell.
+            position: where in it, from 0 to 1; None for all of it together.
+        """
+        factor = exp(cell.log_ratio if position is None else cell.log_ratio_at(position))
+        return min(1.0, factor * self.uniform_keep) if self.uniform_keep else factor
 
     def interval(self, cell: Cell) -> tuple[float, float] | None:
         """The interval of a cell's keep ratio (1 at most)."""

@@ -26,7 +26,7 @@ def sentences(pattern: "Guideline | Rule") -> list[str]:
     """
     if isinstance(pattern, Rule):
         return [f"{pattern.summary[0].upper()}{pattern.summary[1:]} ({pattern.citation})."]
-    return [_where(pattern), *_what(pattern), *_slopes(pattern)]
+    return [_where(pattern), *_what(pattern), *_along(pattern)]
 
 
 def _where(guideline: Guideline) -> str:
@@ -109,21 +109,18 @@ def _sure(guideline: Guideline, cells: Sequence[Cell]) -> list[str]:
     return said
 
 
-def _slopes(guideline: Guideline) -> list[str]:
+def _along(guideline: Guideline) -> list[str]:
+    """How widths run along the cells in which they do not stay about the same."""
     said = []
     for cell in guideline.cells:
-        if abs(cell.slope) > _SLOPE:
-            words = "narrowest at its beginning" if cell.slope > 0 else "widest at its beginning"
-            said.append(f"Make {_places([cell])} {words}{_ends(guideline, cell)}.")
+        places = [place for place, _ in cell.shape] or [0.0, 1.0]
+        ratios = [cell.log_ratio_at(place) for place in places]
+        if max(ratios) - min(ratios) <= _SLOPE:
+            continue
+        keeps = ", ".join(_percent(guideline.keep_ratio(cell, place)) for place in places)
+        of = "the width" if guideline.uniform_keep else "uniform's width"
+        said.append(f"From the beginning of {_places([cell])} to its end: {keeps} of {of}.")
     return said
-
-
-def _ends(guideline: Guideline, cell: Cell) -> str:
-    first, last = (
-        guideline.keep_ratio(cell.model_copy(update={"log_ratio": cell.log_ratio + sign * cell.slope / 2}))
-        for sign in (-1, 1)
-    )
-    return f" (from {_percent(first)} to {_percent(last)} of the width)" if guideline.uniform_keep else ""
 
 
 def _range(ends: tuple[float, float]) -> str:

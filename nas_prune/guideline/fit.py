@@ -35,7 +35,9 @@ from nas_prune.guideline.sources import Source, read_sources, sources_of
 from nas_prune.widths import Widths
 
 Floats: TypeAlias = "NDArray[np.float64]"
-Choice: TypeAlias = Literal["auto", "uniform", "stage-means", "stage-role", "stage-role-slope"]
+Choice: TypeAlias = Literal[
+    "auto", "uniform", "stage-means", "stage-role", "stage-role-slope", "stage-role-shape"
+]
 
 SIGNIFICANCE = 0.05
 ALL_COSTS = "all"
@@ -198,7 +200,7 @@ class _Fit:
             return ()
         pooled = pool(at_nodes(said.values_UC, nodes), nodes, self._rounding(said))
         values = dict(zip(said.names, self._drawn_in(model, said, pooled), strict=True))
-        half_C = pooled.half_width_C(self.confidence)
+        half_C = pooled.half_width_C(self.confidence, np.array([name.kind == "level" for name in said.names]))
         return tuple(
             self._cell(number, said, pooled, float(half_C[number]), values)
             for number, name in enumerate(said.names)
@@ -220,6 +222,11 @@ class _Fit:
             high=_short(mean + half) if known else None,
             spread=_short(sqrt(spread**2 + error**2)) if known else HAND_SPREAD,
             slope=_short(values.get(Coefficient(name.stage, name.role, "slope"), 0.0)),
+            shape=tuple(
+                (one.position, _short(value))
+                for one, value in sorted(values.items(), key=lambda item: _order(item[0]))
+                if (one.stage, one.role, one.kind) == (name.stage, name.role, "bend")
+            ),
             trend=_short(values.get(Coefficient(name.stage, name.role, "trend"), 0.0)),
             up=int((there > 0).sum()),
             of=len(there),
@@ -342,8 +349,8 @@ def _short(number: float) -> float:
 _LEVEL_WORDS = {"network": "network", "data": "data set", "method": "method", "seed": "run"}
 
 
-def _order(name: Coefficient) -> tuple[int, str, str]:
-    return name.stage, name.role or "", name.kind
+def _order(name: Coefficient) -> tuple[int, str, str, float]:
+    return name.stage, name.role or "", name.kind, name.position
 
 
 def _best(evidence: Evidence, errors: dict[str, float]) -> Model:

@@ -7,6 +7,7 @@ trend is what is left of it beyond that.
 Shape suffixes: S searched groups of a source, R rows (groups at every budget of a source), C coefficients.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -21,24 +22,27 @@ from nas_prune.guideline.artefact import Match, Model
 from nas_prune.guideline.sources import Setting, Source, aligned
 
 Floats: TypeAlias = "NDArray[np.float64]"
-Kind: TypeAlias = Literal["level", "slope", "trend"]
+Kind: TypeAlias = Literal["level", "slope", "bend", "trend"]
 
 MODELS: dict[Model, str] = {
     "uniform": "the same share of every group",
     "stage-means": "the arithmetic mean of each stage's keep ratios, not shrunk (Liu et al., ICLR 2019, section 5)",
     "stage-role": "a log ratio for each stage and role, shrunk towards uniform",
     "stage-role-slope": "the same, with a slope from the first group of each stage and role to the last",
+    "stage-role-shape": "the same, with what every position differs by from that line",
 }
+_CURVED = 3  # positions, below which a line says all
 _APART = 1.5  # how many times further from the whole network the smallest budget must be than the largest
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Coefficient:
-    """One number of a pattern: where it holds, and what it is."""
+    """One number of a pattern: where it holds, and what it is; a bend has a position in its stage and role."""
 
     stage: int
     role: Role | None
     kind: Kind
+    position: float = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +117,7 @@ def _least_squares(model: Model, budgets: Sequence[Source], at: Reference) -> di
     weights: list[float] = []
     for source in budgets:
         scale = at.log_uniform / source.log_uniform
-        terms = terms_of(source.setting, at, slopes=model == "stage-role-slope")
+        terms = terms_of(source.setting, at, slopes=model in ("stage-role-slope", "stage-role-shape"))
         for own, ratio in zip(terms, source.log_ratio_S, strict=True):
             level = next(one for one in own if one.kind == "level")
             trend = {Coefficient(level.stage, level.role, "trend"): source.log_uniform - at.log_uniform}
@@ -123,8 +127,31 @@ def _least_squares(model: Model, budgets: Sequence[Source], at: Reference) -> di
     names = sorted({name for row in rows for name in row})
     matrix_RC = np.array([[row.get(name, 0.0) for name in names] for row in rows])
     weight_R = np.array(weights)
-    solution = np.linalg.lstsq(matrix_RC * weight_R[:, None], np.array(targets) * weight_R, rcond=None)[0]
-    return dict(zip(names, solution.tolist(), strict=True))
+    target_R = np.array(targets)
+    solution_C = np.linalg.lstsq(matrix_RC * weight_R[:, None], target_R * weight_R, rcond=None)[0]
+    found = dict(zip(names, solution_C.tolist(), strict=True))
+    if model == "stage-role-shape":
+        found |= _bends(budgets, at, target_R - matrix_RC @ solution_C, weight_R)
+    return found
+
+
+def _bends(
+    budgets: Sequence[Source], at: Reference, missed_R: Floats, weight_R: Floats
+) -> dict[Coefficient, float]:
+    """What lines along stages and roles miss at each position; nothing where two positions make a line."""
+    groups = [(source.setting, group) for source in budgets for group in source.setting.groups_S]
+    sums: dict[Coefficient, tuple[float, float]] = {}
+    for (setting, group), miss, weight in zip(groups, missed_R, weight_R, strict=True):
+        stage = at.stage_of(group.stage, setting)
+        place = Coefficient(stage, group.role, "bend", round(group.position, 6))
+        total, weights = sums.get(place, (0.0, 0.0))
+        sums[place] = (total + float(miss * weight**2), weights + float(weight**2))
+    counts = Counter((place.stage, place.role) for place in sums)
+    return {
+        place: total / weights
+        for place, (total, weights) in sums.items()
+        if counts[place.stage, place.role] >= _CURVED
+    }
 
 
 @cache

@@ -128,9 +128,15 @@ class Pooled:
     degrees_C: NDArray[np.int64]
     spread_C: Floats
 
-    def half_width_C(self, confidence: float) -> Floats:
-        """Half the widths of intervals that hold together with this probability; NaN where there is none."""
+    def half_width_C(self, confidence: float, is_wanted_C: "NDArray[np.bool_] | None" = None) -> Floats:
+        """Half the widths of intervals that hold together with this probability; NaN where there is none.
+
+        Args:
+            confidence: that probability.
+            is_wanted_C: of which quantities; of all if None.
+        """
         known = self.degrees_C >= 1
+        known = known if is_wanted_C is None else known & is_wanted_C
         if not known.any():
             return np.full(len(self.mean_C), np.nan)
         critical_C = _critical(self.degrees_C[known], confidence)

@@ -23,7 +23,8 @@ class Shape:
     """A guideline on one network.
 
     Attributes:
-        level_S, trend_S: of each searched group, with the cell's slope in it.
+        level_S, trend_S: of each searched group, with the cell's slope and shape in it.
+        bend_S: how much of that is the cell's shape.
         reference: log uniform keep ratio at which levels hold; None where they hold at every budget.
         covers: log uniform keep ratios of the sources' smallest budget and of their largest.
         cells_S: which cells speak of each group; several where their mean had to be taken.
@@ -32,6 +33,7 @@ class Shape:
 
     level_S: Floats
     trend_S: Floats
+    bend_S: Floats
     reference: float | None
     covers: tuple[float, float] | None
     cells_S: tuple[tuple[Cell, ...], ...]
@@ -61,16 +63,15 @@ def shape_on(guideline: Guideline, setting: Setting) -> Shape:
             f"{guideline.match}."
         ] = None
     cells_S = tuple(_cells_for(guideline, group, setting, notes) for group in setting.groups_S)
-    positions_S = [group.position - 0.5 for group in setting.groups_S]
+    positions_S = [group.position for group in setting.groups_S]
     covers = guideline.covers
+    pairs = list(zip(cells_S, positions_S, strict=True))
+    bend_S = np.array([_mean([cell.bend_at(x) for cell in cells]) for cells, x in pairs])
+    level_S = [_mean([cell.log_ratio_at(x) for cell in cells]) for cells, x in pairs]
     return Shape(
-        np.array(
-            [
-                _mean([c.log_ratio + c.slope * x for c in cells])
-                for cells, x in zip(cells_S, positions_S, strict=True)
-            ]
-        ),
+        np.array(level_S),
         np.array([_mean([cell.trend for cell in cells]) for cells in cells_S]),
+        bend_S,
         None if guideline.uniform_keep is None else log(guideline.uniform_keep),
         None if covers is None else (log(covers[0]), log(covers[1])),
         cells_S,

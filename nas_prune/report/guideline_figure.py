@@ -52,7 +52,7 @@ def draw_guideline(guideline: Guideline, path: Path, *, sources: Sequence[Source
             marker=".",
             markersize=3,
             label=label,
-            zorder=2,
+            zorder=3,
         )
     uniform = guideline.uniform_keep or 1.0
     axes.axhline(
@@ -95,16 +95,20 @@ def _name(cell: Cell) -> str:
 
 
 def _draw_cell(guideline: Guideline, slot: _Slot, axes: Axes, *, is_first: bool) -> None:
-    cell, ends = slot.cell, np.array([slot.start, slot.end])
+    cell = slot.cell
+    places = np.array(sorted({0.0, *(place for place, _ in cell.shape), 1.0}))
+    across = slot.start + (slot.end - slot.start) * places
     keep = guideline.uniform_keep or 1.0
     most = 1.0 if guideline.uniform_keep else np.inf
-    rise = np.array([-0.5, 0.5]) * cell.slope
+    along = np.array([cell.log_ratio_at(place) for place in places])
     if cell.low is not None and cell.high is not None:
-        low, high = (np.minimum(most, keep * np.exp(bound + rise)) for bound in (cell.low, cell.high))
+        low, high = (
+            np.minimum(most, keep * np.exp(bound + along - cell.log_ratio)) for bound in (cell.low, cell.high)
+        )
         label = f"{100 * guideline.confidence:.0f} % interval, all together" if is_first else None
-        axes.fill_between(ends, low, high, color=_BAND, alpha=0.8, linewidth=0, label=label, zorder=3)
-    line = np.minimum(most, keep * np.exp(cell.log_ratio + rise))
-    axes.plot(ends, line, color=_INK, linewidth=2.6, label="guideline" if is_first else None, zorder=4)
+        axes.fill_between(across, low, high, color=_BAND, alpha=0.8, linewidth=0, label=label, zorder=3)
+    line = np.minimum(most, keep * np.exp(along))
+    axes.plot(across, line, color=_INK, linewidth=2.6, label="guideline" if is_first else None, zorder=4)
 
 
 def _line(guideline: Guideline, source: Source, slots: Sequence[_Slot]) -> tuple[list[float], list[float]]:

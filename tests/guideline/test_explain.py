@@ -71,7 +71,10 @@ def test_a_slope_and_a_role_are_said() -> None:
     cells = (at(0.4, 0, role="stem"), at(0.4, 0, role="inner", slope=-1.0))
     said = sentences(Guideline(num_stages=1, uniform_keep=0.4, cells=cells))
     assert said[1] == "Keep 40 % of stage 0 (stem) and stage 0 (inner)."
-    assert said[2] == "Make stage 0 (inner) widest at its beginning (from 66 % to 24 % of the width)."
+    assert said[2] == "From the beginning of stage 0 (inner) to its end: 66 %, 24 % of the width."
+    shape = ((0.0, 0.3), (0.5, -0.4), (1.0, 0.1))
+    bent = Guideline(num_stages=1, uniform_keep=0.4, cells=(at(0.4, 0, shape=shape),))
+    assert sentences(bent)[2] == "From the beginning of stage 0 to its end: 54 %, 27 %, 44 % of the width."
 
 
 def test_a_guideline_without_a_budget_speaks_of_uniform() -> None:
