@@ -6,6 +6,9 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from nas_prune.errors import FileError
 
@@ -84,6 +87,26 @@ def _write_whole(path: Path, raw: bytes, previous: Path | None) -> None:
         Path(name).unlink(missing_ok=True)
         raise
     sync(path.parent)
+
+
+class _Plain(yaml.SafeLoader):
+    """Plain YAML in which no mapping has a key twice: of two lines one would be ignored in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002
+        keys = [key.value for key, _ in node.value]
+        twice = next((key for number, key in enumerate(keys) if key in keys[:number]), None)
+        if twice is not None:
+            raise yaml.constructor.ConstructorError(None, None, f"{twice} stands twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+def load_yaml(text: str) -> Any:
+    """What plain YAML says; nothing in it is imported or run.
+
+    Raises:
+        yaml.YAMLError: it is not plain, or a mapping has a key twice.
+    """
+    return yaml.load(text, _Plain)  # noqa: S506  (a safe loader)
 
 
 def sync(path: Path) -> None:

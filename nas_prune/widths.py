@@ -253,7 +253,8 @@ def _check_schema(schema: object, path: Path) -> None:
 
 def first_problem(error: ValidationError) -> str:
     """The first thing a validation found wrong, in one line: where, and what."""
-    problem = error.errors()[0]
+    # A key that is none is often the one that is missing, misspelt.
+    problem = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
     where = ".".join(str(part) for part in problem["loc"])
     message = problem["msg"].removeprefix("Value error, ").rstrip(".")
     return f"{where}: {message}" if where else message

@@ -63,7 +63,7 @@ def test_a_full_disk_keeps_the_last_good_state_and_the_run_goes_on_elsewhere(
     subprocess.run(["mount", "-o", "remount,size=20m", str(small_disk)], check=True)
     code, said = run("search", "--resume", "run", cwd=small_disk)
     assert code == 0
-    assert said[-1] == "sparse training: 1 of 2 epochs are done"
+    assert "sparse training: 1 of 2 epochs are done" in said
     assert contents(small_disk / "run") == contents(tmp_path / "whole")
 
 

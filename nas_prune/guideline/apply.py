@@ -127,9 +127,9 @@ def apply_guideline(
     bound = Budget.parse(budget) if isinstance(budget, str) else budget
     if bound.is_own:
         raise GuidelineError("a guideline's budget must bound a cost, got own.")
-    log_ratio_S, notes = ratios_at(pattern, setting, bound)
-    found = cut(space, _scores(setting, log_ratio_S), bound)
-    return _judged(pattern, setting, found.widths_G, found, notes)
+    own = placed(pattern, setting, bound)
+    found = cut(space, scores_of(setting, own.log_ratio_S), bound)
+    return _judged(pattern, setting, found.widths_G, found, own.notes)
 
 
 def sample_widths(
@@ -155,9 +155,8 @@ def sample_widths(
     """
     setting = setting_of(space, groups)
     bound = Budget.parse(budget) if isinstance(budget, str) else budget
-    log_ratio_S, _ = ratios_at(pattern, setting, bound)
-    draws_NS = log_ratio_S + scatter(pattern, setting, count, rng)
-    return [cut(space, _scores(setting, draw_S), bound).widths_G for draw_S in draws_NS]
+    draws_NS = placed(pattern, setting, bound).log_ratio_S + scatter(pattern, setting, count, rng)
+    return [cut(space, scores_of(setting, draw_S), bound).widths_G for draw_S in draws_NS]
 
 
 def scatter(pattern: Pattern, setting: Setting, count: int, rng: np.random.Generator) -> Floats:
@@ -173,17 +172,32 @@ def scatter(pattern: Pattern, setting: Setting, count: int, rng: np.random.Gener
     return noise_NS
 
 
-def ratios_at(pattern: Pattern, setting: Setting, bound: Budget) -> tuple[Floats, tuple[str, ...]]:
-    """What a pattern says of each searched group at a budget, and what had to be guessed for it."""
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """What a pattern says of each searched group at one budget.
+
+    Attributes:
+        log_ratio_S: log ratios to the uniform network of the same cost, up to a common number.
+        bend_S: how much of them is the shape along stages.
+        notes: what had to be guessed.
+    """
+
+    log_ratio_S: Floats
+    bend_S: Floats
+    notes: tuple[str, ...] = ()
+
+
+def placed(pattern: Pattern, setting: Setting, bound: Budget) -> Placed:
+    """A pattern on a network at a budget."""
     if isinstance(pattern, Rule):
-        return pattern.log_ratio_S(setting), ()
+        ratio_S = pattern.log_ratio_S(setting)
+        return Placed(ratio_S, np.zeros_like(ratio_S))
     shape = shape_on(pattern, setting)
     limit = float(setting.space.limit(bound, setting.columns))
     if shape.reference is None or pattern.cost is None:
-        return shape.level_S, shape.notes
-    return shape.log_ratio_NS(
-        np.array(_place(shape, setting, bound.kind, limit, measure(pattern.cost)))
-    ), shape.notes
+        return Placed(shape.level_S, shape.bend_S, shape.notes)
+    at = _place(shape, setting, bound.kind, limit, measure(pattern.cost))
+    return Placed(shape.log_ratio_NS(np.array(at)), shape.bend_S * shape.growth(at), shape.notes)
 
 
 def _place(shape: Shape, setting: Setting, kind: str, limit: float, driver: str) -> float:
@@ -209,7 +223,7 @@ def _place(shape: Shape, setting: Setting, kind: str, limit: float, driver: str)
     return low
 
 
-def _scores(setting: Setting, log_ratio_S: Floats) -> Scores:
+def scores_of(setting: Setting, log_ratio_S: Floats) -> Scores:
     """Scores that one threshold cuts to one multiple of the given widths."""
     shares = dict(zip(setting.columns, np.exp(log_ratio_S - log_ratio_S.max()), strict=True))
     return [

@@ -12,7 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from nas_prune.errors import GuidelineError
-from nas_prune.files import write_whole
+from nas_prune.files import load_yaml, write_whole
 from nas_prune.graph.channels import Role
 from nas_prune.widths import first_problem
 
@@ -23,7 +23,8 @@ Match: TypeAlias = Literal["output", "input"]
 Model: TypeAlias = Literal[
     "uniform", "stage-means", "stage-role", "stage-role-slope", "stage-role-shape", "hand"
 ]
-_LARGEST = 7.0  # as a log ratio; a factor of a thousand
+_COSTS = ("macs", "params", "channels", "activations", "own")
+LARGEST = 7.0  # as a log ratio; a factor of a thousand
 
 
 class _Strict(BaseModel):
@@ -48,13 +49,13 @@ class Cell(_Strict):
 
     stage: int = Field(ge=0, le=1000)
     role: Role | None = None
-    log_ratio: float = Field(ge=-_LARGEST, le=_LARGEST)
-    low: float | None = None
-    high: float | None = None
-    spread: float = Field(default=HAND_SPREAD, ge=0, le=_LARGEST)
-    slope: float = Field(default=0.0, ge=-_LARGEST, le=_LARGEST)
+    log_ratio: float = Field(ge=-LARGEST, le=LARGEST)
+    low: float | None = Field(default=None, ge=-LARGEST, le=LARGEST)
+    high: float | None = Field(default=None, ge=-LARGEST, le=LARGEST)
+    spread: float = Field(default=HAND_SPREAD, ge=0, le=LARGEST)
+    slope: float = Field(default=0.0, ge=-LARGEST, le=LARGEST)
     shape: tuple[tuple[float, float], ...] = ()
-    trend: float = Field(default=0.0, ge=-_LARGEST, le=_LARGEST)
+    trend: float = Field(default=0.0, ge=-LARGEST, le=LARGEST)
     up: int = Field(default=0, ge=0)
     of: int = Field(default=0, ge=0)
 
@@ -79,17 +80,21 @@ class Cell(_Strict):
         if "log_ratio" in content:
             raise ValueError("a cell must have log_ratio or times_uniform, got both")
         factor = content["times_uniform"]
-        if isinstance(factor, bool) or not isinstance(factor, int | float) or not 0 < factor <= exp(_LARGEST):
-            raise ValueError(f"times_uniform must be above 0 and at most 1000, got {factor}")
+        if isinstance(factor, bool) or not isinstance(factor, int | float) or not 0 < factor <= exp(LARGEST):
+            raise ValueError(f"times_uniform must be a number above 0 and at most 1000, got {factor!r}")
         return {**{k: v for k, v in content.items() if k != "times_uniform"}, "log_ratio": log(factor)}
 
     @model_validator(mode="after")
-    def _of_a_shape(self) -> "Cell":
+    def _agreeing(self) -> "Cell":
         places = [place for place, _ in self.shape]
         if places != sorted(set(places)) or not all(0 <= place <= 1 for place in places):
             raise ValueError(f"positions of a shape must rise from 0 to 1, got {places}")
-        if any(abs(value) > _LARGEST for _, value in self.shape):
-            raise ValueError(f"log ratios of a shape must be from {-_LARGEST:g} to {_LARGEST:g}")
+        if self.low is not None and self.high is not None and self.low > self.high:
+            raise ValueError(f"low must be at most high, got {self.low} and {self.high}")
+        if self.up > self.of:
+            raise ValueError(f"up must be at most of, got {self.up} and {self.of}")
+        if any(abs(value) > LARGEST for _, value in self.shape):
+            raise ValueError(f"log ratios of a shape must be from {-LARGEST:g} to {LARGEST:g}")
         return self
 
 
@@ -140,7 +145,8 @@ class Guideline(_Strict):
         model: how cells were made of the sources; `hand` where there are none.
         cost: which cost drove the sources; None if not known.
         match: whether stages are counted from the output or from the input where networks have different numbers.
-        num_stages: how many stages the cells are counted in.
+        num_stages: how many stages the cells are counted in; 0, in those written by hand, for as many as the network
+            has. What these do not name is as wide as uniform scaling makes it.
         uniform_keep: keep ratio of the uniform network where `log_ratio` holds; at other budgets it grows with its
             logarithm. None for a pattern that is the same at every budget.
         covers: least and largest keep ratio of the uniform networks that the sources were as dear as.
@@ -158,28 +164,16 @@ class Guideline(_Strict):
     cost: str | None = None
     match: Match = "output"
     num_stages: int = Field(default=0, ge=0, le=1001)
-    uniform_keep: float | None = Field(default=None, gt=0, lt=1)
+    uniform_keep: float | None = Field(default=None, ge=1e-4, lt=1)
     covers: tuple[float, float] | None = None
     covers_share: tuple[float, float] | None = None
     confidence: float = Field(default=0.9, gt=0, lt=1)
     pattern: Evidence | None = None
-    layer_spread: float = Field(default=HAND_SPREAD, ge=0, le=_LARGEST)
+    layer_spread: float = Field(default=HAND_SPREAD, ge=0, le=LARGEST)
     errors: dict[str, float] = {}
     cells: tuple[Cell, ...] = ()
     notes: tuple[str, ...] = ()
     sources: tuple[SourceRecord, ...] = ()
-
-    @model_validator(mode="before")
-    @classmethod
-    def _counted(cls, content: Any) -> Any:
-        """Where a hand did not say how many stages there are, as many as its cells name."""
-        cells = content.get("cells") if isinstance(content, dict) else None
-        if not isinstance(cells, list) or content.get("num_stages"):
-            return content
-        stages = [
-            cell["stage"] for cell in cells if isinstance(cell, dict) and isinstance(cell.get("stage"), int)
-        ]
-        return {**content, "num_stages": 1 + max(stages, default=-1)}
 
     @model_validator(mode="after")
     def _sound(self) -> "Guideline":
@@ -190,11 +184,15 @@ class Guideline(_Strict):
                 f"cells must name each stage and role once, got stage {twice[0]} ({twice[1] or 'all'}) twice"
             )
         beyond = next((cell.stage for cell in self.cells if cell.stage >= self.num_stages), None)
-        if beyond is not None:
+        if self.num_stages == 0 and self.model != "hand":
+            raise ValueError(f"num_stages must be given with model {self.model}, got none")
+        if beyond is not None and self.num_stages:
             raise ValueError(f"a cell's stage must be below num_stages {self.num_stages}, got {beyond}")
         for ends in (self.covers, self.covers_share):
             if ends is not None and not 0 < ends[0] <= ends[1] <= 1:
                 raise ValueError(f"covers must be two shares in (0, 1] that rise, got {list(ends)}")
+        if self.cost is not None and any(word not in _COSTS for word in self.cost.split(" ")[:1]):
+            raise ValueError(f"cost must begin with one of {', '.join(_COSTS)}, got {self.cost!r}")
         if self.covers is not None and self.uniform_keep is None:
             raise ValueError("uniform_keep must be given where covers is, got none")
         return self
@@ -239,7 +237,7 @@ def read_guideline(path: Path | str) -> Guideline:
     """
     path = Path(path)
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = load_yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise GuidelineError(
             f"guideline file must exist, got {path}. `nas-prune guide RUN` writes one."
@@ -249,7 +247,8 @@ def read_guideline(path: Path | str) -> Guideline:
     except (yaml.YAMLError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         where = "" if mark is None else f", line {mark.line + 1}"
-        raise GuidelineError(f"guideline file must be plain YAML, got {path}{where}.") from None
+        what = getattr(error, "problem", None) or "nested too deeply"
+        raise GuidelineError(f"guideline file must be plain YAML, got {path}{where}: {what}.") from None
     if not isinstance(content, dict):
         raise GuidelineError(f"guideline file must hold a mapping, got {path}.")
     schema = content.pop("schema", None)

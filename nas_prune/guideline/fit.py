@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from nas_prune.errors import GuidelineError
 from nas_prune.graph.channels import Role
-from nas_prune.guideline.artefact import HAND_SPREAD, Cell, Evidence, Guideline, Match, Model
+from nas_prune.guideline.artefact import HAND_SPREAD, LARGEST, Cell, Evidence, Guideline, Match, Model
 from nas_prune.guideline.models import MODELS, Coefficient, Reference, arithmetic, halves, saying
 from nas_prune.guideline.pooling import (
     LEVELS,
@@ -137,6 +137,13 @@ class _Said:
     names: tuple[Coefficient, ...]
     values_UC: Floats
 
+    @property
+    def known(self) -> "_Said":
+        """Without those of which no search says anything."""
+        there_C = np.asarray((~np.isnan(self.values_UC)).any(0))
+        names = tuple(name for name, there in zip(self.names, there_C, strict=True) if there)
+        return _Said(names, self.values_UC[:, there_C])
+
 
 @dataclass(frozen=True, slots=True)
 class _Fit:
@@ -196,6 +203,7 @@ class _Fit:
         )
 
     def _cells(self, model: Model, said: _Said, nodes: Nodes) -> tuple[Cell, ...]:
+        said = said.known
         if not said.names:
             return ()
         pooled = pool(at_nodes(said.values_UC, nodes), nodes, self._rounding(said))
@@ -342,8 +350,8 @@ class _Fit:
 
 
 def _short(number: float) -> float:
-    """A number for a file that people read."""
-    return round(number, 6)
+    """A number for a file that people read; a log ratio beyond a factor of a thousand says no more than that."""
+    return round(min(LARGEST, max(-LARGEST, number)), 6)
 
 
 _LEVEL_WORDS = {"network": "network", "data": "data set", "method": "method", "seed": "run"}

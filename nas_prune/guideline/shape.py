@@ -53,11 +53,17 @@ class Shape:
         )
         return np.asarray(shape_NS * (np.maximum(log_uniform_N, low) / self.reference)[..., None])
 
+    def growth(self, log_uniform: float) -> float:
+        """What levels are multiplied by at a budget."""
+        if self.reference is None:
+            return 1.0
+        return max(log_uniform, (self.covers or (self.reference,))[0]) / self.reference
+
 
 def shape_on(guideline: Guideline, setting: Setting) -> Shape:
     """A guideline on a network."""
     notes: dict[str, None] = {}
-    if guideline.cells and setting.num_stages != guideline.num_stages:
+    if guideline.cells and guideline.num_stages not in (0, setting.num_stages):
         notes[
             f"The network has {setting.num_stages} stages, the guideline {guideline.num_stages}: counted from the "
             f"{guideline.match}."
@@ -79,6 +85,18 @@ def shape_on(guideline: Guideline, setting: Setting) -> Shape:
     )
 
 
+def _by_hand(
+    guideline: Guideline, stage: int, group: ChannelGroup, notes: dict[str, None]
+) -> tuple[Cell, ...]:
+    """What a hand wrote of a group; what it did not is as uniform, since it was meant so."""
+    here = [cell for cell in guideline.cells if cell.stage == stage]
+    exact = [cell for cell in here if cell.role == group.role] or [cell for cell in here if cell.role is None]
+    if not exact:
+        role = f" ({group.role})" if here else ""
+        notes[f"The guideline does not name stage {group.stage}{role}: as wide as uniform."] = None
+    return tuple(exact)
+
+
 def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values) if values else 0.0
 
@@ -89,7 +107,10 @@ def _cells_for(
     """The cells that speak of a group: those of its stage and role, or of what is nearest to that."""
     if not guideline.cells:
         return ()
-    stage = aligned(group.stage, setting.num_stages, guideline.num_stages, guideline.match)
+    num_stages = guideline.num_stages or setting.num_stages
+    stage = aligned(group.stage, setting.num_stages, num_stages, guideline.match)
+    if guideline.model == "hand":
+        return _by_hand(guideline, stage, group, notes)
     known = sorted({cell.stage for cell in guideline.cells})
     nearest = min(known, key=lambda other: (abs(other - stage), other))
     if nearest != stage:

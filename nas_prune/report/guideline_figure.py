@@ -34,10 +34,9 @@ def draw_guideline(guideline: Guideline, path: Path, *, sources: Sequence[Source
         path: where the PNG is to stand.
         sources: what it was fitted to; each is a thin line, as it was found.
     """
-    slots = _slots(guideline)
-    figure = Figure(
-        figsize=(max(6.4, 1.5 + 1.5 * max(1, guideline.num_stages)), 4.6), dpi=120, layout="constrained"
-    )
+    num_stages = guideline.num_stages or 1 + max((cell.stage for cell in guideline.cells), default=0)
+    slots = _slots(guideline, num_stages)
+    figure = Figure(figsize=(max(6.4, 1.5 + 1.5 * max(1, num_stages)), 4.6), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     for number, source in enumerate(sources):
@@ -60,10 +59,10 @@ def draw_guideline(guideline: Guideline, path: Path, *, sources: Sequence[Source
     )
     for number, slot in enumerate(slots):
         _draw_cell(guideline, slot, axes, is_first=number == 0)
-    for stage in range(guideline.num_stages):
+    for stage in range(num_stages):
         if stage % 2:
             axes.axvspan(stage, stage + 1, color="0.95", zorder=0)
-    axes.set_xlim(0, max(1, guideline.num_stages))
+    axes.set_xlim(0, max(1, num_stages))
     axes.set_xticks([(s.start + s.end) / 2 for s in slots], [_name(s.cell) for s in slots], fontsize=8)
     axes.set_xlabel(f"stage, counted from the {guideline.match} (0: highest resolution); depth within it")
     axes.set_ylabel("keep ratio (width / base width)" if guideline.uniform_keep else "width / uniform width")
@@ -74,9 +73,9 @@ def draw_guideline(guideline: Guideline, path: Path, *, sources: Sequence[Source
     save(figure, path)
 
 
-def _slots(guideline: Guideline) -> list[_Slot]:
+def _slots(guideline: Guideline, num_stages: int) -> list[_Slot]:
     slots = []
-    for stage in range(guideline.num_stages):
+    for stage in range(num_stages):
         own = sorted(
             (cell for cell in guideline.cells if cell.stage == stage),
             key=lambda cell: _ORDER.index(cell.role),

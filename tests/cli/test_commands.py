@@ -158,7 +158,7 @@ def make_folder(root: Path, *, classes: int = 2) -> None:
     ("arguments", "message"),
     [
         (["search", "--space", "resnet21"], "--space must be one of densenet40, preresnet164, resnet20"),
-        (["search", "--method", "magic"], "--method must be one of slimming, cost-aware, sss"),
+        (["search", "--method", "magic"], "--method must be all or one of slimming, cost-aware, sss"),
         (["search", "--data", "imagenet"], "--data must be one of digits, cifar10"),
         (["search", "--data", "folder:nowhere"], "nowhere"),
         (["search", "--budget", "macs<=-3"], "a budget must be at least 1, got 'macs<=-3'"),

@@ -101,10 +101,27 @@ def test_stages_are_counted_from_the_output_or_from_the_input() -> None:
 
 def test_a_role_that_the_sources_do_not_have_is_taken_from_its_stage_with_a_note() -> None:
     cells = (Cell(stage=0, role="inner", log_ratio=0.0), Cell(stage=2, role="growth", log_ratio=-0.5))
-    applied = apply_guideline(Guideline(num_stages=3, cells=cells), RESNET, "macs<=50%")
+    fitted = Guideline(model="stage-role", num_stages=3, cells=cells)
+    applied = apply_guideline(fitted, RESNET, "macs<=50%")
     assert any("Nothing is known of stage 1: taken like stage 0" in note for note in applied.notes)
     assert any(
         "Nothing is known of role inner in stage 2: taken like growth" in note for note in applied.notes
+    )
+
+
+def test_what_a_hand_does_not_name_is_as_uniform() -> None:
+    """Without a number of stages those of the network are meant."""
+    written = Guideline(cells=(Cell(stage=0, role="inner", log_ratio=log(0.5)),))
+    applied = apply_guideline(written, RESNET, "macs<=50%")
+    keep = {
+        group.stage: group.keep_ratio
+        for group in RESNET.widths(applied.widths_G).groups
+        if group.role == "inner"
+    }
+    assert keep[0] == pytest.approx(keep[1] / 2, abs=0.05)
+    assert keep[1] == pytest.approx(keep[2], abs=0.05)
+    assert applied.notes == tuple(
+        f"The guideline does not name stage {stage}: as wide as uniform." for stage in (1, 2)
     )
 
 

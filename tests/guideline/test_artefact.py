@@ -33,7 +33,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
 
 def test_a_hand_needs_to_write_little(tmp_path: Path) -> None:
     guideline = read_guideline(written(tmp_path, HAND))
-    assert (guideline.model, guideline.num_stages, guideline.uniform_keep) == ("hand", 3, None)
+    assert (guideline.model, guideline.num_stages, guideline.uniform_keep) == ("hand", 0, None)
     assert [cell.log_ratio for cell in guideline.cells] == pytest.approx([log(1.5), log(0.5)])
 
 
@@ -59,6 +59,11 @@ def test_another_schema_is_refused(change: str, message: str, tmp_path: Path) ->
         ("covers: [0.2, 0.5]", "uniform_keep must be given where covers is"),
         ("num_stages: 2", "a cell's stage must be below num_stages 2, got 2"),
         ("model: neural", "model: Input should be"),
+        ("model: stage-role", "num_stages must be given with model stage-role"),
+        (
+            "cost: bananas",
+            "cost must begin with one of macs, params, channels, activations, own, got 'bananas'",
+        ),
     ],
 )
 def test_what_no_guideline_may_hold_is_refused(line: str, message: str, tmp_path: Path) -> None:
@@ -74,10 +79,17 @@ def test_what_no_guideline_may_hold_is_refused(line: str, message: str, tmp_path
         ("{stage: -1, log_ratio: 0}", "cells.0.stage"),
         ("{stage: 0, role: tail, log_ratio: 0}", "cells.0.role"),
         ("{stage: 0, log_ratio: 0, times_uniform: 1}", "log_ratio or times_uniform, got both"),
-        ("{stage: 0, times_uniform: 0}", "times_uniform must be above 0"),
-        ("{stage: 0, times_uniform: .inf}", "times_uniform must be above 0"),
+        ("{stage: 0, times_uniform: 0}", "times_uniform must be a number above 0"),
+        ("{stage: 0, times_uniform: .inf}", "times_uniform must be a number above 0"),
         ("{stage: 0, log_ratio: 0}\n- {stage: 0, log_ratio: 1}", "each stage and role once"),
         ("{stage: 0}", "cells.0.log_ratio: Field required"),
+        ("{stage: 0, times_unifrom: 2}", "cells.0.times_unifrom: Extra inputs"),
+        ("{stage: 0, times_uniform: '2'}", "must be a number above 0 and at most 1000, got '2'"),
+        ("{stage: 0, log_ratio: 0, low: 1, high: -1}", "low must be at most high"),
+        ("{stage: 0, log_ratio: 0, low: 800, high: 900}", "cells.0.low"),
+        ("{stage: 0, log_ratio: 0, up: 2, of: 1}", "up must be at most of"),
+        ("{stage: 0, log_ratio: 0, shape: [[0.5, 1], [0.2, 1]]}", "positions of a shape must rise"),
+        ("{stage: 0, log_ratio: 0, log_ratio: 1}", "log_ratio stands twice"),
     ],
 )
 def test_cells_are_checked(cell: str, message: str, tmp_path: Path) -> None:

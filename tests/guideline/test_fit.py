@@ -7,6 +7,7 @@ import pytest
 
 from nas_prune.errors import GuidelineError, WidthsError
 from nas_prune.guideline import fit_guideline
+from nas_prune.guideline.models import MODELS
 from nas_prune.guideline.sources import driver_of, searched_in, sources_of
 from nas_prune.widths import Widths
 from tests.guideline.synthetic import cut_to, found, setting, space
@@ -93,6 +94,35 @@ def test_one_run_alone_gives_no_interval_and_says_so() -> None:
     assert guideline.pattern is not None
     assert guideline.pattern.p_value is None
     assert "One search alone: whether another seed would find the same is not known." in guideline.notes
+
+
+def test_searches_of_several_budgets_and_of_other_networks_are_pooled_with_what_they_say() -> None:
+    """What is left when one of them is left out may say nothing of a stage, or of a trend."""
+    resnet = space("resnet20", factor=2.0)
+    other = found(resnet, cut_to(resnet, np.linspace(0.3, -0.3, 9), "channels<=40%"))
+    path = [
+        found(VGG, cut_to(VGG, PATTERN, budget), seed=9, budget=budget)
+        for budget in ("channels<=60%", "channels<=30%")
+    ]
+    for sources in ([*runs(1), other], [*path, *runs(1)], [*path, other], [*path, *runs(2), other]):
+        guideline = fit_guideline(sources)
+        assert set(guideline.errors) == set(MODELS)
+        assert len(guideline.sources) == len(sources)
+
+
+def test_a_layer_that_one_run_kills_does_not_drown_what_all_agree_on() -> None:
+    sources = []
+    for number, run in enumerate(runs(4)):
+        killed = {1: 0, 2: 2}.get(number)
+        vector = [1 if place == killed else width for place, width in enumerate(run.vector)]
+        sources.append(found(VGG, vector, seed=number))
+    guideline = fit_guideline(sources, model="stage-role")
+    assert guideline.pattern is not None
+    assert guideline.pattern.is_found
+    sure = next(cell for cell in guideline.cells if cell.stage == 4)
+    assert sure.low is not None
+    assert sure.high is not None
+    assert sure.low < sure.log_ratio < sure.high < 0
 
 
 def test_sources_that_contradict_each_other_are_named_and_give_uniform() -> None:

@@ -1,0 +1,1 @@
+"""Studies: Optuna samples around a guideline, and the winners are trained from scratch."""

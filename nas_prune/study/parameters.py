@@ -1,0 +1,167 @@
+"""A trial's parameters: a few floats around a guideline, and the widths they stand for.
+
+For each stage and role of the network one offset and, where it has groups at several positions, one slope, both in
+units of what the guideline is unsure of there; and where the guideline has a shape along stages, how much of that is
+kept. All zero (and the whole shape) is the guideline itself; uniform widths lie inside the ranges too. Whatever is
+drawn is cut to the budget, so that every trial is feasible and costs the same.
+
+Shape suffix: S searched groups of the network.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas_prune.budget import Budget
+from nas_prune.cut import cut
+from nas_prune.guideline.apply import Pattern, placed, scores_of, setting_of
+from nas_prune.guideline.artefact import Guideline
+from nas_prune.guideline.shape import shape_on
+from nas_prune.guideline.sources import Setting
+from nas_prune.space import Groups, SearchSpace
+
+Floats: TypeAlias = "NDArray[np.float64]"
+Parameters: TypeAlias = "dict[str, float]"
+
+REACH = 6.0  # units either way; less is too little where a guideline is wrong, more costs little where it is right
+_LEAST_UNIT = (
+    0.1  # of a log ratio: how sure a guideline is of itself says little of how right it is elsewhere
+)
+_UNINFORMED_UNIT = (
+    0.25  # without a guideline: offsets from a fifth of uniform's width to more than four times it
+)
+_UNIFORM_AT = 5.0  # units from the guideline at most, so that uniform widths lie inside the ranges
+_MOST_SHAPE = 1.6
+SHAPE = "shape"
+
+
+@dataclass(frozen=True, slots=True)
+class _Cell:
+    """The groups of one stage and role.
+
+    Attributes:
+        name: as in the names of parameters.
+        places: which of the searched groups they are.
+        level: what the guideline says of them on the whole; slope: from the first to the last.
+        unit, slope_unit: what offsets and slopes are multiples of; no slope where that is zero.
+    """
+
+    name: str
+    places: NDArray[np.int64]
+    level: float
+    slope: float
+    unit: float
+    slope_unit: float
+
+
+@dataclass(frozen=True, slots=True)
+class Parametrisation:
+    """How the parameters of a trial become widths.
+
+    Attributes:
+        setting: the network and which of its groups are narrowed.
+        budget: what every trial costs at most.
+        cells: stages and roles, in order.
+        centre_S: the guideline's log ratios; bend_S: how much of that is its shape.
+    """
+
+    setting: Setting
+    budget: Budget
+    cells: tuple[_Cell, ...]
+    centre_S: Floats
+    bend_S: Floats
+
+    @property
+    def ranges(self) -> dict[str, tuple[float, float]]:
+        """The least and the largest value of every parameter; they never change within a study."""
+        found = {}
+        for cell in self.cells:
+            found[f"offset {cell.name}"] = (-REACH, REACH)
+            if cell.slope_unit:
+                found[f"slope {cell.name}"] = (-REACH, REACH)
+        if self.bend_S.any():
+            found[SHAPE] = (0.0, _MOST_SHAPE)
+        return found
+
+    @property
+    def guideline(self) -> Parameters:
+        """The parameters of the guideline itself."""
+        return {name: 1.0 if name == SHAPE else 0.0 for name in self.ranges}
+
+    @property
+    def uniform(self) -> Parameters:
+        """The parameters of uniform widths."""
+        found = {}
+        for cell in self.cells:
+            found[f"offset {cell.name}"] = -cell.level / cell.unit
+            if cell.slope_unit:
+                found[f"slope {cell.name}"] = -cell.slope / cell.slope_unit
+        return {name: found.get(name, 0.0) for name in self.ranges}
+
+    def log_ratio_S(self, parameters: Mapping[str, float]) -> Floats:
+        """The log ratios that parameters stand for, before they are cut to the budget."""
+        ratio_S = self.centre_S + (parameters.get(SHAPE, 1.0) - 1) * self.bend_S
+        for cell in self.cells:
+            places = cell.places
+            positions = np.array([self.setting.groups_S[place].position - 0.5 for place in places])
+            moved = cell.unit * parameters[f"offset {cell.name}"]
+            ratio_S[places] += moved + cell.slope_unit * parameters.get(f"slope {cell.name}", 0.0) * positions
+        return ratio_S
+
+    def widths_G(self, parameters: Mapping[str, float]) -> tuple[int, ...]:
+        """The widths that parameters stand for, within the budget."""
+        scores = scores_of(self.setting, self.log_ratio_S(parameters))
+        return cut(self.setting.space, scores, self.budget).widths_G
+
+
+def parametrisation(
+    pattern: Pattern | None, space: SearchSpace, budget: Budget, *, groups: Groups = "inner"
+) -> Parametrisation:
+    """Parameters around a guideline (around uniform widths where there is none).
+
+    Raises:
+        GuidelineError: there is nothing to narrow.
+    """
+    setting = setting_of(space, groups)
+    centre_S, bend_S = np.zeros(len(setting.columns)), np.zeros(len(setting.columns))
+    if pattern is not None:
+        own = placed(pattern, setting, budget)
+        centre_S, bend_S = np.array(own.log_ratio_S), np.array(own.bend_S)
+    spread_S = _spreads(pattern, setting)
+    places: dict[tuple[int, str], list[int]] = {}
+    for number, group in enumerate(setting.groups_S):
+        places.setdefault((group.stage, group.role), []).append(number)
+    cells = [
+        _cell(f"{role} {stage}", np.array(own), setting, centre_S - bend_S, spread_S)
+        for (stage, role), own in sorted(places.items())
+    ]
+    return Parametrisation(setting, budget, tuple(cells), centre_S, bend_S)
+
+
+def _spreads(pattern: Pattern | None, setting: Setting) -> Floats:
+    """What a guideline is unsure of in each group's cell."""
+    if not isinstance(pattern, Guideline) or not pattern.cells:
+        return np.full(len(setting.columns), _UNINFORMED_UNIT if pattern is None else _LEAST_UNIT)
+    return np.array(
+        [np.mean([cell.spread for cell in cells]) for cells in shape_on(pattern, setting).cells_S]
+    )
+
+
+def _cell(name: str, places: NDArray[np.int64], setting: Setting, line_S: Floats, spread_S: Floats) -> _Cell:
+    positions = np.array([setting.groups_S[place].position - 0.5 for place in places])
+    has_slope = bool(np.ptp(positions) > 0)
+    level, slope = float(line_S[places].mean()), 0.0
+    if has_slope:
+        slope, level = (float(x) for x in np.polyfit(positions, line_S[places], 1))
+    unit = max(float(spread_S[places].mean()), _LEAST_UNIT)
+    return _Cell(
+        name,
+        places,
+        level,
+        slope,
+        max(unit, abs(level) / _UNIFORM_AT),
+        max(unit, abs(slope) / _UNIFORM_AT) if has_slope else 0.0,
+    )
