@@ -320,7 +320,7 @@ def _finish(
     watch: Watch,
 ) -> JudgeResult:
     members = _members(config)
-    waiting = [member for member in members if not (_folder(run, member) / _RESULT).exists()]
+    waiting = [member for member in members if _read_one(run, member) is None]
     with telling_how_to_go_on(_command(run, config)):
         if workers > 1 and len(waiting) > 1:
             with passing_folder(run) as folder:
@@ -388,9 +388,19 @@ def _train(
 def _read(run: Path, members: Sequence[Member]) -> dict[str, tuple[Trained, ...]]:
     found: dict[str, list[Trained]] = {}
     for member in members:
-        content = json.loads((_folder(run, member) / _RESULT).read_text(encoding="utf-8"))
-        found.setdefault(member[0], []).append(Trained(**content))
+        trained = _read_one(run, member)
+        assert trained is not None
+        found.setdefault(member[0], []).append(trained)
     return {name: tuple(own) for name, own in found.items()}
+
+
+def _read_one(run: Path, member: Member) -> Trained | None:
+    """What training one network gave; None if it was not trained to its end, or what it gave is damaged."""
+    path = _folder(run, member) / _RESULT
+    try:
+        return Trained(**json.loads(path.read_text(encoding="utf-8")))
+    except (FileNotFoundError, ValueError, TypeError):
+        return None
 
 
 def _write(result: JudgeResult) -> None:

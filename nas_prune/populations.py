@@ -15,6 +15,9 @@ from scipy.stats import ks_2samp
 Floats: TypeAlias = "NDArray[np.float64]"
 _RESAMPLES = 10_000
 _SEED = 20190710
+_MOST_CHANCE = (
+    0.1  # of a distance between distribution functions; the bootstrap of a few medians alone is too bold
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,7 @@ class Comparison:
     @property
     def verdict(self) -> str:
         """In words: better, worse, or no difference that so few networks could show."""
-        if self.low <= 0 <= self.high:
+        if self.low <= 0 <= self.high or self.p_value > _MOST_CHANCE:
             return "no detectable difference"
         return "better" if self.high < 0 else "worse"
 

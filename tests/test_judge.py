@@ -66,8 +66,12 @@ def test_one_that_was_stopped_goes_on_to_the_same_and_repeats_nothing(tmp_path: 
         judge_guideline(CONFIG, tmp_path / "stopped", pattern=RULES["erk"], watch=Watch(progress=stop))
     first = tmp_path / "stopped" / "guided" / "000" / "result.json"
     done = first.read_bytes()
+    damaged = tmp_path / "stopped" / "uniform-params" / "000" / "result.json"
+    accuracy = json.loads(damaged.read_text(encoding="utf-8"))["test_accuracy"]
+    damaged.write_text("{", encoding="utf-8")
     resume_judge(tmp_path / "stopped")
     assert first.read_bytes() == done
+    assert json.loads(damaged.read_text(encoding="utf-8"))["test_accuracy"] == accuracy
     for population in ("guided", "random-macs"):
         for number in ("000", "001"):
             files = [contents(tmp_path / run / population / number) for run in ("whole", "stopped")]

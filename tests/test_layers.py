@@ -8,7 +8,7 @@ import nas_prune
 ORDER = (
     "errors", "files", "shipped", "watch", "graph", "budget", "widths", "cost", "blocks", "listening",
     "initialise", "resize", "repair", "selfcheck", "selections", "models", "networks", "space", "loading",
-    "data", "rundir", "training", "methods", "cut", "guideline", "populations", "report", "setup", "stability",
+    "data", "rundir", "training", "methods", "cut", "guideline", "study", "populations", "report", "setup", "stability",
     "search_config", "search_result", "searched", "search_stage", "search_all", "teachers", "scratch", "judge", "cli",
 )  # fmt: skip
 WITHIN_GRAPH = (

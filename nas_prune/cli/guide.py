@@ -152,7 +152,7 @@ def _print(guideline: "Guideline") -> None:
                 "role",
                 keep,
                 "× uniform",
-                f"{guideline.confidence:.0%} interval",
+                f"{100 * guideline.confidence:.4g} % interval",
                 "slope",
                 "runs beyond uniform",
             ],

@@ -184,7 +184,9 @@ def _print(result: "JudgeResult") -> None:
     headings = ["guided beside", "median error", "90 % interval", "KS", "p", "guided is"]
     print_table(headings, rows)
     if DIRECT in result.populations:
-        click.echo("direct: widths found by a search on these images, at what that cost besides.")
+        click.echo(
+            "direct: widths that a search on these images found; matched to the others by their budget alone."
+        )
     for note in result.notes:
         click.echo(f"Note: {note}")
     for name, why in result.failed:

@@ -37,7 +37,8 @@ def _where(guideline: Guideline) -> str:
         first, _, rest = guideline.cost.partition(" ")
         cost = f"{COSTS.get(first, first)} {rest}".strip()
         covered = f"With {_range(guideline.covers_share)} of the {cost} left, "
-    where = f"where uniform scaling would keep {_percent(guideline.uniform_keep)} of every width:"
+    keep = guideline.covers or (guideline.uniform_keep, guideline.uniform_keep)
+    where = f"where uniform scaling would keep {_range(keep)} of every width:"
     return f"{covered}{where}" if covered else f"{where[0].upper()}{where[1:]}"
 
 
@@ -107,7 +108,7 @@ def _sure(guideline: Guideline, cells: Sequence[Cell]) -> list[str]:
     intervals = [ends for cell in cells if (ends := guideline.interval(cell)) is not None]
     if intervals:
         low, high = min(one[0] for one in intervals), max(one[1] for one in intervals)
-        said.append(f"{_percent(guideline.confidence)} interval {low:.2f} to {high:.2f}.")
+        said.append(f"{100 * guideline.confidence:.4g} % interval {low:.2f} to {high:.2f}.")
     return said
 
 

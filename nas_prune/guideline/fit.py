@@ -7,6 +7,7 @@ searches, C coefficients, S searched groups.
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations
 from math import exp, sqrt
 from pathlib import Path
@@ -24,6 +25,7 @@ from nas_prune.guideline.pooling import (
     Nodes,
     Pooled,
     at_nodes,
+    gathered,
     independent,
     pattern_test,
     pool,
@@ -145,7 +147,7 @@ class _Said:
         return _Said(names, self.values_UC[:, there_C])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Fit:
     """A fit to some searches."""
 
@@ -153,9 +155,13 @@ class _Fit:
     at: Reference
     confidence: float
 
-    @property
+    @cached_property
     def keys_U(self) -> list[tuple[str, ...]]:
         return [budgets[0].keys for budgets in self.searches]
+
+    @cached_property
+    def nodes(self) -> Nodes:
+        return independent(self.keys_U)
 
     def said(self, model: Model) -> _Said:
         found = [saying(model, budgets, self.at) for budgets in self.searches]
@@ -164,10 +170,10 @@ class _Fit:
         return _Said(names, np.array(values, dtype=np.float64).reshape(len(found), len(names)))
 
     def guideline(self, choice: Choice, notes: Sequence[str]) -> Guideline:
-        nodes = independent(self.keys_U)
+        nodes = self.nodes
         said = {name: self.said(name) for name in MODELS}
         evidence = self._evidence(nodes)
-        errors = self._errors(said, nodes)
+        errors = self._errors(said)
         model = choice if choice != "auto" else _best(evidence, errors)
         fitted = self.fitted(model, said[model], nodes)
         return fitted.model_copy(
@@ -242,8 +248,8 @@ class _Fit:
 
     def _drawn_in(self, model: Model, said: _Said, pooled: Pooled) -> list[float]:
         """The means, shrunk; for the paper's model those of keep ratios, as they are."""
-        weights_U = weights_of(self.keys_U)
         if model == "stage-means":
+            weights_U = weights_of(self.keys_U)
             there_UC = ~np.isnan(said.values_UC)
             columns = {
                 name: (said.values_UC[there_UC[:, c], c], weights_U[there_UC[:, c]])
@@ -263,44 +269,62 @@ class _Fit:
 
     def _within(self, said: _Said) -> float:
         """Variance of a level if layers were all there is to tell it by: what stands in for that between sources."""
-        squares, cells, layers = 0.0, 0, 0
-        for budgets in self.searches:
-            for source in budgets:
-                part, own = _within_places(
-                    source, source.log_ratio_S * self.at.log_uniform / source.log_uniform
-                )
-                squares, cells, layers = squares + part, cells + own, layers + len(source.log_ratio_S)
-        count = layers - cells
-        if count:
-            return squares / count / (layers / cells)
+        if self._between_layers is not None:
+            return self._between_layers
         levels = [c for c, name in enumerate(said.names) if name.kind == "level"]
         return float(np.nanmean(said.values_UC[:, levels] ** 2)) / 2
 
+    @cached_property
+    def _between_layers(self) -> float | None:
+        squares, cells, layers = 0.0, 0, 0
+        for budgets in self.searches:
+            for source in budgets:
+                scale = self.at.log_uniform / source.log_uniform
+                part, own = _within_places(source, source.log_ratio_S * scale)
+                squares, cells, layers = squares + part, cells + own, layers + len(source.log_ratio_S)
+        return squares / (layers - cells) / (layers / cells) if layers > cells else None
+
     def _rounding(self, said: _Said) -> Floats:
         """Variance that whole widths alone give a level: that of a number rounded, over the mean of its layers."""
+        return np.array(
+            [self._roundings[name.stage, name.role] if name.kind == "level" else 0.0 for name in said.names]
+        )
+
+    @cached_property
+    def _roundings(self) -> dict[tuple[int, Role | None], float]:
         found: dict[tuple[int, Role | None], list[float]] = defaultdict(list)
         for budgets in self.searches:
             for (stage, role), variance in budgets[0].rounding.items():
                 found[self.at.stage_of(stage, budgets[0].setting), role].append(variance)
-        return np.array(
-            [
-                float(np.mean(found[name.stage, name.role])) if name.kind == "level" else 0.0
-                for name in said.names
-            ]
-        )
+        return {place: float(np.mean(own)) for place, own in found.items()}
 
     def _evidence(self, nodes: Nodes) -> Evidence:
+        """The test at every level at which there are several, down to the one that repeats; the weakest counts.
+
+        Seeds that agree with each other are no pattern where their networks do not.
+        """
         said = [halves(budgets, self.at) for budgets in self.searches]
         places = sorted({place for one in said for place in one})
         values_UC = np.array([[one.get(place, np.nan) for place in places] for one in said])
-        p_value, test = pattern_test(at_nodes(values_UC, nodes), nodes)
+        depths = range(1, 1 + LEVELS.index(nodes.level))
+        levels = [
+            *(other for depth in depths if len((other := gathered(self.keys_U, depth)).members) > 1),
+            nodes,
+        ]
+        tests = [(*pattern_test(at_nodes(values_UC, level), level), level.level) for level in levels]
+        p_value, test, level = max(tests, key=lambda one: -1.0 if one[0] is None else one[0])
         found = p_value is not None and p_value < SIGNIFICANCE
-        return Evidence(is_found=found, p_value=p_value, test=test, level=nodes.level)
+        return Evidence(is_found=found, p_value=p_value, test=test, level=level)
 
-    def _errors(self, said: dict[Model, _Said], nodes: Nodes) -> dict[str, float]:
-        """How well each model foretells the log keep ratios of nodes left out; nothing with one node."""
-        if len(nodes.members) < 2:
+    def _errors(self, said: dict[Model, _Said]) -> dict[str, float]:
+        """How well each model foretells the log keep ratios of sources left out; nothing with one source.
+
+        What is left out is a whole network where there are several, or else a data set, and so on.
+        """
+        if len(self.searches) < 2:
             return {}
+        levels = [gathered(self.keys_U, depth) for depth in range(1, 1 + len(LEVELS))]
+        nodes = next(level for level in levels if len(level.members) > 1)
         folds = [nodes.members[start :: min(_MOST_FOLDS, len(nodes.members))] for start in range(_MOST_FOLDS)]
         squares: dict[str, list[float]] = defaultdict(list)
         for fold in folds:
@@ -310,7 +334,7 @@ class _Fit:
                 continue
             other = _Fit([self.searches[number] for number in rest], self.at, self.confidence)
             for model, mine in said.items():
-                part = other.fitted(model, _Said(mine.names, mine.values_UC[rest]), independent(other.keys_U))
+                part = other.fitted(model, _Said(mine.names, mine.values_UC[rest]), other.nodes)
                 left_out = [source for number in sorted(out) for source in self.searches[number]]
                 squares[model] += [float(np.mean(miss**2)) for miss in _missed(part, left_out)]
         return {model: _short(sqrt(float(np.mean(found)))) for model, found in squares.items()}

@@ -110,6 +110,9 @@ def _least_squares(model: Model, budgets: Sequence[Source], at: Reference) -> di
 
     Gentle budgets weigh little: a log ratio near the whole network, brought to a smaller one, is mostly rounding.
     """
+    slopes = model in ("stage-role-slope", "stage-role-shape")
+    if len(budgets) == 1:
+        return _of_one_budget(budgets[0], at, slopes=slopes, bends=model == "stage-role-shape")
     distances = [source.log_uniform for source in budgets]
     has_trend = min(distances) / max(distances) >= _APART
     rows: list[dict[Coefficient, float]] = []
@@ -117,7 +120,7 @@ def _least_squares(model: Model, budgets: Sequence[Source], at: Reference) -> di
     weights: list[float] = []
     for source in budgets:
         scale = at.log_uniform / source.log_uniform
-        terms = terms_of(source.setting, at, slopes=model in ("stage-role-slope", "stage-role-shape"))
+        terms = terms_of(source.setting, at, slopes=slopes)
         for own, ratio in zip(terms, source.log_ratio_S, strict=True):
             level = next(one for one in own if one.kind == "level")
             trend = {Coefficient(level.stage, level.role, "trend"): source.log_uniform - at.log_uniform}
@@ -133,6 +136,27 @@ def _least_squares(model: Model, budgets: Sequence[Source], at: Reference) -> di
     if model == "stage-role-shape":
         found |= _bends(budgets, at, target_R - matrix_RC @ solution_C, weight_R)
     return found
+
+
+def _of_one_budget(source: Source, at: Reference, *, slopes: bool, bends: bool) -> dict[Coefficient, float]:
+    """The same for one budget, where all searches of a network have the same equations."""
+    names, inverse_CS, matrix_SC = _equations(source.setting, at, slopes=slopes)
+    target_S = source.log_ratio_S * (at.log_uniform / source.log_uniform)
+    solution_C = inverse_CS @ target_S
+    found = dict(zip(names, solution_C.tolist(), strict=True))
+    if bends:
+        found |= _bends([source], at, target_S - matrix_SC @ solution_C, np.ones(len(target_S)))
+    return found
+
+
+@cache
+def _equations(
+    setting: Setting, at: Reference, *, slopes: bool
+) -> tuple[tuple[Coefficient, ...], Floats, Floats]:
+    terms = terms_of(setting, at, slopes=slopes)
+    names = tuple(sorted({name for row in terms for name in row}))
+    matrix_SC = np.array([[row.get(name, 0.0) for name in names] for row in terms])
+    return names, np.linalg.pinv(matrix_SC), matrix_SC
 
 
 def _bends(

@@ -70,9 +70,9 @@ def weights_of(keys_U: Sequence[Keys]) -> Floats:
     return weights_U
 
 
-def gathered(keys_U: Sequence[Keys], depth: int) -> Nodes:
-    """Sources gathered by the first `depth` of their keys."""
-    weights_U = weights_of(keys_U)
+def gathered(keys_U: Sequence[Keys], depth: int, weights_U: "Floats | None" = None) -> Nodes:
+    """Sources gathered by the first `depth` of their keys; their weights are worked out where they are not given."""
+    weights_U = weights_of(keys_U) if weights_U is None else weights_U
     members: dict[Keys, list[int]] = defaultdict(list)
     for number, keys in enumerate(keys_U):
         members[keys[:depth]].append(number)
@@ -92,7 +92,8 @@ def gathered(keys_U: Sequence[Keys], depth: int) -> Nodes:
 
 def independent(keys_U: Sequence[Keys]) -> Nodes:
     """Sources gathered at the highest level that repeats often enough for an interval, or else as often as it does."""
-    candidates = [gathered(keys_U, depth) for depth in range(1, len(LEVELS) + 1)]
+    weights_U = weights_of(keys_U)
+    candidates = [gathered(keys_U, depth, weights_U) for depth in range(1, len(LEVELS) + 1)]
     for fewest in (_FEWEST_DEGREES, 1):
         for nodes in candidates:
             if nodes.degrees >= fewest:
@@ -102,6 +103,8 @@ def independent(keys_U: Sequence[Keys]) -> Nodes:
 
 def at_nodes(values_UC: Floats, nodes: Nodes) -> Floats:
     """The means of each node's sources, N×C; NaN where none of them says anything."""
+    if len(nodes.members) == len(values_UC):
+        return values_UC[[number for (number,) in nodes.members]]
     return np.stack([_weighted(values_UC[list(m)], nodes.shares_U[list(m)]) for m in nodes.members])
 
 

@@ -24,6 +24,7 @@ from nas_prune.widths import SpaceReference, Widths, read_widths
 
 Floats: TypeAlias = "NDArray[np.float64]"
 _HALVINGS = 60
+_USUAL: dict[str, object] = {"groups": "inner", "scope": "global", "cost": None}
 _OWN_COST = "channels"  # what widths of a method's own choice are measured in
 
 
@@ -308,9 +309,8 @@ def _keys(widths: Widths) -> tuple[str, ...]:
     data, method = widths.data, widths.method
     images = f"{data.name} {widths.space.num_classes}" if data else "unknown"
     settings: Mapping[str, object] = method.settings if method else {}
-    how = [
-        f"{name}={value}" for name, value in sorted(settings.items()) if name in ("groups", "scope", "cost")
-    ]
+    told = {name: settings.get(name, usual) for name, usual in _USUAL.items()}
+    how = [f"{name}={value}" for name, value in told.items() if value != _USUAL[name]]
     recipe = (widths.recipe or {}).get("name"), widths.epochs, data.num_train if data else None
     return (
         _network(widths),

@@ -104,7 +104,7 @@ def _draw_cell(guideline: Guideline, slot: _Slot, axes: Axes, *, is_first: bool)
         low, high = (
             np.minimum(most, keep * np.exp(bound + along - cell.log_ratio)) for bound in (cell.low, cell.high)
         )
-        label = f"{100 * guideline.confidence:.0f} % interval, all together" if is_first else None
+        label = f"{100 * guideline.confidence:.4g} % intervals of stage levels" if is_first else None
         axes.fill_between(across, low, high, color=_BAND, alpha=0.8, linewidth=0, label=label, zorder=3)
     line = np.minimum(most, keep * np.exp(along))
     axes.plot(across, line, color=_INK, linewidth=2.6, label="guideline" if is_first else None, zorder=4)

@@ -83,7 +83,7 @@ def test_one_network_is_fitted_and_what_that_cannot_tell_is_said() -> None:
     assert notes == (
         "All sources are of one network (vgg16): how other networks differ is not known.",
         "All sources are of one data set (cifar10 10): how other data sets differ is not known.",
-        "All sources are of one method (slimming groups=inner): how other methods differ is not known.",
+        "All sources are of one method (slimming): how other methods differ is not known.",
     )
 
 
@@ -123,6 +123,28 @@ def test_a_layer_that_one_run_kills_does_not_drown_what_all_agree_on() -> None:
     assert sure.low is not None
     assert sure.high is not None
     assert sure.low < sure.log_ratio < sure.high < 0
+
+
+def test_networks_that_agree_with_themselves_only_show_no_pattern() -> None:
+    """However sure the seeds of each are: another network would do something else again."""
+    rng = np.random.default_rng(4)
+    sources = []
+    for name, factor in (("vgg16", 1.0), ("vgg11", 1.0)):
+        network = space(name, factor=factor)
+        count = len(network.searched("inner"))
+        own = np.array(
+            [{0: 0.3, 1: -0.4, 2: 0.1, 3: 0.4, 4: -0.2}[g.stage] for g in setting(network).groups_S]
+        )
+        own = own if name == "vgg16" else own[::-1]
+        for seed in range(3):
+            vector = cut_to(network, own + rng.normal(0, 0.02, count), "channels<=40%")
+            sources.append(found(network, vector, seed=seed))
+    guideline = fit_guideline(sources)
+    assert guideline.pattern is not None
+    assert (guideline.pattern.level, guideline.model) == ("network", "uniform")
+    alone = fit_guideline(sources[:3])
+    assert alone.pattern is not None
+    assert alone.pattern.is_found
 
 
 def test_sources_that_contradict_each_other_are_named_and_give_uniform() -> None:
