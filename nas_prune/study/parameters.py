@@ -145,8 +145,9 @@ def _spreads(pattern: Pattern | None, setting: Setting) -> Floats:
     """What a guideline is unsure of in each group's cell."""
     if not isinstance(pattern, Guideline) or not pattern.cells:
         return np.full(len(setting.columns), _UNINFORMED_UNIT if pattern is None else _LEAST_UNIT)
+    shape = shape_on(pattern, setting)
     return np.array(
-        [np.mean([cell.spread for cell in cells]) for cells in shape_on(pattern, setting).cells_S]
+        [np.mean([cell.spread for cell in cells]) if cells else _LEAST_UNIT for cells in shape.cells_S]
     )
 
 

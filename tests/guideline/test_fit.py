@@ -1,5 +1,6 @@
 """What a fit is told, refuses and says: costs, controls, copies, contradictions, and what cannot be known."""
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -212,3 +213,16 @@ def test_a_network_of_ones_own_is_not_imported_because_a_file_names_it(tmp_path:
     own.write(tmp_path / "own.json")
     with pytest.raises(ValueError, match="my_module:net"):
         fit_guideline([tmp_path / "own.json"])
+
+
+@pytest.mark.slow
+def test_a_thousand_files_are_fitted_in_five_seconds(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for seed in range(1000):
+        vector = cut_to(VGG, PATTERN + rng.normal(0, 0.2, len(PATTERN)), "channels<=40%")
+        found(VGG, vector, seed=seed).write(tmp_path / f"{seed}.json")
+    fit_guideline(runs())  # what is loaded once
+    started = time.perf_counter()
+    guideline = fit_guideline(sorted(tmp_path.glob("*.json")))
+    assert time.perf_counter() - started < 5
+    assert len(guideline.sources) == 1000
