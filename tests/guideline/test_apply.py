@@ -158,17 +158,17 @@ def test_draws_meet_the_budget_differ_and_lie_around_the_guideline() -> None:
 
     def draw(seed: int) -> list[tuple[int, ...]]:
         rng = np.random.default_rng(seed)
-        return sample_widths(guideline, network, "channels<=40%", count=40, rng=rng)
+        return sample_widths(guideline, network, "channels<=40%", count=15, rng=rng)
 
     drawn = draw(0)
     assert drawn == draw(0)
     assert drawn != draw(1)
-    assert len(set(drawn)) == 40
+    assert len(set(drawn)) == 15
     limit = network.limit(Budget.parse("channels<=40%"))
     assert all(sum(widths) <= limit for widths in drawn)
     centre = np.array(apply_guideline(guideline, network, "channels<=40%").widths_G)
     apart = np.log(np.array(drawn) / centre)
-    assert np.abs(apart.mean(0)).max() < 0.12
+    assert np.abs(apart.mean(0)).max() < 0.15
     assert 0.04 < apart.std(0).max() < 0.3
 
 

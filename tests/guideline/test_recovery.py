@@ -71,10 +71,10 @@ def rates(trials: int, seed: int) -> tuple[float, float]:
 
 
 def test_intervals_mostly_hold_what_was_planted() -> None:
-    """The quick one: 25 trials, of which a rate of 0.9 gives 18 or more but once in a hundred times."""
-    held, uniform = rates(25, seed=3)
-    assert held >= 0.72
-    assert uniform >= 0.8
+    """The quick one: 10 trials, of which a rate of 0.9 gives 7 or more but once in a hundred times."""
+    held, uniform = rates(10, seed=3)
+    assert held >= 0.7
+    assert uniform >= 0.7
 
 
 @pytest.mark.slow
