@@ -117,7 +117,7 @@ def test_layers_that_the_pull_would_empty_are_named_once(tmp_path: Path) -> None
     assert len(held) <= 1
 
 
-@pytest.mark.parametrize("method", ["sss", "l0", "variational-dropout"])
+@pytest.mark.parametrize("method", ["sss", pytest.param("l0", marks=pytest.mark.slow), "variational-dropout"])
 def test_networks_that_learned_with_factors_teach_and_are_tuned(
     method: str, tmp_path: Path, write_digits: WriteDigits, capsys: pytest.CaptureFixture[str]
 ) -> None:
