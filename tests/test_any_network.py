@@ -54,7 +54,8 @@ def test_a_dozen_networks_of_torchvision_are_priced_and_narrowed_exactly(name: s
 
 # Seconds in float64.
 SLOW_TO_RUN = (
-    "convnext_tiny", "vit_b_16", "efficientnet_b0", "googlenet", "lraspp_mobilenet_v3_large", "swin_t", "resnext50_32x4d",
+    "convnext_tiny", "vit_b_16", "efficientnet_b0", "googlenet", "lraspp_mobilenet_v3_large", "swin_t",
+    "resnext50_32x4d",
 )  # fmt: skip
 
 
