@@ -58,7 +58,12 @@ def _no_pattern(guideline: Guideline) -> str:
     evidence = guideline.pattern
     if evidence is not None and evidence.p_value is None:
         return "Too little is known for a pattern: use uniform widths, or add searches with other seeds."
-    if evidence is None or evidence.is_found or evidence.p_value is None:
+    if evidence is not None and evidence.is_found:
+        return (
+            "The runs have something in common, but it foretells one that is left out no better than uniform widths do: "
+            "use uniform widths, or add searches."
+        )
+    if evidence is None or evidence.p_value is None:
         return "No pattern: use uniform widths."
     return (
         "No pattern: use uniform widths. Sources with nothing in common would agree as much in "

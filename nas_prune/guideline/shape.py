@@ -69,6 +69,13 @@ def shape_on(guideline: Guideline, setting: Setting) -> Shape:
             f"{guideline.match}."
         ] = None
     cells_S = tuple(_cells_for(guideline, group, setting, notes) for group in setting.groups_S)
+    if guideline.model == "hand":
+        beyond = sorted(
+            {cell.stage for cell in guideline.cells} - set(range(guideline.num_stages or setting.num_stages))
+        )
+        notes |= dict.fromkeys(
+            f"The network has no stage {stage}, which the guideline names." for stage in beyond
+        )
     positions_S = [group.position for group in setting.groups_S]
     covers = guideline.covers
     pairs = list(zip(cells_S, positions_S, strict=True))

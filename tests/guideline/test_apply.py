@@ -123,6 +123,11 @@ def test_what_a_hand_does_not_name_is_as_uniform() -> None:
     assert applied.notes == tuple(
         f"The guideline does not name stage {stage}: as wide as uniform." for stage in (1, 2)
     )
+    beyond = Guideline(cells=(*written.cells, Cell(stage=3, log_ratio=0.5)))
+    assert (
+        "The network has no stage 3, which the guideline names."
+        in apply_guideline(beyond, RESNET, "macs<=50%").notes
+    )
 
 
 def test_floors_divisors_and_groups_are_kept() -> None:
