@@ -185,7 +185,7 @@ def _print(result: "JudgeResult") -> None:
     print_table(headings, rows)
     if DIRECT in result.populations:
         click.echo(
-            "direct: widths that a search on these images found; matched to the others by their budget alone."
+            "direct: widths that a search on these images found; what they cost is theirs, matched to nothing."
         )
     for note in result.notes:
         click.echo(f"Note: {note}")

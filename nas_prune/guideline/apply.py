@@ -155,7 +155,8 @@ def sample_widths(
     """
     setting = setting_of(space, groups)
     bound = Budget.parse(budget) if isinstance(budget, str) else budget
-    draws_NS = placed(pattern, setting, bound).log_ratio_S + scatter(pattern, setting, count, rng)
+    own = placed(pattern, setting, bound)
+    draws_NS = own.log_ratio_S + min(1.0, own.growth) * scatter(pattern, setting, count, rng)
     return [cut(space, scores_of(setting, draw_S), bound).widths_G for draw_S in draws_NS]
 
 
@@ -180,11 +181,13 @@ class Placed:
         log_ratio_S: log ratios to the uniform network of the same cost, up to a common number.
         bend_S: how much of them is the shape along stages.
         notes: what had to be guessed.
+        growth: what they are multiples of where the guideline holds; less towards the whole network.
     """
 
     log_ratio_S: Floats
     bend_S: Floats
     notes: tuple[str, ...] = ()
+    growth: float = 1.0
 
 
 def placed(pattern: Pattern, setting: Setting, bound: Budget) -> Placed:
@@ -197,7 +200,8 @@ def placed(pattern: Pattern, setting: Setting, bound: Budget) -> Placed:
     if shape.reference is None or pattern.cost is None:
         return Placed(shape.level_S, shape.bend_S, shape.notes)
     at = _place(shape, setting, bound.kind, limit, measure(pattern.cost))
-    return Placed(shape.log_ratio_NS(np.array(at)), shape.bend_S * shape.growth(at), shape.notes)
+    growth = shape.growth(at)
+    return Placed(shape.log_ratio_NS(np.array(at)), shape.bend_S * growth, shape.notes, growth)
 
 
 def _place(shape: Shape, setting: Setting, kind: str, limit: float, driver: str) -> float:

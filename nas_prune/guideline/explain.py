@@ -10,6 +10,7 @@ _WHOLE, _NEARLY = 0.97, 0.9
 _NAMED = {0.5: "Halve {}", 0.25: "Quarter {}", 1 / 3: "Cut {} to a third", 2 / 3: "Cut {} to two thirds"}
 _NEAR = 0.06  # how far a keep ratio may be from a named one, as a share of that
 _SLOPE = 0.2
+_SAME = 0.005
 COSTS = {
     "macs": "MACs",
     "params": "parameters",
@@ -36,9 +37,10 @@ def _where(guideline: Guideline) -> str:
     if guideline.covers_share is not None and guideline.cost is not None:
         first, _, rest = guideline.cost.partition(" ")
         cost = f"{COSTS.get(first, first)} {rest}".strip()
-        covered = f"With {_range(guideline.covers_share)} of the {cost} left, "
-    keep = guideline.covers or (guideline.uniform_keep, guideline.uniform_keep)
-    where = f"where uniform scaling would keep {_range(keep)} of every width:"
+        low, high = guideline.covers_share
+        start = "With" if high - low < _SAME else "Midway between networks with"
+        covered = f"{start} {_range(guideline.covers_share)} of the {cost} left, "
+    where = f"where uniform scaling would keep {_percent(guideline.uniform_keep)} of every width:"
     return f"{covered}{where}" if covered else f"{where[0].upper()}{where[1:]}"
 
 
@@ -106,7 +108,7 @@ def _sure(guideline: Guideline, cells: Sequence[Cell]) -> list[str]:
     said = []
     seen = [(cell.up if cell.log_ratio > 0 else cell.of - cell.up, cell.of) for cell in cells if cell.of]
     if seen:
-        agreeing, total = min(seen)
+        agreeing, total = min(seen, key=lambda one: one[0] / one[1])
         sides = {cell.log_ratio > 0 for cell in cells}
         side = "on this side of" if len(sides) > 1 else "wider than" if sides == {True} else "narrower than"
         said.append(f"{side[0].upper()}{side[1:]} uniform in {agreeing} of {total} run{'s' * (total != 1)}.")
@@ -133,7 +135,7 @@ def _along(guideline: Guideline) -> list[str]:
 
 def _range(ends: tuple[float, float]) -> str:
     low, high = ends
-    return _percent(low) if high - low < 0.005 else f"{_percent(low)} to {_percent(high)}"
+    return _percent(low) if high - low < _SAME else f"{_percent(low)} to {_percent(high)}"
 
 
 def _percent(share: float) -> str:

@@ -5,7 +5,7 @@ searches, C coefficients, S searched groups.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from nas_prune.errors import GuidelineError
 from nas_prune.graph.channels import Role
 from nas_prune.guideline.artefact import HAND_SPREAD, LARGEST, Cell, Evidence, Guideline, Match, Model
-from nas_prune.guideline.models import MODELS, Coefficient, Reference, arithmetic, halves, saying
+from nas_prune.guideline.models import MODELS, Coefficient, Place, Reference, arithmetic, profile, saying
 from nas_prune.guideline.pooling import (
     LEVELS,
     Nodes,
@@ -44,6 +44,9 @@ Choice: TypeAlias = Literal[
 SIGNIFICANCE = 0.05
 ALL_COSTS = "all"
 _MOST_FOLDS = 10
+_HARDLY_CUT = (
+    0.95  # uniform keep ratio; what is seen beyond would be blown up to say something of other budgets
+)
 _CONTRARY = -0.3
 _FAINT = 0.1  # standard deviation of log ratios below which a pattern is too faint to contradict another
 _MOST_COMPARED = 20  # networks, data sets or methods; pairs of more are no note that anybody reads
@@ -88,6 +91,10 @@ def fit_guideline(
     read, said = read_sources(paths, spaces=spaces) if paths else ([], [])
     own, more = sources_of(widths, spaces=spaces) if widths or not sources else ([], [])
     chosen, left = _of_one_cost([*read, *own, *ready], cost)
+    cut = [source for source in chosen if source.record.uniform_keep < _HARDLY_CUT]
+    if 0 < len(cut) < len(chosen):
+        left.append(f"{len(chosen) - len(cut)} widths left out: next to nothing was cut.")
+        chosen = cut
     searches = _searches(chosen)
     fit = _Fit(searches, _reference(searches, match), confidence)
     return fit.guideline(model, [*notes, *said, *more, *left])
@@ -303,15 +310,14 @@ class _Fit:
 
         Seeds that agree with each other are no pattern where their networks do not.
         """
-        said = [halves(budgets, self.at) for budgets in self.searches]
-        places = sorted({place for one in said for place in one})
-        values_UC = np.array([[one.get(place, np.nan) for place in places] for one in said])
+        said = [profile(budgets, self.at) for budgets in self.searches]
+        levels_UC, rises_UC = (_table([one[part] for one in said]) for part in (0, 1))
         depths = range(1, 1 + LEVELS.index(nodes.level))
         levels = [
             *(other for depth in depths if len((other := gathered(self.keys_U, depth)).members) > 1),
             nodes,
         ]
-        tests = [(*pattern_test(at_nodes(values_UC, level), level), level.level) for level in levels]
+        tests = [(*_agreement(levels_UC, rises_UC, level), level.level) for level in levels]
         p_value, test, level = max(tests, key=lambda one: -1.0 if one[0] is None else one[0])
         found = p_value is not None and p_value < SIGNIFICANCE
         return Evidence(is_found=found, p_value=p_value, test=test, level=level)
@@ -371,6 +377,22 @@ class _Fit:
         if evidence.p_value is None:
             notes.append("One search alone: whether another seed would find the same is not known.")
         return notes
+
+
+def _table(said: Sequence[Mapping[Place, float]]) -> Floats:
+    """What searches say of places, U×C; NaN where nothing."""
+    places = sorted({place for one in said for place in one})
+    values = [[one.get(place, np.nan) for place in places] for one in said]
+    return np.array(values, dtype=np.float64).reshape(len(said), len(places))
+
+
+def _agreement(levels_UC: Floats, rises_UC: Floats, nodes: Nodes) -> tuple[float | None, str]:
+    """The test of levels and that of how they rise along stages together."""
+    tests = [pattern_test(at_nodes(values, nodes), nodes) for values in (levels_UC, rises_UC)]
+    made = [(p_value, how) for p_value, how in tests if p_value is not None]
+    if not made:
+        return tests[0]
+    return min(1.0, len(made) * min(p_value for p_value, _ in made)), made[0][1]
 
 
 def _short(number: float) -> float:

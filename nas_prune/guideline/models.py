@@ -7,11 +7,12 @@ trend is what is left of it beyond that.
 Shape suffixes: S searched groups of a source, R rows (groups at every budget of a source), C coefficients.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from math import log
+from statistics import fmean
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -22,6 +23,7 @@ from nas_prune.guideline.artefact import Match, Model
 from nas_prune.guideline.sources import Setting, Source, aligned
 
 Floats: TypeAlias = "NDArray[np.float64]"
+Place: TypeAlias = "tuple[int, Role]"
 Kind: TypeAlias = Literal["level", "slope", "bend", "trend"]
 
 MODELS: dict[Model, str] = {
@@ -65,18 +67,21 @@ def saying(model: Model, budgets: Sequence[Source], at: Reference) -> dict[Coeff
     return _stage_means(budgets, at) if model == "stage-means" else _least_squares(model, budgets, at)
 
 
-def halves(budgets: Sequence[Source], at: Reference) -> dict[tuple[int, Role, bool], float]:
-    """What one search says of the first and of the second half of each stage and role: mean log ratios.
+def profile(budgets: Sequence[Source], at: Reference) -> tuple[dict[Place, float], dict[Place, float]]:
+    """What one search says of each stage and role: the mean log ratio, and how much its second half is above its first.
 
-    Finer than any model but by as little as shows a slope, so that a test on them misses no model's pattern.
+    Together no coarser than any model by as much as a pattern shows, so that a test on them misses none.
     """
-    sums: dict[tuple[int, Role, bool], list[float]] = {}
+    firsts: dict[Place, list[float]] = defaultdict(list)
+    seconds: dict[Place, list[float]] = defaultdict(list)
     for source in budgets:
         scale = at.log_uniform / source.log_uniform
         for group, ratio in zip(source.setting.groups_S, source.log_ratio_S, strict=True):
-            place = (at.stage_of(group.stage, source.setting), group.role, group.position > 0.5)
-            sums.setdefault(place, []).append(float(ratio) * scale)
-    return {place: sum(values) / len(values) for place, values in sums.items()}
+            half = seconds if group.position > 0.5 else firsts
+            half[at.stage_of(group.stage, source.setting), group.role].append(float(ratio) * scale)
+    levels = {place: fmean([*firsts[place], *seconds[place]]) for place in {*firsts, *seconds}}
+    rises = {place: fmean(seconds[place]) - fmean(own) for place, own in firsts.items() if seconds.get(place)}
+    return levels, rises
 
 
 def _stage_means(budgets: Sequence[Source], at: Reference) -> dict[Coefficient, float]:

@@ -241,11 +241,11 @@ def pattern_test(values_NC: Floats, nodes: Nodes) -> tuple[float | None, str]:
         return 1.0, "all sources are uniform"
     orders = prod(factorial(int(count)) for count in sorted(there_NC.sum(1))[1:])
     if orders < _FEWEST_ARRANGEMENTS and there_NC.all():
-        return _f_test(centred_NC), "F test of half stages against their interaction with sources"
+        return _f_test(centred_NC), "F test of stages against their interaction with sources"
     both = [_statistics(rows, there_NC, nodes.weights_N) for rows in (centred_NC, _ranks(values_NC))]
     # Each statistic by its rank among those of all shuffles, the smaller counts; calibrated on the same shuffles.
     least = np.minimum(*[rankdata(-statistics, method="max") for statistics in both])
-    how = f"{_SHUFFLES} shuffles of half stages within each source, by log ratios and by ranks"
+    how = f"{_SHUFFLES} shuffles of stages within each source, by log ratios and by ranks"
     return float((least <= least[0]).mean()), how
 
 

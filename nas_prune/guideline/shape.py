@@ -121,7 +121,7 @@ def _cells_for(
     known = sorted({cell.stage for cell in guideline.cells})
     nearest = min(known, key=lambda other: (abs(other - stage), other))
     if nearest != stage:
-        notes[f"Nothing is known of stage {group.stage}: taken like stage {nearest} of the guideline."] = None
+        notes[f"Stage {group.stage} has no counterpart: taken like the guideline's stage {nearest}."] = None
     here = [cell for cell in guideline.cells if cell.stage == nearest]
     exact = [cell for cell in here if cell.role == group.role] or [cell for cell in here if cell.role is None]
     if exact:

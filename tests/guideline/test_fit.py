@@ -113,7 +113,7 @@ def test_searches_of_several_budgets_and_of_other_networks_are_pooled_with_what_
 
 def test_a_layer_that_one_run_kills_does_not_drown_what_all_agree_on() -> None:
     sources = []
-    for number, run in enumerate(runs(4)):
+    for number, run in enumerate(runs(6)):
         killed = {1: 0, 2: 2}.get(number)
         vector = [1 if place == killed else width for place, width in enumerate(run.vector)]
         sources.append(found(VGG, vector, seed=number))
