@@ -97,6 +97,10 @@ def test_the_command_refuses_what_does_not_go_together(
             "name runs to fit a guideline to, or a guideline",
         ),
         (["--networks", "3", "run"], "--networks must come with --evaluate"),
+        (
+            ["--guideline", "erk", "--model", "stage-role"],
+            "--model must come with runs to fit, got --guideline",
+        ),
         ([], "name the runs to fit a guideline to"),
         (["--guideline", "erk", "--out", "x.yaml"], "--out must come with runs"),
         (["run", "--out", "x.txt"], "--out must end in .yaml"),

@@ -59,6 +59,7 @@ def command(context: click.Context, /, style: str, *, is_judged: bool, **given: 
     from scratch beside uniform and random ones of the same parameters and the same MACs, and their errors are
     compared; --out is then the run's directory. Options from --budget on are for that.
     """
+    _refuse_unfitted(context, given["guideline"])
     if is_judged:
         evaluate(context, style, given)
         return
@@ -83,13 +84,23 @@ _FITTING = ("model", "match", "cost", "confidence", "spaces")
 _PLAIN = {"sources", "guideline", "style", "out", *_FITTING}
 
 
+def _refuse_unfitted(context: click.Context, guideline: str | None) -> None:
+    """Refuse what decides a fit where a guideline is given."""
+    names = [name for name in _FITTING if name != "spaces" and _is_typed(context, name)]
+    if guideline is not None and names:
+        raise click.UsageError(f"--{', --'.join(names)} must come with runs to fit, got --guideline.")
+
+
+def _is_typed(context: click.Context, name: str) -> bool:
+    return context.get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE
+
+
 def _refuse_unused(context: click.Context) -> None:
     """Refuse what only --evaluate uses."""
     given = [
         parameter.opts[0]
         for parameter in context.command.params
-        if parameter.name not in _PLAIN
-        and context.get_parameter_source(parameter.name or "") == click.core.ParameterSource.COMMANDLINE
+        if parameter.name not in _PLAIN and _is_typed(context, parameter.name or "")
     ]
     if given:
         raise click.UsageError(f"{', '.join(given)} must come with --evaluate, which trains networks.")

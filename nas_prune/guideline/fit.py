@@ -387,12 +387,13 @@ def _table(said: Sequence[Mapping[Place, float]]) -> Floats:
 
 
 def _agreement(levels_UC: Floats, rises_UC: Floats, nodes: Nodes) -> tuple[float | None, str]:
-    """The test of levels and that of how they rise along stages together."""
+    """The test of levels and that of how they rise along stages; the smaller p, times how many were made."""
     tests = [pattern_test(at_nodes(values, nodes), nodes) for values in (levels_UC, rises_UC)]
     made = [(p_value, how) for p_value, how in tests if p_value is not None]
     if not made:
         return tests[0]
-    return min(1.0, len(made) * min(p_value for p_value, _ in made)), made[0][1]
+    p_value, how = min(made)
+    return min(1.0, len(made) * p_value), how
 
 
 def _short(number: float) -> float:
