@@ -27,3 +27,7 @@ class FileError(NasPruneError, OSError):
 
 class DataError(NasPruneError, ValueError):
     """Images or labels that cannot be used."""
+
+
+class StorageError(NasPruneError, OSError):
+    """A storage of studies that cannot be opened, or does not answer."""

@@ -43,7 +43,7 @@ from nas_prune.teachers import load_teacher
 from nas_prune.training.compute import Compute
 from nas_prune.training.evaluation import evaluate
 from nas_prune.training.keeping import train_in
-from nas_prune.training.loop import Teacher, Training
+from nas_prune.training.loop import Observer, Teacher, Training
 from nas_prune.training.ranks import ALONE, Ranks, joined
 from nas_prune.training.recipe import Recipe, default_recipe
 from nas_prune.training.schedules import SCHEDULES, Schedule, plan_training
@@ -364,6 +364,7 @@ def train_one(
     network: SearchSpace,
     data: ImageData,
     watch: Watch = QUIET,
+    observer: Observer | None = None,
 ) -> SeedResult:
     """Train one network with everything loaded already, as one of many; if it was stopped, go on.
 
@@ -374,12 +375,15 @@ def train_one(
         network: the space that the widths are of.
         data: the images.
         watch: told of progress.
+        observer: looks at the network after every epoch, and may end the training.
     """
     job = _prepare(config, widths, ALONE, QUIET, space=None, data=data, network=network)
-    return _one_seed(config.seeds[0], watch, run=folder, job=job)
+    return _one_seed(config.seeds[0], watch, run=folder, job=job, observer=observer)
 
 
-def _one_seed(seed: int, watch: Watch, *, run: Path, job: _Job) -> SeedResult:
+def _one_seed(
+    seed: int, watch: Watch, *, run: Path, job: _Job, observer: Observer | None = None
+) -> SeedResult:
     folder = run / f"seed-{seed}"
     with saying_why(folder):
         folder.mkdir(exist_ok=True)
@@ -387,7 +391,14 @@ def _one_seed(seed: int, watch: Watch, *, run: Path, job: _Job) -> SeedResult:
     title = f"{job.config.schedule}, seed {seeds.index(seed) + 1} of {len(seeds)}"
     state = start(job.network(seed), recipe)
     training = Training(
-        job.data, recipe, seed, job.compute, teacher=job.teacher, title=title, settings=job.settings
+        job.data,
+        recipe,
+        seed,
+        job.compute,
+        teacher=job.teacher,
+        title=title,
+        observer=observer,
+        settings=job.settings,
     )
     assert job.config.threads is not None
     with limited_threads(job.config.threads):

@@ -8,8 +8,9 @@ import nas_prune
 ORDER = (
     "errors", "files", "shipped", "watch", "graph", "budget", "widths", "cost", "blocks", "listening",
     "initialise", "resize", "repair", "selfcheck", "selections", "models", "networks", "space", "loading",
-    "data", "rundir", "training", "methods", "cut", "guideline", "study", "populations", "report", "setup", "stability",
-    "search_config", "search_result", "searched", "search_stage", "search_all", "teachers", "scratch", "judge", "cli",
+    "data", "rundir", "training", "methods", "cut", "guideline", "populations", "report", "setup", "stability",
+    "search_config", "search_result", "searched", "search_stage", "search_all", "teachers", "scratch", "judge", "study",
+    "cli",
 )  # fmt: skip
 WITHIN_GRAPH = (
     "selection", "axes", "table", "record", "call", "shape_rules", "layer_rules", "rules", "quick", "copies", "trace",

@@ -12,6 +12,8 @@ COMMANDS: dict[str, str] = {
     "search": "Sparse-train a network and write the layer widths found at each budget.",
     "guide": "Say what found widths have in common: in words, numbers and a picture.",
     "apply": "Give a network the widths that a guideline has for it, at a budget.",
+    "study": "Let Optuna sample widths around a guideline; rank them, train the winner.",
+    "dashboard": "Watch a study in a browser.",
     "train": "Train found widths, from random weights or from those of their search.",
 }
 

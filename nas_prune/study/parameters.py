@@ -10,7 +10,8 @@ Shape suffix: S searched groups of the network.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from math import log
+from typing import Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +36,90 @@ _UNINFORMED_UNIT = (
 )
 _UNIFORM_AT = 5.0  # units from the guideline at most, so that uniform widths lie inside the ranges
 _MOST_SHAPE = 1.6
+_LAYER_REACH = log(16.0)
 SHAPE = "shape"
+
+
+class Parametrised(Protocol):
+    """How the parameters of a trial become widths."""
+
+    @property
+    def columns(self) -> tuple[int, ...]:
+        """The groups that are narrowed, by place."""
+
+    @property
+    def ranges(self) -> dict[str, tuple[float, float]]:
+        """The least and the largest value of every parameter; they never change within a study."""
+
+    @property
+    def guideline(self) -> Parameters:
+        """The parameters of the guideline itself (of uniform widths without one)."""
+
+    @property
+    def uniform(self) -> Parameters:
+        """The parameters of uniform widths."""
+
+    def widths_G(self, parameters: Mapping[str, float]) -> tuple[int, ...]:
+        """The widths that parameters stand for, within the budget."""
+
+
+def parametrised(
+    pattern: Pattern | None, space: SearchSpace, budget: Budget, *, groups: Groups = "inner", by_layer: bool
+) -> Parametrised:
+    """Parameters around a guideline, by stage and role or one for each group.
+
+    Raises:
+        GuidelineError: there is nothing to narrow.
+    """
+    if not by_layer:
+        return parametrisation(pattern, space, budget, groups=groups)
+    setting = setting_of(space, groups)
+    zeros_S = np.zeros(len(setting.columns))
+    centre_S = zeros_S if pattern is None else placed(pattern, setting, budget).log_ratio_S
+    return ByLayer(setting, budget, centre_S)
+
+
+@dataclass(frozen=True, slots=True)
+class ByLayer:
+    """One parameter for each group: the logarithm of its keep ratio, before all are cut to the budget by one threshold.
+
+    What Optuna is usually given; here for comparison, and for networks of few groups.
+
+    Attributes:
+        setting: the network and which of its groups are narrowed.
+        budget: what every trial costs at most.
+        centre_S: the guideline's log ratios.
+    """
+
+    setting: Setting
+    budget: Budget
+    centre_S: Floats
+
+    @property
+    def columns(self) -> tuple[int, ...]:
+        """The groups that are narrowed, by place."""
+        return self.setting.columns
+
+    @property
+    def ranges(self) -> dict[str, tuple[float, float]]:
+        """From a sixteenth to all, for each group."""
+        return {f"keep {group.name}": (-_LAYER_REACH, 0.0) for group in self.setting.groups_S}
+
+    @property
+    def guideline(self) -> Parameters:
+        """The guideline itself, as far as it lies within the ranges."""
+        kept_S = np.maximum(self.centre_S - self.centre_S.max(), -_LAYER_REACH)
+        return dict(zip(self.ranges, map(float, kept_S), strict=True))
+
+    @property
+    def uniform(self) -> Parameters:
+        """The parameters of uniform widths."""
+        return dict.fromkeys(self.ranges, 0.0)
+
+    def widths_G(self, parameters: Mapping[str, float]) -> tuple[int, ...]:
+        """The widths that parameters stand for, within the budget."""
+        ratio_S = np.array([parameters[name] for name in self.ranges])
+        return cut(self.setting.space, scores_of(self.setting, ratio_S), self.budget).widths_G
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +159,11 @@ class Parametrisation:
     bend_S: Floats
 
     @property
+    def columns(self) -> tuple[int, ...]:
+        """The groups that are narrowed, by place."""
+        return self.setting.columns
+
+    @property
     def ranges(self) -> dict[str, tuple[float, float]]:
         """The least and the largest value of every parameter; they never change within a study."""
         found = {}
@@ -88,7 +177,7 @@ class Parametrisation:
 
     @property
     def guideline(self) -> Parameters:
-        """The parameters of the guideline itself."""
+        """The parameters of the guideline itself (of uniform widths without one)."""
         return {name: 1.0 if name == SHAPE else 0.0 for name in self.ranges}
 
     @property

@@ -1,0 +1,36 @@
+"""`nas-prune dashboard`: optuna-dashboard on a study, on this machine alone."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from nas_prune.cli.study import storage_option
+
+
+@click.command()
+@click.argument("study", type=click.Path(path_type=Path), required=False)
+@click.option(
+    "--host", default="127.0.0.1", show_default=True, help="There are no passwords: mind who can reach it."
+)
+@click.option("--port", type=click.IntRange(1, 65535), default=8080, show_default=True)
+@storage_option
+def command(study: Path | None, host: str, port: int, storage: str | None) -> None:
+    """Watch a study in a browser: STUDY is its directory, by default the newest in runs/."""
+    from nas_prune.errors import BadInputError
+    from nas_prune.study.run import Place
+    from nas_prune.study.watching import serve
+
+    run = study or _newest()
+    if not (run / "config.yaml").exists():
+        raise BadInputError(f"a study's directory must hold config.yaml, got {run}.")
+    serve(Place(run, storage), host, port, say=lambda text: click.echo(text, err=True))
+
+
+def _newest() -> Path:
+    from nas_prune.errors import BadInputError
+
+    found: list[Any] = sorted(Path("runs").glob("*/journal.log"), key=lambda path: path.stat().st_mtime)
+    if not found:
+        raise BadInputError("STUDY must name a study's directory, since runs/ holds none with a journal.")
+    return Path(found[-1].parent)

@@ -1,0 +1,257 @@
+"""`nas-prune study`: run a study, rank what it found, recover what dead workers left."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nas_prune.cli.options import Function
+from nas_prune.cli.output import count, format_option, percent, print_json, print_table, watching
+
+if TYPE_CHECKING:
+    from nas_prune.study.config import StudyConfig
+    from nas_prune.study.rank import Ranking
+    from nas_prune.study.run import StudyResult
+
+_STORAGE_HELP = (
+    "Any URL that Optuna takes (postgresql+psycopg://…, sqlite:///…, redis://…, grpc://HOST:PORT), or a journal file; "
+    "a journal in the study's directory by default."
+)
+_BEST = 5
+
+
+@click.group()
+def command() -> None:
+    """Let Optuna sample widths around a guideline, and train the best from scratch."""
+
+
+def storage_option(function: Function) -> Function:
+    """Where the trials are."""
+    return click.option("--storage", help=_STORAGE_HELP)(function)
+
+
+def _machines(function: Function) -> Function:
+    for option in (
+        click.option("--data", "data_name", help="Where the images are, if not where the study says."),
+        click.option("--space", help="Your own network's name again, which permits its import."),
+        click.option(
+            "--workers",
+            type=click.IntRange(min=1),
+            default=1,
+            show_default=True,
+            help="Processes of this machine, each with its share of the threads.",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+@command.command()
+@click.argument("file")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="The study's directory, new or its own; runs/NAME by default.",
+)
+@click.option("--sampler", type=click.Choice(["cma", "tpe", "gp", "nsga2", "random"]))
+@click.option("--trials", type=click.IntRange(1, 100_000), help="How many trials it is to have.")
+@click.option(
+    "--timeout", type=click.FloatRange(min=0, min_open=True), help="Begin no trial after so many seconds."
+)
+@click.option("--new", "is_new", is_flag=True, help="Begin another study beside the one that is there.")
+@click.option(
+    "--heartbeat",
+    type=click.FloatRange(min=1),
+    default=60.0,
+    show_default=True,
+    help="Seconds between a worker's signs of life in a database; after three it counts as dead.",
+)
+@storage_option
+@_machines
+@format_option
+def run(*, file: str, out: Path | None, style: str, **given: Any) -> None:
+    """Create the study of FILE, or go on with it; FILE may be a study's directory, or `quickstart`.
+
+    The same command in further terminals or on further machines joins in.
+    """
+    from nas_prune.study.config import read_study
+    from nas_prune.study.run import Place, resume_study, run_study
+
+    with watching() as watch:
+        if Path(file).is_dir():
+            _refuse_beside_directory(out, given)
+            result = resume_study(
+                Place(Path(file), given["storage"], given["heartbeat"]),
+                data_name=given["data_name"],
+                space=given["space"],
+                trials=given["trials"],
+                timeout=given["timeout"],
+                workers=given["workers"],
+                watch=watch,
+            )
+        else:
+            changes = {name: given[name] for name in ("sampler", "trials", "timeout", "data_name", "space")}
+            config = read_study(file, **changes)
+            where = {name: given[name] for name in ("storage", "workers", "heartbeat")}
+            result = run_study(config, out, is_new=given["is_new"], watch=watch, **where)
+    if style == "json":
+        from nas_prune.study.result import summary
+
+        print_json(summary(result))
+    else:
+        _print(result)
+
+
+def _refuse_beside_directory(out: Path | None, given: dict[str, Any]) -> None:
+    flags = {"--out": out, "--sampler": given["sampler"], "--new": given["is_new"] or None}
+    beside = [flag for flag, value in flags.items() if value is not None]
+    if beside:
+        raise click.UsageError(
+            f"a study's directory must stand without {', '.join(beside)}, since the study's settings hold. "
+            "Give its file instead."
+        )
+
+
+def _print(result: "StudyResult") -> None:
+    from nas_prune.study import record
+    from nas_prune.study.run import storage_flag
+
+    for name, trials in result.trials.items():
+        best = record.best_first(trials)[:_BEST]
+        ends = record.tally(trials)
+        click.echo(f"{name}: " + ", ".join(f"{number} {fate}" for fate, number in ends.items()) + "\n")
+        rows = [
+            [
+                str(trial.number),
+                str(trial.user_attrs.get(record.SOURCE, "")),
+                percent(trial.values[0], 2),
+                count(trial.user_attrs[record.MACS]),
+                count(trial.user_attrs[record.PARAMS]),
+                "  ".join(
+                    f"{key.removeprefix('kept ')} {100 * share:.0f}"
+                    for key, share in trial.user_attrs.items()
+                    if key.startswith("kept ")
+                ),
+            ]
+            for trial in best
+        ]
+        print_table(["trial", "source", "val. accuracy", "MACs", "parameters", "kept (%)"], rows, left=2)
+        click.echo()
+    place = f"{result.place.run}{storage_flag(result.place)}"
+    click.echo(
+        "The best of many is partly luck. Train the best again and in full: "
+        f"nas-prune study rank {place}\nLook at all of them: nas-prune dashboard {place}"
+    )
+
+
+@command.command()
+@click.argument("directory", type=click.Path(path_type=Path))
+@click.option("--top", type=click.IntRange(1, 1000), default=5, show_default=True, help="How many trials.")
+@click.option(
+    "--seeds",
+    type=click.IntRange(min=1),
+    default=3,
+    show_default=True,
+    help="New trainings of each; the winner and the guideline's centre are trained in full as often.",
+)
+@click.option(
+    "--schedule",
+    type=click.Choice(["scratch-e", "scratch-b"]),
+    default="scratch-e",
+    show_default=True,
+    help="Of the full trainings: the recipe's epochs, or the MACs of training the whole network.",
+)
+@storage_option
+@_machines
+@format_option
+def rank(*, directory: Path, style: str, storage: str | None, **given: Any) -> None:
+    """Train the best trials of a study again with other seeds, and the winner in full.
+
+    The order is that of the new trainings; the winner's widths are written to DIRECTORY/rank/NAME/widths.json.
+    """
+    from nas_prune.study.rank import rank_study, summary
+    from nas_prune.study.run import Place, read_trials
+
+    place = Place(directory, storage)
+    with watching() as watch:
+        rankings = rank_study(place, watch=watch, **given)
+    config = read_trials(place).config
+    if style == "json":
+        print_json([summary(one, config) for one in rankings])
+        return
+    for one in rankings:
+        _print_ranking(one, config)
+
+
+def _print_ranking(ranking: "Ranking", config: "StudyConfig") -> None:
+    full = f"{ranking.schedule}, {config.recipe.epochs} epochs' worth"
+    click.echo(
+        f"{ranking.study}: {config.epochs} epochs from scratch with new seeds, then in full ({full})\n"
+    )
+    rows = []
+    for one in ranking.candidates:
+        found = one.interval
+        spread = f"{100 * found.low:.2f} to {100 * found.high:.2f}" if found.n > 1 else "–"
+        tests = [percent(sum(values) / len(values), 2) for values in (one.full, one.full_test) if values]
+        again = [f"{tests[0]} ({len(one.full)})", tests[1]] if tests else ["–", "–"]
+        macs, params = count(one.widths.cost.macs), count(one.widths.cost.params)
+        rows.append([one.name, percent(found.mean, 2), spread, *again, macs, params])
+    headings = ["network", "short, mean", "90 % interval", "full (n)", "full, test", "MACs", "parameters"]
+    print_table(headings, rows)
+    click.echo("\nAccuracies are of validation images where nothing else is said.")
+    click.echo(f"Rank correlation between short and full training: {ranking.correlation.words}")
+    centre = ranking.centre.name
+    if ranking.winner is ranking.centre:
+        click.echo(f"The winner is the {centre} itself: the search has gained nothing.")
+    for kind, words in (
+        ("short", "short training"),
+        ("full", "full training"),
+        ("full_test", "full, test images"),
+    ):
+        found_gain = ranking.gain(kind)  # type: ignore[arg-type]
+        if found_gain is not None:
+            click.echo(f"Gain over just training the {centre}, {words}: {found_gain.words}")
+    for name, why in ranking.failed:
+        click.echo(f"Not trained to its end: {name}: {why}")
+    click.echo(f"Widths of the winner, {ranking.winner.name}: {ranking.folder / 'widths.json'}")
+
+
+@command.command()
+@click.argument("directory", type=click.Path(path_type=Path))
+@click.option(
+    "--older-than",
+    type=click.FloatRange(min=1),
+    help="Also see to trials begun so many seconds ago, on machines that cannot be looked at from here.",
+)
+@storage_option
+@format_option
+def recover(directory: Path, older_than: float | None, storage: str | None, style: str) -> None:
+    """Put back the trials of workers that died, and mend a journal whose last line breaks off.
+
+    `study run` does this by itself for workers of the same machine or shared directory.
+    """
+    from nas_prune.study.run import Place, recover_study
+
+    dropped, found = recover_study(Place(directory, storage), older_than=older_than)
+    if style == "json":
+        print_json(
+            {
+                "lines_dropped": dropped,
+                "put_back": [[one.study, one.number] for one in found if not one.is_given_up],
+                "given_up": [[one.study, one.number] for one in found if one.is_given_up],
+            }
+        )
+        return
+    if dropped:
+        click.echo(
+            f"journal: {dropped} unfinished line{'s' * (dropped > 1)} taken out; journal.log.damaged is as it was"
+        )
+    for one in found:
+        what = (
+            "given up, after several workers died at it"
+            if one.is_given_up
+            else "put back, to be gone on with"
+        )
+        click.echo(f"{one.study}, trial {one.number}: {what}")
+    if not dropped and not found:
+        click.echo("Nothing to recover.")

@@ -1,0 +1,220 @@
+"""A study file: what is asked, where Optuna looks, how trials are trained, and when it ends."""
+
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import yaml
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from nas_prune.budget import Budget
+from nas_prune.errors import BadInputError
+from nas_prune.files import load_yaml
+from nas_prune.guideline.hand import RULES
+from nas_prune.networks import space_name
+from nas_prune.rundir import from_run, portable
+from nas_prune.setup import DataConfig, RunConfig
+from nas_prune.shipped import shipped
+from nas_prune.space import Groups
+from nas_prune.training.recipe import MOST_EPOCHS, Recipe, changed, default_recipe, recipe_named
+from nas_prune.widths import first_problem
+
+SamplerName: TypeAlias = Literal["cma", "tpe", "gp", "nsga2", "random"]
+Stopping: TypeAlias = Literal["none", "median"]
+Against: TypeAlias = Literal["macs", "params", "latency"]
+Parameters: TypeAlias = Literal["shape", "layers"]
+
+GUIDELINE = "guideline.yaml"
+# May differ from what the study was created with: they decide nothing of what a trial is.
+FREE = frozenset(
+    {"command", "question", "trials", "timeout", "max_failures", "device", "threads", "compiles", "versions"}
+)
+
+
+class StudyConfig(RunConfig):
+    """Every setting of a study; what a study file and a study's `config.yaml` hold.
+
+    Attributes:
+        name: of the study in the storage and of its directory; the file's own name by default.
+        question: what the study is to answer, in words, for its note.
+        space, width_multiplier, groups: the network, and which of its groups are narrowed.
+        recipe: how networks are trained in full.
+        epochs: of a trial.
+        budgets: a study each, or, with `against`, the two ends of a range.
+        guideline: a rule's name, or a guideline file; None to start from uniform widths.
+        parameters: `shape` for offsets and slopes by stage and role, `layers` for a number for each group.
+        sampler: Optuna's; None for CMA-ES, or TPE where the storage is shared or there are two objectives.
+        stopping: whether trials that fall behind are ended.
+        against: a second objective, to be small.
+        trials: how many for each budget.
+        timeout: seconds after which no trial is begun; None for none.
+        seeds: trainings of a trial, of which the mean counts.
+        seed: fixes the validation split, first weights, and what samplers draw.
+        max_failures: how many trials in a row may fail before the study stops.
+    """
+
+    command: Literal["study"] = "study"
+    name: str = Field(min_length=1, max_length=100)
+    question: str = ""
+    space: str
+    width_multiplier: float = 1.0
+    groups: Groups = "inner"
+    recipe: Recipe = Field(default_factory=lambda known: default_recipe(known["data"].name))
+    epochs: int = Field(ge=1, le=MOST_EPOCHS)
+    budgets: tuple[str, ...] = Field(min_length=1)
+    guideline: str | None = None
+    parameters: Parameters = "shape"
+    sampler: SamplerName | None = None
+    stopping: Stopping = "none"
+    against: Against | None = None
+    trials: int = Field(default=30, ge=1, le=100_000)
+    timeout: float | None = Field(default=None, gt=0)
+    seeds: int = Field(default=1, ge=1, le=100)
+    seed: int = Field(default=0, ge=0, lt=2**31)
+    max_failures: int = Field(default=3, ge=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_forms(cls, content: Any) -> Any:
+        """One budget may be written as `budget`, and names stand for data sets and recipes."""
+        if not isinstance(content, dict):
+            return content
+        content = dict(content)
+        if "budget" in content:
+            if "budgets" in content:
+                raise ValueError("budget and budgets must not stand beside each other")
+            content["budgets"] = (content.pop("budget"),)
+        if isinstance(content.get("data"), str):
+            content["data"] = {"name": content["data"]}
+        if isinstance(content.get("recipe"), str):
+            content["recipe"] = recipe_named(content["recipe"])
+        return content
+
+    @field_validator("space")
+    @classmethod
+    def _known_space(cls, name: str) -> str:
+        return space_name(name)
+
+    @field_validator("budgets")
+    @classmethod
+    def _well_formed(cls, budgets: tuple[str, ...]) -> tuple[str, ...]:
+        parsed = [Budget.parse(text) for text in budgets]
+        if any(budget.is_own for budget in parsed):
+            raise ValueError("a budget must bound a cost, got own")
+        written = tuple(dict.fromkeys(map(str, parsed)))
+        if len(written) < len(budgets):
+            raise ValueError("budgets must each be named once")
+        return written
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> "StudyConfig":
+        if self.against is None:
+            return self
+        kinds = {Budget.parse(text).kind for text in self.budgets}
+        if len(self.budgets) != 2 or len(kinds) > 1:
+            raise ValueError(
+                f"against {self.against} must come with two budgets of one cost, the ends of its range"
+            )
+        if self.stopping != "none":
+            raise ValueError(
+                "stopping must be none with against: Optuna has no early stopping with two objectives"
+            )
+        if self.sampler == "cma":
+            raise ValueError(
+                "sampler must be tpe, gp, nsga2 or random with against: CMA-ES has one objective"
+            )
+        return self
+
+    @property
+    def trial_recipe(self) -> Recipe:
+        """How the network of a trial is trained."""
+        return self.recipe.with_epochs(self.epochs)
+
+    @property
+    def studies(self) -> dict[str, tuple[Budget, ...]]:
+        """The name of each Optuna study, and its budget (the ends of its range, the smaller first)."""
+        budgets = [Budget.parse(text) for text in self.budgets]
+        if self.against is not None:
+            return {self.name: tuple(sorted(budgets, key=lambda one: one.share or one.absolute or 0))}
+        if len(budgets) == 1:
+            return {self.name: (budgets[0],)}
+        return {f"{self.name} {budget}": (budget,) for budget in budgets}
+
+    def beside(self, run: Path) -> "StudyConfig":
+        """For the run's `config.yaml`: the images relative to the run's directory."""
+        return self.model_copy(update={"data": self.data.at(portable(self.data.name, run))})
+
+    def found_from(self, run: Path, data_name: str | None) -> "StudyConfig":
+        """The reverse of `beside`."""
+        return self.model_copy(update={"data": self.data.at(data_name or from_run(self.data.name, run))})
+
+    def fixed(self) -> dict[str, Any]:
+        """What a study must keep to, as plain JSON."""
+        content = self.model_dump(mode="json", exclude=set(FREE))
+        content["data"]["name"] = self.data.name.partition(":")[
+            0
+        ]  # a folder may be elsewhere on another machine
+        return content
+
+
+def read_study(name: str | Path, **changes: Any) -> StudyConfig:
+    """A study from its file, or one that comes with nas-prune by its name.
+
+    Args:
+        name: the file, or a name such as `quickstart`.
+        changes: settings that replace those of the file, where not None. `data_name` is where the images are.
+
+    Raises:
+        BadInputError: there is no such file, or something in it cannot be used; the message names the setting.
+    """
+    path = _file(name)
+    try:
+        content: Any = load_yaml(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInputError(f"a study file must be text that can be read, got {path} ({error}).") from None
+    except yaml.YAMLError as error:
+        said = " ".join(str(error).split())
+        raise BadInputError(f"study file {path} must be YAML, got: {said}.") from None
+    if not isinstance(content, dict):
+        raise BadInputError(f"study file {path} must hold one setting a line, such as trials: 30.")
+    recipe_changes = {key: content.pop(key) for key in ("batch_size", "learning_rate") if key in content}
+    data_name = changes.pop("data_name", None)
+    content = {"name": path.stem, **content, **{key: one for key, one in changes.items() if one is not None}}
+    if isinstance(content.get("recipe"), str) and content["recipe"].endswith((".yaml", ".yml")):
+        content["recipe"] = str(path.parent / content["recipe"])
+    try:
+        config = StudyConfig.model_validate(content)
+    except ValidationError as error:
+        raise BadInputError(f"study file {path} cannot be used: {first_problem(error)}.") from None
+    return config.model_copy(
+        update={
+            "data": _placed(config.data, path.parent, data_name),
+            "guideline": _guideline(config.guideline, path.parent),
+            "recipe": changed(config.recipe, **recipe_changes),
+        }
+    )
+
+
+def _file(name: str | Path) -> Path:
+    path = Path(name)
+    if path.suffix in (".yaml", ".yml") or path.exists():
+        return path
+    known = {one.stem: one for one in sorted(shipped("studies").glob("*.yaml"))}
+    if str(name) not in known:
+        raise BadInputError(
+            f"a study must be a file or one of {', '.join(known) or 'none shipped'}, got {str(name)!r}."
+        )
+    return known[str(name)]
+
+
+def _placed(data: DataConfig, folder: Path, data_name: str | None) -> DataConfig:
+    """A folder of images is named from where the study file stands."""
+    if data_name is not None:
+        return data.at(data_name)
+    kind, colon, place = data.name.partition(":")
+    if kind != "folder" or not colon:
+        return data
+    return data.at(f"folder:{folder / Path(place).expanduser()}")
+
+
+def _guideline(name: str | None, folder: Path) -> str | None:
+    return name if name is None or name in RULES else str(folder / name)

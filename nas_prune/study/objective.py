@@ -1,0 +1,334 @@
+"""One trial: its parameters, its widths, a short training from scratch, and what the dashboard is to show of it."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from math import exp, log
+from pathlib import Path
+from statistics import fmean
+from time import perf_counter
+from typing import Any
+
+import optuna
+from optuna.artifacts import FileSystemArtifactStore, upload_artifact
+from torch import nn
+
+from nas_prune.budget import Budget
+from nas_prune.data import ImageData
+from nas_prune.errors import NasPruneError
+from nas_prune.files import saying_why, write_whole
+from nas_prune.guideline.apply import Pattern
+from nas_prune.report.trial_figure import widths_svg
+from nas_prune.scratch import TrainConfig, train_one
+from nas_prune.setup import RunConfig, pick_device
+from nas_prune.space import SearchSpace
+from nas_prune.study import record
+from nas_prune.study.config import StudyConfig
+from nas_prune.study.parameters import Parametrised, parametrised
+from nas_prune.training.loop import Observer
+from nas_prune.watch import QUIET, Watch
+from nas_prune.widths import MethodRecord, Widths
+
+BUDGET = "log cost"  # the parameter of a study against a cost
+_ARTIFACTS, _TRIALS, _RESULT = "artifacts", "trials", "result.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What every trial of a study needs.
+
+    Attributes:
+        run: the study's directory.
+        config: its settings.
+        space, data, pattern: what they name.
+    """
+
+    run: Path
+    config: StudyConfig
+    space: SearchSpace
+    data: ImageData
+    pattern: Pattern | None
+
+    def parametrised(self, budget: Budget) -> Parametrised:
+        """How parameters become widths at a budget."""
+        config = self.config
+        return parametrised(
+            self.pattern, self.space, budget, groups=config.groups, by_layer=config.parameters == "layers"
+        )
+
+    def ends(self, budgets: Sequence[Budget]) -> tuple[float, float]:
+        """The logarithms of the two costs between which a study against a cost draws."""
+        low, high = (log(self.space.limit(budget)) for budget in budgets)
+        return low, high
+
+
+class Surplus(NasPruneError):  # noqa: N818  (it is no error)
+    """A trial that is not needed."""
+
+
+@dataclass(slots=True)
+class Objective:
+    """What Optuna calls.
+
+    Attributes:
+        loaded: what every trial needs.
+        study: the Optuna study.
+        budgets: its budget, or the two ends of its range.
+        worker: the name of this process, for those that look whether it lives.
+        watch: told of progress.
+        parametrisation: of the one budget, where there is one.
+    """
+
+    loaded: Loaded
+    study: optuna.Study
+    budgets: tuple[Budget, ...]
+    worker: str
+    watch: Watch = QUIET
+    parametrisation: Parametrised = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.parametrisation = self.loaded.parametrised(self.budgets[-1])
+
+    def __call__(self, trial: optuna.Trial) -> float | tuple[float, float]:
+        """Validation accuracy, and the cost where that is to be small too.
+
+        Raises:
+            NasPruneError: the trial has failed, for a reason that stands in its record then.
+            optuna.TrialPruned: it fell behind.
+        """
+        trial.set_user_attr(record.WORKER, self.worker)
+        try:
+            return self._value(trial)
+        except optuna.TrialPruned:
+            raise
+        except KeyboardInterrupt:
+            trial.set_user_attr(record.INTERRUPTED, True)  # noqa: FBT003  (it is waiting again then)
+            raise
+        except NasPruneError as error:
+            trial.set_user_attr(record.FAILED, str(error))
+            raise
+        except Exception as error:
+            trial.set_user_attr(record.FAILED, f"{type(error).__name__}: {error}")
+            raise
+
+    def _value(self, trial: optuna.Trial) -> float | tuple[float, float]:
+        config = self.loaded.config
+        trials = self.study.get_trials(deepcopy=False)
+        why = record.why_surplus(trials[trial.number], trials, config.trials)
+        if why is not None:
+            raise Surplus(why)
+        widths = self._drawn(trial)
+        first = record.told_before(widths.vector, trials)
+        if first is not None:
+            accuracy = self._told(trial, first)
+        else:
+            accuracy = self._trained(trial, widths, record.line_of(trials[trial.number]))
+        return accuracy if config.against is None else (accuracy, self._cost(trial, widths))
+
+    def _drawn(self, trial: optuna.Trial) -> Widths:
+        """The widths of a trial, noted in its record."""
+        space, parametrisation = self.loaded.space, self.parametrisation
+        budget = self.budgets[-1]
+        if len(self.budgets) > 1:
+            limit = exp(trial.suggest_float(BUDGET, *self.loaded.ends(self.budgets)))
+            budget = Budget(budget.kind, absolute=int(limit * (1 + 1e-9)))
+            parametrisation = self.loaded.parametrised(budget)
+        parameters = {name: trial.suggest_float(name, *ends) for name, ends in parametrisation.ranges.items()}
+        vector_G = parametrisation.widths_G(parameters)
+        widths = artefact(self.loaded, vector_G, budget)
+        trial.set_user_attr(record.WIDTHS, json.dumps(vector_G))
+        trial.set_user_attr(record.MACS, widths.cost.macs)
+        trial.set_user_attr(record.PARAMS, widths.cost.params)
+        trial.set_user_attr(record.ACTIVATIONS, widths.cost.activations)
+        for name, share in kept_shares(space, vector_G, parametrisation.columns).items():
+            trial.set_user_attr(f"kept {name}", share)
+        return widths
+
+    def _told(self, trial: optuna.Trial, first: optuna.trial.FrozenTrial) -> float:
+        """The record of a trial of the same widths, told again."""
+        trial.set_user_attr(record.TOLD_FROM, first.number)
+        trial.set_user_attr(record.TRAINING_MACS, 0)
+        if self.loaded.config.against is None:
+            for step, value in first.intermediate_values.items():
+                trial.report(value, step)
+        if first.state == optuna.trial.TrialState.PRUNED:
+            raise optuna.TrialPruned(f"as trial {first.number}, of the same widths")
+        return float(first.values[0])
+
+    def _trained(self, trial: optuna.Trial, widths: Widths, line: int) -> float:
+        folder = trial_folder(self.loaded.run, self.study.study_name, line)
+        with saying_why(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        widths.write(folder / "widths.json")
+        self._show(trial, folder, "widths.svg", widths_svg(widths, title=self._title(trial, widths)))
+        started, accuracies, tests, epochs = perf_counter(), [], [], 0
+        config = self.loaded.config
+        follower = _Follower(trial, is_reporting=config.against is None)
+        for number in range(config.seeds):
+            result = train_one(
+                train_config(config, (config.seed + number,)),
+                widths,
+                folder,
+                network=self.loaded.space,
+                data=self.loaded.data,
+                watch=self.watch,
+                observer=follower.observer if number == 0 else None,
+            )
+            accuracies.append(result.val_accuracy)
+            tests.append(result.test_accuracy)
+            epochs += follower.epochs if number == 0 else config.epochs
+            if follower.is_stopped:
+                break
+        accuracy = fmean(accuracies)
+        trial.set_user_attr(record.EPOCHS, epochs)
+        trial.set_user_attr(record.SECONDS, round(perf_counter() - started, 3))
+        spent = training_macs(widths.cost.macs, len(self.loaded.data.train), epochs)
+        trial.set_user_attr(record.TRAINING_MACS, spent)
+        self._show(trial, folder, "curve.csv", follower.curve())
+        # The test part is for whoever looks back at a study; its trials are chosen by validation alone.
+        write_whole(folder / _RESULT, json.dumps({"val": accuracies, "test": tests}) + "\n")
+        for checkpoint in folder.rglob("checkpoint*.safetensors"):
+            checkpoint.unlink()
+        if follower.is_stopped:
+            raise optuna.TrialPruned(f"fell behind after epoch {epochs}")
+        return accuracy
+
+    def _title(self, trial: optuna.Trial, widths: Widths) -> str:
+        cost = widths.cost
+        return f"trial {trial.number}: {cost.macs / 1e6:.3g}M MACs, {cost.params / 1e3:.3g}K parameters"
+
+    def _show(self, trial: optuna.Trial, folder: Path, name: str, content: str) -> None:
+        """Put a file beside the trial's, and give the dashboard a copy."""
+        path = folder / name
+        write_whole(path, content)
+        with saying_why(path):
+            upload_artifact(
+                artifact_store=artifact_store(self.loaded.run), file_path=str(path), study_or_trial=trial
+            )
+
+    def _cost(self, trial: optuna.Trial, widths: Widths) -> float:
+        against = self.loaded.config.against
+        if against != "latency":
+            return float(widths.cost.macs if against == "macs" else widths.cost.params)
+        network = self.loaded.space.build(widths, seed=0, device=pick_device(self.loaded.config.device))
+        latency = latency_ms(network, self.loaded.data)
+        trial.set_user_attr(record.LATENCY, latency)
+        return latency
+
+
+@dataclass(slots=True)
+class _Follower:
+    """Reports a training to Optuna epoch by epoch, and ends it where it falls behind.
+
+    Attributes:
+        trial: whose.
+        is_reporting: not with two objectives, where Optuna takes none.
+        lines: what was seen of each epoch.
+        is_stopped: whether it fell behind.
+    """
+
+    trial: optuna.Trial
+    is_reporting: bool
+    lines: list[Mapping[str, Any]] = field(default_factory=list)
+    is_stopped: bool = False
+    told: int = 0
+
+    @property
+    def observer(self) -> Observer:
+        return Observer(note=_nothing, is_enough=self._follow)
+
+    @property
+    def epochs(self) -> int:
+        return len(self.lines)
+
+    def curve(self) -> str:
+        """The training as a table, for the dashboard."""
+        names = ("epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy")
+        rows = [",".join(str(line[name]) for name in names) for line in self.lines]
+        return "\n".join([",".join(names), *rows, ""])
+
+    def _follow(self, lines: Sequence[Mapping[str, Any]]) -> bool:
+        self.lines = list(lines)
+        if not self.is_reporting:
+            return False
+        for line in lines[self.told :]:
+            self.trial.report(float(line["val_accuracy"]), int(line["epoch"]))
+        self.told = len(lines)
+        if lines and int(lines[-1]["epoch"]) < int(lines[-1]["epochs"]):
+            self.is_stopped = self.trial.should_prune()
+        return self.is_stopped
+
+
+def _nothing(_: nn.Module) -> dict[str, Any]:
+    return {}
+
+
+def artefact(loaded: Loaded, vector_G: Sequence[int], budget: Budget) -> Widths:
+    """Widths of a study, with where they come from."""
+    config = loaded.config
+    return loaded.space.widths(
+        vector_G,
+        budget=str(budget),
+        method=MethodRecord(name="study", is_automatic=True, settings={"study": config.name}),
+        seed=config.seed,
+        epochs=config.epochs,
+        recipe=config.recipe.model_dump(mode="json"),
+        versions=config.versions,
+    )
+
+
+def train_config(config: StudyConfig, seeds: tuple[int, ...], **changes: Any) -> TrainConfig:
+    """How the network of a trial is trained."""
+    settings = {
+        **config.model_dump(include=set(RunConfig.model_fields)),
+        "recipe": config.trial_recipe,
+        "schedule": "scratch-e",
+        "seeds": seeds,
+        "data_seed": config.seed,
+    }
+    return TrainConfig(**{**settings, **changes})
+
+
+def training_macs(macs: int, images: int, epochs: int) -> int:
+    """Multiply-accumulates of a training: forward, and twice that backward."""
+    return 3 * macs * images * epochs
+
+
+def kept_shares(space: SearchSpace, vector_G: Sequence[int], columns: Sequence[int]) -> dict[str, float]:
+    """The share of channels kept, by role and stage."""
+    kept: dict[str, list[int]] = {}
+    for column in columns:
+        group = space.groups[column]
+        own = kept.setdefault(f"{group.role} {group.stage}", [0, 0])
+        own[0] += vector_G[column]
+        own[1] += group.size
+    return {name: round(width / base, 4) for name, (width, base) in sorted(kept.items())}
+
+
+def trial_folder(run: Path, study: str, line: int) -> Path:
+    """Where the training of a trial is kept, whatever number it is tried again under."""
+    safe = "".join(letter if letter.isalnum() or letter in "-._" else "_" for letter in study)
+    return run / _TRIALS / safe / f"{line:04d}"
+
+
+def artifact_store(run: Path) -> FileSystemArtifactStore:
+    """Where the dashboard finds pictures."""
+    folder = run / _ARTIFACTS
+    folder.mkdir(exist_ok=True)
+    return FileSystemArtifactStore(str(folder))
+
+
+def latency_ms(network: nn.Module, data: ImageData) -> float:
+    """Milliseconds for one image, the median of repeated runs on the device of the images, with one thread."""
+    from torch.utils.benchmark import Timer  # warns of a missing CUDA toolkit when it is imported
+
+    network.eval().requires_grad_(requires_grad=False)
+    shape = (1, data.in_channels, data.image_size, data.image_size)
+    device = next(network.parameters()).device
+    timer = Timer(
+        "network(image)",
+        "import torch; image = torch.zeros(shape, device=device)",
+        globals={"network": network, "shape": shape, "device": device},
+        num_threads=1,
+    )
+    return 1e3 * float(timer.blocked_autorange(min_run_time=0.3).median)

@@ -1,0 +1,369 @@
+"""The best trials trained again with other seeds, and in full; the winner's widths.
+
+The best of many trials is best partly by luck: its own value is not counted again. Short trainings with new seeds
+decide the order. All candidates are then trained in full, which tells whether short training orders networks as full
+training does, and what the winner gains over the guideline's centre, for which no search was needed.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from optuna.trial import FrozenTrial
+
+from nas_prune.data import ImageData, Parked, park
+from nas_prune.errors import BadInputError
+from nas_prune.files import passing_folder, saying_why, write_whole
+from nas_prune.rundir import published
+from nas_prune.scratch import SeedResult, TrainConfig, train_one
+from nas_prune.space import SearchSpace
+from nas_prune.study import record
+from nas_prune.study.config import StudyConfig
+from nas_prune.study.objective import Loaded, artefact, train_config
+from nas_prune.study.ranking import Correlation, Gain, Interval, correlation, gain, interval
+from nas_prune.study.run import Place, load_study, read_trials, space_of, storage_flag
+from nas_prune.training.schedules import Schedule
+from nas_prune.training.stopping import telling_how_to_go_on
+from nas_prune.training.workers import in_workers
+from nas_prune.watch import QUIET, Watch
+from nas_prune.widths import Widths, read_widths
+
+Length: TypeAlias = Literal["short", "full"]
+Task: TypeAlias = "tuple[str, Length, int]"  # candidate, length, seed
+_FIRST_SEED = 1000  # none that a trial was trained with
+_RESULT, _WIDTHS = "result.json", "widths.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A network that is trained again.
+
+    Attributes:
+        name: `trial 7`, `guideline` or `uniform`.
+        number: of its trial.
+        widths: its widths.
+        short: validation accuracies after short training, one for each new seed.
+        full: after full training; full_test: test accuracies of these.
+    """
+
+    name: str
+    number: int
+    widths: Widths
+    short: tuple[float, ...]
+    full: tuple[float, ...]
+    full_test: tuple[float, ...]
+
+    @property
+    def interval(self) -> Interval:
+        """By which candidates are ordered."""
+        return interval(self.short)
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """What ranking one Optuna study gave.
+
+    Attributes:
+        study: its name.
+        candidates: the best first.
+        folder: where the winner's `widths.json` is.
+        schedule: of the full trainings.
+        failed: trainings that did not come to their end, and why.
+    """
+
+    study: str
+    candidates: tuple[Candidate, ...]
+    folder: Path
+    schedule: Schedule
+    failed: tuple[tuple[str, str], ...]
+
+    @property
+    def winner(self) -> Candidate:
+        """The best."""
+        return self.candidates[0]
+
+    @property
+    def centre(self) -> Candidate:
+        """What needs no search: the guideline's widths, or uniform ones where there was no guideline."""
+        return next(one for name in record.SOURCES for one in self.candidates if one.name == name)
+
+    @property
+    def correlation(self) -> Correlation:
+        """Between short and full training."""
+        short = {one.name: one.interval.mean for one in self.candidates}
+        return correlation(short, {one.name: interval(one.full).mean for one in self.candidates if one.full})
+
+    def gain(self, kind: Literal["short", "full", "full_test"]) -> Gain | None:
+        """Of the winner over the centre; None where there is nothing to compare."""
+        groups = [getattr(one, kind) for one in self.candidates if getattr(one, kind)]
+        winner, centre = getattr(self.winner, kind), getattr(self.centre, kind)
+        if self.winner is self.centre or not winner or not centre:
+            return None
+        return gain(winner, centre, groups)
+
+
+def rank_study(
+    place: Place,
+    *,
+    top: int = 5,
+    seeds: int = 3,
+    schedule: Schedule = "scratch-e",
+    data_name: str | None = None,
+    space: str | None = None,
+    workers: int = 1,
+    watch: Watch = QUIET,
+) -> list[Ranking]:
+    """Train the best trials of a study again, and the winner in full; what is trained already is left as it is.
+
+    Args:
+        place: where the study is.
+        top: how many trials, beside the guideline's centre and uniform widths.
+        seeds: short trainings of each, and full ones of the winner and the centre; the others are trained in full once.
+        schedule: of the full trainings: `scratch-e` or `scratch-b`.
+        data_name: where the images are now, if they were moved.
+        space: the network's name again, if it is one of your own.
+        workers: how many are trained at once.
+        watch: told of progress.
+
+    Returns:
+        A ranking for each Optuna study; everything is in `rank/` below the study's directory too.
+
+    Raises:
+        NasPruneError: there is no study, or too few trials are complete.
+    """
+    found = read_trials(place)
+    if found.config.against is not None:
+        raise BadInputError(
+            "a study to be ranked must have one objective, got two: no trial is the best. "
+            "Choose one on the Pareto front in the dashboard and train its widths."
+        )
+    chosen = {name: _chosen(name, trials, top) for name, trials in found.trials.items()}
+    loaded = load_study(place.run, data_name=data_name, space=space, watch=watch)
+    command = f"nas-prune study rank {place.run}{storage_flag(place)}"
+    rankings = []
+    with telling_how_to_go_on(command):
+        for name, trials in chosen.items():
+            job = _Job(loaded, _folder(place.run, name), schedule, seeds, workers, watch)
+            rankings.append(job.rank(name, trials, found.config.studies[name][-1]))
+    return rankings
+
+
+def _folder(run: Path, study: str) -> Path:
+    return run / "rank" / "".join(letter if letter.isalnum() or letter in "-._" else "_" for letter in study)
+
+
+def _chosen(name: str, trials: Sequence[FrozenTrial], top: int) -> dict[str, FrozenTrial]:
+    """The candidates: the guideline's centre and uniform widths, and the best of the other trials."""
+    best = record.best_first(trials)
+    sources = {
+        one.user_attrs[record.SOURCE]: one for one in reversed(best) if record.SOURCE in one.user_attrs
+    }
+    others = [one for one in best if record.SOURCE not in one.user_attrs][:top]
+    if not sources or not others:
+        raise BadInputError(
+            f"study {name!r} must have complete trials beside its first ones to be ranked, "
+            f"got {len(best)} complete. Run it first."
+        )
+    return {**sources, **{f"trial {one.number}": one for one in others}}
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """What ranking one Optuna study needs."""
+
+    loaded: Loaded
+    folder: Path
+    schedule: Schedule
+    seeds: int
+    workers: int
+    watch: Watch
+
+    def rank(self, study: str, trials: Mapping[str, FrozenTrial], budget: Any) -> Ranking:
+        """Train what is missing, in two rounds: short ones, which choose the winner, then full ones."""
+        for name, trial in trials.items():
+            widths = artefact(self.loaded, record.widths_of(trial) or (), budget)
+            own = self.folder / _stem(name)
+            with saying_why(own):
+                own.mkdir(parents=True, exist_ok=True)
+            if not (own / _WIDTHS).exists():
+                widths.write(own / _WIDTHS)
+        own_seeds = range(_FIRST_SEED, _FIRST_SEED + self.seeds)
+        failed = self._train([(name, "short", seed) for seed in own_seeds for name in trials])
+        candidates = [self._candidate(name, trial.number) for name, trial in trials.items()]
+        ordered = sorted((one for one in candidates if one.short), key=lambda one: -one.interval.mean)
+        if not ordered:
+            raise BadInputError(f"a candidate must be trained to its end, got: {failed[0][1]}")
+        centre = next(one for name in record.SOURCES for one in ordered if one.name == name)
+        full: list[Task] = [(one.name, "full", _FIRST_SEED + self.seeds) for one in ordered]
+        pair = dict.fromkeys([ordered[0].name, centre.name])
+        full += [
+            (name, "full", _FIRST_SEED + self.seeds + more) for more in range(1, self.seeds) for name in pair
+        ]
+        failed += self._train(full)
+        ordered = [self._candidate(one.name, one.number) for one in ordered]
+        ranking = Ranking(study, tuple(ordered), self.folder, self.schedule, tuple(failed))
+        self._write(ranking)
+        return ranking
+
+    def _train(self, tasks: list[Task]) -> list[tuple[str, str]]:
+        """Train what has no result yet; returns what failed, and why."""
+        waiting = [task for task in tasks if read_result(self.folder, task, self.schedule) is None]
+        work = partial(
+            train_task,
+            folder=self.folder,
+            config=self.loaded.config,
+            schedule=self.schedule,
+            watch=self.watch,
+        )
+        if self.workers > 1 and len(waiting) > 1:
+            with passing_folder(self.folder) as passing:
+                parked = park(self.loaded.data, passing)
+                prepare = partial(_prepared, self.folder, self.loaded.config, self.schedule, parked)
+                outcomes = in_workers(prepare, waiting, self.workers, self.watch)
+            return [
+                (" ".join(map(str, task)), one.error)
+                for task, one in zip(waiting, outcomes, strict=True)
+                if one.error
+            ]
+        for count, task in enumerate(waiting):
+            self.watch.progress(f"{task[1]} trainings", count, len(waiting))
+            work(task, space=self.loaded.space, data=self.loaded.data)
+            self.watch.progress(f"{task[1]} trainings", count + 1, len(waiting))
+        return []
+
+    def _candidate(self, name: str, number: int) -> Candidate:
+        results = {
+            length: [
+                one
+                for seed in range(_FIRST_SEED, _FIRST_SEED + 2 * self.seeds)
+                if (one := read_result(self.folder, (name, length, seed), self.schedule)) is not None
+            ]
+            for length in ("short", "full")
+        }
+        return Candidate(
+            name,
+            number,
+            read_widths(self.folder / _stem(name) / _WIDTHS),
+            tuple(one["val_accuracy"] for one in results["short"]),
+            tuple(one["val_accuracy"] for one in results["full"]),
+            tuple(one["test_accuracy"] for one in results["full"]),
+        )
+
+    def _write(self, ranking: Ranking) -> None:
+        ranking.winner.widths.write(self.folder / _WIDTHS)
+        content = summary(ranking, self.loaded.config)
+        write_whole(self.folder / _RESULT, json.dumps(content, indent=1) + "\n")
+
+
+def _prepared(
+    folder: Path, config: StudyConfig, schedule: Schedule, parked: Parked
+) -> Callable[[Task, Watch], SeedResult]:
+    """What one worker process does for a training."""
+    data = parked.taken()
+    space = space_of(config, data)
+
+    def work(task: Task, watch: Watch) -> SeedResult:
+        return train_task(
+            task, folder=folder, config=config, schedule=schedule, watch=watch, space=space, data=data
+        )
+
+    return work
+
+
+def train_task(
+    task: Task,
+    *,
+    folder: Path,
+    config: StudyConfig,
+    schedule: Schedule,
+    watch: Watch,
+    space: SearchSpace,
+    data: ImageData,
+) -> SeedResult:
+    """One training of one candidate; its result is written, its checkpoints are dropped unless it is in full."""
+    name, length, seed = task
+    where = _place(folder, task, schedule)
+    with saying_why(where):
+        where.mkdir(parents=True, exist_ok=True)
+    widths = read_widths(folder / _stem(name) / _WIDTHS)
+    title = f"{name}, {length}, seed {seed}"
+    heard = Watch(progress=lambda _, done, total: watch.progress(title, done, total), say=watch.say)
+    result = train_one(
+        _settings(config, task, schedule), widths, where, network=space, data=data, watch=heard
+    )
+    write_whole(where / _RESULT, json.dumps(asdict(result)) + "\n")
+    if length == "short":
+        for checkpoint in where.rglob("checkpoint*.safetensors"):
+            checkpoint.unlink()
+    return result
+
+
+def _settings(config: StudyConfig, task: Task, schedule: Schedule) -> TrainConfig:
+    _, length, seed = task
+    if length == "short":
+        return train_config(config, (seed,))
+    return train_config(config, (seed,), recipe=config.recipe, schedule=schedule)
+
+
+def _stem(name: str) -> str:
+    return name.replace(" ", "-")
+
+
+def _place(folder: Path, task: Task, schedule: Schedule) -> Path:
+    name, length, seed = task
+    return folder / _stem(name) / (length if length == "short" else schedule) / str(seed)
+
+
+def read_result(folder: Path, task: Task, schedule: Schedule) -> dict[str, Any] | None:
+    """What a training gave; None if it has not come to its end."""
+    try:
+        content = json.loads((_place(folder, task, schedule) / _RESULT).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def summary(ranking: Ranking, config: StudyConfig) -> dict[str, Any]:
+    """A ranking as plain JSON."""
+    gains = {kind: ranking.gain(kind) for kind in ("short", "full", "full_test")}
+    return {
+        "study": ranking.study,
+        "data": published(config.data.name),
+        "short_epochs": config.epochs,
+        "full_epochs": config.recipe.epochs,
+        "schedule": ranking.schedule,
+        "winner": ranking.winner.name,
+        "centre": ranking.centre.name,
+        "candidates": [
+            {
+                "name": one.name,
+                "trial": one.number,
+                "short": list(one.short),
+                "short_mean": one.interval.mean,
+                "short_interval": [one.interval.low, one.interval.high] if one.interval.n > 1 else None,
+                "full": list(one.full),
+                "full_test": list(one.full_test),
+                "widths": list(one.widths.vector),
+                **one.widths.cost.model_dump(),
+            }
+            for one in ranking.candidates
+        ],
+        "correlation": None
+        if ranking.correlation.rho != ranking.correlation.rho
+        else asdict(ranking.correlation),
+        "gain": {
+            kind: None
+            if one is None
+            else {
+                "difference": one.difference,
+                "seed_noise": None if one.noise != one.noise else one.noise,
+                "is_detectable": one.is_detectable,
+            }
+            for kind, one in gains.items()
+        },
+        "widths": _WIDTHS,
+        "failed": [{"training": name, "why": why} for name, why in ranking.failed],
+    }

@@ -1,0 +1,182 @@
+"""What stands in a storage for each trial, and what became of it: pure functions of Optuna's own records.
+
+A trial whose worker died fails and is waiting again under a new number; both are one *line* of attempts. What a study
+counts are lines.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from optuna.trial import FrozenTrial, TrialState
+
+# Names of user attributes. Numbers are scalars, so that the dashboard takes them for axes.
+WIDTHS, MACS, PARAMS, ACTIVATIONS, LATENCY = "widths", "macs", "params", "activations", "latency_ms"
+SOURCE, WORKER, FAILED, INTERRUPTED = "source", "worker", "failed", "interrupted"
+TOLD_FROM, SECONDS, EPOCHS, TRAINING_MACS = "told from trial", "seconds", "epochs", "training MACs"
+MOST_DEATHS = 4  # workers that may die at one trial before it is given up: it may be what kills them
+SOURCES = ("guideline", "uniform")  # what needs no search, the first that there is counts as the centre
+# Of studies.
+SETTINGS, PATTERN_HASH, READY = "nas-prune settings", "nas-prune guideline", "nas-prune ready"
+# Optuna's own names for the history of a trial that is tried again.
+_FIRST, _HISTORY = "failed_trial", "retry_history"
+_SAMPLERS_OWN = ("cma", "tpe", "nsga2", "gp", "random", "fixed_params", "sep", "ipop", "bipop")
+
+
+class Fate(StrEnum):
+    """What became of a trial."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    COMPLETE = "complete"
+    STOPPED = "stopped"  # fell behind
+    FAILED = "failed"
+    RETRIED = "retried"  # its worker died; a later number goes on with it
+    LOST = "lost"  # its worker died, and nothing goes on with it yet
+    SURPLUS = "surplus"  # not needed: another worker had the same at the same moment
+
+
+SURPLUS = "not needed"
+
+
+_PLAIN = {
+    TrialState.WAITING: Fate.WAITING,
+    TrialState.RUNNING: Fate.RUNNING,
+    TrialState.COMPLETE: Fate.COMPLETE,
+    TrialState.PRUNED: Fate.STOPPED,
+}
+
+
+def line_of(trial: FrozenTrial) -> int:
+    """The number of the first attempt at a trial."""
+    return int(trial.system_attrs.get(_FIRST, trial.number))
+
+
+def attempts(trial: FrozenTrial) -> list[int]:
+    """The numbers of the attempts before this one, the oldest first."""
+    return list(trial.system_attrs.get(_HISTORY, []))
+
+
+def fates(trials: Sequence[FrozenTrial]) -> list[Fate]:
+    """What became of each trial of a study."""
+    retried = {number for trial in trials for number in attempts(trial)[-1:]}
+    return [
+        _fate(trial, is_retried=trial.number in retried, is_hopeless=deaths(trial, trials) >= MOST_DEATHS)
+        for trial in trials
+    ]
+
+
+def deaths(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> int:
+    """How many workers have died at a trial, this attempt counted if it is at its end; Ctrl-C does not count."""
+    numbers = [*attempts(trial), trial.number]
+    return sum(
+        trials[number].state in (TrialState.FAIL, TrialState.RUNNING)
+        and INTERRUPTED not in trials[number].user_attrs
+        for number in numbers
+    )
+
+
+def reason_of(trial: FrozenTrial) -> str:
+    """Why a trial has failed."""
+    return str(trial.user_attrs.get(FAILED, f"its worker died, {MOST_DEATHS} times"))
+
+
+def _fate(trial: FrozenTrial, *, is_retried: bool, is_hopeless: bool) -> Fate:
+    if trial.state in _PLAIN:
+        return _PLAIN[trial.state]
+    reason = trial.user_attrs.get(FAILED)
+    if is_retried:
+        return Fate.RETRIED
+    if reason is None:
+        return Fate.FAILED if is_hopeless else Fate.LOST
+    return Fate.SURPLUS if str(reason).startswith(SURPLUS) else Fate.FAILED
+
+
+_COUNTED = frozenset({Fate.WAITING, Fate.RUNNING, Fate.COMPLETE, Fate.STOPPED, Fate.FAILED, Fate.LOST})
+_FINISHED = frozenset({Fate.COMPLETE, Fate.STOPPED, Fate.FAILED})
+
+
+def count_lines(trials: Sequence[FrozenTrial]) -> int:
+    """How many trials have been begun or are waiting, however often each was tried."""
+    return sum(fate in _COUNTED for fate in fates(trials))
+
+
+def count_finished(trials: Sequence[FrozenTrial]) -> int:
+    """How many trials have come to their end."""
+    return sum(fate in _FINISHED for fate in fates(trials))
+
+
+def count_waiting(trials: Sequence[FrozenTrial]) -> int:
+    """How many trials are waiting to be begun, or to be begun again."""
+    return sum(fate in (Fate.WAITING, Fate.LOST) for fate in fates(trials))
+
+
+def why_surplus(trial: FrozenTrial, trials: Sequence[FrozenTrial], wanted: int) -> str | None:
+    """Why a trial that was just begun is not needed; None where it is.
+
+    Workers begin trials without asking each other. Where two take the last one, or two see to the same dead worker's,
+    the later number gives way.
+    """
+    before = attempts(trial)[-1:]
+    for other in trials:
+        if before and attempts(other)[-1:] == before and other.number < trial.number:
+            return f"{SURPLUS}: trial {other.number} goes on with trial {before[0]} already"
+    if before:
+        return None
+    lines = [line_of(other) for other, fate in zip(trials, fates(trials), strict=True) if fate in _COUNTED]
+    if sorted(lines).index(trial.number) >= wanted:
+        return f"{SURPLUS}: {wanted} trials were asked for, and another worker has begun the last"
+    return None
+
+
+def kept_system_attrs(trial: FrozenTrial) -> dict[str, Any]:
+    """What Optuna must know of a trial that is tried again: its history and what samplers noted, no pictures."""
+    own = {
+        key: value
+        for key, value in trial.system_attrs.items()
+        if key.partition(":")[0].lower() in _SAMPLERS_OWN or key.startswith(_SAMPLERS_OWN)
+    }
+    return {**own, _FIRST: line_of(trial), _HISTORY: [*attempts(trial), trial.number]}
+
+
+def widths_of(trial: FrozenTrial) -> tuple[int, ...] | None:
+    """The widths of a trial; None where it died before it had any."""
+    text = trial.user_attrs.get(WIDTHS)
+    return None if text is None else tuple(json.loads(text))
+
+
+def best_first(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
+    """The complete trials that were trained themselves, by accuracy, the best one first."""
+    done = [
+        trial for trial in trials if trial.state == TrialState.COMPLETE and TOLD_FROM not in trial.user_attrs
+    ]
+    return sorted(done, key=lambda trial: (-trial.values[0], trial.number))
+
+
+def tally(trials: Sequence[FrozenTrial]) -> dict[str, int]:
+    """How many trials came to which end."""
+    found = fates(trials)
+    return {str(fate): found.count(fate) for fate in Fate if fate in found}
+
+
+def failures_in_a_row(trials: Sequence[FrozenTrial], since: datetime) -> list[str]:
+    """The reasons of the latest failures that nothing else came between, the last one first; none before a time."""
+    ended = [
+        (trial.datetime_complete, trial, fate)
+        for trial, fate in zip(trials, fates(trials), strict=True)
+        if fate in _FINISHED and trial.datetime_complete is not None and trial.datetime_complete >= since
+    ]
+    reasons = []
+    for _, trial, fate in sorted(ended, key=lambda one: one[0], reverse=True):
+        if fate != Fate.FAILED:
+            break
+        reasons.append(reason_of(trial))
+    return reasons
+
+
+def told_before(widths_G: tuple[int, ...], trials: Iterable[FrozenTrial]) -> FrozenTrial | None:
+    """A finished trial of the same widths, whose record holds what training them again would give."""
+    ended = (TrialState.COMPLETE, TrialState.PRUNED)
+    return next((trial for trial in trials if trial.state in ended and widths_of(trial) == widths_G), None)

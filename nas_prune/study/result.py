@@ -1,0 +1,58 @@
+"""A study as plain JSON, for programs."""
+
+from typing import Any
+
+from optuna.trial import FrozenTrial
+
+from nas_prune.rundir import published
+from nas_prune.study import record
+from nas_prune.study.run import StudyResult
+
+
+def summary(result: StudyResult) -> dict[str, Any]:
+    """What a study holds, for `--format json`."""
+    config = result.config
+    return {
+        "run": str(result.place.run),
+        "name": config.name,
+        "space": config.space,
+        "width_multiplier": config.width_multiplier,
+        "data": published(config.data.name),
+        "guideline": config.guideline,
+        "sampler": config.sampler,
+        "stopping": config.stopping,
+        "epochs": config.epochs,
+        "seed": config.seed,
+        "studies": [
+            {
+                "name": name,
+                "budget": " to ".join(map(str, config.studies[name])),
+                "ends": record.tally(trials),
+                "trials": [
+                    told(trial, fate) for trial, fate in zip(trials, record.fates(trials), strict=True)
+                ],
+            }
+            for name, trials in result.trials.items()
+        ],
+    }
+
+
+def told(trial: FrozenTrial, fate: record.Fate) -> dict[str, Any]:
+    """One trial as plain JSON; values as shares."""
+    kept = {key: one for key, one in trial.user_attrs.items() if key.startswith("kept ")}
+    values = trial.values or [None]
+    return {
+        "number": trial.number,
+        "line": record.line_of(trial),
+        "fate": str(fate),
+        "why": record.reason_of(trial) if fate == record.Fate.FAILED else None,
+        "source": trial.user_attrs.get(record.SOURCE),
+        "val_accuracy": values[0],
+        "widths": record.widths_of(trial),
+        "macs": trial.user_attrs.get(record.MACS),
+        "params": trial.user_attrs.get(record.PARAMS),
+        "training_macs": trial.user_attrs.get(record.TRAINING_MACS),
+        "seconds": trial.user_attrs.get(record.SECONDS),
+        "params_drawn": trial.params,
+        **kept,
+    }

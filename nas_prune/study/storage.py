@@ -1,0 +1,204 @@
+"""Storages: where Optuna keeps trials, by any of its own URLs; a journal in the study's directory by default."""
+
+import json
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from time import sleep
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import optuna
+from optuna.exceptions import ExperimentalWarning, StorageInternalError
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend, JournalRedisBackend
+from optuna.trial import FrozenTrial
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+
+from nas_prune.errors import BadInputError, StorageError
+from nas_prune.files import write_whole
+
+JOURNAL = "journal.log"
+_WAITS = (0.5, 1.0, 2.0, 4.0, 8.0)  # seconds between tries of a storage that does not answer
+_SQLITE_WAIT = 60.0  # seconds that a locked file is waited for
+HEARTBEAT = 60.0
+_GRACE = 3.0  # heartbeats that may be missed
+_TRANSIENT = (SQLAlchemyError, StorageInternalError, ConnectionError, TimeoutError)
+
+StaleCallback = Callable[[optuna.Study, FrozenTrial], None]
+Answer = TypeVar("Answer")
+
+
+def is_shared(url: str | None) -> bool:
+    """Whether a storage is a server's, which others may use too."""
+    return url is not None and "://" in url and not url.startswith("sqlite")
+
+
+def has_heartbeat(url: str | None) -> bool:
+    """Whether Optuna itself notices there that a worker has died."""
+    return url is not None and "://" in url and urlsplit(url).scheme not in ("redis", "rediss", "grpc")
+
+
+def open_storage(
+    url: str | None, run: Path, *, on_stale: StaleCallback | None = None, heartbeat: float = HEARTBEAT
+) -> BaseStorage:
+    """The storage of a URL; tried again for some seconds where it does not answer.
+
+    Args:
+        url: any of Optuna's, `redis://…`, `grpc://HOST:PORT`, or the path of a journal file; None for the journal in
+            the study's directory.
+        run: that directory.
+        on_stale: called with the trial of a worker that has died, by databases.
+        heartbeat: seconds between signs of life, in databases.
+
+    Raises:
+        StorageError: it cannot be reached, or is no storage.
+    """
+    path = journal_path(url, run)
+    if path is not None:
+        return _journal(path)
+    assert url is not None
+    return answered(lambda: _served(url, on_stale, heartbeat), url)
+
+
+def journal_path(url: str | None, run: Path) -> Path | None:
+    """Where the journal file is; None for a storage that is none.
+
+    Absolute, since Optuna's lock is a symbolic link to that very name: relative to a directory it leads nowhere, and
+    whoever waits for a lock whose owner was killed waits forever.
+    """
+    if url is not None and "://" in url:
+        return None
+    return (run / JOURNAL if url is None else Path(url)).absolute()
+
+
+def answered(ask: Callable[[], Answer], url: str | None) -> Answer:
+    """What a storage says, tried again where it does not answer or is locked.
+
+    Raises:
+        StorageError: it still does not; what was written is safe.
+    """
+    for wait in (*_WAITS, None):
+        try:
+            return ask()
+        except (ArgumentError, NoSuchModuleError) as error:
+            raise StorageError(
+                f"--storage must be a URL that Optuna takes, got {shown(url)}: {error}."
+            ) from None
+        except ImportError as error:
+            raise StorageError(
+                f"--storage {shown(url)} must have its driver installed, got: {error}. "
+                "For PostgreSQL: pip install 'nas-prune[postgresql]'."
+            ) from None
+        except _TRANSIENT as error:
+            if wait is None:
+                raise StorageError(
+                    f"storage {shown(url)} must answer, got {_first_line(error)}. See that it runs, is not locked by "
+                    "another program and can be reached from here; then type the same command again: what was "
+                    "finished is kept."
+                ) from None
+            sleep(wait)
+    raise AssertionError
+
+
+def shown(url: str | None) -> str:
+    """A URL for messages, without its password."""
+    if url is None:
+        return JOURNAL
+    with suppress(ArgumentError):
+        if "://" in url:
+            return make_url(url).render_as_string(hide_password=True)
+    return url if "://" not in url else f"{url.partition('://')[0]}://…"
+
+
+def _first_line(error: Exception) -> str:
+    cause = error.__cause__ or error
+    return f"{type(cause).__name__}: {str(cause).strip().splitlines()[0] if str(cause).strip() else ''}"
+
+
+def _served(url: str, on_stale: StaleCallback | None, heartbeat: float) -> BaseStorage:
+    scheme = urlsplit(url).scheme
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        if scheme in ("redis", "rediss"):
+            return JournalStorage(JournalRedisBackend(url))
+        if scheme == "grpc":
+            return _proxy(url)
+        is_file = scheme.startswith("sqlite")
+        engine: dict[str, Any] = (
+            {"connect_args": {"timeout": _SQLITE_WAIT}} if is_file else {"pool_pre_ping": True}
+        )
+        return RDBStorage(
+            url,
+            engine_kwargs=engine,
+            heartbeat_interval=max(1, round(heartbeat)),
+            grace_period=max(2, round(_GRACE * heartbeat)),
+            heartbeat_stale_trial_callback=on_stale,
+        )
+
+
+def _proxy(url: str) -> BaseStorage:
+    place = urlsplit(url)
+    if not place.hostname or not place.port:
+        raise BadInputError(f"--storage must say host and port, e.g. grpc://localhost:13000, got {url}.")
+    proxy: Any = optuna.storages.GrpcStorageProxy(host=place.hostname, port=place.port)
+    try:
+        proxy.wait_server_ready(timeout=10)
+    except Exception as error:  # noqa: BLE001  (grpc's own kind, which need not be installed)
+        raise ConnectionError(str(error) or type(error).__name__) from None
+    return proxy  # type: ignore[no-any-return]
+
+
+def _journal(path: Path) -> BaseStorage:
+    if not path.parent.is_dir():
+        raise StorageError(f"--storage must be in a directory that exists, got {path}.")
+    try:
+        return JournalStorage(JournalFileBackend(str(path)))
+    except OSError as error:
+        raise StorageError(f"journal {path} must be readable and writable, got: {error.strerror}.") from None
+    except (ValueError, KeyError) as error:  # a line that breaks off, and what was written behind it
+        raise StorageError(
+            f"journal {path} must hold whole lines, got one that breaks off ({_first_line(error)}). "
+            "Mend it: nas-prune study recover DIR."
+        ) from None
+
+
+def mend_journal(path: Path) -> int:
+    """Take out of a journal what a writer that was killed left unfinished; nobody may be writing.
+
+    Where a whole line was written behind the beginning of another, the whole one is kept.
+
+    Returns:
+        How many unfinished lines were taken out.
+    """
+    raw = path.read_bytes()
+    lines = raw.splitlines(keepends=True)
+    kept, dropped = [], 0
+    for line in lines:
+        whole = _whole(line)
+        dropped += whole != line
+        kept.append(whole)
+    if dropped:
+        write_whole(path, b"".join(kept), previous=path.with_name(f"{path.name}.damaged"))
+    return dropped
+
+
+def _whole(line: bytes) -> bytes:
+    """What of a line is a record; empty if nothing."""
+    if not line.endswith(b"\n"):
+        return b"" if not _is_record(line) else line + b"\n"
+    start = 0
+    while start >= 0:
+        if _is_record(line[start:]):
+            return line[start:]
+        start = line.find(b'{"op_code"', start + 1)
+    return b""
+
+
+def _is_record(line: bytes) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except ValueError:
+        return False

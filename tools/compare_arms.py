@@ -1,0 +1,253 @@
+"""Guided search beside raw TPE and random search at equal total training MACs, repeated; best-so-far curves.
+
+    python tools/compare_arms.py studies/vgg16-guided.yaml --data folder:cifar10-jpeg --search-epochs 8 \
+        --repetitions 3 --out arms [--repetition 0] [--report]
+
+One repetition is a search (network slimming) on the images of the study, the guideline fitted to what it found, and
+three studies with one seed: `guided` by that guideline (the study file's own sampler), `raw-tpe` and `random` with one
+parameter for each channel group. The MACs of the search are charged to `guided`: the other two get as many trials more.
+Stopped at any moment, the same command goes on; with `--repetition` it does one of them only, so that several can run
+side by side. `--report` reads what is there and writes `result.json` and `curves.png`.
+"""
+
+import argparse
+import json
+import platform
+from dataclasses import asdict, dataclass
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from scipy.stats import t as student
+
+from nas_prune.guideline.fit import fit_guideline
+from nas_prune.report.figures import save
+from nas_prune.rundir import read_metrics
+from nas_prune.search_config import SearchConfig
+from nas_prune.search_stage import resume_search, search
+from nas_prune.study import record
+from nas_prune.study.config import StudyConfig, read_study
+from nas_prune.study.objective import training_macs, trial_folder
+from nas_prune.study.run import Place, read_trials, run_study
+from nas_prune.watch import Watch
+from nas_prune.widths import read_widths
+
+ARMS: dict[str, dict[str, Any]] = {
+    "guided": {},
+    "raw-tpe": {"parameters": "layers", "sampler": "tpe"},
+    "random": {"parameters": "layers", "sampler": "random"},
+}
+_LOOKS = {"guided": ("#0072B2", "-"), "raw-tpe": ("#D55E00", "--"), "random": ("#000000", ":")}
+
+
+def main() -> None:
+    """Run what is asked for, or report."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("study")
+    parser.add_argument("--data")
+    parser.add_argument("--search-epochs", type=int, default=8)
+    parser.add_argument("--repetitions", type=int, default=3)
+    parser.add_argument("--repetition", type=int)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--report", action="store_true")
+    options = parser.parse_args()
+    if options.report:
+        report(options)
+        return
+    watch = Watch(say=lambda text: print(text, flush=True))
+    wanted = range(options.repetitions) if options.repetition is None else [options.repetition]
+    for repetition in wanted:
+        run(options, repetition, watch)
+
+
+def run(options: argparse.Namespace, repetition: int, watch: Watch) -> None:
+    """One repetition: search, guideline, and the three studies."""
+    folder = options.out / f"repetition-{repetition}"
+    config = read_study(options.study, data_name=options.data).model_copy(update={"seed": repetition})
+    found = folder / "search"
+    if (found / "config.yaml").exists():
+        resume_search(found, data_name=options.data, watch=watch)
+    else:
+        search(_search_config(config, options.search_epochs), found, watch=watch)
+    guideline = folder / "guideline.yaml"
+    if not guideline.exists():
+        fit_guideline([found]).write(guideline)
+    spent = search_macs(found)
+    widths = next(iter(sorted((found / "widths").glob("macs*.json"))))
+    trial = training_macs(read_widths(widths).cost.macs, _images(found), config.epochs)
+    more = ceil(spent / trial)
+    for arm, changes in ARMS.items():
+        own = {
+            **changes,
+            "name": arm,
+            "guideline": str(guideline) if arm == "guided" else None,
+            "trials": config.trials + (0 if arm == "guided" else more),
+        }
+        run_study(config.model_copy(update=own), folder / arm, watch=watch)
+
+
+def _search_config(config: StudyConfig, epochs: int) -> SearchConfig:
+    return SearchConfig(
+        space=config.space,
+        width_multiplier=config.width_multiplier,
+        groups=config.groups,
+        data=config.data,
+        recipe=config.recipe,
+        epochs=epochs,
+        budgets=config.budgets,
+        seed=config.seed,
+        threads=config.threads,
+    )
+
+
+def _images(found: Path) -> int:
+    widths = read_widths(next(iter((found / "widths").glob("*.json"))))
+    assert widths.data is not None
+    return widths.data.num_train
+
+
+def search_macs(found: Path) -> int:
+    """What a search has spent: it trains the whole network."""
+    widths = read_widths(next(iter((found / "widths").glob("*.json"))))
+    return training_macs(widths.base_cost.macs, _images(found), len(read_metrics(found)))
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The best so far of one study: after each trial the MACs spent, and its accuracies, as shares.
+
+    Attributes:
+        spent: total training MACs, the search's among them.
+        val: validation accuracy of the best trial so far, by which it was chosen.
+        test: its test accuracy.
+    """
+
+    spent: list[int]
+    val: list[float]
+    test: list[float]
+
+
+def curve(folder: Path, charged: int) -> Curve:
+    """The curve of a study."""
+    result = read_trials(Place(folder))
+    (name, trials), *_ = result.trials.items()
+    spent, best, vals, tests, costs = charged, (-1.0, 0.0), [], [], []
+    ended = [trial for trial in trials if trial.values is not None and trial.datetime_complete is not None]
+    for trial in sorted(ended, key=lambda one: one.datetime_complete.timestamp()):  # type: ignore[union-attr]
+        spent += int(trial.user_attrs[record.TRAINING_MACS])
+        told = trial.user_attrs.get(record.TOLD_FROM)
+        line = record.line_of(trial if told is None else trials[told])
+        read = json.loads((trial_folder(folder, name, line) / "result.json").read_text(encoding="utf-8"))
+        best = max(best, (trial.values[0], float(np.mean(read["test"]))), key=lambda pair: pair[0])
+        costs.append(spent)
+        vals.append(best[0])
+        tests.append(best[1])
+    return Curve(costs, vals, tests)
+
+
+def report(options: argparse.Namespace) -> None:
+    """Gather the curves of all repetitions that are there."""
+    curves: dict[str, list[Curve]] = {arm: [] for arm in ARMS}
+    charged, centres = [], []
+    for folder in sorted(options.out.glob("repetition-*")):
+        if not all((folder / arm / "journal.log").exists() for arm in ARMS):
+            continue
+        charged.append(search_macs(folder / "search"))
+        centres.append(_sources(folder / "guided"))
+        for arm in ARMS:
+            curves[arm].append(curve(folder / arm, charged[-1] if arm == "guided" else 0))
+    config = read_study(options.study)
+    ends = {arm: [one.test[-1] for one in own] for arm, own in curves.items()}
+    content = {
+        "study": config.name,
+        "repetitions": len(charged),
+        "search_macs": charged,
+        "curves": {arm: [asdict(one) for one in own] for arm, own in curves.items()},
+        "first_trials": centres,
+        "final_test": {
+            arm: {"mean": float(np.mean(own)), "std": float(np.std(own, ddof=1)), "each": own}
+            for arm, own in ends.items()
+        },
+        "guided_minus": {arm: _paired(ends["guided"], own) for arm, own in ends.items() if arm != "guided"},
+        "machine": f"{platform.machine()}, {torch.get_num_threads()} cores, torch {torch.__version__}",
+    }
+    (options.out / "result.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    _draw(curves, options.out / "curves.png", config)
+    print(json.dumps({key: content[key] for key in ("final_test", "guided_minus", "first_trials")}, indent=1))
+
+
+def _sources(folder: Path) -> dict[str, dict[str, float]]:
+    """What the guideline's centre and uniform widths reached without any search."""
+    (name, trials), *_ = read_trials(Place(folder)).trials.items()
+    found = {}
+    for trial in trials:
+        source = trial.user_attrs.get(record.SOURCE)
+        path = trial_folder(folder, name, record.line_of(trial)) / "result.json"
+        if source and trial.values and path.exists():
+            test = json.loads(path.read_text(encoding="utf-8"))["test"]
+            found[source] = {"val": trial.values[0], "test": float(np.mean(test))}
+    return found
+
+
+def _paired(ours: list[float], theirs: list[float]) -> dict[str, Any]:
+    """Mean difference over repetitions, with its 90 % interval (Student's t)."""
+    differences = np.array(ours) - np.array(theirs)
+    half = np.nan
+    if len(differences) > 1:
+        scale = differences.std(ddof=1) / np.sqrt(len(differences))
+        half = float(student.ppf(0.95, len(differences) - 1) * scale)
+    mean = float(differences.mean())
+    return {"mean": mean, "low": mean - half, "high": mean + half, "n": len(differences)}
+
+
+def _draw(curves: dict[str, list[Curve]], path: Path, config: StudyConfig) -> None:
+    figure = Figure(figsize=(9.6, 4.2), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(1, 2, sharex=True)
+    last = min((one.spent[-1] for own in curves.values() for one in own), default=1)
+    grid = np.linspace(0, last, 200)
+    for axes, kind, label in zip(
+        panels, ("val", "test"), ("validation, by which it is chosen", "test"), strict=True
+    ):
+        for arm, own in curves.items():
+            values_RX = np.array([_at(one, getattr(one, kind), grid) for one in own]) * 100
+            seen = ~np.isnan(values_RX).any(axis=0)
+            colour, line = _LOOKS[arm]
+            mean_X = values_RX[:, seen].mean(axis=0)
+            axes.plot(
+                grid[seen] / 1e12, mean_X, color=colour, linestyle=line, label=f"{arm} (n = {len(own)})"
+            )
+            if len(own) > 1:
+                half_X = (
+                    student.ppf(0.95, len(own) - 1)
+                    * values_RX[:, seen].std(axis=0, ddof=1)
+                    / np.sqrt(len(own))
+                )
+                axes.fill_between(
+                    grid[seen] / 1e12, mean_X - half_X, mean_X + half_X, color=colour, alpha=0.15
+                )
+        axes.set_xlabel("total training MACs spent (10¹²)")
+        axes.set_title(f"accuracy of the best trial so far: {label}", fontsize=9)
+        axes.grid(color="0.9")
+    panels[0].set_ylabel("accuracy (%)")
+    panels[0].legend(fontsize=8, loc="lower right")
+    bound = config.budgets[0]
+    figure.suptitle(
+        f"{config.space} ×{config.width_multiplier:g}, {bound}; mean and 90 % interval", fontsize=10
+    )
+    save(figure, path)
+
+
+def _at(one: Curve, values: list[float], grid: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The best so far at each number of MACs; NaN before the first trial."""
+    places = np.searchsorted(np.array(one.spent), grid, side="right") - 1
+    return np.where(places < 0, np.nan, np.array(values)[np.maximum(places, 0)])
+
+
+if __name__ == "__main__":
+    main()
