@@ -184,14 +184,12 @@ def rank(*, directory: Path, style: str, storage: str | None, **given: Any) -> N
 
 
 def _print_ranking(ranking: "Ranking", config: "StudyConfig") -> None:
-    full = f"{ranking.schedule}, {config.recipe.epochs} epochs' worth"
-    click.echo(
-        f"{ranking.study}: {config.epochs} epochs from scratch with new seeds, then in full ({full})\n"
-    )
+    full = f"in full by {ranking.schedule} of {config.recipe.epochs} epochs"
+    click.echo(f"{ranking.study}: {config.epochs} epochs from scratch with new seeds, then {full}\n")
     rows = []
     for one in ranking.candidates:
         found = one.interval
-        spread = f"{100 * found.low:.2f} to {100 * found.high:.2f}" if found.n > 1 else "–"
+        spread = f"{100 * max(0, found.low):.2f} to {100 * min(1, found.high):.2f}" if found.n > 1 else "–"
         tests = [percent(sum(values) / len(values), 2) for values in (one.full, one.full_test) if values]
         again = [f"{tests[0]} ({len(one.full)})", tests[1]] if tests else ["–", "–"]
         macs, params = count(one.widths.cost.macs), count(one.widths.cost.params)
@@ -200,17 +198,16 @@ def _print_ranking(ranking: "Ranking", config: "StudyConfig") -> None:
     print_table(headings, rows)
     click.echo("\nAccuracies are of validation images where nothing else is said.")
     click.echo(f"Rank correlation between short and full training: {ranking.correlation.words}")
-    centre = ranking.centre.name
+    centre = {"guideline": "the guideline", "uniform": "uniform widths"}[ranking.centre.name]
     if ranking.winner is ranking.centre:
-        click.echo(f"The winner is the {centre} itself: the search has gained nothing.")
+        click.echo(f"Nothing is better than {centre}: the search has gained nothing.")
     for kind, words in (
-        ("short", "short training"),
         ("full", "full training"),
         ("full_test", "full, test images"),
     ):
         found_gain = ranking.gain(kind)  # type: ignore[arg-type]
         if found_gain is not None:
-            click.echo(f"Gain over just training the {centre}, {words}: {found_gain.words}")
+            click.echo(f"Gain over just training {centre}, {words}: {found_gain.words}")
     for name, why in ranking.failed:
         click.echo(f"Not trained to its end: {name}: {why}")
     click.echo(f"Widths of the winner, {ranking.winner.name}: {ranking.folder / 'widths.json'}")

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from optuna.trial import FrozenTrial, TrialState
@@ -118,7 +118,7 @@ def _against(done: Sequence[FrozenTrial], name: str, unit: float, label: str) ->
 
     points = sorted((trial.user_attrs[name] / unit, 100 * trial.values[0], trial.number) for trial in done)
     front, best = [], -1.0
-    for cost, accuracy, _ in points:
+    for cost, accuracy, _ in sorted(points, key=lambda point: (point[0], -point[1])):
         if accuracy > best:
             best = accuracy
             front.append((cost, accuracy))
@@ -154,15 +154,14 @@ def _kept(loaded: Loaded, done: Sequence[FrozenTrial]) -> "Figure":
     shown = {trial.user_attrs[record.SOURCE]: trial for trial in done if record.SOURCE in trial.user_attrs}
     shown[f"best (trial {best.number})"] = best
     figure = Figure()
+    columns = loaded.space.searched(loaded.config.groups)
     groups = loaded.space.groups
     for number, (name, trial) in enumerate(shown.items()):
         widths = record.widths_of(trial) or ()
-        ratios: list[Any] = [
-            round(width / group.size, 4) for width, group in zip(widths, groups, strict=True)
-        ]
+        ratios = [round(widths[column] / groups[column].size, 4) for column in columns]
         figure.add_trace(
             Scatter(
-                x=[group.name for group in groups],
+                x=[groups[column].name for column in columns],
                 y=ratios,
                 mode="lines+markers",
                 name=name,

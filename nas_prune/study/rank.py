@@ -96,8 +96,11 @@ class Ranking:
         short = {one.name: one.interval.mean for one in self.candidates}
         return correlation(short, {one.name: interval(one.full).mean for one in self.candidates if one.full})
 
-    def gain(self, kind: Literal["short", "full", "full_test"]) -> Gain | None:
-        """Of the winner over the centre; None where there is nothing to compare."""
+    def gain(self, kind: Literal["full", "full_test"]) -> Gain | None:
+        """Of the winner over the centre, in full; None where there is nothing to compare.
+
+        Not in short training, by which the winner was chosen: the best of several seems better than it is.
+        """
         groups = [getattr(one, kind) for one in self.candidates if getattr(one, kind)]
         winner, centre = getattr(self.winner, kind), getattr(self.centre, kind)
         if self.winner is self.centre or not winner or not centre:
@@ -328,7 +331,7 @@ def read_result(folder: Path, task: Task, schedule: Schedule) -> dict[str, Any] 
 
 def summary(ranking: Ranking, config: StudyConfig) -> dict[str, Any]:
     """A ranking as plain JSON."""
-    gains = {kind: ranking.gain(kind) for kind in ("short", "full", "full_test")}
+    gains = {kind: ranking.gain(kind) for kind in ("full", "full_test")}
     return {
         "study": ranking.study,
         "data": published(config.data.name),

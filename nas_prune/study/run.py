@@ -1,7 +1,7 @@
 """Running a study: one worker or several, on one machine or many, until every trial has come to its end."""
 
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
@@ -9,6 +9,7 @@ from pathlib import Path
 from time import sleep, time
 
 import optuna
+from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from nas_prune.budget import Budget
@@ -41,6 +42,7 @@ from nas_prune.study.storage import (
     journal_path,
     mend_journal,
     open_storage,
+    opened,
     shown,
 )
 from nas_prune.training.stopping import telling_how_to_go_on
@@ -165,8 +167,9 @@ def pattern_in(run: Path, config: StudyConfig) -> Pattern | None:
     return read_guideline(run / GUIDELINE)
 
 
-def studies_in(place: Place, config: StudyConfig) -> dict[str, optuna.Study]:
-    """The Optuna studies of a directory, by name.
+@contextmanager
+def studies_in(place: Place, config: StudyConfig) -> Iterator[dict[str, optuna.Study]]:
+    """The Optuna studies of a directory, by name, for the time of the block.
 
     Raises:
         StorageError: they are not where they should be.
@@ -175,23 +178,23 @@ def studies_in(place: Place, config: StudyConfig) -> dict[str, optuna.Study]:
         raise StorageError(
             f"the study in {place.run} must have its trials there, or be given its --storage again: it has no journal."
         )
-    storage = open_storage(place.storage, place.run)
-    try:
-        return {name: optuna.load_study(study_name=name, storage=storage) for name in config.studies}
-    except KeyError:
-        raise StorageError(
-            f"study {config.name!r} must be in the storage {shown(place.storage)}, which has none of that name. "
-            "Give the --storage it was run with."
-        ) from None
+    with opened(place.storage, place.run) as storage:
+        try:
+            found = {name: optuna.load_study(study_name=name, storage=storage) for name in config.studies}
+        except KeyError:
+            raise StorageError(
+                f"study {config.name!r} must be in the storage {shown(place.storage)}, which has none of that name. "
+                "Give the --storage it was run with."
+            ) from None
+        yield found
 
 
 def read_trials(place: Place) -> StudyResult:
     """What the study of a directory holds; nothing is changed."""
     config = read_config(place.run, StudyConfig)
-    found = studies_in(place, config)
-    return StudyResult(
-        place, config, {name: study.get_trials(deepcopy=False) for name, study in found.items()}
-    )
+    with studies_in(place, config) as studies:
+        trials = {name: study.get_trials(deepcopy=False) for name, study in studies.items()}
+    return StudyResult(place, config, trials)
 
 
 def _resolved(config: StudyConfig, storage: str | None) -> StudyConfig:
@@ -225,8 +228,8 @@ def _free(run: Path, config: StudyConfig, url: str | None) -> tuple[Path, StudyC
     """The next name that neither a directory nor a study has."""
     taken = set()
     if url is not None:
-        storage = open_storage(url, run)
-        taken = {study.study_name for study in optuna.get_all_study_summaries(storage)}
+        with opened(url, run) as storage:
+            taken = {study.study_name for study in optuna.get_all_study_summaries(storage)}
     number = 1
     while True:
         suffix = "" if number == 1 else f"-{number}"
@@ -244,8 +247,12 @@ def _work(place: Place, loaded: Loaded, workers: int, watch: Watch) -> StudyResu
     _mend(place, watch)
     began = datetime.now()  # noqa: DTZ005  (Optuna's times have no zone)
     deadline = None if loaded.config.timeout is None else time() + loaded.config.timeout
-    with telling_how_to_go_on(command_for(place)), closing(Presence(place.run)) as presence:
-        worker = Worker(place, loaded, presence, began, deadline)
+    with (
+        telling_how_to_go_on(command_for(place)),
+        closing(Presence(place.run)) as presence,
+        opened(place.storage, place.run, on_stale=_on_stale, heartbeat=place.heartbeat) as storage,
+    ):
+        worker = Worker(place, loaded, storage, presence, began, deadline)
         watch.say(
             f"Study {loaded.config.name} in {place.run}, trials in {shown(place.storage)}. "
             f"Watch it: nas-prune dashboard {place.run}{storage_flag(place)}"
@@ -292,6 +299,7 @@ class Worker:
     Attributes:
         place: where the study is.
         loaded: what every trial needs.
+        storage: Optuna's.
         presence: shows others that it is alive.
         began: when the command began; failures before that are forgiven.
         deadline: when no further trial is begun, in seconds since 1970.
@@ -300,18 +308,14 @@ class Worker:
 
     place: Place
     loaded: Loaded
+    storage: BaseStorage
     presence: Presence
     began: datetime
     deadline: float | None
     studies: list[OneStudy] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.studies = answered(self._open, self.place.storage)
-
-    def _open(self) -> list[OneStudy]:
-        place = self.place
-        storage = open_storage(place.storage, place.run, on_stale=_on_stale, heartbeat=place.heartbeat)
-        return open_studies(self.loaded, storage)
+        self.studies = answered(partial(open_studies, self.loaded, self.storage), self.place.storage)
 
     def may_go_on(self) -> bool:
         """Whether further trials are to be begun: not after the deadline, nor after too many failures."""
@@ -425,8 +429,9 @@ def recover_study(place: Place, *, older_than: float | None = None) -> tuple[int
     found = []
     gone = worker_is_gone(place.run)
     silent = gone if older_than is None else silent_for(older_than)
-    for study in studies_in(place, config).values():
-        found += recover(study, lambda trial: gone(trial) or silent(trial))
+    with studies_in(place, config) as studies:
+        for study in studies.values():
+            found += recover(study, lambda trial: gone(trial) or silent(trial))
     return dropped, found
 
 
@@ -458,7 +463,8 @@ def _prepared(
     quiet()
     data = parked.taken()
     loaded = Loaded(place.run, config, space_of(config, data), data, pattern_in(place.run, config))
-    worker = Worker(place, loaded, Presence(place.run), began, deadline)
+    storage = open_storage(place.storage, place.run, on_stale=_on_stale, heartbeat=place.heartbeat)
+    worker = Worker(place, loaded, storage, Presence(place.run), began, deadline)
 
     def work(_: int, watch: Watch) -> None:
         if worker.may_go_on() and worker.next_study() is not None:

@@ -2,8 +2,8 @@
 
 import json
 import warnings
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import sleep
 from typing import Any, TypeVar
@@ -61,6 +61,20 @@ def open_storage(
         return _journal(path)
     assert url is not None
     return answered(lambda: _served(url, on_stale, heartbeat), url)
+
+
+@contextmanager
+def opened(
+    url: str | None, run: Path, *, on_stale: StaleCallback | None = None, heartbeat: float = HEARTBEAT
+) -> Iterator[BaseStorage]:
+    """As `open_storage`, for the time of the block; connections are closed at its end."""
+    storage = open_storage(url, run, on_stale=on_stale, heartbeat=heartbeat)
+    try:
+        yield storage
+    finally:
+        if isinstance(storage, RDBStorage):
+            storage.remove_session()
+            storage.engine.dispose()
 
 
 def journal_path(url: str | None, run: Path) -> Path | None:
@@ -126,10 +140,11 @@ def _served(url: str, on_stale: StaleCallback | None, heartbeat: float) -> BaseS
             return JournalStorage(JournalRedisBackend(url))
         if scheme == "grpc":
             return _proxy(url)
-        is_file = scheme.startswith("sqlite")
-        engine: dict[str, Any] = (
-            {"connect_args": {"timeout": _SQLITE_WAIT}} if is_file else {"pool_pre_ping": True}
-        )
+        engine: dict[str, Any] = {"pool_pre_ping": True}
+        if scheme.startswith("sqlite"):
+            engine = {"connect_args": {"timeout": _SQLITE_WAIT}}
+        elif "psycopg" in scheme:  # which gives bytes for text where a database names no encoding
+            engine["connect_args"] = {"client_encoding": "utf8"}
         return RDBStorage(
             url,
             engine_kwargs=engine,

@@ -31,8 +31,8 @@ def serve(place: Place, host: str, port: int, *, say: Callable[[str], None]) -> 
         )
     from optuna_dashboard import run_server
 
-    studies_in(place, read_config(place.run, StudyConfig))
-    _check_free(host, port)
+    with studies_in(place, read_config(place.run, StudyConfig)):
+        _check_free(host, port)
     say(f"http://{host}:{port}  (Ctrl-C ends it)")
     with suppress(KeyboardInterrupt):
         run_server(

@@ -1,0 +1,112 @@
+"""Study files: what they may say, and what is said of those that cannot be used."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from nas_prune.errors import BadInputError
+from nas_prune.shipped import shipped
+from nas_prune.study.config import StudyConfig, read_study
+
+PLAIN = {"space": "resnet20", "epochs": 2, "budget": "macs<=30%"}
+
+
+def write(folder: Path, **settings: object) -> Path:
+    path = folder / "own.yaml"
+    path.write_text(yaml.safe_dump({**PLAIN, **settings}), encoding="utf-8")
+    return path
+
+
+def test_a_file_of_three_lines_is_a_study(tmp_path: Path) -> None:
+    config = read_study(write(tmp_path))
+    assert (config.name, config.data.name, config.recipe.name, config.trials) == (
+        "own",
+        "digits",
+        "digits",
+        30,
+    )
+    assert config.budgets == ("macs<=30%",)
+    assert config.trial_recipe.epochs == 2
+    assert list(config.studies) == ["own"]
+
+
+def test_what_is_written_into_a_run_reads_back_the_same(tmp_path: Path) -> None:
+    config = read_study(write(tmp_path, data="folder:images", recipe="fast"))
+    assert config.data.name == f"folder:{tmp_path / 'images'}"
+    text = yaml.safe_dump(config.beside(tmp_path / "run").model_dump(mode="json"))
+    again = StudyConfig.model_validate(yaml.safe_load(text))
+    assert again.data.name == "folder:../images"
+    assert again.fixed() == config.fixed()
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"trails": 3}, "trails: Extra inputs are not permitted"),
+        ({"space": "resnet57"}, "resnet57"),
+        ({"budget": "macs>=30%"}, "an upper bound"),
+        ({"budget": "own"}, "a budget must bound a cost, got own"),
+        ({"budget": "latency<=3ms"}, "latency"),
+        ({"budgets": ["macs<=30%"]}, "budget and budgets must not stand beside each other"),
+        ({"epochs": 0}, "epochs: Input should be greater than or equal to 1"),
+        ({"trials": -1}, "trials"),
+        ({"sampler": "nsga3"}, "sampler"),
+        ({"recipe": "fats"}, "must be one of digits, fast"),
+        ({"against": "macs"}, "two budgets of one cost"),
+        ({"data": {"name": "digits", "size": 8}}, "data.size: Extra inputs"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_used_is_named(settings: dict[str, object], said: str, tmp_path: Path) -> None:
+    with pytest.raises(BadInputError, match=said):
+        read_study(write(tmp_path, **settings))
+
+
+def test_two_objectives_go_with_what_optuna_can_do(tmp_path: Path) -> None:
+    content = {"space": "resnet20", "epochs": 2, "budgets": ["macs<=60%", "macs<=20%"], "against": "macs"}
+    path = tmp_path / "two.yaml"
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    assert [str(one) for one in read_study(path).studies["two"]] == ["macs<=20%", "macs<=60%"]
+    for more, said in (
+        ({"stopping": "median"}, "no early stopping"),
+        ({"sampler": "cma"}, "has one objective"),
+    ):
+        path.write_text(yaml.safe_dump({**content, **more}), encoding="utf-8")
+        with pytest.raises(BadInputError, match=said):
+            read_study(path)
+
+
+def test_each_budget_is_a_study_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text("space: resnet20\nepochs: 2\nbudgets: [macs<=30%, 'params<=100K']\n", encoding="utf-8")
+    assert list(read_study(path).studies) == ["own macs<=30%", "own params<=100K"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "one setting a line"),
+        ("- a", "one setting a line"),
+        ("a: [", "must be YAML"),
+        ("epochs: 1\nepochs: 2", "stands twice"),
+    ],
+)
+def test_a_file_that_is_no_study_is_refused(text: str, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(BadInputError, match=said):
+        read_study(path)
+
+
+def test_an_unknown_name_lists_the_shipped_ones() -> None:
+    with pytest.raises(BadInputError, match="quickstart.*got 'quickstrat'"):
+        read_study("quickstrat")
+    with pytest.raises(BadInputError, match="must be text that can be read"):
+        read_study("nowhere.yaml")
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in shipped("studies").glob("*.yaml")))
+def test_every_shipped_study_can_be_read(name: str) -> None:
+    config = read_study(name)
+    assert config.question
+    assert config.guideline is None or Path(config.guideline).exists()

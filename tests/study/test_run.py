@@ -1,0 +1,210 @@
+"""Studies on real images with real storages: run, stopped, gone on with, changed, failing."""
+
+from pathlib import Path
+
+import pytest
+from optuna.trial import TrialState
+
+from nas_prune.errors import BadInputError, BudgetError, NasPruneError
+from nas_prune.loading import load_space
+from nas_prune.scratch import train_one
+from nas_prune.setup import DataConfig
+from nas_prune.study import record
+from nas_prune.study.board import note
+from nas_prune.study.config import StudyConfig
+from nas_prune.study.creation import OneStudy
+from nas_prune.study.objective import trial_folder
+from nas_prune.study.record import Fate
+from nas_prune.study.run import Place, load_study, read_trials, resume_study, run_study, studies_in
+from nas_prune.training.recipe import recipe_named
+from nas_prune.watch import Watch
+from nas_prune.widths import read_widths
+
+TRAIN_ONE = "nas_prune.study.objective.train_one"
+SMALL = StudyConfig(
+    name="small",
+    space="resnet20",
+    data=DataConfig(name="digits", max_images=150, val_fraction=0.4),
+    recipe=recipe_named("digits"),
+    epochs=1,
+    budgets=("macs<=30%",),
+    trials=4,
+    threads=1,
+)
+
+
+def changed(**changes: object) -> StudyConfig:
+    return SMALL.model_copy(update=changes)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    run = tmp_path_factory.mktemp("finished") / "small"
+    run_study(SMALL, run)
+    return Place(run)
+
+
+def test_every_trial_stands_in_the_storage_with_what_it_cost(finished: Place) -> None:
+    trials = read_trials(finished).trials["small"]
+    space = load_space("resnet20", (1, 8, 8), num_classes=10)
+    limit = int(0.3 * space.cost_at(space.base_G).macs)
+    assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 4
+    assert trials[0].user_attrs[record.SOURCE] == "uniform"
+    for trial in trials:
+        widths = record.widths_of(trial)
+        assert widths is not None
+        assert 0.98 * limit < space.cost_at(widths).macs == trial.user_attrs["macs"] <= limit
+        assert list(trial.intermediate_values.values()) == [trial.value]
+        folder = trial_folder(finished.run, "small", trial.number)
+        assert read_widths(folder / "widths.json").vector == widths
+        assert not list(folder.rglob("*.safetensors"))
+        assert trial.user_attrs[record.TRAINING_MACS] == 3 * trial.user_attrs["macs"] * 90
+        assert {"kept inner 0", "kept inner 1", "kept inner 2"} < set(trial.user_attrs)
+    assert len({record.widths_of(trial) for trial in trials}) == 4
+
+
+def test_more_trials_go_on_where_the_study_ended(finished: Place) -> None:
+    before = [trial.params for trial in read_trials(finished).trials["small"]]
+    result = resume_study(finished, trials=6)
+    assert [trial.params for trial in result.trials["small"]][:4] == before
+    assert len(result.trials["small"]) == 6
+    assert len(run_study(changed(trials=6), finished.run).trials["small"]) == 6
+
+
+def test_a_study_that_was_stopped_draws_what_it_would_have_drawn(tmp_path: Path) -> None:
+    for sampler in ("cma", "tpe", "random"):
+        whole, parts = tmp_path / f"whole-{sampler}", tmp_path / f"parts-{sampler}"
+        drawn = run_study(changed(sampler=sampler, trials=4), whole).trials["small"]
+        run_study(changed(sampler=sampler, trials=2), parts)
+        again = run_study(changed(sampler=sampler, trials=4), parts).trials["small"]
+        assert [trial.params for trial in again] == [trial.params for trial in drawn]
+        assert [trial.value for trial in again] == [trial.value for trial in drawn]
+
+
+def test_a_study_whose_file_has_changed_is_refused_or_begun_anew(finished: Place) -> None:
+    with pytest.raises(BadInputError, match="epochs was 1 and is 2 now.*--new"):
+        run_study(changed(epochs=2), finished.run)
+    with pytest.raises(BadInputError, match='sampler was "cma" and is "random" now'):
+        run_study(changed(sampler="random"), finished.run)
+    result = run_study(changed(epochs=2, trials=1), finished.run, is_new=True)
+    assert result.place.run == finished.run.with_name("small-2")
+    assert list(result.trials) == ["small-2"]
+
+
+def test_the_storage_refuses_another_study_of_the_same_name(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/trials.db"
+    run_study(changed(trials=1), tmp_path / "one", storage=url)
+    with pytest.raises(
+        BadInputError, match="study 'small' in the storage must be gone on with as it was created"
+    ):
+        run_study(changed(trials=1, seed=1), tmp_path / "other", storage=url)
+    rule = changed(trials=1, guideline="erk")
+    with pytest.raises(BadInputError, match="guideline was null"):
+        run_study(rule, tmp_path / "third", storage=url)
+
+
+def test_a_trial_that_fails_is_recorded_and_a_few_in_a_row_end_the_study(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    diverging = [2, 3, 5, 6, 7]
+    calls: list[int] = []
+
+    def train(*given: object, **more: object) -> object:
+        calls.append(1)
+        if len(calls) in diverging:
+            raise NasPruneError("the loss must stay finite, got one that is not in step 1.")
+        return train_one(*given, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(TRAIN_ONE, train)
+    said: list[str] = []
+    with pytest.raises(BadInputError, match="must not fail 3 times in a row.*the loss must stay finite"):
+        run_study(changed(trials=9), tmp_path / "run", watch=Watch(say=said.append))
+    trials = read_trials(Place(tmp_path / "run")).trials["small"]
+    assert [str(fate) for fate in record.fates(trials)] == [
+        "complete", "failed", "failed", "complete", "failed", "failed", "failed",
+    ]  # fmt: skip
+    assert "trial 1 failed: the loss must stay finite" in "".join(said)
+    monkeypatch.setattr(TRAIN_ONE, train_one)
+    again = run_study(changed(trials=9), tmp_path / "run").trials["small"]
+    assert [trial.state for trial in again[7:]] == [TrialState.COMPLETE] * 2
+
+
+def test_ctrl_c_puts_the_trial_back_and_its_training_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt("training stopped: 1 of 2 epochs are done")
+
+    monkeypatch.setattr(TRAIN_ONE, stop)
+    with pytest.raises(KeyboardInterrupt, match="1 of 2 epochs.*Go on with: nas-prune study run"):
+        run_study(changed(trials=2), tmp_path / "run")
+    monkeypatch.setattr(TRAIN_ONE, train_one)
+    trials = run_study(changed(trials=2), tmp_path / "run").trials["small"]
+    assert record.fates(trials) == [Fate.RETRIED, Fate.COMPLETE, Fate.COMPLETE]
+    assert trials[1].user_attrs[record.SOURCE] == "uniform"
+    assert record.line_of(trials[1]) == 0
+
+
+def test_equal_widths_are_trained_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    def train(*given: object, **more: object) -> object:
+        calls.append(1)
+        return train_one(*given, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(TRAIN_ONE, train)
+    place = Place(tmp_path / "run")
+    run_study(changed(trials=1), place.run)
+    with studies_in(place, SMALL) as studies:
+        studies["small"].enqueue_trial(studies["small"].trials[0].params)
+    trials = run_study(changed(trials=3), place.run).trials["small"]
+    first, told = trials[0], trials[1]
+    assert len(calls) == 2
+    assert told.user_attrs[record.TOLD_FROM] == 0
+    assert (told.value, told.intermediate_values) == (first.value, first.intermediate_values)
+    assert told.user_attrs[record.TRAINING_MACS] == 0
+
+
+def test_several_budgets_are_studies_and_two_objectives_are_one(tmp_path: Path) -> None:
+    two = changed(budgets=("macs<=30%", "params<=50%"), trials=2)
+    result = run_study(two, tmp_path / "budgets")
+    assert {name: len(trials) for name, trials in result.trials.items()} == {
+        "small macs<=30%": 2,
+        "small params<=50%": 2,
+    }
+    both = changed(budgets=("macs<=20%", "macs<=60%"), against="latency", trials=3)
+    (trials,) = run_study(both, tmp_path / "both").trials.values()
+    space = load_space("resnet20", (1, 8, 8), num_classes=10)
+    whole = space.cost_at(space.base_G).macs
+    assert all(0.17 * whole < trial.user_attrs["macs"] <= 0.6 * whole for trial in trials)
+    assert all(trial.values[1] == trial.user_attrs["latency_ms"] > 0 for trial in trials)
+
+
+@pytest.mark.slow
+def test_two_workers_share_the_trials(tmp_path: Path) -> None:
+    said: list[str] = []
+    result = run_study(changed(trials=6), tmp_path / "run", workers=2, watch=Watch(say=said.append))
+    trials = result.trials["small"]
+    assert record.fates(trials) == [Fate.COMPLETE] * 6
+    assert len({trial.user_attrs[record.WORKER] for trial in trials}) == 2
+    assert sum(", trial " in line for line in said) == 6
+
+
+def test_what_cannot_be_met_is_said_before_anything_is_written(tmp_path: Path) -> None:
+    with pytest.raises(BudgetError, match="feasible are"):
+        run_study(changed(budgets=("macs<=0.1%",)), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.txt").touch()
+    with pytest.raises(BadInputError, match="--out must be a new or an empty directory"):
+        run_study(SMALL, tmp_path / "full")
+
+
+def test_the_note_says_what_the_study_is_in_words(finished: Place) -> None:
+    loaded = load_study(finished.run)
+    with studies_in(finished, loaded.config) as studies:
+        one = OneStudy("small", studies["small"], loaded.config.studies["small"])
+        text = note(loaded, one, one.study.get_trials())
+    for part in ("**resnet20** on **digits**", "**macs<=30%**", "No guideline", "the best so far is trial"):
+        assert part in text

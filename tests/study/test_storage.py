@@ -1,0 +1,132 @@
+"""Storages: every kind of URL, those that do not answer, and journals that break off."""
+
+from pathlib import Path
+
+import optuna
+import pytest
+
+from nas_prune.errors import StorageError
+from nas_prune.study import storage as storages
+from nas_prune.study.samplers import quiet
+from nas_prune.study.storage import (
+    answered,
+    has_heartbeat,
+    is_shared,
+    journal_path,
+    mend_journal,
+    open_storage,
+    opened,
+    shown,
+)
+from tests.study.servers import postgresql
+
+quiet()
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storages, "_WAITS", (0.01,))
+
+
+def fill(storage: optuna.storages.BaseStorage, name: str = "s", count: int = 3) -> None:
+    study = optuna.create_study(storage=storage, study_name=name, load_if_exists=True)
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=count)
+
+
+@pytest.mark.parametrize("url", ["sqlite:///trials.db", "other.log", None])
+def test_trials_are_kept_by_any_storage(url: str | None, in_empty_directory: Path) -> None:
+    with opened(url, in_empty_directory) as storage:
+        fill(storage)
+    with opened(url, in_empty_directory) as storage:
+        assert len(optuna.load_study(study_name="s", storage=storage).trials) == 3
+
+
+def test_a_journal_is_named_absolutely(in_empty_directory: Path) -> None:
+    assert journal_path(None, Path("runs/s")) == in_empty_directory / "runs/s/journal.log"
+    assert journal_path("deep/er.log", Path("run")) == in_empty_directory / "deep/er.log"
+    assert journal_path("sqlite:///x.db", Path("run")) is None
+
+
+def test_which_storages_are_shared_and_which_notice_the_dead() -> None:
+    server = "postgresql+psycopg://user@host/db"
+    assert [is_shared(url) for url in (None, "j.log", "sqlite:///x.db", server, "grpc://h:1")] == [
+        False, False, False, True, True,
+    ]  # fmt: skip
+    assert [has_heartbeat(url) for url in (None, "j.log", "sqlite:///x.db", server, "grpc://h:1", "redis://h")] == [
+        False, False, True, True, False, False,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        (
+            "postgresql+psycopg://me:secret@127.0.0.1:1/db",
+            "me:\\*\\*\\*@127.0.0.1:1/db must answer, got .*refused",
+        ),
+        ("nonsense://x", "must be a URL that Optuna takes"),
+        ("grpc://127.0.0.1:1", "must answer|must have its driver installed"),
+        ("grpc://nowhere", "must say host and port|must have its driver installed"),
+        ("mysql+pymysql://me@127.0.0.1:1/db", "must have its driver installed|must answer"),
+        ("no/such/folder/j.log", "must be in a directory that exists"),
+    ],
+)
+def test_what_does_not_answer_is_said_in_one_line_without_the_password(
+    url: str, said: str, tmp_path: Path
+) -> None:
+    with pytest.raises((StorageError, ValueError), match=said) as caught:
+        open_storage(url, tmp_path)
+    assert "secret" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_storage_that_comes_back_is_waited_for() -> None:
+    tries = []
+
+    def ask() -> str:
+        tries.append(1)
+        if len(tries) < 2:
+            raise ConnectionError("gone for a moment")
+        return "here"
+
+    assert answered(ask, "sqlite:///x.db") == "here"
+    with pytest.raises(StorageError, match="gone for good"):
+        answered(lambda: _raise(ConnectionError("gone for good")), "sqlite:///x.db")
+
+
+def _raise(error: Exception) -> None:
+    raise error
+
+
+def test_passwords_are_not_shown() -> None:
+    assert shown("postgresql+psycopg://me:secret@host/db") == "postgresql+psycopg://me:***@host/db"
+    assert shown(None) == "journal.log"
+
+
+def test_a_torn_journal_says_what_to_do_and_is_mended_without_losing_a_trial(tmp_path: Path) -> None:
+    path = tmp_path / "journal.log"
+    with opened(None, tmp_path) as storage:
+        fill(storage, count=4)
+    whole = path.read_bytes()
+    lines = whole.splitlines(keepends=True)
+    # A writer was killed in a line, and another has written on behind it.
+    path.write_bytes(b"".join(lines[:-2]) + b'{"op_code":8,"worker_id":"gone","tri' + b"".join(lines[-2:]))
+    with pytest.raises(StorageError, match="nas-prune study recover"):
+        open_storage(None, tmp_path)
+    assert mend_journal(path) == 1
+    assert path.read_bytes() == whole
+    assert (tmp_path / "journal.log.damaged").exists()
+    assert mend_journal(path) == 0
+    path.write_bytes(whole + b'{"op_code":5,"w')
+    assert mend_journal(path) == 1
+    assert path.read_bytes() == whole
+
+
+def test_a_real_postgresql_keeps_trials(tmp_path: Path) -> None:
+    with postgresql() as url:
+        with opened(url, tmp_path) as storage:
+            fill(storage)
+        with opened(url, tmp_path) as storage:
+            assert len(optuna.load_study(study_name="s", storage=storage).trials) == 3
+    with pytest.raises(StorageError, match="must answer"):
+        open_storage(url, tmp_path)
