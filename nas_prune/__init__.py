@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from nas_prune.search_config import SearchConfig as SearchConfig
     from nas_prune.search_stage import search as search
     from nas_prune.space import SearchSpace as SearchSpace
+    from nas_prune.study.config import StudyConfig as StudyConfig
+    from nas_prune.study.config import read_study as read_study
+    from nas_prune.study.rank import rank_study as rank_study
+    from nas_prune.study.run import run_study as run_study
     from nas_prune.widths import Widths as Widths
     from nas_prune.widths import read_widths as read_widths
 
@@ -32,13 +36,17 @@ _HOMES = {
     "NasPruneError": "errors",
     "SearchConfig": "search_config",
     "SearchSpace": "space",
+    "StudyConfig": "study.config",
     "TrainConfig": "scratch",
     "Widths": "widths",
     "apply_guideline": "guideline.apply",
     "fit_guideline": "guideline.fit",
     "load_space": "loading",
     "read_guideline": "guideline.artefact",
+    "rank_study": "study.rank",
+    "read_study": "study.config",
     "read_widths": "widths",
+    "run_study": "study.run",
     "search": "search_stage",
     "judge_guideline": "judge",
     "train": "scratch",

@@ -44,6 +44,10 @@ class Parametrised(Protocol):
     """How the parameters of a trial become widths."""
 
     @property
+    def budget(self) -> Budget:
+        """What every trial costs at most."""
+
+    @property
     def columns(self) -> tuple[int, ...]:
         """The groups that are narrowed, by place."""
 
