@@ -3,8 +3,8 @@
     python tools/bench_study.py [--budget 'macs<=25%'] [--seeds 24] [--out studies/tabular]
 
 Prints, for each data set, the regret of the observed best after 10, 30 and 60 trials: how many points of test accuracy
-the network with the best validation accuracy so far is short of the best network within the budget. Mean over seeds with
-its 90 % interval (Student's t). Arms: `uniform` is uniform widths without any search; `random` and `tpe` over one
+the network with the best validation accuracy so far is short of the best network within the budget. Mean over seeds
+with its 90 % interval (Student's t). Arms: `uniform` is uniform widths without any search; `random` and `tpe` over one
 parameter for each group; and each sampler over the shape parameters, around a guideline that is
 
 - none: around uniform widths;
