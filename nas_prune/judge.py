@@ -24,7 +24,6 @@ from nas_prune.guideline.apply import (
 )
 from nas_prune.guideline.artefact import Guideline, read_guideline
 from nas_prune.guideline.hand import RULES
-from nas_prune.loading import load_space
 from nas_prune.methods.controls import shares_of
 from nas_prune.networks import check_trusted, image_channels, space_name
 from nas_prune.populations import Comparison, compared
@@ -41,6 +40,7 @@ from nas_prune.scratch import SeedResult, TrainConfig, train_one
 from nas_prune.setup import (
     RunConfig,
     load_images,
+    network_for,
     pick_threads,
     resume_command,
     tell_of_versions,
@@ -249,19 +249,9 @@ def _command(run: Path, config: JudgeConfig) -> str:
 def _loaded(config: JudgeConfig, watch: Watch) -> tuple[ImageData, SearchSpace]:
     data = load_images(config.data, config.seed, watch, in_channels=image_channels(config.space))
     with watch.waiting("tracing the network"):
-        space = _space(config, data)
+        space = network_for(config, data)
     space.check_trainable()
     return data, space
-
-
-def _space(config: JudgeConfig, data: ImageData) -> SearchSpace:
-    return load_space(
-        config.space,
-        (data.in_channels, data.image_size, data.image_size),
-        num_classes=data.num_classes,
-        width_multiplier=config.width_multiplier,
-        selections=config.groups == "selections",
-    )
 
 
 def _drawn(
@@ -350,7 +340,7 @@ def _finish(
 def _worker(run: Path, config: JudgeConfig, parked: Parked) -> Callable[[Member, Watch], SeedResult]:
     """What one worker process does for a network."""
     data = parked.taken()
-    return partial(_train, run=run, config=config, space=_space(config, data), data=data)
+    return partial(_train, run=run, config=config, space=network_for(config, data), data=data)
 
 
 def _train(

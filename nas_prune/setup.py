@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -12,8 +12,10 @@ from torch import nn
 
 from nas_prune.data import ImageData, ImageSet, load_data
 from nas_prune.errors import BadInputError
+from nas_prune.loading import load_space
 from nas_prune.networks import is_own
 from nas_prune.rundir import library_versions
+from nas_prune.space import Groups, SearchSpace
 from nas_prune.training.compute import Compute, Precision, takes_channels_last
 from nas_prune.training.ranks import Ranks
 from nas_prune.watch import Watch
@@ -110,6 +112,33 @@ def load_images(config: DataConfig, seed: int, watch: Watch, *, in_channels: int
         max_images=config.max_images,
         stream=config.stream,
         progress=lambda done, total: watch.progress("reading images", done, total),
+    )
+
+
+class NamesNetwork(Protocol):
+    """A configuration that names a network.
+
+    Attributes:
+        space, width_multiplier, groups: the network, and which of its groups are narrowed.
+    """
+
+    space: str
+    width_multiplier: float
+    groups: Groups
+
+
+def network_for(config: NamesNetwork, data: ImageData) -> SearchSpace:
+    """The network that a configuration names, for its images.
+
+    Raises:
+        BadInputError: as `load_space`.
+    """
+    return load_space(
+        config.space,
+        (data.in_channels, data.image_size, data.image_size),
+        num_classes=data.num_classes,
+        width_multiplier=config.width_multiplier,
+        selections=config.groups == "selections",
     )
 
 

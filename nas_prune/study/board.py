@@ -11,7 +11,7 @@ from nas_prune.guideline.explain import sentences
 from nas_prune.rundir import published
 from nas_prune.study import record
 from nas_prune.study.creation import OneStudy
-from nas_prune.study.objective import Loaded
+from nas_prune.study.loaded import Loaded
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure

@@ -21,7 +21,7 @@ from nas_prune.guideline.artefact import Guideline
 from nas_prune.rundir import CONFIG, read_config, write_config
 from nas_prune.study import record
 from nas_prune.study.config import GUIDELINE, StudyConfig
-from nas_prune.study.objective import BUDGET, Loaded
+from nas_prune.study.loaded import BUDGET, Loaded
 from nas_prune.study.samplers import sampler_named, stopping_named
 
 _CREATOR_TAKES = 20  # seconds at most, or it was killed at it

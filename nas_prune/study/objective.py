@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from math import exp, log
+from math import exp
 from pathlib import Path
 from statistics import fmean
 from time import perf_counter
@@ -17,49 +17,19 @@ from nas_prune.budget import Budget
 from nas_prune.data import ImageData
 from nas_prune.errors import NasPruneError
 from nas_prune.files import saying_why, write_whole
-from nas_prune.guideline.apply import Pattern
 from nas_prune.report.trial_figure import widths_svg
 from nas_prune.scratch import TrainConfig, train_one
 from nas_prune.setup import RunConfig, pick_device
 from nas_prune.space import SearchSpace
 from nas_prune.study import record
 from nas_prune.study.config import StudyConfig
-from nas_prune.study.parameters import Parametrised, parametrised
+from nas_prune.study.loaded import BUDGET, Loaded
+from nas_prune.study.parameters import Parametrised
 from nas_prune.training.loop import Observer
 from nas_prune.watch import QUIET, Watch
 from nas_prune.widths import MethodRecord, Widths
 
-BUDGET = "log cost"  # the parameter of a study against a cost
 _ARTIFACTS, _TRIALS, _RESULT = "artifacts", "trials", "result.json"
-
-
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """What every trial of a study needs.
-
-    Attributes:
-        run: the study's directory.
-        config: its settings.
-        space, data, pattern: what they name.
-    """
-
-    run: Path
-    config: StudyConfig
-    space: SearchSpace
-    data: ImageData
-    pattern: Pattern | None
-
-    def parametrised(self, budget: Budget) -> Parametrised:
-        """How parameters become widths at a budget."""
-        config = self.config
-        return parametrised(
-            self.pattern, self.space, budget, groups=config.groups, by_layer=config.parameters == "layers"
-        )
-
-    def ends(self, budgets: Sequence[Budget]) -> tuple[float, float]:
-        """The logarithms of the two costs between which a study against a cost draws."""
-        low, high = (log(self.space.limit(budget)) for budget in budgets)
-        return low, high
 
 
 class Surplus(NasPruneError):  # noqa: N818  (it is no error)

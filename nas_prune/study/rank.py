@@ -19,12 +19,14 @@ from nas_prune.errors import BadInputError
 from nas_prune.files import passing_folder, saying_why, write_whole
 from nas_prune.rundir import published
 from nas_prune.scratch import SeedResult, TrainConfig, train_one
+from nas_prune.setup import network_for
 from nas_prune.space import SearchSpace
 from nas_prune.study import record
 from nas_prune.study.config import StudyConfig
-from nas_prune.study.objective import Loaded, artefact, train_config
+from nas_prune.study.loaded import Loaded, load_study
+from nas_prune.study.objective import artefact, train_config
+from nas_prune.study.place import Place, read_trials, storage_flag
 from nas_prune.study.ranking import Correlation, Gain, Interval, correlation, gain, interval
-from nas_prune.study.run import Place, load_study, read_trials, space_of, storage_flag
 from nas_prune.training.schedules import Schedule
 from nas_prune.training.stopping import telling_how_to_go_on
 from nas_prune.training.workers import in_workers
@@ -266,7 +268,7 @@ def _prepared(
 ) -> Callable[[Task, Watch], SeedResult]:
     """What one worker process does for a training."""
     data = parked.taken()
-    space = space_of(config, data)
+    space = network_for(config, data)
 
     def work(task: Task, watch: Watch) -> SeedResult:
         return train_task(

@@ -6,7 +6,7 @@ from optuna.trial import FrozenTrial
 
 from nas_prune.rundir import published
 from nas_prune.study import record
-from nas_prune.study.run import StudyResult
+from nas_prune.study.place import StudyResult
 
 
 def summary(result: StudyResult) -> dict[str, Any]:

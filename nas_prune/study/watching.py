@@ -9,7 +9,7 @@ from nas_prune.errors import BadInputError
 from nas_prune.rundir import read_config
 from nas_prune.study.config import StudyConfig
 from nas_prune.study.objective import artifact_store
-from nas_prune.study.run import Place, studies_in
+from nas_prune.study.place import Place, studies_in
 from nas_prune.study.storage import open_storage
 
 

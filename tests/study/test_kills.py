@@ -13,8 +13,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from nas_prune.study import record
 from nas_prune.study.objective import trial_folder
+from nas_prune.study.place import Place, read_trials, recover_study
 from nas_prune.study.record import Fate
-from nas_prune.study.run import Place, read_trials, recover_study
 from tests.study.servers import postgresql
 
 STUDY = """

@@ -12,8 +12,9 @@ from nas_prune.scratch import SeedResult, train_one
 from nas_prune.setup import DataConfig
 from nas_prune.study import record
 from nas_prune.study.config import StudyConfig
+from nas_prune.study.place import Place, read_trials
 from nas_prune.study.rank import Ranking, rank_study, summary
-from nas_prune.study.run import Place, read_trials, run_study
+from nas_prune.study.run import run_study
 from nas_prune.training.recipe import changed, recipe_named
 from nas_prune.widths import read_widths
 

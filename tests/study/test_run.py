@@ -13,9 +13,11 @@ from nas_prune.study import record
 from nas_prune.study.board import note
 from nas_prune.study.config import StudyConfig
 from nas_prune.study.creation import OneStudy
+from nas_prune.study.loaded import load_study
 from nas_prune.study.objective import trial_folder
+from nas_prune.study.place import Place, read_trials, studies_in
 from nas_prune.study.record import Fate
-from nas_prune.study.run import Place, load_study, read_trials, resume_study, run_study, studies_in
+from nas_prune.study.run import resume_study, run_study
 from nas_prune.training.recipe import recipe_named
 from nas_prune.watch import Watch
 from nas_prune.widths import read_widths

@@ -1,0 +1,206 @@
+"""One process at work on a study: which trial is next, whose workers have died, and when it is over."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from time import sleep, time
+
+import optuna
+from optuna.storages import BaseStorage
+from optuna.trial import FrozenTrial, TrialState
+
+from nas_prune.data import Parked, park
+from nas_prune.errors import BadInputError, NasPruneError
+from nas_prune.files import passing_folder
+from nas_prune.setup import network_for
+from nas_prune.study import record
+from nas_prune.study.board import show_study
+from nas_prune.study.config import StudyConfig
+from nas_prune.study.creation import OneStudy, open_studies
+from nas_prune.study.loaded import Loaded, pattern_in
+from nas_prune.study.objective import Objective
+from nas_prune.study.place import Place, command_for
+from nas_prune.study.presence import Presence
+from nas_prune.study.recovery import put_back, recover, worker_is_gone
+from nas_prune.study.samplers import quiet, sampler_named
+from nas_prune.study.storage import answered, has_heartbeat, open_storage
+from nas_prune.training.workers import in_workers
+from nas_prune.watch import QUIET, Watch
+
+_SHOWN_EVERY = 10  # trials after which figures and note are drawn anew
+_LOOK_AGAIN = 2.0  # seconds between looks at what others are still at
+
+
+@dataclass(slots=True)
+class Worker:
+    """One process at work on a study.
+
+    Attributes:
+        place: where the study is.
+        loaded: what every trial needs.
+        storage: Optuna's.
+        presence: shows others that it is alive.
+        began: when the command began; failures before that are forgiven.
+        deadline: when no further trial is begun, in seconds since 1970.
+        studies: Optuna's.
+    """
+
+    place: Place
+    loaded: Loaded
+    storage: BaseStorage
+    presence: Presence
+    began: datetime
+    deadline: float | None
+    studies: list[OneStudy] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.studies = answered(partial(open_studies, self.loaded, self.storage), self.place.storage)
+
+    def may_go_on(self) -> bool:
+        """Whether further trials are to be begun: not after the deadline, nor after too many failures."""
+        is_late = self.deadline is not None and time() > self.deadline
+        return not is_late and len(self.failures()) < self.loaded.config.max_failures
+
+    def step(self, watch: Watch = QUIET) -> bool:
+        """Work on one trial, or wait a moment for those of others; whether there may be more to do."""
+        return answered(partial(self._step, watch), self.place.storage)
+
+    def _step(self, watch: Watch) -> bool:
+        one = self.next_study()
+        if one is not None:
+            self._optimize(one, watch)
+            return True
+        return self.waits()
+
+    def next_study(self) -> OneStudy | None:
+        """The study that has a trial to begin; those of dead workers are seen to first."""
+        for one in self.studies:
+            recover(one.study, worker_is_gone(self.place.run))
+            trials = one.study.get_trials(deepcopy=False)
+            if record.count_waiting(trials) or record.count_lines(trials) < self.loaded.config.trials:
+                return one
+        return None
+
+    def waits(self) -> bool:
+        """Wait a moment where others are at the last trials: should they die, somebody must go on with these."""
+        wanted = self.loaded.config.trials
+        counts = [record.count_finished(one.study.get_trials(deepcopy=False)) for one in self.studies]
+        if min(counts) >= wanted:
+            return False
+        if has_heartbeat(self.place.storage):
+            for one in self.studies:
+                optuna.storages.fail_stale_trials(one.study)
+        sleep(_LOOK_AGAIN)
+        return True
+
+    def _optimize(self, one: OneStudy, watch: Watch) -> None:
+        config, trials = self.loaded.config, one.study.get_trials(deepcopy=False)
+        assert config.sampler is not None
+        is_alone = not any(trial.state == TrialState.RUNNING for trial in trials)
+        chance = [config.seed, one.name, len(trials), *([] if is_alone else [self.presence.name])]
+        one.study.sampler = sampler_named(config.sampler, *chance)
+        watch.progress(one.name, record.count_finished(trials), config.trials)
+        objective = Objective(
+            self.loaded, one.study, one.budgets, self.presence.name, Watch(progress=watch.progress)
+        )
+        one.study.optimize(objective, n_trials=1, catch=(NasPruneError,))
+        self._tell(one, watch)
+
+    def _tell(self, one: OneStudy, watch: Watch) -> None:
+        trials = one.study.get_trials(deepcopy=False)
+        own = [trial for trial in trials if trial.user_attrs.get(record.WORKER) == self.presence.name]
+        if own:
+            watch.say(said_of(own[-1], trials, one.name))
+        finished = record.count_finished(trials)
+        watch.progress(one.name, finished, self.loaded.config.trials)
+        if finished % _SHOWN_EVERY == 0:
+            show_study(self.loaded, one)
+
+    def missing(self) -> int:
+        """How many trials are still to be begun here."""
+        counts = [one.study.get_trials(deepcopy=False) for one in self.studies]
+        wanted = self.loaded.config.trials
+        return sum(
+            max(0, wanted - record.count_lines(trials)) + record.count_waiting(trials) for trials in counts
+        )
+
+    def failures(self) -> list[str]:
+        """The reasons of the failures in a row since the command began, the last one first."""
+        found: list[str] = []
+        for one in self.studies:
+            trials = one.study.get_trials(deepcopy=False)
+            found = max(found, record.failures_in_a_row(trials, self.began), key=len)
+        return found
+
+    def check_failures(self) -> None:
+        """Stop where too many trials in a row have failed.
+
+        Raises:
+            BadInputError: it is so; the last reason is named.
+        """
+        reasons, most = self.failures(), self.loaded.config.max_failures
+        if len(reasons) >= most:
+            raise BadInputError(
+                f"trials must not fail {most} times in a row, which they did; the last one because {reasons[0]} "
+                f"Mend it and go on: {command_for(self.place)}"
+            )
+
+
+def work_in_processes(worker: Worker, workers: int, watch: Watch) -> None:
+    """Hand trials out to processes of this machine until all have come to their end."""
+    place, loaded = worker.place, worker.loaded
+    with passing_folder(place.run) as folder:
+        parked = park(loaded.data, folder)
+        prepare = partial(_prepared, place, loaded.config, parked, worker.began, worker.deadline)
+        while worker.may_go_on():
+            if worker.next_study() is not None:
+                for outcome in in_workers(prepare, range(worker.missing()), workers, watch):
+                    if outcome.error:
+                        watch.say(f"A worker has ended: {outcome.error}.")
+            elif not worker.waits():
+                return
+
+
+def _prepared(
+    place: Place, config: StudyConfig, parked: Parked, began: datetime, deadline: float | None
+) -> Callable[[int, Watch], None]:
+    """What one process does for a trial; its lock is held as long as the process lives."""
+    quiet()
+    data = parked.taken()
+    loaded = Loaded(place.run, config, network_for(config, data), data, pattern_in(place.run, config))
+    storage = open_storage(place.storage, place.run, on_stale=put_back_stale, heartbeat=place.heartbeat)
+    worker = Worker(place, loaded, storage, Presence(place.run), began, deadline)
+
+    def work(_: int, watch: Watch) -> None:
+        if worker.may_go_on() and worker.next_study() is not None:
+            worker.step(watch)
+
+    return work
+
+
+def put_back_stale(study: optuna.Study, trial: FrozenTrial) -> None:
+    """What a database is to do with a trial whose worker has fallen silent."""
+    trials = study.get_trials(deepcopy=False)
+    if record.deaths(trial, trials) < record.MOST_DEATHS:
+        put_back(study, trial)
+
+
+def said_of(trial: FrozenTrial, trials: list[FrozenTrial], study: str) -> str:
+    """One line on a trial that has ended."""
+    name = f"{study}, trial {trial.number}"
+    if trial.user_attrs.get(record.FAILED):
+        return f"{name} failed: {record.reason_of(trial)}"
+    if trial.state == TrialState.PRUNED:
+        return f"{name} fell behind and was ended after {trial.user_attrs.get(record.EPOCHS)} epochs"
+    if trial.values is None:
+        return f"{name} has ended without a value"
+    told = trial.user_attrs.get(record.TOLD_FROM)
+    best = max((one for one in trials if one.values), key=lambda one: one.values[0])
+    source = trial.user_attrs.get(record.SOURCE)
+    return (
+        f"{name}{f' ({source})' if source else ''}: {100 * trial.values[0]:.2f} % at "
+        f"{trial.user_attrs[record.MACS]:,} MACs"
+        f"{f' (as trial {told}, of the same widths)' if told is not None else ''}; "
+        f"best {100 * best.values[0]:.2f} % (trial {best.number})"
+    )
