@@ -10,9 +10,9 @@ from tests.properties import check_costs, check_dead_channels, random_widths
 # The smallest image each takes; 64 pixels a side for all others.
 SIZES = {"inception_v3": 299, "maxvit_t": 224, "vit_h_14": 56}
 CLASSIFIERS, SEGMENTERS = torchvision_names()
-A_DOZEN = (
-    "convnext_tiny", "efficientnet_b0", "googlenet", "mnasnet0_5", "mobilenet_v3_small", "regnet_x_400mf",
-    "resnext50_32x4d", "shufflenet_v2_x1_0", "squeezenet1_1", "swin_t", "vit_b_16", "lraspp_mobilenet_v3_large",
+A_FEW = (
+    "googlenet", "mobilenet_v3_small", "resnext50_32x4d", "shufflenet_v2_x1_0", "squeezenet1_1", "swin_t",
+    "lraspp_mobilenet_v3_large",
 )  # fmt: skip
 ATTENTION = ("vit_", "swin_")
 TIMM = (
@@ -43,8 +43,8 @@ def load(name: str) -> SearchSpace:
     return load_space(f"torchvision:{name}", (3, pixels, pixels))
 
 
-@pytest.mark.parametrize("name", A_DOZEN)
-def test_a_dozen_networks_of_torchvision_are_priced_and_narrowed_exactly(name: str) -> None:
+@pytest.mark.parametrize("name", A_FEW)
+def test_a_few_networks_of_torchvision_are_priced_and_narrowed_exactly(name: str) -> None:
     space = load(name)
     assert searchable_share(space) > 0.94
     check_costs(space, random_widths(space, 1))
@@ -76,10 +76,10 @@ def test_nearly_all_of_every_network_can_be_searched_at_its_own_size(name: str) 
     )
 
 
-@pytest.mark.parametrize("name", ["resnet18", "levit_128s"])
+@pytest.mark.parametrize("name", ["resnet18"])
 def test_networks_of_timm_are_priced_and_narrowed_exactly(name: str) -> None:
     pytest.importorskip("timm")
-    space = load_space(f"timm:{name}", (3, 64, 64) if name == "resnet18" else None)
+    space = load_space(f"timm:{name}", (3, 64, 64))
     check_costs(space, random_widths(space, 2))
     check_dead_channels(space)
 

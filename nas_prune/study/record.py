@@ -5,7 +5,7 @@ counts are lines.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -62,10 +62,7 @@ def attempts(trial: FrozenTrial) -> list[int]:
 def fates(trials: Sequence[FrozenTrial]) -> list[Fate]:
     """What became of each trial of a study."""
     retried = {number for trial in trials for number in attempts(trial)[-1:]}
-    return [
-        _fate(trial, is_retried=trial.number in retried, is_hopeless=deaths(trial, trials) >= MOST_DEATHS)
-        for trial in trials
-    ]
+    return [_PLAIN.get(trial.state) or _fate_of_failed(trial, trials, retried) for trial in trials]
 
 
 def deaths(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> int:
@@ -83,14 +80,12 @@ def reason_of(trial: FrozenTrial) -> str:
     return str(trial.user_attrs.get(FAILED, f"its worker died, {MOST_DEATHS} times"))
 
 
-def _fate(trial: FrozenTrial, *, is_retried: bool, is_hopeless: bool) -> Fate:
-    if trial.state in _PLAIN:
-        return _PLAIN[trial.state]
+def _fate_of_failed(trial: FrozenTrial, trials: Sequence[FrozenTrial], retried: Container[int]) -> Fate:
     reason = trial.user_attrs.get(FAILED)
-    if is_retried:
+    if trial.number in retried:
         return Fate.RETRIED
     if reason is None:
-        return Fate.FAILED if is_hopeless else Fate.LOST
+        return Fate.FAILED if deaths(trial, trials) >= MOST_DEATHS else Fate.LOST
     return Fate.SURPLUS if str(reason).startswith(SURPLUS) else Fate.FAILED
 
 

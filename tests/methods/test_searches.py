@@ -25,6 +25,11 @@ CONFIG = SearchConfig(
 )
 
 
+def slow(*names: str) -> list[object]:
+    """Parameters for the long run alone."""
+    return [pytest.param(name, marks=pytest.mark.slow) for name in names]
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -53,7 +58,9 @@ def test_a_method_that_finds_nothing_says_what_it_needs_and_which_would_work(
     assert list(in_empty_directory.iterdir()) == []
 
 
-@pytest.mark.parametrize("method", ["sss", "random-weights", "variational-dropout", "taylor", "soft-filter"])
+@pytest.mark.parametrize(
+    "method", ["sss", "taylor", *slow("random-weights", "variational-dropout", "soft-filter")]
+)
 def test_the_network_that_is_left_is_the_spaces_own(method: str, tmp_path: Path) -> None:
     result = search(CONFIG.model_copy(update={"method": method}), tmp_path / "run")
     make = inherited(tmp_path / "run", result.found[0].widths)
@@ -62,7 +69,7 @@ def test_the_network_that_is_left_is_the_spaces_own(method: str, tmp_path: Path)
     assert not any("width_gates" in name for name, _ in model.named_parameters())
 
 
-@pytest.mark.parametrize("method", ["variational-dropout", "soft-filter"])
+@pytest.mark.parametrize("method", ["soft-filter", *slow("variational-dropout")])
 def test_a_search_stopped_at_any_step_goes_on_to_the_same_bits(method: str, tmp_path: Path) -> None:
     config = CONFIG.model_copy(update={"method": method, "epochs": 2})
     search(config, tmp_path / "whole")
@@ -117,7 +124,7 @@ def test_layers_that_the_pull_would_empty_are_named_once(tmp_path: Path) -> None
     assert len(held) <= 1
 
 
-@pytest.mark.parametrize("method", ["sss", pytest.param("l0", marks=pytest.mark.slow), "variational-dropout"])
+@pytest.mark.parametrize("method", ["sss", *slow("l0", "variational-dropout")])
 def test_networks_that_learned_with_factors_teach_and_are_tuned(
     method: str, tmp_path: Path, write_digits: WriteDigits, capsys: pytest.CaptureFixture[str]
 ) -> None:

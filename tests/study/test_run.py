@@ -73,14 +73,16 @@ def test_more_trials_go_on_where_the_study_ended(finished: Place) -> None:
     assert len(run_study(changed(trials=6), finished.run).trials["small"]) == 6
 
 
-def test_a_study_that_was_stopped_draws_what_it_would_have_drawn(tmp_path: Path) -> None:
-    for sampler in ("cma", "tpe", "random"):
-        whole, parts = tmp_path / f"whole-{sampler}", tmp_path / f"parts-{sampler}"
-        drawn = run_study(changed(sampler=sampler, trials=4), whole).trials["small"]
-        run_study(changed(sampler=sampler, trials=2), parts)
-        again = run_study(changed(sampler=sampler, trials=4), parts).trials["small"]
-        assert [trial.params for trial in again] == [trial.params for trial in drawn]
-        assert [trial.value for trial in again] == [trial.value for trial in drawn]
+@pytest.mark.parametrize(
+    "sampler",
+    ["cma", *(pytest.param(name, marks=pytest.mark.slow) for name in ("tpe", "gp", "nsga2", "random"))],
+)
+def test_a_study_that_was_stopped_draws_what_it_would_have_drawn(sampler: str, tmp_path: Path) -> None:
+    drawn = run_study(changed(sampler=sampler, trials=4), tmp_path / "whole").trials["small"]
+    run_study(changed(sampler=sampler, trials=2), tmp_path / "parts")
+    again = run_study(changed(sampler=sampler, trials=4), tmp_path / "parts").trials["small"]
+    assert [trial.params for trial in again] == [trial.params for trial in drawn]
+    assert [trial.value for trial in again] == [trial.value for trial in drawn]
 
 
 def test_a_study_whose_file_has_changed_is_refused_or_begun_anew(finished: Place) -> None:
