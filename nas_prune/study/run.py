@@ -66,6 +66,9 @@ def run_study(
     run = out or Path("runs") / config.name
     if is_new:
         run, config = _free(run, config, storage)
+    if storage is not None:
+        with opened(storage, run, heartbeat=heartbeat):
+            pass  # one that does not answer is to be said before anything is written
     claim_directory(run, config, pattern)
     watch.say(where_images_are(data))
     place = Place(run, storage, heartbeat)

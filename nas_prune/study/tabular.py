@@ -81,6 +81,13 @@ class Table:
         """How good each network is: its test accuracy, the mean over seeds."""
         return np.asarray(self.test_CR.mean(axis=1), dtype=np.float64)
 
+    def truth_without(self, seed: int) -> Floats:
+        """The same by all trainings but those of one seed, C: for judging a network that was chosen by that seed.
+
+        The test accuracy of the very training that a network was chosen by shares its luck.
+        """
+        return np.asarray(np.delete(self.test_CR, seed, axis=1).mean(axis=1), dtype=np.float64)
+
     def feasible(self, budget: Budget) -> NDArray[np.int64]:
         """The cells that a budget allows, by place."""
         cost_C = self.space.cost.kind(budget.kind)(self.widths_CG)
