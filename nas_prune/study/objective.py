@@ -25,6 +25,7 @@ from nas_prune.study import record
 from nas_prune.study.config import StudyConfig
 from nas_prune.study.loaded import BUDGET, Loaded
 from nas_prune.study.parameters import Parametrised
+from nas_prune.study.storage import TRANSIENT
 from nas_prune.training.loop import Observer
 from nas_prune.watch import QUIET, Watch
 from nas_prune.widths import MethodRecord, Widths
@@ -76,6 +77,8 @@ class Objective:
             raise
         except NasPruneError as error:
             trial.set_user_attr(record.FAILED, str(error))
+            raise
+        except TRANSIENT:  # the storage's fault and not the trial's, which is to be tried again
             raise
         except Exception as error:
             trial.set_user_attr(record.FAILED, f"{type(error).__name__}: {error}")

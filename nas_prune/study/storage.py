@@ -25,7 +25,7 @@ _WAITS = (0.5, 1.0, 2.0, 4.0, 8.0)  # seconds between tries of a storage that do
 _SQLITE_WAIT = 60.0  # seconds that a locked file is waited for
 HEARTBEAT = 60.0
 _GRACE = 3.0  # heartbeats that may be missed
-_TRANSIENT = (SQLAlchemyError, StorageInternalError, ConnectionError, TimeoutError)
+TRANSIENT = (SQLAlchemyError, StorageInternalError, ConnectionError, TimeoutError)
 
 StaleCallback = Callable[[optuna.Study, FrozenTrial], None]
 Answer = TypeVar("Answer")
@@ -106,7 +106,7 @@ def answered(ask: Callable[[], Answer], url: str | None) -> Answer:
                 f"--storage {shown(url)} must have its driver installed, got: {error}. "
                 "For PostgreSQL: pip install 'nas-prune[postgresql]'."
             ) from None
-        except _TRANSIENT as error:
+        except TRANSIENT as error:
             if wait is None:
                 raise StorageError(
                     f"storage {shown(url)} must answer, got {_first_line(error)}. See that it runs, is not locked by "

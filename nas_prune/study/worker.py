@@ -76,11 +76,16 @@ class Worker:
     def next_study(self) -> OneStudy | None:
         """The study that has a trial to begin; those of dead workers are seen to first."""
         for one in self.studies:
-            recover(one.study, worker_is_gone(self.place.run))
+            recover(one.study, self._is_dead)
             trials = one.study.get_trials(deepcopy=False)
             if record.count_waiting(trials) or record.count_lines(trials) < self.loaded.config.trials:
                 return one
         return None
+
+    def _is_dead(self, trial: FrozenTrial) -> bool:
+        """Whether nobody is at a trial any more: this worker, which asks, is at none."""
+        own = trial.user_attrs.get(record.WORKER) == self.presence.name
+        return own or worker_is_gone(self.place.run)(trial)
 
     def waits(self) -> bool:
         """Wait a moment where others are at the last trials: should they die, somebody must go on with these."""

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from optuna.trial import TrialState
+from sqlalchemy.exc import OperationalError
 
 from nas_prune.errors import BadInputError, BudgetError, NasPruneError
 from nas_prune.loading import load_space
@@ -212,3 +213,20 @@ def test_the_note_says_what_the_study_is_in_words(finished: Place) -> None:
         text = note(loaded, one, one.study.get_trials())
     for part in ("**resnet20** on **digits**", "**macs<=30%**", "No guideline", "the best so far is trial"):
         assert part in text
+
+
+def test_a_trial_that_the_storage_failed_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+
+    def train(*given: object, **more: object) -> object:
+        calls.append(1)
+        if len(calls) == 1:
+            raise OperationalError("INSERT", {}, Exception("database is locked"))
+        return train_one(*given, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(TRAIN_ONE, train)
+    trials = run_study(changed(trials=2), tmp_path / "run").trials["small"]
+    assert record.fates(trials) == [Fate.RETRIED, Fate.COMPLETE, Fate.COMPLETE]
+    assert record.line_of(trials[1]) == 0 or record.line_of(trials[2]) == 0
