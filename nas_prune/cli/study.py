@@ -1,6 +1,7 @@
 """`nas-prune study`: run a study, rank what it found, recover what dead workers left."""
 
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -114,8 +115,9 @@ def _refuse_beside_directory(out: Path | None, given: dict[str, Any]) -> None:
 
 
 def _print(result: "StudyResult") -> None:
+    from nas_prune.errors import BadInputError
     from nas_prune.study import record
-    from nas_prune.study.place import storage_flag
+    from nas_prune.study.place import command_for, storage_flag
 
     for name, trials in result.trials.items():
         best = record.best_first(trials)[:_BEST]
@@ -138,11 +140,18 @@ def _print(result: "StudyResult") -> None:
         ]
         print_table(["trial", "source", "val. accuracy", "MACs", "parameters", "kept (%)"], rows, left=2)
         click.echo()
-    place = f"{result.place.run}{storage_flag(result.place)}"
-    click.echo(
-        "The best of many is partly luck. Train the best again and in full: "
-        f"nas-prune study rank {place}\nLook at all of them: nas-prune dashboard {place}"
-    )
+    place = result.place
+    if not any(record.best_first(trials) for trials in result.trials.values()):
+        raise BadInputError(
+            "a study must have a trial that came to its end, got none; the reasons stand in the dashboard: "
+            f"nas-prune dashboard {quote(str(place.run))}{storage_flag(place)}"
+        )
+    if result.config.against is None:
+        click.echo(
+            "The best of many is partly luck. Train the best again and in full: "
+            f"{command_for(place, 'rank', result.config.space)}"
+        )
+    click.echo(f"Look at all of them: nas-prune dashboard {quote(str(place.run))}{storage_flag(place)}")
 
 
 @command.command()
@@ -199,7 +208,8 @@ def _print_ranking(ranking: "Ranking", config: "StudyConfig") -> None:
     print_table(headings, rows)
     click.echo("\nAccuracies are of validation images where nothing else is said.")
     click.echo(f"Rank correlation between short and full training: {ranking.correlation.words}")
-    centre = {"guideline": "the guideline", "uniform": "uniform widths"}[ranking.centre.name]
+    named = {"guideline": "the guideline", "uniform": "uniform widths"}
+    centre = named[ranking.centre.name] if ranking.centre else "what needs no search, which was not trained"
     if ranking.winner is ranking.centre:
         click.echo(f"Nothing is better than {centre}: the search has gained nothing.")
     for kind, words in (

@@ -89,6 +89,15 @@ class StudyConfig(RunConfig):
             content["recipe"] = recipe_named(content["recipe"])
         return content
 
+    @field_validator("name")
+    @classmethod
+    def _of_a_directory(cls, name: str) -> str:
+        if name.startswith(".") or not name.isprintable() or set(name) & set("/\\"):
+            raise ValueError(
+                f"a name must be one of a directory, without slashes or a dot in front, got {name!r}"
+            )
+        return name
+
     @field_validator("space")
     @classmethod
     def _known_space(cls, name: str) -> str:
@@ -109,10 +118,11 @@ class StudyConfig(RunConfig):
     def _goes_together(self) -> "StudyConfig":
         if self.against is None:
             return self
-        kinds = {Budget.parse(text).kind for text in self.budgets}
-        if len(self.budgets) != 2 or len(kinds) > 1:
+        parsed = [Budget.parse(text) for text in self.budgets]
+        if len(parsed) != 2 or len({(one.kind, one.share is None) for one in parsed}) > 1:
             raise ValueError(
-                f"against {self.against} must come with two budgets of one cost, the ends of its range"
+                f"against {self.against} must come with two budgets of one cost, the ends of its range, both as "
+                "shares or both as numbers"
             )
         if self.stopping != "none":
             raise ValueError(

@@ -15,15 +15,18 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 
 from nas_prune.budget import Budget
+from nas_prune.data import ImageData, ImageSet
 from nas_prune.errors import BadInputError
 from nas_prune.guideline.apply import Pattern
 from nas_prune.guideline.artefact import Guideline
+from nas_prune.guideline.hand import RULES
 from nas_prune.rundir import CONFIG, read_config, write_config
 from nas_prune.study import record
 from nas_prune.study.config import GUIDELINE, StudyConfig
 from nas_prune.study.loaded import BUDGET, Loaded
 from nas_prune.study.samplers import sampler_named, stopping_named
 
+_LOOKED_AT = 200  # images of each part
 _CREATOR_TAKES = 20  # seconds at most, or it was killed at it
 
 
@@ -40,8 +43,33 @@ def fingerprint(pattern: Pattern | None) -> str:
     """What tells one guideline from another."""
     if pattern is None:
         return "none"
-    text = pattern.model_dump_json() if isinstance(pattern, Guideline) else repr(pattern)
+    if not isinstance(pattern, Guideline):
+        return next(name for name, rule in RULES.items() if rule is pattern)
+    text = pattern.model_dump_json()
     return blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def fingerprint_of_images(data: ImageData) -> str:
+    """What tells one set of images from another: their classes in order, and of those in memory the first ones."""
+    digest = blake2b(digest_size=8)
+    for part in (data.train, data.val):
+        digest.update(part.labels.cpu().numpy().tobytes())
+        if isinstance(part, ImageSet):
+            digest.update(part.images[:_LOOKED_AT].cpu().numpy().tobytes())
+    return f"{len(data.train)} + {len(data.val)}, {digest.hexdigest()}"
+
+
+def check_storage(loaded: Loaded, storage: BaseStorage) -> None:
+    """See, before anything is written, that what a storage holds under the names of a study is this study.
+
+    Raises:
+        BadInputError: it is another.
+    """
+    there = {summary.study_name for summary in optuna.get_all_study_summaries(storage)}
+    for name in set(loaded.config.studies) & there:
+        study = optuna.load_study(study_name=name, storage=storage)
+        if record.READY in study.user_attrs:
+            _check_own(study, loaded)
 
 
 def claim_directory(run: Path, config: StudyConfig, pattern: Pattern | None) -> None:
@@ -53,8 +81,6 @@ def claim_directory(run: Path, config: StudyConfig, pattern: Pattern | None) -> 
     if (run / CONFIG).exists():
         there = read_config(run, StudyConfig)
         check_same(there.fixed(), config.fixed(), f"the study in {run}")
-        if there.trials != config.trials or there.timeout != config.timeout:
-            write_config(run, config.beside(run))
         return
     if run.exists() and (not run.is_dir() or any(run.iterdir())):
         raise BadInputError(
@@ -69,6 +95,14 @@ def claim_directory(run: Path, config: StudyConfig, pattern: Pattern | None) -> 
     if isinstance(pattern, Guideline):
         pattern.write(run / GUIDELINE)
     write_config(run, config.beside(run))
+
+
+def keep_wishes(run: Path, config: StudyConfig) -> None:
+    """Write down how many trials are wanted now, for whoever goes on without the file."""
+    there = read_config(run, StudyConfig)
+    wishes = {"trials": config.trials, "timeout": config.timeout}
+    if there.model_copy(update=wishes) != there:
+        write_config(run, there.model_copy(update=wishes))
 
 
 def check_same(then: Mapping[str, Any], now: Mapping[str, Any], what: str) -> None:
@@ -116,14 +150,31 @@ def _opened(loaded: Loaded, storage: BaseStorage, name: str, budgets: tuple[Budg
         study = optuna.load_study(study_name=name, storage=storage, **how)
         _wait_until_ready(study)
     if record.READY not in study.user_attrs:
+        if record.SETTINGS not in study.user_attrs and study.get_trials(deepcopy=False):
+            raise BadInputError(
+                f"study {name!r} in the storage must be one of nas-prune, got one with other trials. "
+                "Give yours another name."
+            )
         _make_ready(study, loaded, budgets)
-    check_same(study.user_attrs[record.SETTINGS], config.fixed(), f"study {name!r} in the storage")
-    if study.user_attrs[record.PATTERN_HASH] != fingerprint(loaded.pattern):
-        raise BadInputError(
-            f"study {name!r} must be gone on with under the guideline it was created with, but {config.guideline} "
-            "holds another now. Put it back, or begin a study of its own with --new."
-        )
+    _check_own(study, loaded)
     return study
+
+
+def _check_own(study: optuna.Study, loaded: Loaded) -> None:
+    """Refuse a study that is not gone on with as it was created."""
+    config, name = loaded.config, study.study_name
+    check_same(study.user_attrs[record.SETTINGS], config.fixed(), f"study {name!r} in the storage")
+    now = {
+        record.PATTERN_HASH: fingerprint(loaded.pattern),
+        record.IMAGES: fingerprint_of_images(loaded.data),
+    }
+    what = {record.PATTERN_HASH: "guideline", record.IMAGES: "images"}
+    for key, value in now.items():
+        if study.user_attrs[key] != value:
+            raise BadInputError(
+                f"study {name!r} must be gone on with as it was created, but its {what[key]} are others now "
+                f"({study.user_attrs[key]} then, {value} now). Put them back, or begin a study of its own with --new."
+            )
 
 
 def _wait_until_ready(study: optuna.Study) -> None:
@@ -139,6 +190,7 @@ def _make_ready(study: optuna.Study, loaded: Loaded, budgets: tuple[Budget, ...]
     config = loaded.config
     study.set_user_attr(record.SETTINGS, config.fixed())
     study.set_user_attr(record.PATTERN_HASH, fingerprint(loaded.pattern))
+    study.set_user_attr(record.IMAGES, fingerprint_of_images(loaded.data))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         study.set_metric_names(["val_accuracy", *([] if config.against is None else [config.against])])

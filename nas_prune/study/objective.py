@@ -1,6 +1,7 @@
 """One trial: its parameters, its widths, a short training from scratch, and what the dashboard is to show of it."""
 
 import json
+import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import exp
@@ -11,6 +12,7 @@ from typing import Any
 
 import optuna
 from optuna.artifacts import FileSystemArtifactStore, upload_artifact
+from optuna.exceptions import UpdateFinishedTrialError
 from torch import nn
 
 from nas_prune.budget import Budget
@@ -78,10 +80,11 @@ class Objective:
         except NasPruneError as error:
             trial.set_user_attr(record.FAILED, str(error))
             raise
-        except TRANSIENT:  # the storage's fault and not the trial's, which is to be tried again
+        except (*TRANSIENT, UpdateFinishedTrialError):  # no fault of the trial, which is to be tried again
             raise
         except Exception as error:
-            trial.set_user_attr(record.FAILED, f"{type(error).__name__}: {error}")
+            trial.set_user_attr(record.FAILED, f"{type(error).__name__}: {' '.join(str(error).split())}.")
+            self.watch.say(traceback.format_exc())
             raise
 
     def _value(self, trial: optuna.Trial) -> float | tuple[float, float]:
@@ -144,7 +147,7 @@ class Objective:
                 folder,
                 network=self.loaded.space,
                 data=self.loaded.data,
-                watch=self.watch,
+                watch=Watch(progress=self.watch.progress),
                 observer=follower.observer if number == 0 else None,
             )
             accuracies.append(result.val_accuracy)

@@ -4,15 +4,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 
 import optuna
 from optuna.trial import FrozenTrial
 
 from nas_prune.errors import StorageError
+from nas_prune.networks import is_own
 from nas_prune.rundir import read_config
 from nas_prune.study.config import StudyConfig
 from nas_prune.study.presence import live_workers
-from nas_prune.study.recovery import Recovered, recover, silent_for, worker_is_gone
+from nas_prune.study.recovery import Recovered, may_be_gone, recover, silent_for, worker_is_gone
 from nas_prune.study.samplers import quiet
 from nas_prune.study.storage import HEARTBEAT, JOURNAL, journal_path, mend_journal, opened, shown
 from nas_prune.watch import Watch
@@ -44,12 +46,13 @@ class StudyResult:
 
 def storage_flag(place: Place) -> str:
     """What to add to a command where the trials are not in the study's directory."""
-    return "" if place.storage is None else f" --storage {shown(place.storage)}"
+    return "" if place.storage is None else f" --storage {quote(shown(place.storage))}"
 
 
-def command_for(place: Place) -> str:
-    """What to type to go on."""
-    return f"nas-prune study run {place.run}{storage_flag(place)}"
+def command_for(place: Place, verb: str = "run", space: str = "") -> str:
+    """What to type to go on; a network of your own must be named again."""
+    again = f" --space {space}" if is_own(space) else ""
+    return f"nas-prune study {verb} {quote(str(place.run))}{storage_flag(place)}{again}"
 
 
 @contextmanager
@@ -112,9 +115,9 @@ def recover_study(place: Place, *, older_than: float | None = None) -> tuple[int
     if path is not None and path.exists() and not live_workers(place.run):
         dropped = mend_journal(path)
     found = []
-    gone = worker_is_gone(place.run)
+    gone, maybe = worker_is_gone(place.run), may_be_gone(place.run)
     silent = gone if older_than is None else silent_for(older_than)
     with studies_in(place, config) as studies:
         for study in studies.values():
-            found += recover(study, lambda trial: gone(trial) or silent(trial))
+            found += recover(study, lambda trial: gone(trial) or (maybe(trial) and silent(trial)))
     return dropped, found

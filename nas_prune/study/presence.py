@@ -8,11 +8,13 @@ import os
 import socket
 from contextlib import suppress
 from pathlib import Path
+from time import sleep
 from uuid import uuid4
 
 from nas_prune.files import saying_why
 
 _FOLDER = "workers"
+_WRITING_TAKES = 100  # hundredths of a second, for eight letters
 
 
 class Presence:
@@ -23,12 +25,18 @@ class Presence:
     """
 
     def __init__(self, run: Path) -> None:
-        self.name = f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}"
-        self._path = _path(run, self.name)
-        with saying_why(self._path):
-            self._path.parent.mkdir(exist_ok=True)
-            self._handle = os.open(self._path, os.O_CREAT | os.O_RDWR)
-        _lock(self._handle)
+        folder = run / _FOLDER
+        with saying_why(folder):
+            folder.mkdir(exist_ok=True)
+            whose = _identity(folder)
+            while True:
+                self.name = f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}-{whose}"
+                self._path = _path(run, self.name)
+                self._handle = os.open(self._path, os.O_CREAT | os.O_RDWR)
+                _lock(self._handle)
+                if self._path.exists():  # and was not swept away before it was locked
+                    return
+                os.close(self._handle)
 
     def close(self) -> None:
         """Leave in an orderly way."""
@@ -38,12 +46,12 @@ class Presence:
 
 
 def is_gone(run: Path, name: str) -> bool | None:
-    """Whether a worker has ended; None where that cannot be told from here, as of one on another machine."""
+    """Whether a worker has ended; None where that cannot be told from here, as of one with another directory."""
     try:
         handle = os.open(_path(run, name), os.O_RDWR)
     except FileNotFoundError:
-        # One that ended in an orderly way took its file with it; on this machine, then, it is gone.
-        return True if name.startswith(f"{socket.gethostname()}-") else None
+        # One of this directory that ended in an orderly way took its file with it.
+        return True if name.endswith(f"-{_identity(run / _FOLDER)}") else None
     except OSError:
         return None
     try:
@@ -63,6 +71,24 @@ def live_workers(run: Path) -> list[str]:
         elif gone is False:
             found.append(name)
     return found
+
+
+def _identity(folder: Path) -> str:
+    """What tells this directory's workers from those of the same study in another; made by whoever comes first."""
+    path = folder / "identity"
+    try:
+        with path.open("x", encoding="utf-8") as stream:
+            stream.write(uuid4().hex[:8])
+    except FileExistsError:
+        pass
+    except OSError:
+        return "?"  # one may look at a directory in which one may not write
+    for _ in range(_WRITING_TAKES):
+        text = path.read_text(encoding="utf-8")
+        if len(text) == 8:
+            return text
+        sleep(0.01)
+    return "?"
 
 
 def _path(run: Path, name: str) -> Path:

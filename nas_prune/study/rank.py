@@ -7,6 +7,7 @@ training does, and what the winner gains over the guideline's centre, for which 
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -15,8 +16,8 @@ from typing import Any, Literal, TypeAlias
 from optuna.trial import FrozenTrial
 
 from nas_prune.data import ImageData, Parked, park
-from nas_prune.errors import BadInputError
-from nas_prune.files import passing_folder, saying_why, write_whole
+from nas_prune.errors import BadInputError, NasPruneError
+from nas_prune.files import passing_folder, saying_why, sweep, write_whole
 from nas_prune.rundir import published
 from nas_prune.scratch import SeedResult, TrainConfig, train_one
 from nas_prune.setup import network_for
@@ -25,7 +26,8 @@ from nas_prune.study import record
 from nas_prune.study.config import StudyConfig
 from nas_prune.study.loaded import Loaded, load_study
 from nas_prune.study.objective import artefact, train_config
-from nas_prune.study.place import Place, read_trials, storage_flag
+from nas_prune.study.place import Place, command_for, read_trials
+from nas_prune.study.presence import Presence, live_workers
 from nas_prune.study.ranking import Correlation, Gain, Interval, correlation, gain, interval
 from nas_prune.training.schedules import Schedule
 from nas_prune.training.stopping import telling_how_to_go_on
@@ -35,7 +37,8 @@ from nas_prune.widths import Widths, read_widths
 
 Length: TypeAlias = Literal["short", "full"]
 Task: TypeAlias = "tuple[str, Length, int]"  # candidate, length, seed
-_FIRST_SEED = 1000  # none that a trial was trained with
+_FIRST_SEED = {"short": 1000, "full": 2000}  # none that a trial was trained with, nor the other length
+_LENGTHS: tuple[Length, ...] = ("short", "full")
 _RESULT, _WIDTHS = "result.json", "widths.json"
 
 
@@ -88,9 +91,9 @@ class Ranking:
         return self.candidates[0]
 
     @property
-    def centre(self) -> Candidate:
-        """What needs no search: the guideline's widths, or uniform ones where there was no guideline."""
-        return next(one for name in record.SOURCES for one in self.candidates if one.name == name)
+    def centre(self) -> Candidate | None:
+        """What needs no search: the guideline's widths, or uniform ones without; None where neither was trained."""
+        return _centre(self.candidates)
 
     @property
     def correlation(self) -> Correlation:
@@ -104,10 +107,14 @@ class Ranking:
         Not in short training, by which the winner was chosen: the best of several seems better than it is.
         """
         groups = [getattr(one, kind) for one in self.candidates if getattr(one, kind)]
-        winner, centre = getattr(self.winner, kind), getattr(self.centre, kind)
-        if self.winner is self.centre or not winner or not centre:
+        if self.centre is None or self.winner is self.centre:
             return None
-        return gain(winner, centre, groups)
+        winner, centre = getattr(self.winner, kind), getattr(self.centre, kind)
+        return gain(winner, centre, groups) if winner and centre else None
+
+
+def _centre(candidates: Sequence[Candidate]) -> Candidate | None:
+    return next((one for name in record.SOURCES for one in candidates if one.name == name), None)
 
 
 def rank_study(
@@ -147,9 +154,11 @@ def rank_study(
         )
     chosen = {name: _chosen(name, trials, top) for name, trials in found.trials.items()}
     loaded = load_study(place.run, data_name=data_name, space=space, watch=watch)
-    command = f"nas-prune study rank {place.run}{storage_flag(place)}"
+    command = command_for(place, "rank", loaded.config.space)
+    if not live_workers(place.run):
+        sweep(place.run)
     rankings = []
-    with telling_how_to_go_on(command):
+    with telling_how_to_go_on(command), closing(Presence(place.run)):
         for name, trials in chosen.items():
             job = _Job(loaded, _folder(place.run, name), schedule, seeds, workers, watch)
             rankings.append(job.rank(name, trials, found.config.studies[name][-1]))
@@ -195,23 +204,23 @@ class _Job:
                 own.mkdir(parents=True, exist_ok=True)
             if not (own / _WIDTHS).exists():
                 widths.write(own / _WIDTHS)
-        own_seeds = range(_FIRST_SEED, _FIRST_SEED + self.seeds)
-        failed = self._train([(name, "short", seed) for seed in own_seeds for name in trials])
+        failed = self._train([(name, "short", seed) for seed in self._seeds("short") for name in trials])
         candidates = [self._candidate(name, trial.number) for name, trial in trials.items()]
         ordered = sorted((one for one in candidates if one.short), key=lambda one: -one.interval.mean)
         if not ordered:
             raise BadInputError(f"a candidate must be trained to its end, got: {failed[0][1]}")
-        centre = next(one for name in record.SOURCES for one in ordered if one.name == name)
-        full: list[Task] = [(one.name, "full", _FIRST_SEED + self.seeds) for one in ordered]
-        pair = dict.fromkeys([ordered[0].name, centre.name])
-        full += [
-            (name, "full", _FIRST_SEED + self.seeds + more) for more in range(1, self.seeds) for name in pair
-        ]
+        first, *others = self._seeds("full")
+        pair = {one.name for one in (ordered[0], _centre(ordered)) if one is not None}
+        full: list[Task] = [(one.name, "full", first) for one in ordered]
+        full += [(one.name, "full", seed) for seed in others for one in ordered if one.name in pair]
         failed += self._train(full)
         ordered = [self._candidate(one.name, one.number) for one in ordered]
         ranking = Ranking(study, tuple(ordered), self.folder, self.schedule, tuple(failed))
         self._write(ranking)
         return ranking
+
+    def _seeds(self, length: Length) -> range:
+        return range(_FIRST_SEED[length], _FIRST_SEED[length] + self.seeds)
 
     def _train(self, tasks: list[Task]) -> list[tuple[str, str]]:
         """Train what has no result yet; returns what failed, and why."""
@@ -233,20 +242,24 @@ class _Job:
                 for task, one in zip(waiting, outcomes, strict=True)
                 if one.error
             ]
+        failed = []
         for count, task in enumerate(waiting):
             self.watch.progress(f"{task[1]} trainings", count, len(waiting))
-            work(task, space=self.loaded.space, data=self.loaded.data)
+            try:
+                work(task, space=self.loaded.space, data=self.loaded.data)
+            except NasPruneError as error:
+                failed.append((" ".join(map(str, task)), str(error)))
             self.watch.progress(f"{task[1]} trainings", count + 1, len(waiting))
-        return []
+        return failed
 
     def _candidate(self, name: str, number: int) -> Candidate:
         results = {
             length: [
                 one
-                for seed in range(_FIRST_SEED, _FIRST_SEED + 2 * self.seeds)
+                for seed in self._seeds(length)
                 if (one := read_result(self.folder, (name, length, seed), self.schedule)) is not None
             ]
-            for length in ("short", "full")
+            for length in _LENGTHS
         }
         return Candidate(
             name,
@@ -341,7 +354,7 @@ def summary(ranking: Ranking, config: StudyConfig) -> dict[str, Any]:
         "full_epochs": config.recipe.epochs,
         "schedule": ranking.schedule,
         "winner": ranking.winner.name,
-        "centre": ranking.centre.name,
+        "centre": None if ranking.centre is None else ranking.centre.name,
         "candidates": [
             {
                 "name": one.name,

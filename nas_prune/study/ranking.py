@@ -59,8 +59,8 @@ class Gain:
 
     @property
     def is_detectable(self) -> bool:
-        """Whether it is at least twice the seed noise."""
-        return self.difference >= 2 * self.noise
+        """Whether there is one, and it is at least twice the seed noise."""
+        return self.difference > 0 and self.difference >= 2 * self.noise
 
     @property
     def words(self) -> str:

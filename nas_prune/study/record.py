@@ -19,7 +19,12 @@ TOLD_FROM, SECONDS, EPOCHS, TRAINING_MACS = "told from trial", "seconds", "epoch
 MOST_DEATHS = 4  # workers that may die at one trial before it is given up: it may be what kills them
 SOURCES = ("guideline", "uniform")  # what needs no search, the first that there is counts as the centre
 # Of studies.
-SETTINGS, PATTERN_HASH, READY = "nas-prune settings", "nas-prune guideline", "nas-prune ready"
+SETTINGS, PATTERN_HASH, IMAGES, READY = (
+    "nas-prune settings",
+    "nas-prune guideline",
+    "nas-prune images",
+    "nas-prune ready",
+)
 # Optuna's own names for the history of a trial that is tried again.
 _FIRST, _HISTORY = "failed_trial", "retry_history"
 _SAMPLERS_OWN = ("cma", "tpe", "nsga2", "gp", "random", "fixed_params", "sep", "ipop", "bipop")
@@ -93,19 +98,28 @@ _COUNTED = frozenset({Fate.WAITING, Fate.RUNNING, Fate.COMPLETE, Fate.STOPPED, F
 _FINISHED = frozenset({Fate.COMPLETE, Fate.STOPPED, Fate.FAILED})
 
 
-def count_lines(trials: Sequence[FrozenTrial]) -> int:
-    """How many trials have been begun or are waiting, however often each was tried."""
-    return sum(fate in _COUNTED for fate in fates(trials))
-
-
 def count_finished(trials: Sequence[FrozenTrial]) -> int:
     """How many trials have come to their end."""
     return sum(fate in _FINISHED for fate in fates(trials))
 
 
-def count_waiting(trials: Sequence[FrozenTrial]) -> int:
-    """How many trials are waiting to be begun, or to be begun again."""
-    return sum(fate in (Fate.WAITING, Fate.LOST) for fate in fates(trials))
+def count_begun(trials: Sequence[FrozenTrial]) -> int:
+    """How many trials have been begun, however often each was tried."""
+    pairs = zip(trials, fates(trials), strict=True)
+    return sum(
+        fate in _COUNTED and not (fate == Fate.WAITING and not attempts(trial)) for trial, fate in pairs
+    )
+
+
+def count_put_back(trials: Sequence[FrozenTrial]) -> int:
+    """How many trials are waiting to be begun again."""
+    pairs = zip(trials, fates(trials), strict=True)
+    return sum(fate == Fate.LOST or (fate == Fate.WAITING and bool(attempts(trial))) for trial, fate in pairs)
+
+
+def count_missing(trials: Sequence[FrozenTrial], wanted: int) -> int:
+    """How many trials are still to be begun, or to be begun again."""
+    return max(0, wanted - count_begun(trials)) + count_put_back(trials)
 
 
 def why_surplus(trial: FrozenTrial, trials: Sequence[FrozenTrial], wanted: int) -> str | None:
@@ -118,9 +132,13 @@ def why_surplus(trial: FrozenTrial, trials: Sequence[FrozenTrial], wanted: int) 
     for other in trials:
         if before and attempts(other)[-1:] == before and other.number < trial.number:
             return f"{SURPLUS}: trial {other.number} goes on with trial {before[0]} already"
-    if before:
+    if before or SOURCE in trial.user_attrs:
         return None
-    lines = [line_of(other) for other, fate in zip(trials, fates(trials), strict=True) if fate in _COUNTED]
+    lines = [
+        line_of(other)
+        for other, fate in zip(trials, fates(trials), strict=True)
+        if fate in _COUNTED and not (fate == Fate.WAITING and not attempts(other))
+    ]
     if sorted(lines).index(trial.number) >= wanted:
         return f"{SURPLUS}: {wanted} trials were asked for, and another worker has begun the last"
     return None

@@ -9,7 +9,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from nas_prune.study import record
-from nas_prune.study.presence import is_gone
+from nas_prune.study.presence import is_gone, live_workers
 from nas_prune.study.record import Fate
 
 _OF_THE_ATTEMPT = (record.WORKER, record.FAILED, record.INTERRUPTED)
@@ -37,9 +37,18 @@ def worker_is_gone(run: Path) -> IsDead:
 
     def is_dead(trial: FrozenTrial) -> bool:
         name = trial.user_attrs.get(record.WORKER)
-        return unnamed(trial) if name is None else is_gone(run, str(name)) is True
+        if (
+            name is None
+        ):  # whoever may have begun it and is about to name it is alive, beside the one who asks
+            return unnamed(trial) and len(live_workers(run)) <= 1
+        return is_gone(run, str(name)) is True
 
     return is_dead
+
+
+def may_be_gone(run: Path) -> IsDead:
+    """Whether the worker of a trial is not known to be alive."""
+    return lambda trial: is_gone(run, str(trial.user_attrs.get(record.WORKER, "?"))) is not False
 
 
 def silent_for(seconds: float) -> IsDead:

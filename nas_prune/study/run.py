@@ -4,6 +4,7 @@ from contextlib import closing
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from shlex import quote
 from time import time
 
 import optuna
@@ -17,10 +18,10 @@ from nas_prune.rundir import library_versions
 from nas_prune.setup import pick_threads, where_images_are
 from nas_prune.study.board import show_study
 from nas_prune.study.config import GUIDELINE, StudyConfig
-from nas_prune.study.creation import claim_directory
+from nas_prune.study.creation import check_storage, claim_directory, keep_wishes
 from nas_prune.study.loaded import Loaded, images_and_network, load_study
 from nas_prune.study.place import Place, StudyResult, command_for, mend_if_idle, storage_flag
-from nas_prune.study.presence import Presence
+from nas_prune.study.presence import Presence, live_workers
 from nas_prune.study.samplers import quiet
 from nas_prune.study.storage import HEARTBEAT, is_shared, opened, shown
 from nas_prune.study.worker import Worker, put_back_stale, work_in_processes
@@ -65,14 +66,17 @@ def run_study(
     config = config.model_copy(update={"threads": config.threads or max(1, threads // workers)})
     run = out or Path("runs") / config.name
     if is_new:
+        run = run.absolute() if run.name in ("", "..") else run
         run, config = _free(run, config, storage)
-    if storage is not None:
-        with opened(storage, run, heartbeat=heartbeat):
-            pass  # one that does not answer is to be said before anything is written
+    loaded, place = Loaded(run, config, space, data, pattern), Place(run, storage, heartbeat)
+    if (
+        storage is not None
+    ):  # one that does not answer or holds another study is to be said before anything is written
+        with opened(storage, run, heartbeat=heartbeat) as known:
+            check_storage(loaded, known)
     claim_directory(run, config, pattern)
     watch.say(where_images_are(data))
-    place = Place(run, storage, heartbeat)
-    return _work(place, Loaded(run, config, space, data, pattern), workers, watch)
+    return _work(place, loaded, workers, watch)
 
 
 def resume_study(
@@ -130,19 +134,23 @@ def _free(run: Path, config: StudyConfig, url: str | None) -> tuple[Path, StudyC
 def _work(place: Place, loaded: Loaded, workers: int, watch: Watch) -> StudyResult:
     """All that is left, in this process or in several."""
     quiet()
-    sweep(place.run)
+    if not live_workers(place.run):  # whose files these may be
+        sweep(place.run)
     mend_if_idle(place, watch)
     began = datetime.now()  # noqa: DTZ005  (Optuna's times have no zone)
     deadline = None if loaded.config.timeout is None else time() + loaded.config.timeout
     with (
-        telling_how_to_go_on(command_for(place)),
+        telling_how_to_go_on(command_for(place, space=loaded.config.space)),
         closing(Presence(place.run)) as presence,
         opened(place.storage, place.run, on_stale=put_back_stale, heartbeat=place.heartbeat) as storage,
     ):
         worker = Worker(place, loaded, storage, presence, began, deadline)
+        keep_wishes(place.run, loaded.config)
+        if live_workers(place.run) == [presence.name]:
+            worker.put_back_first_ones()
         watch.say(
             f"Study {loaded.config.name} in {place.run}, trials in {shown(place.storage)}. "
-            f"Watch it: nas-prune dashboard {place.run}{storage_flag(place)}"
+            f"Watch it: nas-prune dashboard {quote(str(place.run))}{storage_flag(place)}"
         )
         for one in worker.studies:
             show_study(loaded, one)

@@ -4,6 +4,7 @@ import json
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from json import JSONDecodeError
 from pathlib import Path
 from time import sleep
 from typing import Any, TypeVar
@@ -26,6 +27,11 @@ _SQLITE_WAIT = 60.0  # seconds that a locked file is waited for
 HEARTBEAT = 60.0
 _GRACE = 3.0  # heartbeats that may be missed
 TRANSIENT = (SQLAlchemyError, StorageInternalError, ConnectionError, TimeoutError)
+
+_TORN = (
+    "journal {path} must hold whole lines, got one that breaks off ({why}). "
+    "Stop its workers and mend it: nas-prune study recover, with the study's directory."
+)
 
 StaleCallback = Callable[[optuna.Study, FrozenTrial], None]
 Answer = TypeVar("Answer")
@@ -60,6 +66,8 @@ def open_storage(
     if path is not None:
         return _journal(path)
     assert url is not None
+    if url.startswith("sqlite") and make_url(url).database in (None, "", ":memory:"):
+        raise StorageError(f"--storage must outlive a process, got {url}. Name a file: sqlite:///trials.db.")
     return answered(lambda: _served(url, on_stale, heartbeat), url)
 
 
@@ -106,6 +114,10 @@ def answered(ask: Callable[[], Answer], url: str | None) -> Answer:
                 f"--storage {shown(url)} must have its driver installed, got: {error}. "
                 "For PostgreSQL: pip install 'nas-prune[postgresql]'."
             ) from None
+        except (UnboundLocalError, JSONDecodeError) as error:  # of Optuna, where its journal breaks off
+            if not isinstance(error, JSONDecodeError) and not isinstance(error.__context__, ValueError):
+                raise
+            raise StorageError(_TORN.format(path=shown(url), why=_first_line(error))) from None
         except TRANSIENT as error:
             if wait is None:
                 raise StorageError(
@@ -174,10 +186,7 @@ def _journal(path: Path) -> BaseStorage:
     except OSError as error:
         raise StorageError(f"journal {path} must be readable and writable, got: {error.strerror}.") from None
     except (ValueError, KeyError) as error:  # a line that breaks off, and what was written behind it
-        raise StorageError(
-            f"journal {path} must hold whole lines, got one that breaks off ({_first_line(error)}). "
-            "Mend it: nas-prune study recover DIR."
-        ) from None
+        raise StorageError(_TORN.format(path=path, why=_first_line(error))) from None
 
 
 def mend_journal(path: Path) -> int:
@@ -214,6 +223,8 @@ def _whole(line: bytes) -> bytes:
 
 def _is_record(line: bytes) -> bool:
     try:
-        return isinstance(json.loads(line), dict)
+        return "op_code" in json.loads(line)
+    except TypeError:
+        return False
     except ValueError:
         return False

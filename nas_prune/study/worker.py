@@ -1,17 +1,19 @@
 """One process at work on a study: which trial is next, whose workers have died, and when it is over."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from time import sleep, time
 
 import optuna
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from nas_prune.data import Parked, park
-from nas_prune.errors import BadInputError, NasPruneError
+from nas_prune.errors import BadInputError
 from nas_prune.files import passing_folder
 from nas_prune.setup import network_for
 from nas_prune.study import record
@@ -44,6 +46,7 @@ class Worker:
         began: when the command began; failures before that are forgiven.
         deadline: when no further trial is begun, in seconds since 1970.
         studies: Optuna's.
+        has_said: whether it was told that others are waited for.
     """
 
     place: Place
@@ -53,6 +56,7 @@ class Worker:
     began: datetime
     deadline: float | None
     studies: list[OneStudy] = field(init=False)
+    has_said: bool = False
 
     def __post_init__(self) -> None:
         self.studies = answered(partial(open_studies, self.loaded, self.storage), self.place.storage)
@@ -71,14 +75,14 @@ class Worker:
         if one is not None:
             self._optimize(one, watch)
             return True
-        return self.waits()
+        return self.waits(watch)
 
     def next_study(self) -> OneStudy | None:
         """The study that has a trial to begin; those of dead workers are seen to first."""
         for one in self.studies:
             recover(one.study, self._is_dead)
             trials = one.study.get_trials(deepcopy=False)
-            if record.count_waiting(trials) or record.count_lines(trials) < self.loaded.config.trials:
+            if record.count_missing(trials, self.loaded.config.trials):
                 return one
         return None
 
@@ -87,12 +91,24 @@ class Worker:
         own = trial.user_attrs.get(record.WORKER) == self.presence.name
         return own or worker_is_gone(self.place.run)(trial)
 
-    def waits(self) -> bool:
+    def waits(self, watch: Watch) -> bool:
         """Wait a moment where others are at the last trials: should they die, somebody must go on with these."""
-        wanted = self.loaded.config.trials
-        counts = [record.count_finished(one.study.get_trials(deepcopy=False)) for one in self.studies]
-        if min(counts) >= wanted:
+        running = [
+            trial
+            for one in self.studies
+            for trial in one.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        ]
+        if not running:
             return False
+        if not self.has_said:
+            self.has_said = True
+            names = ", ".join(
+                str(trial.user_attrs.get(record.WORKER, "one without a name")) for trial in running
+            )
+            watch.say(
+                f"Waiting for the last trials of other workers ({names}). Should they be dead without a sign of it: "
+                f"{command_for(self.place, 'recover')} --older-than 3600"
+            )
         if has_heartbeat(self.place.storage):
             for one in self.studies:
                 optuna.storages.fail_stale_trials(one.study)
@@ -103,14 +119,14 @@ class Worker:
         config, trials = self.loaded.config, one.study.get_trials(deepcopy=False)
         assert config.sampler is not None
         is_alone = not any(trial.state == TrialState.RUNNING for trial in trials)
-        chance = [config.seed, one.name, len(trials), *([] if is_alone else [self.presence.name])]
+        begun = record.count_begun(trials)
+        chance = [config.seed, one.name, begun, *([] if is_alone else [self.presence.name])]
         one.study.sampler = sampler_named(config.sampler, *chance)
         watch.progress(one.name, record.count_finished(trials), config.trials)
-        objective = Objective(
-            self.loaded, one.study, one.budgets, self.presence.name, Watch(progress=watch.progress)
-        )
-        one.study.optimize(objective, n_trials=1, catch=(NasPruneError,))
-        self._tell(one, watch)
+        objective = Objective(self.loaded, one.study, one.budgets, self.presence.name, watch)
+        with _taken_over(watch):
+            one.study.optimize(objective, n_trials=1, catch=(Exception,))
+            self._tell(one, watch)
 
     def _tell(self, one: OneStudy, watch: Watch) -> None:
         trials = one.study.get_trials(deepcopy=False)
@@ -125,10 +141,19 @@ class Worker:
     def missing(self) -> int:
         """How many trials are still to be begun here."""
         counts = [one.study.get_trials(deepcopy=False) for one in self.studies]
-        wanted = self.loaded.config.trials
-        return sum(
-            max(0, wanted - record.count_lines(trials)) + record.count_waiting(trials) for trials in counts
-        )
+        return sum(record.count_missing(trials, self.loaded.config.trials) for trials in counts)
+
+    def put_back_first_ones(self) -> None:
+        """Let the guideline and uniform widths be tried again if they failed: all else is compared with them."""
+        for one in self.studies:
+            trials = one.study.get_trials(deepcopy=False)
+            for trial, fate in zip(trials, record.fates(trials), strict=True):
+                if fate == record.Fate.FAILED and record.SOURCE in trial.user_attrs:
+                    put_back(one.study, trial)
+
+    def count(self) -> int:
+        """How many attempts there were at all trials."""
+        return sum(len(one.study.get_trials(deepcopy=False)) for one in self.studies)
 
     def failures(self) -> list[str]:
         """The reasons of the failures in a row since the command began, the last one first."""
@@ -152,6 +177,19 @@ class Worker:
             )
 
 
+@contextmanager
+def _taken_over(watch: Watch) -> Iterator[None]:
+    """Leave a trial that somebody else has ended meanwhile, since this worker seemed to be dead."""
+    try:
+        yield
+    except (UpdateFinishedTrialError, ValueError) as error:
+        if not isinstance(error, UpdateFinishedTrialError) and "Cannot tell a" not in str(error):
+            raise
+        watch.say(
+            "This worker seemed to be dead, and its trial was put back for another; going on with the next."
+        )
+
+
 def work_in_processes(worker: Worker, workers: int, watch: Watch) -> None:
     """Hand trials out to processes of this machine until all have come to their end."""
     place, loaded = worker.place, worker.loaded
@@ -160,10 +198,14 @@ def work_in_processes(worker: Worker, workers: int, watch: Watch) -> None:
         prepare = partial(_prepared, place, loaded.config, parked, worker.began, worker.deadline)
         while worker.may_go_on():
             if worker.next_study() is not None:
-                for outcome in in_workers(prepare, range(worker.missing()), workers, watch):
-                    if outcome.error:
-                        watch.say(f"A worker has ended: {outcome.error}.")
-            elif not worker.waits():
+                before = worker.count()
+                outcomes = in_workers(prepare, range(worker.missing()), workers, watch)
+                errors = [outcome.error for outcome in outcomes if outcome.error]
+                for error in errors:
+                    watch.say(f"A worker has ended: {error}")
+                if errors and worker.count() == before:
+                    raise BadInputError(f"workers must be able to begin a trial, got: {errors[-1]}")
+            elif not worker.waits(watch):
                 return
 
 

@@ -49,6 +49,8 @@ def test_what_is_written_into_a_run_reads_back_the_same(tmp_path: Path) -> None:
         ({"budget": "own"}, "a budget must bound a cost, got own"),
         ({"budget": "latency<=3ms"}, "latency"),
         ({"budgets": ["macs<=30%"]}, "budget and budgets must not stand beside each other"),
+        ({"name": ".."}, "without slashes or a dot in front"),
+        ({"name": "a/b"}, "without slashes"),
         ({"epochs": 0}, "epochs: Input should be greater than or equal to 1"),
         ({"trials": -1}, "trials"),
         ({"sampler": "nsga3"}, "sampler"),
@@ -68,6 +70,7 @@ def test_two_objectives_go_with_what_optuna_can_do(tmp_path: Path) -> None:
     path.write_text(yaml.safe_dump(content), encoding="utf-8")
     assert [str(one) for one in read_study(path).studies["two"]] == ["macs<=20%", "macs<=60%"]
     for more, said in (
+        ({"budgets": ["macs<=0.5M", "macs<=50%"]}, "both as shares"),
         ({"stopping": "median"}, "no early stopping"),
         ({"sampler": "cma"}, "has one objective"),
     ):

@@ -2,12 +2,13 @@
 
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from nas_prune.errors import BadInputError
+from nas_prune.errors import BadInputError, NasPruneError
 from nas_prune.scratch import SeedResult, train_one
 from nas_prune.setup import DataConfig
 from nas_prune.study import record
@@ -61,8 +62,8 @@ def test_candidates_are_ordered_by_new_seeds(ranked: tuple[Place, Ranking]) -> N
     seeds = {path.parent.name for path in (place.run / "rank").rglob("short/*/result.json")}
     assert seeds == {"1000", "1001"}
     assert {path.parent.name for path in (place.run / "rank").rglob("scratch-e/*/result.json")} == {
-        "1002",
-        "1003",
+        "2000",
+        "2001",
     }
 
 
@@ -114,3 +115,23 @@ def test_a_study_without_trials_to_compare_is_refused(tmp_path: Path) -> None:
         rank_study(Place(tmp_path / "run"))
     with pytest.raises(BadInputError, match="must hold config.yaml"):
         rank_study(Place(tmp_path / "nowhere"))
+
+
+def test_a_candidate_that_diverges_does_not_end_the_ranking(
+    ranked: tuple[Place, Ranking], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = Place(tmp_path / "copy")
+    shutil.copytree(ranked[0].run, place.run)
+    shutil.rmtree(place.run / "rank")
+
+    def train(*given: Any, **more: Any) -> SeedResult:
+        if given[2].parts[-3] in ("guideline", "uniform"):
+            raise NasPruneError("the loss must stay finite.")
+        return train_one(*given, **more)
+
+    monkeypatch.setattr("nas_prune.study.rank.train_one", train)
+    (ranking,) = rank_study(place, top=2, seeds=1)
+    assert [one.name.partition(" ")[0] for one in ranking.candidates] == ["trial", "trial"]
+    assert {name for name, _ in ranking.failed} == {"guideline short 1000", "uniform short 1000"}
+    assert ranking.centre is None
+    assert ranking.gain("full") is None

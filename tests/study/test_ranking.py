@@ -30,6 +30,7 @@ def test_a_gain_under_twice_the_seed_noise_is_none() -> None:
     assert small.words.startswith("no detectable gain (+2.69 points")
     assert large.is_detectable
     assert large.words == "+2.97 points (seed noise 1.41)"
+    assert not gain([0.99, 0.99], [0.99, 0.99], [[0.99, 0.99]] * 2).is_detectable
     assert "seeds 2 or more" in gain([0.53], [0.50], [[0.53], [0.50]]).words
 
 

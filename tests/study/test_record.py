@@ -44,7 +44,7 @@ def test_a_dead_workers_trial_is_put_back_with_its_parameters_and_counts_once() 
     assert again.params == trials[1].params
     assert record.line_of(trials[2]) == 1
     assert record.attempts(trials[2]) == [1]
-    assert record.count_lines(trials) == 2
+    assert record.count_begun(trials) == 2
     own.tell(again, 0.6)
     assert found(own) == [Fate.COMPLETE, Fate.RETRIED, Fate.COMPLETE]
     assert record.count_finished(own.get_trials()) == 2
@@ -87,7 +87,7 @@ def test_of_two_that_put_back_the_same_trial_the_later_gives_way() -> None:
     own.tell(second, state=TrialState.FAIL)
     own.tell(first, 0.5)
     assert found(own) == [Fate.RETRIED, Fate.COMPLETE, Fate.SURPLUS]
-    assert record.count_lines(own.get_trials()) == 1
+    assert record.count_begun(own.get_trials()) == 1
 
 
 def test_of_two_that_begin_the_last_trial_the_later_gives_way() -> None:

@@ -1,27 +1,33 @@
 """Studies on real images with real storages: run, stopped, gone on with, changed, failing."""
 
+from contextlib import closing
 from pathlib import Path
 
+import optuna
 import pytest
 from optuna.trial import TrialState
 from sqlalchemy.exc import OperationalError
 
-from nas_prune.errors import BadInputError, BudgetError, NasPruneError
+from nas_prune.errors import BadInputError, BudgetError, NasPruneError, StorageError
+from nas_prune.guideline.hand import RULES
 from nas_prune.loading import load_space
 from nas_prune.scratch import train_one
 from nas_prune.setup import DataConfig
 from nas_prune.study import record
 from nas_prune.study.board import note
 from nas_prune.study.config import StudyConfig
-from nas_prune.study.creation import OneStudy
+from nas_prune.study.creation import OneStudy, fingerprint
 from nas_prune.study.loaded import load_study
 from nas_prune.study.objective import trial_folder
 from nas_prune.study.place import Place, read_trials, studies_in
+from nas_prune.study.presence import Presence, is_gone, live_workers
 from nas_prune.study.record import Fate
 from nas_prune.study.run import resume_study, run_study
+from nas_prune.study.storage import opened
 from nas_prune.training.recipe import recipe_named
 from nas_prune.watch import Watch
 from nas_prune.widths import read_widths
+from tests.conftest import WriteDigits
 
 TRAIN_ONE = "nas_prune.study.objective.train_one"
 SMALL = StudyConfig(
@@ -230,3 +236,94 @@ def test_a_trial_that_the_storage_failed_is_tried_again(
     trials = run_study(changed(trials=2), tmp_path / "run").trials["small"]
     assert record.fates(trials) == [Fate.RETRIED, Fate.COMPLETE, Fate.COMPLETE]
     assert record.line_of(trials[1]) == 0 or record.line_of(trials[2]) == 0
+
+
+@pytest.mark.parametrize("name", ["erk", "uniform", "smart-ratio", "bottleneck-first"])
+def test_a_rule_is_the_same_in_every_process(name: str) -> None:
+    assert fingerprint(RULES[name]) == name
+
+
+def test_a_study_of_others_is_not_taken_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nas_prune.study.creation._CREATOR_TAKES", 0)
+    url = f"sqlite:///{tmp_path}/trials.db"
+    with opened(url, tmp_path) as storage:
+        other = optuna.create_study(study_name="small", storage=storage, direction="minimize")
+        other.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=1)
+    with pytest.raises(BadInputError, match="must be one of nas-prune"):
+        run_study(SMALL, tmp_path / "run", storage=url)
+    with opened(url, tmp_path) as storage:
+        assert len(optuna.load_study(study_name="small", storage=storage).trials) == 1
+
+
+def test_other_images_of_the_same_name_are_refused(write_digits: WriteDigits, tmp_path: Path) -> None:
+    for part, first in (("a/train", "0"), ("a/test", "0"), ("b/train", "2"), ("b/test", "2")):
+        write_digits(part, {first: 20, "1": 20})
+    config = changed(data=DataConfig(name=f"folder:{tmp_path / 'a'}"), trials=1)
+    run_study(config, tmp_path / "run")
+    other = config.model_copy(update={"data": DataConfig(name=f"folder:{tmp_path / 'b'}")})
+    with pytest.raises(BadInputError, match="its images are others now"):
+        run_study(other, tmp_path / "run")
+
+
+def test_the_first_trials_wait_for_their_turn_and_are_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guided = changed(guideline="erk", trials=1)
+
+    def fail(*_: object, **__: object) -> None:
+        raise NasPruneError("the device's memory is full.")
+
+    monkeypatch.setattr(TRAIN_ONE, fail)
+    failed = run_study(guided, tmp_path / "run").trials["small"]
+    assert record.fates(failed) == [Fate.FAILED, Fate.WAITING]
+    monkeypatch.setattr(TRAIN_ONE, train_one)
+    run_study(guided, tmp_path / "run")
+    trials = run_study(guided.model_copy(update={"trials": 3}), tmp_path / "run").trials["small"]
+    assert [trial.user_attrs.get(record.SOURCE) for trial in trials] == [
+        "guideline",
+        "uniform",
+        "guideline",
+        None,
+    ]
+    assert record.tally(trials) == {"complete": 3, "retried": 1}
+
+
+def test_an_error_of_a_network_is_a_failed_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("shapes\ndo not fit")
+
+    monkeypatch.setattr(TRAIN_ONE, fail)
+    said: list[str] = []
+    with pytest.raises(BadInputError, match="not fail 3 times.*RuntimeError: shapes do not fit"):
+        run_study(changed(trials=9), tmp_path / "run", watch=Watch(say=said.append))
+    assert any("Traceback" in text for text in said)
+
+
+def test_workers_of_two_directories_on_one_storage_do_not_take_each_others_trials(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/trials.db"
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    with closing(Presence(tmp_path / "a")) as living:
+        assert is_gone(tmp_path / "b", living.name) is None
+        assert is_gone(tmp_path / "a", living.name) is False
+        assert live_workers(tmp_path / "a") == [living.name]
+    assert is_gone(tmp_path / "a", living.name) is True
+    assert is_gone(tmp_path / "b", living.name) is None
+    run_study(changed(trials=1), tmp_path / "one", storage=url)
+    assert len(run_study(changed(trials=2), tmp_path / "two", storage=url).trials["small"]) == 2
+
+
+def test_a_journal_that_breaks_off_during_a_run_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def tear(*given: object, **more: object) -> object:
+        with (tmp_path / "run" / "journal.log").open("ab") as journal:
+            journal.write(b'{"op_code": 5, "wor')
+        return train_one(*given, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(TRAIN_ONE, tear)
+    with pytest.raises(StorageError, match="breaks off .*nas-prune study recover"):
+        run_study(changed(trials=2), tmp_path / "run")
+    monkeypatch.setattr(TRAIN_ONE, train_one)
+    trials = run_study(changed(trials=2), tmp_path / "run").trials["small"]
+    assert record.tally(trials)["complete"] == 2

@@ -69,6 +69,8 @@ def test_which_storages_are_shared_and_which_notice_the_dead() -> None:
         ("grpc://nowhere", "must say host and port|must have its driver installed"),
         ("mysql+pymysql://me@127.0.0.1:1/db", "must have its driver installed|must answer"),
         ("no/such/folder/j.log", "must be in a directory that exists"),
+        ("sqlite://", "must outlive a process"),
+        ("sqlite:///:memory:", "must outlive a process"),
     ],
 )
 def test_what_does_not_answer_is_said_in_one_line_without_the_password(
@@ -117,6 +119,9 @@ def test_a_torn_journal_says_what_to_do_and_is_mended_without_losing_a_trial(tmp
     assert path.read_bytes() == whole
     assert (tmp_path / "journal.log.damaged").exists()
     assert mend_journal(path) == 0
+    path.write_bytes(b'{"a":1}\n' + whole)  # JSON, but no record
+    assert mend_journal(path) == 1
+    assert path.read_bytes() == whole
     path.write_bytes(whole + b'{"op_code":5,"w')
     assert mend_journal(path) == 1
     assert path.read_bytes() == whole
