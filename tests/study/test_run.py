@@ -157,6 +157,30 @@ def test_ctrl_c_puts_the_trial_back_and_its_training_goes_on(
     assert record.line_of(trials[1]) == 0
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("sampler", ["tpe", "random"])  # CMA-ES draws by the number of a trial, which a retry moves
+def test_a_trial_that_was_put_back_changes_nothing_of_what_is_drawn_next(
+    sampler: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+
+    def stop_once(*given: object, **more: object) -> object:
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return train_one(*given, **more)  # type: ignore[arg-type]
+
+    config = changed(trials=5, sampler=sampler)
+    whole = run_study(config, tmp_path / "whole").trials["small"]
+    monkeypatch.setattr(TRAIN_ONE, stop_once)
+    with pytest.raises(KeyboardInterrupt):
+        run_study(config, tmp_path / "run")
+    again = run_study(config, tmp_path / "run").trials["small"]
+    assert record.fates(again)[2] == Fate.RETRIED
+    drawn = {str(sorted(trial.params.items())) for trial in again}
+    assert drawn == {str(sorted(trial.params.items())) for trial in whole}
+
+
 def test_equal_widths_are_trained_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
 
