@@ -6,7 +6,8 @@ Prints, for each data set, the regret of the observed best after 10, 30 and 60 t
 the network with the best validation accuracy so far is short of the best network within the budget, by trainings of the
 two seeds that the study has not seen. (The best one is best by all three, so every arm's regret is a little too large,
 by the same amount.) Mean over seeds of the sampler, each on the trainings of one of the three seeds in turn, with its
-90 % interval (Student's t). Arms: `uniform` is uniform widths without any search; `random` and `tpe` over one parameter
+90 % interval (Student's t). Arms: `uniform` and `centre` are uniform widths and the guideline's own, without any search
+and judged by all three seeds; `random` and `tpe` over one parameter
 for each group; and each sampler over the shape parameters, around a guideline that is
 
 - none: around uniform widths;
@@ -172,11 +173,14 @@ def _regrets(
         f"regret of the observed best in points, n = {seeds}",
     )
     say(lines, f"{'arm':<18}" + "".join(f"{f'{count} trials':>18}" for count in COUNTS))
-    uniform = table.nearest(arms[0].parameters.widths_G(arms[0].parameters.uniform), feasible)
-    short = best - float(truth_C[uniform])
     truth_RC = [table.truth_without(seed) for seed in range(table.val_CRE.shape[1])]
-    say(lines, f"{'uniform':<18}{100 * short:>18.2f}")
-    found: dict[str, Any] = {"uniform": {"0": [short, 0.0]}}
+    found: dict[str, Any] = {}
+    for kind, parameters in {arm.name.partition(" ")[0]: arm.parameters for arm in arms}.items():
+        centre = {"raw": "uniform", "none": "uniform"}.get(kind, f"{kind} centre")
+        short = best - float(truth_C[table.nearest(parameters.widths_G(parameters.guideline), feasible)])
+        if centre not in found:
+            found[centre] = {"0": [short, 0.0]}
+            say(lines, f"{centre:<18}{100 * short:>18.2f}  (no search)")
     for arm in arms:
         runs = [_run(table, arm, seed) for seed in range(seeds)]
         own = {
