@@ -27,7 +27,7 @@ SETTINGS, PATTERN_HASH, IMAGES, READY = (
 )
 # Optuna's own names for the history of a trial that is tried again.
 _FIRST, _HISTORY = "failed_trial", "retry_history"
-_SAMPLERS_OWN = ("cma", "tpe", "nsga2", "gp", "random", "fixed_params", "sep", "ipop", "bipop")
+_OF_THE_DASHBOARD = ("artifacts:", "dashboard:")
 
 
 class Fate(StrEnum):
@@ -146,11 +146,7 @@ def why_surplus(trial: FrozenTrial, trials: Sequence[FrozenTrial], wanted: int) 
 
 def kept_system_attrs(trial: FrozenTrial) -> dict[str, Any]:
     """What Optuna must know of a trial that is tried again: its history and what samplers noted, no pictures."""
-    own = {
-        key: value
-        for key, value in trial.system_attrs.items()
-        if key.partition(":")[0].lower() in _SAMPLERS_OWN or key.startswith(_SAMPLERS_OWN)
-    }
+    own = {key: one for key, one in trial.system_attrs.items() if not key.startswith(_OF_THE_DASHBOARD)}
     return {**own, _FIRST: line_of(trial), _HISTORY: [*attempts(trial), trial.number]}
 
 
