@@ -236,6 +236,8 @@ def put_back_stale(study: optuna.Study, trial: FrozenTrial) -> None:
 def said_of(trial: FrozenTrial, trials: list[FrozenTrial], study: str) -> str:
     """One line on a trial that has ended."""
     name = f"{study}, trial {trial.number}"
+    if str(trial.user_attrs.get(record.FAILED, "")).startswith(record.SURPLUS):
+        return f"{name} was {record.reason_of(trial)}"
     if trial.user_attrs.get(record.FAILED):
         return f"{name} failed: {record.reason_of(trial)}"
     if trial.state == TrialState.PRUNED:

@@ -138,14 +138,14 @@ def test_failures_in_a_row_end_with_a_success_and_with_the_command() -> None:
 def test_samplers_go_on_with_what_they_noted_of_a_trial_and_pictures_do_not() -> None:
     notes = {
         "cma:generation": 3,
-        "tpe:relative_params": 1,
+        "NSGAIISampler:generation": 1,
         "artifacts:1": "{}",
         "dashboard:1": "",
         "fixed_params": {},
     }
     trial = create_trial(state=TrialState.COMPLETE, value=1.0, system_attrs=notes)
     kept = record.kept_system_attrs(trial)
-    assert {"cma:generation", "tpe:relative_params", "fixed_params"} < set(kept)
+    assert {"cma:generation", "NSGAIISampler:generation", "fixed_params"} < set(kept)
     assert not {"artifacts:1", "dashboard:1"} & set(kept)
 
 
