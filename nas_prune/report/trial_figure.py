@@ -1,6 +1,5 @@
 """The picture of one trial: how much of each channel group is kept, as an SVG that takes a millisecond to write."""
 
-from collections.abc import Sequence
 from html import escape
 
 from nas_prune.widths import Widths
@@ -10,16 +9,14 @@ _BAR, _HEIGHT, _LEFT, _TOP = 14, 160, 44, 30
 _COLOURS = ("#0072B2", "#E69F00")
 
 
-def widths_svg(widths: Widths, *, title: str, searched: Sequence[int] | None = None) -> str:
+def widths_svg(widths: Widths, *, title: str) -> str:
     """Keep ratios along the depth as bars, one for each group, stages in turn of two colours.
 
     Args:
         widths: the artefact.
         title: over the picture.
-        searched: which groups were searched; all if None. The others are left out.
     """
-    columns = range(len(widths.groups)) if searched is None else searched
-    groups = [widths.groups[column] for column in columns]
+    groups = widths.groups
     right = _LEFT + _BAR * len(groups)
     wide, tall = max(right + 12, _LEFT + 7 * len(title)), _TOP + _HEIGHT + 120
     size = f'viewBox="0 0 {wide} {tall}" width="{wide}" height="{tall}"'

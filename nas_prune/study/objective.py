@@ -283,8 +283,12 @@ def kept_shares(space: SearchSpace, vector_G: Sequence[int], columns: Sequence[i
 
 def trial_folder(run: Path, study: str, line: int) -> Path:
     """Where the training of a trial is kept, whatever number it is tried again under."""
-    safe = "".join(letter if letter.isalnum() or letter in "-._" else "_" for letter in study)
-    return run / _TRIALS / safe / f"{line:04d}"
+    return run / _TRIALS / folder_name(study) / f"{line:04d}"
+
+
+def folder_name(study: str) -> str:
+    """A study's name, which may hold a budget, as that of a directory."""
+    return "".join(letter if letter.isalnum() or letter in "-._" else "_" for letter in study)
 
 
 def artifact_store(run: Path) -> FileSystemArtifactStore:

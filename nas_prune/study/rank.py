@@ -25,7 +25,7 @@ from nas_prune.space import SearchSpace
 from nas_prune.study import record
 from nas_prune.study.config import StudyConfig
 from nas_prune.study.loaded import Loaded, load_study
-from nas_prune.study.objective import artefact, train_config
+from nas_prune.study.objective import artefact, folder_name, train_config
 from nas_prune.study.place import Place, command_for, read_trials
 from nas_prune.study.presence import Presence, live_workers
 from nas_prune.study.ranking import Correlation, Gain, Interval, correlation, gain, interval
@@ -166,7 +166,7 @@ def rank_study(
 
 
 def _folder(run: Path, study: str) -> Path:
-    return run / "rank" / "".join(letter if letter.isalnum() or letter in "-._" else "_" for letter in study)
+    return run / "rank" / folder_name(study)
 
 
 def _chosen(name: str, trials: Sequence[FrozenTrial], top: int) -> dict[str, FrozenTrial]:

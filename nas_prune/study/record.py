@@ -105,10 +105,13 @@ def count_finished(trials: Sequence[FrozenTrial]) -> int:
 
 def count_begun(trials: Sequence[FrozenTrial]) -> int:
     """How many trials have been begun, however often each was tried."""
+    return len(_begun(trials))
+
+
+def _begun(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """The newest attempt at each trial that has been begun."""
     pairs = zip(trials, fates(trials), strict=True)
-    return sum(
-        fate in _COUNTED and not (fate == Fate.WAITING and not attempts(trial)) for trial, fate in pairs
-    )
+    return [trial for trial, fate in pairs if fate in _COUNTED and (fate != Fate.WAITING or attempts(trial))]
 
 
 def count_put_back(trials: Sequence[FrozenTrial]) -> int:
@@ -134,12 +137,7 @@ def why_surplus(trial: FrozenTrial, trials: Sequence[FrozenTrial], wanted: int) 
             return f"{SURPLUS}: trial {other.number} goes on with trial {before[0]} already"
     if before or SOURCE in trial.user_attrs:
         return None
-    lines = [
-        line_of(other)
-        for other, fate in zip(trials, fates(trials), strict=True)
-        if fate in _COUNTED and not (fate == Fate.WAITING and not attempts(other))
-    ]
-    if sorted(lines).index(trial.number) >= wanted:
+    if sorted(map(line_of, _begun(trials))).index(trial.number) >= wanted:
         return f"{SURPLUS}: {wanted} trials were asked for, and another worker has begun the last"
     return None
 

@@ -37,9 +37,8 @@ def worker_is_gone(run: Path) -> IsDead:
 
     def is_dead(trial: FrozenTrial) -> bool:
         name = trial.user_attrs.get(record.WORKER)
-        if (
-            name is None
-        ):  # whoever may have begun it and is about to name it is alive, beside the one who asks
+        if name is None:
+            # Whoever may have begun it and is about to name it is alive, beside the one who asks.
             return unnamed(trial) and len(live_workers(run)) <= 1
         return is_gone(run, str(name)) is True
 

@@ -69,9 +69,8 @@ def run_study(
         run = run.absolute() if run.name in ("", "..") else run
         run, config = _free(run, config, storage)
     loaded, place = Loaded(run, config, space, data, pattern), Place(run, storage, heartbeat)
-    if (
-        storage is not None
-    ):  # one that does not answer or holds another study is to be said before anything is written
+    if storage is not None:
+        # One that does not answer or holds another study is to be said before anything is written.
         with opened(storage, run, heartbeat=heartbeat) as known:
             check_storage(loaded, known)
     claim_directory(run, config, pattern)
