@@ -17,12 +17,13 @@ from nas_prune.study.place import Place, read_trials, recover_study
 from nas_prune.study.record import Fate
 from tests.study.servers import postgresql
 
-STUDY = """
+TRIALS = 120  # so that the study outlasts several kills on a fast machine
+STUDY = f"""
 space: resnet20
-data: {name: digits, max_images: 300, val_fraction: 0.3}
+data: {{name: digits, max_images: 300, val_fraction: 0.3}}
 epochs: 6
 budget: macs<=30%
-trials: 40
+trials: {TRIALS}
 """
 
 
@@ -34,7 +35,7 @@ def start(folder: Path, *arguments: str) -> "subprocess.Popen[bytes]":
         return subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, env=environment)
 
 
-def check(trials: list[FrozenTrial], run: Path, wanted: int = 40) -> None:
+def check(trials: list[FrozenTrial], run: Path, wanted: int = TRIALS) -> None:
     """Every trial complete exactly once, or failed and tried again."""
     fates = record.fates(trials)
     assert set(fates) <= {Fate.COMPLETE, Fate.RETRIED, Fate.SURPLUS}, list(

@@ -1,0 +1,1 @@
+"""Is it structure or weights: arms × seeds, paired statistics, one table."""
