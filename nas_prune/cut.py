@@ -16,6 +16,7 @@ from nas_prune.budget import Budget, with_suffix
 from nas_prune.cost import Cost, Polynomial, Switched
 from nas_prune.errors import BudgetError
 from nas_prune.methods.contract import Scores
+from nas_prune.methods.controls import shares_of
 from nas_prune.space import SearchSpace
 
 
@@ -135,20 +136,45 @@ def cut(space: SearchSpace, scores: Scores, budget: Budget, zero: float | None =
         plan = _fill(_with_all(plan, best), units, count, limit)
         threshold = best[-1].score if best else np.inf
     groups = len(space.groups)
-    kept = tuple(
-        np.arange(width) if values is None else np.sort(np.argsort(-values, kind="stable")[:width])
-        for values, width in zip(scores[:groups], plan[:groups], strict=True)
-    )
+    widths_G = tuple(int(width) for width in plan[:groups])
     return Cut(
         budget,
         limit,
         int(count(plan)),
-        widths_G=tuple(int(width) for width in plan[:groups]),
-        kept_G=kept,
+        widths_G=widths_G,
+        kept_G=best_channels(scores[:groups], widths_G),
         removed=_removed(space, plan),
         held=_held(scores[:groups], threshold, zero or 0.0),
         unjudged=0 if zero is None else _unjudged(space, scores, plan, zero),
     )
+
+
+def best_channels(scores_G: Scores, widths_G: Sequence[int]) -> tuple[NDArray[np.int64], ...]:
+    """The indices of each group's best channels, as many as its width, sorted; the first ones where none are scored."""
+    return tuple(
+        np.arange(width) if values is None else np.sort(np.argsort(-values, kind="stable")[:width])
+        for values, width in zip(scores_G, widths_G, strict=True)
+    )
+
+
+def matched(
+    space: SearchSpace, columns: Sequence[int], bound: Budget, rng: np.random.Generator | None = None
+) -> Cut:
+    """Widths of no search that meet a bound from below, filled like those of searches: what these are compared with.
+
+    Args:
+        space: the network.
+        columns: the groups that are narrowed.
+        bound: what the widths may cost.
+        rng: draws a share of its own for each group; uniform widths if None.
+    """
+    shares = np.ones(len(columns)) if rng is None else 1 - rng.random(len(columns))
+    own = dict(zip(columns, shares.tolist(), strict=True))
+    scores = [
+        shares_of(space, column, own[column]) if column in own else None
+        for column in range(len(space.groups))
+    ]
+    return cut(space, scores, bound)
 
 
 def _removed(space: SearchSpace, plan_V: NDArray[np.int64]) -> tuple[str, ...]:

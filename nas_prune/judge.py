@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import Field
 
 from nas_prune.budget import Budget
-from nas_prune.cut import check_feasible, cut
+from nas_prune.cut import check_feasible, matched
 from nas_prune.data import ImageData, Parked, park
 from nas_prune.errors import BadInputError
 from nas_prune.files import passing_folder, saying_why, sweep, write_whole
@@ -24,7 +24,6 @@ from nas_prune.guideline.apply import (
 )
 from nas_prune.guideline.artefact import Guideline, read_guideline
 from nas_prune.guideline.hand import RULES
-from nas_prune.methods.controls import shares_of
 from nas_prune.networks import check_trusted, image_channels, space_name
 from nas_prune.populations import Comparison, compared
 from nas_prune.rundir import (
@@ -269,16 +268,9 @@ def _drawn(
         for axis in AXES:
             bound = Budget(axis, absolute=getattr(cost, axis))
             for control in CONTROLS:
-                shares = np.ones(len(columns)) if control == "uniform" else 1 - rng.random(len(columns))
-                scores = [
-                    shares_of(space, column, float(shares[columns.index(column)]))
-                    if column in columns
-                    else None
-                    for column in range(len(space.groups))
-                ]
-                name = control_name(control, axis)
-                drawn[name, number] = _artefact(
-                    space, cut(space, scores, bound).widths_G, control, str(bound)
+                found = matched(space, columns, bound, None if control == "uniform" else rng)
+                drawn[control_name(control, axis), number] = _artefact(
+                    space, found.widths_G, control, str(bound)
                 )
     for number in range(config.networks if direct else 0):
         drawn[DIRECT, number] = space.priced(direct[number % len(direct)])

@@ -213,11 +213,10 @@ class _Job:
     @property
     def settings(self) -> dict[str, Any]:
         """What else decides the result."""
-        start, teacher = self.config.inherits_from, self.config.teacher
         return {
             "schedule": self.config.schedule,
-            "inherits": start is not None,
-            "has_teacher": teacher is not None,
+            "inherits": self.start is not None,
+            "has_teacher": self.teacher is not None,
         }
 
     def network(self, seed: int) -> nn.Module:
@@ -225,6 +224,15 @@ class _Job:
         if self.start is not None:
             return self.start().to(self.compute.device)
         return self.space.build(self.widths, seed=seed, device=self.compute.device)
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """What is there already and needs no loading."""
+
+    data: ImageData | None = None
+    network: SearchSpace | None = None
+    begin: Callable[[], nn.Module] | None = None
 
 
 def _prepare(
@@ -235,17 +243,18 @@ def _prepare(
     *,
     space: str | None,
     workers: int = 1,
-    data: ImageData | None = None,
-    network: SearchSpace | None = None,
+    given: "_Given | None" = None,
 ) -> _Job:
+    given = given or _Given()
+    network = given.network
     if network is None:
         with watch.waiting("tracing the network"):
             network = load_referenced(widths.space)
     network.check_trainable()
-    images = data or load_images(
+    images = given.data or load_images(
         config.data, config.data_seed, watch, in_channels=widths.space.input_shape[0]
     )
-    _check_fit(images, widths)
+    check_fit(images, widths)
     widths = network.priced(widths)
     plan = plan_training(widths, config.recipe, config.schedule, cap=config.cap)
     ranks.check(plan.recipe.batch_size, len(images.train))
@@ -269,7 +278,7 @@ def _prepare(
         plan.recipe,
         compute,
         space,
-        _start(config, widths, space),
+        given.begin or _start(config, widths, space),
         _teacher(config, widths, compute, space),
     )
 
@@ -290,7 +299,12 @@ def _teacher(config: TrainConfig, widths: Widths, compute: Compute, space: str |
     return load_teacher(Path(config.teacher), widths.space, compute, space=space)
 
 
-def _check_fit(data: ImageData, widths: Widths) -> None:
+def check_fit(data: ImageData, widths: Widths) -> None:
+    """Refuse images that networks of some widths cannot be trained on.
+
+    Raises:
+        BadInputError: they are of another shape, or have another number of classes.
+    """
     reference = widths.space
     shape = (data.in_channels, data.image_size, data.image_size)
     if shape != reference.input_shape:
@@ -352,7 +366,7 @@ def _worker(
     run: Path, config: TrainConfig, widths: Widths, space: str | None, parked: Parked
 ) -> Callable[[int, Watch], SeedResult]:
     """What one worker process does for a seed."""
-    job = _prepare(config, widths, ALONE, QUIET, space=space, data=parked.taken())
+    job = _prepare(config, widths, ALONE, QUIET, space=space, given=_Given(parked.taken()))
     return partial(_one_seed, run=run, job=job)
 
 
@@ -365,6 +379,7 @@ def train_one(
     data: ImageData,
     watch: Watch = QUIET,
     observer: Observer | None = None,
+    begin: Callable[[], nn.Module] | None = None,
 ) -> SeedResult:
     """Train one network with everything loaded already, as one of many; if it was stopped, go on.
 
@@ -376,8 +391,11 @@ def train_one(
         data: the images.
         watch: told of progress.
         observer: looks at the network after every epoch, and may end the training.
+        begin: makes the network before its first step; random weights, or those of the search that the settings
+            name, if None.
     """
-    job = _prepare(config, widths, ALONE, QUIET, space=None, data=data, network=network)
+    given = _Given(data, network, begin)
+    job = _prepare(config, widths, ALONE, QUIET, space=None, given=given)
     return _one_seed(config.seeds[0], watch, run=folder, job=job, observer=observer)
 
 

@@ -6,10 +6,12 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import nn
 
 from nas_prune.budget import OWN, Budget
-from nas_prune.cut import Cut, check_feasible, cut
+from nas_prune.cut import Cut, best_channels, check_feasible, cut
 from nas_prune.data import ImageData, num_batches
 from nas_prune.errors import BadInputError
 from nas_prune.files import sweep, write_whole
@@ -51,6 +53,7 @@ from nas_prune.setup import (
 )
 from nas_prune.space import Groups, SearchSpace
 from nas_prune.stability import KEPT
+from nas_prune.training.checkpoint import read_checkpoint
 from nas_prune.training.compute import Compute
 from nas_prune.training.evaluation import evaluate
 from nas_prune.training.keeping import train_in
@@ -60,7 +63,7 @@ from nas_prune.training.recipe import Recipe
 from nas_prune.training.state import TrainState
 from nas_prune.training.stopping import telling_how_to_go_on
 from nas_prune.watch import QUIET, Watch
-from nas_prune.widths import DataRecord, MethodRecord, stage_means
+from nas_prune.widths import DataRecord, MethodRecord, Widths, stage_means
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +175,29 @@ def check_search(config: SearchConfig, loaded: Loaded, watch: Watch = QUIET) -> 
     _prepare(resolve(config), ALONE, watch, loaded)
 
 
+def best_of_trained(
+    run: Path, widths: Widths, loaded: Loaded, watch: Watch = QUIET
+) -> tuple[nn.Module, tuple[NDArray[np.int64], ...]]:
+    """The whole network that a finished search trained, and its best channels, as many of each group as some widths.
+
+    Args:
+        run: the search's directory.
+        widths: of the same space, found by any search.
+        loaded: images and network.
+        watch: told of progress.
+
+    Raises:
+        BadInputError: the directory is no search's that trained a network, or its checkpoint is damaged.
+    """
+    stage = _prepare(read_config(run, SearchConfig), ALONE, watch, loaded)
+    state = first_state(stage.space, stage.method, stage.columns, stage.config, stage.compute.device)
+    read_checkpoint(run / CHECKPOINT, state)
+    with limited_threads(stage.threads):
+        scores = _scores(stage.method, stage.config, stage.evidence(state.trained))
+    kept_G = best_channels(scores[: len(stage.space.groups)], stage.space.vector(widths))
+    return stage.settled(state.trained), kept_G
+
+
 def trains_as_usual(config: SearchConfig) -> bool:
     """Whether a search trains the network as if there were no method: not changed by it, and not stopped early."""
     method = method_named(config.method)
@@ -247,10 +273,13 @@ class _Stage:
 
     def cuts(self, model: nn.Module, budgets: Sequence[str] | None = None) -> list[Cut]:
         """The scores of a trained network, cut at some budgets; at every one by default."""
-        evidence = Evidence(model, self.space, self.columns, self.data, self.config.seed)
-        scores = _scores(self.method, self.config, evidence)
+        scores = _scores(self.method, self.config, self.evidence(model))
         chosen = map(Budget.parse, budgets or self.config.budgets)
         return [cut(self.space, scores, budget, self.method.zero) for budget in chosen]
+
+    def evidence(self, model: nn.Module) -> Evidence:
+        """What the method looks at."""
+        return Evidence(model, self.space, self.columns, self.data, self.config.seed)
 
     def note(self, model: nn.Module) -> dict[str, Any]:
         """The widths that the scores give now, and each stage's share; nothing where no channel is left to choose."""

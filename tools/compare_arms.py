@@ -32,9 +32,10 @@ from nas_prune.search_config import SearchConfig
 from nas_prune.search_stage import resume_search, search
 from nas_prune.study import record
 from nas_prune.study.config import StudyConfig, read_study
-from nas_prune.study.objective import training_macs, trial_folder
+from nas_prune.study.objective import trial_folder
 from nas_prune.study.place import Place, read_trials
 from nas_prune.study.run import run_study
+from nas_prune.training.schedules import training_macs
 from nas_prune.watch import Watch
 from nas_prune.widths import read_widths
 

@@ -15,6 +15,7 @@ COMMANDS: dict[str, str] = {
     "study": "Let Optuna sample widths around a guideline; rank them, train the winner.",
     "dashboard": "Watch a study in a browser.",
     "train": "Train found widths, from random weights or from those of their search.",
+    "compare": "Structure or weights? Found widths beside all that they should be compared with.",
 }
 
 

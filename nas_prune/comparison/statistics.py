@@ -47,8 +47,9 @@ def paired(values: Sequence[float], others: Sequence[float], test: TestName = "t
     """One arm's accuracies beside another's, seed by seed.
 
     Args:
-        values, others: of the same seeds in the same order; at least one.
-        test: `t`, Student's paired t; `wilcoxon`, signed ranks, exact; `sign-flip`, all flips of the differences' signs.
+        values: of the arm, for at least one seed.
+        others: of the other, for the same seeds in the same order.
+        test: `t`, Student's paired t; `wilcoxon`, signed ranks, exact; `sign-flip`, all flips of the signs.
 
     Example:
         >>> paired([0.9, 0.8], [0.8, 0.7]).difference
@@ -70,7 +71,7 @@ def _p_value(differences: Sequence[float], test: TestName) -> float:
     if test == "wilcoxon":
         return float(wilcoxon(np.round(differences, 12)).pvalue)
     if test == "sign-flip":
-        flips = np.inf if n <= _MOST_ENUMERATED else _FLIPS
+        flips = _FLIPS if n > _MOST_ENUMERATED else 2**n
         found = permutation_test(
             (np.asarray(differences),), np.mean, permutation_type="samples", n_resamples=flips, rng=0
         )

@@ -29,6 +29,7 @@ from nas_prune.study.loaded import BUDGET, Loaded
 from nas_prune.study.parameters import Parametrised
 from nas_prune.study.storage import TRANSIENT
 from nas_prune.training.loop import Observer
+from nas_prune.training.schedules import training_macs
 from nas_prune.watch import QUIET, Watch
 from nas_prune.widths import MethodRecord, Widths
 
@@ -263,11 +264,6 @@ def train_config(config: StudyConfig, seeds: tuple[int, ...], **changes: Any) ->
         "data_seed": config.seed,
     }
     return TrainConfig(**{**settings, **changes})
-
-
-def training_macs(macs: int, images: int, epochs: int) -> int:
-    """Multiply-accumulates of a training: forward, and twice that backward."""
-    return 3 * macs * images * epochs
 
 
 def kept_shares(space: SearchSpace, vector_G: Sequence[int], columns: Sequence[int]) -> dict[str, float]:

@@ -98,3 +98,8 @@ def plan_training(
     changes = {"epochs": epochs, "learning_rate": recipe.learning_rate * terms.rate_share}
     rate = {"schedule": "constant", "warmup_epochs": 0.0} if terms.is_constant else {}
     return TrainPlan(schedule, multiplier, cap, recipe.model_copy(update=changes | rate))
+
+
+def training_macs(macs: int, images: int, epochs: int) -> int:
+    """Multiply-accumulates of a training: forward, and twice that backward."""
+    return 3 * macs * images * epochs

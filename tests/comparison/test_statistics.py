@@ -13,7 +13,7 @@ SEEDS, REPEATS = 5, 500
 
 
 def trainings(rng: np.random.Generator, effects: list[float], noise: float = 0.01) -> list[list[float]]:
-    """Accuracies of a reference and of arms that differ from it by planted effects: seeds matter, and so does chance."""
+    """Accuracies of a reference, and of arms that differ from it by planted effects and by chance."""
     shared = rng.normal(0.9, 0.02, SEEDS)
     return [list(shared + effect + rng.normal(0, noise, SEEDS)) for effect in [0.0, *effects]]
 
@@ -64,7 +64,10 @@ def test_a_difference_as_large_as_the_detectable_one_is_found_in_four_of_five(co
     assert 0.77 <= np.mean(found) <= (0.83 if comparisons == 1 else 0.87)
     assert np.sqrt(np.mean(np.square(printed))) == pytest.approx(effect, rel=0.05)
     # Half of it is mostly missed.
-    misses = [paired(arm, other).p_value >= 0.05 / comparisons for other, arm in (trainings(rng, [effect / 2]) for _ in range(200))]
+    misses = [
+        paired(arm, other).p_value >= 0.05 / comparisons
+        for other, arm in (trainings(rng, [effect / 2]) for _ in range(200))
+    ]
     assert np.mean(misses) > 0.5
 
 

@@ -1,0 +1,359 @@
+"""`nas-prune compare`."""
+
+from math import isnan
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nas_prune.cli.options import data_options, machine, positive, recipe_options, run_options
+from nas_prune.cli.output import count, format_option, percent, print_json, print_table, watching
+
+if TYPE_CHECKING:
+    from nas_prune.comparison.choosing import Wanted
+    from nas_prune.comparison.config import CompareConfig
+    from nas_prune.comparison.result import CompareResult
+    from nas_prune.search_config import SearchConfig
+    from nas_prune.setup import DataConfig
+    from nas_prune.widths import Widths
+
+
+@click.command()
+@click.argument("search", required=False, metavar="[RUN]", type=click.Path(path_type=Path))
+@click.option("--budget", help="Which of RUN's widths, where it found several: macs<=50%, as it was written.")
+@click.option(
+    "--widths", "widths_file", type=click.Path(path_type=Path), help="A widths file, instead of RUN."
+)
+@click.option(
+    "--from",
+    "source",
+    type=click.Path(path_type=Path),
+    help="With --widths: the search that found them, if they no longer lie in it; arms that inherit weights need it.",
+)
+@click.option("--guideline", help="Add the guideline's widths at the same cost: a file, or uniform, erk, …")
+@click.option(
+    "--study",
+    type=click.Path(path_type=Path),
+    help="Add a study's winner: the study's directory after `study rank`, or a widths file.",
+)
+@click.option(
+    "--arm",
+    "arms",
+    multiple=True,
+    help="Only this arm and what it is compared with; repeatable. With --resume: add it.",
+)
+@click.option(
+    "--seeds", type=click.IntRange(min=1), default=5, show_default=True, help="Trainings of each arm."
+)
+@click.option("--cap", type=float, help="Largest factor on the epochs of Scratch-B; none by default.")
+@click.option(
+    "--test",
+    type=click.Choice(["t", "wilcoxon", "sign-flip"]),
+    default="t",
+    show_default=True,
+    help="Of the paired differences. The other two need more seeds before they can reject anything.",
+)
+@click.option("--space", help="Needed again where the widths are of a network of your own.")
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Trainings at once, each in a process of its own with its share of the threads.",
+)
+@data_options
+@recipe_options
+@run_options
+@format_option
+@click.pass_context
+def command(context: click.Context, /, style: str, resume: Path | None, **given: Any) -> None:
+    """Is it structure or weights? Train found widths beside all that they should be compared with.
+
+    RUN is a directory that `nas-prune search` wrote. Arms: the whole network; the widths with inherited weights,
+    fine-tuned at a small rate and trained again at a large one; their first weights; and from random weights for the
+    same epochs (Scratch-E) and the same total MACs (Scratch-B); under these two also uniform widths of the same
+    parameters and of the same MACs, random ones, and, where given, a guideline's and a study's.
+
+    With --resume it goes on where it was stopped; arms and seeds may be added then (--arm, --guideline, --study,
+    --seeds).
+    """
+    from nas_prune.comparison.result import summary
+    from nas_prune.comparison.run import compare, resume_compare
+
+    with watching() as watch:
+        if resume is not None:
+            _refuse_with_resume(context)
+            result = resume_compare(
+                resume,
+                seeds=given["seeds"] if _is_typed(context, "seeds") else None,
+                wanted=_wanted(given),
+                data_name=given["data_name"],
+                space=given["space"],
+                workers=given["workers"],
+                watch=watch,
+            )
+        else:
+            widths, search, images = _chosen(given)
+            result = compare(
+                _config(given, widths, search, images),
+                widths,
+                given["out"],
+                search=search,
+                wanted=_wanted(given),
+                space=given["space"],
+                workers=given["workers"],
+                watch=watch,
+            )
+    if style == "json":
+        print_json({"run": str(result.run), **summary(result)})
+    else:
+        show(result)
+    if result.failed:
+        context.exit(1)
+
+
+_ALLOWED = {"resume", "style", "data_name", "space", "workers", "seeds", "arms", "guideline", "study"}
+
+
+def _is_typed(context: click.Context, name: str) -> bool:
+    return context.get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE
+
+
+def _refuse_with_resume(context: click.Context) -> None:
+    names = [
+        parameter.opts[0]
+        for parameter in context.command.params
+        if parameter.name not in _ALLOWED and _is_typed(context, parameter.name or "")
+    ]
+    if names:
+        raise click.UsageError(
+            f"--resume must go on by the run's own settings, got {', '.join(names)} beside it. "
+            "Only arms and seeds can be added."
+        )
+
+
+def _chosen(given: dict[str, Any]) -> "tuple[Widths, SearchConfig | None, DataConfig | None]":
+    """The widths, the settings of their search, and its images as they are found from here; None where unknown."""
+    from nas_prune.rundir import from_run, read_config
+    from nas_prune.search_config import SearchConfig
+    from nas_prune.widths import read_widths
+
+    run, file = given["search"], given["widths_file"]
+    if (run is None) == (file is None):
+        raise click.UsageError("name a search's directory, or a widths file with --widths, one of the two.")
+    if file is not None and given["budget"] is not None:
+        raise click.UsageError("--budget must come with RUN, got --widths, which is one network already.")
+    if run is not None and given["source"] is not None:
+        raise click.UsageError("--from must come with --widths, got RUN, which is the search itself.")
+    path = file or _widths_in(run, given["budget"])
+    widths = read_widths(path)
+    home = run or given["source"] or _home_of(path)
+    if home is None:
+        return widths, None, None
+    search = read_config(home, SearchConfig)
+    return widths, search, search.data.at(from_run(search.data.name, home))
+
+
+def _home_of(path: Path) -> Path | None:
+    """The search that a widths file lies in."""
+    home = path.resolve().parent.parent
+    is_in_search = path.resolve().parent.name == "widths" and (home / "kept.json").exists()
+    return home if is_in_search else None
+
+
+def _widths_in(run: Path, budget: str | None) -> Path:
+    from nas_prune.budget import Budget
+    from nas_prune.search_result import file_stem
+    from nas_prune.widths import read_widths
+
+    found = {path.stem: path for path in sorted((run / "widths").glob("*.json")) if path.stem != "whole"}
+    if not found:
+        raise click.UsageError(f"RUN must be the directory of a finished search, got {run}, without widths.")
+    if budget is None and len(found) == 1:
+        return next(iter(found.values()))
+    stem = None if budget is None else file_stem(Budget.parse(budget))
+    if stem not in found:
+        names = ", ".join(f"'{read_widths(path).budget}'" for path in found.values())
+        raise click.UsageError(f"--budget must be one of {names}, got {budget or 'none'}.")
+    return found[stem]
+
+
+def _wanted(given: dict[str, Any]) -> "Wanted":
+    from nas_prune.comparison.choosing import Wanted
+    from nas_prune.guideline.apply import guideline_named
+
+    name = given["guideline"]
+    guideline = None if name is None else (Path(name).name, guideline_named(name))
+    return Wanted(
+        tuple(given["arms"]), guideline, None if given["study"] is None else _winner(given["study"])
+    )
+
+
+def _winner(path: Path) -> "Widths":
+    from nas_prune.widths import read_widths
+
+    if not path.is_dir():
+        return read_widths(path)
+    found = sorted(path.glob("rank/*/widths.json"))
+    if not found:
+        raise click.UsageError(
+            f"--study must be a study that was ranked, got {path}. Rank it: nas-prune study rank {path}"
+        )
+    if len(found) > 1:
+        names = ", ".join(map(str, found))
+        raise click.UsageError(f"--study must name one winner, got several in {path}. Name one of {names}.")
+    return read_widths(found[0])
+
+
+def _config(
+    given: dict[str, Any], widths: "Widths", search: "SearchConfig | None", images: "DataConfig | None"
+) -> "CompareConfig":
+    from nas_prune.comparison.config import CompareConfig
+    from nas_prune.training.recipe import changed, default_recipe, recipe_named
+    from nas_prune.training.schedules import recipe_of
+
+    data = data_for(given, widths, images)
+    recorded = search.recipe if search is not None else recipe_of(widths)
+    recipe = (
+        recipe_named(given["recipe_name"]) if given["recipe_name"] else recorded or default_recipe(data.name)
+    )
+    return CompareConfig(
+        recipe=changed(
+            recipe,
+            epochs=positive("--epochs", given["epochs"]),
+            batch_size=given["batch_size"],
+            learning_rate=given["learning_rate"],
+        ),
+        cap=given["cap"],
+        seeds=given["seeds"],
+        test=given["test"],
+        data=data,
+        data_seed=widths.seed or 0,
+        **machine(given),
+    )
+
+
+def data_for(given: dict[str, Any], widths: "Widths", images: "DataConfig | None") -> "DataConfig":
+    """Which images: those named, or the search's own."""
+    from nas_prune.setup import DataConfig
+
+    known = widths.data
+    name = given["data_name"] or (images.name if images else known.name if known else "digits")
+    if images is None and given["data_name"] is None and name.startswith("folder:"):
+        raise click.UsageError(f"--data must say where the images are; the widths were found on {name}.")
+    most = given["max_images"]
+    if most is None:
+        most = images.max_images if images else known.max_images if known else None
+    fraction = images.val_fraction if images else known.val_fraction if known else 0.1
+    stream = given["stream"] if given["stream"] is not None else images.stream if images else None
+    return DataConfig(
+        name=name,
+        image_size=widths.space.input_shape[1],
+        max_images=most,
+        val_fraction=fraction,
+        stream=stream,
+    )
+
+
+def show(result: "CompareResult") -> None:
+    """Print a comparison for people."""
+    from nas_prune.comparison.result import sentences
+    from nas_prune.rundir import published
+
+    config, widths = result.config, result.widths
+    factor = "" if widths.space.width_multiplier == 1 else f" ×{widths.space.width_multiplier:g}"
+    method = "" if widths.method is None else f" ({widths.method.name})"
+    click.echo(
+        f"{widths.space.name}{factor} at {widths.budget or 'the widths given'}{method} on "
+        f"{published(config.data.name)}, {widths.space.input_shape[1]} px: {config.recipe.epochs} epochs, "
+        f"{config.seeds} seed{'s' * (config.seeds > 1)}\n"
+    )
+    print_table(
+        ["arm", "what", "epochs", "MACs", "parameters", "val.", "test", "n"],
+        _arm_rows(result),
+        left=2,
+    )
+    rows = _difference_rows(result)
+    if rows:
+        click.echo()
+        head = ["arm", "beside", "difference", "95 % interval", "p", "p (Holm)", "detectable", "arm is"]
+        print_table(head, rows, left=2)
+        click.echo(
+            "Differences of test accuracy in points, paired by seed; interval and p by "
+            f"{_TESTS[config.test]}, p (Holm) for all rows together. Detectable: a true difference of this size would "
+            "be called one in four of five repeats."
+        )
+        click.echo()
+        for sentence in sentences(result):
+            click.echo(sentence)
+    if config.seeds < 2:
+        click.echo(
+            "With one seed nothing can be said of differences: --resume RUN --seeds 5 adds the others."
+        )
+    for note in config.notes:
+        click.echo(f"Note: {note}")
+    for why in dict.fromkeys(config.left_out.values()):
+        names = ", ".join(name for name, own in config.left_out.items() if own == why)
+        click.echo(f"Left out: {names}: {why.rstrip('.')}.")
+    for name, why in result.failed:
+        click.echo(f"Not trained to its end: {name}: {why}")
+    click.echo(f"\nTraining MACs spent: {count(sum(result.training_macs().values()))}")
+    click.echo(f"Run: {result.run}")
+
+
+_TESTS = {
+    "t": "Student's paired t",
+    "wilcoxon": "Wilcoxon's signed ranks (the interval by t)",
+    "sign-flip": "sign flips (the interval by t)",
+}
+
+
+def _arm_rows(result: "CompareResult") -> list[list[str]]:
+    from nas_prune.scratch import mean_and_deviation
+
+    rows = []
+    for arm in result.config.chosen:
+        own = result.arms.get(arm.name, ())
+        if not own:
+            rows.append([arm.name, arm.words, "–", "–", "–", "–", "–", "0"])
+            continue
+        val, _ = mean_and_deviation([one.val_accuracy for one in own])
+        mean, deviation = mean_and_deviation([one.test_accuracy for one in own])
+        spread = "" if deviation is None else f" ± {100 * deviation:.2f}"
+        n = len(own)
+        rows.append(
+            [
+                arm.name,
+                arm.words,
+                _range([one.epochs for one in own]),
+                count(sum(one.macs for one in own) // n),
+                count(sum(one.params for one in own) // n),
+                percent(val, 2),
+                f"{100 * mean:.2f}{spread} %",
+                str(n),
+            ]
+        )
+    return rows
+
+
+def _range(values: list[int]) -> str:
+    return str(values[0]) if min(values) == max(values) else f"{min(values)}–{max(values)}"
+
+
+def _difference_rows(result: "CompareResult") -> list[list[str]]:
+    def shown(value: float, digits: str) -> str:
+        return "–" if isnan(value) else format(value, digits)
+
+    return [
+        [
+            name,
+            one.beside,
+            f"{100 * one.paired.difference:+.2f}",
+            "–" if one.paired.n < 2 else f"{100 * one.paired.low:+.2f} to {100 * one.paired.high:+.2f}",
+            shown(one.paired.p_value, ".2g"),
+            shown(one.holm, ".2g"),
+            "> 100" if one.detectable > 1 else shown(100 * one.detectable, ".2f"),
+            one.verdict,
+        ]
+        for name, one in result.compared().items()
+    ]

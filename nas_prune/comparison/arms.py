@@ -1,0 +1,118 @@
+"""The arms of a comparison: which widths, what they start from, how long they are trained, what they are compared with.
+
+An arm is compared with the found widths under the schedule that is like its own; what inherits weights, and the whole
+network, with Scratch-B, as in Liu et al. 2019. Fine-tuning has two arms, since a rate of a hundredth is too small for
+what is left after a deep cut (Le & Hua 2021): `rewound` repeats the whole recipe from its largest rate.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from nas_prune.errors import BadInputError
+from nas_prune.training.schedules import Schedule
+
+Kind: TypeAlias = Literal[
+    "whole", "found", "uniform-params", "uniform-macs", "random", "guided", "winner", "direct"
+]
+Start: TypeAlias = Literal["random", "trained", "initial"]
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One way to come to a trained network.
+
+    Attributes:
+        name: what it is called.
+        kind: which widths.
+        schedule: how long, at which rate.
+        start: random weights; the trained weights of the channels kept; or those weights as they were at first.
+        beside: the arm it is compared with; None for the one that others are compared with.
+        words: what it is, for people.
+    """
+
+    name: str
+    kind: Kind
+    schedule: Schedule
+    start: Start = "random"
+    beside: str | None = None
+    words: str = ""
+
+    @property
+    def inherits(self) -> bool:
+        """Whether it needs a whole network that was trained before it."""
+        return self.start != "random"
+
+
+_WORDS: dict[Kind, str] = {
+    "whole": "the whole network",
+    "found": "the widths found",
+    "uniform-params": "uniform widths of the same parameters",
+    "uniform-macs": "uniform widths of the same MACs",
+    "random": "random widths of the same cost, others for each seed",
+    "guided": "the guideline's widths at the same cost",
+    "winner": "the study's widths",
+    "direct": "widths of a search on these images",
+}
+
+
+def _both(kind: Kind, reference: Kind) -> list[Arm]:
+    """Widths trained from random weights under Scratch-E and Scratch-B, each compared with the reference's."""
+    named = {"found": "scratch"}
+    beside = named.get(reference, reference)
+    return [
+        Arm(f"{kind}-{end}", kind, f"scratch-{end}", beside=f"{beside}-{end}", words=_WORDS[kind])  # type: ignore[arg-type]
+        for end in ("e", "b")
+    ]
+
+
+_STRUCTURE_OR_WEIGHTS = (
+    Arm("unpruned", "whole", "scratch-e", beside="scratch-b", words=_WORDS["whole"]),
+    Arm(
+        "fine-tuned",
+        "found",
+        "fine-tune",
+        "trained",
+        "scratch-b",
+        "inherited weights, a hundredth of the rate",
+    ),
+    Arm("rewound", "found", "rewind", "trained", "scratch-b", "inherited weights, the whole recipe again"),
+    Arm("lottery", "found", "scratch-e", "initial", "scratch-e", "initial weights of the channels kept"),
+    Arm("scratch-e", "found", "scratch-e", beside="scratch-b", words=_WORDS["found"]),
+    Arm("scratch-b", "found", "scratch-b", words=_WORDS["found"]),
+    *_both("uniform-params", "found"),
+    *_both("uniform-macs", "found"),
+    *_both("random", "found"),
+    *_both("guided", "found"),
+    *_both("winner", "found"),
+)
+ARMS: dict[str, Arm] = {arm.name: arm for arm in _STRUCTURE_OR_WEIGHTS}
+
+
+def transfer_arms(schedule: Literal["scratch-e", "scratch-b"]) -> dict[str, Arm]:
+    """The arms of a transfer: all compared with the guideline's widths, under one schedule."""
+    kinds: tuple[Kind, ...] = ("guided", "uniform-params", "uniform-macs", "direct")
+    return {
+        kind: Arm(kind, kind, schedule, beside=None if kind == "guided" else "guided", words=_WORDS[kind])
+        for kind in kinds
+    }
+
+
+def chosen_arms(asked: Sequence[str], missing: Collection[str], known: dict[str, Arm]) -> tuple[str, ...]:
+    """The arms to train, in the order of the table: those asked for (all if none are), and what they are compared with.
+
+    Args:
+        asked: names.
+        missing: names of those that cannot be trained.
+        known: all there are.
+
+    Raises:
+        BadInputError: one is not known.
+    """
+    unknown = next((name for name in asked if name not in known), None)
+    if unknown is not None:
+        raise BadInputError(f"--arm must be one of {', '.join(known)}, got {unknown!r}.")
+    wanted = {name for name in asked or known if name not in missing}
+    while more := {known[name].beside or name for name in wanted} - wanted:
+        wanted |= more
+    return tuple(name for name in known if name in wanted)

@@ -1,0 +1,111 @@
+"""Which arms a comparison has: those asked for, as far as there is what they are made from."""
+
+from dataclasses import dataclass
+
+from nas_prune.comparison.arms import Kind, chosen_arms
+from nas_prune.comparison.config import CompareConfig
+from nas_prune.comparison.parents import source_for
+from nas_prune.comparison.plan import check_guided, why_not_comparable
+from nas_prune.comparison.statistics import check_test
+from nas_prune.errors import BadInputError
+from nas_prune.guideline.apply import Pattern
+from nas_prune.rundir import published
+from nas_prune.search_config import SearchConfig
+from nas_prune.space import SearchSpace
+from nas_prune.widths import Widths
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is to be compared, and what is given for it.
+
+    Attributes:
+        arms: their names; all that can be trained if none are named.
+        guideline: its name, and the guideline.
+        winner: widths of a study.
+    """
+
+    arms: tuple[str, ...] = ()
+    guideline: tuple[str, Pattern] | None = None
+    winner: Widths | None = None
+
+
+ALL = Wanted()
+
+
+def with_source(config: CompareConfig, search: SearchConfig | None) -> CompareConfig:
+    """The settings with how whole networks are trained, or why none are."""
+    why = "no search is known that trained a network for these widths (name its directory, or --from RUN)"
+    source = None
+    if search is not None:
+        try:
+            source = source_for(search, config, config.recipe)
+        except BadInputError as error:
+            why = str(error)
+    missing = {} if source is not None else {name: why for name, arm in config.known.items() if arm.inherits}
+    return config.model_copy(update={"source": source, "left_out": missing})
+
+
+def extended(
+    config: CompareConfig, widths: Widths, network: SearchSpace, wanted: Wanted
+) -> tuple[CompareConfig, dict[Kind, Widths]]:
+    """The settings with the arms that are asked for, and why others are left out; nothing is written.
+
+    Raises:
+        BadInputError: an arm is asked for by name that is not known, or lacks what it is made from.
+    """
+    known, given = config.known, _given(config, widths, network, wanted)
+    there = (
+        {known[name].kind for name in config.arms}
+        | set(given.widths)
+        | ({"guided"} if given.has_guided else set())
+    )
+    absent = {name for name, arm in known.items() if arm.kind in _FLAGS and arm.kind not in there}
+    left = {name: why for name, why in config.left_out.items() if known[name].kind not in _FLAGS}
+    left |= {name: given.reasons[known[name].kind] for name in known if known[name].kind in given.reasons}
+    for name in wanted.arms:
+        if name in absent and known[name].kind not in given.reasons:
+            raise BadInputError(f"--arm {name} must come with {_FLAGS[known[name].kind]}, got none.")
+        if name in left:
+            raise BadInputError(f"--arm {name} cannot be trained here: {left[name]}.")
+    asked = [*wanted.arms]
+    if config.arms:  # what a run has stays, and what is newly given comes to it
+        asked += [
+            *config.arms,
+            *(name for name, arm in known.items() if arm.kind in _FLAGS and arm.kind in there),
+        ]
+    chosen = chosen_arms(asked, absent | set(left), known)
+    check_test(config.test, config.seeds, sum(known[name].beside is not None for name in chosen))
+    notes = tuple(dict.fromkeys((*config.notes, *given.notes)))
+    return config.model_copy(update={"arms": chosen, "left_out": left, "notes": notes}), given.widths
+
+
+_FLAGS: dict[Kind, str] = {"guided": "--guideline", "winner": "--study"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """What the things that are given come to on this network: widths, or why there are none."""
+
+    widths: dict[Kind, Widths]
+    has_guided: bool
+    reasons: dict[Kind, str]
+    notes: tuple[str, ...] = ()
+
+
+def _given(config: CompareConfig, widths: Widths, network: SearchSpace, wanted: Wanted) -> _Given:
+    found: dict[Kind, Widths] = {}
+    reasons: dict[Kind, str] = {}
+    guessed: tuple[str, ...] | str | None = None
+    if wanted.guideline is not None:
+        guessed = check_guided(widths, network, wanted.guideline)
+        if isinstance(guessed, str):
+            reasons["guided"] = guessed
+    if wanted.winner is not None:
+        why = why_not_comparable(wanted.winner, widths, network, published(config.data.name))
+        if why is None:
+            found["winner"] = network.priced(wanted.winner)
+        else:
+            reasons["winner"] = why
+    notes = guessed if isinstance(guessed, tuple) else ()
+    return _Given(found, isinstance(guessed, tuple), reasons, notes)

@@ -1,0 +1,54 @@
+"""What a comparison is told: every setting, and which of them may be added to later."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from nas_prune.comparison.arms import ARMS, Arm, transfer_arms
+from nas_prune.comparison.statistics import TestName
+from nas_prune.search_config import SearchConfig
+from nas_prune.setup import RunConfig
+from nas_prune.training.recipe import Recipe, default_recipe
+
+
+class CompareConfig(RunConfig):
+    """Every setting of a comparison; what `config.yaml` holds.
+
+    Attributes:
+        command: `compare`, or `transfer` for a guideline on new images.
+        recipe: how the whole network is trained; its epochs are the reference of all schedules.
+        cap: bound on Scratch-B's multiplier; None for none.
+        seeds: how many trainings of each arm: 0, 1, …
+        arms: their names.
+        left_out: arms that cannot be trained here, and why.
+        data_seed: fixes the validation split, the same for all.
+        source: the search whose kind of training the inherited weights come from; None where there is none. Each seed
+            has a whole network of its own, trained as that search trains, to the end.
+        num_train: images of the training part.
+        test: of the paired differences.
+        schedule: of a transfer.
+        notes: what was guessed on the way, in words.
+    """
+
+    command: Literal["compare", "transfer"] = "compare"
+    recipe: Recipe = Field(default_factory=lambda known: default_recipe(known["data"].name))
+    cap: float | None = None
+    seeds: int = Field(default=5, ge=1, le=1000)
+    arms: tuple[str, ...] = ()
+    left_out: dict[str, str] = Field(default_factory=dict)
+    data_seed: int = Field(default=0, ge=0, lt=2**31)
+    source: SearchConfig | None = None
+    num_train: int = 0
+    test: TestName = "t"
+    schedule: Literal["scratch-e", "scratch-b"] = "scratch-e"
+    notes: tuple[str, ...] = ()
+
+    @property
+    def known(self) -> dict[str, Arm]:
+        """All arms that such a comparison may have."""
+        return ARMS if self.command == "compare" else transfer_arms(self.schedule)
+
+    @property
+    def chosen(self) -> tuple[Arm, ...]:
+        """Those that it has."""
+        return tuple(self.known[name] for name in self.arms)

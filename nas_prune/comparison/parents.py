@@ -1,0 +1,88 @@
+"""Whole networks that arms inherit from: one for each seed, trained as the search that found the widths trains."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from torch import nn
+
+from nas_prune.data import ImageData
+from nas_prune.errors import BadInputError
+from nas_prune.methods import method_named
+from nas_prune.rundir import CONFIG
+from nas_prune.search_config import SearchConfig
+from nas_prune.search_result import RESULT
+from nas_prune.search_stage import Loaded, best_of_trained, resume_search, search
+from nas_prune.setup import RunConfig
+from nas_prune.space import SearchSpace
+from nas_prune.training.recipe import Recipe
+from nas_prune.watch import Watch
+from nas_prune.widths import Widths
+
+
+@dataclass(frozen=True, slots=True)
+class _Given(Loaded):
+    """Images and network that are loaded already: every seed's whole network sees the same split."""
+
+    given: tuple[ImageData, SearchSpace] | None = None
+
+    def data(self, config: SearchConfig, watch: Watch) -> ImageData:  # noqa: ARG002
+        assert self.given is not None
+        return self.given[0]
+
+    def space(self, config: SearchConfig, data: ImageData) -> SearchSpace:  # noqa: ARG002
+        assert self.given is not None
+        return self.given[1]
+
+
+def source_for(found: SearchConfig, run: RunConfig, recipe: Recipe) -> SearchConfig:
+    """How the whole networks are trained: as in a search, but to the end, and by the comparison's recipe.
+
+    Where that is another recipe than the search's, the strength of the pull is chosen anew, as a search does.
+
+    Raises:
+        BadInputError: the search's method trains no network.
+    """
+    method = method_named(found.method)
+    if not method.trains:
+        raise BadInputError(f"its method, {found.method}, trains no network")
+    is_same = found.search_recipe == recipe
+    return SearchConfig(
+        **run.model_dump(include=set(RunConfig.model_fields)),
+        **found.model_dump(
+            include={"space", "width_multiplier", "method", "scope", "groups", "budgets", "cost"}
+        ),
+        recipe=recipe,
+        sparsity=found.sparsity if is_same else None,
+        stop=False if method.shows_widths(found.scope) else None,
+        seed=found.seed,
+    )
+
+
+def trained_parent(
+    folder: Path, config: SearchConfig, data: ImageData, space: SearchSpace, watch: Watch
+) -> None:
+    """Train one whole network, or go on with that."""
+    if (folder / RESULT).exists():
+        return
+    loaded, heard = _Given(given=(data, space)), Watch(progress=watch.progress)
+    if (folder / CONFIG).exists():
+        resume_search(folder, data_name=config.data.name, space=config.space, loaded=loaded, watch=heard)
+    else:
+        search(config, folder, loaded=loaded, watch=heard)
+    (folder / "checkpoint.previous.safetensors").unlink(missing_ok=True)
+
+
+def beginnings(
+    folder: Path, widths: Widths, data: ImageData, space: SearchSpace, seed: int
+) -> dict[str, Callable[[], nn.Module]]:
+    """What arms of found widths start from: {`trained` or `initial`: a function that makes the network}.
+
+    `initial` holds the first weights of the channels that were kept, its norms as those of fresh networks are.
+    """
+    model, kept_G = best_of_trained(folder, widths, _Given(given=(data, space)))
+    return {
+        "trained": partial(space.narrow, model, kept_G, widths.removed_blocks),
+        "initial": partial(space.narrow, space.build(seed=seed), kept_G, widths.removed_blocks),
+    }

@@ -1,0 +1,137 @@
+"""Which widths the arms of a comparison have: all of them are written down before anything is trained."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from nas_prune.budget import Budget
+from nas_prune.comparison.arms import Arm, Kind
+from nas_prune.cut import matched
+from nas_prune.errors import NasPruneError, WidthsError
+from nas_prune.files import saying_why
+from nas_prune.guideline.apply import Pattern, apply_guideline
+from nas_prune.space import Groups, SearchSpace
+from nas_prune.widths import MethodRecord, Widths
+
+_NEAR = 0.05  # costs further apart than this share are no equal costs
+
+
+def driving_axis(widths: Widths) -> str:
+    """The cost at which controls are matched: what bounded the search, or MACs where that was neither."""
+    kind = Budget.parse(widths.budget).kind if widths.budget else "macs"
+    return kind if kind in ("macs", "params") else "macs"
+
+
+def groups_of(widths: Widths) -> Groups:
+    """Which groups a search that found some widths narrowed."""
+    if widths.space.selections:
+        return "selections"
+    left = set(widths.left_whole or ())
+    streams = [group for group in widths.groups if group.role == "stream"]
+    if widths.left_whole is None:
+        return "all" if any(group.width < group.base for group in streams) else "inner"
+    return "all" if any(group.name not in left for group in streams) else "inner"
+
+
+def columns_of(widths: Widths, space: SearchSpace) -> tuple[int, ...]:
+    """The places of those groups."""
+    if widths.left_whole is None:
+        return space.searched(groups_of(widths))
+    return tuple(c for c, group in enumerate(space.groups) if group.name not in widths.left_whole)
+
+
+def path_of(run: Path, kind: Kind, seed: int) -> Path:
+    """Where the widths of an arm stand; random ones differ from seed to seed."""
+    folder = run / "widths"
+    return folder / "random" / f"{seed}.json" if kind == "random" else folder / f"{kind}.json"
+
+
+def planned(arm: Arm, seeds: int) -> Iterator[tuple[Kind, int]]:
+    """What an arm needs widths for."""
+    for seed in range(seeds) if arm.kind == "random" else (0,):
+        yield arm.kind, seed
+
+
+def plan_widths(
+    kind: Kind,
+    seed: int,
+    found: Widths,
+    space: SearchSpace,
+    *,
+    data_seed: int = 0,
+    pattern: tuple[str, Pattern] | None = None,
+) -> Widths:
+    """The widths of a kind that need no file of their own.
+
+    Args:
+        kind: all but `winner` and `direct`.
+        seed: of random ones.
+        found: the widths that the others are as dear as.
+        space: the network.
+        data_seed: with `seed` it fixes random widths.
+        pattern: the guideline with its name, for `guided`.
+    """
+    if kind == "found":
+        return space.priced(found)
+    if kind == "whole":
+        return space.widths(space.base_G)
+    axis = kind.removeprefix("uniform-") if kind.startswith("uniform") else driving_axis(found)
+    bound = Budget(axis, absolute=getattr(space.priced(found).cost, axis))
+    if kind == "guided":
+        assert pattern is not None
+        return apply_guideline(pattern[1], space, bound, groups=groups_of(found)).artefact(pattern[0])
+    rng = np.random.default_rng((data_seed, seed)) if kind == "random" else None
+    cut = matched(space, columns_of(found, space), bound, rng)
+    name = "random" if kind == "random" else "uniform"
+    return space.widths(cut.widths_G, budget=str(bound), method=MethodRecord(name=name, is_automatic=False))
+
+
+def why_not_comparable(other: Widths, found: Widths, space: SearchSpace, data_name: str) -> str | None:
+    """Why other widths cannot stand beside the found ones, in one line; None if they can."""
+    try:
+        space.vector(other)
+    except WidthsError as error:
+        return str(error)
+    if other.data is not None and other.data.name != data_name:
+        return f"they are of a study on {other.data.name}, not on {data_name}"
+    axis = driving_axis(found)
+    mine, theirs = (getattr(space.priced(one).cost, axis) for one in (found, other))
+    if abs(theirs / mine - 1) > _NEAR:
+        return f"they cost {theirs:,} {axis}, the widths found {mine:,}: only equal costs are compared"
+    return None
+
+
+def write_plan(
+    run: Path,
+    arms: tuple[Arm, ...],
+    seeds: int,
+    found: Widths,
+    space: SearchSpace,
+    *,
+    data_seed: int,
+    pattern: tuple[str, Pattern] | None,
+    given: dict[Kind, Widths],
+) -> None:
+    """Write the widths that arms need and do not have yet."""
+    for arm in arms:
+        for kind, seed in planned(arm, seeds):
+            path = path_of(run, kind, seed)
+            if path.exists():
+                continue
+            with saying_why(path.parent):
+                path.parent.mkdir(parents=True, exist_ok=True)
+            widths = given.get(kind) or plan_widths(
+                kind, seed, found, space, data_seed=data_seed, pattern=pattern
+            )
+            widths.write(path)
+
+
+def check_guided(found: Widths, space: SearchSpace, pattern: tuple[str, Pattern]) -> tuple[str, ...] | str:
+    """What the guideline had to guess on this network; or, as a plain line, why it gives no widths here."""
+    axis = driving_axis(found)
+    bound = Budget(axis, absolute=getattr(space.priced(found).cost, axis))
+    try:
+        return apply_guideline(pattern[1], space, bound, groups=groups_of(found)).notes
+    except NasPruneError as error:
+        return str(error)

@@ -1,0 +1,222 @@
+"""What a comparison gave, whether it is finished or not: accuracies of each arm, paired differences, plain words."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from math import isnan
+from pathlib import Path
+from typing import Any
+
+from nas_prune.comparison.arms import Arm
+from nas_prune.comparison.config import CompareConfig
+from nas_prune.comparison.statistics import LEVEL, Paired, detectable, holm, paired
+from nas_prune.rundir import published
+from nas_prune.scratch import mean_and_deviation
+from nas_prune.training.schedules import training_macs
+from nas_prune.widths import Widths
+
+RESULT = "result.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """One training of an arm: accuracies after the last epoch, as shares; test images were read once, there."""
+
+    seed: int
+    val_accuracy: float
+    test_accuracy: float
+    epochs: int
+    macs: int
+    params: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """An arm beside the one it is compared with.
+
+    Attributes:
+        beside: that one's name.
+        paired: the differences of test accuracy over the seeds that both have.
+        holm: the p value after Holm's correction over all arms; NaN where nothing could be tested.
+        detectable: the smallest true difference that would be called one in four of five repeats, as a share.
+    """
+
+    beside: str
+    paired: Paired
+    holm: float
+    detectable: float
+
+    @property
+    def verdict(self) -> str:
+        """In words."""
+        if isnan(self.holm):
+            return "one seed: not tested" if self.paired.n < 2 else "no spread: not tested"
+        if self.holm > LEVEL:
+            return "no detectable difference"
+        return "better" if self.paired.difference > 0 else "worse"
+
+
+@dataclass(frozen=True, slots=True)
+class CompareResult:
+    """What a comparison gave.
+
+    Attributes:
+        run: its directory.
+        config: its settings.
+        widths: those it is about.
+        arms: the trainings of each arm that are done, by seed.
+        parents_done: how many whole networks were trained for arms that inherit.
+        num_train: images of the training part; None where no training has told yet.
+        failed: trainings that did not come to their end, and why.
+    """
+
+    run: Path
+    config: CompareConfig
+    widths: Widths
+    arms: Mapping[str, tuple[Trained, ...]]
+    parents_done: int
+    num_train: int
+    failed: tuple[tuple[str, str], ...] = ()
+
+    def compared(self) -> dict[str, Difference]:
+        """Each arm beside the one it is compared with, where both have a seed in common."""
+        pairs: dict[str, tuple[Arm, Paired]] = {}
+        for arm in self.config.chosen:
+            mine, other = (
+                {one.seed: one.test_accuracy for one in self.arms.get(name or "", ())}
+                for name in (arm.name, arm.beside)
+            )
+            common = sorted(set(mine) & set(other))
+            if common:
+                found = paired(
+                    [mine[seed] for seed in common], [other[seed] for seed in common], self.config.test
+                )
+                pairs[arm.name] = arm, found
+        corrected = holm([one.p_value for _, one in pairs.values()])
+        tested = sum(not isnan(one) for one in corrected)
+        return {
+            name: Difference(arm.beside or "", one, p, detectable(one.deviation, one.n, max(1, tested)))
+            for (name, (arm, one)), p in zip(pairs.items(), corrected, strict=True)
+        }
+
+    def training_macs(self) -> dict[str, int]:
+        """Multiply-accumulates spent on each arm, forward and backward; `parents` are those of the whole networks."""
+        spent = {
+            name: sum(training_macs(one.macs, self.num_train, one.epochs) for one in own)
+            for name, own in self.arms.items()
+        }
+        if self.parents_done:
+            whole = self.widths.base_cost.macs
+            spent["parents"] = self.parents_done * training_macs(
+                whole, self.num_train, self.config.recipe.epochs
+            )
+        return spent
+
+
+def sentences(result: CompareResult) -> list[str]:
+    """What the differences say of structure and weights, in words; only of arms that are there."""
+    found, said = result.compared(), []
+    about = {
+        "unpruned": "The whole network",
+        "fine-tuned": "Inherited weights, fine-tuned at a hundredth of the rate",
+        "rewound": "Inherited weights, trained again by the whole recipe",
+        "lottery": "Initial weights of the channels kept",
+        "uniform-params-b": "Uniform widths of the same parameters",
+        "uniform-macs-b": "Uniform widths of the same MACs",
+        "random-b": "Random widths of the same cost",
+        "guided-b": "The guideline's widths",
+        "winner-b": "The study's widths",
+        "uniform-params": "Uniform widths of the same parameters",
+        "uniform-macs": "Uniform widths of the same MACs",
+        "direct": "Widths of a search on these images",
+    }
+    for name, words in about.items():
+        if name in found:
+            said.append(f"{words}: {_in_words(found[name])}.")
+    accuracies = {
+        name: mean_and_deviation([one.val_accuracy for one in result.arms[name]])[0]
+        for name in ("fine-tuned", "rewound")
+        if result.arms.get(name)
+    }
+    if len(accuracies) == 2:
+        best = max(accuracies, key=lambda name: accuracies[name])
+        said.append(f"By validation accuracy the better way to use inherited weights is {best}.")
+    return said
+
+
+def _in_words(one: Difference) -> str:
+    beside = {
+        "scratch-b": "than the widths found from scratch (Scratch-B)",
+        "scratch-e": "than the widths found from scratch (Scratch-E)",
+        "guided": "than the guideline's widths",
+    }[one.beside]
+    points = f"{100 * abs(one.paired.difference):.2f} points"
+    if one.verdict in ("better", "worse"):
+        return f"{points} {one.verdict} {beside}"
+    side = "better" if one.paired.difference > 0 else "worse"
+    if isnan(one.holm):
+        return f"{points} {side} {beside}; {one.verdict}"
+    limit = (
+        "so few seeds could show none"
+        if one.detectable > 1
+        else f"{100 * one.detectable:.2f} points would be found in four of five repeats"
+    )
+    return f"no detectable difference ({points} {side} {beside}; {limit})"
+
+
+def summary(result: CompareResult) -> dict[str, Any]:
+    """A comparison as plain JSON, for `--format json` and `result.json`."""
+    config, widths = result.config, result.widths
+    return {
+        "command": config.command,
+        "space": widths.space.name,
+        "width_multiplier": widths.space.width_multiplier,
+        "data": published(config.data.name),
+        "image_size": widths.space.input_shape[1],
+        "num_train": result.num_train,
+        "budget": widths.budget,
+        "method": None if widths.method is None else widths.method.name,
+        "epochs": config.recipe.epochs,
+        "cap": config.cap,
+        "seeds": config.seeds,
+        "test": config.test,
+        "arms": [_arm(arm, result) for arm in config.chosen],
+        "comparisons": [
+            {
+                "arm": name,
+                "beside": one.beside,
+                **{key: _number(value) for key, value in asdict(one.paired).items()},
+                "p_holm": _number(one.holm),
+                "detectable": _number(one.detectable),
+                "verdict": one.verdict,
+            }
+            for name, one in result.compared().items()
+        ],
+        "sentences": sentences(result),
+        "training_macs": result.training_macs(),
+        "left_out": config.left_out,
+        "notes": list(config.notes),
+        "failed": [{"training": name, "why": why} for name, why in result.failed],
+    }
+
+
+def _number(value: float) -> float | None:
+    return None if isnan(value) else value
+
+
+def _arm(arm: Arm, result: CompareResult) -> dict[str, Any]:
+    own = result.arms.get(arm.name, ())
+    row: dict[str, Any] = {"arm": arm.name, "what": arm.words, "schedule": arm.schedule, "start": arm.start}
+    if own:
+        for kind in ("val_accuracy", "test_accuracy"):
+            row[f"{kind}_mean"], row[f"{kind}_std"] = mean_and_deviation([getattr(one, kind) for one in own])
+    return {**row, "trained": [asdict(one) for one in own]}
+
+
+def read_trained(folder: Path) -> Trained | None:
+    """What a training gave; None if it has not come to its end, or what it gave is damaged."""
+    try:
+        return Trained(**json.loads((folder / RESULT).read_text(encoding="utf-8")))
+    except (FileNotFoundError, NotADirectoryError, ValueError, TypeError):
+        return None
