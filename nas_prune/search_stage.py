@@ -97,6 +97,23 @@ class Loaded:
         return self.spaces[key]
 
 
+@dataclass(frozen=True, slots=True)
+class Given(Loaded):
+    """Images and network of others, whatever the settings say: searches with other seeds see the same split."""
+
+    given: tuple[ImageData, SearchSpace] | None = None
+
+    def data(self, config: SearchConfig, watch: Watch) -> ImageData:  # noqa: ARG002
+        """The images given."""
+        assert self.given is not None
+        return self.given[0]
+
+    def space(self, config: SearchConfig, data: ImageData) -> SearchSpace:  # noqa: ARG002
+        """The network given."""
+        assert self.given is not None
+        return self.given[1]
+
+
 def search(
     config: SearchConfig,
     out: Path | None = None,

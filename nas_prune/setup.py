@@ -122,9 +122,14 @@ class NamesNetwork(Protocol):
         space, width_multiplier, groups: the network, and which of its groups are narrowed.
     """
 
-    space: str
-    width_multiplier: float
-    groups: Groups
+    @property
+    def space(self) -> str: ...  # noqa: D102
+
+    @property
+    def width_multiplier(self) -> float: ...  # noqa: D102
+
+    @property
+    def groups(self) -> Groups: ...  # noqa: D102
 
 
 def network_for(config: NamesNetwork, data: ImageData) -> SearchSpace:

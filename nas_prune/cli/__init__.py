@@ -16,6 +16,7 @@ COMMANDS: dict[str, str] = {
     "dashboard": "Watch a study in a browser.",
     "train": "Train found widths, from random weights or from those of their search.",
     "compare": "Structure or weights? Found widths beside all that they should be compared with.",
+    "transfer": "Carry a guideline to other images, and say what that saves and costs.",
 }
 
 

@@ -82,10 +82,10 @@ def command(context: click.Context, /, style: str, resume: Path | None, **given:
 
     with watching() as watch:
         if resume is not None:
-            _refuse_with_resume(context)
+            refuse_with_resume(context, "Only arms and seeds can be added.")
             result = resume_compare(
                 resume,
-                seeds=given["seeds"] if _is_typed(context, "seeds") else None,
+                seeds=given["seeds"] if was_typed(context, "seeds") else None,
                 wanted=_wanted(given),
                 data_name=given["data_name"],
                 space=given["space"],
@@ -112,23 +112,27 @@ def command(context: click.Context, /, style: str, resume: Path | None, **given:
         context.exit(1)
 
 
-_ALLOWED = {"resume", "style", "data_name", "space", "workers", "seeds", "arms", "guideline", "study"}
+_ALLOWED = {"resume", "style", "data_name", "space", "workers", "seeds", "arms", "study"} | {
+    "guideline",
+    "direct",
+}
 
 
-def _is_typed(context: click.Context, name: str) -> bool:
+def was_typed(context: click.Context, name: str) -> bool:
+    """Whether an option was given on the command line."""
     return context.get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE
 
 
-def _refuse_with_resume(context: click.Context) -> None:
+def refuse_with_resume(context: click.Context, addable: str) -> None:
+    """Refuse what would change a run that is gone on with."""
     names = [
         parameter.opts[0]
         for parameter in context.command.params
-        if parameter.name not in _ALLOWED and _is_typed(context, parameter.name or "")
+        if parameter.name not in _ALLOWED and was_typed(context, parameter.name or "")
     ]
     if names:
         raise click.UsageError(
-            f"--resume must go on by the run's own settings, got {', '.join(names)} beside it. "
-            "Only arms and seeds can be added."
+            f"--resume must go on by the run's own settings, got {', '.join(names)} beside it. {addable}"
         )
 
 

@@ -1,7 +1,6 @@
 """Whole networks that arms inherit from: one for each seed, trained as the search that found the widths trains."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -13,27 +12,12 @@ from nas_prune.methods import method_named
 from nas_prune.rundir import CONFIG
 from nas_prune.search_config import SearchConfig
 from nas_prune.search_result import RESULT
-from nas_prune.search_stage import Loaded, best_of_trained, resume_search, search
+from nas_prune.search_stage import Given, best_of_trained, resume_search, search
 from nas_prune.setup import RunConfig
 from nas_prune.space import SearchSpace
 from nas_prune.training.recipe import Recipe
 from nas_prune.watch import Watch
 from nas_prune.widths import Widths
-
-
-@dataclass(frozen=True, slots=True)
-class _Given(Loaded):
-    """Images and network that are loaded already: every seed's whole network sees the same split."""
-
-    given: tuple[ImageData, SearchSpace] | None = None
-
-    def data(self, config: SearchConfig, watch: Watch) -> ImageData:  # noqa: ARG002
-        assert self.given is not None
-        return self.given[0]
-
-    def space(self, config: SearchConfig, data: ImageData) -> SearchSpace:  # noqa: ARG002
-        assert self.given is not None
-        return self.given[1]
 
 
 def source_for(found: SearchConfig, run: RunConfig, recipe: Recipe) -> SearchConfig:
@@ -66,7 +50,7 @@ def trained_parent(
     """Train one whole network, or go on with that."""
     if (folder / RESULT).exists():
         return
-    loaded, heard = _Given(given=(data, space)), Watch(progress=watch.progress)
+    loaded, heard = Given(given=(data, space)), Watch(progress=watch.progress)
     if (folder / CONFIG).exists():
         resume_search(folder, data_name=config.data.name, space=config.space, loaded=loaded, watch=heard)
     else:
@@ -81,7 +65,7 @@ def beginnings(
 
     `initial` holds the first weights of the channels that were kept, its norms as those of fresh networks are.
     """
-    model, kept_G = best_of_trained(folder, widths, _Given(given=(data, space)))
+    model, kept_G = best_of_trained(folder, widths, Given(given=(data, space)))
     return {
         "trained": partial(space.narrow, model, kept_G, widths.removed_blocks),
         "initial": partial(space.narrow, space.build(seed=seed), kept_G, widths.removed_blocks),

@@ -7,13 +7,16 @@ from math import isnan
 from pathlib import Path
 from typing import Any
 
-from nas_prune.comparison.arms import Arm
+from nas_prune.comparison.arms import Arm, Kind
 from nas_prune.comparison.config import CompareConfig
+from nas_prune.comparison.plan import path_of
 from nas_prune.comparison.statistics import LEVEL, Paired, detectable, holm, paired
-from nas_prune.rundir import published
+from nas_prune.files import write_whole
+from nas_prune.rundir import published, read_config
 from nas_prune.scratch import mean_and_deviation
+from nas_prune.search_result import RESULT as SEARCHED
 from nas_prune.training.schedules import training_macs
-from nas_prune.widths import Widths
+from nas_prune.widths import Widths, read_widths
 
 RESULT = "result.json"
 
@@ -101,7 +104,7 @@ class CompareResult:
         }
 
     def training_macs(self) -> dict[str, int]:
-        """Multiply-accumulates spent on each arm, forward and backward; `parents` are those of the whole networks."""
+        """Multiply-accumulates spent on each arm, forward and backward; `parents` are the whole networks."""
         spent = {
             name: sum(training_macs(one.macs, self.num_train, one.epochs) for one in own)
             for name, own in self.arms.items()
@@ -111,7 +114,8 @@ class CompareResult:
             spent["parents"] = self.parents_done * training_macs(
                 whole, self.num_train, self.config.recipe.epochs
             )
-        return spent
+        searched = search_macs(self)
+        return spent if searched is None else {**spent, "search": searched}
 
 
 def sentences(result: CompareResult) -> list[str]:
@@ -142,7 +146,47 @@ def sentences(result: CompareResult) -> list[str]:
     if len(accuracies) == 2:
         best = max(accuracies, key=lambda name: accuracies[name])
         said.append(f"By validation accuracy the better way to use inherited weights is {best}.")
+    if result.config.command == "transfer":
+        said += saved(result)
     return said
+
+
+def search_macs(result: CompareResult) -> int | None:
+    """What the search on the new images took, forward and backward; None where there was none."""
+    path = result.run / "search" / SEARCHED
+    if not path.exists():
+        return None
+    epochs = int(json.loads(path.read_text(encoding="utf-8"))["epochs"])
+    return training_macs(result.widths.base_cost.macs, result.num_train, epochs)
+
+
+def saved(result: CompareResult) -> list[str]:
+    """What carrying the guideline over saved and what it cost, in words."""
+    spent = search_macs(result)
+    if spent is None:
+        whole = training_macs(result.widths.base_cost.macs, result.num_train, result.config.recipe.epochs)
+        first = f"The transfer saved a search; one of as many epochs as the recipe has would take {whole / 1e12:.3g} · 10¹² MACs."
+        return [first, "What that cost in accuracy --resume RUN --direct tells."]
+    own = result.training_macs().get("guided", 0) / max(1, len(result.arms.get("guided", ())))
+    share = f", {spent / own:.1f} times what one training of the guideline's widths takes" if own else ""
+    said = [f"The transfer saved a search of {spent / 1e12:.3g} · 10¹² training MACs{share}."]
+    found = result.compared().get("direct")
+    if found is not None:
+        one = found.paired
+        interval = "" if one.n < 2 else f" (95 % interval {-100 * one.high:+.2f} to {-100 * one.low:+.2f})"
+        said.append(
+            f"It cost {100 * one.difference:.2f} points of test accuracy beside the search's widths"
+            if one.difference > 0
+            else f"It cost nothing: {-100 * one.difference:.2f} points above the search's widths"
+        )
+        said[-1] += (
+            f"; guideline minus search {-100 * one.difference:+.2f}{interval}, n = {one.n}, {_of_pair(found)}."
+        )
+    return said
+
+
+def _of_pair(one: Difference) -> str:
+    return one.verdict if one.verdict not in ("better", "worse") else "a difference"
 
 
 def _in_words(one: Difference) -> str:
@@ -195,6 +239,7 @@ def summary(result: CompareResult) -> dict[str, Any]:
         ],
         "sentences": sentences(result),
         "training_macs": result.training_macs(),
+        "search_macs": search_macs(result),
         "left_out": config.left_out,
         "notes": list(config.notes),
         "failed": [{"training": name, "why": why} for name, why in result.failed],
@@ -220,3 +265,33 @@ def read_trained(folder: Path) -> Trained | None:
         return Trained(**json.loads((folder / RESULT).read_text(encoding="utf-8")))
     except (FileNotFoundError, NotADirectoryError, ValueError, TypeError):
         return None
+
+
+def about(run: Path) -> Kind:
+    """Which widths a comparison is about: those found, or a guideline's."""
+    return "found" if path_of(run, "found", 0).exists() else "guided"
+
+
+def read_comparison(run: Path) -> CompareResult:
+    """What a comparison holds by now; nothing is trained.
+
+    Raises:
+        BadInputError: the directory is no comparison's.
+    """
+    config = read_config(run, CompareConfig)
+    widths = read_widths(path_of(run, about(run), 0))
+    found = {
+        arm.name: tuple(
+            one
+            for seed in range(config.seeds)
+            if (one := read_trained(run / "arms" / arm.name / f"seed-{seed}")) is not None
+        )
+        for arm in config.chosen
+    }
+    parents = sum((folder / SEARCHED).exists() for folder in (run / "parents").glob("seed-*"))
+    return CompareResult(run, config, widths, found, parents, config.num_train)
+
+
+def write_comparison(result: CompareResult) -> None:
+    """Write `result.json`."""
+    write_whole(result.run / RESULT, json.dumps(summary(result), indent=1) + "\n")

@@ -12,8 +12,8 @@ from nas_prune.cli import main
 from nas_prune.comparison.choosing import Wanted
 from nas_prune.comparison.config import CompareConfig
 from nas_prune.comparison.parents import beginnings
-from nas_prune.comparison.result import CompareResult
-from nas_prune.comparison.run import compare, read_comparison, resume_compare
+from nas_prune.comparison.result import CompareResult, read_comparison
+from nas_prune.comparison.run import compare, resume_compare
 from nas_prune.data import load_data
 from nas_prune.errors import BadInputError
 from nas_prune.guideline.hand import RULES
@@ -25,6 +25,7 @@ from nas_prune.search_result import read_kept
 from nas_prune.search_stage import search
 from nas_prune.setup import DataConfig
 from nas_prune.training.recipe import recipe_named
+from nas_prune.training.schedules import Schedule
 from nas_prune.watch import Watch
 from nas_prune.widths import MethodRecord, Widths, read_widths
 
@@ -115,7 +116,8 @@ def test_arms_are_what_the_commands_train_give(
     done: CompareResult, found: Path, widths: Widths, tmp_path: Path
 ) -> None:
     """Seed 0's whole network is the search's own, so that fine-tuning it is `train --schedule fine-tune --from`."""
-    for schedule, arm in (("scratch-b", "scratch-b"), ("fine-tune", "fine-tuned"), ("rewind", "rewound")):
+    arms: dict[Schedule, str] = {"scratch-b": "scratch-b", "fine-tune": "fine-tuned", "rewind": "rewound"}
+    for schedule, arm in arms.items():
         config = TrainConfig(
             data=DATA,
             recipe=RECIPE,

@@ -1,0 +1,172 @@
+"""Training the arms of a comparison, in this process or in several."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TypeAlias
+
+from torch import nn
+
+from nas_prune.comparison.arms import Arm
+from nas_prune.comparison.config import CompareConfig
+from nas_prune.comparison.parents import beginnings, trained_parent
+from nas_prune.comparison.plan import path_of
+from nas_prune.comparison.result import (
+    RESULT,
+    CompareResult,
+    Trained,
+    read_comparison,
+    read_trained,
+    write_comparison,
+)
+from nas_prune.data import ImageData, Parked, park
+from nas_prune.errors import BadInputError, NasPruneError
+from nas_prune.files import passing_folder, saying_why, write_whole
+from nas_prune.loading import load_referenced
+from nas_prune.scratch import TrainConfig, train_one
+from nas_prune.setup import RunConfig, resume_command
+from nas_prune.space import SearchSpace
+from nas_prune.training.ranks import ALONE
+from nas_prune.training.schedules import plan_training
+from nas_prune.training.stopping import telling_how_to_go_on
+from nas_prune.training.workers import in_workers
+from nas_prune.watch import Watch
+from nas_prune.widths import Widths, read_widths
+
+Task: TypeAlias = "tuple[str, int]"  # arm, or `inherited` for all that need one whole network; and seed
+_INHERITED = "inherited"
+
+
+def command_for(run: Path, widths: Widths, command: str = "compare") -> str:
+    """What to type to go on."""
+    return resume_command(command, run, widths.space.name, ALONE)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A comparison with everything loaded."""
+
+    run: Path
+    config: CompareConfig
+    widths: Widths
+    space: SearchSpace
+    data: ImageData
+
+    def folder(self, arm: str) -> Path:
+        """Where an arm's trainings are."""
+        return self.run / "arms" / arm
+
+    def done(self, arm: str, seed: int) -> Trained | None:
+        """What one training gave; None if it is not done."""
+        return read_trained(self.folder(arm) / f"seed-{seed}")
+
+    def parent(self, seed: int) -> Path:
+        """Where a seed's whole network is trained."""
+        return self.run / "parents" / f"seed-{seed}"
+
+    def tasks(self) -> list[Task]:
+        """What is left to train; seed by seed, so that what is there after half of the time is half of every arm."""
+        found: list[Task] = []
+        for seed in range(self.config.seeds):
+            left = [arm for arm in self.config.chosen if self.done(arm.name, seed) is None]
+            found += [(_INHERITED, seed)] if any(arm.inherits for arm in left) else []
+            found += [(arm.name, seed) for arm in left if not arm.inherits]
+        return found
+
+    def work(self, task: Task, watch: Watch) -> None:
+        """Train one arm with one seed, or a whole network and all arms that inherit from it."""
+        name, seed = task
+        if name != _INHERITED:
+            self.train(self.config.known[name], seed, watch)
+            return
+        assert self.config.source is not None
+        folder = self.parent(seed)
+        settings = self.config.source.model_copy(
+            update={"seed": seed, "data": self.config.data, "threads": self.config.threads}
+        )
+        with saying_why(folder):
+            folder.parent.mkdir(parents=True, exist_ok=True)
+        heard = Watch(progress=lambda _, done, of: watch.progress(f"whole network, seed {seed}", done, of))
+        trained_parent(folder, settings, self.data, self.space, heard)
+        starts = beginnings(folder, self.widths, self.data, self.space, seed)
+        for arm in self.config.chosen:
+            if arm.inherits and self.done(arm.name, seed) is None:
+                self.train(arm, seed, watch, begin=starts[arm.start])
+
+    def train(self, arm: Arm, seed: int, watch: Watch, begin: Callable[[], nn.Module] | None = None) -> None:
+        """Train one network, note what came out, and drop its checkpoints."""
+        folder, config = self.folder(arm.name), self.config
+        with saying_why(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        widths = read_widths(path_of(self.run, arm.kind, seed))
+        settings = TrainConfig(
+            **config.model_dump(include=set(RunConfig.model_fields)),
+            recipe=config.recipe,
+            schedule=arm.schedule,
+            cap=config.cap,
+            seeds=(seed,),
+            data_seed=config.data_seed,
+        )
+        heard = Watch(progress=lambda _, done, of: watch.progress(f"{arm.name}, seed {seed}", done, of))
+        result = train_one(
+            settings,
+            widths,
+            folder,
+            network=self.space,
+            data=self.data,
+            watch=heard,
+            begin=begin,
+        )
+        plan, cost = plan_training(widths, config.recipe, arm.schedule, cap=config.cap), widths.cost
+        trained = Trained(
+            seed,
+            result.val_accuracy,
+            result.test_accuracy,
+            plan.recipe.epochs,
+            cost.macs,
+            cost.params,
+            result.seconds,
+        )
+        own = folder / f"seed-{seed}"
+        write_whole(own / RESULT, json.dumps(asdict(trained), indent=1) + "\n")
+        for checkpoint in own.glob("checkpoint*.safetensors"):
+            checkpoint.unlink()
+
+
+def _prepared(
+    run: Path, config: CompareConfig, widths: Widths, parked: Parked
+) -> "Callable[[Task, Watch], None]":
+    """What one worker process does for a task."""
+    job = Job(run, config, widths, load_referenced(widths.space), parked.taken())
+    return job.work
+
+
+def finish(job: Job, workers: int, watch: Watch) -> CompareResult:
+    """Train what is left; write the table."""
+    tasks = job.tasks()
+    failed: list[tuple[str, str]] = []
+    with telling_how_to_go_on(command_for(job.run, job.widths, job.config.command)):
+        if workers > 1 and len(tasks) > 1:
+            with passing_folder(job.run) as folder:
+                prepare = partial(_prepared, job.run, job.config, job.widths, park(job.data, folder))
+                outcomes = in_workers(prepare, tasks, workers, watch)
+            failed = [
+                (f"{name}, seed {seed}", one.error)
+                for (name, seed), one in zip(tasks, outcomes, strict=True)
+                if one.error
+            ]
+        else:
+            for count, task in enumerate(tasks):
+                watch.progress("trainings", count, len(tasks))
+                try:
+                    job.work(task, watch)
+                except NasPruneError as error:
+                    failed.append((f"{task[0]}, seed {task[1]}", str(error)))
+                watch.progress("trainings", count + 1, len(tasks))
+    result = replace(read_comparison(job.run), failed=tuple(failed), config=job.config)
+    if not any(result.arms.values()):
+        raise BadInputError(f"at least one training must come to its end, got: {failed[0][1]}")
+    write_comparison(result)
+    return result

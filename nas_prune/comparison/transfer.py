@@ -1,0 +1,214 @@
+"""A guideline carried to other images: its widths from scratch, beside uniform ones and a search made there itself."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from nas_prune.budget import Budget
+from nas_prune.comparison.arms import chosen_arms
+from nas_prune.comparison.config import CompareConfig
+from nas_prune.comparison.job import Job, command_for, finish
+from nas_prune.comparison.plan import groups_of, path_of, write_plan
+from nas_prune.comparison.result import CompareResult
+from nas_prune.comparison.run import loaded
+from nas_prune.cut import check_feasible
+from nas_prune.errors import BadInputError
+from nas_prune.files import sweep
+from nas_prune.guideline.apply import Pattern, apply_guideline, setting_of
+from nas_prune.guideline.artefact import Guideline
+from nas_prune.methods import method_named
+from nas_prune.networks import check_trusted, image_channels, space_name
+from nas_prune.rundir import (
+    CONFIG,
+    check_out,
+    from_run,
+    library_versions,
+    make_run,
+    portable,
+    read_config,
+    write_config,
+)
+from nas_prune.search_config import SearchConfig, resolve
+from nas_prune.search_stage import Given, resume_search, search
+from nas_prune.setup import (
+    RunConfig,
+    load_images,
+    network_for,
+    pick_threads,
+    tell_of_versions,
+    where_images_are,
+)
+from nas_prune.space import Groups, SearchSpace
+from nas_prune.training.stopping import telling_how_to_go_on
+from nas_prune.watch import QUIET, Watch
+from nas_prune.widths import Widths, read_widths
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a guideline is carried to.
+
+    Attributes:
+        space, width_multiplier, groups: the network, and which of its groups are narrowed.
+        budget: the bound on the widths.
+    """
+
+    space: str
+    budget: str
+    width_multiplier: float = 1.0
+    groups: Groups = "inner"
+
+
+def transfer(
+    config: CompareConfig,
+    target: Target,
+    guideline: tuple[str, Pattern],
+    out: Path | None = None,
+    *,
+    direct: str | None = None,
+    workers: int = 1,
+    watch: Watch = QUIET,
+) -> CompareResult:
+    """Train a guideline's widths on other images, beside uniform ones of the same parameters and of the same MACs.
+
+    Args:
+        config: every setting; its arms are worked out here.
+        target: network and budget.
+        guideline: its name, and the guideline.
+        out: the run's directory, new or empty; the next free `runs/SPACE-transfer-DATA-NNN` if None.
+        direct: the width method of a search on these very images, whose widths are trained too; None for no search.
+        workers: how many trainings at once.
+        watch: told of progress.
+
+    Raises:
+        NasPruneError: something in the settings cannot be used; nothing has been written then.
+    """
+    check_out(out)
+    source = None if direct is None else direct_search(config, target, direct)
+    in_channels = image_channels(space_name(target.space))
+    data = load_images(config.data, config.data_seed, watch, in_channels=in_channels)
+    with watch.waiting("tracing the network"):
+        network = network_for(target, data)
+    network.check_trainable()
+    check_feasible(network, Budget.parse(target.budget), setting_of(network, target.groups).columns)
+    applied = apply_guideline(guideline[1], network, target.budget, groups=target.groups)
+    widths = applied.artefact(guideline[0])
+    threads = pick_threads(config.threads, widths.base_cost.macs, config.recipe.batch_size)
+    config = config.model_copy(
+        update={
+            "command": "transfer",
+            "threads": config.threads or max(1, threads // workers),
+            "versions": library_versions(),
+            "notes": applied.notes,
+            "num_train": len(data.train),
+            "source": source,
+        }
+    )
+    config = _with_arms(config)
+    run = make_run(out, widths.space.name, config.command, config.data.name)
+    if isinstance(guideline[1], Guideline):
+        guideline[1].write(run / "guideline.yaml")
+    _write(run, config, widths, network)
+    watch.say(where_images_are(data))
+    watch.say(f"Writing to {run}. If it is stopped: {command_for(run, widths, 'transfer')}")
+    return _go_on(Job(run, config, widths, network, data), workers, watch)
+
+
+def resume_transfer(
+    run: Path,
+    *,
+    seeds: int | None = None,
+    direct: str | None = None,
+    data_name: str | None = None,
+    space: str | None = None,
+    workers: int = 1,
+    watch: Watch = QUIET,
+) -> CompareResult:
+    """Go on with a transfer that was stopped, or add seeds or a search to it; what is trained is left as it is."""
+    stored, widths = read_config(run, CompareConfig), read_widths(path_of(run, "guided", 0))
+    if stored.command != "transfer":
+        raise BadInputError(
+            f"--resume must be a transfer's directory, got {run}, a comparison. Use nas-prune compare."
+        )
+    check_trusted(widths.space.name, space, str(run))
+    config = stored.model_copy(update={"data": stored.data.at(data_name or from_run(stored.data.name, run))})
+    if seeds is not None and seeds < config.seeds:
+        raise BadInputError(f"--seeds must be at least the {config.seeds} that the run has, got {seeds}.")
+    tell_of_versions(config, watch)
+    sweep(run)
+    data, network = loaded(config, widths, watch)
+    if seeds is not None or direct is not None:
+        changes: dict[str, object] = {"seeds": seeds or config.seeds}
+        if direct is not None:
+            if config.source is not None:
+                raise BadInputError(
+                    f"a transfer has one search, and {run} has its own already. Leave --direct out."
+                )
+            target = Target(
+                widths.space.name, str(widths.budget), widths.space.width_multiplier, groups_of(widths)
+            )
+            changes["source"] = direct_search(config, target, direct)
+        config = _with_arms(config.model_copy(update=changes))
+        _write(run, config, widths, network)
+    return _go_on(Job(run, config, widths, network, data), workers, watch)
+
+
+def direct_search(config: CompareConfig, target: Target, method: str) -> SearchConfig:
+    """The settings of a search on the new images themselves.
+
+    Raises:
+        BadInputError: there is no such method, or it cannot be used so.
+    """
+    if method_named(method).is_control:
+        raise BadInputError(f"--direct must be a width method that looks at the images, got {method}.")
+    return resolve(
+        SearchConfig(
+            **config.model_dump(include=set(RunConfig.model_fields)),
+            space=target.space,
+            width_multiplier=target.width_multiplier,
+            groups=target.groups,
+            budgets=(target.budget,),
+            method=method,
+            recipe=config.recipe,
+            seed=config.data_seed,
+        )
+    )
+
+
+def _with_arms(config: CompareConfig) -> CompareConfig:
+    missing = () if config.source is not None else ("direct",)
+    return config.model_copy(update={"arms": chosen_arms((), missing, config.known)})
+
+
+def _write(run: Path, config: CompareConfig, widths: Widths, network: SearchSpace) -> None:
+    """Write the settings and the widths of all arms but those that the search is yet to find."""
+    known = tuple(arm for arm in config.chosen if arm.kind != "direct")
+    write_plan(
+        run,
+        known,
+        config.seeds,
+        widths,
+        network,
+        data_seed=config.data_seed,
+        pattern=None,
+        given={"guided": widths},
+    )
+    moved = config.data.at(portable(config.data.name, run))
+    source = None if config.source is None else config.source.model_copy(update={"data": moved})
+    write_config(run, config.model_copy(update={"data": moved, "source": source}))
+
+
+def _go_on(job: Job, workers: int, watch: Watch) -> CompareResult:
+    source = job.config.source
+    if source is not None and not path_of(job.run, "direct", 0).exists():
+        folder, given = job.run / "search", Given(given=(job.data, job.space))
+        heard = Watch(progress=watch.progress)
+        settings = source.model_copy(update={"data": job.config.data, "threads": job.config.threads})
+        with telling_how_to_go_on(command_for(job.run, job.widths, "transfer")):
+            if (folder / CONFIG).exists():
+                found = resume_search(
+                    folder, data_name=settings.data.name, space=settings.space, loaded=given, watch=heard
+                )
+            else:
+                found = search(settings, folder, loaded=given, watch=heard)
+        found.found[0].widths.write(path_of(job.run, "direct", 0))
+    return finish(job, workers, watch)
