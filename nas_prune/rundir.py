@@ -2,7 +2,9 @@
 
 import json
 import os
+import platform
 import re
+import sys
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -58,9 +60,25 @@ def _next_free(parent: Path, stem: str) -> Path:
 
 
 def write_config(run: Path, config: BaseModel) -> None:
-    """Write `config.yaml`: every setting as it was resolved."""
+    """Write `config.yaml`: every setting as it was resolved, and the machine if it is not known yet."""
+    if getattr(config, "machine", None) == "":
+        config = config.model_copy(update={"machine": machine_name()})
     text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
     write_whole(run / CONFIG, text)
+
+
+def machine_name() -> str:
+    """This machine in a few words: processor, how many cores, and the GPU if PyTorch is in use and sees one."""
+    described = Path("/proc/cpuinfo")
+    text = described.read_text(encoding="utf-8") if described.exists() else ""
+    found = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
+    processor = found.group(1).strip() if found else platform.processor() or platform.machine()
+    cores = os.cpu_count() or 1
+    words = f"{processor}, {cores} core{'s' * (cores > 1)}"
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        words += f", {torch.cuda.get_device_name()}"
+    return words
 
 
 def read_config(run: Path, kind: type[Config]) -> Config:

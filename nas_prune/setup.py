@@ -57,6 +57,7 @@ class RunConfig(BaseModel):
             code can take them so.
         compiles: whether `torch.compile` is used.
         versions: of the libraries that took part.
+        machine: on which the run was begun; written with the run.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -68,6 +69,7 @@ class RunConfig(BaseModel):
     channels_last: bool | None = None
     compiles: bool = False
     versions: dict[str, str] = {}
+    machine: str = ""
 
     def compute(
         self, device: torch.device, ranks: Ranks, network: nn.Module, image_shape: tuple[int, int, int]

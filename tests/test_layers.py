@@ -10,7 +10,7 @@ ORDER = (
     "initialise", "resize", "repair", "selfcheck", "selections", "models", "networks", "space", "loading",
     "data", "rundir", "training", "methods", "cut", "guideline", "populations", "report", "setup", "stability",
     "search_config", "search_result", "searched", "search_stage", "search_all", "teachers", "scratch", "judge", "study",
-    "comparison", "cli",
+    "comparison", "page", "cli",
 )  # fmt: skip
 WITHIN_GRAPH = (
     "selection", "axes", "table", "record", "call", "shape_rules", "layer_rules", "rules", "quick", "copies", "trace",

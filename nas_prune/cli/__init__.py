@@ -17,6 +17,7 @@ COMMANDS: dict[str, str] = {
     "train": "Train found widths, from random weights or from those of their search.",
     "compare": "Structure or weights? Found widths beside all that they should be compared with.",
     "transfer": "Carry a guideline to other images, and say what that saves and costs.",
+    "report": "Write what runs hold as one page that needs nothing but itself.",
 }
 
 

@@ -1,18 +1,18 @@
 """`nas-prune compare`."""
 
-from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from nas_prune.cli.options import data_options, machine, positive, recipe_options, run_options
-from nas_prune.cli.output import count, format_option, percent, print_json, print_table, watching
+from nas_prune.cli.output import count, format_option, print_json, print_table, watching
 
 if TYPE_CHECKING:
     from nas_prune.comparison.choosing import Wanted
     from nas_prune.comparison.config import CompareConfig
     from nas_prune.comparison.result import CompareResult
+    from nas_prune.page.content import Table
     from nas_prune.search_config import SearchConfig
     from nas_prune.setup import DataConfig
     from nas_prune.widths import Widths
@@ -262,6 +262,7 @@ def data_for(given: dict[str, Any], widths: "Widths", images: "DataConfig | None
 def show(result: "CompareResult") -> None:
     """Print a comparison for people."""
     from nas_prune.comparison.result import sentences
+    from nas_prune.page.of_comparison import arms_table, differences_table, how_compared
     from nas_prune.rundir import published
 
     config, widths = result.config, result.widths
@@ -272,21 +273,12 @@ def show(result: "CompareResult") -> None:
         f"{published(config.data.name)}, {widths.space.input_shape[1]} px: {config.recipe.epochs} epochs, "
         f"{config.seeds} seed{'s' * (config.seeds > 1)}\n"
     )
-    print_table(
-        ["arm", "what", "epochs", "MACs", "parameters", "val.", "test", "n"],
-        _arm_rows(result),
-        left=2,
-    )
-    rows = _difference_rows(result)
-    if rows:
+    print_page_table(arms_table(result))
+    differences = differences_table(result)
+    if differences.rows:
         click.echo()
-        head = ["arm", "beside", "difference", "95 % interval", "p", "p (Holm)", "detectable", "arm is"]
-        print_table(head, rows, left=2)
-        click.echo(
-            "Differences of test accuracy in points, paired by seed; interval and p by "
-            f"{_TESTS[config.test]}, p (Holm) for all rows together. Detectable: a true difference of this size would "
-            "be called one in four of five repeats."
-        )
+        print_page_table(differences)
+        click.echo(how_compared(result))
         click.echo()
         for sentence in sentences(result):
             click.echo(sentence)
@@ -305,59 +297,6 @@ def show(result: "CompareResult") -> None:
     click.echo(f"Run: {result.run}")
 
 
-_TESTS = {
-    "t": "Student's paired t",
-    "wilcoxon": "Wilcoxon's signed ranks (the interval by t)",
-    "sign-flip": "sign flips (the interval by t)",
-}
-
-
-def _arm_rows(result: "CompareResult") -> list[list[str]]:
-    from nas_prune.scratch import mean_and_deviation
-
-    rows = []
-    for arm in result.config.chosen:
-        own = result.arms.get(arm.name, ())
-        if not own:
-            rows.append([arm.name, arm.words, "–", "–", "–", "–", "–", "0"])
-            continue
-        val, _ = mean_and_deviation([one.val_accuracy for one in own])
-        mean, deviation = mean_and_deviation([one.test_accuracy for one in own])
-        spread = "" if deviation is None else f" ± {100 * deviation:.2f}"
-        n = len(own)
-        rows.append(
-            [
-                arm.name,
-                arm.words,
-                _range([one.epochs for one in own]),
-                count(sum(one.macs for one in own) // n),
-                count(sum(one.params for one in own) // n),
-                percent(val, 2),
-                f"{100 * mean:.2f}{spread} %",
-                str(n),
-            ]
-        )
-    return rows
-
-
-def _range(values: list[int]) -> str:
-    return str(values[0]) if min(values) == max(values) else f"{min(values)}–{max(values)}"
-
-
-def _difference_rows(result: "CompareResult") -> list[list[str]]:
-    def shown(value: float, digits: str) -> str:
-        return "–" if isnan(value) else format(value, digits)
-
-    return [
-        [
-            name,
-            one.beside,
-            f"{100 * one.paired.difference:+.2f}",
-            "–" if one.paired.n < 2 else f"{100 * one.paired.low:+.2f} to {100 * one.paired.high:+.2f}",
-            shown(one.paired.p_value, ".2g"),
-            shown(one.holm, ".2g"),
-            "> 100" if one.detectable > 1 else shown(100 * one.detectable, ".2f"),
-            one.verdict,
-        ]
-        for name, one in result.compared().items()
-    ]
+def print_page_table(table: "Table") -> None:
+    """Print a table of a report."""
+    print_table(table.headings, table.rows, left=table.left)

@@ -49,7 +49,7 @@ _WORDS: dict[Kind, str] = {
     "found": "the widths found",
     "uniform-params": "uniform widths of the same parameters",
     "uniform-macs": "uniform widths of the same MACs",
-    "random": "random widths of the same cost, others for each seed",
+    "random": "random widths of the same cost, by seed",
     "guided": "the guideline's widths at the same cost",
     "winner": "the study's widths",
     "direct": "widths of a search on these images",

@@ -165,8 +165,10 @@ def saved(result: CompareResult) -> list[str]:
     spent = search_macs(result)
     if spent is None:
         whole = training_macs(result.widths.base_cost.macs, result.num_train, result.config.recipe.epochs)
-        first = f"The transfer saved a search; one of as many epochs as the recipe has would take {whole / 1e12:.3g} · 10¹² MACs."
-        return [first, "What that cost in accuracy --resume RUN --direct tells."]
+        return [
+            f"The transfer saved a search: {whole / 1e12:.3g} · 10¹² training MACs, at as many epochs as the recipe's.",
+            "What that cost in accuracy --resume RUN --direct tells.",
+        ]
     own = result.training_macs().get("guided", 0) / max(1, len(result.arms.get("guided", ())))
     share = f", {spent / own:.1f} times what one training of the guideline's widths takes" if own else ""
     said = [f"The transfer saved a search of {spent / 1e12:.3g} · 10¹² training MACs{share}."]

@@ -20,12 +20,19 @@ _LOOKS = {
 
 
 def draw_edfs(panels: Mapping[str, Mapping[str, Sequence[float]]], path: Path, *, title: str) -> None:
-    """Draw the distribution functions of errors, one panel beside the other.
+    """Write `edfs_figure` as PNG."""
+    save(edfs_figure(panels, title=title), path)
+
+
+def edfs_figure(
+    panels: Mapping[str, Mapping[str, Sequence[float]]], *, title: str, what: str = "test error e (%)"
+) -> Figure:
+    """The distribution functions of errors, one panel beside the other.
 
     Args:
         panels: {heading: {population: errors as shares}}.
-        path: where the PNG is to stand.
         title: over all.
+        what: the errors.
     """
     figure = Figure(figsize=(4.6 * len(panels), 4.2), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
@@ -39,10 +46,10 @@ def draw_edfs(panels: Mapping[str, Mapping[str, Sequence[float]]], path: Path, *
             axes.step(at, up, where="post", color=colour, linestyle=line, linewidth=1.8, label=label)
             axes.plot(100 * rising, shares, linestyle="", marker=marker, color=colour, markersize=4)
         axes.set_title(heading, fontsize=10)
-        axes.set_xlabel("test error e (%)")
+        axes.set_xlabel(what)
         axes.grid(color="0.9", linewidth=0.6)
         axes.legend(fontsize=7.5, loc="lower right")
     rows[0][0].set_ylabel("share of networks with error ≤ e")
     rows[0][0].set_ylim(0, 1.03)
     figure.suptitle(title, fontsize=10)
-    save(figure, path)
+    return figure

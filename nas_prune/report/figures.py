@@ -18,12 +18,19 @@ _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 
 def draw_widths(widths: Sequence[Widths], path: Path, *, searched: Sequence[int] | None = None) -> None:
-    """Draw keep ratio along the depth, stages marked, one line for each widths artefact.
+    """Write `widths_figure` as PNG."""
+    save(widths_figure(widths, searched=searched), path)
+
+
+def widths_figure(
+    widths: Sequence[Widths], *, searched: Sequence[int] | None = None, names: Sequence[str] | None = None
+) -> Figure:
+    """Keep ratio along the depth, stages marked, one line for each widths artefact.
 
     Args:
         widths: artefacts of one space.
-        path: where the PNG is to stand.
         searched: which groups were searched; all if None. The others are left out.
+        names: what each is called; its budget if None.
     """
     columns = list(range(len(widths[0].groups))) if searched is None else list(searched)
     groups = [widths[0].groups[column] for column in columns]
@@ -40,7 +47,8 @@ def draw_widths(widths: Sequence[Widths], path: Path, *, searched: Sequence[int]
             for column, is_gone in zip(columns, gone, strict=True)
         ]
         colour, marker = _COLOURS[number % 7], _MARKERS[number % 7]
-        label = f"{one.budget or 'as given'}  ({one.cost.macs / 1e6:#.3g}M MACs, {one.cost.params / 1e3:,.0f}K params)"
+        name = names[number] if names else one.budget or "as given"
+        label = f"{name}  ({one.cost.macs / 1e6:#.3g}M MACs, {one.cost.params / 1e3:,.0f}K params)"
         axes.plot(
             range(len(groups)),
             ratios,
@@ -55,7 +63,7 @@ def draw_widths(widths: Sequence[Widths], path: Path, *, searched: Sequence[int]
     if has_gone:
         axes.set_xlabel("channel group, in order of depth (0: its block is gone)")
     figure.legend(fontsize=8, loc="outside lower center", frameon=False)
-    save(figure, path)
+    return figure
 
 
 def save(figure: Figure, path: Path) -> None:

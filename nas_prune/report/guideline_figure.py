@@ -27,11 +27,15 @@ class _Slot:
 
 
 def draw_guideline(guideline: Guideline, path: Path, *, sources: Sequence[Source] = ()) -> None:
-    """Draw keep ratios at the budget where a guideline holds (beside uniform's width, where it holds at any).
+    """Write `guideline_figure` as PNG."""
+    save(guideline_figure(guideline, sources=sources), path)
+
+
+def guideline_figure(guideline: Guideline, *, sources: Sequence[Source] = ()) -> Figure:
+    """Keep ratios at the budget where a guideline holds (beside uniform's width, where it holds at any).
 
     Args:
         guideline: the guideline.
-        path: where the PNG is to stand.
         sources: what it was fitted to; each is a thin line, as it was found.
     """
     num_stages = guideline.num_stages or 1 + max((cell.stage for cell in guideline.cells), default=0)
@@ -70,7 +74,7 @@ def draw_guideline(guideline: Guideline, path: Path, *, sources: Sequence[Source
     axes.grid(axis="y", color="0.88", linewidth=0.6)
     axes.set_title(_title(guideline), loc="left", fontsize=10)
     figure.legend(fontsize=8, loc="outside lower center", frameon=False, ncols=4)
-    save(figure, path)
+    return figure
 
 
 def _slots(guideline: Guideline, num_stages: int) -> list[_Slot]:

@@ -26,7 +26,18 @@ Parameters: TypeAlias = Literal["shape", "layers"]
 GUIDELINE = "guideline.yaml"
 # May differ from what the study was created with: they decide nothing of what a trial is.
 FREE = frozenset(
-    {"command", "question", "trials", "timeout", "max_failures", "device", "threads", "compiles", "versions"}
+    {
+        "command",
+        "question",
+        "trials",
+        "timeout",
+        "max_failures",
+        "device",
+        "threads",
+        "compiles",
+        "versions",
+        "machine",
+    }
 )
 
 
