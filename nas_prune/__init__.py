@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nas_prune.budget import Budget as Budget
+    from nas_prune.comparison.config import CompareConfig as CompareConfig
+    from nas_prune.comparison.run import compare as compare
+    from nas_prune.comparison.transfer import transfer as transfer
     from nas_prune.errors import NasPruneError as NasPruneError
     from nas_prune.guideline.apply import apply_guideline as apply_guideline
     from nas_prune.guideline.artefact import Guideline as Guideline
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
 # Loaded on first use, so that importing the package does not import torch.
 _HOMES = {
     "Budget": "budget",
+    "CompareConfig": "comparison.config",
     "Guideline": "guideline.artefact",
     "JudgeConfig": "judge",
     "NasPruneError": "errors",
@@ -40,6 +44,7 @@ _HOMES = {
     "TrainConfig": "scratch",
     "Widths": "widths",
     "apply_guideline": "guideline.apply",
+    "compare": "comparison.run",
     "fit_guideline": "guideline.fit",
     "load_space": "loading",
     "read_guideline": "guideline.artefact",
@@ -50,6 +55,7 @@ _HOMES = {
     "search": "search_stage",
     "judge_guideline": "judge",
     "train": "scratch",
+    "transfer": "comparison.transfer",
 }
 
 __all__ = sorted(_HOMES)  # noqa: PLE0605

@@ -15,11 +15,12 @@ if TYPE_CHECKING:
     from nas_prune.page.content import Table
     from nas_prune.search_config import SearchConfig
     from nas_prune.setup import DataConfig
+    from nas_prune.watch import Watch
     from nas_prune.widths import Widths
 
 
 @click.command()
-@click.argument("search", required=False, metavar="[RUN]", type=click.Path(path_type=Path))
+@click.argument("search", required=False, metavar="[RUN|FILE]", type=click.Path(path_type=Path))
 @click.option("--budget", help="Which of RUN's widths, where it found several: macs<=50%, as it was written.")
 @click.option(
     "--widths", "widths_file", type=click.Path(path_type=Path), help="A widths file, instead of RUN."
@@ -74,11 +75,13 @@ def command(context: click.Context, /, style: str, resume: Path | None, **given:
     same epochs (Scratch-E) and the same total MACs (Scratch-B); under these two also uniform widths of the same
     parameters and of the same MACs, random ones, and, where given, a guideline's and a study's.
 
+    FILE is a YAML file of a search and its comparison, which the same command begins and goes on with.
+
     With --resume it goes on where it was stopped; arms and seeds may be added then (--arm, --guideline, --study,
     --seeds).
     """
     from nas_prune.comparison.result import summary
-    from nas_prune.comparison.run import compare, resume_compare
+    from nas_prune.comparison.run import resume_compare
 
     with watching() as watch:
         if resume is not None:
@@ -92,18 +95,10 @@ def command(context: click.Context, /, style: str, resume: Path | None, **given:
                 workers=given["workers"],
                 watch=watch,
             )
+        elif _is_file(given["search"]):
+            result = _run_file(context, given, watch)
         else:
-            widths, search, images = _chosen(given)
-            result = compare(
-                _config(given, widths, search, images),
-                widths,
-                given["out"],
-                search=search,
-                wanted=_wanted(given),
-                space=given["space"],
-                workers=given["workers"],
-                watch=watch,
-            )
+            result = _run(given, watch)
     if style == "json":
         print_json({"run": str(result.run), **summary(result)})
     else:
@@ -112,10 +107,64 @@ def command(context: click.Context, /, style: str, resume: Path | None, **given:
         context.exit(1)
 
 
-_ALLOWED = {"resume", "style", "data_name", "space", "workers", "seeds", "arms", "study"} | {
+_ALLOWED = {
+    "resume",
+    "style",
+    "data_name",
+    "space",
+    "workers",
+    "seeds",
+    "arms",
+    "study",
     "guideline",
     "direct",
 }
+_OF_A_FILE = {"search", "style", "data_name", "max_images", "epochs", "seeds", "space", "workers", "out"} | {
+    *("device", "threads", "precision", "channels_last", "compiles"),
+}
+
+
+def _is_file(path: Path | None) -> bool:
+    return path is not None and path.suffix in (".yaml", ".yml")
+
+
+def _run_file(context: click.Context, given: dict[str, Any], watch: "Watch") -> "CompareResult":
+    """Search and compare as a file says."""
+    from nas_prune.comparison.file import read_compare_file, run_file
+
+    _refuse(context, _OF_A_FILE, "a comparison file holds every setting", "Write it into the file.")
+    file = read_compare_file(
+        given["search"],
+        data_name=given["data_name"],
+        max_images=given["max_images"],
+        epochs=positive("--epochs", given["epochs"]),
+        seeds=given["seeds"] if was_typed(context, "seeds") else None,
+    )
+    return run_file(
+        file,
+        given["out"],
+        machine=machine(given),
+        space=given["space"],
+        workers=given["workers"],
+        watch=watch,
+    )
+
+
+def _run(given: dict[str, Any], watch: "Watch") -> "CompareResult":
+    """Compare the widths of a search, or of a file."""
+    from nas_prune.comparison.run import compare
+
+    widths, search, images = _chosen(given)
+    return compare(
+        _config(given, widths, search, images),
+        widths,
+        given["out"],
+        search=search,
+        wanted=_wanted(given),
+        space=given["space"],
+        workers=given["workers"],
+        watch=watch,
+    )
 
 
 def was_typed(context: click.Context, name: str) -> bool:
@@ -125,15 +174,17 @@ def was_typed(context: click.Context, name: str) -> bool:
 
 def refuse_with_resume(context: click.Context, addable: str) -> None:
     """Refuse what would change a run that is gone on with."""
+    _refuse(context, _ALLOWED, "--resume must go on by the run's own settings", addable)
+
+
+def _refuse(context: click.Context, allowed: set[str], rule: str, advice: str) -> None:
     names = [
         parameter.opts[0]
         for parameter in context.command.params
-        if parameter.name not in _ALLOWED and was_typed(context, parameter.name or "")
+        if parameter.name not in allowed and was_typed(context, parameter.name or "")
     ]
     if names:
-        raise click.UsageError(
-            f"--resume must go on by the run's own settings, got {', '.join(names)} beside it. {addable}"
-        )
+        raise click.UsageError(f"{rule}, got {', '.join(names)} beside it. {advice}")
 
 
 def _chosen(given: dict[str, Any]) -> "tuple[Widths, SearchConfig | None, DataConfig | None]":

@@ -188,31 +188,53 @@ def read_study(name: str | Path, **changes: Any) -> StudyConfig:
         BadInputError: there is no such file, or something in it cannot be used; the message names the setting.
     """
     path = _file(name)
-    try:
-        content: Any = load_yaml(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInputError(f"a study file must be text that can be read, got {path} ({error}).") from None
-    except yaml.YAMLError as error:
-        said = " ".join(str(error).split())
-        raise BadInputError(f"study file {path} must be YAML, got: {said}.") from None
-    if not isinstance(content, dict):
-        raise BadInputError(f"study file {path} must hold one setting a line, such as trials: 30.")
+    content = read_settings(path, "study file", "trials: 30")
     recipe_changes = {key: content.pop(key) for key in ("batch_size", "learning_rate") if key in content}
     data_name = changes.pop("data_name", None)
     content = {"name": path.stem, **content, **{key: one for key, one in changes.items() if one is not None}}
-    if isinstance(content.get("recipe"), str) and content["recipe"].endswith((".yaml", ".yml")):
-        content["recipe"] = str(path.parent / content["recipe"])
+    content = with_recipe_beside(content, path)
     try:
         config = StudyConfig.model_validate(content)
     except ValidationError as error:
         raise BadInputError(f"study file {path} cannot be used: {first_problem(error)}.") from None
     return config.model_copy(
         update={
-            "data": _placed(config.data, path.parent, data_name),
+            "data": placed(config.data, path.parent, data_name),
             "guideline": _guideline(config.guideline, path.parent),
             "recipe": changed(config.recipe, **recipe_changes),
         }
     )
+
+
+def read_settings(path: Path, what: str, example: str) -> dict[str, Any]:
+    """The settings in a YAML file, as they are written.
+
+    Args:
+        path: the file.
+        what: what it is called in an error.
+        example: a line such as it may have.
+
+    Raises:
+        BadInputError: it cannot be read, or is no YAML.
+    """
+    try:
+        content: Any = load_yaml(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInputError(f"a {what} must be text that can be read, got {path} ({error}).") from None
+    except yaml.YAMLError as error:
+        said = " ".join(str(error).split())
+        raise BadInputError(f"{what} {path} must be YAML, got: {said}.") from None
+    if not isinstance(content, dict):
+        raise BadInputError(f"{what} {path} must hold one setting a line, such as {example}.")
+    return content
+
+
+def with_recipe_beside(content: dict[str, Any], path: Path) -> dict[str, Any]:
+    """The settings with a recipe's file named from where the settings' own stands."""
+    recipe = content.get("recipe")
+    if isinstance(recipe, str) and recipe.endswith((".yaml", ".yml")):
+        return {**content, "recipe": str(path.parent / recipe)}
+    return content
 
 
 def _file(name: str | Path) -> Path:
@@ -227,7 +249,7 @@ def _file(name: str | Path) -> Path:
     return known[str(name)]
 
 
-def _placed(data: DataConfig, folder: Path, data_name: str | None) -> DataConfig:
+def placed(data: DataConfig, folder: Path, data_name: str | None) -> DataConfig:
     """A folder of images is named from where the study file stands."""
     if data_name is not None:
         return data.at(data_name)

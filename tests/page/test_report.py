@@ -9,6 +9,7 @@ import subprocess
 from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,7 +47,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
         config = SearchConfig(space="resnet20", data=DATA, recipe=RECIPE, budgets=("macs<=40%",), threads=1)
         search(config, home / "search")
         widths = read_widths(home / "search" / "widths" / "macs-40pct.json")
-        settings = {"data": DATA, "recipe": RECIPE, "threads": 1}
+        settings: dict[str, Any] = {"data": DATA, "recipe": RECIPE, "threads": 1}
         train(TrainConfig(**settings, schedule="scratch-e", seeds=(0, 1)), widths, home / "train")
         compare(
             CompareConfig(**settings, seeds=2), widths, home / "compare", wanted=Wanted(("uniform-macs-b",))

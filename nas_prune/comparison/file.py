@@ -1,0 +1,203 @@
+"""A search and its comparison in one file: the same command begins it and goes on with it."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from nas_prune.comparison.choosing import Wanted
+from nas_prune.comparison.config import CompareConfig
+from nas_prune.comparison.result import CompareResult
+from nas_prune.comparison.run import compare, resume_compare
+from nas_prune.comparison.statistics import TestName
+from nas_prune.errors import BadInputError
+from nas_prune.files import load_yaml, saying_why, write_whole
+from nas_prune.methods import Scope
+from nas_prune.networks import check_trusted
+from nas_prune.rundir import CONFIG, published, read_config
+from nas_prune.search_config import SearchConfig, resolve
+from nas_prune.search_result import RESULT
+from nas_prune.search_stage import resume_search, search
+from nas_prune.setup import DataConfig
+from nas_prune.space import Groups
+from nas_prune.study.config import placed, read_settings, with_recipe_beside
+from nas_prune.training.recipe import Recipe, changed, recipe_named
+from nas_prune.watch import QUIET, Watch
+from nas_prune.widths import first_problem, read_widths
+
+_FILE, _SEARCH, _COMPARE = "file.yaml", "search", "compare"
+
+
+class CompareFile(BaseModel):
+    """What a comparison file holds.
+
+    Attributes:
+        name: of its directory; the file's own name by default.
+        question: what it is to answer, in words.
+        space, width_multiplier, groups, method, scope, sparsity, budget, seed, stop: of the search.
+        data, recipe, epochs: of the search and all trainings.
+        seeds, arms, cap, test: of the comparison.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    question: str = ""
+    space: str
+    width_multiplier: float = 1.0
+    groups: Groups = "inner"
+    method: str = "slimming"
+    scope: Scope | None = None
+    sparsity: float | None = Field(default=None, gt=0)
+    budget: str
+    seed: int = Field(default=0, ge=0, lt=2**31)
+    stop: bool | None = None
+    data: DataConfig = DataConfig()
+    recipe: Recipe
+    seeds: int = Field(default=5, ge=1, le=1000)
+    arms: tuple[str, ...] = ()
+    cap: float | None = None
+    test: TestName = "t"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_forms(cls, content: Any) -> Any:
+        """Names stand for data sets and recipes; `epochs` changes the recipe's."""
+        if not isinstance(content, dict):
+            return content
+        content = dict(content)
+        if isinstance(content.get("data"), str):
+            content["data"] = {"name": content["data"]}
+        if isinstance(content.get("recipe"), str):
+            content["recipe"] = recipe_named(content["recipe"])
+        if "epochs" in content and isinstance(content.get("recipe"), Recipe):
+            content["recipe"] = changed(content["recipe"], epochs=content.pop("epochs"))
+        return content
+
+    def search(self, machine: dict[str, Any]) -> SearchConfig:
+        """The settings of the search."""
+        return resolve(
+            SearchConfig(
+                **machine,
+                data=self.data,
+                **self.model_dump(
+                    include={
+                        "space",
+                        "width_multiplier",
+                        "groups",
+                        "method",
+                        "scope",
+                        "sparsity",
+                        "seed",
+                        "stop",
+                    }
+                ),
+                budgets=(self.budget,),
+                recipe=self.recipe,
+            )
+        )
+
+    def comparison(self, machine: dict[str, Any]) -> CompareConfig:
+        """The settings of the comparison."""
+        chosen = self.model_dump(include={"seeds", "cap", "test"})
+        return CompareConfig(**machine, data=self.data, recipe=self.recipe, data_seed=self.seed, **chosen)
+
+
+def read_compare_file(path: Path, **changes: Any) -> CompareFile:
+    """A comparison file.
+
+    Args:
+        path: the file.
+        changes: settings that replace the file's, where not None: `data_name`, `max_images`, `image_size`, `epochs`,
+            `seeds`.
+
+    Raises:
+        BadInputError: it cannot be read, or something in it cannot be used; the message names the setting.
+    """
+    content = with_recipe_beside(read_settings(path, "comparison file", "seeds: 5"), path)
+    data_name = changes.pop("data_name", None)
+    images = {key: changes.pop(key, None) for key in ("max_images", "image_size")}
+    content = {"name": path.stem, **content, **{key: one for key, one in changes.items() if one is not None}}
+    try:
+        file = CompareFile.model_validate(content)
+    except ValidationError as error:
+        raise BadInputError(f"comparison file {path} cannot be used: {first_problem(error)}.") from None
+    data = placed(file.data, path.parent, data_name)
+    data = data.model_copy(update={key: one for key, one in images.items() if one is not None})
+    return file.model_copy(update={"data": data})
+
+
+def run_file(
+    file: CompareFile,
+    out: Path | None = None,
+    *,
+    machine: dict[str, Any] | None = None,
+    space: str | None = None,
+    workers: int = 1,
+    watch: Watch = QUIET,
+) -> CompareResult:
+    """Search, then compare; what is done already is left as it is.
+
+    Args:
+        file: what the comparison file holds.
+        out: the directory, new or its own; `runs/NAME` if None. The search is in `search/`, the comparison in
+            `compare/`.
+        machine: settings of `RunConfig` but the images.
+        space: the network's name, if it is one of your own.
+        workers: how many trainings at once.
+        watch: told of progress.
+
+    Raises:
+        NasPruneError: something in the settings cannot be used, or differs from what the directory was begun with.
+    """
+    check_trusted(file.space, space, "the comparison file")
+    run = out or Path("runs") / file.name
+    settings = {} if machine is None else machine
+    wanted, config = file.search(settings), file.comparison(settings)
+    _claim(run, file)
+    found = run / _SEARCH
+    if (found / CONFIG).exists():
+        if not (found / RESULT).exists():
+            resume_search(found, data_name=file.data.name, space=space, watch=watch)
+    else:
+        search(wanted, found, watch=watch)
+    own = run / _COMPARE
+    if (own / CONFIG).exists():
+        seeds = max(file.seeds, read_config(own, CompareConfig).seeds)
+        return resume_compare(
+            own, seeds=seeds, data_name=file.data.name, space=space, workers=workers, watch=watch
+        )
+    path = next(one for one in (found / "widths").glob("*.json") if one.stem != "whole")
+    return compare(
+        config,
+        read_widths(path),
+        own,
+        search=read_config(found, SearchConfig),
+        wanted=Wanted(file.arms),
+        space=space,
+        workers=workers,
+        watch=watch,
+    )
+
+
+def _claim(run: Path, file: CompareFile) -> None:
+    """Make the directory, or see that it is this file's."""
+    path = run / _FILE
+    content = file.model_dump(mode="json", exclude={"seeds", "question"})
+    content["data"]["name"] = published(file.data.name)
+    if path.exists():
+        then = load_yaml(path.read_text(encoding="utf-8"))
+        differing = [key for key in content if not isinstance(then, dict) or then.get(key) != content[key]]
+        if differing:
+            raise BadInputError(
+                f"the comparison in {run} must keep to the settings it was begun with, got other "
+                f"{', '.join(differing)}. "
+                "Give another --out for another comparison."
+            )
+        return
+    if run.exists() and (not run.is_dir() or any(run.iterdir())):
+        raise BadInputError(f"--out must be a new or an empty directory, got {run}. Choose another name.")
+    with saying_why(run):
+        run.mkdir(parents=True, exist_ok=True)
+    write_whole(path, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))

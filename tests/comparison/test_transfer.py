@@ -1,0 +1,133 @@
+"""Guidelines carried to other images, and searches with their comparison in one file: real trainings on the digits."""
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+
+from nas_prune.cli import main
+from nas_prune.comparison.config import CompareConfig
+from nas_prune.comparison.file import read_compare_file, run_file
+from nas_prune.comparison.result import search_macs
+from nas_prune.comparison.transfer import Target, resume_transfer, transfer
+from nas_prune.errors import BadInputError, BudgetError
+from nas_prune.guideline.artefact import Cell, Guideline
+from nas_prune.setup import DataConfig
+from nas_prune.training.recipe import recipe_named
+from nas_prune.watch import Watch
+from nas_prune.widths import read_widths
+
+CONFIG = CompareConfig(
+    data=DataConfig(max_images=100),
+    recipe=recipe_named("digits").model_copy(update={"epochs": 1}),
+    seeds=2,
+    threads=1,
+)
+GUIDELINE = (
+    "g.yaml",
+    Guideline(num_stages=3, cells=(Cell(stage=0, log_ratio=0.3), Cell(stage=2, log_ratio=-0.3))),
+)
+TARGET = Target("resnet20", "macs<=40%")
+FILE = """
+space: resnet20
+recipe: digits
+data: {name: digits, max_images: 100}
+epochs: 1
+budget: macs<=40%
+seeds: 1
+arms: [rewound]
+"""
+
+
+def test_a_guideline_is_trained_beside_uniform_widths_and_later_a_search(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    first = transfer(CONFIG, TARGET, GUIDELINE, run)
+    assert {name: len(own) for name, own in first.arms.items()} == {
+        "guided": 2, "uniform-params": 2, "uniform-macs": 2,
+    }  # fmt: skip
+    guided, uniform = (read_widths(run / "widths" / f"{name}.json") for name in ("guided", "uniform-macs"))
+    assert guided.cost.macs * 0.97 < uniform.cost.macs <= guided.cost.macs <= 0.4 * guided.base_cost.macs
+    assert guided.vector != uniform.vector
+    assert search_macs(first) is None
+    times = {path: path.stat().st_mtime_ns for path in run.glob("arms/*/*/result.json")}
+    more = resume_transfer(run, direct="slimming")
+    assert {path: path.stat().st_mtime_ns for path in times} == times
+    assert len(more.arms["direct"]) == 2
+    assert {one.beside for one in more.compared().values()} == {"guided"}
+    assert search_macs(more) == 3 * guided.base_cost.macs * 90 * 1
+    content = json.loads((run / "result.json").read_text(encoding="utf-8"))
+    assert any(sentence.startswith("The transfer saved a search of") for sentence in content["sentences"])
+    with pytest.raises(BadInputError, match="one search, and"):
+        resume_transfer(run, direct="taylor")
+
+
+def test_what_a_transfer_cannot_use_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    with pytest.raises(BudgetError, match="feasible are"):
+        transfer(CONFIG, Target("resnet20", "macs<=1%"), GUIDELINE, tmp_path / "run")
+    with pytest.raises(BadInputError, match="--direct must be a width method that looks"):
+        transfer(CONFIG, TARGET, GUIDELINE, tmp_path / "run", direct="uniform")
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_command_asks_for_what_is_missing(
+    in_empty_directory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for arguments, message in (
+        ([], "--guideline must be given"),
+        (["--guideline", "erk"], "--space must be given"),
+        (["--guideline", "erk", "--space", "resnet20"], "--budget must be given"),
+        (["--resume", "x", "--epochs", "3"], "got --epochs beside it"),
+        (["--resume", "x"], "a run directory must hold config.yaml"),
+    ):
+        assert main(["transfer", *arguments]) == 2
+        assert message in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_file_searches_and_compares_and_its_command_goes_on(tmp_path: Path) -> None:
+    def stop(what: str, count: int, _: int) -> None:
+        if what.startswith("scratch-b") and count == 1:
+            signal.raise_signal(signal.SIGINT)
+
+    (tmp_path / "f.yaml").write_text(FILE, encoding="utf-8")
+    file = read_compare_file(tmp_path / "f.yaml")
+    run, machine = tmp_path / "run", {"threads": 1}
+    with pytest.raises(KeyboardInterrupt):
+        run_file(file, run, machine=machine, watch=Watch(progress=stop))
+    done = (run / "search" / "result.json").stat().st_mtime_ns
+    result = run_file(file, run, machine=machine)
+    assert (run / "search" / "result.json").stat().st_mtime_ns == done
+    assert {name: len(own) for name, own in result.arms.items()} == {"rewound": 1, "scratch-b": 1}
+    more = run_file(read_compare_file(tmp_path / "f.yaml", seeds=2), run, machine=machine)
+    assert len(more.arms["rewound"]) == 2
+    with pytest.raises(BadInputError, match="got other recipe"):
+        run_file(read_compare_file(tmp_path / "f.yaml", epochs=2), run, machine=machine)
+    with pytest.raises(BadInputError, match="new or an empty directory"):
+        run_file(file, tmp_path, machine=machine)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [("sedes: 3", "sedes: Extra inputs"), ("seeds: 0", "seeds: Input should be"), ("- 1", "must be YAML")],
+)
+def test_a_wrong_file_names_the_setting(tmp_path: Path, line: str, message: str) -> None:
+    path = tmp_path / "f.yaml"
+    path.write_text(FILE.replace("seeds: 1", line), encoding="utf-8")
+    with pytest.raises(BadInputError, match=message):
+        read_compare_file(path)
+
+
+def test_the_files_that_come_with_the_project_can_be_read() -> None:
+    root = Path(__file__).parents[2] / "studies"
+    files = [
+        *root.glob("paper/*.yaml"),
+        *root.glob("paper/small/*.yaml"),
+        root / "resnet18x2" / "compare.yaml",
+    ]
+    assert len(files) == 14
+    for path in files:
+        file = read_compare_file(path)
+        assert file.search({}).budgets == (file.budget,)
+        assert set(file.arms) <= set(file.comparison({}).known)
+        if path.parent.name == "paper":
+            assert (file.recipe.epochs, file.seeds) == (160, 5)
