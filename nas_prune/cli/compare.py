@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nas_prune.cli.options import data_options, machine, positive, recipe_options, run_options
+from nas_prune.cli.options import data_options, machine, positive, recipe_options, run_options, workers_option
 from nas_prune.cli.output import count, format_option, print_json, print_table, watching
 
 if TYPE_CHECKING:
@@ -55,13 +55,7 @@ if TYPE_CHECKING:
     help="Of the paired differences. The other two need more seeds before they can reject anything.",
 )
 @click.option("--space", help="Needed again where the widths are of a network of your own.")
-@click.option(
-    "--workers",
-    type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    help="Trainings at once, each in a process of its own with its share of the threads.",
-)
+@workers_option
 @data_options
 @recipe_options
 @run_options
@@ -80,7 +74,6 @@ def command(context: click.Context, /, style: str, resume: Path | None, **given:
     With --resume it goes on where it was stopped; arms and seeds may be added then (--arm, --guideline, --study,
     --seeds).
     """
-    from nas_prune.comparison.result import summary
     from nas_prune.comparison.run import resume_compare
 
     with watching() as watch:
@@ -99,12 +92,7 @@ def command(context: click.Context, /, style: str, resume: Path | None, **given:
             result = _run_file(context, given, watch)
         else:
             result = _run(given, watch)
-    if style == "json":
-        print_json({"run": str(result.run), **summary(result)})
-    else:
-        show(result)
-    if result.failed:
-        context.exit(1)
+    conclude(context, result, style)
 
 
 _ALLOWED = {
@@ -308,6 +296,18 @@ def data_for(given: dict[str, Any], widths: "Widths", images: "DataConfig | None
         val_fraction=fraction,
         stream=stream,
     )
+
+
+def conclude(context: click.Context, result: "CompareResult", style: str) -> None:
+    """Print what came out; the exit code is 1 where something was not trained to its end."""
+    from nas_prune.comparison.result import summary
+
+    if style == "json":
+        print_json({"run": str(result.run), **summary(result)})
+    else:
+        show(result)
+    if result.failed:
+        context.exit(1)
 
 
 def show(result: "CompareResult") -> None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nas_prune.cli.options import Function, machine, positive, refuse_with_resume
+from nas_prune.cli.options import Function, machine, positive, refuse_with_resume, workers_option
 from nas_prune.cli.output import percent, print_json, print_table, watching
 
 if TYPE_CHECKING:
@@ -17,13 +17,7 @@ def judge_options(function: Function) -> Function:
     """What is judged: on which network, at which cost, by how many networks."""
     for option in (
         click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True),
-        click.option(
-            "--workers",
-            type=click.IntRange(min=1),
-            default=1,
-            show_default=True,
-            help="Trainings at once, each in a process of its own with its share of the threads.",
-        ),
+        workers_option,
         click.option(
             "--direct",
             multiple=True,

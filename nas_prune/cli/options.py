@@ -86,6 +86,17 @@ def run_options(function: Function) -> Function:
     return function
 
 
+def workers_option(function: Function) -> Function:
+    """How many trainings at once."""
+    return click.option(
+        "--workers",
+        type=click.IntRange(min=1),
+        default=1,
+        show_default=True,
+        help="Trainings at once, each in a process of its own with its share of the threads.",
+    )(function)
+
+
 def machine(given: dict[str, Any]) -> dict[str, Any]:
     """The settings of `run_options` that a configuration holds."""
     return {name: given[name] for name in ("device", "threads", "precision", "channels_last", "compiles")}

@@ -5,7 +5,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nas_prune.cli.options import data_options, machine, recipe_options, refuse_with_resume, run_options
+from nas_prune.cli.options import (
+    data_options,
+    machine,
+    recipe_options,
+    refuse_with_resume,
+    run_options,
+    workers_option,
+)
 from nas_prune.cli.output import count, format_option, is_silent, percent, print_json, print_table, watching
 
 if TYPE_CHECKING:
@@ -37,13 +44,7 @@ if TYPE_CHECKING:
 )
 @click.option("--cap", type=float, help="Largest factor on the epochs of scratch-b; none by default.")
 @click.option("--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="How many trainings.")
-@click.option(
-    "--workers",
-    type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    help="Trainings at once, each in a process of its own with its share of the threads.",
-)
+@workers_option
 @data_options
 @recipe_options
 @run_options

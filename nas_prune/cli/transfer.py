@@ -5,8 +5,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nas_prune.cli.options import SPACE_HELP, data_options, machine, positive, recipe_options, run_options
-from nas_prune.cli.output import format_option, print_json, watching
+from nas_prune.cli.options import (
+    SPACE_HELP,
+    data_options,
+    machine,
+    positive,
+    recipe_options,
+    run_options,
+    workers_option,
+)
+from nas_prune.cli.output import format_option, watching
 
 if TYPE_CHECKING:
     from nas_prune.comparison.config import CompareConfig
@@ -46,13 +54,7 @@ if TYPE_CHECKING:
 )
 @click.option("--cap", type=float, help="Largest factor on the epochs of scratch-b; none by default.")
 @click.option("--seeds", type=click.IntRange(min=1), default=5, show_default=True, help="Trainings of each.")
-@click.option(
-    "--workers",
-    type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    help="Trainings at once, each in a process of its own with its share of the threads.",
-)
+@workers_option
 @data_options
 @recipe_options
 @run_options
@@ -65,8 +67,7 @@ def command(context: click.Context, /, style: str, resume: Path | None, **given:
     MACs and, with --direct, beside those of a search on these images. With --resume it goes on where it was stopped;
     --seeds and --direct may be added then.
     """
-    from nas_prune.cli.compare import refuse_with_resume, show, was_typed
-    from nas_prune.comparison.result import summary
+    from nas_prune.cli.compare import conclude, refuse_with_resume, was_typed
     from nas_prune.comparison.transfer import resume_transfer, transfer
     from nas_prune.guideline.apply import guideline_named
 
@@ -99,12 +100,7 @@ def command(context: click.Context, /, style: str, resume: Path | None, **given:
                 workers=given["workers"],
                 watch=watch,
             )
-    if style == "json":
-        print_json({"run": str(result.run), **summary(result)})
-    else:
-        show(result)
-    if result.failed:
-        context.exit(1)
+    conclude(context, result, style)
 
 
 def _target(given: dict[str, Any]) -> "Target":

@@ -1,11 +1,13 @@
 """What a comparison is told: every setting, and which of them may be added to later."""
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
 from nas_prune.comparison.arms import ARMS, Arm, transfer_arms
 from nas_prune.comparison.statistics import TestName
+from nas_prune.rundir import portable
 from nas_prune.search_config import SearchConfig
 from nas_prune.setup import RunConfig
 from nas_prune.training.recipe import Recipe, default_recipe
@@ -42,6 +44,12 @@ class CompareConfig(RunConfig):
     test: TestName = "t"
     schedule: Literal["scratch-e", "scratch-b"] = "scratch-e"
     notes: tuple[str, ...] = ()
+
+    def beside(self, run: Path) -> "CompareConfig":
+        """For the run's `config.yaml`: the images relative to the run's directory."""
+        moved = self.data.at(portable(self.data.name, run))
+        source = None if self.source is None else self.source.model_copy(update={"data": moved})
+        return self.model_copy(update={"data": moved, "source": source})
 
     @property
     def known(self) -> dict[str, Arm]:

@@ -19,6 +19,7 @@ from nas_prune.training.schedules import training_macs
 from nas_prune.widths import Widths, read_widths
 
 RESULT = "result.json"
+_GUESSING = 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +149,19 @@ def sentences(result: CompareResult) -> list[str]:
         said.append(f"By validation accuracy the better way to use inherited weights is {best}.")
     if result.config.command == "transfer":
         said += saved(result)
-    return said
+    return said + _guessing(result)
+
+
+def _guessing(result: CompareResult) -> list[str]:
+    """A warning where the arm that others are compared with has learned next to nothing."""
+    own = result.arms.get("scratch-b") or result.arms.get("guided") or ()
+    classes = result.widths.space.num_classes
+    if not own or mean_and_deviation([one.test_accuracy for one in own])[0] > _GUESSING / classes:
+        return []
+    return [
+        f"The widths get hardly more right than guessing among {classes} classes would: differences say little. Train "
+        "for more epochs."
+    ]
 
 
 def search_macs(result: CompareResult) -> int | None:

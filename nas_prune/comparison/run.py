@@ -19,7 +19,6 @@ from nas_prune.rundir import (
     from_run,
     library_versions,
     make_run,
-    portable,
     published,
     read_config,
     write_config,
@@ -165,6 +164,4 @@ def write_all(
         pattern=pattern,
         given=given,
     )
-    moved = config.data.at(portable(config.data.name, run))
-    source = None if config.source is None else config.source.model_copy(update={"data": moved})
-    write_config(run, config.model_copy(update={"data": moved, "source": source}))
+    write_config(run, config.beside(run))

@@ -23,7 +23,6 @@ from nas_prune.rundir import (
     from_run,
     library_versions,
     make_run,
-    portable,
     read_config,
     write_config,
 )
@@ -192,9 +191,7 @@ def _write(run: Path, config: CompareConfig, widths: Widths, network: SearchSpac
         pattern=None,
         given={"guided": widths},
     )
-    moved = config.data.at(portable(config.data.name, run))
-    source = None if config.source is None else config.source.model_copy(update={"data": moved})
-    write_config(run, config.model_copy(update={"data": moved, "source": source}))
+    write_config(run, config.beside(run))
 
 
 def _go_on(job: Job, workers: int, watch: Watch) -> CompareResult:

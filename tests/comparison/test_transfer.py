@@ -58,6 +58,7 @@ def test_a_guideline_is_trained_beside_uniform_widths_and_later_a_search(tmp_pat
     assert search_macs(more) == 3 * guided.base_cost.macs * 90 * 1
     content = json.loads((run / "result.json").read_text(encoding="utf-8"))
     assert any(sentence.startswith("The transfer saved a search of") for sentence in content["sentences"])
+    assert "guessing among 10 classes" in content["sentences"][-1]  # one epoch of two steps
     with pytest.raises(BadInputError, match="one search, and"):
         resume_transfer(run, direct="taylor")
 
