@@ -159,8 +159,7 @@ def _guessing(result: CompareResult) -> list[str]:
     if not own or mean_and_deviation([one.test_accuracy for one in own])[0] > _GUESSING / classes:
         return []
     return [
-        f"The widths get hardly more right than guessing among {classes} classes would: differences say little. Train "
-        "for more epochs."
+        f"The widths get hardly more right than guessing among {classes} classes: differences say little. Train longer."
     ]
 
 

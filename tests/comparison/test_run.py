@@ -195,7 +195,10 @@ def test_what_cannot_be_trained_is_left_out_with_the_reason(widths: Widths, tmp_
     space = load_referenced(widths.space)
     whole = space.widths(space.base_G)
     result = compare(
-        CONFIG.model_copy(update={"seeds": 1}), widths, tmp_path / "run", wanted=Wanted(winner=whole)
+        CONFIG.model_copy(update={"seeds": 1}),
+        widths,
+        tmp_path / "run",
+        wanted=Wanted(("scratch-e",), winner=whole),
     )
     assert "fine-tuned" not in result.arms
     assert "no search is known" in result.config.left_out["fine-tuned"]
