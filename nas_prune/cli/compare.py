@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nas_prune.cli.options import data_options, machine, positive, recipe_options, run_options, workers_option
-from nas_prune.cli.output import count, format_option, print_json, print_table, watching
+from nas_prune.cli.output import format_option, print_json, print_table, watching
 
 if TYPE_CHECKING:
     from nas_prune.comparison.choosing import Wanted
@@ -344,7 +344,7 @@ def show(result: "CompareResult") -> None:
         click.echo(f"Left out: {names}: {why.rstrip('.')}.")
     for name, why in result.failed:
         click.echo(f"Not trained to its end: {name}: {why}")
-    click.echo(f"\nTraining MACs spent: {count(sum(result.training_macs().values()))}")
+    click.echo(f"\nTraining MACs spent: {sum(result.training_macs().values()) / 1e12:,.3g} · 10¹²")
     click.echo(f"Run: {result.run}")
 
 
