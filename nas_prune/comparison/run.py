@@ -1,13 +1,15 @@
 """Comparing arms: found widths beside all that should be compared with them, seed by seed."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 from nas_prune.comparison.arms import Kind
 from nas_prune.comparison.choosing import ALL, Wanted, extended, with_source
 from nas_prune.comparison.config import CompareConfig
 from nas_prune.comparison.job import Job, command_for, finish
 from nas_prune.comparison.plan import path_of, write_plan
-from nas_prune.comparison.result import CompareResult
+from nas_prune.comparison.result import CompareResult, about
 from nas_prune.data import ImageData
 from nas_prune.errors import BadInputError
 from nas_prune.files import sweep
@@ -112,24 +114,48 @@ def resume_compare(
         workers: how many trainings at once.
         watch: told of progress.
     """
-    stored, widths = read_config(run, CompareConfig), read_widths(path_of(run, "found", 0))
-    check_trusted(widths.space.name, space, str(run))
-    config = stored.model_copy(update={"data": stored.data.at(data_name or from_run(stored.data.name, run))})
-    if seeds is not None and seeds < config.seeds:
-        raise BadInputError(f"--seeds must be at least the {config.seeds} that the run has, got {seeds}.")
-    tell_of_versions(config, watch)
-    sweep(run)
-    data, network = loaded(config, widths, watch)
+    job = reopened(run, "compare", seeds=seeds, data_name=data_name, space=space, watch=watch)
+    config, widths, network = job.config, job.widths, job.space
     if seeds is not None or wanted != ALL:
         for kind, what in (("guided", wanted.guideline), ("winner", wanted.winner)):
             if what is not None and path_of(run, kind, 0).exists():  # type: ignore[arg-type]
                 raise BadInputError(
                     f"a comparison has one {kind} arm, and {run} has its own already. Begin another comparison."
                 )
-        config = config.model_copy(update={"seeds": seeds or config.seeds})
         config, given = extended(config, widths, network, wanted)
         write_all(run, config, widths, network, wanted, given)
-    return finish(Job(run, config, widths, network, data), workers, watch)
+    return finish(replace(job, config=config), workers, watch)
+
+
+def reopened(
+    run: Path,
+    command: Literal["compare", "transfer"],
+    *,
+    seeds: int | None,
+    data_name: str | None,
+    space: str | None,
+    watch: Watch,
+) -> Job:
+    """A run as it was left, with everything loaded, and with more seeds where that is asked for.
+
+    Raises:
+        BadInputError: it is of another command, or has more seeds already.
+    """
+    stored = read_config(run, CompareConfig)
+    if stored.command != command:
+        raise BadInputError(
+            f"--resume must be a run of nas-prune {command}, got {run}, of nas-prune {stored.command}."
+        )
+    widths = read_widths(path_of(run, about(run), 0))
+    check_trusted(widths.space.name, space, str(run))
+    if seeds is not None and seeds < stored.seeds:
+        raise BadInputError(f"--seeds must be at least the {stored.seeds} that the run has, got {seeds}.")
+    data_config = stored.data.at(data_name or from_run(stored.data.name, run))
+    config = stored.model_copy(update={"data": data_config, "seeds": seeds or stored.seeds})
+    tell_of_versions(config, watch)
+    sweep(run)
+    data, network = loaded(config, widths, watch)
+    return Job(run, config, widths, network, data)
 
 
 def loaded(config: CompareConfig, widths: Widths, watch: Watch) -> tuple[ImageData, SearchSpace]:

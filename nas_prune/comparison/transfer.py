@@ -1,6 +1,6 @@
 """A guideline carried to other images: its widths from scratch, beside uniform ones and a search made there itself."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nas_prune.budget import Budget
@@ -9,21 +9,18 @@ from nas_prune.comparison.config import CompareConfig
 from nas_prune.comparison.job import Job, command_for, finish
 from nas_prune.comparison.plan import groups_of, path_of, write_plan
 from nas_prune.comparison.result import CompareResult
-from nas_prune.comparison.run import loaded
+from nas_prune.comparison.run import reopened
 from nas_prune.cut import check_feasible
 from nas_prune.errors import BadInputError
-from nas_prune.files import sweep
 from nas_prune.guideline.apply import Pattern, apply_guideline, setting_of
 from nas_prune.guideline.artefact import Guideline
 from nas_prune.methods import method_named
-from nas_prune.networks import check_trusted, image_channels, space_name
+from nas_prune.networks import image_channels, space_name
 from nas_prune.rundir import (
     CONFIG,
     check_out,
-    from_run,
     library_versions,
     make_run,
-    read_config,
     write_config,
 )
 from nas_prune.search_config import SearchConfig, resolve
@@ -33,13 +30,12 @@ from nas_prune.setup import (
     load_images,
     network_for,
     pick_threads,
-    tell_of_versions,
     where_images_are,
 )
 from nas_prune.space import Groups, SearchSpace
 from nas_prune.training.stopping import telling_how_to_go_on
 from nas_prune.watch import QUIET, Watch
-from nas_prune.widths import Widths, read_widths
+from nas_prune.widths import Widths
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,20 +119,9 @@ def resume_transfer(
     watch: Watch = QUIET,
 ) -> CompareResult:
     """Go on with a transfer that was stopped, or add seeds or a search to it; what is trained is left as it is."""
-    stored, widths = read_config(run, CompareConfig), read_widths(path_of(run, "guided", 0))
-    if stored.command != "transfer":
-        raise BadInputError(
-            f"--resume must be a transfer's directory, got {run}, a comparison. Use nas-prune compare."
-        )
-    check_trusted(widths.space.name, space, str(run))
-    config = stored.model_copy(update={"data": stored.data.at(data_name or from_run(stored.data.name, run))})
-    if seeds is not None and seeds < config.seeds:
-        raise BadInputError(f"--seeds must be at least the {config.seeds} that the run has, got {seeds}.")
-    tell_of_versions(config, watch)
-    sweep(run)
-    data, network = loaded(config, widths, watch)
+    job = reopened(run, "transfer", seeds=seeds, data_name=data_name, space=space, watch=watch)
+    config, widths = job.config, job.widths
     if seeds is not None or direct is not None:
-        changes: dict[str, object] = {"seeds": seeds or config.seeds}
         if direct is not None:
             if config.source is not None:
                 raise BadInputError(
@@ -145,10 +130,10 @@ def resume_transfer(
             target = Target(
                 widths.space.name, str(widths.budget), widths.space.width_multiplier, groups_of(widths)
             )
-            changes["source"] = direct_search(config, target, direct)
-        config = _with_arms(config.model_copy(update=changes))
-        _write(run, config, widths, network)
-    return _go_on(Job(run, config, widths, network, data), workers, watch)
+            config = config.model_copy(update={"source": direct_search(config, target, direct)})
+        config = _with_arms(config)
+        _write(run, config, widths, job.space)
+    return _go_on(replace(job, config=config), workers, watch)
 
 
 def direct_search(config: CompareConfig, target: Target, method: str) -> SearchConfig:

@@ -10,6 +10,7 @@ from nas_prune.cli import main
 from nas_prune.comparison.config import CompareConfig
 from nas_prune.comparison.file import read_compare_file, run_file
 from nas_prune.comparison.result import search_macs
+from nas_prune.comparison.run import resume_compare
 from nas_prune.comparison.transfer import Target, resume_transfer, transfer
 from nas_prune.errors import BadInputError, BudgetError
 from nas_prune.guideline.artefact import Cell, Guideline
@@ -61,6 +62,8 @@ def test_a_guideline_is_trained_beside_uniform_widths_and_later_a_search(tmp_pat
     assert "guessing among 10 classes" in content["sentences"][-1]  # one epoch of two steps
     with pytest.raises(BadInputError, match="one search, and"):
         resume_transfer(run, direct="taylor")
+    with pytest.raises(BadInputError, match="must be a run of nas-prune compare, got"):
+        resume_compare(run)
 
 
 def test_what_a_transfer_cannot_use_is_refused_before_anything_is_written(tmp_path: Path) -> None:
