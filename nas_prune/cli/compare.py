@@ -302,12 +302,27 @@ def conclude(context: click.Context, result: "CompareResult", style: str) -> Non
     """Print what came out; the exit code is 1 where something was not trained to its end."""
     from nas_prune.comparison.result import summary
 
+    page = _write_report(result)
     if style == "json":
         print_json({"run": str(result.run), **summary(result)})
     else:
         show(result)
+        click.echo(f"Report: {page}")
     if result.failed:
         context.exit(1)
+
+
+def _write_report(result: "CompareResult") -> Path:
+    """Write the run as one page beside its numbers, its own search included."""
+    from nas_prune.files import write_whole
+    from nas_prune.page.parts import read_parts
+    from nas_prune.page.render import as_html
+
+    searched = result.run / "search"
+    parts = read_parts([result.run, *([searched] if (searched / "config.yaml").exists() else [])])
+    page = result.run / "report.html"
+    write_whole(page, as_html(parts, title=parts[0].headline))
+    return page
 
 
 def show(result: "CompareResult") -> None:

@@ -187,20 +187,15 @@ def saved(result: CompareResult) -> list[str]:
     found = result.compared().get("direct")
     if found is not None:
         one = found.paired
-        interval = "" if one.n < 2 else f" (95 % interval {-100 * one.high:+.2f} to {-100 * one.low:+.2f})"
-        said.append(
-            f"It cost {100 * one.difference:.2f} points of test accuracy beside the search's widths"
-            if one.difference > 0
-            else f"It cost nothing: {-100 * one.difference:.2f} points above the search's widths"
+        interval = "" if one.n < 2 else f", 95 % interval {-100 * one.high:+.2f} to {-100 * one.low:+.2f}"
+        verdict = {"better": "the search is better", "worse": "the guideline is better"}.get(
+            found.verdict, found.verdict
         )
-        said[-1] += (
-            f"; guideline minus search {-100 * one.difference:+.2f}{interval}, n = {one.n}, {_of_pair(found)}."
+        said.append(
+            f"Guideline minus search: {-100 * one.difference:+.2f} points of test accuracy{interval}, n = {one.n}: "
+            f"{verdict}."
         )
     return said
-
-
-def _of_pair(one: Difference) -> str:
-    return one.verdict if one.verdict not in ("better", "worse") else "a difference"
 
 
 def _in_words(one: Difference) -> str:

@@ -232,6 +232,9 @@ def test_the_command_prints_the_table_and_refuses_what_does_not_fit(
     printed = capsys.readouterr().out
     assert "uniform-params-b  scratch-b" in " ".join(printed.split("\n")).replace("  ", "  ")
     assert "Uniform widths of the same parameters: no detectable difference" in printed or "points" in printed
+    assert (
+        (in_empty_directory / "run" / "report.html").read_text(encoding="utf-8").startswith("<!doctype html>")
+    )
     assert main(["compare", "--resume", "run", "--format", "json"]) == 0
     assert json.loads(capsys.readouterr().out)["arms"][0]["arm"] == "scratch-b"
     for refused, message in (
