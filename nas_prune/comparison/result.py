@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from math import isnan
+from math import isnan, nan
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +100,9 @@ class CompareResult:
         corrected = holm([one.p_value for _, one in pairs.values()])
         tested = sum(not isnan(one) for one in corrected)
         return {
-            name: Difference(arm.beside or "", one, p, detectable(one.deviation, one.n, max(1, tested)))
+            name: Difference(
+                arm.beside or "", one, p, nan if isnan(p) else detectable(one.deviation, one.n, tested)
+            )
             for (name, (arm, one)), p in zip(pairs.items(), corrected, strict=True)
         }
 
