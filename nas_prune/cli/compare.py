@@ -46,7 +46,11 @@ if TYPE_CHECKING:
 @click.option(
     "--seeds", type=click.IntRange(min=1), default=5, show_default=True, help="Trainings of each arm."
 )
-@click.option("--cap", type=float, help="Largest factor on the epochs of Scratch-B; none by default.")
+@click.option(
+    "--cap",
+    type=click.FloatRange(min=1, max=10_000),
+    help="Largest factor on the epochs of Scratch-B; none by default.",
+)
 @click.option(
     "--test",
     type=click.Choice(["t", "wilcoxon", "sign-flip"]),

@@ -52,7 +52,11 @@ if TYPE_CHECKING:
     show_default=True,
     help="The same epochs for all, or the whole network's total MACs.",
 )
-@click.option("--cap", type=float, help="Largest factor on the epochs of scratch-b; none by default.")
+@click.option(
+    "--cap",
+    type=click.FloatRange(min=1, max=10_000),
+    help="Largest factor on the epochs of scratch-b; none by default.",
+)
 @click.option("--seeds", type=click.IntRange(min=1), default=5, show_default=True, help="Trainings of each.")
 @workers_option
 @data_options

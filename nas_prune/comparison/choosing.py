@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from nas_prune.comparison.arms import Kind, chosen_arms
 from nas_prune.comparison.config import CompareConfig
 from nas_prune.comparison.parents import source_for
-from nas_prune.comparison.plan import check_guided, why_not_comparable
+from nas_prune.comparison.plan import check_guided, plan_widths, why_not_comparable
 from nas_prune.comparison.statistics import check_test
-from nas_prune.errors import BadInputError
+from nas_prune.errors import BadInputError, NasPruneError
 from nas_prune.guideline.apply import Pattern
 from nas_prune.rundir import published
 from nas_prune.search_config import SearchConfig
@@ -69,7 +69,7 @@ def extended(
         if name in left:
             raise BadInputError(f"--arm {name} cannot be trained here: {left[name]}.")
     asked = [*wanted.arms]
-    if config.arms:  # what a run has stays, and what is newly given comes to it
+    if asked or config.arms:  # what a run has stays, and what is newly given comes to it
         asked += [
             *config.arms,
             *(name for name, arm in known.items() if arm.kind in _FLAGS and arm.kind in there),
@@ -80,6 +80,7 @@ def extended(
     return config.model_copy(update={"arms": chosen, "left_out": left, "notes": notes}), given.widths
 
 
+_MATCHED: tuple[Kind, ...] = ("uniform-params", "uniform-macs", "random")
 _FLAGS: dict[Kind, str] = {"guided": "--guideline", "winner": "--study"}
 
 
@@ -107,5 +108,10 @@ def _given(config: CompareConfig, widths: Widths, network: SearchSpace, wanted: 
             found["winner"] = network.priced(wanted.winner)
         else:
             reasons["winner"] = why
+    for kind in _MATCHED:
+        try:
+            plan_widths(kind, 0, widths, network, data_seed=config.data_seed)
+        except NasPruneError as error:
+            reasons[kind] = f"no such widths meet the cost of those found: {error}"
     notes = guessed if isinstance(guessed, tuple) else ()
     return _Given(found, isinstance(guessed, tuple), reasons, notes)

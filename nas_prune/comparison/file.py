@@ -6,14 +6,15 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from nas_prune.comparison.arms import ARMS, chosen_arms
 from nas_prune.comparison.choosing import Wanted
 from nas_prune.comparison.config import CompareConfig
 from nas_prune.comparison.result import CompareResult
 from nas_prune.comparison.run import compare, resume_compare
-from nas_prune.comparison.statistics import TestName
+from nas_prune.comparison.statistics import TestName, check_test
 from nas_prune.errors import BadInputError
 from nas_prune.files import load_yaml, saying_why, write_whole
-from nas_prune.methods import Scope
+from nas_prune.methods import Scope, method_named
 from nas_prune.networks import check_trusted
 from nas_prune.rundir import CONFIG, published, read_config
 from nas_prune.search_config import SearchConfig, resolve
@@ -57,7 +58,7 @@ class CompareFile(BaseModel):
     recipe: Recipe
     seeds: int = Field(default=5, ge=1, le=1000)
     arms: tuple[str, ...] = ()
-    cap: float | None = None
+    cap: float | None = Field(default=None, ge=1)
     test: TestName = "t"
 
     @model_validator(mode="before")
@@ -155,6 +156,7 @@ def run_file(
     run = out or Path("runs") / file.name
     settings = {} if machine is None else machine
     wanted, config = file.search(settings), file.comparison(settings)
+    _check(file)
     _claim(run, file)
     found = run / _SEARCH
     if (found / CONFIG).exists():
@@ -166,9 +168,19 @@ def run_file(
     if (own / CONFIG).exists():
         seeds = max(file.seeds, read_config(own, CompareConfig).seeds)
         return resume_compare(
-            own, seeds=seeds, data_name=file.data.name, space=space, workers=workers, watch=watch
+            own,
+            seeds=seeds,
+            wanted=Wanted(file.arms),
+            data_name=file.data.name,
+            space=space,
+            workers=workers,
+            watch=watch,
         )
-    path = next(one for one in (found / "widths").glob("*.json") if one.stem != "whole")
+    path = next((one for one in (found / "widths").glob("*.json") if one.stem != "whole"), None)
+    if path is None:
+        raise BadInputError(
+            f"a finished search must hold its widths, got {found} without. Give another --out."
+        )
     return compare(
         config,
         read_widths(path),
@@ -181,10 +193,22 @@ def run_file(
     )
 
 
+def _check(file: CompareFile) -> None:
+    """Refuse what the comparison would refuse, before the search is paid for."""
+    chosen = [ARMS[name] for name in chosen_arms(file.arms, (), ARMS)]
+    check_test(file.test, file.seeds, sum(arm.beside is not None for arm in chosen))
+    inheriting = [arm.name for arm in chosen if arm.inherits and arm.name in file.arms]
+    if inheriting and not method_named(file.method).trains:
+        raise BadInputError(
+            f"arms that inherit ({', '.join(inheriting)}) must come with a method that trains a network, got "
+            f"{file.method}."
+        )
+
+
 def _claim(run: Path, file: CompareFile) -> None:
     """Make the directory, or see that it is this file's."""
     path = run / _FILE
-    content = file.model_dump(mode="json", exclude={"seeds", "question"})
+    content = file.model_dump(mode="json", exclude={"seeds", "arms", "question"})
     content["data"]["name"] = published(file.data.name)
     if path.exists():
         then = load_yaml(path.read_text(encoding="utf-8"))

@@ -97,11 +97,11 @@ class CompareResult:
                     [mine[seed] for seed in common], [other[seed] for seed in common], self.config.test
                 )
                 pairs[arm.name] = arm, found
-        corrected = holm([one.p_value for _, one in pairs.values()])
-        tested = sum(not isnan(one) for one in corrected)
+        planned = sum(arm.beside is not None for arm in self.config.chosen)
+        corrected = holm([one.p_value for _, one in pairs.values()], planned)
         return {
             name: Difference(
-                arm.beside or "", one, p, nan if isnan(p) else detectable(one.deviation, one.n, tested)
+                arm.beside or "", one, p, nan if isnan(p) else detectable(one.deviation, one.n, planned)
             )
             for (name, (arm, one)), p in zip(pairs.items(), corrected, strict=True)
         }
@@ -278,9 +278,9 @@ def read_trained(folder: Path) -> Trained | None:
         return None
 
 
-def about(run: Path) -> Kind:
+def about(config: CompareConfig) -> Kind:
     """Which widths a comparison is about: those found, or a guideline's."""
-    return "found" if path_of(run, "found", 0).exists() else "guided"
+    return "found" if config.command == "compare" else "guided"
 
 
 def read_comparison(run: Path) -> CompareResult:
@@ -290,7 +290,7 @@ def read_comparison(run: Path) -> CompareResult:
         BadInputError: the directory is no comparison's.
     """
     config = read_config(run, CompareConfig)
-    widths = read_widths(path_of(run, about(run), 0))
+    widths = read_widths(path_of(run, about(config), 0))
     found = {
         arm.name: tuple(
             one

@@ -146,7 +146,7 @@ def reopened(
         raise BadInputError(
             f"--resume must be a run of nas-prune {command}, got {run}, of nas-prune {stored.command}."
         )
-    widths = read_widths(path_of(run, about(run), 0))
+    widths = read_widths(path_of(run, about(stored), 0))
     check_trusted(widths.space.name, space, str(run))
     if seeds is not None and seeds < stored.seeds:
         raise BadInputError(f"--seeds must be at least the {stored.seeds} that the run has, got {seeds}.")

@@ -79,20 +79,24 @@ def _p_value(differences: Sequence[float], test: TestName) -> float:
     return 2 * float(student.sf(abs(mean) / (spread / sqrt(n)), n - 1))
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
-    """The p values after Holm's correction for their number; NaN, of what was not tested, stays and does not count.
+def holm(p_values: Sequence[float], family: int | None = None) -> list[float]:
+    """The p values after Holm's correction; NaN, of what was not tested, stays.
 
     Holm 1979: the k-th smallest of m is multiplied by m - k + 1, and none is smaller than one before it. Rejecting what
     is at most α errs in any of them with a probability of at most α, however they depend on each other.
+
+    Args:
+        p_values: two-sided.
+        family: how many comparisons were planned; as many as were tested if None.
 
     Example:
         >>> holm([0.01, 0.04, 0.03])
         [0.03, 0.06, 0.06]
     """
     order = sorted((number for number, p in enumerate(p_values) if not isnan(p)), key=lambda i: p_values[i])
-    corrected, least = [nan] * len(p_values), 0.0
+    corrected, least, count = [nan] * len(p_values), 0.0, len(order) if family is None else family
     for rank, number in enumerate(order):
-        least = max(least, min(1.0, (len(order) - rank) * p_values[number]))
+        least = max(least, min(1.0, (count - rank) * p_values[number]))
         corrected[number] = least
     return corrected
 

@@ -250,6 +250,20 @@ def test_the_command_prints_the_table_and_refuses_what_does_not_fit(
         assert message in " ".join(capsys.readouterr().err.split()), refused
 
 
+def test_controls_that_cannot_be_as_cheap_are_left_out_and_the_rest_is_trained(
+    widths: Widths, tmp_path: Path
+) -> None:
+    space = load_referenced(widths.space)
+    gone = [block.path for block in space.blocks]
+    shallow = space.widths(space.floor_G, removed=gone)
+    result = compare(CONFIG.model_copy(update={"seeds": 1}), shallow, tmp_path / "run")
+    assert "no such widths meet the cost" in result.config.left_out["uniform-params-e"]
+    assert set(result.arms) == {"unpruned", "scratch-e", "scratch-b"}
+    with pytest.raises(BadInputError, match="--arm random-e cannot be trained here"):
+        compare(CONFIG, shallow, tmp_path / "other", wanted=Wanted(("random-e",)))
+    assert not (tmp_path / "other").exists()
+
+
 @pytest.mark.slow
 def test_workers_give_the_same_as_one_process(
     done: CompareResult, found: Path, widths: Widths, tmp_path: Path

@@ -104,10 +104,31 @@ def test_a_file_searches_and_compares_and_its_command_goes_on(tmp_path: Path) ->
     assert {name: len(own) for name, own in result.arms.items()} == {"rewound": 1, "scratch-b": 1}
     more = run_file(read_compare_file(tmp_path / "f.yaml", seeds=2), run, machine=machine)
     assert len(more.arms["rewound"]) == 2
+    added = FILE.replace("arms: [rewound]", "arms: [rewound, scratch-e]")
+    (tmp_path / "f.yaml").write_text(added, encoding="utf-8")
+    assert "scratch-e" in run_file(read_compare_file(tmp_path / "f.yaml"), run, machine=machine).arms
     with pytest.raises(BadInputError, match="got other recipe"):
         run_file(read_compare_file(tmp_path / "f.yaml", epochs=2), run, machine=machine)
     with pytest.raises(BadInputError, match="new or an empty directory"):
         run_file(file, tmp_path, machine=machine)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("arms: [nope]", "--arm must be one of"),
+        ("method: uniform\narms: [rewound]", "must come with a method that trains"),
+        ("test: wilcoxon\narms: [rewound]", "must have at least"),
+    ],
+)
+def test_what_the_comparison_would_refuse_is_refused_before_the_search(
+    tmp_path: Path, line: str, message: str
+) -> None:
+    path = tmp_path / "f.yaml"
+    path.write_text(FILE.replace("arms: [rewound]", line), encoding="utf-8")
+    with pytest.raises(BadInputError, match=message):
+        run_file(read_compare_file(path), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(
