@@ -88,8 +88,8 @@ def how_compared(result: CompareResult) -> str:
     tests = {"t": "Student's paired t test", "wilcoxon": "Wilcoxon's signed ranks", "sign-flip": "sign flips"}
     return (
         "Differences of test accuracy in points, arm minus the arm it is compared with. p by "
-        f"{tests[result.config.test]}; Holm's correction over all comparisons planned, at {100 * LEVEL:.0f} %. Intervals are "
-        "Student's, each for itself. Detectable: a true difference of this size would be called one in four of five "
+        f"{tests[result.config.test]}; Holm's correction over all comparisons planned, at {100 * LEVEL:.0f} %. "
+        "Intervals are Student's, each for itself. Detectable: a true difference of this size would be called one in four of five "
         "repeats of this comparison."
     )
 
