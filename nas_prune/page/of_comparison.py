@@ -89,8 +89,8 @@ def how_compared(result: CompareResult) -> str:
     return (
         "Differences of test accuracy in points, arm minus the arm it is compared with. p by "
         f"{tests[result.config.test]}; Holm's correction over all comparisons planned, at {100 * LEVEL:.0f} %. "
-        "Intervals are Student's, each for itself. Detectable: a true difference of this size would be called one in four "
-        "of five repeats of this comparison."
+        "Intervals are Student's, each for itself. Detectable: a true difference of this size would be called one in "
+        "four of five repeats of this comparison."
     )
 
 
