@@ -80,7 +80,7 @@ class RunConfig(BaseModel):
             BadInputError: the network cannot be computed as asked for.
         """
         precision = _precision(self.precision, device)
-        why_not = None if self.channels_last is False else takes_channels_last(network, image_shape)
+        why_not = None if self.channels_last is False else takes_channels_last(network, image_shape, device)
         if self.channels_last and why_not is not None:
             raise BadInputError(
                 f"--channels-last must come with a network that takes such images, got: {why_not}. "

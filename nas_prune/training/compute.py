@@ -3,15 +3,17 @@
 import copy
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, cast
+from typing import Any, Literal, TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from nas_prune.training.ranks import ALONE, Ranks, main_output
 
 Precision: TypeAlias = Literal["float32", "bf16"]
 _CPU = torch.device("cpu")
+_CHANNELS_AT_ONCE = 16  # of oneDNN with AVX-512; 8 with AVX2
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +51,50 @@ class Compute:
 PLAIN = Compute()
 
 
-def takes_channels_last(model: nn.Module, image_shape: tuple[int, int, int]) -> str | None:
+def takes_channels_last(
+    model: nn.Module, image_shape: tuple[int, int, int], device: torch.device = _CPU
+) -> str | None:
     """Why a network cannot be trained with images that lie channel by channel for each pixel; None if it can.
 
-    `view` is what fails on them, where code flattens pictures with it.
+    `view` is what fails on them, where code flattens pictures with it. On the CPU so does a 1×1 convolution with a
+    stride and few channels: oneDNN writes beyond its working memory there when it computes the gradient of the weights
+    (its issue 6035, in PyTorch up to 2.14 at least), which ends in wrong gradients, a crash, or threads that wait for
+    ever.
+
+    Args:
+        model: the network.
+        image_shape: channels, height and width of an image.
+        device: where it is to be trained.
     """
-    twin = copy.deepcopy(model).train().to(memory_format=torch.channels_last)
-    device = next((parameter.device for parameter in model.parameters()), _CPU)
-    images = torch.zeros(2, *image_shape, device=device).contiguous(memory_format=torch.channels_last)
+    layout = torch.channels_last
+    twin = copy.deepcopy(model).train().to(device).to(memory_format=layout)
+    images = torch.zeros(2, *image_shape, device=device).contiguous(memory_format=layout)
     try:
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            main_output(twin(images)).sum().backward()
+            with _NarrowStrides() as found:
+                scores = main_output(twin(images))
+            if found.channels is not None and device.type == "cpu":
+                return f"a 1×1 convolution with a stride reads {found.channels} channels, which oneDNN gets wrong"
+            scores.sum().backward()
     except Exception as error:  # noqa: BLE001  (whatever it is, the plain layout is tried next)
         return str(error).partition("\n")[0]
     return None
+
+
+class _NarrowStrides(TorchDispatchMode):
+    """Looks for convolutions of which oneDNN gets the weights' gradient wrong.
+
+    Attributes:
+        channels: how many one of them reads; None if there is none.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.channels: int | None = None
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.ops.aten.convolution.default:
+            weight, stride = args[1], args[3]
+            if weight.shape[2:] == (1, 1) and max(stride) > 1 and weight.shape[1] < _CHANNELS_AT_ONCE:
+                self.channels = weight.shape[1]
+        return func(*args, **(kwargs or {}))

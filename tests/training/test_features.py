@@ -6,13 +6,15 @@ from collections.abc import Callable, Iterator
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, log_softmax, softmax
+from torch.nn.functional import conv2d, cross_entropy, log_softmax, softmax
 
 from nas_prune.data import Augment, ImageData, load_data, train_batches
-from nas_prune.errors import NasPruneError
+from nas_prune.errors import BadInputError, NasPruneError
+from nas_prune.setup import RunConfig
 from nas_prune.training.compute import Compute, takes_channels_last
 from nas_prune.training.evaluation import evaluate
 from nas_prune.training.loop import Training, _imitation, fit
+from nas_prune.training.ranks import ALONE
 from nas_prune.training.recipe import Recipe, recipe_named
 from nas_prune.training.state import TrainState, start
 
@@ -235,3 +237,36 @@ def test_code_that_flattens_pictures_by_view_is_noticed() -> None:
     assert why is not None
     assert "view" in why
     assert takes_channels_last(network(), (1, 8, 8)) is None
+
+
+class Shortcut(nn.Module):
+    """A 1×1 convolution with a stride, of so many channels in so many groups, called as a function."""
+
+    def __init__(self, channels: int, groups: int = 1, stride: int = 2) -> None:
+        super().__init__()
+        self.conv, self.out = nn.Conv2d(1, channels, 3, padding=1), nn.Linear(16, 10)
+        self.weight = nn.Parameter(torch.ones(16, channels // groups, 1, 1))
+        self.groups, self.stride = groups, stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = conv2d(self.conv(x), self.weight, stride=self.stride, groups=self.groups)
+        scores: Tensor = self.out(x.mean((2, 3)))
+        return scores
+
+
+@pytest.mark.parametrize("network", [Shortcut(4), Shortcut(16, groups=4)])
+def test_a_narrow_shortcut_with_a_stride_is_laid_out_plainly_on_the_cpu(network: nn.Module) -> None:
+    why = takes_channels_last(network, (1, 8, 8))
+    assert why is not None
+    assert "reads 4 channels" in why
+    chosen = RunConfig().compute(torch.device("cpu"), ALONE, network, (1, 8, 8))
+    assert not chosen.channels_last
+    with pytest.raises(BadInputError, match=r"reads 4 channels.*--no-channels-last"):
+        RunConfig(channels_last=True).compute(torch.device("cpu"), ALONE, network, (1, 8, 8))
+
+
+@pytest.mark.parametrize(
+    "network", [Shortcut(16), Shortcut(4, stride=1), nn.Sequential(nn.Conv2d(1, 3, 3, 2))]
+)
+def test_other_narrow_convolutions_keep_the_fast_layout(network: nn.Module) -> None:
+    assert takes_channels_last(network, (1, 8, 8)) is None
