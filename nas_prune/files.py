@@ -6,13 +6,15 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from time import perf_counter, sleep
 from typing import Any
 
 import yaml
 
-from nas_prune.errors import FileError
+from nas_prune.errors import BadInputError, FileError
 
 _UNFINISHED = ".part"
+_PATIENCE = 10.0  # seconds that another process is given to let go of a directory
 
 
 @contextmanager
@@ -20,6 +22,44 @@ def passing_folder(parent: Path) -> Iterator[Path]:
     """A directory for the time of the block; `sweep` removes it where the block was killed."""
     with saying_why(parent), tempfile.TemporaryDirectory(prefix=".", suffix=_UNFINISHED, dir=parent) as name:
         yield Path(name)
+
+
+@contextmanager
+def alone_in(folder: Path, *, is_needed: bool = True) -> Iterator[None]:
+    """Hold a directory for this process; the hold ends with the process, however it ends.
+
+    Raises:
+        BadInputError: another process holds it.
+    """
+    try:
+        import fcntl  # not on Windows
+    except ImportError:
+        is_needed = False
+    if not is_needed:
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        until = perf_counter() + _PATIENCE
+        while not _held(fcntl.flock, handle, fcntl.LOCK_EX | fcntl.LOCK_NB):
+            if perf_counter() > until:
+                raise BadInputError(
+                    f"{folder} must be written by one process at a time, and another is at it. Wait, or stop that one."
+                )
+            sleep(0.1)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _held(lock: Any, handle: int, how: int) -> bool:
+    try:
+        lock(handle, how)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True  # a file system without locks
+    return True
 
 
 def sweep(folder: Path) -> None:

@@ -5,7 +5,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nas_prune.cli.options import data_options, machine, positive, recipe_options, run_options, workers_option
+from nas_prune.cli.options import (
+    data_options,
+    machine,
+    positive,
+    recipe_options,
+    refuse_beside,
+    refuse_with_resume,
+    run_options,
+    was_typed,
+    workers_option,
+)
 from nas_prune.cli.output import format_option, print_json, print_table, watching
 
 if TYPE_CHECKING:
@@ -82,7 +92,9 @@ def command(context: click.Context, /, style: str, resume: Path | None, **given:
 
     with watching() as watch:
         if resume is not None:
-            refuse_with_resume(context, "Only arms and seeds can be added.")
+            refuse_with_resume(
+                context, ("seeds", "arms", "study", "guideline"), "Only arms and seeds can be added."
+            )
             result = resume_compare(
                 resume,
                 seeds=given["seeds"] if was_typed(context, "seeds") else None,
@@ -99,18 +111,6 @@ def command(context: click.Context, /, style: str, resume: Path | None, **given:
     conclude(context, result, style)
 
 
-_ALLOWED = {
-    "resume",
-    "style",
-    "data_name",
-    "space",
-    "workers",
-    "seeds",
-    "arms",
-    "study",
-    "guideline",
-    "direct",
-}
 _OF_A_FILE = {"search", "style", "data_name", "max_images", "epochs", "seeds", "space", "workers", "out"} | {
     *("device", "threads", "precision", "channels_last", "compiles"),
 }
@@ -124,7 +124,7 @@ def _run_file(context: click.Context, given: dict[str, Any], watch: "Watch") -> 
     """Search and compare as a file says."""
     from nas_prune.comparison.file import read_compare_file, run_file
 
-    _refuse(context, _OF_A_FILE, "a comparison file holds every setting", "Write it into the file.")
+    refuse_beside(context, _OF_A_FILE, "a comparison file holds every setting", "Write it into the file.")
     file = read_compare_file(
         given["search"],
         data_name=given["data_name"],
@@ -157,26 +157,6 @@ def _run(given: dict[str, Any], watch: "Watch") -> "CompareResult":
         workers=given["workers"],
         watch=watch,
     )
-
-
-def was_typed(context: click.Context, name: str) -> bool:
-    """Whether an option was given on the command line."""
-    return context.get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE
-
-
-def refuse_with_resume(context: click.Context, addable: str) -> None:
-    """Refuse what would change a run that is gone on with."""
-    _refuse(context, _ALLOWED, "--resume must go on by the run's own settings", addable)
-
-
-def _refuse(context: click.Context, allowed: set[str], rule: str, advice: str) -> None:
-    names = [
-        parameter.opts[0]
-        for parameter in context.command.params
-        if parameter.name not in allowed and was_typed(context, parameter.name or "")
-    ]
-    if names:
-        raise click.UsageError(f"{rule}, got {', '.join(names)} beside it. {advice}")
 
 
 def _chosen(given: dict[str, Any]) -> "tuple[Widths, SearchConfig | None, DataConfig | None]":

@@ -1,6 +1,6 @@
 """Options that several commands share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -102,19 +102,33 @@ def machine(given: dict[str, Any]) -> dict[str, Any]:
     return {name: given[name] for name in ("device", "threads", "precision", "channels_last", "compiles")}
 
 
-def refuse_with_resume(context: click.Context) -> None:
-    """Refuse settings given beside `--resume`, since the run's own would win in silence."""
-    allowed = {"resume", "style", "data_name", "space", "spaces", "workers", "is_judged"}
-    given = [
+def was_typed(context: click.Context, name: str) -> bool:
+    """Whether an option was given on the command line."""
+    return context.get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE
+
+
+def refuse_beside(context: click.Context, allowed: Collection[str], rule: str, advice: str) -> None:
+    """Refuse all that was typed but what is allowed."""
+    names = [
         parameter.opts[0]
         for parameter in context.command.params
-        if parameter.name not in allowed
-        and context.get_parameter_source(parameter.name or "") == click.core.ParameterSource.COMMANDLINE
+        if parameter.name not in allowed and was_typed(context, parameter.name or "")
     ]
-    if given:
-        raise click.UsageError(
-            f"--resume must stand alone, got {', '.join(given)} beside it. The run's settings hold."
-        )
+    if names:
+        raise click.UsageError(f"{rule}, got {', '.join(names)} beside it. {advice}")
+
+
+def refuse_with_resume(context: click.Context, adding: Collection[str] = (), addable: str = "") -> None:
+    """Refuse settings given beside `--resume`, since the run's own would win in silence.
+
+    Args:
+        context: of the command.
+        adding: options by which something is added to a run.
+        addable: what that is, in a sentence.
+    """
+    allowed = {"resume", "style", "data_name", "space", "spaces", "workers", "is_judged", *adding}
+    rule = "go on by the run's own settings" if adding else "stand alone"
+    refuse_beside(context, allowed, f"--resume must {rule}", addable or "The run's settings hold.")
 
 
 def positive(flag: str, value: int | None) -> int | None:

@@ -11,7 +11,9 @@ from nas_prune.cli.options import (
     machine,
     positive,
     recipe_options,
+    refuse_with_resume,
     run_options,
+    was_typed,
     workers_option,
 )
 from nas_prune.cli.output import format_option, watching
@@ -71,13 +73,13 @@ def command(context: click.Context, /, style: str, resume: Path | None, **given:
     MACs and, with --direct, beside those of a search on these images. With --resume it goes on where it was stopped;
     --seeds and --direct may be added then.
     """
-    from nas_prune.cli.compare import conclude, refuse_with_resume, was_typed
+    from nas_prune.cli.compare import conclude
     from nas_prune.comparison.transfer import resume_transfer, transfer
     from nas_prune.guideline.apply import guideline_named
 
     with watching() as watch:
         if resume is not None:
-            refuse_with_resume(context, "Only seeds and --direct can be added.")
+            refuse_with_resume(context, ("seeds", "direct"), "Only seeds and --direct can be added.")
             result = resume_transfer(
                 resume,
                 seeds=given["seeds"] if was_typed(context, "seeds") else None,

@@ -13,7 +13,7 @@ from nas_prune.comparison.result import CompareResult
 from nas_prune.comparison.run import compare, resume_compare
 from nas_prune.comparison.statistics import TestName, check_test
 from nas_prune.errors import BadInputError
-from nas_prune.files import load_yaml, saying_why, write_whole
+from nas_prune.files import alone_in, load_yaml, saying_why, write_whole
 from nas_prune.methods import Scope, method_named
 from nas_prune.networks import check_trusted
 from nas_prune.rundir import CONFIG, published, read_config
@@ -158,39 +158,44 @@ def run_file(
     wanted, config = file.search(settings), file.comparison(settings)
     _check(file)
     _claim(run, file)
-    found = run / _SEARCH
-    if (found / CONFIG).exists():
-        if not (found / RESULT).exists():
-            resume_search(found, data_name=file.data.name, space=space, watch=watch)
-    else:
-        search(wanted, found, watch=watch)
-    own = run / _COMPARE
-    if (own / CONFIG).exists():
-        seeds = max(file.seeds, read_config(own, CompareConfig).seeds)
-        return resume_compare(
+    with alone_in(run):
+        found = _searched(run / _SEARCH, file, wanted, space, watch)
+        own = run / _COMPARE
+        if (own / CONFIG).exists():
+            seeds = max(file.seeds, read_config(own, CompareConfig).seeds)
+            return resume_compare(
+                own,
+                seeds=seeds,
+                wanted=Wanted(file.arms),
+                data_name=file.data.name,
+                space=space,
+                workers=workers,
+                watch=watch,
+            )
+        return compare(
+            config,
+            read_widths(found),
             own,
-            seeds=seeds,
+            search=read_config(run / _SEARCH, SearchConfig),
             wanted=Wanted(file.arms),
-            data_name=file.data.name,
             space=space,
             workers=workers,
             watch=watch,
         )
-    path = next((one for one in (found / "widths").glob("*.json") if one.stem != "whole"), None)
+
+
+def _searched(folder: Path, file: CompareFile, wanted: SearchConfig, space: str | None, watch: Watch) -> Path:
+    """The widths that the file's search finds, or found before."""
+    if not (folder / CONFIG).exists():
+        search(wanted, folder, watch=watch)
+    elif not (folder / RESULT).exists():
+        resume_search(folder, data_name=file.data.name, space=space, watch=watch)
+    path = next((one for one in (folder / "widths").glob("*.json") if one.stem != "whole"), None)
     if path is None:
         raise BadInputError(
-            f"a finished search must hold its widths, got {found} without. Give another --out."
+            f"a finished search must hold its widths, got {folder} without. Give another --out."
         )
-    return compare(
-        config,
-        read_widths(path),
-        own,
-        search=read_config(found, SearchConfig),
-        wanted=Wanted(file.arms),
-        space=space,
-        workers=workers,
-        watch=watch,
-    )
+    return path
 
 
 def _check(file: CompareFile) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -17,12 +18,13 @@ from nas_prune.comparison.result import (
     RESULT,
     CompareResult,
     Trained,
+    note_of_failure,
     read_comparison,
     read_trained,
     write_comparison,
 )
 from nas_prune.data import ImageData, Parked, park
-from nas_prune.errors import BadInputError, NasPruneError
+from nas_prune.errors import BadInputError, FileError, NasPruneError
 from nas_prune.files import passing_folder, saying_why, write_whole
 from nas_prune.loading import load_referenced
 from nas_prune.scratch import TrainConfig, train_one
@@ -76,7 +78,24 @@ class Job:
         return found
 
     def work(self, task: Task, watch: Watch) -> None:
-        """Train one arm with one seed, or a whole network and all arms that inherit from it."""
+        """Train one arm with one seed, or a whole network and all arms that inherit from it; note why it failed."""
+        note_of_failure(self.run, *task).unlink(missing_ok=True)
+        try:
+            self._work(task, watch)
+        except NasPruneError as error:
+            self.note(task, str(error))
+            raise
+
+    def note(self, task: Task, why: str) -> None:
+        """Note why a training did not come to its end."""
+        path = note_of_failure(self.run, *task)
+        content = {"training": _name_of(task), "why": why}
+        with suppress(FileError):  # a full disk is the reason often enough
+            with saying_why(path.parent):
+                path.parent.mkdir(exist_ok=True)
+            write_whole(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+
+    def _work(self, task: Task, watch: Watch) -> None:
         name, seed = task
         if name != _INHERITED:
             self.train(self.config.known[name], seed, watch)
@@ -143,30 +162,34 @@ def _prepared(
     return job.work
 
 
+def _name_of(task: Task) -> str:
+    name, seed = task
+    return f"arms that inherit, seed {seed}" if name == _INHERITED else f"{name}, seed {seed}"
+
+
 def finish(job: Job, workers: int, watch: Watch) -> CompareResult:
     """Train what is left; write the table."""
     tasks = job.tasks()
-    failed: list[tuple[str, str]] = []
+    failed: dict[Task, str] = {}
     with telling_how_to_go_on(command_for(job.run, job.widths, job.config.command)):
         if workers > 1 and len(tasks) > 1:
             with passing_folder(job.run) as folder:
                 prepare = partial(_prepared, job.run, job.config, job.widths, park(job.data, folder))
                 outcomes = in_workers(prepare, tasks, workers, watch)
-            failed = [
-                (f"{name}, seed {seed}", one.error)
-                for (name, seed), one in zip(tasks, outcomes, strict=True)
-                if one.error
-            ]
+            failed = {task: one.error for task, one in zip(tasks, outcomes, strict=True) if one.error}
+            for task, why in failed.items():
+                job.note(task, why)  # of one whose process died, too
         else:
             for count, task in enumerate(tasks):
                 watch.progress("trainings", count, len(tasks))
                 try:
                     job.work(task, watch)
                 except NasPruneError as error:
-                    failed.append((f"{task[0]}, seed {task[1]}", str(error)))
+                    failed[task] = str(error)
                 watch.progress("trainings", count + 1, len(tasks))
-    result = replace(read_comparison(job.run), failed=tuple(failed), config=job.config)
+    reasons = tuple((_name_of(task), why) for task, why in failed.items())
+    result = replace(read_comparison(job.run), failed=reasons, config=job.config)
     if not any(result.arms.values()):
-        raise BadInputError(f"at least one training must come to its end, got: {failed[0][1]}")
+        raise BadInputError(f"at least one training must come to its end, got: {reasons[0][1]}")
     write_comparison(result)
     return result

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from math import isnan, nan
 from pathlib import Path
@@ -72,7 +73,7 @@ class CompareResult:
         arms: the trainings of each arm that are done, by seed.
         parents_done: how many whole networks were trained for arms that inherit.
         num_train: images of the training part; None where no training has told yet.
-        failed: trainings that did not come to their end, and why.
+        failed: trainings that did not come to their end when they were last tried, and why.
     """
 
     run: Path
@@ -278,6 +279,21 @@ def read_trained(folder: Path) -> Trained | None:
         return None
 
 
+def note_of_failure(run: Path, name: str, seed: int) -> Path:
+    """Where it stands why a training did not come to its end; no such file where it did, or was not begun."""
+    return run / "failed" / f"{name}-seed-{seed}.json"
+
+
+def read_failures(run: Path) -> tuple[tuple[str, str], ...]:
+    """Trainings that did not come to their end when they were last tried, and why."""
+    found = []
+    for path in sorted((run / "failed").glob("*.json")):
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            content = json.loads(path.read_text(encoding="utf-8"))
+            found.append((str(content["training"]), str(content["why"])))
+    return tuple(found)
+
+
 def about(config: CompareConfig) -> Kind:
     """Which widths a comparison is about: those found, or a guideline's."""
     return "found" if config.command == "compare" else "guided"
@@ -300,7 +316,7 @@ def read_comparison(run: Path) -> CompareResult:
         for arm in config.chosen
     }
     parents = sum((folder / SEARCHED).exists() for folder in (run / "parents").glob("seed-*"))
-    return CompareResult(run, config, widths, found, parents, config.num_train)
+    return CompareResult(run, config, widths, found, parents, config.num_train, read_failures(run))
 
 
 def write_comparison(result: CompareResult) -> None:

@@ -1,5 +1,7 @@
 """Comparing arms: found widths beside all that should be compared with them, seed by seed."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -12,7 +14,7 @@ from nas_prune.comparison.plan import path_of, write_plan
 from nas_prune.comparison.result import CompareResult, about
 from nas_prune.data import ImageData
 from nas_prune.errors import BadInputError
-from nas_prune.files import sweep
+from nas_prune.files import alone_in, sweep
 from nas_prune.guideline.artefact import Guideline
 from nas_prune.loading import load_referenced
 from nas_prune.networks import check_trusted
@@ -68,7 +70,6 @@ def compare(
     check_out(out)
     data, network = loaded(config, widths, watch)
     widths = network.priced(widths)
-    threads = pick_threads(config.threads, widths.base_cost.macs, config.recipe.batch_size)
     known = widths.data
     name = published(config.data.name)
     notes = (
@@ -76,21 +77,13 @@ def compare(
         if known is not None and known.name != name
         else ()
     )
-    config = config.model_copy(
-        update={
-            "threads": config.threads or max(1, threads // workers),
-            "versions": library_versions(),
-            "notes": notes,
-            "num_train": len(data.train),
-        }
-    )
-    config = with_source(config, search)
+    config = with_source(settled(config, widths, data, workers, notes), search)
     config, given = extended(config, widths, network, wanted)
     run = make_run(out, widths.space.name, config.command, config.data.name)
-    write_all(run, config, widths, network, wanted, given)
-    watch.say(where_images_are(data))
-    watch.say(f"Writing to {run}. If it is stopped: {command_for(run, widths)}")
-    return finish(Job(run, config, widths, network, data), workers, watch)
+    with alone_in(run):
+        write_all(run, config, widths, network, wanted, given)
+        tell_where(run, widths, data, config.command, watch)
+        return finish(Job(run, config, widths, network, data), workers, watch)
 
 
 def resume_compare(
@@ -114,19 +107,20 @@ def resume_compare(
         workers: how many trainings at once.
         watch: told of progress.
     """
-    job = reopened(run, "compare", seeds=seeds, data_name=data_name, space=space, watch=watch)
-    config, widths, network = job.config, job.widths, job.space
-    if seeds is not None or wanted != ALL:
-        for kind, what in (("guided", wanted.guideline), ("winner", wanted.winner)):
-            if what is not None and path_of(run, kind, 0).exists():  # type: ignore[arg-type]
-                raise BadInputError(
-                    f"a comparison has one {kind} arm, and {run} has its own already. Begin another comparison."
-                )
-        config, given = extended(config, widths, network, wanted)
-        write_all(run, config, widths, network, wanted, given)
-    return finish(replace(job, config=config), workers, watch)
+    with reopened(run, "compare", seeds=seeds, data_name=data_name, space=space, watch=watch) as job:
+        config, widths, network = job.config, job.widths, job.space
+        if seeds is not None or wanted != ALL:
+            for kind, what in (("guided", wanted.guideline), ("winner", wanted.winner)):
+                if what is not None and path_of(run, kind, 0).exists():  # type: ignore[arg-type]
+                    raise BadInputError(
+                        f"a comparison has one {kind} arm, and {run} has its own already. Begin another comparison."
+                    )
+            config, given = extended(config, widths, network, wanted)
+            write_all(run, config, widths, network, wanted, given)
+        return finish(replace(job, config=config), workers, watch)
 
 
+@contextmanager
 def reopened(
     run: Path,
     command: Literal["compare", "transfer"],
@@ -135,11 +129,11 @@ def reopened(
     data_name: str | None,
     space: str | None,
     watch: Watch,
-) -> Job:
-    """A run as it was left, with everything loaded, and with more seeds where that is asked for.
+) -> Iterator[Job]:
+    """A run as it was left, with everything loaded, and with more seeds where that is asked for; held meanwhile.
 
     Raises:
-        BadInputError: it is of another command, or has more seeds already.
+        BadInputError: it is of another command, has more seeds already, or another process works at it.
     """
     stored = read_config(run, CompareConfig)
     if stored.command != command:
@@ -153,9 +147,31 @@ def reopened(
     data_config = stored.data.at(data_name or from_run(stored.data.name, run))
     config = stored.model_copy(update={"data": data_config, "seeds": seeds or stored.seeds})
     tell_of_versions(config, watch)
-    sweep(run)
-    data, network = loaded(config, widths, watch)
-    return Job(run, config, widths, network, data)
+    with alone_in(run):
+        sweep(run)
+        data, network = loaded(config, widths, watch)
+        yield Job(run, config, widths, network, data)
+
+
+def settled(
+    config: CompareConfig, widths: Widths, data: ImageData, workers: int, notes: tuple[str, ...]
+) -> CompareConfig:
+    """The settings of a new run: its threads, versions and size, and what is to be said of it."""
+    threads = pick_threads(config.threads, widths.base_cost.macs, config.recipe.batch_size)
+    return config.model_copy(
+        update={
+            "threads": config.threads or max(1, threads // workers),
+            "versions": library_versions(),
+            "notes": notes,
+            "num_train": len(data.train),
+        }
+    )
+
+
+def tell_where(run: Path, widths: Widths, data: ImageData, command: str, watch: Watch) -> None:
+    """Say where the images are kept and where the run is."""
+    watch.say(where_images_are(data))
+    watch.say(f"Writing to {run}. If it is stopped: {command_for(run, widths, command)}")
 
 
 def loaded(config: CompareConfig, widths: Widths, watch: Watch) -> tuple[ImageData, SearchSpace]:

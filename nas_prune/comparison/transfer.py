@@ -9,9 +9,10 @@ from nas_prune.comparison.config import CompareConfig
 from nas_prune.comparison.job import Job, command_for, finish
 from nas_prune.comparison.plan import groups_of, path_of, write_plan
 from nas_prune.comparison.result import CompareResult
-from nas_prune.comparison.run import reopened
+from nas_prune.comparison.run import reopened, settled, tell_where
 from nas_prune.cut import check_feasible
 from nas_prune.errors import BadInputError
+from nas_prune.files import alone_in
 from nas_prune.guideline.apply import Pattern, apply_guideline, setting_of
 from nas_prune.guideline.artefact import Guideline
 from nas_prune.methods import method_named
@@ -19,7 +20,6 @@ from nas_prune.networks import image_channels, space_name
 from nas_prune.rundir import (
     CONFIG,
     check_out,
-    library_versions,
     make_run,
     write_config,
 )
@@ -29,8 +29,6 @@ from nas_prune.setup import (
     RunConfig,
     load_images,
     network_for,
-    pick_threads,
-    where_images_are,
 )
 from nas_prune.space import Groups, SearchSpace
 from nas_prune.training.stopping import telling_how_to_go_on
@@ -87,25 +85,15 @@ def transfer(
     check_feasible(network, Budget.parse(target.budget), setting_of(network, target.groups).columns)
     applied = apply_guideline(guideline[1], network, target.budget, groups=target.groups)
     widths = applied.artefact(guideline[0])
-    threads = pick_threads(config.threads, widths.base_cost.macs, config.recipe.batch_size)
-    config = config.model_copy(
-        update={
-            "command": "transfer",
-            "threads": config.threads or max(1, threads // workers),
-            "versions": library_versions(),
-            "notes": applied.notes,
-            "num_train": len(data.train),
-            "source": source,
-        }
-    )
-    config = _with_arms(config)
+    config = settled(config, widths, data, workers, applied.notes)
+    config = _with_arms(config.model_copy(update={"command": "transfer", "source": source}))
     run = make_run(out, widths.space.name, config.command, config.data.name)
-    if isinstance(guideline[1], Guideline):
-        guideline[1].write(run / "guideline.yaml")
-    _write(run, config, widths, network)
-    watch.say(where_images_are(data))
-    watch.say(f"Writing to {run}. If it is stopped: {command_for(run, widths, 'transfer')}")
-    return _go_on(Job(run, config, widths, network, data), workers, watch)
+    with alone_in(run):
+        if isinstance(guideline[1], Guideline):
+            guideline[1].write(run / "guideline.yaml")
+        _write(run, config, widths, network)
+        tell_where(run, widths, data, config.command, watch)
+        return _go_on(Job(run, config, widths, network, data), workers, watch)
 
 
 def resume_transfer(
@@ -119,21 +107,21 @@ def resume_transfer(
     watch: Watch = QUIET,
 ) -> CompareResult:
     """Go on with a transfer that was stopped, or add seeds or a search to it; what is trained is left as it is."""
-    job = reopened(run, "transfer", seeds=seeds, data_name=data_name, space=space, watch=watch)
-    config, widths = job.config, job.widths
-    if seeds is not None or direct is not None:
-        if direct is not None:
-            if config.source is not None:
-                raise BadInputError(
-                    f"a transfer has one search, and {run} has its own already. Leave --direct out."
+    with reopened(run, "transfer", seeds=seeds, data_name=data_name, space=space, watch=watch) as job:
+        config, widths = job.config, job.widths
+        if seeds is not None or direct is not None:
+            if direct is not None:
+                if config.source is not None:
+                    raise BadInputError(
+                        f"a transfer has one search, and {run} has its own already. Leave --direct out."
+                    )
+                target = Target(
+                    widths.space.name, str(widths.budget), widths.space.width_multiplier, groups_of(widths)
                 )
-            target = Target(
-                widths.space.name, str(widths.budget), widths.space.width_multiplier, groups_of(widths)
-            )
-            config = config.model_copy(update={"source": direct_search(config, target, direct)})
-        config = _with_arms(config)
-        _write(run, config, widths, job.space)
-    return _go_on(replace(job, config=config), workers, watch)
+                config = config.model_copy(update={"source": direct_search(config, target, direct)})
+            config = _with_arms(config)
+            _write(run, config, widths, job.space)
+        return _go_on(replace(job, config=config), workers, watch)
 
 
 def direct_search(config: CompareConfig, target: Target, method: str) -> SearchConfig:

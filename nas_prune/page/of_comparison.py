@@ -29,6 +29,7 @@ def part_of_comparison(run: Path, name: str) -> Part:
     said = [] if done == wanted else [unfinished(f"{done} of {wanted} trainings are done")]
     said += sentences(result)
     said += [f"Left out: {arm}: {why.rstrip('.')}." for arm, why in config.left_out.items()]
+    said += [f"Not trained to its end: {training}: {why}" for training, why in result.failed]
     said += [f"Note: {note}" for note in config.notes]
     trained = {
         arm.name: [run / "arms" / arm.name / f"seed-{seed}" for seed in range(config.seeds)]

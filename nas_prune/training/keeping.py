@@ -1,18 +1,16 @@
 """One training in a directory: its checkpoints, its metrics, and going on with it after any end."""
 
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from hashlib import blake2b
 from pathlib import Path
-from time import perf_counter, sleep
+from time import perf_counter
 from typing import Any
 
 from torch import nn
 
 from nas_prune.errors import BadInputError
-from nas_prune.files import sync
+from nas_prune.files import alone_in, sync
 from nas_prune.rundir import CHECKPOINT, METRICS, append_metrics, keep_metrics, read_metrics
 from nas_prune.training.checkpoint import DamagedError, read_checkpoint, write_checkpoint
 from nas_prune.training.loop import EpochReport, Training, fit
@@ -24,7 +22,6 @@ from nas_prune.watch import QUIET, Watch
 PREVIOUS = "checkpoint.previous.safetensors"
 _SHARE = 0.05  # of the time that checkpoints may take
 _WITHIN_EPOCH = 60.0  # seconds after which an epoch is not waited for
-_PATIENCE = 10.0  # seconds that another process is given to let go of a directory
 
 
 def train_in(folder: Path, state: TrainState, training: Training, watch: Watch = QUIET) -> float:
@@ -45,7 +42,7 @@ def train_in(folder: Path, state: TrainState, training: Training, watch: Watch =
     """
     started = perf_counter()
     ranks = training.compute.ranks
-    with _alone_in(folder, is_needed=ranks.is_first), stoppable() as stop:
+    with alone_in(folder, is_needed=ranks.is_first), stoppable() as stop:
         _go_on(folder, state, training, watch)
         keeper = _Keeper(folder, state, training, watch, stop)
         if not keeper.is_enough():
@@ -179,41 +176,3 @@ class _Keeper:
 
 def _is_finite(model: nn.Module) -> bool:
     return all(bool(parameter.isfinite().all()) for parameter in model.parameters())
-
-
-@contextmanager
-def _alone_in(folder: Path, *, is_needed: bool) -> Iterator[None]:
-    """Hold a directory for this process; the hold ends with the process, however it ends.
-
-    Raises:
-        BadInputError: another process holds it.
-    """
-    try:
-        import fcntl  # not on Windows
-    except ImportError:
-        is_needed = False
-    if not is_needed:
-        yield
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        until = perf_counter() + _PATIENCE
-        while not _held(fcntl.flock, handle, fcntl.LOCK_EX | fcntl.LOCK_NB):
-            if perf_counter() > until:
-                raise BadInputError(
-                    f"{folder} must be written by one process at a time, and another is at it. Wait, or stop that one."
-                )
-            sleep(0.1)
-        yield
-    finally:
-        os.close(handle)
-
-
-def _held(lock: Any, handle: int, how: int) -> bool:
-    try:
-        lock(handle, how)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True  # a file system without locks
-    return True

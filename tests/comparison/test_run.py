@@ -1,6 +1,7 @@
 """Comparisons of real trainings: small networks on the digits."""
 
 import json
+import shutil
 import signal
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from nas_prune.comparison.result import CompareResult, read_comparison
 from nas_prune.comparison.run import compare, resume_compare
 from nas_prune.data import load_data
 from nas_prune.errors import BadInputError
+from nas_prune.files import alone_in
 from nas_prune.guideline.hand import RULES
 from nas_prune.loading import load_referenced
 from nas_prune.rundir import read_config
@@ -256,12 +258,56 @@ def test_controls_that_cannot_be_as_cheap_are_left_out_and_the_rest_is_trained(
     space = load_referenced(widths.space)
     gone = [block.path for block in space.blocks]
     shallow = space.widths(space.floor_G, removed=gone)
-    result = compare(CONFIG.model_copy(update={"seeds": 1}), shallow, tmp_path / "run")
+    result = compare(CONFIG.model_copy(update={"seeds": 1, "cap": 2.0}), shallow, tmp_path / "run")
     assert "no such widths meet the cost" in result.config.left_out["uniform-params-e"]
     assert set(result.arms) == {"unpruned", "scratch-e", "scratch-b"}
     with pytest.raises(BadInputError, match="--arm random-e cannot be trained here"):
         compare(CONFIG, shallow, tmp_path / "other", wanted=Wanted(("random-e",)))
     assert not (tmp_path / "other").exists()
+
+
+def test_why_a_training_failed_is_kept_until_it_succeeds(done: CompareResult, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(done.run, run)
+    shutil.rmtree(run / "arms" / "lottery")
+    (run / "arms" / "lottery").write_text("in the way")
+    result = resume_compare(run)
+    assert [name for name, _ in result.failed] == ["arms that inherit, seed 0", "arms that inherit, seed 1"]
+    assert "must be written" in result.failed[0][1]
+    known = read_comparison(run)
+    assert known.failed == result.failed
+    assert known.arms == {**done.arms, "lottery": ()}
+    for style in ("md", "json"):
+        assert main(["report", str(run), "--format", style, "--out", str(tmp_path / style)]) == 0
+        assert "must be written" in (tmp_path / style).read_text(encoding="utf-8")
+    (run / "arms" / "lottery").unlink()
+    result = resume_compare(run)
+    assert result.failed == read_comparison(run).failed == ()
+    assert trainings(run) == trainings(done.run)
+
+
+def test_one_process_works_at_a_comparison_at_a_time(
+    done: CompareResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nas_prune.files._PATIENCE", 0)
+    with alone_in(done.run), pytest.raises(BadInputError, match="by one process at a time"):
+        resume_compare(done.run)
+    assert resume_compare(done.run).arms == done.arms
+
+
+def test_without_the_widths_it_is_about_a_comparison_says_so(
+    done: CompareResult, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(done.run, run)
+    shutil.rmtree(run / "widths")
+    for command in (
+        ["report", str(run), "--out", str(tmp_path / "page.html")],
+        ["compare", "--resume", str(run)],
+    ):
+        assert main(command) == 2
+        assert "widths/found.json" in capsys.readouterr().err
+    assert not (tmp_path / "page.html").exists()
 
 
 @pytest.mark.slow
