@@ -1,7 +1,7 @@
 """Search spaces from networks: traced, proved by running resized copies, priced, and the prices checked."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from math import floor
 from typing import Any
 
@@ -23,7 +23,7 @@ from nas_prune.graph.trace import (
     structure,
 )
 from nas_prune.initialise import Init, inits_of, record_inits
-from nas_prune.networks import NamedNetwork, Shape, network_named
+from nas_prune.networks import NamedNetwork, Shape, is_own, network_named, space_name
 from nas_prune.resize import resized
 from nas_prune.selections import renamed, selectable, with_selections
 from nas_prune.selfcheck import checked
@@ -63,9 +63,8 @@ def load_space(
     shape = _image_shape(example_input)
     if isinstance(model, str):
         _check_numbers(shape, num_classes, width_multiplier)
-        named = network_named(model, shape, num_classes)
-        network, inits = record_inits(named.make)
-        return _make(named, network, inits, width_multiplier, selections=selections)
+        load = _loaded if is_own(model) else _loaded_once
+        return load(space_name(model), shape, num_classes, width_multiplier, selections)
     if shape is None:
         raise BadInputError("example_input must be given with a network of your own, e.g. (3, 32, 32).")
     if not callable(model):
@@ -81,6 +80,23 @@ def load_space(
         )
     named = NamedNetwork(type(network).__qualname__, shape, num_classes, lambda: network)
     return _make(named, network, inits, width_multiplier, selections=selections)
+
+
+def _loaded(
+    name: str,
+    shape: Shape | None,
+    num_classes: int | None,
+    width_multiplier: float,
+    selections: bool,  # noqa: FBT001
+) -> SearchSpace:
+    named = network_named(name, shape, num_classes)
+    network, inits = record_inits(named.make)
+    return _make(named, network, inits, width_multiplier, selections=selections)
+
+
+_loaded_once = lru_cache(maxsize=32)(
+    _loaded
+)  # a space is never changed; one of a user's code may be another next time
 
 
 def load_referenced(reference: SpaceReference) -> SearchSpace:
@@ -106,7 +122,7 @@ def _image_shape(example_input: "Shape | Tensor | None") -> Shape | None:
             )
         _, channels, height, width = example_input.shape
         return channels, height, width
-    return example_input
+    return None if example_input is None else tuple(example_input)
 
 
 def _check_numbers(shape: Shape | None, classes: int | None, width_multiplier: float) -> None:

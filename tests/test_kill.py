@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pytest
 
 from nas_prune.cli import main
 from nas_prune.loading import load_space
+from tests.forking import FORKING
 from tests.test_resume import contents, nas_prune
 
 COMMANDS = {
@@ -38,11 +38,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, flo
         runs[name] = (place / name, time.monotonic() - started)
     runs["workers"] = (place / "train", runs["train"][1] + 3)
     return runs
-
-
-# Processes of their own that are there at once: they fork from one that has loaded the libraries.
-FORKING = get_context("forkserver")
-FORKING.set_forkserver_preload(["nas_prune.cli.search", "nas_prune.search_stage", "nas_prune.scratch"])
 
 
 def run_in(cwd: str, arguments: list[str]) -> None:

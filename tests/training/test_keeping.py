@@ -346,7 +346,7 @@ def test_streamed_images_are_resumed_as_exactly(tmp_path: Path, write_digits: Wr
 def test_a_directory_held_by_another_process_is_refused(
     tmp_path: Path, data: ImageData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keeping, "_PATIENCE", 0.0)
+    monkeypatch.setattr("nas_prune.files._PATIENCE", 0.0)
 
     def progress(_: str, done: int, __: int) -> None:
         if done == 1:

@@ -25,6 +25,11 @@ def data() -> ImageData:
 
 
 @pytest.fixture(scope="module")
+def few() -> ImageData:
+    return load_data("digits", max_images=200)
+
+
+@pytest.fixture(scope="module")
 def space() -> SearchSpace:
     return load_space("resnet20", (1, 8, 8))
 
@@ -54,33 +59,33 @@ def test_three_epochs_learn_the_digits(space: SearchSpace, data: ImageData) -> N
 
 
 def test_the_same_seed_gives_the_same_network_and_another_does_not(
-    space: SearchSpace, data: ImageData
+    space: SearchSpace, few: ImageData
 ) -> None:
-    one, again, other = (trained(space, data, seed=seed).model for seed in (0, 0, 1))
+    one, again, other = (trained(space, few, seed=seed).model for seed in (0, 0, 1))
     assert equal(one, again)
     assert not equal(one, other)
 
 
 def test_a_checkpoint_after_each_epoch_goes_on_to_the_same_bits(
-    tmp_path: Path, space: SearchSpace, data: ImageData
+    tmp_path: Path, space: SearchSpace, few: ImageData
 ) -> None:
     def save(report: EpochReport) -> None:
         write_checkpoint(tmp_path / f"{report.epoch}.safetensors", whole)
 
     whole = start(space.build(seed=0), RECIPE)
-    fit(whole, Training(data, RECIPE, 7), on_epoch=save)
+    fit(whole, Training(few, RECIPE, 7), on_epoch=save)
     for epoch in (1, 2):
         state = start(space.build(seed=99), RECIPE)
         read_checkpoint(tmp_path / f"{epoch}.safetensors", state)
         assert state.epochs_done == epoch
         assert not equal(state.model, whole.model)
-        fit(state, Training(data, RECIPE, 7))
+        fit(state, Training(few, RECIPE, 7))
         assert equal(state.model, whole.model)
         write_checkpoint(tmp_path / "again.safetensors", state)
         assert (tmp_path / "again.safetensors").read_bytes() == (tmp_path / "3.safetensors").read_bytes()
 
 
-def test_dropout_is_repeated_too(data: ImageData) -> None:
+def test_dropout_is_repeated_too(few: ImageData) -> None:
     space = load_space(
         nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.Dropout(0.5), nn.Linear(32, 10)), (1, 8, 8)
     )
@@ -88,25 +93,25 @@ def test_dropout_is_repeated_too(data: ImageData) -> None:
     states = [start(space.build(seed=0), RECIPE) for _ in range(2)]
     for state in states:
         torch.rand(3)  # the global state must not matter
-        fit(state, Training(data, RECIPE, 0))
+        fit(state, Training(few, RECIPE, 0))
     assert equal(states[0].model, states[1].model)
 
 
-def test_a_penalty_changes_the_result(space: SearchSpace, data: ImageData) -> None:
+def test_a_penalty_changes_the_result(space: SearchSpace, few: ImageData) -> None:
     def decay(model: nn.Module, _: float) -> None:
         for parameter in model.parameters():
             if parameter.grad is not None:
                 parameter.grad.add_(parameter.detach(), alpha=0.1)
 
     state = start(space.build(seed=0), RECIPE)
-    fit(state, Training(data, RECIPE, 0, penalise=decay))
-    assert not equal(state.model, trained(space, data, seed=0).model)
+    fit(state, Training(few, RECIPE, 0, penalise=decay))
+    assert not equal(state.model, trained(space, few, seed=0).model)
 
 
-def test_a_loss_that_is_no_number_stops_with_epoch_and_rate(space: SearchSpace, data: ImageData) -> None:
+def test_a_loss_that_is_no_number_stops_with_epoch_and_rate(space: SearchSpace, few: ImageData) -> None:
     recipe = RECIPE.model_copy(update={"learning_rate": 1e20})
     with pytest.raises(NasPruneError, match=r"got one that is not in step \d+ of epoch 1 at learning rate"):
-        fit(start(space.build(seed=0), recipe), Training(data, recipe, 0))
+        fit(start(space.build(seed=0), recipe), Training(few, recipe, 0))
 
 
 def test_a_truncated_checkpoint_is_refused_by_name(tmp_path: Path, space: SearchSpace) -> None:

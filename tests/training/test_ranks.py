@@ -3,6 +3,7 @@
 import copy
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -18,7 +19,9 @@ from nas_prune.training.evaluation import evaluate
 from nas_prune.training.loop import Training, fit
 from nas_prune.training.ranks import Ranks
 from nas_prune.training.state import TrainState, start
+from tests.forking import FORKING
 from tests.test_resume import contents
+from tests.training import two_ranks
 from tests.training.two_ranks import RECIPE
 
 
@@ -61,11 +64,19 @@ def by_hand(data: ImageData) -> TrainState:
 
 
 def test_two_gloo_processes_are_one_that_averages(tmp_path: Path) -> None:
-    script = Path(__file__).with_name("two_ranks.py")
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", str(script), "state"]
-    subprocess.run(
-        command, cwd=tmp_path, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True
-    )
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    told = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    processes = [
+        FORKING.Process(target=two_ranks.main, args=(tmp_path / "state", {**told, "RANK": str(rank)}))
+        for rank in range(2)
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+        assert process.exitcode == 0
     from nas_prune.training.checkpoint import _read, read_checkpoint
 
     together = start(load_space("resnet20", (1, 8, 8)).build(seed=0), RECIPE)

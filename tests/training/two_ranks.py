@@ -1,6 +1,6 @@
-"""Run by torchrun in test_ranks.py: trains a small network on digits and writes its state from rank 0."""
+"""Run twice at once by test_ranks.py: trains a small network on digits and writes its state from rank 0."""
 
-import sys
+import os
 from pathlib import Path
 
 import torch
@@ -18,7 +18,9 @@ from nas_prune.training.state import start
 RECIPE = recipe_named("digits").model_copy(update={"epochs": 2, "learning_rate": 0.02})
 
 
-def main(out: Path) -> None:
+def main(out: Path, told: dict[str, str]) -> None:
+    """What one process does; it is told what `torchrun` tells its processes."""
+    os.environ.update(told)
     torch.set_num_threads(1)
     data = load_data("digits", max_images=250)
     state = start(load_space("resnet20", (1, 8, 8)).build(seed=0), RECIPE)
@@ -28,7 +30,3 @@ def main(out: Path) -> None:
         loss, _ = evaluate(state.model, data.val, data, compute)
         if ranks.is_first:
             write_checkpoint(out, state, {"val_loss": loss})
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))
