@@ -64,7 +64,8 @@ def load_space(
     if isinstance(model, str):
         _check_numbers(shape, num_classes, width_multiplier)
         load = _loaded if is_own(model) else _loaded_once
-        return load(space_name(model), shape, num_classes, width_multiplier, selections)
+        image = None if shape is None else (shape[0], shape[1], shape[2])  # lists have no place in a cache
+        return load(space_name(model), image, num_classes, width_multiplier, selections)
     if shape is None:
         raise BadInputError("example_input must be given with a network of your own, e.g. (3, 32, 32).")
     if not callable(model):
@@ -122,7 +123,7 @@ def _image_shape(example_input: "Shape | Tensor | None") -> Shape | None:
             )
         _, channels, height, width = example_input.shape
         return channels, height, width
-    return None if example_input is None else tuple(example_input)
+    return example_input
 
 
 def _check_numbers(shape: Shape | None, classes: int | None, width_multiplier: float) -> None:

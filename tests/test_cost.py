@@ -12,7 +12,7 @@ from nas_prune.cost import CostModel, Polynomial, cost_model
 from nas_prune.errors import BadInputError, WidthsError
 from nas_prune.graph.channels import ChannelGraph
 from nas_prune.graph.rules import RULES
-from nas_prune.loading import load_space
+from nas_prune.loading import _loaded_once, load_space
 from nas_prune.networks import known_spaces
 from nas_prune.resize import resized
 from nas_prune.space import SearchSpace
@@ -138,5 +138,6 @@ def test_a_network_that_is_not_priced_exactly_is_refused(monkeypatch: pytest.Mon
         return dataclasses.replace(right, macs=right.params)
 
     monkeypatch.setattr("nas_prune.loading.cost_model", wrong)
+    _loaded_once.cache_clear()
     with pytest.raises(BadInputError, match="priced exactly, got 9,227,210 where PyTorch counts 37,790,720"):
         load_space("vgg11", (1, 8, 8))
