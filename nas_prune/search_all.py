@@ -11,10 +11,11 @@ from nas_prune.budget import OWN
 from nas_prune.errors import BadInputError, NasPruneError
 from nas_prune.files import sweep, write_whole
 from nas_prune.methods import METHODS, WidthMethod
+from nas_prune.prepared_search import Loaded
 from nas_prune.rundir import CONFIG, check_out, from_run, make_run, portable, read_config, write_config
 from nas_prune.search_config import SearchConfig
 from nas_prune.search_result import RESULT, SearchResult, warnings_of
-from nas_prune.search_stage import Loaded, check_search, resume_search, search, trains_as_usual
+from nas_prune.search_stage import check_search, resume_search, search, trains_as_usual
 from nas_prune.setup import resume_command
 from nas_prune.training.ranks import ALONE
 from nas_prune.training.stopping import telling_how_to_go_on

@@ -1,7 +1,5 @@
 """The search stage: train the whole network once under a width method, cut its scores at every budget."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -10,23 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from nas_prune.budget import OWN, Budget
-from nas_prune.cut import Cut, best_channels, check_feasible, cut
-from nas_prune.data import ImageData, num_batches
-from nas_prune.errors import BadInputError
+from nas_prune.cut import Cut, best_channels
 from nas_prune.files import sweep, write_whole
-from nas_prune.loading import load_space
-from nas_prune.methods import (
-    METHODS,
-    Evidence,
-    Pulled,
-    Scores,
-    WidthMethod,
-    method_named,
-    scorable,
-    within_groups,
-)
-from nas_prune.networks import check_trusted, image_channels
+from nas_prune.methods import method_named
+from nas_prune.networks import check_trusted
+from nas_prune.prepared_search import Loaded, PreparedSearch, channel_scores, prepared_search
 from nas_prune.rundir import (
     CHECKPOINT,
     METRICS,
@@ -41,77 +27,15 @@ from nas_prune.rundir import (
 from nas_prune.search_config import SearchConfig, resolve
 from nas_prune.search_result import Found, SearchResult, file_stem, warnings_of, write_kept, write_result
 from nas_prune.searched import first_state
-from nas_prune.setup import (
-    DataConfig,
-    limited_threads,
-    load_images,
-    pick_device,
-    pick_threads,
-    resume_command,
-    tell_of_versions,
-    where_images_are,
-)
-from nas_prune.space import Groups, SearchSpace
-from nas_prune.stability import KEPT
+from nas_prune.setup import limited_threads, pick_device, resume_command, tell_of_versions, where_images_are
 from nas_prune.training.checkpoint import read_checkpoint
-from nas_prune.training.compute import Compute
 from nas_prune.training.evaluation import evaluate
 from nas_prune.training.keeping import train_in
-from nas_prune.training.loop import Observer, Training
-from nas_prune.training.ranks import ALONE, Ranks, joined
-from nas_prune.training.recipe import Recipe
+from nas_prune.training.ranks import ALONE, joined
 from nas_prune.training.state import TrainState
 from nas_prune.training.stopping import telling_how_to_go_on
 from nas_prune.watch import QUIET, Watch
-from nas_prune.widths import DataRecord, MethodRecord, Widths, stage_means
-
-
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """Images and networks, each loaded once, for searches of the same ones one after another."""
-
-    images: dict[tuple[DataConfig, int, int | None], ImageData] = field(default_factory=dict)
-    spaces: dict[tuple[Any, ...], SearchSpace] = field(default_factory=dict)
-
-    def data(self, config: SearchConfig, watch: Watch) -> ImageData:
-        """The images that a search looks at."""
-        in_channels = image_channels(config.space)
-        key = (config.data, config.seed, in_channels)
-        if key not in self.images:
-            self.images[key] = load_images(config.data, config.seed, watch, in_channels=in_channels)
-        return self.images[key]
-
-    def space(self, config: SearchConfig, data: ImageData) -> SearchSpace:
-        """The network that a search narrows, for those images."""
-        shape = (data.in_channels, data.image_size, data.image_size)
-        selections = config.groups == "selections"
-        key = (config.space, shape, data.num_classes, config.width_multiplier, selections)
-        if key not in self.spaces:
-            self.spaces[key] = load_space(
-                config.space,
-                shape,
-                num_classes=data.num_classes,
-                width_multiplier=config.width_multiplier,
-                selections=selections,
-            )
-        return self.spaces[key]
-
-
-@dataclass(frozen=True, slots=True)
-class Given(Loaded):
-    """Images and network of others, whatever the settings say: searches with other seeds see the same split."""
-
-    given: tuple[ImageData, SearchSpace] | None = None
-
-    def data(self, config: SearchConfig, watch: Watch) -> ImageData:  # noqa: ARG002
-        """The images given."""
-        assert self.given is not None
-        return self.given[0]
-
-    def space(self, config: SearchConfig, data: ImageData) -> SearchSpace:  # noqa: ARG002
-        """The network given."""
-        assert self.given is not None
-        return self.given[1]
+from nas_prune.widths import DataRecord, MethodRecord, Widths
 
 
 def search(
@@ -142,7 +66,7 @@ def search(
     check_out(out)
     with joined(pick_device(config.device)) as ranks:
         heard = watch if ranks.is_first else QUIET
-        stage = _prepare(config, ranks, heard, loaded)
+        stage = prepared_search(config, ranks, heard, loaded)
         run = _new_run(stage, out)
         if trained is not None and ranks.is_first:
             for name in (METRICS, CHECKPOINT):
@@ -180,7 +104,7 @@ def resume_search(
         tell_of_versions(config, heard)
         if ranks.is_first:
             sweep(run)
-        return _finish(_prepare(config, ranks, heard, loaded), run, heard)
+        return _finish(prepared_search(config, ranks, heard, loaded), run, heard)
 
 
 def check_search(config: SearchConfig, loaded: Loaded, watch: Watch = QUIET) -> None:
@@ -189,7 +113,7 @@ def check_search(config: SearchConfig, loaded: Loaded, watch: Watch = QUIET) -> 
     Raises:
         NasPruneError: as `search` would.
     """
-    _prepare(resolve(config), ALONE, watch, loaded)
+    prepared_search(resolve(config), ALONE, watch, loaded)
 
 
 def best_of_trained(
@@ -206,11 +130,11 @@ def best_of_trained(
     Raises:
         BadInputError: the directory is no search's that trained a network, or its checkpoint is damaged.
     """
-    stage = _prepare(read_config(run, SearchConfig), ALONE, watch, loaded)
+    stage = prepared_search(read_config(run, SearchConfig), ALONE, watch, loaded)
     state = first_state(stage.space, stage.method, stage.columns, stage.config, stage.compute.device)
     read_checkpoint(run / CHECKPOINT, state)
     with limited_threads(stage.threads):
-        scores = _scores(stage.method, stage.config, stage.evidence(state.trained))
+        scores = channel_scores(stage.method, stage.config, stage.evidence(state.trained))
     kept_G = best_channels(scores[: len(stage.space.groups)], stage.space.vector(widths))
     return stage.settled(state.trained), kept_G
 
@@ -221,114 +145,7 @@ def trains_as_usual(config: SearchConfig) -> bool:
     return method.trains and not method.changes_training and not method.shows_widths(config.scope)
 
 
-@dataclass(frozen=True, slots=True)
-class _Stage:
-    """A search that has been found sound: everything loaded, nothing written yet."""
-
-    config: SearchConfig
-    method: WidthMethod
-    space: SearchSpace
-    data: ImageData
-    columns: tuple[int, ...]
-    unscored: tuple[str, ...]
-    sparsity: float | None
-    compute: Compute
-    threads: int
-
-    def resolved(self, data_name: str) -> SearchConfig:
-        """The configuration with what was chosen from data and device filled in."""
-        data = self.config.data.model_copy(update={"name": data_name, "image_size": self.data.image_size})
-        return self.config.model_copy(
-            update={
-                "data": data,
-                "epochs": self.config.search_recipe.epochs if self.method.trains else None,
-                "sparsity": self.sparsity,
-                "device": self.compute.device.type,
-                "precision": self.compute.precision,
-                "channels_last": self.compute.channels_last,
-                "threads": self.threads,
-            }
-        )
-
-    def training(self) -> Training:
-        """How the whole network is trained."""
-        sparsity, config = self.method.sparsity, self.config
-        pull = None
-        if sparsity is not None and self.sparsity is not None:
-            pull = sparsity.pull(Pulled(self.space, self.columns, self.sparsity, config.cost))
-        return Training(
-            self.data,
-            config.search_recipe,
-            config.seed,
-            self.compute,
-            penalise=pull,
-            after_epoch=None if self.method.after_epoch is None else self.soften,
-            title="training" if pull is None else "sparse training",
-            observer=self.observer(),
-            settings={"method": self.method.name, **self.settings} if self.method.changes_training else {},
-        )
-
-    def soften(self, state: TrainState) -> None:
-        """Let the method change the networks after an epoch, by what the cut at the first budget keeps now.
-
-        Processes that train together have the same weights, and so change the same.
-        """
-        assert self.method.after_epoch is not None
-        kept_G = self.cuts(state.trained, self.config.budgets[:1])[0].kept_G
-        for network in (state.model, state.average):
-            if network is not None:
-                self.method.after_epoch(network, self.space, kept_G)
-
-    def observer(self) -> Observer | None:
-        """What notes the widths after every epoch and stops when they are stable; none where they are not searched."""
-        if not self.method.shows_widths(self.config.scope):
-            return None
-        stop = self.config.stop
-        can_tell = self.method.of == "channels" and OWN not in self.config.budgets
-        is_wanted = can_tell if stop is None else stop
-        return Observer(self.note, lambda lines: is_wanted and self.config.stability.is_reached(lines))
-
-    def cuts(self, model: nn.Module, budgets: Sequence[str] | None = None) -> list[Cut]:
-        """The scores of a trained network, cut at some budgets; at every one by default."""
-        scores = _scores(self.method, self.config, self.evidence(model))
-        chosen = map(Budget.parse, budgets or self.config.budgets)
-        return [cut(self.space, scores, budget, self.method.zero) for budget in chosen]
-
-    def evidence(self, model: nn.Module) -> Evidence:
-        """What the method looks at."""
-        return Evidence(model, self.space, self.columns, self.data, self.config.seed)
-
-    def note(self, model: nn.Module) -> dict[str, Any]:
-        """The widths that the scores give now, and each stage's share; nothing where no channel is left to choose."""
-        cuts = self.cuts(model)
-        if any(len(one.held) == len(self.columns) for one in cuts):
-            return {}
-        found = {str(one.budget): self.space.widths(one.widths_G, removed=one.removed) for one in cuts}
-        counted = self.space.groups_in(self.columns)
-        lines: dict[str, Any] = {"widths": {budget: list(one.vector) for budget, one in found.items()}}
-        if self.method.of == "blocks":
-            lines["removed_blocks"] = {budget: list(one.removed_blocks) for budget, one in found.items()}
-        return {
-            **lines,
-            KEPT: {budget: [*stage_means(one, counted).values()] for budget, one in found.items()},
-        }
-
-    def settled(self, model: nn.Module) -> nn.Module:
-        """The trained network without what the method put into it."""
-        return model if self.method.sparsity is None else self.method.sparsity.settled(model, self.space)
-
-    @property
-    def settings(self) -> dict[str, str | float | None]:
-        """Those that the method takes."""
-        config = self.config
-        scope = None if self.method.is_control else config.scope or self.method.scope
-        softly_to = None if self.method.after_epoch is None else config.budgets[0]
-        found = {"sparsity": self.sparsity, "scope": scope, "cost": config.cost, "softly_to": softly_to}
-        of = {"groups": config.groups} if self.method.of == "channels" else {}
-        return {**of, **{name: value for name, value in found.items() if value is not None}}
-
-
-def _new_run(stage: _Stage, out: Path | None) -> Path:
+def _new_run(stage: PreparedSearch, out: Path | None) -> Path:
     """Make the run's directory and write its configuration, if this process is the one that writes."""
     config, ranks = stage.config, stage.compute.ranks
     run = None
@@ -338,57 +155,7 @@ def _new_run(stage: _Stage, out: Path | None) -> Path:
     return Path(ranks.told(str(run)))
 
 
-def _prepare(config: SearchConfig, ranks: Ranks, watch: Watch, loaded: Loaded | None = None) -> _Stage:
-    method = method_named(config.method)
-    device = pick_device(config.device)
-    loaded = loaded or Loaded()
-    data = loaded.data(config, watch)
-    with watch.waiting("tracing the network"):
-        space = loaded.space(config, data)
-    space.check_trainable()
-    columns, unscored = _searched(space, method, config.groups)
-    for budget in config.budgets:
-        check_feasible(space, Budget.parse(budget), columns)
-    sparsity = config.sparsity or _sparsity(method, config.search_recipe, data)
-    threads = pick_threads(config.threads, space.cost_at(space.base_G).macs, config.recipe.batch_size)
-    ranks.check(config.recipe.batch_size, len(data.train))
-    shape = space.reference.input_shape
-    compute = config.compute(device, ranks, space.build(seed=0), shape)
-    return _Stage(config, method, space, data.to(device), columns, unscored, sparsity, compute, threads)
-
-
-def _searched(
-    space: SearchSpace, method: WidthMethod, groups: Groups
-) -> tuple[tuple[int, ...], tuple[str, ...]]:
-    """The columns that are searched, and the names of groups that would be if the method could score them."""
-    columns = scorable(space, method, groups)
-    if not columns:
-        others = ", ".join(name for name, other in METHODS.items() if scorable(space, other, groups))
-        hint = f" These find channels there: {others}." if others else ""
-        raise BadInputError(
-            f"--method {method.name} must find {method.asks}, got none in {space.reference.name} with --groups "
-            f"{groups}.{hint}"
-        )
-    wanted = space.searched(groups) if method.of == "channels" else ()
-    return columns, tuple(space.groups[column].name for column in wanted if column not in columns)
-
-
-def _sparsity(method: WidthMethod, recipe: Recipe, data: ImageData) -> float | None:
-    """The strength λ that pulls what has no other gradient from its start to zero over the whole training.
-
-    With momentum m a gradient of λ moves a parameter by λ · Σ learning rates / (1 - m). The paper's 160 epochs on
-    CIFAR-10 at λ = 1e-4 make about 7; short recipes at that λ would not move γ at all.
-    """
-    if method.sparsity is None:
-        return None
-    per_epoch = num_batches(len(data.train), recipe.batch_size)
-    steps = per_epoch * recipe.epochs
-    rates = sum(recipe.rate_at(step, steps, per_epoch) for step in range(steps))
-    momentum = recipe.momentum if method.sparsity.momentum is None else method.sparsity.momentum
-    return method.sparsity.distance * (1 - momentum) / rates
-
-
-def _finish(stage: _Stage, run: Path, watch: Watch) -> SearchResult:
+def _finish(stage: PreparedSearch, run: Path, watch: Watch) -> SearchResult:
     """Train what is left, cut at every budget, write the results."""
     started = perf_counter()
     state = first_state(stage.space, stage.method, stage.columns, stage.config, stage.compute.device)
@@ -403,7 +170,7 @@ def _finish(stage: _Stage, run: Path, watch: Watch) -> SearchResult:
     return result
 
 
-def _conclude(stage: _Stage, run: Path, state: TrainState, started: float) -> SearchResult:
+def _conclude(stage: PreparedSearch, run: Path, state: TrainState, started: float) -> SearchResult:
     """Cut at every budget; the process that writes writes the results."""
     stage.compute.ranks.take_buffers(state.trained)
     cuts = stage.cuts(state.trained)
@@ -429,12 +196,7 @@ def _conclude(stage: _Stage, run: Path, state: TrainState, started: float) -> Se
     return result
 
 
-def _scores(method: WidthMethod, config: SearchConfig, evidence: Evidence) -> Scores:
-    scores = method.scores(evidence)
-    return within_groups(scores) if (config.scope or method.scope) == "local" else scores
-
-
-def _found(stage: _Stage, model: nn.Module | None, one: Cut, run: Path, epochs: int) -> Found:
+def _found(stage: PreparedSearch, model: nn.Module | None, one: Cut, run: Path, epochs: int) -> Found:
     widths = stage.space.widths(
         one.widths_G, one.kept_G, one.removed, budget=str(one.budget), **_provenance(stage, epochs)
     )
@@ -447,7 +209,7 @@ def _found(stage: _Stage, model: nn.Module | None, one: Cut, run: Path, epochs: 
     return Found(widths, path, one.gap, accuracy, held, one.unjudged)
 
 
-def _provenance(stage: _Stage, epochs: int) -> dict[str, Any]:
+def _provenance(stage: PreparedSearch, epochs: int) -> dict[str, Any]:
     config, data = stage.config, stage.data
     searched = stage.space.groups_in(stage.columns)
     return {

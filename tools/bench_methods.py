@@ -20,8 +20,9 @@ import torch
 
 from nas_prune.errors import BadInputError
 from nas_prune.methods import METHODS
+from nas_prune.prepared_search import Loaded
 from nas_prune.search_config import SearchConfig
-from nas_prune.search_stage import Loaded, search
+from nas_prune.search_stage import search
 from nas_prune.setup import DataConfig
 from nas_prune.training.recipe import recipe_named
 

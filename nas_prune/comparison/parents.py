@@ -9,10 +9,11 @@ from torch import nn
 from nas_prune.data import ImageData
 from nas_prune.errors import BadInputError
 from nas_prune.methods import method_named
+from nas_prune.prepared_search import Given
 from nas_prune.rundir import CONFIG
 from nas_prune.search_config import SearchConfig
 from nas_prune.search_result import RESULT
-from nas_prune.search_stage import Given, best_of_trained, resume_search, search
+from nas_prune.search_stage import best_of_trained, resume_search, search
 from nas_prune.setup import RunConfig
 from nas_prune.space import SearchSpace
 from nas_prune.training.recipe import Recipe

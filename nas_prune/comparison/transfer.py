@@ -17,6 +17,7 @@ from nas_prune.guideline.apply import Pattern, apply_guideline, setting_of
 from nas_prune.guideline.artefact import Guideline
 from nas_prune.methods import method_named
 from nas_prune.networks import image_channels, space_name
+from nas_prune.prepared_search import Given
 from nas_prune.rundir import (
     CONFIG,
     check_out,
@@ -24,7 +25,7 @@ from nas_prune.rundir import (
     write_config,
 )
 from nas_prune.search_config import SearchConfig, resolve
-from nas_prune.search_stage import Given, resume_search, search
+from nas_prune.search_stage import resume_search, search
 from nas_prune.setup import (
     RunConfig,
     load_images,

@@ -10,9 +10,10 @@ from nas_prune.cli import main
 from nas_prune.data import load_data
 from nas_prune.errors import BadInputError
 from nas_prune.methods import METHODS
+from nas_prune.prepared_search import chosen_sparsity
 from nas_prune.search_config import SearchConfig, resolve
 from nas_prune.search_result import warnings_of
-from nas_prune.search_stage import _sparsity, resume_search, search
+from nas_prune.search_stage import resume_search, search
 from nas_prune.searched import inherited
 from nas_prune.setup import DataConfig
 from nas_prune.watch import Watch
@@ -184,7 +185,7 @@ def test_the_pull_goes_by_the_momentum_of_its_own_steps() -> None:
     data = load_data("digits", max_images=200)
     for method, factor in (("sss", 1.0), ("slimming", 5.0)):
         recipes = [CONFIG.recipe.model_copy(update={"momentum": momentum}) for momentum in (0.9, 0.5)]
-        found = [_sparsity(METHODS[method], recipe, data) for recipe in recipes]
+        found = [chosen_sparsity(METHODS[method], recipe, data) for recipe in recipes]
         assert found[0] is not None
         assert found[1] == pytest.approx(found[0] * factor)
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import torch
 
+from nas_prune.prepared_search import prepared_search
 from nas_prune.search_config import resolve
-from nas_prune.search_stage import _prepare
 from nas_prune.searched import first_state
 from nas_prune.training.checkpoint import write_checkpoint
 from nas_prune.training.loop import fit
@@ -18,7 +18,7 @@ from tests.methods.test_soft_filters import CONFIG
 def main(folder: Path) -> None:
     config = resolve(CONFIG)
     with joined(torch.device("cpu")) as ranks:
-        stage = _prepare(config, ranks, QUIET)
+        stage = prepared_search(config, ranks, QUIET)
         state = first_state(stage.space, stage.method, stage.columns, config)
         fit(state, stage.training())
         ranks.take_buffers(state.model)
