@@ -24,6 +24,7 @@ from nas_prune.setup import DataConfig
 from nas_prune.space import Groups
 from nas_prune.study.config import placed, read_settings, with_recipe_beside
 from nas_prune.training.recipe import Recipe, changed, recipe_named
+from nas_prune.training.stopping import telling_how_to_go_on
 from nas_prune.watch import QUIET, Watch
 from nas_prune.widths import first_problem, read_widths
 
@@ -158,7 +159,7 @@ def run_file(
     wanted, config = file.search(settings), file.comparison(settings)
     _check(file)
     _claim(run, file)
-    with alone_in(run):
+    with alone_in(run), telling_how_to_go_on("the same command"):
         found = _searched(run / _SEARCH, file, wanted, space, watch)
         own = run / _COMPARE
         if (own / CONFIG).exists():

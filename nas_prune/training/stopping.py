@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_HOW = ". Go on with: "
 
 
 class Stop:
@@ -40,8 +41,9 @@ def stoppable() -> Iterator[Stop]:
 
 @contextmanager
 def telling_how_to_go_on(command: str) -> Iterator[None]:
-    """Add the command that goes on to what is said of a stop."""
+    """Add the command that goes on to what is said of a stop; of several around each other the outermost is it."""
     try:
         yield
     except KeyboardInterrupt as error:
-        raise KeyboardInterrupt(f"{str(error) or 'stopped'}. Go on with: {command}") from None
+        said = str(error).partition(_HOW)[0] or "stopped"
+        raise KeyboardInterrupt(f"{said}{_HOW}{command}") from None
