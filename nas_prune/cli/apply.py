@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nas_prune.cli.options import SPACE_HELP
+from nas_prune.cli.options import SPACE_HELP, narrowing_options
 from nas_prune.cli.output import count, format_option, percent, print_json, print_table, watching
 
 if TYPE_CHECKING:
@@ -31,16 +31,7 @@ if TYPE_CHECKING:
 )
 @click.option("--in-channels", type=click.IntRange(1), help="Channels of the images; 3 by default.")
 @click.option("--classes", type=int, help="Outputs of the classifier; 10, or the library's own, by default.")
-@click.option(
-    "--width-multiplier", type=float, default=1.0, show_default=True, help="Factor on all widths beforehand."
-)
-@click.option(
-    "--groups",
-    type=click.Choice(["inner", "all", "selections"]),
-    default="inner",
-    show_default=True,
-    help="all narrows residual streams too; selections lets each of their readers select its channels.",
-)
+@narrowing_options
 @click.option(
     "--divisor", type=click.IntRange(min=1), default=1, show_default=True, help="Widths are multiples of it."
 )

@@ -5,7 +5,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nas_prune.cli.options import Function, machine, positive, refuse_with_resume, workers_option
+from nas_prune.cli.options import (
+    Function,
+    machine,
+    narrowing_options,
+    positive,
+    refuse_with_resume,
+    workers_option,
+)
 from nas_prune.cli.output import percent, print_json, print_table, watching
 
 if TYPE_CHECKING:
@@ -31,20 +38,7 @@ def judge_options(function: Function) -> Function:
             show_default=True,
             help="Of each population.",
         ),
-        click.option(
-            "--groups",
-            type=click.Choice(["inner", "all", "selections"]),
-            default="inner",
-            show_default=True,
-            help="all narrows residual streams too; selections lets each of their readers select its channels.",
-        ),
-        click.option(
-            "--width-multiplier",
-            type=float,
-            default=1.0,
-            show_default=True,
-            help="Factor on all widths beforehand.",
-        ),
+        narrowing_options,
         click.option("--image-size", type=int, help="Resize images to this many pixels a side (at least 8)."),
         click.option("--budget", help="What the networks may cost: macs<=50%, params<=1.2M, channels<=40%."),
         click.option(

@@ -48,6 +48,29 @@ def recipe_options(function: Function) -> Function:
     return function
 
 
+def narrowing_options(function: Function) -> Function:
+    """How wide the network is before anything, and which of its groups are narrowed."""
+    for option in (
+        click.option(
+            "--width-multiplier",
+            type=float,
+            default=1.0,
+            show_default=True,
+            help="Factor on all widths beforehand.",
+        ),
+        click.option(
+            "--groups",
+            type=click.Choice(["inner", "all", "selections"]),
+            default="inner",
+            show_default=True,
+            help="inner leaves residual streams whole; all narrows them too; with selections, layers that read a "
+            "stream or a concatenation select channels of it.",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
 def run_options(function: Function) -> Function:
     """Where a run goes and on what it runs."""
     for option in (
@@ -55,7 +78,7 @@ def run_options(function: Function) -> Function:
         click.option(
             "--channels-last/--no-channels-last",
             default=None,
-            help="Lay images out channel by channel for each pixel; by default where the network's code takes them so.",
+            help="Lay images out channel by channel for each pixel; by default where the network can take them so.",
         ),
         click.option(
             "--precision",

@@ -11,6 +11,7 @@ from nas_prune.cli.options import (
     SPACE_HELP,
     data_options,
     machine,
+    narrowing_options,
     positive,
     recipe_options,
     refuse_with_resume,
@@ -40,17 +41,7 @@ if TYPE_CHECKING:
     help="macs<=50%, params<=1.2M, channels<=40%, activations<=60%; or own, what the method itself lets go; "
     "repeatable. Default: macs<=75%, 50%, 25%.",
 )
-@click.option(
-    "--groups",
-    type=click.Choice(["inner", "all", "selections"]),
-    default="inner",
-    show_default=True,
-    help="inner leaves residual streams whole; all searches them too; with selections, layers that read a stream or a "
-    "concatenation select channels of it.",
-)
-@click.option(
-    "--width-multiplier", type=float, default=1.0, show_default=True, help="Factor on all widths beforehand."
-)
+@narrowing_options
 @recipe_options
 @click.option(
     "--sparsity", type=float, help="Strength of the method's pull; chosen from the recipe by default."

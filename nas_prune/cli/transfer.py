@@ -9,6 +9,7 @@ from nas_prune.cli.options import (
     SPACE_HELP,
     data_options,
     machine,
+    narrowing_options,
     positive,
     recipe_options,
     refuse_with_resume,
@@ -30,16 +31,7 @@ if TYPE_CHECKING:
 @click.option("--space", help=f"The network to carry it to. {SPACE_HELP}")
 @click.option("--budget", help="What the widths may cost: macs<=50%, params<=1.2M, channels<=40%.")
 @click.option("--image-size", type=int, help="Resize images to this many pixels a side (at least 8).")
-@click.option(
-    "--width-multiplier", type=float, default=1.0, show_default=True, help="Factor on all widths beforehand."
-)
-@click.option(
-    "--groups",
-    type=click.Choice(["inner", "all", "selections"]),
-    default="inner",
-    show_default=True,
-    help="all narrows residual streams too; selections lets each of their readers select its channels.",
-)
+@narrowing_options
 @click.option(
     "--direct",
     is_flag=False,
