@@ -16,10 +16,9 @@ if TYPE_CHECKING:
     from nas_prune.guideline.artefact import Guideline as Guideline
     from nas_prune.guideline.artefact import read_guideline as read_guideline
     from nas_prune.guideline.fit import fit_guideline as fit_guideline
-    from nas_prune.judge import JudgeConfig as JudgeConfig
     from nas_prune.judge import judge_guideline as judge_guideline
+    from nas_prune.judge_result import JudgeConfig as JudgeConfig
     from nas_prune.loading import load_space as load_space
-    from nas_prune.scratch import TrainConfig as TrainConfig
     from nas_prune.scratch import train as train
     from nas_prune.search_config import SearchConfig as SearchConfig
     from nas_prune.search_stage import search as search
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from nas_prune.study.config import read_study as read_study
     from nas_prune.study.rank import rank_study as rank_study
     from nas_prune.study.run import run_study as run_study
+    from nas_prune.train_result import TrainConfig as TrainConfig
     from nas_prune.widths import Widths as Widths
     from nas_prune.widths import read_widths as read_widths
 
@@ -36,12 +36,12 @@ _HOMES = {
     "Budget": "budget",
     "CompareConfig": "comparison.config",
     "Guideline": "guideline.artefact",
-    "JudgeConfig": "judge",
+    "JudgeConfig": "judge_result",
     "NasPruneError": "errors",
     "SearchConfig": "search_config",
     "SearchSpace": "space",
     "StudyConfig": "study.config",
-    "TrainConfig": "scratch",
+    "TrainConfig": "train_result",
     "Widths": "widths",
     "apply_guideline": "guideline.apply",
     "compare": "comparison.run",

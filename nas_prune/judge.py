@@ -1,41 +1,37 @@
 """Judging a guideline: networks drawn from it, trained briefly from scratch, beside uniform and random ones as dear."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
-from pydantic import Field
 
 from nas_prune.budget import Budget
 from nas_prune.cut import check_feasible, matched
 from nas_prune.data import ImageData, Parked, park
 from nas_prune.errors import BadInputError
 from nas_prune.files import passing_folder, saying_why, sweep, write_whole
-from nas_prune.guideline.apply import (
-    Pattern,
-    apply_guideline,
-    guideline_named,
-    sample_widths,
-    setting_of,
-)
+from nas_prune.guideline.apply import Pattern, apply_guideline, guideline_named, sample_widths, setting_of
 from nas_prune.guideline.artefact import Guideline, read_guideline
 from nas_prune.guideline.hand import RULES
-from nas_prune.networks import check_trusted, image_channels, space_name
-from nas_prune.populations import Comparison, compared
-from nas_prune.rundir import (
-    from_run,
-    library_versions,
-    make_run,
-    portable,
-    published,
-    read_config,
-    write_config,
+from nas_prune.judge_result import (
+    AXES,
+    CONTROLS,
+    DIRECT,
+    GUIDED,
+    JudgeConfig,
+    JudgeResult,
+    Trained,
+    control_name,
+    summary,
+    title,
 )
-from nas_prune.scratch import SeedResult, TrainConfig, train_one
+from nas_prune.networks import check_trusted, image_channels, space_name
+from nas_prune.rundir import from_run, library_versions, make_run, portable, read_config, write_config
+from nas_prune.scratch import train_one
 from nas_prune.setup import (
     RunConfig,
     load_images,
@@ -45,113 +41,17 @@ from nas_prune.setup import (
     tell_of_versions,
     where_images_are,
 )
-from nas_prune.space import Groups, SearchSpace
+from nas_prune.space import SearchSpace
+from nas_prune.train_result import SeedResult, TrainConfig
 from nas_prune.training.ranks import ALONE
-from nas_prune.training.recipe import Recipe, default_recipe
 from nas_prune.training.stopping import telling_how_to_go_on
 from nas_prune.training.workers import in_workers
 from nas_prune.watch import QUIET, Watch
 from nas_prune.widths import MethodRecord, Widths, read_widths
 
-GUIDED, DIRECT = "guided", "direct"
-AXES = {"params": "parameters", "macs": "MACs"}
-CONTROLS = ("uniform", "random")
 _GUIDELINE, _RESULT, _WIDTHS = "guideline.yaml", "result.json", "widths.json"
 
 Member: TypeAlias = "tuple[str, int]"
-
-
-class JudgeConfig(RunConfig):
-    """Every setting of a judgement; what `config.yaml` holds.
-
-    Attributes:
-        guideline: the name of a rule, or of the file that was copied into the run.
-        space, width_multiplier, groups: the network, and which of its groups are narrowed.
-        budget: the bound on the networks drawn.
-        networks: how many of each population.
-        recipe: how each is trained, briefly, from random weights.
-        direct: how many widths found on the data itself are trained beside them.
-        seed: fixes what is drawn, the validation split, and the first weights of each network.
-    """
-
-    command: Literal["judge"] = "judge"
-    guideline: str
-    space: str
-    width_multiplier: float = 1.0
-    groups: Groups = "inner"
-    budget: str
-    networks: int = Field(default=10, ge=2, le=1000)
-    recipe: Recipe = Field(default_factory=lambda known: default_recipe(known["data"].name))
-    direct: int = Field(default=0, ge=0)
-    seed: int = Field(default=0, ge=0, lt=2**31)
-
-
-@dataclass(frozen=True, slots=True)
-class Trained:
-    """One network of a population: its costs, and its accuracies as shares."""
-
-    number: int
-    macs: int
-    params: int
-    val_accuracy: float
-    test_accuracy: float
-    seconds: float
-
-    @property
-    def error(self) -> float:
-        """Share of test images it gets wrong."""
-        return 1 - self.test_accuracy
-
-
-@dataclass(frozen=True, slots=True)
-class JudgeResult:
-    """What came out.
-
-    Attributes:
-        run: the run's directory.
-        config: its settings.
-        populations: the networks of each.
-        failed: which networks were not trained to their end, and why.
-        notes: what the guideline had to guess on this network.
-    """
-
-    run: Path
-    config: JudgeConfig
-    populations: Mapping[str, tuple[Trained, ...]]
-    failed: tuple[tuple[str, str], ...]
-    notes: tuple[str, ...]
-
-    def compared(self) -> dict[str, dict[str, Comparison]]:
-        """Guided networks beside every other population: {axis, or `direct`: {population: comparison}}."""
-        guided = [one.error for one in self.populations[GUIDED]]
-        found: dict[str, dict[str, Comparison]] = {}
-        for axis in AXES:
-            for control in CONTROLS:
-                others = [one.error for one in self.populations[control_name(control, axis)]]
-                found.setdefault(axis, {})[control] = compared(guided, others)
-        if self.populations.get(DIRECT):
-            found[DIRECT] = {DIRECT: compared(guided, [one.error for one in self.populations[DIRECT]])}
-        return found
-
-    def panels(self) -> dict[str, dict[str, list[float]]]:
-        """The errors to be seen beside each other: {heading: {population: errors}}."""
-        extra = {GUIDED: self.populations[GUIDED], DIRECT: self.populations.get(DIRECT, ())}
-        return {
-            f"at matched {words}": {
-                name: [one.error for one in own]
-                for name, own in {
-                    **extra,
-                    **{control: self.populations[control_name(control, axis)] for control in CONTROLS},
-                }.items()
-                if own
-            }
-            for axis, words in AXES.items()
-        }
-
-
-def control_name(control: str, axis: str) -> str:
-    """The name of a control population that is as dear as the guided one on one axis."""
-    return f"{control}-{axis}"
 
 
 def judge_guideline(
@@ -390,31 +290,3 @@ def _write(result: JudgeResult) -> None:
 
     write_whole(result.run / _RESULT, json.dumps(summary(result), indent=1) + "\n")
     draw_edfs(result.panels(), result.run / "edf.png", title=title(result.config))
-
-
-def title(config: JudgeConfig) -> str:
-    """What was judged, in one line."""
-    factor = "" if config.width_multiplier == 1 else f" ×{config.width_multiplier:g}"
-    return f"{config.space}{factor} on {published(config.data.name)}, guided at {config.budget}"
-
-
-def summary(result: JudgeResult) -> dict[str, Any]:
-    """A judgement as plain JSON, for `--format json` and `result.json`."""
-    config = result.config
-    return {
-        "space": config.space,
-        "width_multiplier": config.width_multiplier,
-        "data": published(config.data.name),
-        "budget": config.budget,
-        "guideline": config.guideline,
-        "networks": config.networks,
-        "epochs": config.recipe.epochs,
-        "seed": config.seed,
-        "notes": list(result.notes),
-        "comparisons": {
-            axis: {name: {**asdict(one), "verdict": one.verdict} for name, one in found.items()}
-            for axis, found in result.compared().items()
-        },
-        "populations": {name: [asdict(one) for one in own] for name, own in result.populations.items()},
-        "failed": [{"network": name, "why": why} for name, why in result.failed],
-    }

@@ -23,12 +23,7 @@ from nas_prune.methods import (
 )
 from nas_prune.networks import image_channels
 from nas_prune.search_config import SearchConfig
-from nas_prune.setup import (
-    DataConfig,
-    load_images,
-    pick_device,
-    pick_threads,
-)
+from nas_prune.setup import DataConfig, load_images, pick_device, pick_threads
 from nas_prune.space import Groups, SearchSpace
 from nas_prune.stability import KEPT
 from nas_prune.training.compute import Compute

@@ -1,15 +1,12 @@
 """Training found widths, over several seeds, and reading the test part once at the end."""
 
 import json
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from statistics import fmean, stdev
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import Field
 from torch import nn
 
 from nas_prune.data import ImageData, Parked, park
@@ -17,19 +14,9 @@ from nas_prune.errors import BadInputError
 from nas_prune.files import passing_folder, saying_why, sweep, write_whole
 from nas_prune.loading import load_referenced
 from nas_prune.networks import check_trusted
-from nas_prune.rundir import (
-    check_out,
-    from_run,
-    library_versions,
-    make_run,
-    portable,
-    published,
-    read_config,
-    write_config,
-)
+from nas_prune.rundir import check_out, library_versions, make_run, read_config, write_config
 from nas_prune.searched import inherited
 from nas_prune.setup import (
-    RunConfig,
     limited_threads,
     load_images,
     pick_device,
@@ -40,90 +27,19 @@ from nas_prune.setup import (
 )
 from nas_prune.space import SearchSpace
 from nas_prune.teachers import load_teacher
+from nas_prune.train_result import SeedResult, TrainConfig, TrainResult, summary
 from nas_prune.training.compute import Compute
 from nas_prune.training.evaluation import evaluate
 from nas_prune.training.keeping import train_in
 from nas_prune.training.loop import Observer, Teacher, Training
 from nas_prune.training.ranks import ALONE, Ranks, joined
-from nas_prune.training.recipe import Recipe, default_recipe
-from nas_prune.training.schedules import SCHEDULES, Schedule, plan_training
+from nas_prune.training.recipe import Recipe
+from nas_prune.training.schedules import SCHEDULES, plan_training
 from nas_prune.training.state import start
 from nas_prune.training.stopping import telling_how_to_go_on
 from nas_prune.training.workers import Outcome, in_workers
 from nas_prune.watch import QUIET, Watch
 from nas_prune.widths import Widths, read_widths
-
-
-class TrainConfig(RunConfig):
-    """Every setting of a training; what `config.yaml` holds.
-
-    Attributes:
-        recipe: how the whole network is trained; its epochs are the reference of all schedules.
-        schedule: `scratch-e`, `scratch-b`, `fine-tune` or `rewind`.
-        cap: bound on Scratch-B's multiplier; None for none.
-        multiplier: MACs of the whole network over MACs of the widths for Scratch-B, not yet capped; otherwise the
-            schedule's own factor on the epochs.
-        epochs: the epochs that came out.
-        seeds: one training for each; a seed fixes weights and order of images.
-        data_seed: fixes the validation split, the same for all.
-        inherits_from: the search whose weights `fine-tune` and `rewind` start from.
-        teacher: the run whose trained network is imitated; None for none.
-    """
-
-    command: Literal["train"] = "train"
-    recipe: Recipe = Field(default_factory=lambda known: default_recipe(known["data"].name))
-    schedule: Schedule = "scratch-b"
-    cap: float | None = None
-    multiplier: float = 1.0
-    epochs: int = 0
-    seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
-    data_seed: int = 0
-    inherits_from: str | None = None
-    teacher: str | None = None
-
-    def beside(self, run: Path) -> "TrainConfig":
-        """For the run's `config.yaml`: every path relative to the run's directory."""
-        paths = {"inherits_from": self.inherits_from, "teacher": self.teacher}
-        relative = {
-            name: None if path is None else os.path.relpath(path, run) for name, path in paths.items()
-        }
-        return self.model_copy(update={"data": self.data.at(portable(self.data.name, run)), **relative})
-
-    def found_from(self, run: Path, data_name: str | None) -> "TrainConfig":
-        """The reverse of `beside`: every path as it can be opened from here."""
-        paths = {"inherits_from": self.inherits_from, "teacher": self.teacher}
-        here = {name: None if path is None else os.path.relpath(run / path) for name, path in paths.items()}
-        data = self.data.at(data_name or from_run(self.data.name, run))
-        return self.model_copy(update={"data": data, **here})
-
-
-@dataclass(frozen=True, slots=True)
-class SeedResult:
-    """One training's accuracies after its last epoch, as shares; test images were read once, here."""
-
-    seed: int
-    val_accuracy: float
-    test_accuracy: float
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class TrainResult:
-    """What training some widths gave.
-
-    Attributes:
-        run: the run's directory.
-        config: its settings, with multiplier and epochs as they came out.
-        widths: what was trained.
-        seeds: one result for each seed that was trained to its end.
-        failed: the other seeds, and why they were not.
-    """
-
-    run: Path
-    config: TrainConfig
-    widths: Widths
-    seeds: tuple[SeedResult, ...]
-    failed: tuple[tuple[int, str], ...] = ()
 
 
 def train(
@@ -424,31 +340,3 @@ def _one_seed(
         _, val_accuracy = evaluate(state.trained, job.data.val, job.data, job.compute)
         _, test_accuracy = evaluate(state.trained, job.data.test, job.data, job.compute)
     return SeedResult(seed, val_accuracy, test_accuracy, seconds)
-
-
-def mean_and_deviation(values: Sequence[float]) -> tuple[float, float | None]:
-    """Mean and sample standard deviation; None for the latter with a single value."""
-    return fmean(values), stdev(values) if len(values) > 1 else None
-
-
-def summary(result: TrainResult) -> dict[str, Any]:
-    """A training's result as plain JSON, for `--format json` and `result.json`."""
-    mean, deviation = mean_and_deviation([seed.test_accuracy for seed in result.seeds])
-    return {
-        "space": result.widths.space.name,
-        "budget": result.widths.budget,
-        "schedule": result.config.schedule,
-        "multiplier": result.config.multiplier,
-        "cap": result.config.cap,
-        "epochs": result.config.epochs,
-        "reference_epochs": result.config.recipe.epochs,
-        "data": published(result.config.data.name),
-        **result.widths.cost.model_dump(),
-        "test_accuracy_mean": mean,
-        "test_accuracy_std": deviation,
-        "seeds": [
-            {"seed": one.seed, "val_accuracy": one.val_accuracy, "test_accuracy": one.test_accuracy}
-            for one in result.seeds
-        ],
-        "failed": [{"seed": seed, "why": why} for seed, why in result.failed],
-    }

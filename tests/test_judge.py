@@ -11,7 +11,8 @@ from nas_prune.cli import main
 from nas_prune.errors import BudgetError
 from nas_prune.guideline.artefact import Cell, Guideline
 from nas_prune.guideline.hand import RULES
-from nas_prune.judge import JudgeConfig, judge_guideline, resume_judge
+from nas_prune.judge import judge_guideline, resume_judge
+from nas_prune.judge_result import JudgeConfig
 from nas_prune.loading import load_space
 from nas_prune.setup import DataConfig
 from nas_prune.training.recipe import recipe_named

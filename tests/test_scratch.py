@@ -14,8 +14,9 @@ from nas_prune import scratch
 from nas_prune.cli import main
 from nas_prune.errors import BadInputError
 from nas_prune.loading import load_space
-from nas_prune.scratch import TrainConfig, mean_and_deviation, train
+from nas_prune.scratch import train
 from nas_prune.setup import DataConfig
+from nas_prune.train_result import TrainConfig, mean_and_deviation
 from nas_prune.training import keeping
 from nas_prune.training.recipe import recipe_named
 from nas_prune.widths import CostRecord

@@ -28,8 +28,9 @@ from typing import Any
 import torch
 
 from nas_prune.loading import load_space
-from nas_prune.scratch import TrainConfig, train
+from nas_prune.scratch import train
 from nas_prune.setup import DataConfig
+from nas_prune.train_result import TrainConfig
 from nas_prune.training.recipe import recipe_named
 
 CHILD = Path(__file__).resolve().with_name("measure_training.py")

@@ -16,12 +16,13 @@ from typing import Any
 import torch
 
 from nas_prune.budget import Budget
-from nas_prune.scratch import TrainConfig, resume_train, train
-from nas_prune.scratch import summary as summary_of_training
+from nas_prune.scratch import resume_train, train
 from nas_prune.search_all import AllResult, resume_all, search_all
 from nas_prune.search_config import SearchConfig
 from nas_prune.search_result import file_stem
 from nas_prune.setup import DataConfig
+from nas_prune.train_result import TrainConfig
+from nas_prune.train_result import summary as summary_of_training
 from nas_prune.training.recipe import recipe_named
 from nas_prune.watch import Watch
 from nas_prune.widths import Widths, read_widths

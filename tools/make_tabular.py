@@ -19,9 +19,10 @@ from time import perf_counter
 from typing import Any
 
 from nas_prune.rundir import library_versions, published, read_metrics
-from nas_prune.scratch import TrainConfig, train_one
+from nas_prune.scratch import train_one
 from nas_prune.setup import DataConfig, load_images
 from nas_prune.study.tabular import SEEDS, cells, small_space
+from nas_prune.train_result import TrainConfig
 from nas_prune.training.recipe import Recipe
 from nas_prune.watch import QUIET
 

@@ -17,7 +17,7 @@ from nas_prune.cli.output import percent, print_json, print_table, watching
 
 if TYPE_CHECKING:
     from nas_prune.guideline.apply import Pattern
-    from nas_prune.judge import JudgeConfig, JudgeResult
+    from nas_prune.judge_result import JudgeConfig, JudgeResult
 
 
 def judge_options(function: Function) -> Function:
@@ -51,7 +51,8 @@ def judge_options(function: Function) -> Function:
 
 def evaluate(context: click.Context, style: str, given: dict[str, Any]) -> None:
     """Judge a guideline, or go on with that."""
-    from nas_prune.judge import judge_guideline, resume_judge, summary
+    from nas_prune.judge import judge_guideline, resume_judge
+    from nas_prune.judge_result import summary
     from nas_prune.widths import read_widths
 
     resume = given["resume"]
@@ -90,7 +91,7 @@ def _one(spaces: tuple[str, ...]) -> str:
 def _config(given: dict[str, Any]) -> "tuple[JudgeConfig, Pattern]":
     from nas_prune.guideline.apply import guideline_named
     from nas_prune.guideline.fit import fit_guideline
-    from nas_prune.judge import JudgeConfig
+    from nas_prune.judge_result import JudgeConfig
     from nas_prune.setup import DataConfig
     from nas_prune.training.recipe import changed, default_recipe, recipe_named
 
@@ -136,8 +137,8 @@ def _config(given: dict[str, Any]) -> "tuple[JudgeConfig, Pattern]":
 
 def _print(result: "JudgeResult") -> None:
     from nas_prune.cli.output import count
-    from nas_prune.judge import AXES, DIRECT, title
-    from nas_prune.scratch import mean_and_deviation
+    from nas_prune.judge_result import AXES, DIRECT, title
+    from nas_prune.train_result import mean_and_deviation
 
     click.echo(f"{title(result.config)}: {result.config.recipe.epochs} epochs from scratch each\n")
     rows = []

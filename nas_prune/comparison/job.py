@@ -27,9 +27,10 @@ from nas_prune.data import ImageData, Parked, park
 from nas_prune.errors import BadInputError, FileError, NasPruneError
 from nas_prune.files import passing_folder, saying_why, write_whole
 from nas_prune.loading import load_referenced
-from nas_prune.scratch import TrainConfig, train_one
+from nas_prune.scratch import train_one
 from nas_prune.setup import RunConfig, resume_command
 from nas_prune.space import SearchSpace
+from nas_prune.train_result import TrainConfig
 from nas_prune.training.ranks import ALONE
 from nas_prune.training.schedules import plan_training
 from nas_prune.training.stopping import telling_how_to_go_on

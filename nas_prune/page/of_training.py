@@ -4,14 +4,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-from nas_prune.judge import JudgeConfig, title
+from nas_prune.judge_result import JudgeConfig, title
 from nas_prune.page.content import Part, Picture, Section, Table
 from nas_prune.page.drawing import drawn
 from nas_prune.page.parts import curves, read_json, settings_section, unfinished
 from nas_prune.page.words import costs, mean_words, million, name_of, percent
 from nas_prune.report.edf_figure import edfs_figure
 from nas_prune.rundir import published, read_config
-from nas_prune.scratch import TrainConfig
+from nas_prune.train_result import TrainConfig
 from nas_prune.widths import read_widths
 
 

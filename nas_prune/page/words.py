@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from nas_prune.scratch import mean_and_deviation
+from nas_prune.train_result import mean_and_deviation
 from nas_prune.widths import Widths
 
 

@@ -20,7 +20,7 @@ from nas_prune.data import ImageData
 from nas_prune.errors import NasPruneError
 from nas_prune.files import saying_why, write_whole
 from nas_prune.report.trial_figure import widths_svg
-from nas_prune.scratch import TrainConfig, train_one
+from nas_prune.scratch import train_one
 from nas_prune.setup import RunConfig, pick_device
 from nas_prune.space import SearchSpace
 from nas_prune.study import record
@@ -28,6 +28,7 @@ from nas_prune.study.config import StudyConfig
 from nas_prune.study.loaded import BUDGET, Loaded
 from nas_prune.study.parameters import Parametrised
 from nas_prune.study.storage import TRANSIENT
+from nas_prune.train_result import TrainConfig
 from nas_prune.training.loop import Observer
 from nas_prune.training.schedules import training_macs
 from nas_prune.watch import QUIET, Watch

@@ -19,7 +19,7 @@ from nas_prune.data import ImageData, Parked, park
 from nas_prune.errors import BadInputError, NasPruneError
 from nas_prune.files import passing_folder, saying_why, sweep, write_whole
 from nas_prune.rundir import published
-from nas_prune.scratch import SeedResult, TrainConfig, train_one
+from nas_prune.scratch import train_one
 from nas_prune.setup import network_for
 from nas_prune.space import SearchSpace
 from nas_prune.study import record
@@ -29,6 +29,7 @@ from nas_prune.study.objective import artefact, folder_name, train_config
 from nas_prune.study.place import Place, command_for, read_trials
 from nas_prune.study.presence import Presence, live_workers
 from nas_prune.study.ranking import Correlation, Gain, Interval, correlation, gain, interval
+from nas_prune.train_result import SeedResult, TrainConfig
 from nas_prune.training.schedules import Schedule
 from nas_prune.training.stopping import telling_how_to_go_on
 from nas_prune.training.workers import in_workers

@@ -21,11 +21,12 @@ from nas_prune.files import alone_in
 from nas_prune.guideline.hand import RULES
 from nas_prune.loading import load_referenced
 from nas_prune.rundir import read_config
-from nas_prune.scratch import TrainConfig, train
+from nas_prune.scratch import train
 from nas_prune.search_config import SearchConfig
 from nas_prune.search_result import read_kept
 from nas_prune.search_stage import search
 from nas_prune.setup import DataConfig
+from nas_prune.train_result import TrainConfig
 from nas_prune.training.recipe import recipe_named
 from nas_prune.training.schedules import Schedule
 from nas_prune.watch import Watch

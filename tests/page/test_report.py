@@ -18,16 +18,18 @@ from nas_prune.comparison.choosing import Wanted
 from nas_prune.comparison.config import CompareConfig
 from nas_prune.comparison.run import compare
 from nas_prune.guideline.hand import RULES
-from nas_prune.judge import JudgeConfig, judge_guideline
+from nas_prune.judge import judge_guideline
+from nas_prune.judge_result import JudgeConfig
 from nas_prune.page.content import Part
 from nas_prune.page.parts import read_parts
 from nas_prune.page.render import as_html, as_json, as_markdown
-from nas_prune.scratch import TrainConfig, train
+from nas_prune.scratch import train
 from nas_prune.search_config import SearchConfig
 from nas_prune.search_stage import search
 from nas_prune.setup import DataConfig
 from nas_prune.study.config import StudyConfig
 from nas_prune.study.run import run_study
+from nas_prune.train_result import TrainConfig
 from nas_prune.training.recipe import recipe_named
 from nas_prune.watch import Watch
 from nas_prune.widths import read_widths
