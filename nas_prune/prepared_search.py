@@ -23,7 +23,7 @@ from nas_prune.methods import (
 )
 from nas_prune.networks import image_channels
 from nas_prune.search_config import SearchConfig
-from nas_prune.setup import DataConfig, load_images, pick_device, pick_threads
+from nas_prune.setup import DataConfig, checked_images, load_images, pick_device, pick_threads
 from nas_prune.space import Groups, SearchSpace
 from nas_prune.stability import KEPT
 from nas_prune.training.compute import Compute
@@ -208,6 +208,7 @@ def prepared_search(
     device = pick_device(config.device)
     loaded = loaded or Loaded()
     data = loaded.data(config, watch)
+    config = config.model_copy(update={"images": checked_images(config, data)})
     with watch.waiting("tracing the network"):
         space = loaded.space(config, data)
     space.check_trainable()

@@ -17,6 +17,7 @@ from nas_prune.networks import check_trusted
 from nas_prune.rundir import check_out, library_versions, make_run, read_config, write_config
 from nas_prune.searched import inherited
 from nas_prune.setup import (
+    checked_images,
     limited_threads,
     load_images,
     pick_device,
@@ -171,6 +172,7 @@ def _prepare(
         config.data, config.data_seed, watch, in_channels=widths.space.input_shape[0]
     )
     check_fit(images, widths)
+    own = checked_images(config, images)
     widths = network.priced(widths)
     plan = plan_training(widths, config.recipe, config.schedule, cap=config.cap)
     ranks.check(plan.recipe.batch_size, len(images.train))
@@ -185,6 +187,7 @@ def _prepare(
         "channels_last": compute.channels_last,
         "threads": config.threads or max(1, threads // min(workers, len(config.seeds))),
         "versions": library_versions(),
+        "images": own,
     }
     return _Job(
         config.model_copy(update=resolved),

@@ -11,10 +11,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
 from nas_prune.data import ImageData, ImageSet, load_data
+from nas_prune.data.identity import identity_of
 from nas_prune.errors import BadInputError
 from nas_prune.loading import load_space
 from nas_prune.networks import is_own
-from nas_prune.rundir import library_versions
+from nas_prune.rundir import library_versions, published
 from nas_prune.space import Groups, SearchSpace
 from nas_prune.training.compute import Compute, Precision, takes_channels_last
 from nas_prune.training.ranks import Ranks
@@ -58,6 +59,7 @@ class RunConfig(BaseModel):
         compiles: whether `torch.compile` is used.
         versions: of the libraries that took part.
         machine: on which the run was begun; written with the run.
+        images: what tells the images that the run was begun with from others; empty where that was not noted.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -70,6 +72,7 @@ class RunConfig(BaseModel):
     compiles: bool = False
     versions: dict[str, str] = {}
     machine: str = ""
+    images: str = ""
 
     def compute(
         self, device: torch.device, ranks: Ranks, network: nn.Module, image_shape: tuple[int, int, int]
@@ -115,6 +118,21 @@ def load_images(config: DataConfig, seed: int, watch: Watch, *, in_channels: int
         stream=config.stream,
         progress=lambda done, total: watch.progress("reading images", done, total),
     )
+
+
+def checked_images(config: RunConfig, data: ImageData) -> str:
+    """What tells a run's images from others.
+
+    Raises:
+        BadInputError: the run was begun with others.
+    """
+    own = identity_of(data)
+    if config.images not in ("", own):
+        raise BadInputError(
+            f"--data must name the images that the run was begun with, wherever they are now, got others "
+            f"({published(config.data.name)}). Begin a new run for other images."
+        )
+    return own
 
 
 class NamesNetwork(Protocol):

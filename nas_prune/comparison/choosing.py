@@ -9,6 +9,7 @@ from nas_prune.comparison.plan import check_guided, plan_widths, why_not_compara
 from nas_prune.comparison.statistics import check_test
 from nas_prune.errors import BadInputError, NasPruneError
 from nas_prune.guideline.apply import Pattern
+from nas_prune.networks import space_name
 from nas_prune.rundir import published
 from nas_prune.search_config import SearchConfig
 from nas_prune.space import SearchSpace
@@ -33,17 +34,35 @@ class Wanted:
 ALL = Wanted()
 
 
-def with_source(config: CompareConfig, search: SearchConfig | None) -> CompareConfig:
-    """The settings with how whole networks are trained, or why none are."""
+def with_source(config: CompareConfig, search: SearchConfig | None, widths: Widths) -> CompareConfig:
+    """The settings with how whole networks are trained, or why none are.
+
+    Raises:
+        BadInputError: the search is of another network than the widths.
+    """
     why = "no search is known that trained a network for these widths (name its directory, or --from RUN)"
     source = None
     if search is not None:
+        _check_source(search, widths)
         try:
             source = source_for(search, config, config.recipe)
         except BadInputError as error:
             why = str(error)
     missing = {} if source is not None else {name: why for name, arm in config.known.items() if arm.inherits}
     return config.model_copy(update={"source": source, "left_out": missing})
+
+
+def _check_source(search: SearchConfig, widths: Widths) -> None:
+    """Refuse a search of another network: whole networks could not be trained as it trains."""
+    space = widths.space
+    theirs = (space_name(search.space), search.width_multiplier, search.groups == "selections")
+    of_widths = (space.name, space.width_multiplier, space.selections)
+    if theirs != of_widths:
+        of, got = (
+            f"{name} ×{factor:g}{' with selections' * selects}"
+            for name, factor, selects in (of_widths, theirs)
+        )
+        raise BadInputError(f"--from must be a search of the widths' network, {of}, got one of {got}.")
 
 
 def extended(
@@ -67,7 +86,7 @@ def extended(
         if name in absent and known[name].kind not in given.reasons:
             raise BadInputError(f"--arm {name} must come with {_FLAGS[known[name].kind]}, got none.")
         if name in left:
-            raise BadInputError(f"--arm {name} cannot be trained here: {left[name]}.")
+            raise BadInputError(f"--arm {name} cannot be trained here: {left[name].rstrip('.')}.")
     asked = [*wanted.arms]
     if asked or config.arms:  # what a run has stays, and what is newly given comes to it
         asked += [

@@ -1,5 +1,6 @@
 """A search and its comparison in one file: the same command begins it and goes on with it."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from nas_prune.comparison.result import CompareResult
 from nas_prune.comparison.run import compare, resume_compare
 from nas_prune.comparison.statistics import TestName, check_test
 from nas_prune.errors import BadInputError
-from nas_prune.files import alone_in, load_yaml, saying_why, write_whole
+from nas_prune.files import alone_in, load_yaml, saying_why, sweep, write_whole
 from nas_prune.methods import Scope, method_named
 from nas_prune.networks import check_trusted
 from nas_prune.rundir import CONFIG, published, read_config
@@ -160,6 +161,10 @@ def run_file(
     _check(file)
     _claim(run, file)
     with alone_in(run), telling_how_to_go_on("the same command"):
+        sweep(run)
+        for folder in (run / _SEARCH, run / _COMPARE):
+            if folder.exists() and not (folder / CONFIG).exists():
+                shutil.rmtree(folder)  # of a process that was killed before anything was trained there
         found = _searched(run / _SEARCH, file, wanted, space, watch)
         own = run / _COMPARE
         if (own / CONFIG).exists():
@@ -211,13 +216,22 @@ def _check(file: CompareFile) -> None:
         )
 
 
+def _is_foreign(path: Path) -> bool:
+    """Whether something in a directory is not of a process that was killed while it claimed that."""
+    return not path.name.startswith(f".{_FILE}.")
+
+
 def _claim(run: Path, file: CompareFile) -> None:
-    """Make the directory, or see that it is this file's."""
+    """Make the directory, or see that it is this file's; until the search is begun the file may still be changed."""
     path = run / _FILE
     content = file.model_dump(mode="json", exclude={"seeds", "arms", "question"})
     content["data"]["name"] = published(file.data.name)
-    if path.exists():
+    if path.exists() and (run / _SEARCH / CONFIG).exists():
         then = load_yaml(path.read_text(encoding="utf-8"))
+        if isinstance(then, dict) and isinstance(then.get("data"), dict):
+            then["data"]["name"] = content["data"][
+                "name"
+            ]  # folders may be moved; the images are looked at by themselves
         differing = [key for key in content if not isinstance(then, dict) or then.get(key) != content[key]]
         if differing:
             raise BadInputError(
@@ -226,7 +240,7 @@ def _claim(run: Path, file: CompareFile) -> None:
                 "Give another --out for another comparison."
             )
         return
-    if run.exists() and (not run.is_dir() or any(run.iterdir())):
+    if not path.exists() and run.exists() and (not run.is_dir() or any(map(_is_foreign, run.iterdir()))):
         raise BadInputError(f"--out must be a new or an empty directory, got {run}. Choose another name.")
     with saying_why(run):
         run.mkdir(parents=True, exist_ok=True)

@@ -13,6 +13,7 @@ from nas_prune.comparison.job import Job, command_for, finish
 from nas_prune.comparison.plan import path_of, write_plan
 from nas_prune.comparison.result import CompareResult, about
 from nas_prune.data import ImageData
+from nas_prune.data.identity import identity_of
 from nas_prune.errors import BadInputError
 from nas_prune.files import alone_in, sweep
 from nas_prune.guideline.artefact import Guideline
@@ -30,6 +31,7 @@ from nas_prune.rundir import (
 from nas_prune.scratch import check_fit
 from nas_prune.search_config import SearchConfig
 from nas_prune.setup import (
+    checked_images,
     load_images,
     pick_threads,
     tell_of_versions,
@@ -77,7 +79,7 @@ def compare(
         if known is not None and known.name != name
         else ()
     )
-    config = with_source(settled(config, widths, data, workers, notes), search)
+    config = with_source(settled(config, widths, data, workers, notes), search, widths)
     config, given = extended(config, widths, network, wanted)
     run = make_run(out, widths.space.name, config.command, config.data.name)
     with alone_in(run):
@@ -110,11 +112,15 @@ def resume_compare(
     with reopened(run, "compare", seeds=seeds, data_name=data_name, space=space, watch=watch) as job:
         config, widths, network = job.config, job.widths, job.space
         if seeds is not None or wanted != ALL:
-            for kind, what in (("guided", wanted.guideline), ("winner", wanted.winner)):
-                if what is not None and path_of(run, kind, 0).exists():  # type: ignore[arg-type]
+            newly: dict[Kind, object] = {"guided": wanted.guideline, "winner": wanted.winner}
+            there = {arm.kind for arm in config.chosen}
+            for kind, what in newly.items():
+                if what is not None and kind in there:
                     raise BadInputError(
                         f"a comparison has one {kind} arm, and {run} has its own already. Begin another comparison."
                     )
+                if kind not in there:  # what a process that was killed left there is of no arm
+                    path_of(run, kind, 0).unlink(missing_ok=True)
             config, given = extended(config, widths, network, wanted)
             write_all(run, config, widths, network, wanted, given)
         return finish(replace(job, config=config), workers, watch)
@@ -150,6 +156,10 @@ def reopened(
     with alone_in(run):
         sweep(run)
         data, network = loaded(config, widths, watch)
+        again = tuple(arm for arm in config.chosen if arm.kind not in ("guided", "winner", "direct"))
+        write_plan(
+            run, again, config.seeds, widths, network, data_seed=config.data_seed, pattern=None, given={}
+        )
         yield Job(run, config, widths, network, data)
 
 
@@ -164,6 +174,7 @@ def settled(
             "versions": library_versions(),
             "notes": notes,
             "num_train": len(data.train),
+            "images": identity_of(data),
         }
     )
 
@@ -181,6 +192,7 @@ def loaded(config: CompareConfig, widths: Widths, watch: Watch) -> tuple[ImageDa
     network.check_trainable()
     data = load_images(config.data, config.data_seed, watch, in_channels=widths.space.input_shape[0])
     check_fit(data, widths)
+    checked_images(config, data)
     return data, network
 
 

@@ -11,7 +11,8 @@ from nas_prune.comparison.plan import groups_of, path_of, write_plan
 from nas_prune.comparison.result import CompareResult
 from nas_prune.comparison.run import reopened, settled, tell_where
 from nas_prune.cut import check_feasible
-from nas_prune.errors import BadInputError
+from nas_prune.data import ImageData
+from nas_prune.errors import BadInputError, NasPruneError
 from nas_prune.files import alone_in
 from nas_prune.guideline.apply import Pattern, apply_guideline, setting_of
 from nas_prune.guideline.artefact import Guideline
@@ -25,7 +26,7 @@ from nas_prune.rundir import (
     write_config,
 )
 from nas_prune.search_config import SearchConfig, resolve
-from nas_prune.search_stage import resume_search, search
+from nas_prune.search_stage import check_search, resume_search, search
 from nas_prune.setup import (
     RunConfig,
     load_images,
@@ -86,6 +87,8 @@ def transfer(
     check_feasible(network, Budget.parse(target.budget), setting_of(network, target.groups).columns)
     applied = apply_guideline(guideline[1], network, target.budget, groups=target.groups)
     widths = applied.artefact(guideline[0])
+    if source is not None:
+        check_direct(source, data, network, watch)
     config = settled(config, widths, data, workers, applied.notes)
     config = _with_arms(config.model_copy(update={"command": "transfer", "source": source}))
     run = make_run(out, widths.space.name, config.command, config.data.name)
@@ -119,7 +122,9 @@ def resume_transfer(
                 target = Target(
                     widths.space.name, str(widths.budget), widths.space.width_multiplier, groups_of(widths)
                 )
-                config = config.model_copy(update={"source": direct_search(config, target, direct)})
+                source = direct_search(config, target, direct)
+                check_direct(source, job.data, job.space, watch)
+                config = config.model_copy(update={"source": source})
             config = _with_arms(config)
             _write(run, config, widths, job.space)
         return _go_on(replace(job, config=config), workers, watch)
@@ -131,7 +136,11 @@ def direct_search(config: CompareConfig, target: Target, method: str) -> SearchC
     Raises:
         BadInputError: there is no such method, or it cannot be used so.
     """
-    if method_named(method).is_control:
+    try:
+        found = method_named(method)
+    except BadInputError as error:
+        raise BadInputError(str(error).replace("--method", "--direct")) from None
+    if found.is_control:
         raise BadInputError(f"--direct must be a width method that looks at the images, got {method}.")
     return resolve(
         SearchConfig(
@@ -145,6 +154,18 @@ def direct_search(config: CompareConfig, target: Target, method: str) -> SearchC
             seed=config.data_seed,
         )
     )
+
+
+def check_direct(source: SearchConfig, data: ImageData, network: SearchSpace, watch: Watch) -> None:
+    """Refuse a search that could not be begun, before anything is written.
+
+    Raises:
+        BadInputError: the method cannot judge this network, or no such widths meet the budget.
+    """
+    try:
+        check_search(source, Given(given=(data, network)), watch)
+    except NasPruneError as error:
+        raise BadInputError(f"--direct {source.method} cannot be used here: {error}") from None
 
 
 def _with_arms(config: CompareConfig) -> CompareConfig:

@@ -15,7 +15,7 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 
 from nas_prune.budget import Budget
-from nas_prune.data import ImageData, ImageSet
+from nas_prune.data.identity import identity_of
 from nas_prune.errors import BadInputError
 from nas_prune.guideline.apply import Pattern
 from nas_prune.guideline.artefact import Guideline
@@ -26,7 +26,6 @@ from nas_prune.study.config import GUIDELINE, StudyConfig
 from nas_prune.study.loaded import BUDGET, Loaded
 from nas_prune.study.samplers import sampler_named, stopping_named
 
-_LOOKED_AT = 200  # images of each part
 _CREATOR_TAKES = 20  # seconds at most, or it was killed at it
 
 
@@ -47,16 +46,6 @@ def fingerprint(pattern: Pattern | None) -> str:
         return next(name for name, rule in RULES.items() if rule is pattern)
     text = pattern.model_dump_json()
     return blake2b(text.encode(), digest_size=8).hexdigest()
-
-
-def fingerprint_of_images(data: ImageData) -> str:
-    """What tells one set of images from another: their classes in order, and of those in memory the first ones."""
-    digest = blake2b(digest_size=8)
-    for part in (data.train, data.val):
-        digest.update(part.labels.cpu().numpy().tobytes())
-        if isinstance(part, ImageSet):
-            digest.update(part.images[:_LOOKED_AT].cpu().numpy().tobytes())
-    return f"{len(data.train)} + {len(data.val)}, {digest.hexdigest()}"
 
 
 def check_storage(loaded: Loaded, storage: BaseStorage) -> None:
@@ -166,7 +155,7 @@ def _check_own(study: optuna.Study, loaded: Loaded) -> None:
     check_same(study.user_attrs[record.SETTINGS], config.fixed(), f"study {name!r} in the storage")
     now = {
         record.PATTERN_HASH: fingerprint(loaded.pattern),
-        record.IMAGES: fingerprint_of_images(loaded.data),
+        record.IMAGES: identity_of(loaded.data),
     }
     what = {record.PATTERN_HASH: "guideline", record.IMAGES: "images"}
     for key, value in now.items():
@@ -190,7 +179,7 @@ def _make_ready(study: optuna.Study, loaded: Loaded, budgets: tuple[Budget, ...]
     config = loaded.config
     study.set_user_attr(record.SETTINGS, config.fixed())
     study.set_user_attr(record.PATTERN_HASH, fingerprint(loaded.pattern))
-    study.set_user_attr(record.IMAGES, fingerprint_of_images(loaded.data))
+    study.set_user_attr(record.IMAGES, identity_of(loaded.data))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         study.set_metric_names(["val_accuracy", *([] if config.against is None else [config.against])])
