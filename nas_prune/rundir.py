@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -89,13 +89,26 @@ def read_config(run: Path, kind: type[Config]) -> Config:
     """
     path = run / CONFIG
     try:
-        return kind.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        _check_kind(content, kind, run)
+        return kind.model_validate(content)
     except OSError:
         raise BadInputError(f"a run directory must hold {CONFIG}, got {run}.") from None
     except (yaml.YAMLError, UnicodeDecodeError):
         raise BadInputError(f"{path} must be whole YAML. Start the run again.") from None
     except ValidationError as error:
         raise BadInputError(f"{path} cannot be used here: {first_problem(error)}.") from None
+
+
+def _check_kind(content: Any, kind: type[BaseModel], run: Path) -> None:
+    """Say it plainly where a directory is of another command."""
+    field = kind.model_fields.get("command")
+    asked = () if field is None else get_args(field.annotation)
+    own = content.get("command") if isinstance(content, dict) else None
+    if asked and isinstance(own, str) and own not in asked:
+        raise BadInputError(
+            f"{run} must be a run of nas-prune {' or '.join(asked)}, got one of nas-prune {own}."
+        )
 
 
 def append_metrics(run: Path, row: dict[str, Any]) -> None:

@@ -88,10 +88,12 @@ def command(context: click.Context, /, style: str, resume: Path | None, **given:
     With --resume it goes on where it was stopped; arms and seeds may be added then (--arm, --guideline, --study,
     --seeds).
     """
+    from nas_prune.comparison.result import COMPARED, FILE
     from nas_prune.comparison.run import resume_compare
 
     with watching() as watch:
         if resume is not None:
+            resume = resume / COMPARED if (resume / FILE).is_file() else resume
             refuse_with_resume(
                 context, ("seeds", "arms", "study", "guideline"), "Only arms and seeds can be added."
             )
@@ -262,12 +264,16 @@ def _config(
 
 def data_for(given: dict[str, Any], widths: "Widths", images: "DataConfig | None") -> "DataConfig":
     """Which images: those named, or the search's own."""
+    from nas_prune.rundir import published
     from nas_prune.setup import DataConfig
 
     known = widths.data
     name = given["data_name"] or (images.name if images else known.name if known else "digits")
     if images is None and given["data_name"] is None and name.startswith("folder:"):
         raise click.UsageError(f"--data must say where the images are; the widths were found on {name}.")
+    found_on = published(images.name) if images else known.name if known else None
+    if published(name) != found_on:  # how much of other images is looked at says nothing of these
+        images = known = None
     most = given["max_images"]
     if most is None:
         most = images.max_images if images else known.max_images if known else None
@@ -298,11 +304,12 @@ def conclude(context: click.Context, result: "CompareResult", style: str) -> Non
 
 def _write_report(result: "CompareResult") -> Path:
     """Write the run as one page beside its numbers, its own search included."""
+    from nas_prune.comparison.result import search_of
     from nas_prune.files import write_whole
     from nas_prune.page.parts import read_parts
     from nas_prune.page.render import as_html
 
-    searched = result.run / "search"
+    searched = search_of(result.run)
     parts = read_parts([result.run, *([searched] if (searched / "config.yaml").exists() else [])])
     page = result.run / "report.html"
     write_whole(page, as_html(parts, title=parts[0].headline))

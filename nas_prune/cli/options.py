@@ -133,7 +133,7 @@ def was_typed(context: click.Context, name: str) -> bool:
 def refuse_beside(context: click.Context, allowed: Collection[str], rule: str, advice: str) -> None:
     """Refuse all that was typed but what is allowed."""
     names = [
-        parameter.opts[0]
+        parameter.make_metavar(context) if isinstance(parameter, click.Argument) else parameter.opts[0]
         for parameter in context.command.params
         if parameter.name not in allowed and was_typed(context, parameter.name or "")
     ]

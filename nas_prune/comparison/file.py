@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from nas_prune.comparison.arms import ARMS, chosen_arms
 from nas_prune.comparison.choosing import Wanted
 from nas_prune.comparison.config import CompareConfig
-from nas_prune.comparison.result import CompareResult
+from nas_prune.comparison.result import COMPARED, FILE, CompareResult
 from nas_prune.comparison.run import compare, resume_compare
 from nas_prune.comparison.statistics import TestName, check_test
 from nas_prune.errors import BadInputError
@@ -29,7 +29,7 @@ from nas_prune.training.stopping import telling_how_to_go_on
 from nas_prune.watch import QUIET, Watch
 from nas_prune.widths import first_problem, read_widths
 
-_FILE, _SEARCH, _COMPARE = "file.yaml", "search", "compare"
+_SEARCH = "search"
 
 
 class CompareFile(BaseModel):
@@ -162,11 +162,11 @@ def run_file(
     _claim(run, file)
     with alone_in(run), telling_how_to_go_on("the same command"):
         sweep(run)
-        for folder in (run / _SEARCH, run / _COMPARE):
+        for folder in (run / _SEARCH, run / COMPARED):
             if folder.exists() and not (folder / CONFIG).exists():
                 shutil.rmtree(folder)  # of a process that was killed before anything was trained there
         found = _searched(run / _SEARCH, file, wanted, space, watch)
-        own = run / _COMPARE
+        own = run / COMPARED
         if (own / CONFIG).exists():
             seeds = max(file.seeds, read_config(own, CompareConfig).seeds)
             return resume_compare(
@@ -218,12 +218,12 @@ def _check(file: CompareFile) -> None:
 
 def _is_foreign(path: Path) -> bool:
     """Whether something in a directory is not of a process that was killed while it claimed that."""
-    return not path.name.startswith(f".{_FILE}.")
+    return not path.name.startswith(f".{FILE}.")
 
 
 def _claim(run: Path, file: CompareFile) -> None:
     """Make the directory, or see that it is this file's; until the search is begun the file may still be changed."""
-    path = run / _FILE
+    path = run / FILE
     content = file.model_dump(mode="json", exclude={"seeds", "arms", "question"})
     content["data"]["name"] = published(file.data.name)
     if path.exists() and (run / _SEARCH / CONFIG).exists():

@@ -8,6 +8,8 @@ from math import isnan, nan
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from nas_prune.comparison.arms import Arm, Kind
 from nas_prune.comparison.config import CompareConfig
 from nas_prune.comparison.plan import path_of
@@ -20,6 +22,10 @@ from nas_prune.training.schedules import training_macs
 from nas_prune.widths import Widths, read_widths
 
 RESULT = "result.json"
+FILE, COMPARED = (
+    "file.yaml",
+    "compare",
+)  # in the directory of a comparison file: what it says, and its comparison
 _GUESSING = 1.5
 
 
@@ -34,6 +40,9 @@ class Trained:
     macs: int
     params: int
     seconds: float
+
+
+_TRAINED = TypeAdapter(Trained)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +81,7 @@ class CompareResult:
         widths: those it is about.
         arms: the trainings of each arm that are done, by seed.
         parents_done: how many whole networks were trained for arms that inherit.
-        num_train: images of the training part; None where no training has told yet.
+        num_train: images of the training part.
         failed: trainings that did not come to their end when they were last tried, and why.
     """
 
@@ -168,11 +177,17 @@ def _guessing(result: CompareResult) -> list[str]:
 
 def search_macs(result: CompareResult) -> int | None:
     """What the search on the new images took, forward and backward; None where there was none."""
-    path = result.run / "search" / SEARCHED
-    if not path.exists():
+    try:
+        content = json.loads((search_of(result.run) / SEARCHED).read_text(encoding="utf-8"))
+        epochs = int(content["epochs"])
+    except (OSError, ValueError, KeyError, TypeError):  # not finished yet, or damaged
         return None
-    epochs = int(json.loads(path.read_text(encoding="utf-8"))["epochs"])
     return training_macs(result.widths.base_cost.macs, result.num_train, epochs)
+
+
+def search_of(run: Path) -> Path:
+    """The search that was made for a comparison: a transfer has it inside, a comparison file beside."""
+    return (run.parent if (run.parent / FILE).exists() and run.name == COMPARED else run) / "search"
 
 
 def saved(result: CompareResult) -> list[str]:
@@ -190,12 +205,14 @@ def saved(result: CompareResult) -> list[str]:
     found = result.compared().get("direct")
     if found is not None:
         one = found.paired
-        interval = "" if one.n < 2 else f", 95 % interval {-100 * one.high:+.2f} to {-100 * one.low:+.2f}"
+        interval = (
+            "" if one.n < 2 else f", 95 % interval {0 - 100 * one.high:+.2f} to {0 - 100 * one.low:+.2f}"
+        )
         verdict = {"better": "the search is better", "worse": "the guideline is better"}.get(
             found.verdict, found.verdict
         )
         said.append(
-            f"Guideline minus search: {-100 * one.difference:+.2f} points of test accuracy{interval}, n = {one.n}: "
+            f"Guideline minus search: {0 - 100 * one.difference:+.2f} points of test accuracy{interval}, n = {one.n}: "
             f"{verdict}."
         )
     return said
@@ -211,14 +228,19 @@ def _in_words(one: Difference) -> str:
     if one.verdict in ("better", "worse"):
         return f"{points} {one.verdict} {beside}"
     side = "better" if one.paired.difference > 0 else "worse"
+    said = (
+        f"{points} {side} {beside}"
+        if one.paired.difference
+        else f"as good on average as {beside[len('than ') :]}"
+    )
     if isnan(one.holm):
-        return f"{points} {side} {beside}; {one.verdict}"
+        return f"{said}; {one.verdict}"
     limit = (
         "so few seeds could show none"
         if one.detectable > 1
         else f"{100 * one.detectable:.2f} points would be found in four of five repeats"
     )
-    return f"no detectable difference ({points} {side} {beside}; {limit})"
+    return f"no detectable difference ({said}; {limit})"
 
 
 def summary(result: CompareResult) -> dict[str, Any]:
@@ -274,8 +296,9 @@ def _arm(arm: Arm, result: CompareResult) -> dict[str, Any]:
 def read_trained(folder: Path) -> Trained | None:
     """What a training gave; None if it has not come to its end, or what it gave is damaged."""
     try:
-        return Trained(**json.loads((folder / RESULT).read_text(encoding="utf-8")))
-    except (FileNotFoundError, NotADirectoryError, ValueError, TypeError):
+        content = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+        return _TRAINED.validate_python(content)
+    except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
 
 

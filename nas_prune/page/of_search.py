@@ -70,7 +70,8 @@ def _pictures(found: list[Widths], name: str) -> list[Picture]:
 
 def _spent(one: Widths, numbers: dict[str, object]) -> Section:
     data, epochs = one.data, numbers["epochs"]
-    assert isinstance(epochs, int)
+    if not isinstance(epochs, int):
+        raise TypeError(f"epochs are {epochs}")
     macs = training_macs(one.base_cost.macs, 0 if data is None else data.num_train, epochs)
     rows = [["the whole network", str(epochs), f"{macs / 1e12:,.3f}"]]
     return Section("Training spent", tables=[Table(["what", "epochs", "training MACs (10¹²)"], rows)])

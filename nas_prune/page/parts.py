@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 import yaml
 
+from nas_prune.comparison.result import COMPARED, FILE
 from nas_prune.errors import BadInputError, NasPruneError
 from nas_prune.page.content import Part, Picture, Section
 from nas_prune.page.drawing import curves_figure, drawn
@@ -25,7 +26,20 @@ def read_parts(runs: Sequence[Path], *, storage: str | None = None) -> list[Part
     Raises:
         BadInputError: one of them is none of these.
     """
-    return [_read(run, f"r{number}", storage) for number, run in enumerate(runs, start=1)]
+    return [_read(run, f"r{number}", storage) for number, run in enumerate(_each(runs), start=1)]
+
+
+def _each(runs: Sequence[Path]) -> list[Path]:
+    """The runs themselves: a comparison file's directory holds two."""
+    return [
+        one
+        for run in runs
+        for one in (
+            [path for path in (run / COMPARED, run / "search") if (path / CONFIG).exists()]
+            if (run / FILE).is_file() and not (run / CONFIG).exists()
+            else [run]
+        )
+    ]
 
 
 def _read(run: Path, name: str, storage: str | None) -> Part:
@@ -54,7 +68,7 @@ def _read(run: Path, name: str, storage: str | None) -> Part:
         return readers[kind](run, name)
     except NasPruneError:
         raise
-    except (KeyError, TypeError, ValueError) as error:
+    except (LookupError, AttributeError, TypeError, ValueError) as error:
         raise BadInputError(
             f"{run} cannot be read as a {kind}: {error}. Is it of another version?"
         ) from error
@@ -65,7 +79,8 @@ def _kind(run: Path) -> str | None:
         content = yaml.safe_load((run / CONFIG).read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError, UnicodeDecodeError):
         return None
-    return content.get("command") if isinstance(content, dict) else None
+    kind = content.get("command") if isinstance(content, dict) else None
+    return kind if isinstance(kind, str) else None
 
 
 def settings_section(run: Path) -> Section:

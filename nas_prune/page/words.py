@@ -7,7 +7,7 @@ from nas_prune.widths import Widths
 
 
 def million(number: float) -> str:
-    """A count in millions, three digits after the point at most.
+    """A count in millions: three digits that count, or one after the point where it is large.
 
     Example:
         >>> million(2_530_000), million(68_100)
