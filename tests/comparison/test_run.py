@@ -20,7 +20,7 @@ from nas_prune.errors import BadInputError
 from nas_prune.files import alone_in
 from nas_prune.guideline.hand import RULES
 from nas_prune.loading import load_referenced
-from nas_prune.rundir import read_config
+from nas_prune.rundir import read_config, write_config
 from nas_prune.scratch import train
 from nas_prune.search_config import SearchConfig
 from nas_prune.search_result import read_kept
@@ -294,6 +294,47 @@ def test_one_process_works_at_a_comparison_at_a_time(
     with alone_in(done.run), pytest.raises(BadInputError, match="by one process at a time"):
         resume_compare(done.run)
     assert resume_compare(done.run).arms == done.arms
+
+
+def test_a_guideline_whose_adding_was_killed_can_be_added(
+    done: CompareResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, wanted = tmp_path / "run", Wanted(guideline=("erk", RULES["erk"]))
+    shutil.copytree(done.run, run)
+    with monkeypatch.context() as patched:
+        patched.setattr("nas_prune.comparison.run.write_config", stop_at_once)
+        with pytest.raises(KeyboardInterrupt):
+            resume_compare(run, wanted=wanted)
+    assert (run / "widths" / "guided.json").exists()
+    (run / "widths" / "random" / "1.json").unlink()  # what can be worked out again is
+    assert resume_compare(run).arms == done.arms
+    assert len(resume_compare(run, wanted=wanted).arms["guided-b"]) == 2
+
+
+def test_other_images_and_other_searches_are_refused(
+    done: CompareResult, found: Path, widths: Widths, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(done.run, run)
+    config = read_config(run, CompareConfig)
+    write_config(run, config.model_copy(update={"data": DataConfig(max_images=110)}))
+    with pytest.raises(BadInputError, match="must name the images that the run was begun with"):
+        resume_compare(run, seeds=3)
+    search_of_other = read_config(found, SearchConfig).model_copy(update={"space": "vgg11"})
+    with pytest.raises(
+        BadInputError, match="must be a search of the widths' network, resnet20 ×1, got one of vgg11"
+    ):
+        compare(CONFIG, widths, tmp_path / "other", search=search_of_other)
+    assert not (tmp_path / "other").exists()
+    assert main(["compare", "--resume", str(found)]) == 2
+    assert "must be a run of nas-prune compare or transfer, got one of nas-prune search" in " ".join(
+        capsys.readouterr().err.split()
+    )
+
+
+def stop_at_once(*_: object) -> None:
+    """What a kill does."""
+    raise KeyboardInterrupt
 
 
 def test_without_the_widths_it_is_about_a_comparison_says_so(

@@ -9,15 +9,16 @@ import pytest
 from nas_prune.cli import main
 from nas_prune.comparison.config import CompareConfig
 from nas_prune.comparison.file import read_compare_file, run_file
-from nas_prune.comparison.result import search_macs
+from nas_prune.comparison.result import CompareResult, search_macs
 from nas_prune.comparison.run import resume_compare
 from nas_prune.comparison.transfer import Target, resume_transfer, transfer
-from nas_prune.errors import BadInputError, BudgetError
+from nas_prune.errors import BadInputError, BudgetError, DataError
 from nas_prune.guideline.artefact import Cell, Guideline
 from nas_prune.setup import DataConfig
 from nas_prune.training.recipe import recipe_named
 from nas_prune.watch import Watch
 from nas_prune.widths import read_widths
+from tests.conftest import WriteDigits
 
 CONFIG = CompareConfig(
     data=DataConfig(max_images=100),
@@ -62,8 +63,21 @@ def test_a_guideline_is_trained_beside_uniform_widths_and_later_a_search(tmp_pat
     assert "guessing among 10 classes" in content["sentences"][-1]  # one epoch of two steps
     with pytest.raises(BadInputError, match="one search, and"):
         resume_transfer(run, direct="taylor")
+    (run / "search" / "result.json").write_text("x", encoding="utf-8")
+    assert search_macs(resume_transfer(run)) is None
     with pytest.raises(BadInputError, match="must be a run of nas-prune compare, got"):
         resume_compare(run)
+
+
+def test_a_search_that_cannot_be_begun_leaves_a_transfer_as_it_was(tmp_path: Path) -> None:
+    config = CONFIG.model_copy(update={"seeds": 1})
+    with pytest.raises(BadInputError, match="--direct sss-groups cannot be used here"):
+        transfer(config, TARGET, GUIDELINE, tmp_path / "new", direct="sss-groups")
+    assert not (tmp_path / "new").exists()
+    first = transfer(config, TARGET, GUIDELINE, tmp_path / "run")
+    with pytest.raises(BadInputError, match="--direct sss-groups cannot be used here"):
+        resume_transfer(tmp_path / "run", direct="sss-groups")
+    assert resume_transfer(tmp_path / "run").arms == first.arms
 
 
 def test_what_a_transfer_cannot_use_is_refused_before_anything_is_written(tmp_path: Path) -> None:
@@ -111,6 +125,54 @@ def test_a_file_searches_and_compares_and_its_command_goes_on(tmp_path: Path) ->
         run_file(read_compare_file(tmp_path / "f.yaml", epochs=2), run, machine=machine)
     with pytest.raises(BadInputError, match="new or an empty directory"):
         run_file(file, tmp_path, machine=machine)
+
+
+def test_a_file_that_failed_may_be_corrected_and_its_images_moved(
+    tmp_path: Path, write_digits: WriteDigits
+) -> None:
+    for part, count in (("train", 30), ("test", 5)):
+        write_digits(f"images/{part}", dict.fromkeys("012", count))
+    own = FILE.replace("name: digits, max_images: 100", "name: 'folder:images', image_size: 8")
+    run, machine = tmp_path / "run", {"threads": 1}
+
+    def told(text: str) -> CompareResult:
+        (tmp_path / "f.yaml").write_text(text, encoding="utf-8")
+        return run_file(read_compare_file(tmp_path / "f.yaml"), run, machine=machine)
+
+    with pytest.raises(DataError):
+        told(own.replace("folder:images", "folder:nowhere"))
+    with pytest.raises(BudgetError):
+        told(own.replace("macs<=40%", "macs<=0.001%"))
+    first = told(own)
+    (tmp_path / "images").rename(tmp_path / "moved")
+    assert told(own.replace("folder:images", "folder:moved")).arms == first.arms
+    write_digits("other/train", dict.fromkeys("345", 30))
+    write_digits("other/test", dict.fromkeys("345", 5))
+    with pytest.raises(BadInputError, match="must name the images that the run was begun with"):
+        told(own.replace("folder:images", "folder:other"))
+
+
+def test_a_file_killed_while_its_comparison_is_planned_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "f.yaml").write_text(FILE, encoding="utf-8")
+    file, run = read_compare_file(tmp_path / "f.yaml"), tmp_path / "run"
+    with monkeypatch.context() as patched:
+        patched.setattr("nas_prune.comparison.run.write_config", stop_at_once)
+        with pytest.raises(KeyboardInterrupt):
+            run_file(file, run, machine={"threads": 1})
+    assert (run / "compare" / "widths" / "found.json").exists()
+    (run / "search" / ".config.yaml.abc.part").touch()
+    assert run_file(file, run, machine={"threads": 1}).arms["rewound"]
+    assert main(["report", str(run), "--format", "json", "--out", str(tmp_path / "report.json")]) == 0
+    told = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
+    assert [one["kind"] for one in told["runs"]] == ["compare", "search"]
+    capsys.readouterr()
+
+
+def stop_at_once(*_: object) -> None:
+    """What a kill does."""
+    raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize(
