@@ -9,9 +9,8 @@ ORDER = (
     "errors", "files", "shipped", "watch", "graph", "budget", "widths", "cost", "blocks", "listening",
     "initialise", "resize", "repair", "selfcheck", "selections", "models", "networks", "space", "loading",
     "data", "rundir", "training", "methods", "cut", "guideline", "populations", "report", "setup", "stability",
-    "search_config", "search_result", "searched", "prepared_search", "search_stage", "search_all", "teachers", "train_result",
-    "scratch", "judge_result", "judge", "study",
-    "comparison", "page", "cli",
+    "search_config", "search_result", "searched", "prepared_search", "search_stage", "search_all", "teachers",
+    "train_result", "scratch", "judge_result", "judge", "study", "comparison", "page", "cli",
 )  # fmt: skip
 WITHIN_GRAPH = (
     "selection", "axes", "table", "record", "call", "shape_rules", "layer_rules", "rules", "quick", "copies", "trace",

@@ -139,6 +139,7 @@ def sentences(result: CompareResult) -> list[str]:
         "fine-tuned": "Inherited weights, fine-tuned at a hundredth of the rate",
         "rewound": "Inherited weights, trained again by the whole recipe",
         "lottery": "Initial weights of the channels kept",
+        "scratch-e": "The widths found, for the whole network's epochs only (Scratch-E)",
         "uniform-params-b": "Uniform widths of the same parameters",
         "uniform-macs-b": "Uniform widths of the same MACs",
         "random-b": "Random widths of the same cost",
