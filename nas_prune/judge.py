@@ -12,6 +12,7 @@ import numpy as np
 from nas_prune.budget import Budget
 from nas_prune.cut import check_feasible, matched
 from nas_prune.data import ImageData, Parked, park
+from nas_prune.data.identity import identity_of
 from nas_prune.errors import BadInputError
 from nas_prune.files import passing_folder, saying_why, sweep, write_whole
 from nas_prune.guideline.apply import Pattern, apply_guideline, guideline_named, sample_widths, setting_of
@@ -34,6 +35,7 @@ from nas_prune.rundir import from_run, library_versions, make_run, portable, rea
 from nas_prune.scratch import train_one
 from nas_prune.setup import (
     RunConfig,
+    checked_images,
     load_images,
     network_for,
     pick_threads,
@@ -89,6 +91,7 @@ def judge_guideline(
         }
     )
     data, space = _loaded(config, watch)
+    config = config.model_copy(update={"images": identity_of(data)})
     bound = Budget.parse(config.budget)
     check_feasible(space, bound, setting_of(space, config.groups).columns)
     notes = apply_guideline(pattern, space, bound, groups=config.groups).notes
@@ -147,6 +150,7 @@ def _command(run: Path, config: JudgeConfig) -> str:
 
 def _loaded(config: JudgeConfig, watch: Watch) -> tuple[ImageData, SearchSpace]:
     data = load_images(config.data, config.seed, watch, in_channels=image_channels(config.space))
+    checked_images(config, data)
     with watch.waiting("tracing the network"):
         space = network_for(config, data)
     space.check_trainable()

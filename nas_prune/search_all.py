@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nas_prune.budget import OWN
+from nas_prune.data.identity import identity_of
 from nas_prune.errors import BadInputError, NasPruneError
 from nas_prune.files import sweep, write_whole
 from nas_prune.methods import METHODS, WidthMethod
@@ -16,7 +17,7 @@ from nas_prune.rundir import CONFIG, check_out, from_run, make_run, portable, re
 from nas_prune.search_config import SearchConfig
 from nas_prune.search_result import RESULT, SearchResult, warnings_of
 from nas_prune.search_stage import check_search, resume_search, search, trains_as_usual
-from nas_prune.setup import resume_command
+from nas_prune.setup import checked_images, resume_command
 from nas_prune.training.ranks import ALONE
 from nas_prune.training.stopping import telling_how_to_go_on
 from nas_prune.watch import QUIET, Watch
@@ -71,6 +72,7 @@ def search_all(config: SearchConfig, out: Path | None = None, *, watch: Watch = 
     loaded = Loaded()
     check_out(out)
     check_search(_settings(config, METHODS[_FIRST]), loaded, watch)
+    config = config.model_copy(update={"images": identity_of(loaded.data(config, watch))})
     run = make_run(out, config.space, ALL, config.data.name)
     write_config(run, config.model_copy(update={"data": config.data.at(portable(config.data.name, run))}))
     first = search(_settings(config, METHODS[_FIRST]), run / _FIRST, loaded=loaded)
@@ -93,8 +95,10 @@ def resume_all(
     """
     config = read_config(run, SearchConfig)
     config = config.model_copy(update={"data": config.data.at(data_name or from_run(config.data.name, run))})
+    loaded = Loaded()
+    checked_images(config, loaded.data(config, watch))
     sweep(run)
-    return _AllSearches(run, config, watch, Loaded(), space).finish()
+    return _AllSearches(run, config, watch, loaded, space).finish()
 
 
 @dataclass(slots=True)

@@ -84,7 +84,9 @@ class RunConfig(BaseModel):
         """
         precision = _precision(self.precision, device)
         why_not = None if self.channels_last is False else takes_channels_last(network, image_shape, device)
-        if self.channels_last and why_not is not None:
+        if (
+            self.channels_last and why_not is not None and not self.machine
+        ):  # nobody asks for it again on resuming
             raise BadInputError(
                 f"--channels-last must come with a network that takes such images, got: {why_not}. "
                 "Use --no-channels-last."

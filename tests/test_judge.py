@@ -8,12 +8,13 @@ import pytest
 
 from nas_prune.budget import Budget
 from nas_prune.cli import main
-from nas_prune.errors import BudgetError
+from nas_prune.errors import BadInputError, BudgetError
 from nas_prune.guideline.artefact import Cell, Guideline
 from nas_prune.guideline.hand import RULES
 from nas_prune.judge import judge_guideline, resume_judge
 from nas_prune.judge_result import JudgeConfig
 from nas_prune.loading import load_space
+from nas_prune.rundir import read_config, write_config
 from nas_prune.setup import DataConfig
 from nas_prune.training.recipe import recipe_named
 from nas_prune.watch import Watch
@@ -73,6 +74,10 @@ def test_one_that_was_stopped_goes_on_to_the_same_and_repeats_nothing(tmp_path: 
     resume_judge(tmp_path / "stopped")
     assert first.read_bytes() == done
     assert json.loads(damaged.read_text(encoding="utf-8"))["test_accuracy"] == accuracy
+    config = read_config(tmp_path / "stopped", JudgeConfig)
+    write_config(tmp_path / "stopped", config.model_copy(update={"data": DataConfig(max_images=110)}))
+    with pytest.raises(BadInputError, match="must name the images that the run was begun with"):
+        resume_judge(tmp_path / "stopped")
     for population in ("guided", "random-macs"):
         for number in ("000", "001"):
             files = [contents(tmp_path / run / population / number) for run in ("whole", "stopped")]

@@ -7,7 +7,7 @@ import pytest
 
 from nas_prune.errors import BadInputError, BudgetError
 from nas_prune.methods import METHODS
-from nas_prune.rundir import CHECKPOINT
+from nas_prune.rundir import CHECKPOINT, read_config, write_config
 from nas_prune.search_all import resume_all, search_all
 from nas_prune.search_config import SearchConfig
 from nas_prune.search_result import RESULT
@@ -50,6 +50,10 @@ def test_each_method_finds_what_it_finds_alone_and_one_that_was_stopped_is_made_
     assert again.found == result.found
     assert (tmp_path / "all" / "obd" / RESULT).read_bytes() == written
     assert (tmp_path / "all" / "sss" / "widths" / "macs-60pct.json").read_bytes() == sss
+    known = read_config(tmp_path / "all", SearchConfig)
+    write_config(tmp_path / "all", known.model_copy(update={"data": DataConfig(max_images=110)}))
+    with pytest.raises(BadInputError, match="must name the images that the run was begun with"):
+        resume_all(tmp_path / "all", space=SPACE)
 
 
 def test_what_is_wrong_for_all_is_said_before_anything_is_written(tmp_path: Path) -> None:

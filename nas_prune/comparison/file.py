@@ -162,9 +162,7 @@ def run_file(
     _claim(run, file)
     with alone_in(run), telling_how_to_go_on("the same command"):
         sweep(run)
-        for folder in (run / _SEARCH, run / COMPARED):
-            if folder.exists() and not (folder / CONFIG).exists():
-                shutil.rmtree(folder)  # of a process that was killed before anything was trained there
+        _clear(run / COMPARED)
         found = _searched(run / _SEARCH, file, wanted, space, watch)
         own = run / COMPARED
         if (own / CONFIG).exists():
@@ -178,11 +176,12 @@ def run_file(
                 workers=workers,
                 watch=watch,
             )
+        source = read_config(run / _SEARCH, SearchConfig)
         return compare(
-            config,
+            config.model_copy(update={"images": source.images}),
             read_widths(found),
             own,
-            search=read_config(run / _SEARCH, SearchConfig),
+            search=source,
             wanted=Wanted(file.arms),
             space=space,
             workers=workers,
@@ -216,6 +215,29 @@ def _check(file: CompareFile) -> None:
         )
 
 
+def _claimed(path: Path, content: dict[str, Any]) -> dict[str, Any] | None:
+    """What a directory was claimed with; None if it was not, or if the file there is another's."""
+    if not path.is_file():
+        return None
+    try:
+        then = load_yaml(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError):
+        return None
+    return then if isinstance(then, dict) and then.keys() == content.keys() else None
+
+
+def _clear(folder: Path) -> None:
+    """Remove the widths of a comparison that was killed before it was begun; a directory with anything else stays."""
+    if folder.is_dir() and {path.name for path in folder.iterdir()} == {"widths"}:
+        shutil.rmtree(folder / "widths")
+
+
+def _images_noted(folder: Path) -> bool:
+    """Whether a run says which images it was begun with."""
+    kind = SearchConfig if folder.name == _SEARCH else CompareConfig
+    return bool(read_config(folder, kind).images)
+
+
 def _is_foreign(path: Path) -> bool:
     """Whether something in a directory is not of a process that was killed while it claimed that."""
     return not path.name.startswith(f".{FILE}.")
@@ -226,13 +248,15 @@ def _claim(run: Path, file: CompareFile) -> None:
     path = run / FILE
     content = file.model_dump(mode="json", exclude={"seeds", "arms", "question"})
     content["data"]["name"] = published(file.data.name)
-    if path.exists() and (run / _SEARCH / CONFIG).exists():
-        then = load_yaml(path.read_text(encoding="utf-8"))
-        if isinstance(then, dict) and isinstance(then.get("data"), dict):
-            then["data"]["name"] = content["data"][
-                "name"
-            ]  # folders may be moved; the images are looked at by themselves
-        differing = [key for key in content if not isinstance(then, dict) or then.get(key) != content[key]]
+    then = _claimed(path, content)
+    begun = [folder for folder in (run / _SEARCH, run / COMPARED) if (folder / CONFIG).exists()]
+    if then is not None and begun:
+        if all(_images_noted(folder) for folder in begun):
+            then["data"] = {
+                **then["data"],
+                "name": content["data"]["name"],
+            }  # may be moved: they know their images
+        differing = [key for key in content if then[key] != content[key]]
         if differing:
             raise BadInputError(
                 f"the comparison in {run} must keep to the settings it was begun with, got other "
@@ -240,7 +264,7 @@ def _claim(run: Path, file: CompareFile) -> None:
                 "Give another --out for another comparison."
             )
         return
-    if not path.exists() and run.exists() and (not run.is_dir() or any(map(_is_foreign, run.iterdir()))):
+    if then is None and run.exists() and (not run.is_dir() or any(map(_is_foreign, run.iterdir()))):
         raise BadInputError(f"--out must be a new or an empty directory, got {run}. Choose another name.")
     with saying_why(run):
         run.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,7 @@
 """Guidelines carried to other images, and searches with their comparison in one file: real trainings on the digits."""
 
 import json
+import shutil
 import signal
 from pathlib import Path
 
@@ -168,6 +169,37 @@ def test_a_file_killed_while_its_comparison_is_planned_goes_on(
     told = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
     assert [one["kind"] for one in told["runs"]] == ["compare", "search"]
     capsys.readouterr()
+
+
+def test_a_directory_of_somebody_elses_is_left_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "search").mkdir()
+    (tmp_path / "search" / "notes.txt").write_text("mine", encoding="utf-8")
+    (tmp_path / "file.yaml").write_text(FILE, encoding="utf-8")
+    with pytest.raises(BadInputError, match="new or an empty directory"):
+        run_file(read_compare_file(tmp_path / "file.yaml"), tmp_path, machine={"threads": 1})
+    assert (tmp_path / "file.yaml").read_text(encoding="utf-8") == FILE
+    assert (tmp_path / "search" / "notes.txt").exists()
+
+
+def test_a_file_compares_on_the_images_it_searched_on(tmp_path: Path, write_digits: WriteDigits) -> None:
+    for name, digits in (("one", "012"), ("other", "345")):
+        write_digits(f"{name}/train", dict.fromkeys(digits, 20))
+        write_digits(f"{name}/test", dict.fromkeys(digits, 5))
+        for part in ("train", "test"):  # the same names for other pictures
+            for new, old in zip("abc", digits, strict=True):
+                (tmp_path / name / part / old).rename(tmp_path / name / part / new)
+    own = FILE.replace("name: digits, max_images: 100", "name: 'folder:one', image_size: 8")
+    (tmp_path / "f.yaml").write_text(own, encoding="utf-8")
+    run, machine = tmp_path / "run", {"threads": 1}
+    run_file(read_compare_file(tmp_path / "f.yaml"), run, machine=machine)
+    moved = read_compare_file(tmp_path / "f.yaml", data_name=f"folder:{tmp_path / 'other'}")
+    with pytest.raises(BadInputError, match="must name the images that the run was begun with"):
+        run_file(moved, run, machine=machine)
+    shutil.rmtree(run / "compare")  # as one that was killed after its search left it
+    with pytest.raises(BadInputError, match="must name the images that the run was begun with"):
+        run_file(moved, run, machine=machine)
+    shutil.rmtree(run / "search")
+    assert run_file(read_compare_file(tmp_path / "f.yaml"), run, machine=machine).arms["rewound"]
 
 
 def stop_at_once(*_: object) -> None:

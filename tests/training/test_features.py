@@ -261,6 +261,10 @@ def test_a_narrow_shortcut_with_a_stride_is_laid_out_plainly_on_the_cpu(network:
     assert "reads 4 channels" in why
     chosen = RunConfig().compute(torch.device("cpu"), ALONE, network, (1, 8, 8))
     assert not chosen.channels_last
+    begun = RunConfig(channels_last=True, machine="the one it was begun on").compute(
+        torch.device("cpu"), ALONE, network, (1, 8, 8)
+    )
+    assert not begun.channels_last  # of a run from before this was known
     with pytest.raises(BadInputError, match=r"reads 4 channels.*--no-channels-last"):
         RunConfig(channels_last=True).compute(torch.device("cpu"), ALONE, network, (1, 8, 8))
 
