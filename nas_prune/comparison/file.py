@@ -251,11 +251,8 @@ def _claim(run: Path, file: CompareFile) -> None:
     then = _claimed(path, content)
     begun = [folder for folder in (run / _SEARCH, run / COMPARED) if (folder / CONFIG).exists()]
     if then is not None and begun:
-        if all(_images_noted(folder) for folder in begun):
-            then["data"] = {
-                **then["data"],
-                "name": content["data"]["name"],
-            }  # may be moved: they know their images
+        if all(_images_noted(folder) for folder in begun):  # then the folder may be moved
+            then["data"] = {**then["data"], "name": content["data"]["name"]}
         differing = [key for key in content if then[key] != content[key]]
         if differing:
             raise BadInputError(

@@ -22,10 +22,8 @@ from nas_prune.training.schedules import training_macs
 from nas_prune.widths import Widths, read_widths
 
 RESULT = "result.json"
-FILE, COMPARED = (
-    "file.yaml",
-    "compare",
-)  # in the directory of a comparison file: what it says, and its comparison
+# In the directory of a comparison file: what it says, and its comparison.
+FILE, COMPARED = "file.yaml", "compare"
 _GUESSING = 1.5
 
 
