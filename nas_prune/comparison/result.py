@@ -155,7 +155,7 @@ def sentences(result: CompareResult) -> list[str]:
         for name in ("fine-tuned", "rewound")
         if result.arms.get(name)
     }
-    if len(accuracies) == 2:
+    if len(set(accuracies.values())) == 2:
         best = max(accuracies, key=lambda name: accuracies[name])
         said.append(f"By validation accuracy the better way to use inherited weights is {best}.")
     if result.config.command == "transfer":
