@@ -7,8 +7,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nas_prune.budget import Budget as Budget
     from nas_prune.comparison.config import CompareConfig as CompareConfig
+    from nas_prune.comparison.evaluate import judge_guideline as judge_guideline
+    from nas_prune.comparison.evaluate_result import JudgeConfig as JudgeConfig
     from nas_prune.comparison.run import compare as compare
     from nas_prune.comparison.transfer import transfer as transfer
     from nas_prune.errors import NasPruneError as NasPruneError
@@ -16,45 +17,44 @@ if TYPE_CHECKING:
     from nas_prune.guideline.artefact import Guideline as Guideline
     from nas_prune.guideline.artefact import read_guideline as read_guideline
     from nas_prune.guideline.fit import fit_guideline as fit_guideline
-    from nas_prune.judge import judge_guideline as judge_guideline
-    from nas_prune.judge_result import JudgeConfig as JudgeConfig
-    from nas_prune.loading import load_space as load_space
-    from nas_prune.scratch import train as train
-    from nas_prune.search_config import SearchConfig as SearchConfig
-    from nas_prune.search_stage import search as search
-    from nas_prune.space import SearchSpace as SearchSpace
+    from nas_prune.search.config import SearchConfig as SearchConfig
+    from nas_prune.search.run import search as search
+    from nas_prune.space.budget import Budget as Budget
+    from nas_prune.space.load import load_space as load_space
+    from nas_prune.space.search_space import SearchSpace as SearchSpace
+    from nas_prune.space.widths import Widths as Widths
+    from nas_prune.space.widths import read_widths as read_widths
     from nas_prune.study.config import StudyConfig as StudyConfig
     from nas_prune.study.config import read_study as read_study
     from nas_prune.study.rank import rank_study as rank_study
     from nas_prune.study.run import run_study as run_study
-    from nas_prune.train_result import TrainConfig as TrainConfig
-    from nas_prune.widths import Widths as Widths
-    from nas_prune.widths import read_widths as read_widths
+    from nas_prune.training.result import TrainConfig as TrainConfig
+    from nas_prune.training.run import train as train
 
 # Loaded on first use, so that importing the package does not import torch.
 _HOMES = {
-    "Budget": "budget",
+    "Budget": "space.budget",
     "CompareConfig": "comparison.config",
     "Guideline": "guideline.artefact",
-    "JudgeConfig": "judge_result",
+    "JudgeConfig": "comparison.evaluate_result",
     "NasPruneError": "errors",
-    "SearchConfig": "search_config",
-    "SearchSpace": "space",
+    "SearchConfig": "search.config",
+    "SearchSpace": "space.search_space",
     "StudyConfig": "study.config",
-    "TrainConfig": "train_result",
-    "Widths": "widths",
+    "TrainConfig": "training.result",
+    "Widths": "space.widths",
     "apply_guideline": "guideline.apply",
     "compare": "comparison.run",
     "fit_guideline": "guideline.fit",
-    "load_space": "loading",
+    "load_space": "space.load",
     "read_guideline": "guideline.artefact",
     "rank_study": "study.rank",
     "read_study": "study.config",
-    "read_widths": "widths",
+    "read_widths": "space.widths",
     "run_study": "study.run",
-    "search": "search_stage",
-    "judge_guideline": "judge",
-    "train": "scratch",
+    "search": "search.run",
+    "judge_guideline": "comparison.evaluate",
+    "train": "training.run",
     "transfer": "comparison.transfer",
 }
 

@@ -8,16 +8,16 @@ import torch
 from torch import nn
 
 from nas_prune.errors import BadInputError
-from nas_prune.loading import load_referenced
-from nas_prune.methods import WidthMethod, method_named, scorable
-from nas_prune.networks import check_trusted
-from nas_prune.rundir import CHECKPOINT, read_config
-from nas_prune.search_config import SearchConfig
-from nas_prune.search_result import read_kept
-from nas_prune.space import SearchSpace
+from nas_prune.runs.directory import CHECKPOINT, read_config
+from nas_prune.search.config import SearchConfig
+from nas_prune.search.methods import WidthMethod, method_named, scorable
+from nas_prune.search.result import read_kept
+from nas_prune.space.load import load_referenced
+from nas_prune.space.networks import check_trusted
+from nas_prune.space.search_space import SearchSpace
+from nas_prune.space.widths import Widths, read_widths
 from nas_prune.training.checkpoint import read_checkpoint
 from nas_prune.training.state import TrainState, start
-from nas_prune.widths import Widths, read_widths
 
 
 def first_state(

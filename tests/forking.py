@@ -3,4 +3,4 @@
 from multiprocessing import get_context
 
 FORKING = get_context("forkserver")
-FORKING.set_forkserver_preload(["nas_prune.cli.search", "nas_prune.search_stage", "nas_prune.scratch"])
+FORKING.set_forkserver_preload(["nas_prune.cli.search", "nas_prune.search.run", "nas_prune.training.run"])

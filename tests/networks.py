@@ -5,10 +5,10 @@ from functools import cache
 import pytest
 from torch import Tensor, nn
 
-from nas_prune.loading import load_space
-from nas_prune.models.densenet import densenet
-from nas_prune.models.preresnet import preresnet
-from nas_prune.space import SearchSpace
+from nas_prune.space.load import load_space
+from nas_prune.space.models.densenet import densenet
+from nas_prune.space.models.preresnet import preresnet
+from nas_prune.space.search_space import SearchSpace
 
 FAMILIES = (
     ("resnet20", (3, 32, 32)),

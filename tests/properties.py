@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from nas_prune.selfcheck import failure
-from nas_prune.space import SearchSpace
+from nas_prune.graph.check import failure
+from nas_prune.space.search_space import SearchSpace
 from tests.restricted import restricted_outputs
+from tests.space.test_cost import count_by_pytorch
 from tests.surgery import images_of, kill, lively, outputs, random_halves
-from tests.test_cost import count_by_pytorch
 
 
 def random_widths(space: SearchSpace, count: int, *, seed: int = 0) -> list[list[int]]:

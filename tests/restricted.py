@@ -19,7 +19,7 @@ from nas_prune.graph.axes import Atom, Axis, constant, positions
 from nas_prune.graph.call import Call
 from nas_prune.graph.record import INPUT, ROOT, Record, TensorNote
 from nas_prune.graph.trace import Running, observe, slow_attention
-from nas_prune.space import SearchSpace
+from nas_prune.space.search_space import SearchSpace
 
 _OVER_DIMS = {"mean", "linalg_vector_norm", "amax", "amin", "var", "var_mean", "std"}
 _SOFTMAX = {"_softmax", "_safe_softmax", "_log_softmax"}

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from nas_prune.graph.axes import Atom, channel_at
-from nas_prune.space import SearchSpace
+from nas_prune.space.search_space import SearchSpace
 
 
 def lively(space: SearchSpace) -> nn.Module:

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from nas_prune.loading import load_space
-from nas_prune.resize import resized
-from nas_prune.space import SearchSpace
+from nas_prune.graph.resize import resized
+from nas_prune.space.load import load_space
+from nas_prune.space.search_space import SearchSpace
 
 
 def main() -> None:

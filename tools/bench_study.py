@@ -32,14 +32,14 @@ import numpy as np
 import optuna
 from scipy.stats import t as student
 
-from nas_prune.budget import Budget
 from nas_prune.guideline.artefact import Guideline
 from nas_prune.guideline.fit import fit_guideline
-from nas_prune.rundir import library_versions
+from nas_prune.runs.directory import library_versions
+from nas_prune.space.budget import Budget
+from nas_prune.space.widths import MethodRecord
 from nas_prune.study.parameters import Parametrised, parametrised
 from nas_prune.study.samplers import SAMPLERS, quiet, sampler_named, stopping_named
-from nas_prune.study.tabular import NETWORK, Run, Table, read_table, simulated
-from nas_prune.widths import MethodRecord
+from tools.tabular_space import NETWORK, Run, Table, read_table, simulated
 
 COUNTS = (10, 30, 60)
 _BEST = 5

@@ -27,11 +27,11 @@ from typing import Any
 
 import torch
 
-from nas_prune.loading import load_space
-from nas_prune.scratch import train
-from nas_prune.setup import DataConfig
-from nas_prune.train_result import TrainConfig
+from nas_prune.space.load import load_space
+from nas_prune.training.config import DataConfig
 from nas_prune.training.recipe import recipe_named
+from nas_prune.training.result import TrainConfig
+from nas_prune.training.run import train
 
 CHILD = Path(__file__).resolve().with_name("measure_training.py")
 LEGS = ("engine", "loader-1", "loader-0", "watched")

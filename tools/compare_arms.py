@@ -26,18 +26,18 @@ from numpy.typing import NDArray
 from scipy.stats import t as student
 
 from nas_prune.guideline.fit import fit_guideline
-from nas_prune.report.figures import save
-from nas_prune.rundir import read_metrics
-from nas_prune.search_config import SearchConfig
-from nas_prune.search_stage import resume_search, search
-from nas_prune.study import record
+from nas_prune.runs.directory import read_metrics
+from nas_prune.runs.progress import Watch
+from nas_prune.search.config import SearchConfig
+from nas_prune.search.run import resume_search, search
+from nas_prune.space.widths import read_widths
+from nas_prune.space.widths_figure import save
+from nas_prune.study import trial_record as record
 from nas_prune.study.config import StudyConfig, read_study
+from nas_prune.study.location import Place, read_trials
 from nas_prune.study.objective import trial_folder
-from nas_prune.study.place import Place, read_trials
 from nas_prune.study.run import run_study
 from nas_prune.training.schedules import training_macs
-from nas_prune.watch import Watch
-from nas_prune.widths import read_widths
 
 ARMS: dict[str, dict[str, Any]] = {
     "guided": {},

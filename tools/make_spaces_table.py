@@ -46,7 +46,7 @@ def measure(name: str) -> Row:
     import torch
 
     from nas_prune.graph.channels import channel_graph
-    from nas_prune.loading import load_space
+    from nas_prune.space.load import load_space
 
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
@@ -141,8 +141,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "search_spaces" / "README.md")
     options = parser.parse_args()
     sys.path.insert(0, str(ROOT))
-    from nas_prune.networks import torchvision_names
-    from tests.test_any_network import TIMM
+    from nas_prune.space.networks import torchvision_names
+    from tests.space.test_any_network import TIMM
 
     classifiers, segmenters = torchvision_names()
     vision = [f"torchvision:{name}" for name in [*classifiers, *segmenters]]

@@ -18,13 +18,13 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from nas_prune.rundir import library_versions, published, read_metrics
-from nas_prune.scratch import train_one
-from nas_prune.setup import DataConfig, load_images
-from nas_prune.study.tabular import SEEDS, cells, small_space
-from nas_prune.train_result import TrainConfig
+from nas_prune.runs.directory import library_versions, published, read_metrics
+from nas_prune.runs.progress import QUIET
+from nas_prune.training.config import DataConfig, load_images
 from nas_prune.training.recipe import Recipe
-from nas_prune.watch import QUIET
+from nas_prune.training.result import TrainConfig
+from nas_prune.training.run import train_one
+from tools.tabular_space import SEEDS, cells, small_space
 
 _FOLDER = Path(__file__).parent.parent / "studies" / "tabular"
 

@@ -23,10 +23,10 @@ import torch
 from torch import nn
 
 from nas_prune.graph.channels import ChannelGraph, channel_graph
+from nas_prune.graph.check import checked
 from nas_prune.graph.trace import structure
-from nas_prune.initialise import record_inits
-from nas_prune.models.resnet import resnet
-from nas_prune.selfcheck import checked
+from nas_prune.space.initialise import record_inits
+from nas_prune.space.models.resnet import resnet
 
 Shape: TypeAlias = tuple[int, int, int]
 Work: TypeAlias = Callable[[], object]

@@ -18,12 +18,12 @@ from typing import Any
 
 import numpy as np
 
-from nas_prune.rundir import append_metrics, read_metrics
+from nas_prune.runs.directory import append_metrics, read_metrics
+from nas_prune.runs.progress import Watch
 from nas_prune.study import objective
 from nas_prune.study.config import StudyConfig
 from nas_prune.study.run import run_study
-from nas_prune.train_result import SeedResult
-from nas_prune.watch import Watch
+from nas_prune.training.result import SeedResult
 
 
 def main() -> None:

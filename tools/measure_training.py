@@ -28,7 +28,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from nas_prune.data import ImageData, load_data
-from nas_prune.models.resnet import resnet
+from nas_prune.space.models.resnet import resnet
 from nas_prune.training import loop
 from nas_prune.training.compute import Compute
 from nas_prune.training.loop import Training, fit

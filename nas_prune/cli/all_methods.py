@@ -9,7 +9,7 @@ import click
 from nas_prune.cli.output import count, percent, print_json, print_table
 
 if TYPE_CHECKING:
-    from nas_prune.search_all import AllResult
+    from nas_prune.search.all_methods import AllResult
 
 
 def print_all(result: "AllResult", style: str) -> None:

@@ -10,8 +10,8 @@ from nas_prune.cli.output import count, format_option, percent, print_json, prin
 
 if TYPE_CHECKING:
     from nas_prune.guideline.apply import Applied
-    from nas_prune.space import Groups
-    from nas_prune.widths import Widths
+    from nas_prune.space.search_space import Groups
+    from nas_prune.space.widths import Widths
 
 
 @click.command()
@@ -55,9 +55,9 @@ def command(  # noqa: PLR0913  (one for each option)
     from dataclasses import replace
 
     from nas_prune.guideline.apply import apply_guideline, guideline_named
-    from nas_prune.loading import load_space
-    from nas_prune.networks import network_named
-    from nas_prune.rundir import library_versions
+    from nas_prune.runs.directory import library_versions
+    from nas_prune.space.load import load_space
+    from nas_prune.space.networks import network_named
 
     if out is not None and (out.exists() or not out.parent.is_dir()):
         raise click.UsageError(

@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from nas_prune.comparison.choosing import Wanted
     from nas_prune.comparison.config import CompareConfig
     from nas_prune.comparison.result import CompareResult
-    from nas_prune.page.content import Table
-    from nas_prune.search_config import SearchConfig
-    from nas_prune.setup import DataConfig
-    from nas_prune.watch import Watch
-    from nas_prune.widths import Widths
+    from nas_prune.report.content import Table
+    from nas_prune.runs.progress import Watch
+    from nas_prune.search.config import SearchConfig
+    from nas_prune.space.widths import Widths
+    from nas_prune.training.config import DataConfig
 
 
 @click.command()
@@ -163,9 +163,9 @@ def _run(given: dict[str, Any], watch: "Watch") -> "CompareResult":
 
 def _chosen(given: dict[str, Any]) -> "tuple[Widths, SearchConfig | None, DataConfig | None]":
     """The widths, the settings of their search, and its images as they are found from here; None where unknown."""
-    from nas_prune.rundir import from_run, read_config
-    from nas_prune.search_config import SearchConfig
-    from nas_prune.widths import read_widths
+    from nas_prune.runs.directory import from_run, read_config
+    from nas_prune.search.config import SearchConfig
+    from nas_prune.space.widths import read_widths
 
     run, file = given["search"], given["widths_file"]
     if (run is None) == (file is None):
@@ -191,9 +191,9 @@ def _home_of(path: Path) -> Path | None:
 
 
 def _widths_in(run: Path, budget: str | None) -> Path:
-    from nas_prune.budget import Budget
-    from nas_prune.search_result import file_stem
-    from nas_prune.widths import read_widths
+    from nas_prune.search.result import file_stem
+    from nas_prune.space.budget import Budget
+    from nas_prune.space.widths import read_widths
 
     found = {path.stem: path for path in sorted((run / "widths").glob("*.json")) if path.stem != "whole"}
     if not found:
@@ -219,7 +219,7 @@ def _wanted(given: dict[str, Any]) -> "Wanted":
 
 
 def _winner(path: Path) -> "Widths":
-    from nas_prune.widths import read_widths
+    from nas_prune.space.widths import read_widths
 
     if not path.is_dir():
         return read_widths(path)
@@ -264,8 +264,8 @@ def _config(
 
 def data_for(given: dict[str, Any], widths: "Widths", images: "DataConfig | None") -> "DataConfig":
     """Which images: those named, or the search's own."""
-    from nas_prune.rundir import published
-    from nas_prune.setup import DataConfig
+    from nas_prune.runs.directory import published
+    from nas_prune.training.config import DataConfig
 
     known = widths.data
     name = given["data_name"] or (images.name if images else known.name if known else "digits")
@@ -305,9 +305,9 @@ def conclude(context: click.Context, result: "CompareResult", style: str) -> Non
 def _write_report(result: "CompareResult") -> Path:
     """Write the run as one page beside its numbers, its own search included."""
     from nas_prune.comparison.result import search_of
-    from nas_prune.files import write_whole
-    from nas_prune.page.parts import read_parts
-    from nas_prune.page.render import as_html
+    from nas_prune.report.read import read_parts
+    from nas_prune.report.render import as_html
+    from nas_prune.runs.files import write_whole
 
     searched = search_of(result.run)
     parts = read_parts([result.run, *([searched] if (searched / "config.yaml").exists() else [])])
@@ -319,8 +319,8 @@ def _write_report(result: "CompareResult") -> Path:
 def show(result: "CompareResult") -> None:
     """Print a comparison for people."""
     from nas_prune.comparison.result import sentences
-    from nas_prune.page.of_comparison import arms_table, differences_table, how_compared
-    from nas_prune.rundir import published
+    from nas_prune.report.comparison import arms_table, differences_table, how_compared
+    from nas_prune.runs.directory import published
 
     config, widths = result.config, result.widths
     factor = "" if widths.space.width_multiplier == 1 else f" ×{widths.space.width_multiplier:g}"

@@ -18,8 +18,8 @@ from nas_prune.cli.study import storage_option
 def command(study: Path | None, host: str, port: int, storage: str | None) -> None:
     """Watch a study in a browser: STUDY is its directory, by default the newest in runs/."""
     from nas_prune.errors import BadInputError
-    from nas_prune.study.place import Place
-    from nas_prune.study.watching import serve
+    from nas_prune.study.dashboard_server import serve
+    from nas_prune.study.location import Place
 
     run = study or _newest()
     if not (run / "config.yaml").exists():

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nas_prune.cli.judge import evaluate, judge_options
+from nas_prune.cli.evaluate import evaluate, judge_options
 from nas_prune.cli.options import data_options, recipe_options, run_options
 from nas_prune.cli.output import format_option, print_json, print_table, watching
 
@@ -127,7 +127,7 @@ def fit(sources: tuple[Path, ...], out: Path | None, **given: Any) -> "Guideline
         read, notes = read_sources(sources, spaces=given["spaces"])
         fitted = fit_guideline(read, notes=notes, **given)
         if out is not None:
-            from nas_prune.report.guideline_figure import draw_guideline
+            from nas_prune.guideline.figure import draw_guideline
 
             fitted.write(out)
             draw_guideline(

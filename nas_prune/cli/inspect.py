@@ -10,7 +10,7 @@ from nas_prune.cli.options import SPACE_HELP
 from nas_prune.cli.output import count, format_option, percent, print_json, print_table, watching
 
 if TYPE_CHECKING:
-    from nas_prune.space import Groups, SearchSpace
+    from nas_prune.space.search_space import Groups, SearchSpace
 
 _CHOICES: tuple["Groups", ...] = ("inner", "all")
 
@@ -42,9 +42,9 @@ def command(
     style: str,
 ) -> None:
     """Channel groups, roles, frozen parts and why, costs, feasible budgets."""
-    from nas_prune.loading import load_space
-    from nas_prune.methods import method_named
-    from nas_prune.networks import network_named
+    from nas_prune.search.methods import method_named
+    from nas_prune.space.load import load_space
+    from nas_prune.space.networks import network_named
 
     with watching() as watch, watch.waiting("tracing the network"):
         channels, height, width = network_named(space).input_shape
@@ -64,9 +64,9 @@ def command(
 
 
 def _facts(space: "SearchSpace", method: str, choices: "Sequence[Groups]") -> dict[str, Any]:
-    from nas_prune.cost import fixed_share
-    from nas_prune.cut import least_cost
-    from nas_prune.methods import METHODS, scorable
+    from nas_prune.search.methods import METHODS, scorable
+    from nas_prune.space.cost import fixed_share
+    from nas_prune.space.cut import least_cost
 
     graph = space.graph
     groups = [

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from nas_prune.watch import Watch
+from nas_prune.runs.progress import Watch
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 _PLAIN_WIDTH = 140  # columns when stdout is a file or a pipe

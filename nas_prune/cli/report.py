@@ -34,9 +34,9 @@ def command(
     file. The page has its figures in it, opens from disk and fetches nothing.
     """
     from nas_prune.cli.output import watching
-    from nas_prune.files import write_whole
-    from nas_prune.page.parts import read_parts
-    from nas_prune.page.render import as_html, as_json, as_markdown
+    from nas_prune.report.read import read_parts
+    from nas_prune.report.render import as_html, as_json, as_markdown
+    from nas_prune.runs.files import write_whole
 
     endings = {".html": "html", ".htm": "html", ".md": "md", ".json": "json"}
     style = style or ("html" if out is None else endings.get(out.suffix, "html"))

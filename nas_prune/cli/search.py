@@ -20,8 +20,8 @@ from nas_prune.cli.options import (
 from nas_prune.cli.output import count, format_option, is_silent, percent, print_json, print_table, watching
 
 if TYPE_CHECKING:
-    from nas_prune.search_config import SearchConfig
-    from nas_prune.search_result import SearchResult
+    from nas_prune.search.config import SearchConfig
+    from nas_prune.search.result import SearchResult
 
 
 @click.command()
@@ -67,12 +67,12 @@ if TYPE_CHECKING:
 @click.pass_context
 def command(context: click.Context, /, style: str, resume: Path | None, **given: Any) -> None:
     """Sparse-train a network and write the layer widths found at each budget."""
-    from nas_prune.methods import METHODS
-    from nas_prune.rundir import read_config
-    from nas_prune.search_all import ALL, resume_all, search_all
-    from nas_prune.search_config import SearchConfig
-    from nas_prune.search_result import summary
-    from nas_prune.search_stage import resume_search, search
+    from nas_prune.runs.directory import read_config
+    from nas_prune.search.all_methods import ALL, resume_all, search_all
+    from nas_prune.search.config import SearchConfig
+    from nas_prune.search.methods import METHODS
+    from nas_prune.search.result import summary
+    from nas_prune.search.run import resume_search, search
 
     if resume is not None:
         refuse_with_resume(context)
@@ -102,8 +102,8 @@ def command(context: click.Context, /, style: str, resume: Path | None, **given:
 
 
 def _config(given: dict[str, Any]) -> "SearchConfig":
-    from nas_prune.search_config import DEFAULT_BUDGETS, SearchConfig
-    from nas_prune.setup import DataConfig
+    from nas_prune.search.config import DEFAULT_BUDGETS, SearchConfig
+    from nas_prune.training.config import DataConfig
     from nas_prune.training.recipe import changed, default_recipe, recipe_named
 
     data_name = given["data_name"] or "digits"
@@ -137,8 +137,8 @@ def _config(given: dict[str, Any]) -> "SearchConfig":
 
 
 def _print(result: "SearchResult") -> None:
-    from nas_prune.budget import OWN
-    from nas_prune.widths import stage_means
+    from nas_prune.space.budget import OWN
+    from nas_prune.space.widths import stage_means
 
     space = result.space
     base = space.cost_at(space.base_G)
@@ -221,7 +221,7 @@ def _print_remarks(result: "SearchResult") -> None:
             f"Left whole, since {result.method.name} needs {result.method.asks}: {', '.join(result.unscored)}"
         )
     click.echo(f"\nWidths: {result.run / 'widths'}   picture: {result.run / 'widths.png'}")
-    from nas_prune.networks import is_own
+    from nas_prune.space.networks import is_own
 
     data = result.config.data
     middle = result.found[len(result.found) // 2]

@@ -9,7 +9,7 @@ from nas_prune.cli.output import format_option, print_json, print_table
 @format_option
 def command(style: str) -> None:
     """What can be searched."""
-    from nas_prune.networks import known_spaces, torchvision_names
+    from nas_prune.space.networks import known_spaces, torchvision_names
 
     rows = [
         {"name": name, "aliases": list(file.aliases), "description": file.description}

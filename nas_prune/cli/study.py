@@ -11,7 +11,7 @@ from nas_prune.cli.output import count, format_option, percent, print_json, prin
 
 if TYPE_CHECKING:
     from nas_prune.study.config import StudyConfig
-    from nas_prune.study.place import StudyResult
+    from nas_prune.study.location import StudyResult
     from nas_prune.study.rank import Ranking
 
 _STORAGE_HELP = (
@@ -76,7 +76,7 @@ def run(*, file: str, out: Path | None, style: str, **given: Any) -> None:
     The same command in further terminals or on further machines joins in.
     """
     from nas_prune.study.config import read_study
-    from nas_prune.study.place import Place
+    from nas_prune.study.location import Place
     from nas_prune.study.run import resume_study, run_study
 
     with watching() as watch:
@@ -116,8 +116,8 @@ def _refuse_beside_directory(out: Path | None, given: dict[str, Any]) -> None:
 
 def _print(result: "StudyResult") -> None:
     from nas_prune.errors import BadInputError
-    from nas_prune.study import record
-    from nas_prune.study.place import command_for, storage_flag
+    from nas_prune.study import trial_record as record
+    from nas_prune.study.location import command_for, storage_flag
 
     for name, trials in result.trials.items():
         best = record.best_first(trials)[:_BEST]
@@ -179,7 +179,7 @@ def rank(*, directory: Path, style: str, storage: str | None, **given: Any) -> N
 
     The order is that of the new trainings; the winner's widths are written to DIRECTORY/rank/NAME/widths.json.
     """
-    from nas_prune.study.place import Place, read_trials
+    from nas_prune.study.location import Place, read_trials
     from nas_prune.study.rank import rank_study, summary
 
     place = Place(directory, storage)
@@ -238,7 +238,7 @@ def recover(directory: Path, older_than: float | None, storage: str | None, styl
 
     `study run` does this by itself for workers of the same machine or shared directory.
     """
-    from nas_prune.study.place import Place, recover_study
+    from nas_prune.study.location import Place, recover_study
 
     dropped, found = recover_study(Place(directory, storage), older_than=older_than)
     if style == "json":

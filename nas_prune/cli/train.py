@@ -16,8 +16,8 @@ from nas_prune.cli.options import (
 from nas_prune.cli.output import count, format_option, is_silent, percent, print_json, print_table, watching
 
 if TYPE_CHECKING:
-    from nas_prune.train_result import TrainConfig, TrainResult
-    from nas_prune.widths import Widths
+    from nas_prune.space.widths import Widths
+    from nas_prune.training.result import TrainConfig, TrainResult
 
 
 @click.command()
@@ -52,9 +52,9 @@ if TYPE_CHECKING:
 @click.pass_context
 def command(context: click.Context, /, style: str, resume: Path | None, **given: Any) -> None:
     """Train found widths, from random weights or from those of their search."""
-    from nas_prune.scratch import resume_train, train
-    from nas_prune.train_result import summary
-    from nas_prune.widths import read_widths
+    from nas_prune.space.widths import read_widths
+    from nas_prune.training.result import summary
+    from nas_prune.training.run import resume_train, train
 
     with watching() as watch:
         if resume is not None:
@@ -99,9 +99,9 @@ def command(context: click.Context, /, style: str, resume: Path | None, **given:
 
 
 def _config(given: dict[str, Any], widths: "Widths") -> "TrainConfig":
-    from nas_prune.setup import DataConfig
-    from nas_prune.train_result import TrainConfig
+    from nas_prune.training.config import DataConfig
     from nas_prune.training.recipe import changed, default_recipe, recipe_named
+    from nas_prune.training.result import TrainConfig
     from nas_prune.training.schedules import recipe_of
 
     known = widths.data
@@ -137,9 +137,9 @@ def _path(path: Path | None) -> str | None:
 
 
 def _print(result: "TrainResult") -> None:
-    from nas_prune.setup import resume_command
-    from nas_prune.train_result import mean_and_deviation
+    from nas_prune.training.config import resume_command
     from nas_prune.training.ranks import ALONE
+    from nas_prune.training.result import mean_and_deviation
 
     config, widths = result.config, result.widths
     whole = "full width" if widths.cost == widths.base_cost else "the widths given"

@@ -9,11 +9,11 @@ from nas_prune.comparison.plan import check_guided, plan_widths, why_not_compara
 from nas_prune.comparison.statistics import check_test
 from nas_prune.errors import BadInputError, NasPruneError
 from nas_prune.guideline.apply import Pattern
-from nas_prune.networks import space_name
-from nas_prune.rundir import published
-from nas_prune.search_config import SearchConfig
-from nas_prune.space import SearchSpace
-from nas_prune.widths import Widths
+from nas_prune.runs.directory import published
+from nas_prune.search.config import SearchConfig
+from nas_prune.space.networks import space_name
+from nas_prune.space.search_space import SearchSpace
+from nas_prune.space.widths import Widths
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,9 @@ from pydantic import Field
 
 from nas_prune.comparison.arms import ARMS, Arm, transfer_arms
 from nas_prune.comparison.statistics import TestName
-from nas_prune.rundir import portable
-from nas_prune.search_config import SearchConfig
-from nas_prune.setup import RunConfig
+from nas_prune.runs.directory import portable
+from nas_prune.search.config import SearchConfig
+from nas_prune.training.config import RunConfig
 from nas_prune.training.recipe import Recipe, default_recipe
 
 

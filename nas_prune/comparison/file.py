@@ -14,20 +14,20 @@ from nas_prune.comparison.result import COMPARED, FILE, CompareResult
 from nas_prune.comparison.run import compare, resume_compare
 from nas_prune.comparison.statistics import TestName, check_test
 from nas_prune.errors import BadInputError
-from nas_prune.files import alone_in, load_yaml, saying_why, sweep, write_whole
-from nas_prune.methods import Scope, method_named
-from nas_prune.networks import check_trusted
-from nas_prune.rundir import CONFIG, published, read_config
-from nas_prune.search_config import SearchConfig, resolve
-from nas_prune.search_result import RESULT
-from nas_prune.search_stage import resume_search, search
-from nas_prune.setup import DataConfig
-from nas_prune.space import Groups
+from nas_prune.runs.directory import CONFIG, published, read_config
+from nas_prune.runs.files import alone_in, load_yaml, saying_why, sweep, write_whole
+from nas_prune.runs.progress import QUIET, Watch
+from nas_prune.runs.stopping import telling_how_to_go_on
+from nas_prune.search.config import SearchConfig, resolve
+from nas_prune.search.methods import Scope, method_named
+from nas_prune.search.result import RESULT
+from nas_prune.search.run import resume_search, search
+from nas_prune.space.networks import check_trusted
+from nas_prune.space.search_space import Groups
+from nas_prune.space.widths import first_problem, read_widths
 from nas_prune.study.config import placed, read_settings, with_recipe_beside
+from nas_prune.training.config import DataConfig
 from nas_prune.training.recipe import Recipe, changed, recipe_named
-from nas_prune.training.stopping import telling_how_to_go_on
-from nas_prune.watch import QUIET, Watch
-from nas_prune.widths import first_problem, read_widths
 
 _SEARCH = "search"
 

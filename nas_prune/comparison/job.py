@@ -25,18 +25,18 @@ from nas_prune.comparison.result import (
 )
 from nas_prune.data import ImageData, Parked, park
 from nas_prune.errors import BadInputError, FileError, NasPruneError
-from nas_prune.files import passing_folder, saying_why, write_whole
-from nas_prune.loading import load_referenced
-from nas_prune.scratch import train_one
-from nas_prune.setup import RunConfig, resume_command
-from nas_prune.space import SearchSpace
-from nas_prune.train_result import TrainConfig
+from nas_prune.runs.files import passing_folder, saying_why, write_whole
+from nas_prune.runs.progress import Watch
+from nas_prune.runs.stopping import telling_how_to_go_on
+from nas_prune.runs.workers import in_workers
+from nas_prune.space.load import load_referenced
+from nas_prune.space.search_space import SearchSpace
+from nas_prune.space.widths import Widths, read_widths
+from nas_prune.training.config import RunConfig, resume_command
 from nas_prune.training.ranks import ALONE
+from nas_prune.training.result import TrainConfig
+from nas_prune.training.run import train_one
 from nas_prune.training.schedules import plan_training
-from nas_prune.training.stopping import telling_how_to_go_on
-from nas_prune.training.workers import in_workers
-from nas_prune.watch import Watch
-from nas_prune.widths import Widths, read_widths
 
 Task: TypeAlias = "tuple[str, int]"  # arm, or `inherited` for all that need one whole network; and seed
 _INHERITED = "inherited"

@@ -8,17 +8,17 @@ from torch import nn
 
 from nas_prune.data import ImageData
 from nas_prune.errors import BadInputError
-from nas_prune.methods import method_named
-from nas_prune.prepared_search import Given
-from nas_prune.rundir import CONFIG
-from nas_prune.search_config import SearchConfig
-from nas_prune.search_result import RESULT
-from nas_prune.search_stage import best_of_trained, resume_search, search
-from nas_prune.setup import RunConfig
-from nas_prune.space import SearchSpace
+from nas_prune.runs.directory import CONFIG
+from nas_prune.runs.progress import Watch
+from nas_prune.search.config import SearchConfig
+from nas_prune.search.methods import method_named
+from nas_prune.search.prepared import Given
+from nas_prune.search.result import RESULT
+from nas_prune.search.run import best_of_trained, resume_search, search
+from nas_prune.space.search_space import SearchSpace
+from nas_prune.space.widths import Widths
+from nas_prune.training.config import RunConfig
 from nas_prune.training.recipe import Recipe
-from nas_prune.watch import Watch
-from nas_prune.widths import Widths
 
 
 def source_for(found: SearchConfig, run: RunConfig, recipe: Recipe) -> SearchConfig:

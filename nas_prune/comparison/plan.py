@@ -5,14 +5,14 @@ from pathlib import Path
 
 import numpy as np
 
-from nas_prune.budget import Budget
 from nas_prune.comparison.arms import Arm, Kind
-from nas_prune.cut import matched
 from nas_prune.errors import NasPruneError, WidthsError
-from nas_prune.files import saying_why
 from nas_prune.guideline.apply import Pattern, apply_guideline
-from nas_prune.space import Groups, SearchSpace
-from nas_prune.widths import MethodRecord, Widths
+from nas_prune.runs.files import saying_why
+from nas_prune.space.budget import Budget
+from nas_prune.space.cut import matched
+from nas_prune.space.search_space import Groups, SearchSpace
+from nas_prune.space.widths import MethodRecord, Widths
 
 _NEAR = 0.05  # costs further apart than this share are no equal costs
 

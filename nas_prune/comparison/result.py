@@ -14,12 +14,12 @@ from nas_prune.comparison.arms import Arm, Kind
 from nas_prune.comparison.config import CompareConfig
 from nas_prune.comparison.plan import path_of
 from nas_prune.comparison.statistics import LEVEL, Paired, detectable, holm, paired
-from nas_prune.files import write_whole
-from nas_prune.rundir import published, read_config
-from nas_prune.search_result import RESULT as SEARCHED
-from nas_prune.train_result import mean_and_deviation
+from nas_prune.runs.directory import published, read_config
+from nas_prune.runs.files import write_whole
+from nas_prune.search.result import RESULT as SEARCHED
+from nas_prune.space.widths import Widths, read_widths
+from nas_prune.training.result import mean_and_deviation
 from nas_prune.training.schedules import training_macs
-from nas_prune.widths import Widths, read_widths
 
 RESULT = "result.json"
 # In the directory of a comparison file: what it says, and its comparison.

@@ -15,11 +15,8 @@ from nas_prune.comparison.result import CompareResult, about
 from nas_prune.data import ImageData
 from nas_prune.data.identity import identity_of
 from nas_prune.errors import BadInputError
-from nas_prune.files import alone_in, sweep
 from nas_prune.guideline.artefact import Guideline
-from nas_prune.loading import load_referenced
-from nas_prune.networks import check_trusted
-from nas_prune.rundir import (
+from nas_prune.runs.directory import (
     check_out,
     from_run,
     library_versions,
@@ -28,18 +25,21 @@ from nas_prune.rundir import (
     read_config,
     write_config,
 )
-from nas_prune.scratch import check_fit
-from nas_prune.search_config import SearchConfig
-from nas_prune.setup import (
+from nas_prune.runs.files import alone_in, sweep
+from nas_prune.runs.progress import QUIET, Watch
+from nas_prune.search.config import SearchConfig
+from nas_prune.space.load import load_referenced
+from nas_prune.space.networks import check_trusted
+from nas_prune.space.search_space import SearchSpace
+from nas_prune.space.widths import Widths, read_widths
+from nas_prune.training.config import (
     checked_images,
     load_images,
     pick_threads,
     tell_of_versions,
     where_images_are,
 )
-from nas_prune.space import SearchSpace
-from nas_prune.watch import QUIET, Watch
-from nas_prune.widths import Widths, read_widths
+from nas_prune.training.run import check_fit
 
 
 def compare(

@@ -11,7 +11,7 @@ from nas_prune.data.batches import (
 )
 from nas_prune.data.images import ImageData, ImageSet, Part
 from nas_prune.data.load import KNOWN_DATA, load_data
-from nas_prune.data.parked import Parked, park
+from nas_prune.data.shared import Parked, park
 
 __all__ = [
     "KNOWN_DATA",

@@ -12,17 +12,17 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from nas_prune.budget import Budget
-from nas_prune.cut import Cut, cut
 from nas_prune.errors import GuidelineError
 from nas_prune.guideline.artefact import Guideline, read_guideline
 from nas_prune.guideline.hand import RULES, Rule
 from nas_prune.guideline.shape import Shape, shape_on
 from nas_prune.guideline.sources import Setting, measure
-from nas_prune.methods.contract import Scores
-from nas_prune.methods.controls import shares_of
-from nas_prune.space import Groups, SearchSpace
-from nas_prune.widths import MethodRecord, Widths
+from nas_prune.search.methods.contract import Scores
+from nas_prune.search.methods.controls import shares_of
+from nas_prune.space.budget import Budget
+from nas_prune.space.cut import Cut, cut
+from nas_prune.space.search_space import Groups, SearchSpace
+from nas_prune.space.widths import MethodRecord, Widths
 
 Floats: TypeAlias = "NDArray[np.float64]"
 Pattern: TypeAlias = Guideline | Rule

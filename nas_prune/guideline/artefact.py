@@ -12,9 +12,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from nas_prune.errors import GuidelineError
-from nas_prune.files import load_yaml, write_whole
 from nas_prune.graph.channels import Role
-from nas_prune.widths import first_problem
+from nas_prune.runs.files import load_yaml, write_whole
+from nas_prune.space.widths import first_problem
 
 SCHEMA = "nas-prune/guideline/1"
 HAND_SPREAD = 0.1

@@ -34,7 +34,7 @@ from nas_prune.guideline.pooling import (
 )
 from nas_prune.guideline.shape import shape_on
 from nas_prune.guideline.sources import Source, read_sources, sources_of
-from nas_prune.widths import Widths
+from nas_prune.space.widths import Widths
 
 Floats: TypeAlias = "NDArray[np.float64]"
 Choice: TypeAlias = Literal[

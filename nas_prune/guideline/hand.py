@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from nas_prune.graph.axes import Atom, atoms_of
 from nas_prune.guideline.sources import Setting
-from nas_prune.space import SearchSpace
+from nas_prune.space.search_space import SearchSpace
 
 Floats: TypeAlias = "NDArray[np.float64]"
 _FIRST_STAGE = 0.5

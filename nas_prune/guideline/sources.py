@@ -13,14 +13,14 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from nas_prune.cost import Polynomial
 from nas_prune.errors import GuidelineError
 from nas_prune.graph.channels import ChannelGroup, Role
 from nas_prune.guideline.artefact import Match, SourceRecord
-from nas_prune.loading import load_referenced
-from nas_prune.networks import check_trusted
-from nas_prune.space import SearchSpace
-from nas_prune.widths import SpaceReference, Widths, read_widths
+from nas_prune.space.cost import Polynomial
+from nas_prune.space.load import load_referenced
+from nas_prune.space.networks import check_trusted
+from nas_prune.space.search_space import SearchSpace
+from nas_prune.space.widths import SpaceReference, Widths, read_widths
 
 Floats: TypeAlias = "NDArray[np.float64]"
 _HALVINGS = 60

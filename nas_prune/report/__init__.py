@@ -1,1 +1,1 @@
-"""Tables and figures."""
+"""The report: what runs hold, finished or not, as one page that needs nothing but itself."""

@@ -1,102 +1,209 @@
-"""Figures of widths."""
+"""Figures as SVG inside a page: in its colours, light or dark, with nothing to fetch.
+
+Lines of one figure differ by colour (Okabe & Ito's, which the colour-blind tell apart), by dashes and by markers, so
+that they can be told apart in grey as well. Ink and greys become those of the page.
+"""
 
 import io
-import warnings
-from collections.abc import Sequence
-from pathlib import Path
+import re
+from collections.abc import Mapping, Sequence
 
+import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
-from nas_prune.files import write_whole
-from nas_prune.widths import GroupWidth, Widths
-
-# Distinct in greyscale and for colour-blind readers (Okabe & Ito), each with a marker of its own.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-
-
-def draw_widths(widths: Sequence[Widths], path: Path, *, searched: Sequence[int] | None = None) -> None:
-    """Write `widths_figure` as PNG."""
-    save(widths_figure(widths, searched=searched), path)
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#808080")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+DASHES = ("-", "--", ":", "-.")
+_GREYS = re.compile(r"#([0-9a-f]{2})\1\1\b")
 
 
-def widths_figure(
-    widths: Sequence[Widths], *, searched: Sequence[int] | None = None, names: Sequence[str] | None = None
-) -> Figure:
-    """Keep ratio along the depth, stages marked, one line for each widths artefact.
+def drawn(figure: Figure, name: str) -> str:
+    """A figure as an `<svg>` element; the same bytes for the same figure.
 
     Args:
-        widths: artefacts of one space.
-        searched: which groups were searched; all if None. The others are left out.
-        names: what each is called; its budget if None.
+        figure: what is drawn.
+        name: another one for each figure of a page, since their parts refer to each other by names.
     """
-    columns = list(range(len(widths[0].groups))) if searched is None else list(searched)
-    groups = [widths[0].groups[column] for column in columns]
-    size = (min(16.0, max(6.4, 1.6 + 0.28 * len(groups))), 4.2 + 0.2 * len(widths))
-    figure = Figure(figsize=size, dpi=120, layout="constrained")
+    buffer = io.StringIO()
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r'(\bid="|url\(#|xlink:href="#)', rf"\g<1>{name}-", text)
+    text = text.replace("xlink:href", "href").replace('xmlns:xlink="http://www.w3.org/1999/xlink"', "")
+    text = re.sub(
+        r'(<svg[^>]*?) width="[^"]*"',
+        r"\1",
+        re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1),
+        count=1,
+    )
+    return _GREYS.sub(_of_the_page, text)
+
+
+def _of_the_page(found: "re.Match[str]") -> str:
+    """A grey of the figure as a colour of the page: ink, muted ink, or the tint of grids and bands."""
+    level = int(found.group(1), 16)
+    if level < 60:
+        return "currentColor"
+    return "var(--muted)" if level < 190 else "var(--tint)" if level < 232 else "var(--band)"
+
+
+def panels(titles: Sequence[str], *, height: float = 3.4) -> tuple[Figure, list[Axes]]:
+    """An empty figure with panels beside each other."""
+    figure = Figure(figsize=(4.6 * len(titles), height), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    _mark_stages(axes, groups)
-    has_gone = False
-    for number, one in enumerate(widths):
-        gone = [one.is_gone(one.groups[column]) for column in columns]
-        ratios = [
-            0 if is_gone else one.groups[column].keep_ratio
-            for column, is_gone in zip(columns, gone, strict=True)
-        ]
-        colour, marker = _COLOURS[number % 7], _MARKERS[number % 7]
-        name = names[number] if names else one.budget or "as given"
-        label = f"{name}  ({one.cost.macs / 1e6:#.3g}M MACs, {one.cost.params / 1e3:,.0f}K params)"
+    rows = figure.subplots(1, len(titles), squeeze=False)
+    for axes, title in zip(rows[0], titles, strict=True):
+        axes.set_title(title, fontsize=10, loc="left")
+        axes.grid(color="0.88", linewidth=0.6)
+        axes.tick_params(labelsize=8)
+        for side in ("top", "right"):
+            axes.spines[side].set_visible(False)
+    return figure, list(rows[0])
+
+
+def curves_figure(curves: Mapping[str, Sequence[Sequence[float]]], *, what: str) -> Figure:
+    """Values by epoch, one line for each name: the mean of its trainings, shaded from the lowest to the highest.
+
+    Args:
+        curves: {name: one sequence for each training, of shares}; trainings that go on may be shorter.
+        what: the values.
+    """
+    figure, (axes,) = panels([what], height=3.8)
+    figure.set_size_inches(8.4, 3.8)
+    for number, (name, own) in enumerate(curves.items()):
+        length = max(map(len, own))
+        padded = np.full((len(own), length), np.nan)
+        for row, values in zip(padded, own, strict=True):
+            row[: len(values)] = 100 * np.asarray(values)
+        epochs, colour = np.arange(1, length + 1), COLOURS[number % 7]
         axes.plot(
-            range(len(groups)),
-            ratios,
-            label=label,
+            epochs,
+            np.nanmean(padded, axis=0),
             color=colour,
-            marker=marker,
-            markersize=4.5,
-            linewidth=max(1.2, 3.0 - 0.6 * number),  # so that one that lies below another shows
+            linestyle=DASHES[number // 7 % 4],
+            marker=MARKERS[number % 7],
+            markevery=max(1, length // 8),
+            markersize=4,
+            linewidth=1.4,
+            label=f"{name} (n = {len(own)})" if len(own) > 1 else name,
         )
-        has_gone = has_gone or any(gone)
-    _name_axes(axes, groups, widths[0])
-    if has_gone:
-        axes.set_xlabel("channel group, in order of depth (0: its block is gone)")
-    figure.legend(fontsize=8, loc="outside lower center", frameon=False)
+        if len(own) > 1:
+            axes.fill_between(
+                epochs,
+                np.nanmin(padded, axis=0),
+                np.nanmax(padded, axis=0),
+                color=colour,
+                alpha=0.12,
+                linewidth=0,
+            )
+    axes.set_xlabel("epoch", fontsize=9)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_ylabel("%", fontsize=9)
+    figure.legend(fontsize=8, frameon=False, loc="outside right upper")
     return figure
 
 
-def save(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG: whole or not at all, and the same bytes for the same figure."""
-    buffer = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # a folder's name, say
-        figure.savefig(buffer, format="png", metadata={"Software": "nas-prune"})
-    write_whole(path, buffer.getvalue())
+def dots_figure(
+    values: Mapping[str, Sequence[float]], *, what: str, reference: float | None = None
+) -> Figure:
+    """One row for each name: every training as a dot, their mean as a bar.
+
+    Args:
+        values: {name: shares}.
+        what: the values.
+        reference: a share marked over all rows.
+    """
+    figure, (axes,) = panels([""], height=1.0 + 0.3 * len(values))
+    figure.set_size_inches(8.4, 1.0 + 0.3 * len(values))
+    names = list(values)[::-1]
+    for place, name in enumerate(names):
+        shares = 100 * np.asarray(values[name])
+        axes.plot(
+            shares, [place] * len(shares), linestyle="", marker="o", color=COLOURS[0], markersize=5, alpha=0.7
+        )
+        axes.plot(
+            [shares.mean()],
+            [place],
+            linestyle="",
+            marker="|",
+            color="black",
+            markersize=14,
+            markeredgewidth=2,
+        )
+    if reference is not None:
+        axes.axvline(100 * reference, color="0.4", linewidth=1, linestyle="--")
+    axes.set_yticks(range(len(names)), names, fontsize=9)
+    axes.set_ylim(-0.6, len(names) - 0.4)
+    axes.set_xlabel(what, fontsize=9)
+    return figure
 
 
-def _mark_stages(axes: Axes, groups: Sequence[GroupWidth]) -> None:
-    """Shade every other run of groups of one stage and name it at the top."""
-    start = 0
-    for number in range(1, len(groups) + 1):
-        if number == len(groups) or groups[number].stage != groups[start].stage:
-            if groups[start].stage % 2:
-                axes.axvspan(start - 0.5, number - 0.5, color="0.92", zorder=0)
-            middle = (start + number - 1) / 2
-            axes.text(middle, 1.075, f"stage {groups[start].stage}", ha="center", fontsize=8, color="0.3")
-            start = number
+def fronts_figure(
+    points: Sequence[tuple[float, float, float]], *, what: str, marked: Mapping[str, int]
+) -> Figure:
+    """Accuracy against MACs and against parameters, each with the networks that none beats and undercuts.
+
+    Args:
+        points: (MACs, parameters, accuracy as a share) of each network.
+        what: the accuracy.
+        marked: {name: number of a point}.
+    """
+    figure, both = panels([f"{what} against MACs", f"{what} against parameters"])
+    for axes, column, unit, label in zip(
+        both, (0, 1), (1e6, 1e3), ("MACs (millions)", "parameters (thousands)"), strict=True
+    ):
+        costs = [point[column] / unit for point in points]
+        shares = [100 * point[2] for point in points]
+        axes.plot(costs, shares, linestyle="", marker="o", color="0.6", markersize=4, label="network")
+        front = _front(costs, shares)
+        axes.step(
+            *front, where="post", color=COLOURS[1], marker="s", markersize=4, label="none better and cheaper"
+        )
+        for number, (name, place) in enumerate(marked.items()):
+            axes.plot(
+                [costs[place]],
+                [shares[place]],
+                linestyle="",
+                marker=MARKERS[number + 2],
+                color=COLOURS[number + 2],
+                markersize=9,
+                markerfacecolor="none",
+                markeredgewidth=2,
+                label=name,
+            )
+        axes.set_xlabel(label, fontsize=9)
+        axes.set_ylabel(f"{what} (%)", fontsize=9)
+    handles, labels = both[0].get_legend_handles_labels()
+    figure.legend(handles, labels, fontsize=8, frameon=False, loc="outside lower center", ncols=4)
+    return figure
 
 
-def _name_axes(axes: Axes, groups: Sequence[GroupWidth], one: Widths) -> None:
-    axes.set_ylim(-0.03, 1.14)
-    axes.set_xlim(-0.5, len(groups) - 0.5)
-    axes.set_yticks([0, 0.2, 0.4, 0.6, 0.8, 1.0])
-    axes.set_ylabel("keep ratio (width / base width)")
-    axes.set_xlabel("channel group, in order of depth")
-    axes.set_xticks([])
-    if len(groups) <= 60:
-        axes.set_xticks(range(len(groups)), [group.name for group in groups], rotation=90, fontsize=7)
-    axes.grid(axis="y", color="0.85", linewidth=0.6)
-    data = f" on {one.data.name}" if one.data else ""
-    method = f", {one.method.name}" if one.method else ""
-    axes.set_title(f"{one.space.name}{method}{data}", loc="left", fontsize=10)
+def _front(costs: Sequence[float], values: Sequence[float]) -> tuple[list[float], list[float]]:
+    found: tuple[list[float], list[float]] = ([], [])
+    for cost, value in sorted(zip(costs, values, strict=True), key=lambda pair: (pair[0], -pair[1])):
+        if not found[1] or value > found[1][-1]:
+            found[0].append(cost)
+            found[1].append(value)
+    return found
+
+
+def best_so_far_figure(values: Sequence[float]) -> Figure:
+    """The best value after each trial, and every trial's own."""
+    figure, (axes,) = panels(["Best so far"])
+    figure.set_size_inches(8.4, 3.2)
+    shares = 100 * np.asarray(values)
+    axes.plot(range(len(shares)), shares, linestyle="", marker="o", markersize=4, color="0.6", label="trial")
+    axes.step(
+        range(len(shares)), np.maximum.accumulate(shares), where="post", color=COLOURS[0], label="best so far"
+    )
+    axes.set_xlabel("trials that are complete", fontsize=9)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_ylabel("validation accuracy (%)", fontsize=9)
+    axes.legend(fontsize=8, frameon=False)
+    return figure

@@ -6,17 +6,17 @@ from typing import Any, Literal, TypeAlias
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from nas_prune.budget import Budget
 from nas_prune.errors import BadInputError
-from nas_prune.files import load_yaml
 from nas_prune.guideline.hand import RULES
-from nas_prune.networks import space_name
-from nas_prune.rundir import from_run, portable
-from nas_prune.setup import DataConfig, RunConfig
+from nas_prune.runs.directory import from_run, portable
+from nas_prune.runs.files import load_yaml
 from nas_prune.shipped import shipped
-from nas_prune.space import Groups
+from nas_prune.space.budget import Budget
+from nas_prune.space.networks import space_name
+from nas_prune.space.search_space import Groups
+from nas_prune.space.widths import first_problem
+from nas_prune.training.config import DataConfig, RunConfig
 from nas_prune.training.recipe import MOST_EPOCHS, Recipe, changed, default_recipe, recipe_named
-from nas_prune.widths import first_problem
 
 SamplerName: TypeAlias = Literal["cma", "tpe", "gp", "nsga2", "random"]
 Stopping: TypeAlias = Literal["none", "median"]

@@ -14,16 +14,16 @@ from optuna.exceptions import DuplicatedStudyError, ExperimentalWarning
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 
-from nas_prune.budget import Budget
 from nas_prune.data.identity import identity_of
 from nas_prune.errors import BadInputError
 from nas_prune.guideline.apply import Pattern
 from nas_prune.guideline.artefact import Guideline
 from nas_prune.guideline.hand import RULES
-from nas_prune.rundir import CONFIG, read_config, write_config
-from nas_prune.study import record
+from nas_prune.runs.directory import CONFIG, read_config, write_config
+from nas_prune.space.budget import Budget
+from nas_prune.study import trial_record as record
 from nas_prune.study.config import GUIDELINE, StudyConfig
-from nas_prune.study.loaded import BUDGET, Loaded
+from nas_prune.study.context import BUDGET, Loaded
 from nas_prune.study.samplers import sampler_named, stopping_named
 
 _CREATOR_TAKES = 20  # seconds at most, or it was killed at it

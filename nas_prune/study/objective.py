@@ -15,24 +15,24 @@ from optuna.artifacts import FileSystemArtifactStore, upload_artifact
 from optuna.exceptions import UpdateFinishedTrialError
 from torch import nn
 
-from nas_prune.budget import Budget
 from nas_prune.data import ImageData
 from nas_prune.errors import NasPruneError
-from nas_prune.files import saying_why, write_whole
-from nas_prune.report.trial_figure import widths_svg
-from nas_prune.scratch import train_one
-from nas_prune.setup import RunConfig, pick_device
-from nas_prune.space import SearchSpace
-from nas_prune.study import record
+from nas_prune.runs.files import saying_why, write_whole
+from nas_prune.runs.progress import QUIET, Watch
+from nas_prune.space.budget import Budget
+from nas_prune.space.search_space import SearchSpace
+from nas_prune.space.widths import MethodRecord, Widths
+from nas_prune.study import trial_record as record
 from nas_prune.study.config import StudyConfig
-from nas_prune.study.loaded import BUDGET, Loaded
+from nas_prune.study.context import BUDGET, Loaded
 from nas_prune.study.parameters import Parametrised
 from nas_prune.study.storage import TRANSIENT
-from nas_prune.train_result import TrainConfig
+from nas_prune.study.trial_figure import widths_svg
+from nas_prune.training.config import RunConfig, pick_device
 from nas_prune.training.loop import Observer
+from nas_prune.training.result import TrainConfig
+from nas_prune.training.run import train_one
 from nas_prune.training.schedules import training_macs
-from nas_prune.watch import QUIET, Watch
-from nas_prune.widths import MethodRecord, Widths
 
 _ARTIFACTS, _TRIALS, _RESULT = "artifacts", "trials", "result.json"
 

@@ -16,13 +16,13 @@ from typing import Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from nas_prune.budget import Budget
-from nas_prune.cut import cut
 from nas_prune.guideline.apply import Pattern, placed, scores_of, setting_of
 from nas_prune.guideline.artefact import Guideline
 from nas_prune.guideline.shape import shape_on
 from nas_prune.guideline.sources import Setting
-from nas_prune.space import Groups, SearchSpace
+from nas_prune.space.budget import Budget
+from nas_prune.space.cut import cut
+from nas_prune.space.search_space import Groups, SearchSpace
 
 Floats: TypeAlias = "NDArray[np.float64]"
 Parameters: TypeAlias = "dict[str, float]"

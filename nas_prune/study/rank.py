@@ -17,24 +17,24 @@ from optuna.trial import FrozenTrial
 
 from nas_prune.data import ImageData, Parked, park
 from nas_prune.errors import BadInputError, NasPruneError
-from nas_prune.files import passing_folder, saying_why, sweep, write_whole
-from nas_prune.rundir import published
-from nas_prune.scratch import train_one
-from nas_prune.setup import network_for
-from nas_prune.space import SearchSpace
-from nas_prune.study import record
+from nas_prune.runs.directory import published
+from nas_prune.runs.files import passing_folder, saying_why, sweep, write_whole
+from nas_prune.runs.progress import QUIET, Watch
+from nas_prune.runs.stopping import telling_how_to_go_on
+from nas_prune.runs.workers import in_workers
+from nas_prune.space.search_space import SearchSpace
+from nas_prune.space.widths import Widths, read_widths
+from nas_prune.study import trial_record as record
 from nas_prune.study.config import StudyConfig
-from nas_prune.study.loaded import Loaded, load_study
+from nas_prune.study.context import Loaded, load_study
+from nas_prune.study.location import Place, command_for, read_trials
 from nas_prune.study.objective import artefact, folder_name, train_config
-from nas_prune.study.place import Place, command_for, read_trials
-from nas_prune.study.presence import Presence, live_workers
-from nas_prune.study.ranking import Correlation, Gain, Interval, correlation, gain, interval
-from nas_prune.train_result import SeedResult, TrainConfig
+from nas_prune.study.rank_statistics import Correlation, Gain, Interval, correlation, gain, interval
+from nas_prune.study.worker_lock import Presence, live_workers
+from nas_prune.training.config import network_for
+from nas_prune.training.result import SeedResult, TrainConfig
+from nas_prune.training.run import train_one
 from nas_prune.training.schedules import Schedule
-from nas_prune.training.stopping import telling_how_to_go_on
-from nas_prune.training.workers import in_workers
-from nas_prune.watch import QUIET, Watch
-from nas_prune.widths import Widths, read_widths
 
 Length: TypeAlias = Literal["short", "full"]
 Task: TypeAlias = "tuple[str, Length, int]"  # candidate, length, seed

@@ -8,9 +8,9 @@ from pathlib import Path
 import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from nas_prune.study import record
-from nas_prune.study.presence import is_gone, live_workers
-from nas_prune.study.record import Fate
+from nas_prune.study import trial_record as record
+from nas_prune.study.trial_record import Fate
+from nas_prune.study.worker_lock import is_gone, live_workers
 
 _OF_THE_ATTEMPT = (record.WORKER, record.FAILED, record.INTERRUPTED)
 

@@ -4,9 +4,9 @@ from typing import Any
 
 from optuna.trial import FrozenTrial
 
-from nas_prune.rundir import published
-from nas_prune.study import record
-from nas_prune.study.place import StudyResult
+from nas_prune.runs.directory import published
+from nas_prune.study import trial_record as record
+from nas_prune.study.location import StudyResult
 
 
 def summary(result: StudyResult) -> dict[str, Any]:

@@ -9,24 +9,24 @@ from time import time
 
 import optuna
 
-from nas_prune.budget import Budget
-from nas_prune.cut import check_feasible
-from nas_prune.files import sweep
 from nas_prune.guideline.apply import guideline_named, setting_of
 from nas_prune.guideline.hand import RULES
-from nas_prune.rundir import library_versions
-from nas_prune.setup import pick_threads, where_images_are
-from nas_prune.study.board import show_study
+from nas_prune.runs.directory import library_versions
+from nas_prune.runs.files import sweep
+from nas_prune.runs.progress import QUIET, Watch
+from nas_prune.runs.stopping import telling_how_to_go_on
+from nas_prune.space.budget import Budget
+from nas_prune.space.cut import check_feasible
 from nas_prune.study.config import GUIDELINE, StudyConfig
+from nas_prune.study.context import Loaded, images_and_network, load_study
 from nas_prune.study.creation import check_storage, claim_directory, keep_wishes
-from nas_prune.study.loaded import Loaded, images_and_network, load_study
-from nas_prune.study.place import Place, StudyResult, command_for, mend_if_idle, storage_flag
-from nas_prune.study.presence import Presence, live_workers
+from nas_prune.study.dashboard import show_study
+from nas_prune.study.location import Place, StudyResult, command_for, mend_if_idle, storage_flag
 from nas_prune.study.samplers import quiet
 from nas_prune.study.storage import HEARTBEAT, is_shared, opened, shown
 from nas_prune.study.worker import Worker, put_back_stale, work_in_processes
-from nas_prune.training.stopping import telling_how_to_go_on
-from nas_prune.watch import QUIET, Watch
+from nas_prune.study.worker_lock import Presence, live_workers
+from nas_prune.training.config import pick_threads, where_images_are
 
 
 def run_study(

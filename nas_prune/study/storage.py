@@ -19,7 +19,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from nas_prune.errors import BadInputError, StorageError
-from nas_prune.files import write_whole
+from nas_prune.runs.files import write_whole
 
 JOURNAL = "journal.log"
 _WAITS = (0.5, 1.0, 2.0, 4.0, 8.0)  # seconds between tries of a storage that does not answer

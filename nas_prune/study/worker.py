@@ -14,21 +14,21 @@ from optuna.trial import FrozenTrial, TrialState
 
 from nas_prune.data import Parked, park
 from nas_prune.errors import BadInputError
-from nas_prune.files import passing_folder
-from nas_prune.setup import network_for
-from nas_prune.study import record
-from nas_prune.study.board import show_study
+from nas_prune.runs.files import passing_folder
+from nas_prune.runs.progress import QUIET, Watch
+from nas_prune.runs.workers import in_workers
+from nas_prune.study import trial_record as record
 from nas_prune.study.config import StudyConfig
+from nas_prune.study.context import Loaded, pattern_in
 from nas_prune.study.creation import OneStudy, open_studies
-from nas_prune.study.loaded import Loaded, pattern_in
+from nas_prune.study.dashboard import show_study
+from nas_prune.study.location import Place, command_for
 from nas_prune.study.objective import Objective
-from nas_prune.study.place import Place, command_for
-from nas_prune.study.presence import Presence
 from nas_prune.study.recovery import put_back, recover, worker_is_gone
 from nas_prune.study.samplers import quiet, sampler_named
 from nas_prune.study.storage import answered, has_heartbeat, open_storage
-from nas_prune.training.workers import in_workers
-from nas_prune.watch import QUIET, Watch
+from nas_prune.study.worker_lock import Presence
+from nas_prune.training.config import network_for
 
 _SHOWN_EVERY = 10  # trials after which figures and note are drawn anew
 _LOOK_AGAIN = 2.0  # seconds between looks at what others are still at

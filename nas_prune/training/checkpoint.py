@@ -12,7 +12,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from nas_prune.errors import BadInputError
-from nas_prune.files import write_whole
+from nas_prune.runs.files import write_whole
 from nas_prune.training.state import Chance, Sums, TrainState, chance_now
 
 _KEY = "state"

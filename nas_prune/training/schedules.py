@@ -12,8 +12,8 @@ from typing import Literal, TypeAlias
 from pydantic import ValidationError
 
 from nas_prune.errors import BadInputError, WidthsError
+from nas_prune.space.widths import Widths, first_problem
 from nas_prune.training.recipe import Recipe
-from nas_prune.widths import Widths, first_problem
 
 Schedule: TypeAlias = Literal["scratch-e", "scratch-b", "fine-tune", "rewind"]
 

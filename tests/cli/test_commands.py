@@ -10,7 +10,7 @@ import yaml
 from PIL import Image
 
 from nas_prune.cli import COMMANDS, main
-from nas_prune.widths import read_widths
+from nas_prune.space.widths import read_widths
 
 
 @pytest.fixture(scope="module")

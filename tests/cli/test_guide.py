@@ -7,7 +7,7 @@ import pytest
 
 from nas_prune.cli import main
 from nas_prune.guideline import read_guideline
-from nas_prune.widths import read_widths
+from nas_prune.space.widths import read_widths
 from tests.guideline.test_fit import runs
 
 

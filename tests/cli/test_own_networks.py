@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from nas_prune.cli import main
-from tests.test_networks import OWN
+from tests.space.test_networks import OWN
 
 SHORT = ("--epochs", "1", "--max-images", "200", "--budget", "macs<=50%")
 

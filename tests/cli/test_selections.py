@@ -9,7 +9,7 @@ import pytest
 
 from nas_prune.cli import main
 from nas_prune.training.checkpoint import read_weights
-from tests.test_resume import contents
+from tests.runs.test_resume import contents
 
 SPACE = ("--space", "tests.networks:preresnet20")
 WIDTHS = "search/widths/channels-40pct.json"

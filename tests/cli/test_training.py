@@ -15,7 +15,7 @@ import yaml
 
 from nas_prune.cli import main
 from nas_prune.training.checkpoint import read_weights
-from tests.test_resume import contents
+from tests.runs.test_resume import contents
 
 TRAIN = ("train", "--widths", "search/widths/macs-50pct.json", "--max-images", "300", "--epochs", "4")
 

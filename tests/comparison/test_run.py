@@ -17,20 +17,20 @@ from nas_prune.comparison.result import CompareResult, read_comparison
 from nas_prune.comparison.run import compare, resume_compare
 from nas_prune.data import load_data
 from nas_prune.errors import BadInputError
-from nas_prune.files import alone_in
 from nas_prune.guideline.hand import RULES
-from nas_prune.loading import load_referenced
-from nas_prune.rundir import read_config, write_config
-from nas_prune.scratch import train
-from nas_prune.search_config import SearchConfig
-from nas_prune.search_result import read_kept
-from nas_prune.search_stage import search
-from nas_prune.setup import DataConfig
-from nas_prune.train_result import TrainConfig
+from nas_prune.runs.directory import read_config, write_config
+from nas_prune.runs.files import alone_in
+from nas_prune.runs.progress import Watch
+from nas_prune.search.config import SearchConfig
+from nas_prune.search.result import read_kept
+from nas_prune.search.run import search
+from nas_prune.space.load import load_referenced
+from nas_prune.space.widths import MethodRecord, Widths, read_widths
+from nas_prune.training.config import DataConfig
 from nas_prune.training.recipe import recipe_named
+from nas_prune.training.result import TrainConfig
+from nas_prune.training.run import train
 from nas_prune.training.schedules import Schedule
-from nas_prune.watch import Watch
-from nas_prune.widths import MethodRecord, Widths, read_widths
 
 RECIPE = recipe_named("digits").model_copy(update={"epochs": 2})
 DATA = DataConfig(max_images=100)
@@ -290,7 +290,7 @@ def test_why_a_training_failed_is_kept_until_it_succeeds(done: CompareResult, tm
 def test_one_process_works_at_a_comparison_at_a_time(
     done: CompareResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nas_prune.files._PATIENCE", 0)
+    monkeypatch.setattr("nas_prune.runs.files._PATIENCE", 0)
     with alone_in(done.run), pytest.raises(BadInputError, match="by one process at a time"):
         resume_compare(done.run)
     assert resume_compare(done.run).arms == done.arms

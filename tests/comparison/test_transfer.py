@@ -15,10 +15,10 @@ from nas_prune.comparison.run import resume_compare
 from nas_prune.comparison.transfer import Target, resume_transfer, transfer
 from nas_prune.errors import BadInputError, BudgetError, DataError
 from nas_prune.guideline.artefact import Cell, Guideline
-from nas_prune.setup import DataConfig
+from nas_prune.runs.progress import Watch
+from nas_prune.space.widths import read_widths
+from nas_prune.training.config import DataConfig
 from nas_prune.training.recipe import recipe_named
-from nas_prune.watch import Watch
-from nas_prune.widths import read_widths
 from tests.conftest import WriteDigits
 
 CONFIG = CompareConfig(

@@ -12,7 +12,7 @@ from nas_prune.graph.axes import constant
 from nas_prune.graph.call import Axes, Call
 from nas_prune.graph.table import AxisConflictError
 from nas_prune.graph.trace import trace
-from nas_prune.loading import load_space
+from nas_prune.space.load import load_space
 from tests.graph.cases import CASES, Net, conv
 from tests.graph.operations import OPERATIONS
 from tests.properties import check_costs, check_dead_channels, random_widths

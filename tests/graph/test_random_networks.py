@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nas_prune.cost import Cost
 from nas_prune.errors import BadInputError
 from nas_prune.graph.axes import Atom, channel_at
+from nas_prune.graph.check import failure
 from nas_prune.graph.record import BATCH
-from nas_prune.loading import load_space
-from nas_prune.selfcheck import failure
-from nas_prune.space import SearchSpace
+from nas_prune.space.cost import Cost
+from nas_prune.space.load import load_space
+from nas_prune.space.search_space import SearchSpace
 from tests.graph.random_networks import (
     ACTS,
     Attention,
@@ -45,8 +45,8 @@ from tests.graph.random_networks import (
     Width,
 )
 from tests.restricted import restricted_outputs
+from tests.space.test_cost import count_by_pytorch
 from tests.surgery import images_of, kill, lively, outputs
-from tests.test_cost import count_by_pytorch
 
 _NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
 _LAYERS = (nn.modules.conv._ConvNd, nn.Linear, *_NORMS)

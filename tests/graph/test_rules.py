@@ -11,13 +11,13 @@ from torch.nn import functional as F
 
 from nas_prune.errors import BadInputError
 from nas_prune.graph.channels import channel_graph
-from nas_prune.loading import load_space
-from nas_prune.resize import resized
-from nas_prune.selfcheck import failure
+from nas_prune.graph.check import failure
+from nas_prune.graph.resize import resized
+from nas_prune.space.load import load_space
 from tests.graph.cases import CASES, Net, conv
 from tests.restricted import restricted_outputs
+from tests.space.test_cost import count_by_pytorch
 from tests.surgery import images_of, kill, lively, outputs, random_halves
-from tests.test_cost import count_by_pytorch
 
 
 @pytest.mark.parametrize("case", CASES)

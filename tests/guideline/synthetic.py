@@ -6,13 +6,13 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from nas_prune.budget import Budget
-from nas_prune.cut import cut
 from nas_prune.guideline.sources import Setting
-from nas_prune.loading import load_space
-from nas_prune.methods.controls import shares_of
-from nas_prune.space import SearchSpace
-from nas_prune.widths import DataRecord, MethodRecord, Widths
+from nas_prune.search.methods.controls import shares_of
+from nas_prune.space.budget import Budget
+from nas_prune.space.cut import cut
+from nas_prune.space.load import load_space
+from nas_prune.space.search_space import SearchSpace
+from nas_prune.space.widths import DataRecord, MethodRecord, Widths
 
 # Mean widths of VGG-16 on CIFAR-10 with 60 % of the channels pruned by network slimming, over 5 runs
 # (Liu et al., ICLR 2019, appendix).

@@ -6,12 +6,12 @@ from math import log
 import numpy as np
 import pytest
 
-from nas_prune.budget import Budget
 from nas_prune.errors import BudgetError, GuidelineError
 from nas_prune.guideline import fit_guideline
 from nas_prune.guideline.apply import apply_guideline, guideline_named, sample_widths
 from nas_prune.guideline.artefact import Cell, Guideline
 from nas_prune.guideline.hand import RULES
+from nas_prune.space.budget import Budget
 from tests.guideline.synthetic import PAPER_VGG16, cut_to, found, space, with_mean
 
 VGG19 = space("vgg19", 32, 100)

@@ -10,7 +10,7 @@ from nas_prune.errors import GuidelineError, WidthsError
 from nas_prune.guideline import fit_guideline
 from nas_prune.guideline.models import MODELS
 from nas_prune.guideline.sources import driver_of, searched_in, sources_of
-from nas_prune.widths import Widths
+from nas_prune.space.widths import Widths
 from tests.guideline.synthetic import cut_to, found, setting, space
 
 VGG = space("vgg16")

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
-from nas_prune.study import record
+from nas_prune.study import trial_record as record
+from nas_prune.study.location import Place, read_trials, recover_study
 from nas_prune.study.objective import trial_folder
-from nas_prune.study.place import Place, read_trials, recover_study
-from nas_prune.study.record import Fate
+from nas_prune.study.trial_record import Fate
 from tests.study.servers import postgresql
 
 TRIALS = 120  # so that the study outlasts several kills on a fast machine

@@ -5,11 +5,11 @@ from math import log
 import numpy as np
 import pytest
 
-from nas_prune.budget import Budget
 from nas_prune.guideline import fit_guideline
 from nas_prune.guideline.apply import Pattern, apply_guideline
 from nas_prune.guideline.artefact import Cell, Guideline
 from nas_prune.guideline.hand import RULES
+from nas_prune.space.budget import Budget
 from nas_prune.study.parameters import REACH, SHAPE, parametrisation
 from tests.guideline.synthetic import PAPER_VGG16, space, with_mean
 

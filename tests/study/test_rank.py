@@ -9,16 +9,16 @@ from typing import Any
 import pytest
 
 from nas_prune.errors import BadInputError, NasPruneError
-from nas_prune.scratch import train_one
-from nas_prune.setup import DataConfig
-from nas_prune.study import record
+from nas_prune.space.widths import read_widths
+from nas_prune.study import trial_record as record
 from nas_prune.study.config import StudyConfig
-from nas_prune.study.place import Place, read_trials
+from nas_prune.study.location import Place, read_trials
 from nas_prune.study.rank import Ranking, rank_study, summary
 from nas_prune.study.run import run_study
-from nas_prune.train_result import SeedResult
+from nas_prune.training.config import DataConfig
 from nas_prune.training.recipe import changed, recipe_named
-from nas_prune.widths import read_widths
+from nas_prune.training.result import SeedResult
+from nas_prune.training.run import train_one
 
 CONFIG = StudyConfig(
     name="small",

@@ -10,23 +10,23 @@ from sqlalchemy.exc import OperationalError
 
 from nas_prune.errors import BadInputError, BudgetError, NasPruneError, StorageError
 from nas_prune.guideline.hand import RULES
-from nas_prune.loading import load_space
-from nas_prune.scratch import train_one
-from nas_prune.setup import DataConfig
-from nas_prune.study import record
-from nas_prune.study.board import note
+from nas_prune.runs.progress import Watch
+from nas_prune.space.load import load_space
+from nas_prune.space.widths import read_widths
+from nas_prune.study import trial_record as record
 from nas_prune.study.config import StudyConfig
+from nas_prune.study.context import load_study
 from nas_prune.study.creation import OneStudy, fingerprint
-from nas_prune.study.loaded import load_study
+from nas_prune.study.dashboard import note
+from nas_prune.study.location import Place, read_trials, studies_in
 from nas_prune.study.objective import trial_folder
-from nas_prune.study.place import Place, read_trials, studies_in
-from nas_prune.study.presence import Presence, is_gone, live_workers
-from nas_prune.study.record import Fate
 from nas_prune.study.run import resume_study, run_study
 from nas_prune.study.storage import opened
+from nas_prune.study.trial_record import Fate
+from nas_prune.study.worker_lock import Presence, is_gone, live_workers
+from nas_prune.training.config import DataConfig
 from nas_prune.training.recipe import recipe_named
-from nas_prune.watch import Watch
-from nas_prune.widths import read_widths
+from nas_prune.training.run import train_one
 from tests.conftest import WriteDigits
 
 TRAIN_ONE = "nas_prune.study.objective.train_one"

@@ -10,8 +10,8 @@ from torch.nn.functional import conv2d, cross_entropy, log_softmax, softmax
 
 from nas_prune.data import Augment, ImageData, load_data, train_batches
 from nas_prune.errors import BadInputError, NasPruneError
-from nas_prune.setup import RunConfig
 from nas_prune.training.compute import Compute, takes_channels_last
+from nas_prune.training.config import RunConfig
 from nas_prune.training.evaluation import evaluate
 from nas_prune.training.loop import Training, _imitation, fit
 from nas_prune.training.ranks import ALONE

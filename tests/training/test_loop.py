@@ -8,8 +8,8 @@ from torch import nn
 
 from nas_prune.data import ImageData, load_data
 from nas_prune.errors import BadInputError, NasPruneError
-from nas_prune.loading import load_space
-from nas_prune.space import SearchSpace
+from nas_prune.space.load import load_space
+from nas_prune.space.search_space import SearchSpace
 from nas_prune.training.checkpoint import read_checkpoint, write_checkpoint
 from nas_prune.training.evaluation import evaluate
 from nas_prune.training.loop import EpochReport, Training, fit

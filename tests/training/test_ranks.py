@@ -14,13 +14,13 @@ from torch.nn.functional import cross_entropy
 
 from nas_prune.data import Augment, ImageData, Share, load_data, num_batches, train_batches
 from nas_prune.errors import BadInputError
-from nas_prune.loading import load_space
+from nas_prune.space.load import load_space
 from nas_prune.training.evaluation import evaluate
 from nas_prune.training.loop import Training, fit
 from nas_prune.training.ranks import Ranks
 from nas_prune.training.state import TrainState, start
 from tests.forking import FORKING
-from tests.test_resume import contents
+from tests.runs.test_resume import contents
 from tests.training import two_ranks
 from tests.training.two_ranks import RECIPE
 

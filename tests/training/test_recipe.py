@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from nas_prune.errors import BadInputError
-from nas_prune.loading import load_space
+from nas_prune.space.load import load_space
 from nas_prune.training.recipe import changed, recipe_named
 from nas_prune.training.schedules import SCHEDULES, plan_training
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from nas_prune.data import load_data
-from nas_prune.loading import load_space
+from nas_prune.space.load import load_space
 from nas_prune.training.checkpoint import write_checkpoint
 from nas_prune.training.compute import Compute
 from nas_prune.training.evaluation import evaluate

@@ -1,0 +1,55 @@
+"""The picture of populations: empirical distribution functions of their errors."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from nas_prune.comparison.populations import edf
+from nas_prune.space.widths_figure import save
+
+# By population, so that the same one looks the same in every panel; distinct in greyscale by line and marker.
+_LOOKS = {
+    "guided": ("#0072B2", "-", "o"),
+    "uniform": ("#000000", "--", "s"),
+    "random": ("#D55E00", ":", "^"),
+    "direct": ("#009E73", "-.", "D"),
+}
+
+
+def draw_edfs(panels: Mapping[str, Mapping[str, Sequence[float]]], path: Path, *, title: str) -> None:
+    """Write `edfs_figure` as PNG."""
+    save(edfs_figure(panels, title=title), path)
+
+
+def edfs_figure(
+    panels: Mapping[str, Mapping[str, Sequence[float]]], *, title: str, what: str = "test error e (%)"
+) -> Figure:
+    """The distribution functions of errors, one panel beside the other.
+
+    Args:
+        panels: {heading: {population: errors as shares}}.
+        title: over all.
+        what: the errors.
+    """
+    figure = Figure(figsize=(4.6 * len(panels), 4.2), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    rows = figure.subplots(1, len(panels), sharex=True, sharey=True, squeeze=False)
+    for axes, (heading, populations) in zip(rows[0], panels.items(), strict=True):
+        for name, errors in populations.items():
+            colour, line, marker = _LOOKS.get(name, ("0.5", "-", "."))
+            rising, shares = edf(errors)
+            at, up = 100 * np.concatenate([rising[:1], rising]), np.concatenate([[0.0], shares])
+            label = f"{name} (n = {len(errors)}, median {100 * np.median(errors):.1f} %)"
+            axes.step(at, up, where="post", color=colour, linestyle=line, linewidth=1.8, label=label)
+            axes.plot(100 * rising, shares, linestyle="", marker=marker, color=colour, markersize=4)
+        axes.set_title(heading, fontsize=10)
+        axes.set_xlabel(what)
+        axes.grid(color="0.9", linewidth=0.6)
+        axes.legend(fontsize=7.5, loc="lower right")
+    rows[0][0].set_ylabel("share of networks with error ≤ e")
+    rows[0][0].set_ylim(0, 1.03)
+    figure.suptitle(title, fontsize=10)
+    return figure

@@ -1,0 +1,296 @@
+"""Judging a guideline: networks drawn from it, trained briefly from scratch, beside uniform and random ones as dear."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+
+from nas_prune.comparison.evaluate_result import (
+    AXES,
+    CONTROLS,
+    DIRECT,
+    GUIDED,
+    JudgeConfig,
+    JudgeResult,
+    Trained,
+    control_name,
+    summary,
+    title,
+)
+from nas_prune.data import ImageData, Parked, park
+from nas_prune.data.identity import identity_of
+from nas_prune.errors import BadInputError
+from nas_prune.guideline.apply import Pattern, apply_guideline, guideline_named, sample_widths, setting_of
+from nas_prune.guideline.artefact import Guideline, read_guideline
+from nas_prune.guideline.hand import RULES
+from nas_prune.runs.directory import from_run, library_versions, make_run, portable, read_config, write_config
+from nas_prune.runs.files import passing_folder, saying_why, sweep, write_whole
+from nas_prune.runs.progress import QUIET, Watch
+from nas_prune.runs.stopping import telling_how_to_go_on
+from nas_prune.runs.workers import in_workers
+from nas_prune.space.budget import Budget
+from nas_prune.space.cut import check_feasible, matched
+from nas_prune.space.networks import check_trusted, image_channels, space_name
+from nas_prune.space.search_space import SearchSpace
+from nas_prune.space.widths import MethodRecord, Widths, read_widths
+from nas_prune.training.config import (
+    RunConfig,
+    checked_images,
+    load_images,
+    network_for,
+    pick_threads,
+    resume_command,
+    tell_of_versions,
+    where_images_are,
+)
+from nas_prune.training.ranks import ALONE
+from nas_prune.training.result import SeedResult, TrainConfig
+from nas_prune.training.run import train_one
+
+_GUIDELINE, _RESULT, _WIDTHS = "guideline.yaml", "result.json", "widths.json"
+
+Member: TypeAlias = "tuple[str, int]"
+
+
+def judge_guideline(
+    config: JudgeConfig,
+    out: Path | None = None,
+    *,
+    pattern: Pattern | None = None,
+    direct: Sequence[Widths] = (),
+    workers: int = 1,
+    watch: Watch = QUIET,
+) -> JudgeResult:
+    """Draw networks from a guideline and train them beside controls, each of which costs what a drawn one does.
+
+    Number i of a control population has the parameters, or the MACs, of number i of the guided one.
+
+    Args:
+        config: every setting.
+        out: the run's directory, new or empty; the next free `runs/SPACE-judge-DATA-NNN` if None.
+        pattern: the guideline itself, instead of the one that the settings name.
+        direct: widths found on this very data, trained in turn until there are as many networks.
+        workers: how many are trained at once, each in a process of its own with its share of the threads.
+        watch: told of progress.
+
+    Raises:
+        NasPruneError: something in the settings cannot be used; nothing has been written then.
+    """
+    pattern = pattern or guideline_named(config.guideline)
+    config = config.model_copy(
+        update={
+            "space": space_name(config.space),
+            "budget": str(Budget.parse(config.budget)),
+            "direct": len(direct),
+            "versions": library_versions(),
+            "guideline": _name(pattern),
+        }
+    )
+    data, space = _loaded(config, watch)
+    config = config.model_copy(update={"images": identity_of(data)})
+    bound = Budget.parse(config.budget)
+    check_feasible(space, bound, setting_of(space, config.groups).columns)
+    notes = apply_guideline(pattern, space, bound, groups=config.groups).notes
+    for widths in direct:
+        space.vector(widths)
+    drawn = _drawn(config, space, pattern, direct)
+    threads = pick_threads(config.threads, space.cost_at(space.base_G).macs, config.recipe.batch_size)
+    config = config.model_copy(update={"threads": config.threads or max(1, threads // workers)})
+    run = make_run(out, config.space, "judge", config.data.name)
+    if isinstance(pattern, Guideline):
+        pattern.write(run / _GUIDELINE)
+    for (population, number), widths in drawn.items():
+        folder = _folder(run, (population, number))
+        with saying_why(folder):
+            folder.mkdir(parents=True)
+        widths.write(folder / _WIDTHS)
+    write_config(run, config.model_copy(update={"data": config.data.at(portable(config.data.name, run))}))
+    watch.say(where_images_are(data))
+    watch.say(f"Writing to {run}. If it is stopped: {_command(run, config)}")
+    return _finish(run, config, space, data, notes, workers, watch)
+
+
+def resume_judge(
+    run: Path,
+    *,
+    data_name: str | None = None,
+    space: str | None = None,
+    workers: int = 1,
+    watch: Watch = QUIET,
+) -> JudgeResult:
+    """Go on with a judgement that was stopped; networks that are trained are left as they are."""
+    config = read_config(run, JudgeConfig)
+    check_trusted(config.space, space, str(run))
+    config = config.model_copy(update={"data": config.data.at(data_name or from_run(config.data.name, run))})
+    tell_of_versions(config, watch)
+    sweep(run)
+    pattern = RULES[config.guideline] if config.guideline in RULES else read_guideline(run / _GUIDELINE)
+    data, network = _loaded(config, watch)
+    notes = apply_guideline(pattern, network, config.budget, groups=config.groups).notes
+    return _finish(run, config, network, data, notes, workers, watch)
+
+
+def _name(pattern: Pattern) -> str:
+    """What the run's settings call a guideline, so that it is found again."""
+    if isinstance(pattern, Guideline):
+        return _GUIDELINE
+    name = next((name for name, rule in RULES.items() if rule is pattern), None)
+    if name is None:
+        raise BadInputError(f"a rule to be judged must be one of {', '.join(RULES)}, got another.")
+    return name
+
+
+def _command(run: Path, config: JudgeConfig) -> str:
+    return resume_command("guide --evaluate", run, config.space, ALONE)
+
+
+def _loaded(config: JudgeConfig, watch: Watch) -> tuple[ImageData, SearchSpace]:
+    data = load_images(config.data, config.seed, watch, in_channels=image_channels(config.space))
+    checked_images(config, data)
+    with watch.waiting("tracing the network"):
+        space = network_for(config, data)
+    space.check_trainable()
+    return data, space
+
+
+def _drawn(
+    config: JudgeConfig, space: SearchSpace, pattern: Pattern, direct: Sequence[Widths]
+) -> dict[Member, Widths]:
+    """The widths of every member of every population."""
+    rng = np.random.default_rng(config.seed)
+    guided = sample_widths(
+        pattern, space, config.budget, count=config.networks, rng=rng, groups=config.groups
+    )
+    drawn = {(GUIDED, number): _artefact(space, vector_G, GUIDED) for number, vector_G in enumerate(guided)}
+    columns = setting_of(space, config.groups).columns
+    for number, vector_G in enumerate(guided):
+        cost = space.cost_at(vector_G)
+        for axis in AXES:
+            bound = Budget(axis, absolute=getattr(cost, axis))
+            for control in CONTROLS:
+                found = matched(space, columns, bound, None if control == "uniform" else rng)
+                drawn[control_name(control, axis), number] = _artefact(
+                    space, found.widths_G, control, str(bound)
+                )
+    for number in range(config.networks if direct else 0):
+        drawn[DIRECT, number] = space.priced(direct[number % len(direct)])
+    return drawn
+
+
+def _artefact(space: SearchSpace, vector_G: Sequence[int], name: str, budget: str | None = None) -> Widths:
+    return space.widths(vector_G, budget=budget, method=MethodRecord(name=name, is_automatic=False))
+
+
+def _folder(run: Path, member: Member) -> Path:
+    return run / member[0] / f"{member[1]:03d}"
+
+
+def _members(config: JudgeConfig) -> list[Member]:
+    names = [GUIDED, *(control_name(control, axis) for axis in AXES for control in CONTROLS)]
+    names += [DIRECT] if config.direct else []
+    # Number by number, so that what is there after half of the time is half of every population.
+    return [(name, number) for number in range(config.networks) for name in names]
+
+
+def _finish(
+    run: Path,
+    config: JudgeConfig,
+    space: SearchSpace,
+    data: ImageData,
+    notes: tuple[str, ...],
+    workers: int,
+    watch: Watch,
+) -> JudgeResult:
+    members = _members(config)
+    waiting = [member for member in members if _read_one(run, member) is None]
+    with telling_how_to_go_on(_command(run, config)):
+        if workers > 1 and len(waiting) > 1:
+            with passing_folder(run) as folder:
+                outcomes = in_workers(
+                    partial(_worker, run, config, park(data, folder)), waiting, workers, watch
+                )
+            failed = [(member, one.error) for member, one in zip(waiting, outcomes, strict=True) if one.error]
+        else:
+            failed = []
+            for count, member in enumerate(waiting, start=len(members) - len(waiting)):
+                watch.progress("networks", count, len(members))
+                _train(member, watch, run=run, config=config, space=space, data=data)
+            watch.progress("networks", len(members), len(members))
+    result = JudgeResult(
+        run,
+        config,
+        _read(run, [member for member in members if member not in dict(failed)]),
+        tuple((f"{name} {number}", why or "") for (name, number), why in failed),
+        notes,
+    )
+    if any(len(result.populations.get(name, ())) < 2 for name, _ in members):
+        raise BadInputError(f"at least two networks of each population must be trained, got: {failed[0][1]}")
+    _write(result)
+    return result
+
+
+def _worker(run: Path, config: JudgeConfig, parked: Parked) -> Callable[[Member, Watch], SeedResult]:
+    """What one worker process does for a network."""
+    data = parked.taken()
+    return partial(_train, run=run, config=config, space=network_for(config, data), data=data)
+
+
+def _train(
+    member: Member,
+    watch: Watch,
+    *,
+    run: Path,
+    config: JudgeConfig,
+    space: SearchSpace,
+    data: ImageData,
+) -> SeedResult:
+    """Train one network, note what came out, and drop its checkpoints."""
+    folder = _folder(run, member)
+    widths = read_widths(folder / _WIDTHS)
+    name = f"{member[0]} {member[1] + 1} of {config.networks}"
+    settings = TrainConfig(
+        **config.model_dump(include=set(RunConfig.model_fields)),
+        recipe=config.recipe,
+        schedule="scratch-e",
+        seeds=(config.seed + member[1],),
+        data_seed=config.seed,
+    )
+    heard = Watch(progress=lambda _, done, total: watch.progress(name, done, total), say=watch.say)
+    result = train_one(settings, widths, folder, network=space, data=data, watch=heard)
+    cost = widths.cost
+    trained = Trained(
+        member[1], cost.macs, cost.params, result.val_accuracy, result.test_accuracy, result.seconds
+    )
+    write_whole(folder / _RESULT, json.dumps(asdict(trained), indent=1) + "\n")
+    for checkpoint in folder.rglob("checkpoint*.safetensors"):
+        checkpoint.unlink()
+    return result
+
+
+def _read(run: Path, members: Sequence[Member]) -> dict[str, tuple[Trained, ...]]:
+    found: dict[str, list[Trained]] = {}
+    for member in members:
+        trained = _read_one(run, member)
+        assert trained is not None
+        found.setdefault(member[0], []).append(trained)
+    return {name: tuple(own) for name, own in found.items()}
+
+
+def _read_one(run: Path, member: Member) -> Trained | None:
+    """What training one network gave; None if it was not trained to its end, or what it gave is damaged."""
+    path = _folder(run, member) / _RESULT
+    try:
+        return Trained(**json.loads(path.read_text(encoding="utf-8")))
+    except (FileNotFoundError, ValueError, TypeError):
+        return None
+
+
+def _write(result: JudgeResult) -> None:
+    from nas_prune.comparison.edf_figure import draw_edfs
+
+    write_whole(result.run / _RESULT, json.dumps(summary(result), indent=1) + "\n")
+    draw_edfs(result.panels(), result.run / "edf.png", title=title(result.config))

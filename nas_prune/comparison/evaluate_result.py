@@ -1,0 +1,139 @@
+"""What a judgement of a guideline is asked to do, and what came out of it."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from nas_prune.comparison.populations import Comparison, compared
+from nas_prune.runs.directory import published
+from nas_prune.space.search_space import Groups
+from nas_prune.training.config import RunConfig
+from nas_prune.training.recipe import Recipe, default_recipe
+
+GUIDED, DIRECT = "guided", "direct"
+AXES = {"params": "parameters", "macs": "MACs"}
+CONTROLS = ("uniform", "random")
+
+
+class JudgeConfig(RunConfig):
+    """Every setting of a judgement; what `config.yaml` holds.
+
+    Attributes:
+        guideline: the name of a rule, or of the file that was copied into the run.
+        space, width_multiplier, groups: the network, and which of its groups are narrowed.
+        budget: the bound on the networks drawn.
+        networks: how many of each population.
+        recipe: how each is trained, briefly, from random weights.
+        direct: how many widths found on the data itself are trained beside them.
+        seed: fixes what is drawn, the validation split, and the first weights of each network.
+    """
+
+    command: Literal["judge"] = "judge"
+    guideline: str
+    space: str
+    width_multiplier: float = 1.0
+    groups: Groups = "inner"
+    budget: str
+    networks: int = Field(default=10, ge=2, le=1000)
+    recipe: Recipe = Field(default_factory=lambda known: default_recipe(known["data"].name))
+    direct: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**31)
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """One network of a population: its costs, and its accuracies as shares."""
+
+    number: int
+    macs: int
+    params: int
+    val_accuracy: float
+    test_accuracy: float
+    seconds: float
+
+    @property
+    def error(self) -> float:
+        """Share of test images it gets wrong."""
+        return 1 - self.test_accuracy
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeResult:
+    """What came out.
+
+    Attributes:
+        run: the run's directory.
+        config: its settings.
+        populations: the networks of each.
+        failed: which networks were not trained to their end, and why.
+        notes: what the guideline had to guess on this network.
+    """
+
+    run: Path
+    config: JudgeConfig
+    populations: Mapping[str, tuple[Trained, ...]]
+    failed: tuple[tuple[str, str], ...]
+    notes: tuple[str, ...]
+
+    def compared(self) -> dict[str, dict[str, Comparison]]:
+        """Guided networks beside every other population: {axis, or `direct`: {population: comparison}}."""
+        guided = [one.error for one in self.populations[GUIDED]]
+        found: dict[str, dict[str, Comparison]] = {}
+        for axis in AXES:
+            for control in CONTROLS:
+                others = [one.error for one in self.populations[control_name(control, axis)]]
+                found.setdefault(axis, {})[control] = compared(guided, others)
+        if self.populations.get(DIRECT):
+            found[DIRECT] = {DIRECT: compared(guided, [one.error for one in self.populations[DIRECT]])}
+        return found
+
+    def panels(self) -> dict[str, dict[str, list[float]]]:
+        """The errors to be seen beside each other: {heading: {population: errors}}."""
+        extra = {GUIDED: self.populations[GUIDED], DIRECT: self.populations.get(DIRECT, ())}
+        return {
+            f"at matched {words}": {
+                name: [one.error for one in own]
+                for name, own in {
+                    **extra,
+                    **{control: self.populations[control_name(control, axis)] for control in CONTROLS},
+                }.items()
+                if own
+            }
+            for axis, words in AXES.items()
+        }
+
+
+def control_name(control: str, axis: str) -> str:
+    """The name of a control population that is as dear as the guided one on one axis."""
+    return f"{control}-{axis}"
+
+
+def title(config: JudgeConfig) -> str:
+    """What was judged, in one line."""
+    factor = "" if config.width_multiplier == 1 else f" ×{config.width_multiplier:g}"
+    return f"{config.space}{factor} on {published(config.data.name)}, guided at {config.budget}"
+
+
+def summary(result: JudgeResult) -> dict[str, Any]:
+    """A judgement as plain JSON, for `--format json` and `result.json`."""
+    config = result.config
+    return {
+        "space": config.space,
+        "width_multiplier": config.width_multiplier,
+        "data": published(config.data.name),
+        "budget": config.budget,
+        "guideline": config.guideline,
+        "networks": config.networks,
+        "epochs": config.recipe.epochs,
+        "seed": config.seed,
+        "notes": list(result.notes),
+        "comparisons": {
+            axis: {name: {**asdict(one), "verdict": one.verdict} for name, one in found.items()}
+            for axis, found in result.compared().items()
+        },
+        "populations": {name: [asdict(one) for one in own] for name, own in result.populations.items()},
+        "failed": [{"network": name, "why": why} for name, why in result.failed],
+    }

@@ -1,0 +1,175 @@
+"""Networks of other widths: fresh ones from widths, narrowed ones from the indices of kept channels."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from nas_prune.errors import WidthsError
+from nas_prune.graph.axes import Atom, Axis, length, positions
+from nas_prune.graph.channels import ChannelGraph
+from nas_prune.graph.copies import copied
+from nas_prune.graph.trace import named_tensors
+from nas_prune.space.initialise import Init, initialise
+
+Kept: TypeAlias = "Sequence[NDArray[np.int64]]"
+
+
+def fresh(
+    template: nn.Module,
+    graph: ChannelGraph,
+    widths_G: Sequence[int],
+    inits: tuple[Init, ...],
+    *,
+    seed: int,
+    device: torch.device | str = "cpu",
+) -> nn.Module:
+    """A network of the given widths with new random weights; nothing is inherited.
+
+    Args:
+        template: the network the graph was made from; it is not changed.
+        graph: its channel graph.
+        widths_G: a width for each searchable group; it may be above the base width.
+        inits: how the template's constructor initialised it (`initialise.record_inits`).
+        seed: fixes the weights.
+        device: where the network is to live.
+    """
+    model = resized(template, graph, widths_G, device=device)
+    initialise(model, inits, seed=seed)
+    return model
+
+
+def resized(
+    template: nn.Module, graph: ChannelGraph, widths_G: Sequence[int], *, device: torch.device | str = "meta"
+) -> nn.Module:
+    """A network of the given widths whose parameters are not initialised (on meta: have no storage)."""
+    sizes = group_sizes(graph, widths_G)
+
+    def empty(name: str, tensor: Tensor) -> Tensor:
+        shape = [length(axis, lambda atom: sizes[atom.index]) for axis in graph.parameters[name]]
+        if isinstance(tensor, nn.Parameter) or tensor.is_meta:
+            return torch.zeros(shape, dtype=tensor.dtype, device=device)
+        if shape == list(tensor.shape):
+            return tensor.detach().clone().to(device)
+        return (
+            tensor.detach().reshape(-1)[:1].to(device).expand(shape).clone()
+        )  # the same everywhere, or a norm's
+
+    return _rebuilt(template, graph, sizes, empty)
+
+
+def narrowed(model: nn.Module, graph: ChannelGraph, kept_G: Kept) -> nn.Module:
+    """A trained network with only some channels of each group left, weights and statistics inherited.
+
+    Args:
+        model: a network of the graph's base widths; it is not changed and shares no storage with the result.
+        graph: its channel graph.
+        kept_G: for each searchable group the indices kept, sorted, at least one.
+    """
+    kept = [np.arange(group.size) for group in graph.groups]
+    for column, number in enumerate(graph.searchable):
+        kept[number] = np.asarray(kept_G[column], dtype=np.int64)
+    sizes = [len(indices) for indices in kept]
+
+    def sliced(name: str, tensor: Tensor) -> Tensor:
+        result = tensor.detach()
+        for dim, axis in enumerate(graph.parameters[name]):
+            result = result.index_select(dim, _indices(graph, axis, kept).to(result.device))
+        return result.clone()
+
+    return _rebuilt(model, graph, sizes, sliced)
+
+
+def group_sizes(graph: ChannelGraph, widths_G: Sequence[int]) -> list[int]:
+    """The width of every group, frozen ones at their base.
+
+    Raises:
+        WidthsError: the vector is not one positive integer for each searchable group.
+    """
+    if len(widths_G) != len(graph.searchable):
+        raise WidthsError(f"a width vector must have {len(graph.searchable)} numbers, got {len(widths_G)}.")
+    sizes = [group.size for group in graph.groups]
+    for number, width in zip(graph.searchable, widths_G, strict=True):
+        if width < 1:
+            raise WidthsError(f"a width must be at least 1, got {width} (group {graph.groups[number].name}).")
+        sizes[number] = int(width)
+    return sizes
+
+
+def _indices(graph: ChannelGraph, axis: Axis, kept: Sequence[NDArray[np.int64]]) -> Tensor:
+    def size(atom: Atom) -> int:
+        return graph.groups[atom.index].size
+
+    return torch.from_numpy(positions(axis, size, lambda atom: kept[atom.index]))
+
+
+def _rebuilt(
+    model: nn.Module, graph: ChannelGraph, sizes: Sequence[int], tensor_for: Callable[[str, Tensor], Tensor]
+) -> nn.Module:
+    memo: dict[int, Any] = {}
+    for name, tensor in named_tensors(model):
+        if id(tensor) not in memo:
+            new = tensor_for(name, tensor)
+            is_parameter = isinstance(tensor, nn.Parameter)
+            memo[id(tensor)] = nn.Parameter(new, tensor.requires_grad) if is_parameter else new
+    result = copied(model, memo)
+    modules = dict(result.named_modules())
+    for (path, name), axis in graph.attributes.items():
+        if path in modules:  # a function of torch.nn.functional holds nothing
+            _set(modules[path], name, length(axis, lambda atom: sizes[atom.index]))
+    for module in modules.values():
+        _tell_sizes(module)
+        _forget_cached(module)
+    return result
+
+
+def _forget_cached(module: nn.Module) -> None:
+    """Empty what a module has kept of its last run in another size (position biases of LeViT, say)."""
+    for name, value in [*vars(module).items()]:
+        if "cache" in name and isinstance(value, dict) and not name.startswith("_"):
+            setattr(module, name, {})
+
+
+def _set(module: nn.Module, name: str, value: int) -> None:
+    """Set a number that a module holds.
+
+    `shape.0` lies in a list or tuple, `feature_info.2.num_chs` deeper; `scale**-0.5` is a power of the value.
+    """
+    if "**" in name:
+        name, _, power = name.partition("**")
+        setattr(module, name, value ** float(power))
+        return
+    first, *steps = name.split(".")
+    if hasattr(module, first):
+        setattr(module, first, _with(getattr(module, first), steps, value))
+
+
+def _with(holder: Any, steps: Sequence[str], value: int) -> Any:
+    """A copy of nested lists, tuples and dictionaries with one entry replaced."""
+    if not steps:
+        return value
+    if isinstance(holder, dict):
+        return {**holder, steps[0]: _with(holder[steps[0]], steps[1:], value)}
+    place = int(steps[0])
+    entries = [*holder[:place], _with(holder[place], steps[1:], value), *holder[place + 1 :]]
+    return tuple(entries) if isinstance(holder, tuple) else entries
+
+
+def _tell_sizes(module: nn.Module) -> None:
+    """Rewrite the Python copies of sizes that torch.nn modules hold."""
+    weight = getattr(module, "weight", None)
+    if isinstance(module, nn.modules.conv._ConvNd):  # noqa: SLF001
+        outer, inner = module.weight.shape[0], module.weight.shape[1] * module.groups
+        module.out_channels, module.in_channels = (inner, outer) if module.transposed else (outer, inner)
+    elif isinstance(module, nn.Linear):
+        module.out_features, module.in_features = module.weight.shape
+    elif isinstance(module, nn.modules.batchnorm._NormBase):  # noqa: SLF001
+        known = weight if weight is not None else module.running_mean
+        module.num_features = module.num_features if known is None else known.shape[0]
+    elif isinstance(module, (nn.LayerNorm, nn.RMSNorm)) and weight is not None:
+        module.normalized_shape = tuple(weight.shape)
+    elif isinstance(module, nn.GroupNorm) and weight is not None:
+        module.num_channels = weight.shape[0]

@@ -1,0 +1,169 @@
+"""Comparisons and transfers as parts of a report: the table in the form of the paper's, and what may be said of it."""
+
+from math import isnan
+from pathlib import Path
+
+from nas_prune.comparison.plan import path_of
+from nas_prune.comparison.result import CompareResult, read_comparison, sentences, summary
+from nas_prune.comparison.statistics import LEVEL
+from nas_prune.report.content import Part, Picture, Section, Table
+from nas_prune.report.figures import dots_figure, drawn
+from nas_prune.report.numbers import costs, mean_words, million, name_of, percent
+from nas_prune.report.read import curves, settings_section, unfinished
+from nas_prune.runs.directory import published
+from nas_prune.space.widths import read_widths
+from nas_prune.space.widths_figure import widths_figure
+
+
+def part_of_comparison(run: Path, name: str) -> Part:
+    """A comparison, or a transfer, as far as it is."""
+    result = read_comparison(run)
+    config, widths = result.config, result.widths
+    asked = "structure or weights?" if config.command == "compare" else "a guideline carried over"
+    headline = (
+        f"{name_of(widths)} at {widths.budget or 'the widths given'} on {published(config.data.name)}, "
+        f"{widths.space.input_shape[1]} px: {asked}"
+    )
+    wanted = len(config.arms) * config.seeds
+    done = sum(map(len, result.arms.values()))
+    said = [] if done == wanted else [unfinished(f"{done} of {wanted} trainings are done")]
+    said += sentences(result)
+    said += [f"Left out: {arm}: {why.rstrip('.')}." for arm, why in config.left_out.items()]
+    said += [f"Not trained to its end: {training}: {why}" for training, why in result.failed]
+    said += [f"Note: {note}" for note in config.notes]
+    trained = {
+        arm.name: [run / "arms" / arm.name / f"seed-{seed}" for seed in range(config.seeds)]
+        for arm in config.chosen
+    }
+    sections = [
+        Section("What the arms give", said, tables=[arms_table(result)], pictures=_dots(result, f"{name}a")),
+        Section("Differences, paired by seed", [how_compared(result)], tables=[differences_table(result)]),
+        Section("Widths", tables=[_widths(result)], pictures=[_drawn_widths(result, f"{name}b")]),
+        Section("Learning curves", pictures=curves(trained, f"{name}c")),
+        Section("Training spent", tables=[_spent(result)]),
+        settings_section(run),
+    ]
+    return Part(run.name, config.command, headline, sections, summary(result))
+
+
+def arms_table(result: CompareResult) -> Table:
+    """Each arm with its costs and accuracies."""
+    rows = []
+    for arm in result.config.chosen:
+        own = result.arms.get(arm.name, ())
+        if not own:
+            rows.append([arm.name, arm.words, "–", "–", "–", "–", "–", "0"])
+            continue
+        n, epochs = len(own), [one.epochs for one in own]
+        rows.append(
+            [
+                arm.name,
+                arm.words,
+                " to ".join(str(end) for end in sorted({min(epochs), max(epochs)})),
+                million(sum(one.macs for one in own) / n),
+                million(sum(one.params for one in own) / n),
+                percent(sum(one.val_accuracy for one in own) / n),
+                mean_words([one.test_accuracy for one in own]),
+                str(n),
+            ]
+        )
+    headings = [
+        "arm",
+        "what",
+        "epochs",
+        "MACs (10⁶)",
+        "parameters (10⁶)",
+        "validation (%)",
+        "test (%)",
+        "seeds",
+    ]
+    caption = (
+        "Accuracy after the last epoch: mean, and for test images ± standard deviation over seeds. Nothing is chosen "
+        "on test images."
+    )
+    return Table(headings, rows, 2, caption)
+
+
+def how_compared(result: CompareResult) -> str:
+    """What the numbers of that table are."""
+    tests = {"t": "Student's paired t test", "wilcoxon": "Wilcoxon's signed ranks", "sign-flip": "sign flips"}
+    return (
+        "Differences of test accuracy in points, arm minus the arm it is compared with. p by "
+        f"{tests[result.config.test]}; Holm's correction over all comparisons planned, at {100 * LEVEL:.0f} %. "
+        "Intervals are Student's, each for itself. Detectable: a true difference of this size would be called one in "
+        "four of five repeats of this comparison."
+    )
+
+
+def differences_table(result: CompareResult) -> Table:
+    """Each arm beside the one it is compared with."""
+
+    def shown(value: float, digits: str) -> str:
+        return "–" if isnan(value) else format(value, digits)
+
+    rows = [
+        [
+            name,
+            one.beside,
+            f"{100 * one.paired.difference:+.2f}",
+            "–" if isnan(one.paired.low) else f"{100 * one.paired.low:+.2f} to {100 * one.paired.high:+.2f}",
+            shown(one.paired.p_value, ".2g"),
+            shown(one.holm, ".2g"),
+            "> 100" if one.detectable > 1 else shown(100 * one.detectable, ".2f"),
+            str(one.paired.n),
+            one.verdict,
+        ]
+        for name, one in result.compared().items()
+    ]
+    headings = ["arm", "beside", "points", "95 % interval", "p", "p (Holm)", "detectable", "pairs", "arm is"]
+    return Table(headings, rows, 2, ends_in_words=True)
+
+
+def _dots(result: CompareResult, name: str) -> list[Picture]:
+    values = {arm: [one.test_accuracy for one in own] for arm, own in result.arms.items() if own}
+    if not values:
+        return []
+    known = result.arms.get("scratch-b") or result.arms.get("guided") or ()
+    middle = sum(one.test_accuracy for one in known) / len(known) if known else None
+    figure = dots_figure(values, what="test accuracy (%)", reference=middle)
+    return [
+        Picture(
+            drawn(figure, name),
+            "Test accuracy of every training; bars are means, the dashed line that of what others are compared with.",
+        )
+    ]
+
+
+def _shown_widths(result: CompareResult) -> dict[str, Path]:
+    kinds = dict.fromkeys(arm.kind for arm in result.config.chosen if arm.kind not in ("whole", "random"))
+    paths = {kind: path_of(result.run, kind, 0) for kind in kinds}
+    return {kind: path for kind, path in paths.items() if path.exists()}
+
+
+def _widths(result: CompareResult) -> Table:
+    rows = [
+        [kind, *costs(one := read_widths(path)), " ".join(map(str, one.vector))]
+        for kind, path in _shown_widths(result).items()
+    ]
+    headings = ["widths", "MACs (10⁶)", "of the whole", "parameters (10⁶)", "of the whole", "by group"]
+    return Table(headings, rows, ends_in_words=True)
+
+
+def _drawn_widths(result: CompareResult, name: str) -> Picture:
+    found = {kind: read_widths(path) for kind, path in _shown_widths(result).items()}
+    left = set(next(iter(found.values())).left_whole or ())
+    groups = next(iter(found.values())).groups
+    columns = [column for column, group in enumerate(groups) if group.name not in left]
+    figure = widths_figure(list(found.values()), names=list(found), searched=columns)
+    return Picture(drawn(figure, name), "Keep ratio of every channel group, in order of depth.")
+
+
+def _spent(result: CompareResult) -> Table:
+    spent = result.training_macs()
+    rows = [[arm, f"{macs / 1e12:,.3f}"] for arm, macs in spent.items() if macs]
+    rows.append(["all", f"{sum(spent.values()) / 1e12:,.3f}"])
+    caption = (
+        "Forward and backward passes over the training images; backward counts twice. parents: whole networks that "
+        "arms inherit from."
+    )
+    return Table(["arm", "training MACs (10¹²)"], rows, 1, caption)

@@ -1,0 +1,157 @@
+"""Studies as parts of a report."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from optuna.trial import FrozenTrial, TrialState
+
+from nas_prune.comparison.edf_figure import edfs_figure
+from nas_prune.guideline.artefact import read_guideline
+from nas_prune.guideline.explain import sentences
+from nas_prune.report.content import Part, Picture, Section, Table
+from nas_prune.report.figures import best_so_far_figure, drawn, fronts_figure
+from nas_prune.report.numbers import million, percent
+from nas_prune.report.read import read_json, settings_section, unfinished
+from nas_prune.runs.directory import published
+from nas_prune.study import trial_record as record
+from nas_prune.study.config import StudyConfig
+from nas_prune.study.location import Place, read_trials
+from nas_prune.study.objective import folder_name
+from nas_prune.study.result import summary
+
+_BEST = 10
+
+
+def part_of_study(run: Path, name: str, storage: str | None) -> Part:
+    """A study, as far as it is."""
+    result = read_trials(Place(run, storage))
+    config = result.config
+    factor = "" if config.width_multiplier == 1 else f" ×{config.width_multiplier:g}"
+    asked = config.question or "widths sampled by Optuna"
+    headline = f"{config.space}{factor} on {published(config.data.name)}: {asked}"
+    sections: list[Section] = []
+    for number, (study, trials) in enumerate(result.trials.items()):
+        sections += _of_one(run, config, study, trials, f"{name}s{number}")
+    sections += [*_guideline(run), settings_section(run)]
+    numbers = {key: value for key, value in summary(result).items() if key != "run"}
+    ranked = {study: read_json(run / "rank" / folder_name(study) / "result.json") for study in result.trials}
+    return Part(run.name, "study", headline, sections, {**numbers, "ranked": ranked})
+
+
+def _of_one(
+    run: Path, config: StudyConfig, study: str, trials: Sequence[FrozenTrial], name: str
+) -> list[Section]:
+    done = [one for one in trials if one.state == TrialState.COMPLETE and record.MACS in one.user_attrs]
+    said = []
+    ended = record.count_finished(trials)
+    if ended < config.trials:
+        said.append(unfinished(f"{ended} of {config.trials} trials have ended"))
+    ends = ", ".join(f"{count} {fate}" for fate, count in record.tally(trials).items() if count)
+    said.append(
+        f"Trials: {ends}. The best of many is partly luck; a ranking trains the best again with other seeds."
+    )
+    budget = " to ".join(map(str, config.studies[study]))
+    found = [
+        Section(
+            f"{study}: trials within {budget}",
+            said,
+            tables=[_best(done)] if done else [],
+            pictures=_pictures(done, config, name),
+        )
+    ]
+    ranked = read_json(run / "rank" / folder_name(study) / "result.json")
+    if ranked is not None:
+        found.append(_ranked(study, ranked))
+    spent = sum(int(one.user_attrs.get(record.TRAINING_MACS, 0)) for one in trials)
+    rows = [["all trials", f"{spent / 1e12:,.3f}"]]
+    return [
+        *found,
+        Section(f"{study}: training spent", tables=[Table(["what", "training MACs (10¹²)"], rows)]),
+    ]
+
+
+def _best(done: Sequence[FrozenTrial]) -> Table:
+    ordered = sorted(done, key=lambda one: -one.values[0])
+    shown = [*ordered[:_BEST], *(one for one in ordered[_BEST:] if record.SOURCE in one.user_attrs)]
+    rows = [
+        [
+            str(one.number),
+            str(one.user_attrs.get(record.SOURCE, "")),
+            percent(one.values[0]),
+            million(one.user_attrs[record.MACS]),
+            million(one.user_attrs[record.PARAMS]),
+            " ".join(map(str, record.widths_of(one) or ())),
+        ]
+        for one in shown
+    ]
+    headings = ["trial", "what", "validation (%)", "MACs (10⁶)", "parameters (10⁶)", "by group"]
+    return Table(headings, rows, 2, f"The best {_BEST}, and what needs no search.", ends_in_words=True)
+
+
+def _pictures(done: Sequence[FrozenTrial], config: StudyConfig, name: str) -> list[Picture]:
+    if not done:
+        return []
+    points = [(one.user_attrs[record.MACS], one.user_attrs[record.PARAMS], one.values[0]) for one in done]
+    marked = {
+        one.user_attrs[record.SOURCE]: place
+        for place, one in enumerate(done)
+        if record.SOURCE in one.user_attrs
+    }
+    fronts = fronts_figure(points, what="Validation accuracy", marked=marked)
+    errors = edfs_figure(
+        {"all trials": {"trials": [1 - one.values[0] for one in done]}},
+        title="",
+        what="validation error e (%)",
+    )
+    pictures = [
+        Picture(drawn(fronts, f"{name}a"), "Every complete trial on both cost axes."),
+        Picture(drawn(errors, f"{name}b"), "Share of trials with an error of at most e."),
+    ]
+    if config.against is None:
+        best = best_so_far_figure([one.values[0] for one in sorted(done, key=lambda one: one.number)])
+        pictures.insert(
+            1, Picture(drawn(best, f"{name}c"), "The best validation accuracy so far, trial by trial.")
+        )
+    return pictures
+
+
+def _ranked(study: str, ranked: dict[str, Any]) -> Section:
+    rows = [
+        [
+            one["name"],
+            percent(one["short_mean"]),
+            "–" if not one["full"] else percent(sum(one["full"]) / len(one["full"])),
+            "–" if not one["full_test"] else percent(sum(one["full_test"]) / len(one["full_test"])),
+            str(len(one["full"])),
+            million(one["macs"]),
+            million(one["params"]),
+        ]
+        for one in ranked["candidates"]
+    ]
+    headings = [
+        "network",
+        "short, validation (%)",
+        "full, validation (%)",
+        "full, test (%)",
+        "full, n",
+        "MACs (10⁶)",
+        "parameters (10⁶)",
+    ]
+    said = [f"Winner: {ranked['winner']}."]
+    gain = ranked["gain"].get("full_test")
+    if gain is not None:
+        verdict = "a gain" if gain["is_detectable"] else "no detectable gain"
+        noise = "" if gain["seed_noise"] is None else f", seed noise {100 * gain['seed_noise']:.2f}"
+        points = f"{100 * gain['difference']:+.2f} points of test accuracy"
+        said.append(f"Over just training the {ranked['centre']}: {verdict} ({points}{noise}).")
+    caption = (
+        f"Ordered by {ranked['short_epochs']} epochs with new seeds; in full by {ranked['schedule']} of "
+        f"{ranked['full_epochs']} epochs."
+    )
+    return Section(f"{study}: the best trained again", said, tables=[Table(headings, rows, 1, caption)])
+
+
+def _guideline(run: Path) -> list[Section]:
+    path = run / "guideline.yaml"
+    return [Section("The guideline", sentences(read_guideline(path)))] if path.exists() else []

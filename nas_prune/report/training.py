@@ -1,0 +1,139 @@
+"""Trainings and judgements of guidelines as parts of a report."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from nas_prune.comparison.edf_figure import edfs_figure
+from nas_prune.comparison.evaluate_result import JudgeConfig, title
+from nas_prune.report.content import Part, Picture, Section, Table
+from nas_prune.report.figures import drawn
+from nas_prune.report.numbers import costs, mean_words, million, name_of, percent
+from nas_prune.report.read import curves, read_json, settings_section, unfinished
+from nas_prune.runs.directory import published, read_config
+from nas_prune.space.widths import read_widths
+from nas_prune.training.result import TrainConfig
+
+
+def part_of_training(run: Path, name: str) -> Part:
+    """Widths trained over several seeds, as far as they are."""
+    config, widths, numbers = (
+        read_config(run, TrainConfig),
+        read_widths(run / "widths.json"),
+        read_json(run / "result.json"),
+    )
+    at = widths.budget or "the widths given"
+    headline = f"{name_of(widths)} at {at} on {published(config.data.name)}: {config.schedule}"
+    said = []
+    if numbers is None:
+        said.append(
+            unfinished(f"{config.epochs} epochs are to be trained with each of {len(config.seeds)} seeds")
+        )
+    tables = []
+    if numbers is not None:
+        rows = [
+            [str(one["seed"]), percent(one["val_accuracy"]), percent(one["test_accuracy"])]
+            for one in numbers["seeds"]
+        ]
+        rows.append(["all", "", mean_words([one["test_accuracy"] for one in numbers["seeds"]])])
+        tables.append(
+            Table(
+                ["seed", "validation (%)", "test (%)"],
+                rows,
+                1,
+                "After the last epoch; ± standard deviation over seeds.",
+            )
+        )
+    tables.append(
+        Table(["MACs (10⁶)", "of the whole", "parameters (10⁶)", "of the whole"], [costs(widths)], 0)
+    )
+    seeds = {f"seed {seed}": [run / f"seed-{seed}"] for seed in config.seeds}
+    sections = [
+        Section("Accuracy", said, tables=tables),
+        Section("Learning curves", pictures=curves(seeds, f"{name}a")),
+        settings_section(run),
+    ]
+    return Part(run.name, "train", headline, sections, numbers or {})
+
+
+def part_of_judgement(run: Path, name: str) -> Part:
+    """A guideline judged by populations, as far as they are trained."""
+    config, numbers = read_config(run, JudgeConfig), read_json(run / "result.json")
+    members = _members(run)
+    said, tables = [], []
+    if numbers is None:
+        done = sum(map(len, members.values()))
+        said.append(unfinished(f"{done} networks are trained"))
+    else:
+        tables.append(_comparisons(numbers))
+    rows = [
+        [
+            population,
+            str(len(own)),
+            million(sum(one["macs"] for one in own) / len(own)),
+            million(sum(one["params"] for one in own) / len(own)),
+            mean_words([1 - one["test_accuracy"] for one in own]),
+        ]
+        for population, own in members.items()
+    ]
+    tables.append(Table(["population", "n", "MACs (10⁶)", "parameters (10⁶)", "test error (%)"], rows))
+    sections = [
+        Section(
+            "Errors of guided, uniform and random networks",
+            said,
+            tables=tables,
+            pictures=_edfs(members, config, f"{name}a"),
+        ),
+        settings_section(run),
+    ]
+    return Part(run.name, "judge", title(config), sections, numbers or {"populations": members})
+
+
+def _members(run: Path) -> dict[str, list[dict[str, Any]]]:
+    found: dict[str, list[dict[str, Any]]] = {}
+    for path in sorted(run.glob("*/[0-9]*/result.json")):
+        try:
+            found.setdefault(path.parent.parent.name, []).append(json.loads(path.read_text(encoding="utf-8")))
+        except ValueError:
+            continue
+    return found
+
+
+def _comparisons(numbers: dict[str, Any]) -> Table:
+    rows = [
+        [
+            f"{other} at matched {axis}" if axis != "direct" else other,
+            f"{100 * one['difference']:+.2f}",
+            f"{100 * one['low']:+.2f} to {100 * one['high']:+.2f}",
+            f"{one['p_value']:.2g}",
+            one["verdict"],
+        ]
+        for axis, found in numbers["comparisons"].items()
+        for other, one in found.items()
+    ]
+    headings = [
+        "guided beside",
+        "median error (points)",
+        "90 % interval",
+        "p (Kolmogorov, Smirnov)",
+        "guided is",
+    ]
+    return Table(headings, rows)
+
+
+def _edfs(members: dict[str, list[dict[str, Any]]], config: JudgeConfig, name: str) -> list[Picture]:
+    errors = {population: [1 - one["test_accuracy"] for one in own] for population, own in members.items()}
+    if not errors:
+        return []
+    panels = {}
+    for axis, words in (("params", "parameters"), ("macs", "MACs")):
+        own = {
+            population.removesuffix(f"-{axis}"): found
+            for population, found in errors.items()
+            if population in ("guided", "direct") or population.endswith(f"-{axis}")
+        }
+        panels[f"at matched {words}"] = own
+    figure = edfs_figure(panels, title=title(config))
+    return [
+        Picture(drawn(figure, name), "Share of networks with an error of at most e; further left is better.")
+    ]

@@ -1,0 +1,1 @@
+"""What every run directory shares: files, settings, progress, stopping, worker processes, pictures."""

@@ -1,0 +1,198 @@
+"""Several trainings at once, each in a process of its own, so that the end of one is not the end of the others."""
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from multiprocessing import get_context
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from multiprocessing.process import parent_process as get_parent
+from typing import Any, Generic, TypeAlias, TypeVar
+
+from nas_prune.errors import NasPruneError
+from nas_prune.runs.progress import QUIET, Watch
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+Work: TypeAlias = Callable[[Task, Watch], Result]
+_LAST_WORDS = 15.0  # seconds that workers have for a checkpoint when all is stopped
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome(Generic[Result]):
+    """What became of one task: a result, or the reason why there is none."""
+
+    result: Result | None
+    error: str | None
+
+
+def in_workers(
+    prepare: Callable[[], Work[Task, Result]], tasks: Sequence[Task], count: int, watch: Watch = QUIET
+) -> list[Outcome[Result]]:
+    """Work through tasks in `count` processes.
+
+    A process that dies takes only its task with it; another is started for the rest. When this process is stopped, so
+    are the others, each at the end of a step; when it is killed they notice.
+
+    Args:
+        prepare: called once in each process, for the function that works on one task. It, the tasks and the results
+            travel between our own processes by pickle.
+        tasks: what is to be done.
+        count: how many processes.
+        watch: told of progress.
+
+    Returns:
+        One outcome for each task, in their order.
+
+    Raises:
+        KeyboardInterrupt: it was stopped.
+    """
+    pool = _Pool(prepare, list(tasks), watch)
+    try:
+        with _terminating():
+            pool.work(min(count, len(tasks)))
+    except BaseException:
+        pool.stop()
+        raise
+    return [pool.outcomes[number] for number in range(len(tasks))]
+
+
+class _Pool(Generic[Task, Result]):
+    def __init__(self, prepare: Callable[[], Work[Task, Result]], tasks: list[Task], watch: Watch) -> None:
+        self._prepare, self._tasks, self._watch = prepare, tasks, watch
+        self._waiting = list(range(len(tasks)))
+        self._workers: dict[Connection, tuple[BaseProcess, int | None]] = {}
+        self._given_twice: set[int] = set()
+        self.outcomes: dict[int, Outcome[Result]] = {}
+
+    def work(self, count: int) -> None:
+        for _ in range(count):
+            self._start()
+        while self._workers:
+            for ready in wait(list(self._workers)):
+                assert isinstance(ready, Connection)
+                self._listen(ready)
+
+    def stop(self) -> None:
+        for connection, (process, _) in self._workers.items():
+            process.terminate()
+            connection.close()  # so that one that waits for work ends too
+        for process, _ in self._workers.values():
+            process.join(_LAST_WORDS)
+            process.kill()
+
+    def _start(self) -> None:
+        ours, theirs = get_context("spawn").Pipe()
+        process = get_context("spawn").Process(target=_serve, args=(theirs, self._prepare))
+        process.start()
+        theirs.close()
+        self._workers[ours] = (process, None)
+        self._hand_out(ours)
+
+    def _hand_out(self, connection: Connection) -> None:
+        process, _ = self._workers[connection]
+        self._workers[connection] = (
+            process,
+            None,
+        )  # what it had is done, and not to be failed if it is dead by now
+        if not self._waiting:
+            with suppress(OSError):
+                connection.send(None)
+            return
+        number = self._waiting.pop(0)
+        try:
+            connection.send(self._tasks[number])
+        except OSError:  # it has just died, for a reason that is not this task's, unless it happens again
+            if number in self._given_twice:
+                self._workers[connection] = (process, number)
+            else:
+                self._given_twice.add(number)
+                self._waiting.insert(0, number)
+        else:
+            self._workers[connection] = (process, number)
+
+    def _listen(self, connection: Connection) -> None:
+        try:
+            kind, content = connection.recv()
+        except (EOFError, OSError):
+            self._bury(connection)
+            return
+        match kind:
+            case "progress":
+                self._watch.progress(*content)
+            case "say":
+                self._watch.say(content)
+            case "end":
+                _, number = self._workers[connection]
+                assert number is not None
+                self.outcomes[number] = content
+                self._hand_out(connection)
+
+    def _bury(self, connection: Connection) -> None:
+        """Take leave of a process that has ended; if it had a task, that has failed, and others may be waiting."""
+        process, number = self._workers.pop(connection)
+        process.join()
+        if number is not None:
+            self.outcomes[number] = Outcome(None, _obituary(process.exitcode or 0))
+        if self._waiting:
+            self._start()
+
+
+def _obituary(code: int) -> str:
+    if code >= 0:
+        return f"its process ended with exit code {code}"
+    name = signal.Signals(-code).name
+    hint = ", perhaps for want of memory" if name == "SIGKILL" else ""
+    return f"its process was ended by {name}{hint}"
+
+
+def _serve(connection: Connection, prepare: Callable[[], Work[Any, Any]]) -> None:
+    """One worker: prepares, then works on what it is sent until it is sent nothing."""
+    _end_with_parent()
+    watch = Watch(
+        progress=lambda *content: connection.send(("progress", content)),
+        say=lambda text: connection.send(("say", text)),
+    )
+    try:
+        work: Work[Any, Any] | None = None
+        while (task := connection.recv()) is not None:
+            try:
+                work = work or prepare()
+                outcome: Outcome[Any] = Outcome(work(task, watch), None)
+            except NasPruneError as error:
+                outcome = Outcome(None, str(error))
+            connection.send(("end", outcome))
+    except (KeyboardInterrupt, EOFError, BrokenPipeError):
+        return
+
+
+def _end_with_parent() -> None:
+    """Ask this process to stop as soon as the one that started it is gone."""
+    parent = get_parent()
+    assert parent is not None
+
+    def watch_over() -> None:
+        wait([parent.sentinel])
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch_over, daemon=True).start()
+
+
+@contextmanager
+def _terminating() -> Iterator[None]:
+    """Let SIGTERM end the block as Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

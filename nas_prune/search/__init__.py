@@ -1,0 +1,19 @@
+"""The search stage: a network is trained under a width method, and its channels' scores are cut at every budget.
+
+The room bears the name of its public function. Python binds a sub-package to its parent as soon as anything in it is
+loaded, so `nas_prune.search` is this module or that function, whichever came first; either can be called.
+"""
+
+import sys
+from types import ModuleType
+from typing import Any
+
+
+class _Room(ModuleType):
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        from nas_prune.search.run import search
+
+        return search(*args, **kwargs)
+
+
+sys.modules[__name__].__class__ = _Room

@@ -1,0 +1,183 @@
+"""The same search by every width method, in one directory; methods that train as usual share one trained network."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nas_prune.data.identity import identity_of
+from nas_prune.errors import BadInputError, NasPruneError
+from nas_prune.runs.directory import (
+    CONFIG,
+    check_out,
+    from_run,
+    make_run,
+    portable,
+    read_config,
+    write_config,
+)
+from nas_prune.runs.files import sweep, write_whole
+from nas_prune.runs.progress import QUIET, Watch
+from nas_prune.runs.stopping import telling_how_to_go_on
+from nas_prune.search.config import SearchConfig
+from nas_prune.search.methods import METHODS, WidthMethod
+from nas_prune.search.prepared import Loaded
+from nas_prune.search.result import RESULT, SearchResult, warnings_of
+from nas_prune.search.run import check_search, resume_search, search, trains_as_usual
+from nas_prune.space.budget import OWN
+from nas_prune.training.config import checked_images, resume_command
+from nas_prune.training.ranks import ALONE
+
+ALL = "all"
+_FIRST = "uniform"  # needs no training: what is wrong for all methods shows at once
+_SECONDS = "seconds.json"
+
+
+@dataclass(frozen=True, slots=True)
+class AllResult:
+    """What all methods found.
+
+    Attributes:
+        run: the directory; each method's search is a directory in it.
+        found: of each method the result of its search, as `result.json` has it.
+        seconds: what each search took, without the training that others share.
+        left_out: why other methods found nothing.
+    """
+
+    run: Path
+    found: Mapping[str, Mapping[str, Any]]
+    seconds: Mapping[str, float]
+    left_out: Mapping[str, str]
+
+
+def search_all(config: SearchConfig, out: Path | None = None, *, watch: Watch = QUIET) -> AllResult:
+    """Search by every method that can judge the network.
+
+    Args:
+        config: every setting; `method` is `all`. Settings that only some methods take go to those.
+        out: the directory, new or empty; the next free `runs/SPACE-all-DATA-NNN` if None.
+        watch: told of progress.
+
+    Raises:
+        NasPruneError: something in the settings can be used by no method; nothing has been written then.
+    """
+    if config.sparsity is not None:
+        raise BadInputError(
+            "--sparsity must come with one method, got all of them. Each has a scale of its own."
+        )
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise BadInputError(
+            "--method all must run in one process, got torchrun. Start one search for each method."
+        )
+    if OWN in (text.strip().lower() for text in config.budgets):
+        names = ", ".join(name for name, method in METHODS.items() if method.zero is not None)
+        raise BadInputError(
+            "--budget own must come with one method that lets channels go by itself, got all of them. "
+            f"Those do: {names}."
+        )
+    loaded = Loaded()
+    check_out(out)
+    check_search(_settings(config, METHODS[_FIRST]), loaded, watch)
+    config = config.model_copy(update={"images": identity_of(loaded.data(config, watch))})
+    run = make_run(out, config.space, ALL, config.data.name)
+    write_config(run, config.model_copy(update={"data": config.data.at(portable(config.data.name, run))}))
+    first = search(_settings(config, METHODS[_FIRST]), run / _FIRST, loaded=loaded)
+    watch.say(f"Writing to {run}. If it is stopped: {resume_command('search', run, config.space, ALONE)}")
+    searches = _AllSearches(run, config, watch, loaded)
+    searches.note(_FIRST, first.seconds)
+    return searches.finish()
+
+
+def resume_all(
+    run: Path, *, data_name: str | None = None, space: str | None = None, watch: Watch = QUIET
+) -> AllResult:
+    """Go on with a search by all methods that was stopped; those that are done are left as they are.
+
+    Args:
+        run: its directory.
+        data_name: where the images are now, if they or the run were moved.
+        space: the network again, if it is one of your own.
+        watch: told of progress.
+    """
+    config = read_config(run, SearchConfig)
+    config = config.model_copy(update={"data": config.data.at(data_name or from_run(config.data.name, run))})
+    loaded = Loaded()
+    checked_images(config, loaded.data(config, watch))
+    sweep(run)
+    return _AllSearches(run, config, watch, loaded, space).finish()
+
+
+@dataclass(slots=True)
+class _AllSearches:
+    """Searches by all methods, some of them done before.
+
+    Attributes:
+        loaded: the images and the network, which all share.
+        trained: the search whose trained network others share.
+    """
+
+    run: Path
+    config: SearchConfig
+    watch: Watch
+    loaded: Loaded
+    space: str | None = None
+    trained: Path | None = None
+
+    def finish(self) -> AllResult:
+        found: dict[str, Mapping[str, Any]] = {}
+        left_out: dict[str, str] = {}
+        with telling_how_to_go_on(resume_command("search", self.run, self.config.space, ALONE)):
+            for name, method in METHODS.items():
+                settings, folder = _settings(self.config, method), self.run / name
+                try:
+                    if not (folder / RESULT).exists():
+                        result = self._search(settings, folder)
+                        self.note(name, result.seconds)
+                        for text in warnings_of(result):
+                            self.watch.say(f"{name}: {text}")
+                except NasPruneError as error:
+                    left_out[name] = str(error).partition(" These find channels there")[0]
+                    continue
+                found[name] = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+                if self.trained is None and trains_as_usual(settings):
+                    self.trained = folder
+        return AllResult(self.run, found, self._seconds(), left_out)
+
+    def _search(self, settings: SearchConfig, folder: Path) -> SearchResult:
+        def progress(what: str, done: int, total: int) -> None:
+            self.watch.progress(f"{settings.method}: {what}", done, total)
+
+        heard = Watch(progress=progress)
+        if (folder / CONFIG).exists():
+            return resume_search(
+                folder, data_name=settings.data.name, space=self.space, loaded=self.loaded, watch=heard
+            )
+        trained = self.trained if trains_as_usual(settings) else None
+        return search(settings, folder, trained=trained, loaded=self.loaded, watch=heard)
+
+    def _seconds(self) -> dict[str, float]:
+        path = self.run / _SECONDS
+        content: dict[str, float] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        return content
+
+    def note(self, name: str, seconds: float) -> None:
+        """Write down what a search took, at once: the next may be the one that is stopped."""
+        write_whole(self.run / _SECONDS, json.dumps({**self._seconds(), name: seconds}, indent=1) + "\n")
+
+
+def _settings(config: SearchConfig, method: WidthMethod) -> SearchConfig:
+    """What one method is told: the settings that it takes."""
+    changed: dict[str, object] = {"method": method.name}
+    if not method.takes_scope:
+        changed["scope"] = None
+    if not method.is_driven:
+        changed["cost"] = None
+    if method.of == "blocks":
+        changed["groups"] = "inner"
+    if not method.trains:
+        changed["epochs"] = None
+    if not method.shows_widths(config.scope):
+        changed["stop"] = None
+    return config.model_copy(update=changed)

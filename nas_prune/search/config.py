@@ -1,0 +1,122 @@
+"""What a search is told: every setting, and which of them go together."""
+
+from collections.abc import Callable
+from typing import Literal
+
+from pydantic import Field
+
+from nas_prune.errors import BadInputError
+from nas_prune.runs.directory import library_versions
+from nas_prune.search.methods import METHODS, DrivingCost, Scope, WidthMethod, method_named
+from nas_prune.search.stability import Stability
+from nas_prune.space.budget import OWN, Budget
+from nas_prune.space.networks import space_name
+from nas_prune.space.search_space import Groups
+from nas_prune.training.config import RunConfig
+from nas_prune.training.recipe import MOST_EPOCHS, Recipe, default_recipe
+
+DEFAULT_BUDGETS = ("macs<=75%", "macs<=50%", "macs<=25%")
+
+
+class SearchConfig(RunConfig):
+    """Every setting of a search; what `config.yaml` holds.
+
+    Attributes:
+        space, width_multiplier: the network.
+        method: the width method.
+        scope: `global` compares the channels of all groups, `local` keeps the same share of each; the method's own if
+            None.
+        groups: `inner` leaves residual streams whole, `all` searches them too, `selections` lets each of their readers
+            select its channels.
+        budgets: as written, e.g. `macs<=50%`; `own` for what the method itself lets go.
+        recipe: how the whole network is trained; the data set's own by default.
+        epochs: epochs of the search; the recipe's if None. Scratch training goes by the recipe's all the same.
+        sparsity: the strength of the method's pull; None for one chosen from the recipe, and for methods without.
+        cost: which cost weighs the pull of `cost-aware`; None for that of the first budget (MACs for channels), and
+            for the other methods.
+        stop: whether the training ends when the widths are stable, for methods that learn them; None for yes
+            where channels are learned and a budget says how many go. Blocks are few, so that which of them go may
+            stand still for epochs and then change; and what a method itself lets go it lets go late.
+        stability: when they are.
+        seed: fixes the validation split, the first weights, and the order of the images.
+    """
+
+    command: Literal["search"] = "search"
+    space: str
+    width_multiplier: float = 1.0
+    method: str = "slimming"
+    scope: Scope | None = None
+    groups: Groups = "inner"
+    budgets: tuple[str, ...] = DEFAULT_BUDGETS
+    recipe: Recipe = Field(default_factory=lambda known: default_recipe(known["data"].name))
+    epochs: int | None = Field(default=None, ge=1, le=MOST_EPOCHS)
+    sparsity: float | None = Field(default=None, gt=0)
+    cost: DrivingCost | None = None
+    stop: bool | None = None
+    stability: Stability = Stability(tolerance=0.04, epochs=3)
+    seed: int = Field(default=0, ge=0, lt=2**31)
+
+    @property
+    def search_recipe(self) -> Recipe:
+        """How the whole network is trained in this search."""
+        return self.recipe if self.epochs is None else self.recipe.with_epochs(self.epochs)
+
+
+def resolve(config: SearchConfig) -> SearchConfig:
+    """The configuration with every name checked and written in full, before anything is loaded.
+
+    Raises:
+        BadInputError, BudgetError: an unknown space or method, a setting that the method has no use for, or a budget
+            that is not well formed.
+    """
+    method = method_named(config.method)
+    budgets = tuple(str(Budget.parse(text)) for text in config.budgets)
+    if not budgets:
+        raise BadInputError("--budget must be given at least once, got none.")
+    _check_settings(config, method, budgets)
+    changed: dict[str, object] = {
+        "space": space_name(config.space),
+        "budgets": tuple(dict.fromkeys(budgets)),
+        "versions": library_versions(),
+    }
+    if method.is_driven:
+        changed["cost"] = config.cost or _driving(Budget.parse(budgets[0]))
+    return config.model_copy(update=changed)
+
+
+def _check_settings(config: SearchConfig, method: WidthMethod, budgets: tuple[str, ...]) -> None:
+    """Refuse what would be ignored in silence."""
+    if config.sparsity is not None and method.sparsity is None:
+        _refuse("--sparsity", method, lambda other: other.sparsity is not None)
+    if config.cost is not None and not method.is_driven:
+        _refuse("--cost", method, lambda other: other.is_driven)
+    if config.stop is not None and method.is_cheap and method.kind(config.scope) == "predefined":
+        raise BadInputError(
+            f"--stop or --no-stop must come with --scope global, got {method.name} at scope local, where "
+            "widths are the same share of every group from the start. Leave it out, or add --scope global."
+        )
+    if config.stop is not None and not method.is_cheap:
+        _refuse("--stop or --no-stop", method, lambda other: other.shows_widths())
+    if config.scope is not None and not method.takes_scope:
+        _refuse("--scope", method, lambda other: other.takes_scope)
+    if OWN in budgets and method.zero is None:
+        _refuse("--budget own", method, lambda other: other.zero is not None)
+    if OWN in budgets and config.scope == "local":
+        raise BadInputError(
+            "--budget own must come with --scope global, got local, where the share is given."
+        )
+    if config.groups != "inner" and method.of == "blocks":
+        _refuse("--groups", method, lambda other: other.of == "channels")
+    if config.epochs is not None and not method.trains:
+        _refuse("--epochs", method, lambda other: other.trains)
+
+
+def _refuse(flag: str, method: WidthMethod, takes: Callable[[WidthMethod], bool]) -> None:
+    names = ", ".join(other.name for other in METHODS.values() if takes(other))
+    raise BadInputError(f"{flag} must come with a method that uses it, got {method.name}. Those do: {names}.")
+
+
+def _driving(budget: Budget) -> DrivingCost:
+    if budget.kind in ("params", "activations"):
+        return "params" if budget.kind == "params" else "activations"
+    return "macs"

@@ -1,0 +1,150 @@
+"""What every width method provides, and what it may judge channels by."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from nas_prune.data import ImageData
+from nas_prune.space.search_space import SearchSpace
+
+Scores: TypeAlias = "Sequence[NDArray[np.float64] | None]"
+Scope: TypeAlias = Literal["global", "local"]
+DrivingCost: TypeAlias = Literal["macs", "params", "activations"]
+Pull: TypeAlias = Callable[[nn.Module, float], None]
+AfterEpoch: TypeAlias = Callable[[nn.Module, SearchSpace, Sequence[NDArray[np.int64]]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What a method judges channels by.
+
+    Attributes:
+        model: the network, trained as the method wants it; it is not to be changed.
+        space: its search space.
+        columns: what is searched, by place: groups, or behind the last group the blocks that can go. The method can
+            score them all.
+        data: the images; only the training part is looked at.
+        seed: of the search; what a method draws depends on it alone.
+    """
+
+    model: nn.Module
+    space: SearchSpace
+    columns: tuple[int, ...]
+    data: ImageData
+    seed: int = 0
+
+    def for_each(self, score: "Callable[[int], NDArray[np.float64]]") -> Scores:
+        """The scores of all columns by a function of the column; None for those that are not searched."""
+        searched = set(self.columns)
+        count = max(len(self.space.groups), *(column + 1 for column in searched))
+        return [score(column) if column in searched else None for column in range(count)]
+
+
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    """Which channels are pulled towards zero, and how strongly.
+
+    Attributes:
+        space: the search space.
+        columns: the groups or blocks, by place.
+        strength: λ.
+        cost: which cost weighs the pull, for methods that a cost drives.
+    """
+
+    space: SearchSpace
+    columns: tuple[int, ...]
+    strength: float
+    cost: DrivingCost | None = None
+
+
+def as_it_is(model: nn.Module, _: SearchSpace) -> nn.Module:
+    """The trained network where nothing was put into it for the training."""
+    return model
+
+
+@dataclass(frozen=True, slots=True)
+class Sparsity:
+    """How a method pulls channels towards zero while the whole network trains.
+
+    Attributes:
+        prepare: changes a fresh network before training, in place.
+        pull: makes the function that adds the method's pull after each backward pass, called with the network and the
+            learning rate of the step.
+        distance: how far a channel that nothing else moves is to be pulled over the training by default: from where
+            it starts to zero.
+        settled: the network as it is without the method, given what was trained: of the space's own parameters, and
+            with the same outputs in evaluation.
+        momentum: of the steps that the pull takes; None where those are the recipe's optimiser's.
+    """
+
+    prepare: Callable[[nn.Module, SearchSpace, Sequence[int]], None]
+    pull: Callable[[Pulled], Pull]
+    distance: float
+    settled: Callable[[nn.Module, SearchSpace], nn.Module] = as_it_is
+    momentum: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WidthMethod:
+    """An algorithm that turns a network and images into channel scores, and so into widths.
+
+    Attributes:
+        name: what `--method` takes.
+        summary: one line.
+        scope: `global` compares the channels of all groups with each other, so that the method itself decides how
+            many each keeps (the paper calls it automatic); `local` keeps the same share of each group (predefined).
+        citation: where it was published.
+        scores: one value for each channel of each searched group (for each block, behind the last group), larger is
+            more worth keeping; None for what is not searched.
+        can_score: whether the method can judge the channels of a group at all.
+        asks: what a group must have for that, for people.
+        trains: whether the whole network is trained before it is judged.
+        sparsity: how it is pulled while it trains; None for training as usual.
+        after_epoch: changes the network in place after each epoch, given the channels of each group that the cut at
+            the first budget keeps then; None where nothing does.
+        is_cheap: scores cost next to nothing, so that they can be looked at after every epoch.
+        is_driven: a cost weighs its pull.
+        zero: what scores as much or less is gone by the method's own account; None where nothing ever is.
+        of: whether it judges channels, or whole residual blocks, so that the search finds a depth.
+        is_control: it looks at neither weights nor images, and is there to be compared with.
+    """
+
+    name: str
+    summary: str
+    scope: Scope
+    citation: str
+    scores: Callable[[Evidence], Scores]
+    can_score: Callable[[SearchSpace, int], bool]
+    asks: str
+    trains: bool = True
+    sparsity: Sparsity | None = None
+    after_epoch: AfterEpoch | None = None
+    is_cheap: bool = False
+    is_driven: bool = False
+    zero: float | None = None
+    of: Literal["channels", "blocks"] = "channels"
+    is_control: bool = False
+
+    def kind(self, scope: Scope | None = None) -> str:
+        """The paper's word for how widths come about, at a scope: `automatic` or `predefined`; or `control`."""
+        if self.is_control:
+            return "control"
+        return "automatic" if (scope or self.scope) == "global" else "predefined"
+
+    @property
+    def changes_training(self) -> bool:
+        """Whether the network trains otherwise than it would without the method."""
+        return self.sparsity is not None or self.after_epoch is not None
+
+    @property
+    def takes_scope(self) -> bool:
+        """Whether its scores can be compared within each group instead of over all groups."""
+        return not self.is_control and self.of == "channels"
+
+    def shows_widths(self, scope: Scope | None = None) -> bool:
+        """Whether widths are worth a look after every epoch: they cost next to nothing, and are searched."""
+        return self.is_cheap and self.kind(scope) == "automatic"

@@ -1,0 +1,262 @@
+"""A search that has been found sound: images and network loaded, everything chosen, nothing written yet."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import nn
+
+from nas_prune.data import ImageData, num_batches
+from nas_prune.errors import BadInputError
+from nas_prune.runs.progress import Watch
+from nas_prune.search.config import SearchConfig
+from nas_prune.search.methods import (
+    METHODS,
+    Evidence,
+    Pulled,
+    Scores,
+    WidthMethod,
+    method_named,
+    scorable,
+    within_groups,
+)
+from nas_prune.search.stability import KEPT
+from nas_prune.space.budget import OWN, Budget
+from nas_prune.space.cut import Cut, check_feasible, cut
+from nas_prune.space.load import load_space
+from nas_prune.space.networks import image_channels
+from nas_prune.space.search_space import Groups, SearchSpace
+from nas_prune.space.widths import stage_means
+from nas_prune.training.compute import Compute
+from nas_prune.training.config import DataConfig, checked_images, load_images, pick_device, pick_threads
+from nas_prune.training.loop import Observer, Training
+from nas_prune.training.ranks import Ranks
+from nas_prune.training.recipe import Recipe
+from nas_prune.training.state import TrainState
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Images and networks, each loaded once, for searches of the same ones one after another."""
+
+    images: dict[tuple[DataConfig, int, int | None], ImageData] = field(default_factory=dict)
+    spaces: dict[tuple[Any, ...], SearchSpace] = field(default_factory=dict)
+
+    def data(self, config: SearchConfig, watch: Watch) -> ImageData:
+        """The images that a search looks at."""
+        in_channels = image_channels(config.space)
+        key = (config.data, config.seed, in_channels)
+        if key not in self.images:
+            self.images[key] = load_images(config.data, config.seed, watch, in_channels=in_channels)
+        return self.images[key]
+
+    def space(self, config: SearchConfig, data: ImageData) -> SearchSpace:
+        """The network that a search narrows, for those images."""
+        shape = (data.in_channels, data.image_size, data.image_size)
+        selections = config.groups == "selections"
+        key = (config.space, shape, data.num_classes, config.width_multiplier, selections)
+        if key not in self.spaces:
+            self.spaces[key] = load_space(
+                config.space,
+                shape,
+                num_classes=data.num_classes,
+                width_multiplier=config.width_multiplier,
+                selections=selections,
+            )
+        return self.spaces[key]
+
+
+@dataclass(frozen=True, slots=True)
+class Given(Loaded):
+    """Images and network of others, whatever the settings say: searches with other seeds see the same split."""
+
+    given: tuple[ImageData, SearchSpace] | None = None
+
+    def data(self, config: SearchConfig, watch: Watch) -> ImageData:  # noqa: ARG002
+        """The images given."""
+        assert self.given is not None
+        return self.given[0]
+
+    def space(self, config: SearchConfig, data: ImageData) -> SearchSpace:  # noqa: ARG002
+        """The network given."""
+        assert self.given is not None
+        return self.given[1]
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedSearch:
+    """A search that has been found sound: everything loaded, nothing written yet."""
+
+    config: SearchConfig
+    method: WidthMethod
+    space: SearchSpace
+    data: ImageData
+    columns: tuple[int, ...]
+    unscored: tuple[str, ...]
+    sparsity: float | None
+    compute: Compute
+    threads: int
+
+    def resolved(self, data_name: str) -> SearchConfig:
+        """The configuration with what was chosen from data and device filled in."""
+        data = self.config.data.model_copy(update={"name": data_name, "image_size": self.data.image_size})
+        return self.config.model_copy(
+            update={
+                "data": data,
+                "epochs": self.config.search_recipe.epochs if self.method.trains else None,
+                "sparsity": self.sparsity,
+                "device": self.compute.device.type,
+                "precision": self.compute.precision,
+                "channels_last": self.compute.channels_last,
+                "threads": self.threads,
+            }
+        )
+
+    def training(self) -> Training:
+        """How the whole network is trained."""
+        sparsity, config = self.method.sparsity, self.config
+        pull = None
+        if sparsity is not None and self.sparsity is not None:
+            pull = sparsity.pull(Pulled(self.space, self.columns, self.sparsity, config.cost))
+        return Training(
+            self.data,
+            config.search_recipe,
+            config.seed,
+            self.compute,
+            penalise=pull,
+            after_epoch=None if self.method.after_epoch is None else self.soften,
+            title="training" if pull is None else "sparse training",
+            observer=self.observer(),
+            settings={"method": self.method.name, **self.settings} if self.method.changes_training else {},
+        )
+
+    def soften(self, state: TrainState) -> None:
+        """Let the method change the networks after an epoch, by what the cut at the first budget keeps now.
+
+        Processes that train together have the same weights, and so change the same.
+        """
+        assert self.method.after_epoch is not None
+        kept_G = self.cuts(state.trained, self.config.budgets[:1])[0].kept_G
+        for network in (state.model, state.average):
+            if network is not None:
+                self.method.after_epoch(network, self.space, kept_G)
+
+    def observer(self) -> Observer | None:
+        """What notes the widths after every epoch and stops when they are stable; none where they are not searched."""
+        if not self.method.shows_widths(self.config.scope):
+            return None
+        stop = self.config.stop
+        can_tell = self.method.of == "channels" and OWN not in self.config.budgets
+        is_wanted = can_tell if stop is None else stop
+        return Observer(self.note, lambda lines: is_wanted and self.config.stability.is_reached(lines))
+
+    def cuts(self, model: nn.Module, budgets: Sequence[str] | None = None) -> list[Cut]:
+        """The scores of a trained network, cut at some budgets; at every one by default."""
+        scores = channel_scores(self.method, self.config, self.evidence(model))
+        chosen = map(Budget.parse, budgets or self.config.budgets)
+        return [cut(self.space, scores, budget, self.method.zero) for budget in chosen]
+
+    def evidence(self, model: nn.Module) -> Evidence:
+        """What the method looks at."""
+        return Evidence(model, self.space, self.columns, self.data, self.config.seed)
+
+    def note(self, model: nn.Module) -> dict[str, Any]:
+        """The widths that the scores give now, and each stage's share; nothing where no channel is left to choose."""
+        cuts = self.cuts(model)
+        if any(len(one.held) == len(self.columns) for one in cuts):
+            return {}
+        found = {str(one.budget): self.space.widths(one.widths_G, removed=one.removed) for one in cuts}
+        counted = self.space.groups_in(self.columns)
+        lines: dict[str, Any] = {"widths": {budget: list(one.vector) for budget, one in found.items()}}
+        if self.method.of == "blocks":
+            lines["removed_blocks"] = {budget: list(one.removed_blocks) for budget, one in found.items()}
+        return {
+            **lines,
+            KEPT: {budget: [*stage_means(one, counted).values()] for budget, one in found.items()},
+        }
+
+    def settled(self, model: nn.Module) -> nn.Module:
+        """The trained network without what the method put into it."""
+        return model if self.method.sparsity is None else self.method.sparsity.settled(model, self.space)
+
+    @property
+    def settings(self) -> dict[str, str | float | None]:
+        """Those that the method takes."""
+        config = self.config
+        scope = None if self.method.is_control else config.scope or self.method.scope
+        softly_to = None if self.method.after_epoch is None else config.budgets[0]
+        found = {"sparsity": self.sparsity, "scope": scope, "cost": config.cost, "softly_to": softly_to}
+        of = {"groups": config.groups} if self.method.of == "channels" else {}
+        return {**of, **{name: value for name, value in found.items() if value is not None}}
+
+
+def prepared_search(
+    config: SearchConfig, ranks: Ranks, watch: Watch, loaded: Loaded | None = None
+) -> PreparedSearch:
+    """Load and check what a search needs, and choose what its settings leave open.
+
+    Args:
+        config: every setting, resolved.
+        ranks: the processes that train together.
+        watch: told of progress.
+        loaded: what earlier searches loaded.
+
+    Raises:
+        NasPruneError: something in the settings cannot be used.
+    """
+    method = method_named(config.method)
+    device = pick_device(config.device)
+    loaded = loaded or Loaded()
+    data = loaded.data(config, watch)
+    config = config.model_copy(update={"images": checked_images(config, data)})
+    with watch.waiting("tracing the network"):
+        space = loaded.space(config, data)
+    space.check_trainable()
+    columns, unscored = _searched(space, method, config.groups)
+    for budget in config.budgets:
+        check_feasible(space, Budget.parse(budget), columns)
+    sparsity = config.sparsity or chosen_sparsity(method, config.search_recipe, data)
+    threads = pick_threads(config.threads, space.cost_at(space.base_G).macs, config.recipe.batch_size)
+    ranks.check(config.recipe.batch_size, len(data.train))
+    shape = space.reference.input_shape
+    compute = config.compute(device, ranks, space.build(seed=0), shape)
+    return PreparedSearch(
+        config, method, space, data.to(device), columns, unscored, sparsity, compute, threads
+    )
+
+
+def _searched(
+    space: SearchSpace, method: WidthMethod, groups: Groups
+) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """The columns that are searched, and the names of groups that would be if the method could score them."""
+    columns = scorable(space, method, groups)
+    if not columns:
+        others = ", ".join(name for name, other in METHODS.items() if scorable(space, other, groups))
+        hint = f" These find channels there: {others}." if others else ""
+        raise BadInputError(
+            f"--method {method.name} must find {method.asks}, got none in {space.reference.name} with --groups "
+            f"{groups}.{hint}"
+        )
+    wanted = space.searched(groups) if method.of == "channels" else ()
+    return columns, tuple(space.groups[column].name for column in wanted if column not in columns)
+
+
+def chosen_sparsity(method: WidthMethod, recipe: Recipe, data: ImageData) -> float | None:
+    """The strength λ that pulls what has no other gradient from its start to zero over the whole training.
+
+    With momentum m a gradient of λ moves a parameter by λ · Σ learning rates / (1 - m). The paper's 160 epochs on
+    CIFAR-10 at λ = 1e-4 make about 7; short recipes at that λ would not move γ at all.
+    """
+    if method.sparsity is None:
+        return None
+    per_epoch = num_batches(len(data.train), recipe.batch_size)
+    steps = per_epoch * recipe.epochs
+    rates = sum(recipe.rate_at(step, steps, per_epoch) for step in range(steps))
+    momentum = recipe.momentum if method.sparsity.momentum is None else method.sparsity.momentum
+    return method.sparsity.distance * (1 - momentum) / rates
+
+
+def channel_scores(method: WidthMethod, config: SearchConfig, evidence: Evidence) -> Scores:
+    """What the method gives each channel, compared within groups where the search is a local one."""
+    scores = method.scores(evidence)
+    return within_groups(scores) if (config.scope or method.scope) == "local" else scores

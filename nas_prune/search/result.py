@@ -1,0 +1,190 @@
+"""What a search found, and the files it leaves in its directory."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas_prune.errors import BadInputError
+from nas_prune.graph.resize import Kept
+from nas_prune.runs.directory import published
+from nas_prune.runs.files import saying_why, write_whole
+from nas_prune.search.config import SearchConfig
+from nas_prune.search.methods import WidthMethod
+from nas_prune.space.budget import Budget
+from nas_prune.space.search_space import SearchSpace
+from nas_prune.space.widths import Widths, stage_means
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a search found at one budget.
+
+    Attributes:
+        widths: the artefact.
+        path: where it was written.
+        gap: the share of the budget that no further channel fits into.
+        val_accuracy_cut: validation accuracy of the trained network cut to these widths, before any more training;
+            None where no network was trained.
+        held: names of groups of which no channel would be left, had they no floor.
+        unjudged: how many channels (or blocks) stay that score zero, as others do that go.
+    """
+
+    widths: Widths
+    path: Path
+    gap: float
+    val_accuracy_cut: float | None
+    held: tuple[str, ...] = ()
+    unjudged: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """What a search found.
+
+    Attributes:
+        run: the run's directory.
+        config: its settings.
+        space: the network.
+        method: the width method.
+        sparsity: the strength of the pull that was used; None for methods without.
+        epochs_done: how many epochs were trained, fewer than asked for if the widths were stable before.
+        val_accuracy: validation accuracy of the whole network after that; None where none was trained.
+        found: one for each budget, in the order asked for.
+        columns: which groups were searched, by place, or lie in blocks that were.
+        unscored: names of groups that were left whole because the method cannot score them.
+        seconds: time the training took, and the scoring.
+    """
+
+    run: Path
+    config: SearchConfig
+    space: SearchSpace
+    method: WidthMethod
+    sparsity: float | None
+    epochs_done: int
+    val_accuracy: float | None
+    found: tuple[Found, ...]
+    columns: tuple[int, ...]
+    unscored: tuple[str, ...]
+    seconds: float
+
+
+def write_result(result: SearchResult, whole: Widths) -> None:
+    """Write the widths, their picture and `result.json`.
+
+    Args:
+        result: what was found.
+        whole: the artefact of the whole network.
+    """
+    # Here, because matplotlib takes half a second to load and training, which reads results, draws nothing.
+    from nas_prune.space.widths_figure import draw_widths
+
+    folder = result.run / "widths"
+    with saying_why(folder):
+        folder.mkdir(exist_ok=True)
+    whole.write(folder / "whole.json")
+    for found in result.found:
+        found.widths.write(found.path)
+    draw_widths(
+        [found.widths for found in result.found], result.run / "widths.png", searched=result.columns or None
+    )
+    write_whole(result.run / RESULT, json.dumps(summary(result), indent=1) + "\n")
+
+
+def warnings_of(result: SearchResult) -> list[str]:
+    """What a person should know before using what was found."""
+    said = []
+    name = result.method.name
+    held = {found.widths.budget: found.held for found in result.found if found.held}
+    if held:
+        budget, names = max(held.items(), key=lambda item: len(item[1]))
+        said.append(
+            f"{name} leaves no channel of {len(names)} groups at {budget}; their floor was kept: {', '.join(names)}."
+        )
+    unjudged = {found.widths.budget: found.unjudged for found in result.found if found.unjudged}
+    if unjudged:
+        what, order = (
+            ("channels", "as uniform widths take them")
+            if result.method.of == "channels"
+            else ("blocks", "in the order of their places")
+        )
+        counts = ", ".join(f"{count} at {budget}" for budget, count in unjudged.items())
+        said.append(
+            f"{name} gives {what} that stay the same score, zero, as those that go ({counts}): these were taken "
+            f"{order}. A smaller --sparsity leaves more to tell them by."
+        )
+    classes = result.space.reference.num_classes
+    if result.val_accuracy is not None and result.val_accuracy < _GUESSING / classes:
+        said.append(
+            f"The whole network gets {100 * result.val_accuracy:.1f} % right, hardly more than guessing among "
+            f"{classes} classes: widths found by it say little. Train for more epochs, or with a smaller --sparsity."
+        )
+    return said
+
+
+_GUESSING = 1.5
+KEPT, RESULT = "kept.json", "result.json"
+
+
+def write_kept(run: Path, kept: Mapping[str, Kept]) -> None:
+    """Write which channels of the trained network each cut keeps, by the name of its widths file (for fine-tuning)."""
+    content = {name: [indices.tolist() for indices in kept_G] for name, kept_G in kept.items()}
+    write_whole(run / KEPT, json.dumps(content) + "\n")
+
+
+def read_kept(run: Path) -> dict[str, list[NDArray[np.int64]]]:
+    """What `write_kept` wrote.
+
+    Raises:
+        BadInputError: the search has not finished.
+    """
+    path = run / KEPT
+    if not path.exists():
+        raise BadInputError(
+            f"--from must be a finished search that trained a network, got {run}, without {KEPT}."
+        )
+    content = json.loads(path.read_text(encoding="utf-8"))
+    return {name: [np.array(indices, dtype=np.int64) for indices in kept] for name, kept in content.items()}
+
+
+def file_stem(budget: Budget) -> str:
+    """What the file of a budget's widths is called."""
+    return str(budget).replace("<=", "-").replace("%", "pct")
+
+
+def summary(result: SearchResult) -> dict[str, Any]:
+    """A search's result as plain JSON, for `--format json` and `result.json`; no paths but relative ones."""
+    base = result.space.cost_at(result.space.base_G)
+    return {
+        "space": result.config.space,
+        "method": result.config.method,
+        "kind": result.method.kind(result.config.scope),
+        "data": published(result.config.data.name),
+        "epochs": result.epochs_done,
+        "epochs_asked": result.config.search_recipe.epochs if result.method.trains else 0,
+        "sparsity": result.sparsity,
+        "seed": result.config.seed,
+        "base": {**asdict(base), "val_accuracy": result.val_accuracy},
+        "unscored": list(result.unscored),
+        "budgets": [
+            {
+                "budget": found.widths.budget,
+                "widths": {group.name: group.width for group in found.widths.groups},
+                "removed_blocks": list(found.widths.removed_blocks),
+                "keep_by_stage": {
+                    str(stage): share for stage, share in stage_means(found.widths, result.columns).items()
+                },
+                **found.widths.cost.model_dump(),
+                "gap": found.gap,
+                "held_at_floor": list(found.held),
+                "kept_at_zero": found.unjudged,
+                "val_accuracy_cut": found.val_accuracy_cut,
+                "file": f"widths/{found.path.name}",
+            }
+            for found in result.found
+        ],
+    }

@@ -1,0 +1,1 @@
+"""Networks, what may be narrowed in them, what that costs, and widths."""

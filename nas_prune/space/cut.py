@@ -1,0 +1,286 @@
+"""Cutting channel scores at a budget: the pure plan of which channels stay.
+
+Units are what is added at a time: one channel, a divisor's worth, or a whole residual block. A column is a searchable
+group or, behind the last of those, a block that can go; a plan is a width for each group and 1 or 0 for each block.
+
+Shape suffixes: G searchable groups, V columns (groups alone, where no block is searched).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas_prune.errors import BudgetError
+from nas_prune.search.methods.contract import Scores
+from nas_prune.search.methods.controls import shares_of
+from nas_prune.space.budget import Budget, with_suffix
+from nas_prune.space.cost import Cost, Polynomial, Switched
+from nas_prune.space.search_space import SearchSpace
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """What stays at one budget.
+
+    Attributes:
+        budget: the budget.
+        limit: the largest count it allows here; where the method decides, the count.
+        count: the count reached, at most the limit; where the method decides, of MACs.
+        widths_G: a width for each searchable group.
+        kept_G: the indices kept of each group, sorted.
+        removed: paths of the blocks that go.
+        held: columns of groups of which the threshold alone would leave nothing, or of which the method itself would.
+        unjudged: how many channels above the floors, or blocks, stay although the method itself would let them go: they
+            score alike, so that the cut had to choose.
+    """
+
+    budget: Budget
+    limit: int
+    count: int
+    widths_G: tuple[int, ...]
+    kept_G: tuple[NDArray[np.int64], ...]
+    removed: tuple[str, ...] = ()
+    held: tuple[int, ...] = ()
+    unjudged: int = 0
+
+    @property
+    def gap(self) -> float:
+        """The share of the budget left unused because no further channel fits."""
+        return 1 - self.count / self.limit
+
+
+@dataclass(frozen=True, slots=True)
+class _Unit:
+    """A step of one group from one allowed width to the next, with the score of its weakest channel.
+
+    Of units of one score, those come first that leave the smaller `share` of their group.
+    """
+
+    column: int
+    width: int
+    score: float
+    share: float
+
+
+def least_cost(space: SearchSpace, searched: Sequence[int]) -> Cost:
+    """What the network costs with every searched group at its floor and without every searched block."""
+    plan, groups = _least(space, searched), len(space.groups)
+    return space.cost_at(plan[:groups].tolist(), _removed(space, plan))
+
+
+def feasible_range(space: SearchSpace, budget: Budget, searched: Sequence[int]) -> tuple[int, int]:
+    """The smallest and largest count of a budget's cost that the searched groups can reach."""
+    count = _counter(space, budget, searched)
+    return int(count(_least(space, searched))), int(count(_most(space, searched)))
+
+
+def check_feasible(space: SearchSpace, budget: Budget, searched: Sequence[int]) -> None:
+    """Refuse a budget that no widths of the searched groups meet.
+
+    Raises:
+        BudgetError: with the feasible range.
+    """
+    if budget.is_own:
+        return
+    smallest, largest = feasible_range(space, budget, searched)
+    limit = space.limit(budget, searched)
+    if largest == 0:
+        raise BudgetError(
+            f"budget {budget} must bound something, got blocks without channels of their own. Bound macs or params."
+        )
+    if limit < smallest:
+        raise BudgetError(
+            f"budget {budget} allows {with_suffix(limit)} {budget.kind}, less than the searched groups can reach: "
+            f"feasible are {smallest:,} to {largest:,} ({100 * smallest / largest:.3g} % to 100 %). "
+            f"{_advice(space, searched)}"
+        )
+
+
+def _advice(space: SearchSpace, searched: Sequence[int]) -> str:
+    left = set(range(len(space.groups))) - set(searched)
+    more = any(space.groups[column].role == "stream" and space.groups[column].is_gated for column in left)
+    return "Raise it, or search residual streams too (--groups all)." if more else "Raise it."
+
+
+def cut(space: SearchSpace, scores: Scores, budget: Budget, zero: float | None = None) -> Cut:
+    """Keep the best channels that a budget allows.
+
+    One global threshold is lowered until the next channel would break the budget; then single channels are
+    added in the order of their scores as long as any still fits. Every group keeps its floor.
+
+    Args:
+        space: the network.
+        scores: for each column the score of each channel (of the block), or None for what is left whole.
+        budget: the bound.
+        zero: what scores as much or less goes where the budget is the method's own.
+
+    Returns:
+        The widths and the channels kept.
+
+    Raises:
+        BudgetError: no widths meet the budget.
+    """
+    searched = [column for column, values in enumerate(scores) if values is not None]
+    units, count = _units(space, scores), _counter(space, budget, searched)
+    plan = _least(space, searched)
+    if budget.is_own:
+        assert zero is not None
+        plan = _with_all(plan, [unit for unit in units if unit.score > zero])
+        limit, threshold = int(count(plan)), float(np.nextafter(zero, np.inf))
+    else:
+        check_feasible(space, budget, searched)
+        limit = space.limit(budget, searched)
+        best = _best(plan, units, count, limit)
+        plan = _fill(_with_all(plan, best), units, count, limit)
+        threshold = best[-1].score if best else np.inf
+    groups = len(space.groups)
+    widths_G = tuple(int(width) for width in plan[:groups])
+    return Cut(
+        budget,
+        limit,
+        int(count(plan)),
+        widths_G=widths_G,
+        kept_G=best_channels(scores[:groups], widths_G),
+        removed=_removed(space, plan),
+        held=_held(scores[:groups], threshold, zero or 0.0),
+        unjudged=0 if zero is None else _unjudged(space, scores, plan, zero),
+    )
+
+
+def best_channels(scores_G: Scores, widths_G: Sequence[int]) -> tuple[NDArray[np.int64], ...]:
+    """The indices of each group's best channels, as many as its width, sorted; the first ones where none are scored."""
+    return tuple(
+        np.arange(width) if values is None else np.sort(np.argsort(-values, kind="stable")[:width])
+        for values, width in zip(scores_G, widths_G, strict=True)
+    )
+
+
+def matched(
+    space: SearchSpace, columns: Sequence[int], bound: Budget, rng: np.random.Generator | None = None
+) -> Cut:
+    """Widths of no search that meet a bound from below, filled like those of searches: what these are compared with.
+
+    Args:
+        space: the network.
+        columns: the groups that are narrowed.
+        bound: what the widths may cost.
+        rng: draws a share of its own for each group; uniform widths if None.
+    """
+    shares = np.ones(len(columns)) if rng is None else 1 - rng.random(len(columns))
+    own = dict(zip(columns, shares.tolist(), strict=True))
+    scores = [
+        shares_of(space, column, own[column]) if column in own else None
+        for column in range(len(space.groups))
+    ]
+    return cut(space, scores, bound)
+
+
+def _removed(space: SearchSpace, plan_V: NDArray[np.int64]) -> tuple[str, ...]:
+    gone = np.flatnonzero(plan_V[len(space.groups) :] == 0)
+    return tuple(space.blocks[number].path for number in gone)
+
+
+def _held(scores_G: Scores, threshold: float, zero: float) -> tuple[int, ...]:
+    """The columns of which the threshold, the lowest score that stays by itself, or the method would leave nothing."""
+    best = {column: values.max() for column, values in enumerate(scores_G) if values is not None}
+    return tuple(column for column, value in best.items() if value < threshold or value <= zero)
+
+
+def _unjudged(space: SearchSpace, scores_V: Scores, plan_V: NDArray[np.int64], zero: float) -> int:
+    """How many of those that stay score zero beside others that go."""
+    stay, go = 0, 0
+    for column, values in enumerate(scores_V):
+        if values is not None:
+            floor = space.floor_G[column] if column < len(space.groups) else 0
+            alive = max(floor, int((values > zero).sum()))
+            stay += max(0, int(plan_V[column]) - alive)
+            go += len(values) - max(alive, int(plan_V[column]))
+    return stay if go else 0
+
+
+def _counter(space: SearchSpace, budget: Budget, searched: Sequence[int]) -> Polynomial | Switched:
+    """A budget's cost as a function of plans; channels are those of the searched groups, or within searched blocks."""
+    groups, kind = len(space.groups), "macs" if budget.is_own else budget.kind
+    if max(searched, default=0) < groups:
+        if kind != "channels":
+            return space.cost.kind(kind)
+        return Polynomial.of({(column,): 1 for column in searched}, groups)
+    cost = space.switched(kind)
+    if kind == "channels":
+        counted = space.groups_in(searched)
+        return replace(cost, whole=Polynomial.of({(column,): 1 for column in counted}, groups))
+    return cost
+
+
+def _most(space: SearchSpace, searched: Sequence[int]) -> NDArray[np.int64]:
+    """The plan of the whole network."""
+    has_blocks = max(searched, default=0) >= len(space.groups)
+    return np.array([*space.base_G, *(1 for _ in (space.blocks if has_blocks else ()))])
+
+
+def _least(space: SearchSpace, searched: Sequence[int]) -> NDArray[np.int64]:
+    """The plan in which every searched group is at its floor and every searched block gone."""
+    plan, groups = _most(space, searched), len(space.groups)
+    for column in searched:
+        plan[column] = space.floor_G[column] if column < groups else 0
+    return plan
+
+
+def _units(space: SearchSpace, scores: Scores) -> list[_Unit]:
+    """Every step above the floors, best first; within a group in order of width."""
+    units = []
+    for column, values in enumerate(scores):
+        if values is None:
+            continue
+        best_first = -np.sort(-np.asarray(values, dtype=np.float64))
+        is_block = column >= len(space.groups)
+        base, floor = (1, 0) if is_block else (space.base_G[column], space.floor_G[column])
+        steps = [width for width in range(floor + 1, base + 1) if width % space.divisor == 0 or width == base]
+        units += [_Unit(column, width, float(best_first[width - 1]), width / base) for width in steps]
+    return sorted(units, key=lambda unit: (-unit.score, unit.share))
+
+
+def _best(
+    least_V: NDArray[np.int64], units: Sequence[_Unit], count: Polynomial | Switched, limit: int
+) -> Sequence[_Unit]:
+    """The longest run of best units that the limit allows, by bisection."""
+    low, high = 0, len(units)
+    while low < high:
+        middle = (low + high + 1) // 2
+        if int(count(_with_all(least_V, units[:middle]))) <= limit:
+            low = middle
+        else:
+            high = middle - 1
+    return units[:low]
+
+
+def _with_all(least_V: NDArray[np.int64], units: Sequence[_Unit]) -> NDArray[np.int64]:
+    plan = least_V.copy()
+    for unit in units:
+        plan[unit.column] = max(plan[unit.column], unit.width)
+    return plan
+
+
+def _fill(
+    plan_V: NDArray[np.int64], units: Sequence[_Unit], count: Polynomial | Switched, limit: int
+) -> NDArray[np.int64]:
+    """Add units in order of score while one still fits; a group whose next unit does not fit is done."""
+    waiting: dict[int, list[_Unit]] = {}
+    for unit in units:
+        if unit.width > plan_V[unit.column]:
+            waiting.setdefault(unit.column, []).append(unit)
+    widths = plan_V.copy()
+    while waiting:
+        columns = list(waiting)
+        tried_NG = np.repeat(widths[None], len(columns), axis=0)
+        tried_NG[np.arange(len(columns)), columns] = [waiting[column][0].width for column in columns]
+        fits = count(tried_NG) <= limit
+        waiting = {column: waiting[column] for column, fit in zip(columns, fits, strict=True) if fit}
+        if waiting:
+            best = max(waiting, key=lambda column: (waiting[column][0].score, -waiting[column][0].share))
+            widths[best] = waiting[best].pop(0).width
+            if not waiting[best]:
+                del waiting[best]
+    return widths

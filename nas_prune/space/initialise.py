@@ -1,0 +1,222 @@
+"""Fresh weights by a network's own rules, at any widths.
+
+What a network's constructor did to its parameters is recorded, and done again at the new sizes. Calls of
+`torch.nn.init` are replayed; what a layer type does by itself (`reset_parameters`) is called again, since it
+computes numbers from the layer's size. A parameter that was set in no such way (`nn.Parameter(torch.zeros(…))`,
+`weight.data.normal_(…)`) takes values like those the constructor gave it: the same constant, a normal distribution
+of the same mean and deviation, or the same few values at the same relative places.
+"""
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import UninitializedTensorMixin  # type: ignore[attr-defined]
+
+from nas_prune.errors import BadInputError, NasPruneError
+from nas_prune.space.init_recorder import listening
+
+_FEW = 8  # distinct values that a parameter may have and still be no random one
+_SAMPLE = 100_000  # how many values of a large parameter are looked at
+
+
+@dataclass(frozen=True, slots=True)
+class InitCall:
+    """One call of a function of `torch.nn.init` on a named parameter."""
+
+    function: str
+    parameter: str
+    arguments: tuple[Any, ...]
+    keywords: Mapping[str, Any]
+
+    def apply(self, parameter: Tensor) -> None:
+        """Do it again."""
+        getattr(nn.init, self.function)(parameter, *self.arguments, **self.keywords)
+
+
+@dataclass(frozen=True, slots=True)
+class FirstValues:
+    """What a parameter held that was set in no way that can be called again.
+
+    Attributes:
+        parameter: its name.
+        mean, deviation: of all its values; a deviation of 0 is a constant.
+        pattern: the values themselves where they are few distinct ones; None otherwise.
+        is_fallback: only to be used where a layer's own reset leaves the parameter without values.
+    """
+
+    parameter: str
+    mean: float
+    deviation: float
+    pattern: Tensor | None
+    is_fallback: bool = False
+
+    @classmethod
+    def of(cls, name: str, values: Tensor, *, is_fallback: bool = False) -> "FirstValues":
+        """Describe the values of a parameter."""
+        if values.is_complex():
+            return cls(name, 0.0, 0.0, values.detach().clone(), is_fallback)
+        flat = values.detach().reshape(-1)
+        sample = flat[:: max(1, len(flat) // _SAMPLE)].double()
+        few = sample[:1000].unique()
+        is_pattern = 1 < len(few) <= _FEW < len(flat) and bool(torch.isin(sample, few).all())
+        mean, deviation = (float(sample.mean()), float(sample.std(correction=0))) if len(flat) else (0.0, 0.0)
+        pattern = values.detach().clone() if is_pattern else None
+        return cls(name, mean, deviation, pattern, is_fallback)
+
+    def apply(self, parameter: Tensor) -> None:
+        """Fill a parameter, perhaps of another size, with values like them."""
+        if self.is_fallback and not torch.isnan(parameter).any():
+            return
+        if self.pattern is None:
+            parameter.normal_(self.mean, self.deviation) if self.deviation else parameter.fill_(self.mean)
+            return
+        values = self.pattern
+        for dim, size in enumerate(parameter.shape):
+            places = torch.arange(size) * values.shape[dim] // max(1, size)
+            values = values.index_select(dim, places)
+        parameter.copy_(values)
+
+
+Init: TypeAlias = "InitCall | FirstValues"
+
+
+def record_inits(factory: Callable[[], nn.Module]) -> tuple[nn.Module, tuple[Init, ...]]:
+    """Build a network and write down how its constructor initialised the parameters.
+
+    Args:
+        factory: makes the network.
+
+    Returns:
+        The network, and what to do to its parameters after every layer type's own `reset_parameters`, in order.
+        Calls of `torch.nn.init` are not carried out unless something depends on them: the network's parameters
+        hold nothing, so that large ones cost no time.
+    """
+    with listening() as heard:
+        model = factory()
+    if not isinstance(model, nn.Module):
+        return model, ()  # the caller says what is wrong
+    _refuse_lazy(model)
+    heard.settle(model.parameters())
+    inits: list[Init] = [*_fallbacks(model, heard.read)]
+    for name, parameter in model.named_parameters():
+        calls = heard.calls_of(parameter)
+        if calls is None and not parameter.is_meta:
+            inits.append(FirstValues.of(name, parameter))
+        else:
+            inits += [InitCall(call.function, name, call.arguments, call.keywords) for call in calls or ()]
+    return model, tuple(inits)
+
+
+def inits_of(model: nn.Module) -> tuple[Init, ...]:
+    """What can be known of a network's first weights from the network alone.
+
+    Layers are left to their types; any other parameter is described by the values it holds.
+
+    Raises:
+        NasPruneError: such a parameter is on the meta device and holds none.
+    """
+    _refuse_lazy(model)
+    inits = [*_fallbacks(model, lambda _: None)]
+    for path, module in model.named_modules():
+        if _own_reset(module) is None:
+            for name, parameter in module.named_parameters(path, recurse=False):
+                if parameter.is_meta:
+                    raise NasPruneError(_no_rule(name))
+                inits.append(FirstValues.of(name, parameter))
+    return tuple(inits)
+
+
+def initialise(model: nn.Module, inits: tuple[Init, ...], *, seed: int) -> None:
+    """Give every parameter of a network fresh values, in place.
+
+    Args:
+        model: a network whose parameters need not hold anything yet.
+        inits: what `record_inits` wrote down when the network was first built.
+        seed: the same seed gives the same values; the global random state is left as it was.
+
+    Raises:
+        NasPruneError: some parameter has no rule, so that its values would be left to chance.
+    """
+    parameters = dict(model.named_parameters())
+    with torch.random.fork_rng(devices=_cuda_devices(model)), torch.no_grad():
+        torch.manual_seed(seed)
+        for parameter in parameters.values():
+            parameter.fill_(torch.nan)
+        for module in reversed(list(model.modules())):  # a module's own layers are made before it sets them
+            _reset(module)
+        for init in inits:
+            init.apply(parameters[init.parameter])
+    for name, parameter in parameters.items():
+        if torch.isnan(parameter).any():
+            raise NasPruneError(_no_rule(name))
+
+
+def _reset(module: nn.Module) -> None:
+    """Let a layer initialise itself; one that cannot at this size leaves its parameters without values."""
+    reset = _own_reset(module)
+    if reset is None:
+        return
+    before = dict(module.named_parameters())
+    try:
+        reset()
+    except RuntimeError:
+        if _is_of_torch(module):
+            raise
+        for parameter in module.parameters(recurse=False):  # the layers below have been reset already
+            parameter.fill_(torch.nan)
+    for name, parameter in before.items():
+        path, _, own = name.rpartition(".")
+        holder = module.get_submodule(path)
+        if getattr(holder, own, None) is not parameter:  # a new one, of the size the layer was made with
+            setattr(holder, own, parameter)
+
+
+def _fallbacks(model: nn.Module, carry_out: Callable[[Tensor], object]) -> Iterator[FirstValues]:
+    """What parameters hold whose layers, of the user's own, reset themselves: not all can at another size."""
+    for path, module in model.named_modules():
+        if not _is_of_torch(module) and _own_reset(module) is not None:
+            for name, parameter in module.named_parameters(path, recurse=False):
+                if not parameter.is_meta:
+                    carry_out(parameter)
+                    yield FirstValues.of(name, parameter, is_fallback=True)
+
+
+def _is_of_torch(module: nn.Module) -> bool:
+    return type(module).__module__.startswith("torch.nn.")
+
+
+def _refuse_lazy(model: nn.Module) -> None:
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        if isinstance(tensor, UninitializedTensorMixin):
+            raise BadInputError(
+                f"a network must know its sizes, got the lazy parameter {name}. Run it once on an image before."
+            )
+
+
+def _no_rule(parameter: str) -> str:
+    return (
+        f"parameter {parameter} must have a rule for its first values, got none. "
+        "Give load_space a function that makes the network."
+    )
+
+
+def _own_reset(module: nn.Module) -> Callable[[], object] | None:
+    """What a layer type does to initialise itself, if it can be called without arguments."""
+    for name in ("reset_parameters", "_reset_parameters"):
+        reset: Callable[[], object] | None = getattr(module, name, None)
+        if callable(reset):
+            needed = inspect.signature(reset).parameters.values()
+            if all(
+                one.default is not one.empty or one.kind in (one.VAR_POSITIONAL, one.VAR_KEYWORD)
+                for one in needed
+            ):
+                return reset
+    return None
+
+
+def _cuda_devices(model: nn.Module) -> list[int]:
+    return sorted({p.device.index or 0 for p in model.parameters() if p.device.type == "cuda"})

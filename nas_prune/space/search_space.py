@@ -1,0 +1,270 @@
+"""A search space: a network, its channel graph and costs, and the limits of its widths."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal, TypeAlias
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import nn
+
+from nas_prune.errors import BadInputError, WidthsError
+from nas_prune.graph.channels import ChannelGraph, ChannelGroup
+from nas_prune.graph.resize import Kept, fresh, narrowed
+from nas_prune.graph.selection import ChannelSelection, spread
+from nas_prune.space.blocks import Block, removable_blocks, without
+from nas_prune.space.budget import Budget
+from nas_prune.space.cost import Cost, CostModel, Switched, cost_inside
+from nas_prune.space.initialise import Init
+from nas_prune.space.widths import CostRecord, GroupWidth, SpaceReference, Widths
+
+Groups: TypeAlias = Literal["inner", "all", "selections"]
+_BLOCKS: WeakKeyDictionary[nn.Module, tuple[Block, ...]] = WeakKeyDictionary()
+
+
+@dataclass(frozen=True, slots=True)
+class SearchSpace:
+    """A network whose widths are searched.
+
+    Attributes:
+        reference: what names it in files.
+        graph: its channel graph, proved by running resized copies.
+        cost: its costs as functions of the searchable groups' widths.
+        template: the network's structure; parameters on the meta device.
+        inits: how its constructor initialises it.
+        is_classifier: it puts out a row of scores for each image.
+        floor: the smallest width of any group.
+        divisor: widths are multiples of it, or the base width.
+    """
+
+    reference: SpaceReference
+    graph: ChannelGraph
+    cost: CostModel
+    template: nn.Module
+    inits: tuple[Init, ...]
+    is_classifier: bool = True
+    floor: int = 1
+    divisor: int = 1
+
+    @property
+    def groups(self) -> tuple[ChannelGroup, ...]:
+        """The searchable groups, in the order every width vector has."""
+        return tuple(self.graph.groups[number] for number in self.graph.searchable)
+
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        """The residual blocks that can be taken out; found when first asked for, which takes a run of the network."""
+        if self.template not in _BLOCKS:
+            shape = self.reference.input_shape
+            _BLOCKS[self.template] = removable_blocks(partial(self.build, seed=0), self.graph, shape)
+        return _BLOCKS[self.template]
+
+    @property
+    def base_G(self) -> tuple[int, ...]:
+        """The width of each searchable group in the whole network."""
+        return tuple(group.size for group in self.groups)
+
+    @property
+    def floor_G(self) -> tuple[int, ...]:
+        """The smallest width of each searchable group."""
+        return tuple(
+            min(group.size, max(self.floor, self.divisor, self.graph.least)) for group in self.groups
+        )
+
+    def searched(self, groups: Groups) -> tuple[int, ...]:
+        """Columns of the groups that a choice names; all but residual streams, unless it is `all`."""
+        return tuple(c for c, group in enumerate(self.groups) if groups == "all" or group.role != "stream")
+
+    def size_at(self, column: int) -> int:
+        """How many channels a column's group has; 1 for a block."""
+        return self.groups[column].size if column < len(self.groups) else 1
+
+    def groups_in(self, columns: Sequence[int]) -> tuple[int, ...]:
+        """Places of the groups that some columns stand for; a column behind the last group is a block's."""
+        count = len(self.groups)
+        own = [(column,) if column < count else self.blocks[column - count].columns for column in columns]
+        return tuple(sorted({group for groups in own for group in groups}))
+
+    def cost_at(self, widths_G: Sequence[int], removed: Sequence[str] = ()) -> Cost:
+        """The exact cost of one width vector, without some blocks."""
+        widths = _whole_numbers(widths_G)
+        cost = self.cost.at(widths)
+        for path in removed:
+            inside = self._inside(path).at(widths)
+            cost = Cost(
+                cost.macs - inside.macs, cost.params - inside.params, cost.activations - inside.activations
+            )
+        return cost
+
+    def switched(self, kind: str) -> Switched:
+        """One of the costs by its name in a budget, as a function of widths and of which blocks are there."""
+        return Switched(
+            self.cost.kind(kind), tuple(self._inside(block.path).kind(kind) for block in self.blocks)
+        )
+
+    def _inside(self, path: str) -> CostModel:
+        return cost_inside(self.graph, [name for name, _ in self.template.named_parameters()], path)
+
+    def build(
+        self,
+        widths: "Widths | Sequence[int] | None" = None,
+        *,
+        seed: int,
+        removed: Sequence[str] = (),
+        device: torch.device | str = "cpu",
+    ) -> nn.Module:
+        """A fresh network with random weights.
+
+        Args:
+            widths: a widths artefact, a width for each searchable group, or None for the whole network.
+            seed: fixes the weights.
+            removed: blocks to leave out, by path; those of a widths artefact are left out anyhow.
+            device: where the network is to live.
+
+        Raises:
+            WidthsError: the widths are of another space.
+        """
+        vector_G = self.vector(widths)
+        model = fresh(self.template, self.graph, vector_G, self.inits, seed=seed, device=device)
+        chosen_G = (
+            [one.indices for one in widths.groups] if isinstance(widths, Widths) else self._spread(vector_G)
+        )
+        for group, indices in zip(self.groups, chosen_G, strict=True):
+            if indices is not None:
+                selection = model.get_submodule(group.layers[0])
+                assert isinstance(selection, ChannelSelection)
+                selection.choose(indices)
+        return without(model, widths.removed_blocks if isinstance(widths, Widths) else removed)
+
+    def _spread(self, vector_G: Sequence[int]) -> "list[tuple[int, ...] | None]":
+        """For widths alone, the channels that each selection takes, spread evenly; None for other groups."""
+        pairs = list(zip(self.groups, vector_G, strict=True))
+        for group, width in pairs:
+            if group.role == "selection" and width > group.size:
+                raise WidthsError(
+                    f"a selection's width must be at most its base {group.size}, got {width} (group {group.name})."
+                )
+        return [
+            tuple(spread(group.size, width).tolist()) if group.role == "selection" else None
+            for group, width in pairs
+        ]
+
+    def check_trainable(self) -> None:
+        """Refuse to train what is no classifier, or has no parameter that learns.
+
+        Raises:
+            BadInputError: it is so.
+        """
+        name = self.reference.name
+        if not self.is_classifier:
+            raise BadInputError(
+                f"--space {name} must put out a row of class scores for each image to be trained here, got maps or "
+                "named outputs. It can be inspected, built and narrowed."
+            )
+        if not any(parameter.requires_grad for parameter in self.template.parameters()):
+            raise BadInputError(f"--space {name} must have parameters that require gradients, got none.")
+
+    def narrow(self, model: nn.Module, kept_G: Kept, removed: Sequence[str] = ()) -> nn.Module:
+        """A trained network of base widths cut to the kept channels of each group, weights inherited.
+
+        Args:
+            model: the network; it is not changed.
+            kept_G: the indices kept of each group.
+            removed: blocks to take out, by path.
+        """
+        return without(narrowed(model, self.graph, kept_G), removed)
+
+    def vector(self, widths: "Widths | Sequence[int] | None") -> tuple[int, ...]:
+        """A width vector of this space from any form of widths."""
+        if widths is None:
+            return self.base_G
+        if not isinstance(widths, Widths):
+            return _whole_numbers(widths)
+        difference = widths.difference(self.widths(self.base_G))
+        if difference is not None:
+            raise WidthsError(f"the widths must be of space {self.reference.name}, but {difference}.")
+        if widths.removed_blocks:
+            known = [block.path for block in self.blocks]
+            unknown = [path for path in widths.removed_blocks if path not in known]
+            if unknown:
+                raise WidthsError(
+                    f"removed_blocks must be blocks of {self.reference.name} that can go, "
+                    f"got {', '.join(unknown)}. Those can: {', '.join(known) or 'none'}."
+                )
+        return widths.vector
+
+    def priced(self, widths: Widths) -> Widths:
+        """The artefact with both costs worked out anew, so that an edited file cannot misstate them.
+
+        Raises:
+            WidthsError: the widths are of another space.
+        """
+        costs = {
+            "cost": _record(self.cost_at(self.vector(widths), widths.removed_blocks)),
+            "base_cost": _record(self.cost_at(self.base_G)),
+        }
+        return widths.model_copy(update=costs)
+
+    def widths(
+        self,
+        vector_G: Sequence[int],
+        kept_G: "Kept | None" = None,
+        removed: Sequence[str] = (),
+        **provenance: Any,
+    ) -> Widths:
+        """The artefact of a width vector; keyword arguments are fields of `Widths`.
+
+        Args:
+            vector_G: a width for each searchable group.
+            kept_G: the channels kept of each, of which those that selections take count; spread evenly if None.
+            removed: blocks that are left out, by path.
+            provenance: where the widths come from.
+        """
+        chosen_G = self._spread(vector_G)
+        if kept_G is not None:
+            pairs = zip(chosen_G, kept_G, strict=True)
+            chosen_G = [None if indices is None else tuple(kept.tolist()) for indices, kept in pairs]
+        return Widths(
+            space=self.reference,
+            groups=tuple(
+                GroupWidth(
+                    name=group.name,
+                    width=width,
+                    base=group.size,
+                    stage=group.stage,
+                    role=group.role,
+                    position=group.position,
+                    layers=group.layers,
+                    indices=indices,
+                )
+                for group, width, indices in zip(self.groups, vector_G, chosen_G, strict=True)
+            ),
+            removed_blocks=tuple(removed),
+            cost=_record(self.cost_at(vector_G, removed)),
+            base_cost=_record(self.cost_at(self.base_G)),
+            **provenance,
+        )
+
+    def limit(self, budget: Budget, searched: Sequence[int] | None = None) -> int:
+        """The largest count a budget allows here; a share is of the whole network's cost.
+
+        Args:
+            budget: the bound.
+            searched: for a bound on channels, the columns that are searched (all groups if None).
+        """
+        if budget.kind == "channels":
+            columns = range(len(self.groups)) if searched is None else self.groups_in(searched)
+            return budget.limit(sum(self.base_G[column] for column in columns))
+        return budget.limit(int(self.cost.kind(budget.kind)(self.base_G)))
+
+
+def _whole_numbers(widths: Sequence[int]) -> tuple[int, ...]:
+    for width in widths:
+        if not (width >= 1 and float(width).is_integer()):
+            raise WidthsError(f"a width must be a whole number of at least 1, got {width}.")
+    return tuple(int(width) for width in widths)
+
+
+def _record(cost: Cost) -> CostRecord:
+    return CostRecord(macs=cost.macs, params=cost.params, activations=cost.activations)

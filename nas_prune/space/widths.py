@@ -1,0 +1,277 @@
+"""The widths artefact: what a search found, as plain JSON. It holds integers and where they came from, no weights.
+
+From this file alone the network can be rebuilt, on any machine, without the search that made it.
+"""
+
+import json
+from collections.abc import Iterable
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
+
+from nas_prune.errors import WidthsError
+from nas_prune.runs.files import write_whole
+
+SCHEMA = "nas-prune/widths/1"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class SpaceReference(_Strict):
+    """Which network the widths are of.
+
+    Attributes:
+        name: what `--space` takes, e.g. `resnet20` or `torchvision:resnet18`.
+        input_shape: channels, height and width of one image.
+        num_classes: outputs of the classifier.
+        width_multiplier: factor on all widths of the named network before the search.
+        selections: readers of streams and concatenations select their channels, and leave these whole.
+    """
+
+    name: str
+    input_shape: tuple[int, int, int]
+    num_classes: int = Field(ge=1)
+    width_multiplier: float = Field(default=1.0, gt=0)
+    selections: bool = False
+
+
+class GroupWidth(_Strict):
+    """The width of one channel group; `name` is the path of the layer that produces it.
+
+    A selection is no layer but part of one that reads: `indices` are the channels that it reads, out of `base`.
+    """
+
+    name: str
+    width: int = Field(strict=True)
+    base: int = Field(ge=1, strict=True)
+    stage: int = Field(ge=0)
+    role: Literal["growth", "stream", "stem", "head", "inner", "selection"]
+    position: float = Field(ge=0, le=1)
+    layers: tuple[str, ...]
+    indices: tuple[Annotated[int, Field(strict=True)], ...] | None = None
+
+    @model_validator(mode="after")
+    def _within_base(self) -> "GroupWidth":
+        if not 1 <= self.width <= self.base:
+            raise ValueError(
+                f"width of group {self.name} must be between 1 and its base {self.base}, got {self.width}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _indices_of_selections(self) -> "GroupWidth":
+        if (self.role == "selection") != (self.indices is not None):
+            got = "none" if self.indices is None else f"some of role {self.role}"
+            raise ValueError(
+                f"group {self.name} must have indices if it is a selection and only then, got {got}"
+            )
+        indices = self.indices or ()
+        if self.indices is not None and len(indices) != self.width:
+            raise ValueError(
+                f"indices of group {self.name} must be as many as its width {self.width}, got {len(indices)}"
+            )
+        wrong = next((index for index in indices if not 0 <= index < self.base), None)
+        if wrong is not None:
+            raise ValueError(f"indices of group {self.name} must be from 0 to {self.base - 1}, got {wrong}")
+        pair = next(((one, other) for one, other in pairwise(indices) if one >= other), None)
+        if pair is not None:
+            raise ValueError(f"indices of group {self.name} must rise, got {pair[1]} after {pair[0]}")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_no_indices(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content: dict[str, Any] = handler(self)
+        if self.indices is None:
+            del content["indices"]
+        return content
+
+    @property
+    def keep_ratio(self) -> float:
+        """Width over base width."""
+        return self.width / self.base
+
+
+class CostRecord(_Strict):
+    """Exact costs: MACs of one image, parameters, and numbers put out by all layers."""
+
+    macs: int = Field(ge=0)
+    params: int = Field(ge=0)
+    activations: int = Field(ge=0)
+
+
+class MethodRecord(_Strict):
+    """Which width method found the widths, and with which settings."""
+
+    name: str
+    is_automatic: bool
+    settings: dict[str, str | int | float | bool | None] = {}
+
+
+class DataRecord(_Strict):
+    """On which images; `name` has no directories in it, so that the file can be published."""
+
+    name: str
+    num_train: int = Field(ge=0)
+    num_val: int = Field(ge=0)
+    max_images: int | None = None
+    val_fraction: float = Field(default=0.1, gt=0, le=0.5)
+
+
+class Widths(_Strict):
+    """A vector of layer widths and its provenance.
+
+    Attributes:
+        space: the network.
+        groups: one width for each searchable channel group, in order of execution.
+        removed_blocks: residual blocks that go as a whole, by path.
+        left_whole: groups that the search did not look at, by name; None where that is not known.
+        cost: the costs at these widths.
+        base_cost: the costs of the whole network.
+        budget: the budget they were cut to, as written; None for hand-made widths.
+        method, data, recipe, seed, epochs: how they were found.
+        versions: of the libraries that took part.
+    """
+
+    space: SpaceReference
+    groups: tuple[GroupWidth, ...]
+    removed_blocks: tuple[str, ...] = ()
+    left_whole: tuple[str, ...] | None = None
+    cost: CostRecord
+    base_cost: CostRecord
+    budget: str | None = None
+    method: MethodRecord | None = None
+    data: DataRecord | None = None
+    recipe: dict[str, Any] | None = None
+    seed: int | None = Field(default=None, ge=0, lt=2**31)
+    epochs: int | None = None
+    versions: dict[str, str] = {}
+
+    @model_validator(mode="after")
+    def _whole_is_whole(self) -> "Widths":
+        left = set(self.left_whole or ())
+        cut = next((group for group in self.groups if group.name in left and group.width < group.base), None)
+        if cut is not None:
+            raise ValueError(
+                f"left_whole must name groups of base width, got {cut.name} of width {cut.width}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _each_block_once(self) -> "Widths":
+        if len(set(self.removed_blocks)) < len(self.removed_blocks):
+            raise ValueError("removed_blocks must name each block once")
+        return self
+
+    def is_gone(self, group: GroupWidth) -> bool:
+        """Whether all layers of a group lie in removed blocks; its width then stands for nothing."""
+        return all(
+            any(layer == block or layer.startswith(f"{block}.") for block in self.removed_blocks)
+            for layer in group.layers
+        )
+
+    @property
+    def vector(self) -> tuple[int, ...]:
+        """The widths in the order of the groups."""
+        return tuple(group.width for group in self.groups)
+
+    def write(self, path: Path) -> None:
+        """Write `widths.json`: whole or not at all."""
+        content = {"schema": SCHEMA, **self.model_dump(mode="json")}
+        write_whole(path, json.dumps(content, indent=1) + "\n")
+
+    def difference(self, expected: "Widths") -> str | None:
+        """The first thing in which this file's network is another than the expected one; None if it is the same."""
+        pairs: list[tuple[str, object, object]] = [
+            (f"space.{field}", getattr(self.space, field), getattr(expected.space, field))
+            for field in SpaceReference.model_fields
+        ]
+        for mine, theirs in zip(self.groups, expected.groups, strict=False):
+            pairs.append(("the name of a group", mine.name, theirs.name))
+            pairs.append((f"the base width of group {mine.name}", mine.base, theirs.base))
+            is_selection = (mine.role == "selection", theirs.role == "selection")
+            pairs.append((f"whether group {mine.name} is a selection", *is_selection))
+        pairs.append(("the number of groups", len(self.groups), len(expected.groups)))
+        return next((f"{what} is {own}, not {other}" for what, own, other in pairs if own != other), None)
+
+
+def read_widths(path: Path | str) -> Widths:
+    """Read and validate a widths file.
+
+    Raises:
+        WidthsError: it does not exist, is truncated, of a newer schema, or holds what no widths file may.
+    """
+    path = Path(path)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise WidthsError(
+            f"widths file must exist, got {path}. A search writes them to RUN/widths/."
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise WidthsError(f"widths file must be readable text, got {path} ({error}).") from None
+    except json.JSONDecodeError as error:
+        raise WidthsError(
+            f"widths file must be whole JSON, got {path}, which breaks off or is damaged at line {error.lineno}. "
+            "Copy it again or repeat the search."
+        ) from None
+    except RecursionError:
+        raise WidthsError(f"widths file must hold a JSON object, got {path}.") from None
+    if not isinstance(content, dict):
+        raise WidthsError(f"widths file must hold a JSON object, got {path}.")
+    _check_schema(content.pop("schema", None), path)
+    try:
+        return Widths.model_validate(content)
+    except ValidationError as error:
+        raise WidthsError(f"widths file {path} cannot be used: {first_problem(error)}.") from None
+
+
+def _check_schema(schema: object, path: Path) -> None:
+    if schema == SCHEMA:
+        return
+    kind, _, version = SCHEMA.rpartition("/")
+    is_newer = (
+        isinstance(schema, str) and schema.startswith(f"{kind}/") and schema.rpartition("/")[2].isdigit()
+    )
+    if is_newer and int(str(schema).rpartition("/")[2]) > int(version):
+        raise WidthsError(
+            f"widths file must be of schema {SCHEMA}, got the newer {schema} ({path}). Update nas-prune."
+        )
+    raise WidthsError(f"widths file must be of schema {SCHEMA}, got {schema!r} ({path}).")
+
+
+def first_problem(error: ValidationError) -> str:
+    """The first thing a validation found wrong, in one line: where, and what."""
+    # A key that is none is often the one that is missing, misspelt.
+    problem = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
+    where = ".".join(str(part) for part in problem["loc"])
+    message = problem["msg"].removeprefix("Value error, ").rstrip(".")
+    return f"{where}: {message}" if where else message
+
+
+def stage_means(widths: Widths, columns: Iterable[int] | None = None) -> dict[int, float]:
+    """Kept share of each stage's channels, by stage; those of removed blocks are not kept.
+
+    Args:
+        widths: the artefact.
+        columns: which groups count, by place; all if None.
+    """
+    kept: dict[int, int] = {}
+    base: dict[int, int] = {}
+    for column in range(len(widths.groups)) if columns is None else columns:
+        group = widths.groups[column]
+        width = 0 if widths.is_gone(group) else group.width
+        kept[group.stage] = kept.get(group.stage, 0) + width
+        base[group.stage] = base.get(group.stage, 0) + group.base
+    return {stage: kept[stage] / base[stage] for stage in sorted(kept)}

@@ -1,0 +1,102 @@
+"""Figures of widths."""
+
+import io
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from nas_prune.runs.files import write_whole
+from nas_prune.space.widths import GroupWidth, Widths
+
+# Distinct in greyscale and for colour-blind readers (Okabe & Ito), each with a marker of its own.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+
+
+def draw_widths(widths: Sequence[Widths], path: Path, *, searched: Sequence[int] | None = None) -> None:
+    """Write `widths_figure` as PNG."""
+    save(widths_figure(widths, searched=searched), path)
+
+
+def widths_figure(
+    widths: Sequence[Widths], *, searched: Sequence[int] | None = None, names: Sequence[str] | None = None
+) -> Figure:
+    """Keep ratio along the depth, stages marked, one line for each widths artefact.
+
+    Args:
+        widths: artefacts of one space.
+        searched: which groups were searched; all if None. The others are left out.
+        names: what each is called; its budget if None.
+    """
+    columns = list(range(len(widths[0].groups))) if searched is None else list(searched)
+    groups = [widths[0].groups[column] for column in columns]
+    size = (min(16.0, max(6.4, 1.6 + 0.28 * len(groups))), 4.2 + 0.2 * len(widths))
+    figure = Figure(figsize=size, dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    _mark_stages(axes, groups)
+    has_gone = False
+    for number, one in enumerate(widths):
+        gone = [one.is_gone(one.groups[column]) for column in columns]
+        ratios = [
+            0 if is_gone else one.groups[column].keep_ratio
+            for column, is_gone in zip(columns, gone, strict=True)
+        ]
+        colour, marker = _COLOURS[number % 7], _MARKERS[number % 7]
+        name = names[number] if names else one.budget or "as given"
+        label = f"{name}  ({one.cost.macs / 1e6:#.3g}M MACs, {one.cost.params / 1e3:,.0f}K params)"
+        axes.plot(
+            range(len(groups)),
+            ratios,
+            label=label,
+            color=colour,
+            marker=marker,
+            markersize=4.5,
+            linewidth=max(1.2, 3.0 - 0.6 * number),  # so that one that lies below another shows
+        )
+        has_gone = has_gone or any(gone)
+    _name_axes(axes, groups, widths[0])
+    if has_gone:
+        axes.set_xlabel("channel group, in order of depth (0: its block is gone)")
+    figure.legend(fontsize=8, loc="outside lower center", frameon=False)
+    return figure
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG: whole or not at all, and the same bytes for the same figure."""
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # a folder's name, say
+        figure.savefig(buffer, format="png", metadata={"Software": "nas-prune"})
+    write_whole(path, buffer.getvalue())
+
+
+def _mark_stages(axes: Axes, groups: Sequence[GroupWidth]) -> None:
+    """Shade every other run of groups of one stage and name it at the top."""
+    start = 0
+    for number in range(1, len(groups) + 1):
+        if number == len(groups) or groups[number].stage != groups[start].stage:
+            if groups[start].stage % 2:
+                axes.axvspan(start - 0.5, number - 0.5, color="0.92", zorder=0)
+            middle = (start + number - 1) / 2
+            axes.text(middle, 1.075, f"stage {groups[start].stage}", ha="center", fontsize=8, color="0.3")
+            start = number
+
+
+def _name_axes(axes: Axes, groups: Sequence[GroupWidth], one: Widths) -> None:
+    axes.set_ylim(-0.03, 1.14)
+    axes.set_xlim(-0.5, len(groups) - 0.5)
+    axes.set_yticks([0, 0.2, 0.4, 0.6, 0.8, 1.0])
+    axes.set_ylabel("keep ratio (width / base width)")
+    axes.set_xlabel("channel group, in order of depth")
+    axes.set_xticks([])
+    if len(groups) <= 60:
+        axes.set_xticks(range(len(groups)), [group.name for group in groups], rotation=90, fontsize=7)
+    axes.grid(axis="y", color="0.85", linewidth=0.6)
+    data = f" on {one.data.name}" if one.data else ""
+    method = f", {one.method.name}" if one.method else ""
+    axes.set_title(f"{one.space.name}{method}{data}", loc="left", fontsize=10)

@@ -1,0 +1,81 @@
+"""What every trial of a study needs, loaded: the network, the images, the guideline."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import log
+from pathlib import Path
+
+from nas_prune.data import ImageData
+from nas_prune.guideline.apply import Pattern
+from nas_prune.guideline.artefact import read_guideline
+from nas_prune.guideline.hand import RULES
+from nas_prune.runs.directory import read_config
+from nas_prune.runs.progress import QUIET, Watch
+from nas_prune.space.budget import Budget
+from nas_prune.space.networks import check_trusted, image_channels
+from nas_prune.space.search_space import SearchSpace
+from nas_prune.study.config import GUIDELINE, StudyConfig
+from nas_prune.study.parameters import Parametrised, parametrised
+from nas_prune.training.config import load_images, network_for
+
+BUDGET = "log cost"  # the parameter of a study against a cost
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What every trial of a study needs.
+
+    Attributes:
+        run: the study's directory.
+        config: its settings.
+        space, data, pattern: what they name.
+    """
+
+    run: Path
+    config: StudyConfig
+    space: SearchSpace
+    data: ImageData
+    pattern: Pattern | None
+
+    def parametrised(self, budget: Budget) -> Parametrised:
+        """How parameters become widths at a budget."""
+        config = self.config
+        return parametrised(
+            self.pattern, self.space, budget, groups=config.groups, by_layer=config.parameters == "layers"
+        )
+
+    def ends(self, budgets: Sequence[Budget]) -> tuple[float, float]:
+        """The logarithms of the two costs between which a study against a cost draws."""
+        low, high = (log(self.space.limit(budget)) for budget in budgets)
+        return low, high
+
+
+def load_study(
+    run: Path, *, data_name: str | None = None, space: str | None = None, watch: Watch = QUIET
+) -> Loaded:
+    """What the study of a directory needs, loaded again."""
+    config = read_config(run, StudyConfig)
+    check_trusted(config.space, space, str(run))
+    config = config.found_from(run, data_name)
+    data, network = images_and_network(config, watch)
+    return Loaded(run, config, network, data, pattern_in(run, config))
+
+
+def pattern_in(run: Path, config: StudyConfig) -> Pattern | None:
+    """The guideline of the study of a directory."""
+    if config.guideline is None or config.guideline in RULES:
+        return RULES[config.guideline] if config.guideline else None
+    return read_guideline(run / GUIDELINE)
+
+
+def images_and_network(config: StudyConfig, watch: Watch) -> tuple[ImageData, SearchSpace]:
+    """The images and the network that a study names.
+
+    Raises:
+        NasPruneError: one of them cannot be loaded, or the network cannot be trained.
+    """
+    data = load_images(config.data, config.seed, watch, in_channels=image_channels(config.space))
+    with watch.waiting("tracing the network"):
+        space = network_for(config, data)
+    space.check_trainable()
+    return data, space

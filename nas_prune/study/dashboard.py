@@ -1,0 +1,179 @@
+"""What optuna-dashboard shows of a study beside its trials: a note in words, and figures; nothing if not installed."""
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+import numpy as np
+from optuna.trial import FrozenTrial, TrialState
+
+from nas_prune.guideline.explain import sentences
+from nas_prune.runs.directory import published
+from nas_prune.study import trial_record as record
+from nas_prune.study.context import Loaded
+from nas_prune.study.creation import OneStudy
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+_BLUE, _ORANGE, _GREY = "#0072B2", "#D55E00", "#999999"
+
+
+_PARAMETERS = {
+    "shape": "`offset` and `slope` move the widths of a stage and role, in units of what the guideline is unsure of; "
+    "`kept` is the share of channels that is left there.",
+    "layers": "`keep` is the logarithm of a group's keep ratio before all of them are cut to the budget together.",
+}
+
+
+def show_study(loaded: Loaded, one: OneStudy) -> None:
+    """Write or renew the note and the figures of a study, as far as the libraries for them are installed."""
+    if find_spec("optuna_dashboard") is None:
+        return
+    from optuna_dashboard import save_note, save_plotly_graph_object
+
+    trials = one.study.get_trials(deepcopy=False)
+    save_note(one.study, note(loaded, one, trials))
+    if find_spec("plotly") is None:
+        return
+    for name, figure in figures(loaded, trials).items():
+        save_plotly_graph_object(one.study, figure, graph_object_id=name)
+
+
+def note(loaded: Loaded, one: OneStudy, trials: Sequence[FrozenTrial]) -> str:
+    """The study in words, as Markdown."""
+    config = loaded.config
+    factor = "" if config.width_multiplier == 1 else f" ×{config.width_multiplier:g}"
+    bound = " to ".join(map(str, one.budgets))
+    what = (
+        f"Layer widths of **{config.space}{factor}** on **{published(config.data.name)}** "
+        f"({loaded.data.image_size} px, {len(loaded.data.train):,} training images) within **{bound}**. "
+        "Each trial is a network of other widths, trained from random weights for "
+        f"{config.epochs} epochs; its value is the share of {len(loaded.data.val):,} validation images that it gets "
+        "right. No trial inherits weights, and none exceeds the budget."
+    )
+    how = f"Sampler {config.sampler}; early stopping: {config.stopping}; seed {config.seed}."
+    about = _about_guideline(loaded)
+    lines = [
+        f"# {one.name}",
+        config.question,
+        what,
+        how,
+        about,
+        _PARAMETERS[config.parameters],
+        _standing(trials),
+    ]
+    return "\n\n".join(line for line in lines if line)
+
+
+def _about_guideline(loaded: Loaded) -> str:
+    if loaded.pattern is None:
+        return "No guideline: trials are drawn around uniform widths. Trial 0 is uniform widths."
+    said = [f"- {sentence}" for sentence in sentences(loaded.pattern)]
+    head = f"Trial 0 is the guideline `{loaded.config.guideline}` itself, trial 1 uniform widths."
+    return "\n".join([head, "", *said])
+
+
+def _standing(trials: Sequence[FrozenTrial]) -> str:
+    done = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    if not done:
+        return ""
+    best = max(done, key=lambda trial: trial.values[0])
+    return (
+        f"{record.count_finished(trials)} trials have ended; the best so far is trial {best.number} with "
+        f"{100 * best.values[0]:.2f} %. Among many trials the best one is partly luck: `nas-prune study rank` trains "
+        "the best again with other seeds."
+    )
+
+
+def figures(loaded: Loaded, trials: Sequence[FrozenTrial]) -> "dict[str, Figure]":
+    """Plotly figures, by name: distribution of errors, accuracy against costs, and where the guideline stands."""
+    done = [
+        trial for trial in trials if trial.state == TrialState.COMPLETE and record.MACS in trial.user_attrs
+    ]
+    if not done:
+        return {}
+    return {
+        "errors": _errors(done),
+        "macs": _against(done, record.MACS, 1e6, "MACs (millions)"),
+        "params": _against(done, record.PARAMS, 1e3, "parameters (thousands)"),
+        "kept": _kept(loaded, done),
+    }
+
+
+def _errors(done: Sequence[FrozenTrial]) -> "Figure":
+    from plotly.graph_objects import Figure, Scatter
+
+    errors = np.sort([100 * (1 - trial.values[0]) for trial in done])
+    shares = np.arange(1, len(errors) + 1) / len(errors)
+    figure = Figure(Scatter(x=errors.tolist(), y=shares.tolist(), mode="lines+markers", line_shape="hv"))
+    figure.update_traces(line_color=_BLUE)
+    return _laid_out(
+        figure, "Validation errors of all trials", "error e (%)", "share of trials with error ≤ e"
+    )
+
+
+def _against(done: Sequence[FrozenTrial], name: str, unit: float, label: str) -> "Figure":
+    from plotly.graph_objects import Figure, Scatter
+
+    points = sorted((trial.user_attrs[name] / unit, 100 * trial.values[0], trial.number) for trial in done)
+    front, best = [], -1.0
+    for cost, accuracy, _ in sorted(points, key=lambda point: (point[0], -point[1])):
+        if accuracy > best:
+            best = accuracy
+            front.append((cost, accuracy))
+    figure = Figure()
+    figure.add_trace(
+        Scatter(
+            x=[cost for cost, _, _ in points],
+            y=[accuracy for _, accuracy, _ in points],
+            text=[f"trial {number}" for _, _, number in points],
+            mode="markers",
+            marker_color=_GREY,
+            name="trials",
+        )
+    )
+    figure.add_trace(
+        Scatter(
+            x=[cost for cost, _ in front],
+            y=[accuracy for _, accuracy in front],
+            mode="lines+markers",
+            line_shape="hv",
+            line_color=_ORANGE,
+            name="none is better and cheaper",
+        )
+    )
+    return _laid_out(figure, f"Accuracy against {label.partition(' ')[0]}", label, "validation accuracy (%)")
+
+
+def _kept(loaded: Loaded, done: Sequence[FrozenTrial]) -> "Figure":
+    """Keep ratio along the depth: the guideline's, uniform, and the best trial's."""
+    from plotly.graph_objects import Figure, Scatter
+
+    best = max(done, key=lambda trial: trial.values[0])
+    shown = {trial.user_attrs[record.SOURCE]: trial for trial in done if record.SOURCE in trial.user_attrs}
+    shown[f"best (trial {best.number})"] = best
+    figure = Figure()
+    columns = loaded.space.searched(loaded.config.groups)
+    groups = loaded.space.groups
+    for number, (name, trial) in enumerate(shown.items()):
+        widths = record.widths_of(trial) or ()
+        ratios = [round(widths[column] / groups[column].size, 4) for column in columns]
+        figure.add_trace(
+            Scatter(
+                x=[groups[column].name for column in columns],
+                y=ratios,
+                mode="lines+markers",
+                name=name,
+                marker_symbol=number,
+                line_dash=("solid", "dash", "dot")[number % 3],
+                line_color=(_BLUE, _GREY, _ORANGE)[number % 3],
+            )
+        )
+    return _laid_out(figure, "Keep ratio along the depth", "channel group", "width / base width")
+
+
+def _laid_out(figure: "Figure", title: str, x: str, y: str) -> "Figure":
+    figure.update_layout(title=title, xaxis_title=x, yaxis_title=y, template="none", height=420)
+    figure.update_xaxes(automargin=True)
+    return figure

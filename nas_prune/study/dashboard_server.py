@@ -1,0 +1,53 @@
+"""Serving optuna-dashboard on a study."""
+
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from importlib.util import find_spec
+
+from nas_prune.errors import BadInputError
+from nas_prune.runs.directory import read_config
+from nas_prune.study.config import StudyConfig
+from nas_prune.study.location import Place, studies_in
+from nas_prune.study.objective import artifact_store
+from nas_prune.study.storage import open_storage
+
+
+def serve(place: Place, host: str, port: int, *, say: Callable[[str], None]) -> None:
+    """Show a study until Ctrl-C.
+
+    Args:
+        place: where it is.
+        host: the address to listen at.
+        port: and its port.
+        say: told the address.
+
+    Raises:
+        BadInputError: optuna-dashboard is not installed, the port is taken, or there is no study.
+    """
+    if find_spec("optuna_dashboard") is None:
+        raise BadInputError(
+            "the dashboard must be installed, which it is not. Type: pip install 'nas-prune[dashboard]'."
+        )
+    from optuna_dashboard import run_server
+
+    with studies_in(place, read_config(place.run, StudyConfig)):
+        _check_free(host, port)
+    say(f"http://{host}:{port}  (Ctrl-C ends it)")
+    with suppress(KeyboardInterrupt):
+        run_server(
+            open_storage(place.storage, place.run),
+            host=host,
+            port=port,
+            artifact_store=artifact_store(place.run),
+        )
+
+
+def _check_free(host: str, port: int) -> None:
+    try:
+        with socket.create_server((host, port)):
+            pass
+    except OSError as error:
+        raise BadInputError(
+            f"--port must be free on {host}, got {port}: {error.strerror}. Try another."
+        ) from None

@@ -1,0 +1,178 @@
+"""One training in a directory: its checkpoints, its metrics, and going on with it after any end."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from hashlib import blake2b
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from torch import nn
+
+from nas_prune.errors import BadInputError
+from nas_prune.runs.directory import CHECKPOINT, METRICS, append_metrics, keep_metrics, read_metrics
+from nas_prune.runs.files import alone_in, sync
+from nas_prune.runs.progress import QUIET, Watch
+from nas_prune.runs.stopping import Stop, stoppable
+from nas_prune.training.checkpoint import DamagedError, read_checkpoint, write_checkpoint
+from nas_prune.training.loop import EpochReport, Training, fit
+from nas_prune.training.recipe import Recipe
+from nas_prune.training.state import TrainState
+
+PREVIOUS = "checkpoint.previous.safetensors"
+_SHARE = 0.05  # of the time that checkpoints may take
+_WITHIN_EPOCH = 60.0  # seconds after which an epoch is not waited for
+
+
+def train_in(folder: Path, state: TrainState, training: Training, watch: Watch = QUIET) -> float:
+    """Train what is left, so that at any moment all but the last minute is on the disk.
+
+    Args:
+        folder: where checkpoints and metrics are kept; what is there is gone on with.
+        state: the network, fresh; it is changed in place.
+        training: what is trained.
+        watch: told of progress.
+
+    Returns:
+        The seconds that this call took.
+
+    Raises:
+        NasPruneError: the training cannot go on; what is on the disk can be resumed.
+        KeyboardInterrupt: it was stopped, after a checkpoint.
+    """
+    started = perf_counter()
+    ranks = training.compute.ranks
+    with alone_in(folder, is_needed=ranks.is_first), stoppable() as stop:
+        _go_on(folder, state, training, watch)
+        keeper = _Keeper(folder, state, training, watch, stop)
+        if not keeper.is_enough():
+            fit(state, training, on_step=keeper.after_step, on_epoch=keeper.after_epoch)
+        if stop.is_asked:
+            raise KeyboardInterrupt(f"{training.title} stopped: {progress(state, training.recipe)}")
+    return perf_counter() - started
+
+
+def _go_on(folder: Path, state: TrainState, training: Training, watch: Watch) -> None:
+    """Bring a state to the newest sound checkpoint, and the metrics with it.
+
+    The process that holds the directory chooses; the others take what it has chosen.
+    """
+    ranks = training.compute.ranks
+    if not ranks.is_first:
+        if ranks.told(""):
+            read_checkpoint(folder / CHECKPOINT, state)
+        return
+    used = _newest(folder, state, _facts(training), watch)
+    if used == PREVIOUS:
+        (folder / PREVIOUS).replace(folder / CHECKPOINT)  # or the next write would push it out
+    missing = state.epochs_done - keep_metrics(folder, state.epochs_done)
+    ranks.told(used or "")
+    if used is not None:
+        watch.say(f"{training.title}: {progress(state, training.recipe)}")
+    if missing:
+        watch.say(f"{METRICS} has lost {missing} of these epochs; the training itself has not.")
+
+
+def _newest(folder: Path, state: TrainState, facts: Mapping[str, Any], watch: Watch) -> str | None:
+    there = [name for name in (CHECKPOINT, PREVIOUS) if (folder / name).exists()]
+    problems = []
+    for name in there:
+        try:
+            read_checkpoint(folder / name, state, facts)
+        except DamagedError as error:
+            problems.append(str(error).partition(" Start the run")[0])
+        else:
+            if problems:
+                watch.say(f"{problems[0]} Going on from {name}.")
+            return name
+    if problems:
+        raise BadInputError(f"{' '.join(problems)} Start the run again.")
+    return None
+
+
+def _facts(training: Training) -> dict[str, Any]:
+    """What a checkpoint says of itself: all that decides the result, as far as files can be edited or moved."""
+    data, compute = training.data, training.compute
+    labels = b"".join(part.labels.cpu().numpy().tobytes() for part in (data.train, data.val))
+    return {
+        "seed": training.seed,
+        "recipe": training.recipe.model_dump(mode="json"),
+        "images": f"{len(data.train)} + {len(data.val)} ({blake2b(labels, digest_size=6).hexdigest()})",
+        "precision": compute.precision,
+        "channels_last": compute.channels_last,
+        "settings": dict(training.settings),
+    }
+
+
+def progress(state: TrainState, recipe: Recipe) -> str:
+    """How far a training has got, for people."""
+    within = f" and {state.steps_done} steps" if state.steps_done else ""
+    return f"{state.epochs_done}{within} of {recipe.epochs} epochs are done"
+
+
+@dataclass(slots=True)
+class _Keeper:
+    """Writes checkpoints and metrics as a training goes on."""
+
+    folder: Path
+    state: TrainState
+    training: Training
+    watch: Watch
+    stop: Stop
+    written: float = field(default_factory=perf_counter)
+    cost: float = 0.0
+
+    def after_step(self, done: int, total: int) -> None:
+        self.watch.progress(self.training.title, done, total)
+        if self.training.compute.ranks.world > 1:
+            return  # each process has sums and randomness of its own: only whole epochs are kept
+        is_stopped = self.stop.is_asked
+        if is_stopped or self._since() > max(_WITHIN_EPOCH, self.cost / _SHARE):
+            self._write()
+        if is_stopped:
+            self._stop()
+
+    def after_epoch(self, report: EpochReport) -> bool:
+        ranks, observer = self.training.compute.ranks, self.training.observer
+        is_stopped = ranks.any(self.stop.is_asked)
+        if ranks.is_first:
+            notes = {} if observer is None else observer.note(self.state.trained)
+            append_metrics(self.folder, {**asdict(report), **notes})
+        is_enough = self.is_enough()
+        is_due = (
+            is_stopped or is_enough or report.epoch == report.epochs or self._since() * _SHARE > self.cost
+        )
+        if ranks.is_first and is_due:
+            self._write()
+        if is_stopped:  # what is asked from here on is seen after the next step: all processes must agree
+            self._stop()
+        return is_enough
+
+    def is_enough(self) -> bool:
+        """Whether the observer says that no more epochs are needed."""
+        ranks, observer = self.training.compute.ranks, self.training.observer
+        if observer is None:
+            return False
+        return ranks.any(ranks.is_first and observer.is_enough(read_metrics(self.folder)))
+
+    def _since(self) -> float:
+        return perf_counter() - self.written
+
+    def _write(self) -> None:
+        if not _is_finite(self.state.model):
+            return  # the look at the losses, some steps late on a GPU, is about to say so; the last good state stays
+        started = perf_counter()
+        sync(self.folder / METRICS)
+        write_checkpoint(
+            self.folder / CHECKPOINT, self.state, _facts(self.training), previous=self.folder / PREVIOUS
+        )
+        self.written = perf_counter()
+        self.cost = self.written - started
+
+    def _stop(self) -> None:
+        done = progress(self.state, self.training.recipe)
+        raise KeyboardInterrupt(f"{self.training.title} stopped: {done}")
+
+
+def _is_finite(model: nn.Module) -> bool:
+    return all(bool(parameter.isfinite().all()) for parameter in model.parameters())

@@ -1,0 +1,345 @@
+"""Training found widths, over several seeds, and reading the test part once at the end."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from nas_prune.data import ImageData, Parked, park
+from nas_prune.errors import BadInputError
+from nas_prune.runs.directory import check_out, library_versions, make_run, read_config, write_config
+from nas_prune.runs.files import passing_folder, saying_why, sweep, write_whole
+from nas_prune.runs.progress import QUIET, Watch
+from nas_prune.runs.stopping import telling_how_to_go_on
+from nas_prune.runs.workers import Outcome, in_workers
+from nas_prune.searched import inherited
+from nas_prune.space.load import load_referenced
+from nas_prune.space.networks import check_trusted
+from nas_prune.space.search_space import SearchSpace
+from nas_prune.space.widths import Widths, read_widths
+from nas_prune.training.compute import Compute
+from nas_prune.training.config import (
+    checked_images,
+    limited_threads,
+    load_images,
+    pick_device,
+    pick_threads,
+    resume_command,
+    tell_of_versions,
+    where_images_are,
+)
+from nas_prune.training.evaluation import evaluate
+from nas_prune.training.loop import Observer, Teacher, Training
+from nas_prune.training.ranks import ALONE, Ranks, joined
+from nas_prune.training.recipe import Recipe
+from nas_prune.training.result import SeedResult, TrainConfig, TrainResult, summary
+from nas_prune.training.resumable import train_in
+from nas_prune.training.schedules import SCHEDULES, plan_training
+from nas_prune.training.starts import load_teacher
+from nas_prune.training.state import start
+
+
+def train(
+    config: TrainConfig,
+    widths: Widths,
+    out: Path | None = None,
+    *,
+    space: str | None = None,
+    workers: int = 1,
+    watch: Watch = QUIET,
+) -> TrainResult:
+    """Train networks of the given widths.
+
+    Args:
+        config: every setting; `multiplier` and `epochs` are worked out here.
+        widths: the artefact; nothing but its widths is used.
+        out: the run's directory, new or empty; the next free `runs/SPACE-SCHEDULE-DATA-NNN` if None.
+        space: the network's name again, if it is one of your own: no code that only a file names is imported.
+        workers: how many seeds are trained at once, each in a process of its own with its share of the threads.
+        watch: told of progress.
+
+    Returns:
+        Accuracies of each seed after the last epoch; they are also written to the run's directory.
+
+    Raises:
+        NasPruneError: something in the settings cannot be used (nothing has been written then), or no seed could be
+            trained to its end.
+    """
+    check_trusted(widths.space.name, space, "the widths file")
+    check_out(out)
+    with joined(pick_device(config.device)) as ranks:
+        heard = watch if ranks.is_first else QUIET
+        job = _prepare(config, widths, ranks, heard, space=space, workers=workers)
+        run = _new_run(job, out)
+        heard.say(where_images_are(job.data))
+        heard.say(
+            f"Writing to {run}. If it is stopped: {resume_command('train', run, widths.space.name, ranks)}"
+        )
+        return _finish(run, job, workers, heard)
+
+
+def resume_train(
+    run: Path,
+    *,
+    data_name: str | None = None,
+    space: str | None = None,
+    workers: int = 1,
+    watch: Watch = QUIET,
+) -> TrainResult:
+    """Go on with a training that was stopped; the result is as if it never was.
+
+    Args:
+        run: its directory.
+        data_name: where the images are now, if they or the run were moved.
+        space: the network's name again, if it is one of your own.
+        workers: how many seeds are trained at once.
+        watch: told of progress.
+
+    Raises:
+        BadInputError: the directory is no training's, or its checkpoints are damaged.
+    """
+    config, widths = read_config(run, TrainConfig), read_widths(run / "widths.json")
+    check_trusted(widths.space.name, space, str(run))
+    with joined(pick_device(config.device)) as ranks:
+        heard = watch if ranks.is_first else QUIET
+        tell_of_versions(config, heard)
+        if ranks.is_first:
+            sweep(run)
+        job = _prepare(config.found_from(run, data_name), widths, ranks, heard, space=space, workers=workers)
+        return _finish(run, job, workers, heard)
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """A training that has been found sound: everything loaded, nothing written yet."""
+
+    config: TrainConfig
+    widths: Widths
+    space: SearchSpace
+    data: ImageData
+    recipe: Recipe
+    compute: Compute
+    typed: str | None
+    start: Callable[[], nn.Module] | None
+    teacher: Teacher | None
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What else decides the result."""
+        return {
+            "schedule": self.config.schedule,
+            "inherits": self.start is not None,
+            "has_teacher": self.teacher is not None,
+        }
+
+    def network(self, seed: int) -> nn.Module:
+        """The network before its first step."""
+        if self.start is not None:
+            return self.start().to(self.compute.device)
+        return self.space.build(self.widths, seed=seed, device=self.compute.device)
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """What is there already and needs no loading."""
+
+    data: ImageData | None = None
+    network: SearchSpace | None = None
+    begin: Callable[[], nn.Module] | None = None
+
+
+def _prepare(
+    config: TrainConfig,
+    widths: Widths,
+    ranks: Ranks,
+    watch: Watch,
+    *,
+    space: str | None,
+    workers: int = 1,
+    given: "_Given | None" = None,
+) -> _Job:
+    given = given or _Given()
+    network = given.network
+    if network is None:
+        with watch.waiting("tracing the network"):
+            network = load_referenced(widths.space)
+    network.check_trainable()
+    images = given.data or load_images(
+        config.data, config.data_seed, watch, in_channels=widths.space.input_shape[0]
+    )
+    check_fit(images, widths)
+    own = checked_images(config, images)
+    widths = network.priced(widths)
+    plan = plan_training(widths, config.recipe, config.schedule, cap=config.cap)
+    ranks.check(plan.recipe.batch_size, len(images.train))
+    trial = network.build(widths, seed=0)
+    compute = config.compute(pick_device(config.device), ranks, trial, widths.space.input_shape)
+    threads = pick_threads(config.threads, widths.cost.macs, config.recipe.batch_size)
+    resolved = {
+        "multiplier": plan.multiplier,
+        "epochs": plan.recipe.epochs,
+        "device": compute.device.type,
+        "precision": compute.precision,
+        "channels_last": compute.channels_last,
+        "threads": config.threads or max(1, threads // min(workers, len(config.seeds))),
+        "versions": library_versions(),
+        "images": own,
+    }
+    return _Job(
+        config.model_copy(update=resolved),
+        widths,
+        network,
+        images if workers > 1 else images.to(compute.device),
+        plan.recipe,
+        compute,
+        space,
+        given.begin or _start(config, widths, space),
+        _teacher(config, widths, compute, space),
+    )
+
+
+def _start(config: TrainConfig, widths: Widths, space: str | None) -> Callable[[], nn.Module] | None:
+    if not SCHEDULES[config.schedule].inherits:
+        return None
+    if config.inherits_from is None:
+        raise BadInputError(
+            f"--schedule {config.schedule} must come with --from RUN, the search to inherit from."
+        )
+    return inherited(Path(config.inherits_from), widths, space=space)
+
+
+def _teacher(config: TrainConfig, widths: Widths, compute: Compute, space: str | None) -> Teacher | None:
+    if config.teacher is None:
+        return None
+    return load_teacher(Path(config.teacher), widths.space, compute, space=space)
+
+
+def check_fit(data: ImageData, widths: Widths) -> None:
+    """Refuse images that networks of some widths cannot be trained on.
+
+    Raises:
+        BadInputError: they are of another shape, or have another number of classes.
+    """
+    reference = widths.space
+    shape = (data.in_channels, data.image_size, data.image_size)
+    if shape != reference.input_shape:
+        raise BadInputError(
+            f"images must be of the shape the widths are for, {_times(reference.input_shape)}, got {_times(shape)}. "
+            "Search at this size first."
+        )
+    if data.num_classes != reference.num_classes:
+        raise BadInputError(
+            f"--data must have the {reference.num_classes} classes of the widths, got {data.num_classes}. "
+            "Search on this data set first."
+        )
+
+
+def _times(shape: tuple[int, int, int]) -> str:
+    return "×".join(map(str, shape))
+
+
+def _new_run(job: _Job, out: Path | None) -> Path:
+    """Make the run's directory and write what it starts from, if this process is the one that writes."""
+    config, ranks = job.config, job.compute.ranks
+    run = None
+    if ranks.is_first:
+        run = make_run(out, job.widths.space.name, config.schedule, config.data.name)
+        job.widths.write(run / "widths.json")
+        write_config(run, config.beside(run))
+    return Path(ranks.told(str(run)))
+
+
+def _finish(run: Path, job: _Job, workers: int, watch: Watch) -> TrainResult:
+    """Train what is left of every seed, write the results."""
+    seeds = job.config.seeds
+    if workers > 1 and job.compute.ranks.world > 1:
+        raise BadInputError(f"--workers must be 1 under torchrun, got {workers}.")
+    command = resume_command("train", run, job.widths.space.name, job.compute.ranks)
+    with telling_how_to_go_on(command):
+        outcomes = _in_workers(run, job, workers, watch) if workers > 1 else _in_turn(run, job, watch)
+    done = tuple(one.result for one in outcomes if one.result is not None)
+    failed = tuple((seed, one.error) for seed, one in zip(seeds, outcomes, strict=True) if one.error)
+    result = TrainResult(run, job.config, job.widths, done, failed)
+    if not done:
+        raise BadInputError(f"no seed was trained to its end: {failed[0][1]}")
+    if job.compute.ranks.is_first and not failed:
+        write_whole(run / "result.json", json.dumps(summary(result), indent=1) + "\n")
+    return result
+
+
+def _in_turn(run: Path, job: _Job, watch: Watch) -> list[Outcome[SeedResult]]:
+    return [Outcome(_one_seed(seed, watch, run=run, job=job), None) for seed in job.config.seeds]
+
+
+def _in_workers(run: Path, job: _Job, workers: int, watch: Watch) -> list[Outcome[SeedResult]]:
+    with passing_folder(run) as folder:
+        prepare = partial(_worker, run, job.config, job.widths, job.typed, park(job.data, folder))
+        return in_workers(prepare, job.config.seeds, workers, watch)
+
+
+def _worker(
+    run: Path, config: TrainConfig, widths: Widths, space: str | None, parked: Parked
+) -> Callable[[int, Watch], SeedResult]:
+    """What one worker process does for a seed."""
+    job = _prepare(config, widths, ALONE, QUIET, space=space, given=_Given(parked.taken()))
+    return partial(_one_seed, run=run, job=job)
+
+
+def train_one(
+    config: TrainConfig,
+    widths: Widths,
+    folder: Path,
+    *,
+    network: SearchSpace,
+    data: ImageData,
+    watch: Watch = QUIET,
+    observer: Observer | None = None,
+    begin: Callable[[], nn.Module] | None = None,
+) -> SeedResult:
+    """Train one network with everything loaded already, as one of many; if it was stopped, go on.
+
+    Args:
+        config: every setting, with one seed.
+        widths: the artefact.
+        folder: where its training is kept, in a directory of its own.
+        network: the space that the widths are of.
+        data: the images.
+        watch: told of progress.
+        observer: looks at the network after every epoch, and may end the training.
+        begin: makes the network before its first step; random weights, or those of the search that the settings
+            name, if None.
+    """
+    given = _Given(data, network, begin)
+    job = _prepare(config, widths, ALONE, QUIET, space=None, given=given)
+    return _one_seed(config.seeds[0], watch, run=folder, job=job, observer=observer)
+
+
+def _one_seed(
+    seed: int, watch: Watch, *, run: Path, job: _Job, observer: Observer | None = None
+) -> SeedResult:
+    folder = run / f"seed-{seed}"
+    with saying_why(folder):
+        folder.mkdir(exist_ok=True)
+    seeds, recipe = job.config.seeds, job.recipe
+    title = f"{job.config.schedule}, seed {seeds.index(seed) + 1} of {len(seeds)}"
+    state = start(job.network(seed), recipe)
+    training = Training(
+        job.data,
+        recipe,
+        seed,
+        job.compute,
+        teacher=job.teacher,
+        title=title,
+        observer=observer,
+        settings=job.settings,
+    )
+    assert job.config.threads is not None
+    with limited_threads(job.config.threads):
+        seconds = train_in(folder, state, training, watch)
+        _, val_accuracy = evaluate(state.trained, job.data.val, job.data, job.compute)
+        _, test_accuracy = evaluate(state.trained, job.data.test, job.data, job.compute)
+    return SeedResult(seed, val_accuracy, test_accuracy, seconds)

@@ -1,0 +1,28 @@
+"""Run by test_workers.py: two workers that sleep until they are stopped, and say so."""
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from nas_prune.runs.progress import Watch
+from nas_prune.runs.stopping import stoppable
+from nas_prune.runs.workers import in_workers
+
+
+def prepare(folder: Path) -> Callable[[int, Watch], int]:
+    def sleep(task: int, _: Watch) -> int:
+        with stoppable() as stop:
+            (folder / f"started-{os.getpid()}").touch()
+            while not stop.is_asked:
+                time.sleep(0.01)
+        (folder / f"stopped-{os.getpid()}").touch()
+        return task
+
+    return sleep
+
+
+if __name__ == "__main__":
+    in_workers(partial(prepare, Path(sys.argv[1])), [1, 2], 2)

@@ -1,0 +1,82 @@
+"""Trainings in processes of their own: results in order, and one's end is not the others'."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from nas_prune.errors import NasPruneError
+from nas_prune.runs.progress import Watch
+from nas_prune.runs.workers import in_workers
+
+
+def prepare() -> Callable[[str, Watch], tuple[str, int]]:
+    def work(task: str, watch: Watch) -> tuple[str, int]:
+        watch.progress(task, 1, 2)
+        match task:
+            case "killed":
+                os.kill(os.getpid(), signal.SIGKILL)
+            case "exits":
+                os._exit(3)
+            case "refuses":
+                raise NasPruneError("it must not be so.")
+        return task.upper(), os.getpid()
+
+    return work
+
+
+def test_one_crash_does_not_touch_the_others() -> None:
+    seen: list[str] = []
+    tasks = ["a", "killed", "b", "refuses", "exits", "c"]
+    outcomes = in_workers(prepare, tasks, 2, Watch(progress=lambda what, *_: seen.append(what)))
+    assert [one.result and one.result[0] for one in outcomes] == ["A", None, "B", None, None, "C"]
+    assert [one.error for one in outcomes] == [
+        None,
+        "its process was ended by SIGKILL, perhaps for want of memory",
+        None,
+        "it must not be so.",
+        "its process ended with exit code 3",
+        None,
+    ]
+    assert set(seen) >= {"a", "b", "c", "refuses"}
+    assert os.getpid() not in {one.result[1] for one in outcomes if one.result}
+
+
+def test_a_bug_in_a_worker_keeps_its_traceback(capfd: pytest.CaptureFixture[str]) -> None:
+    (outcome,) = in_workers(broken, ["a"], 2)
+    assert outcome.error == "its process ended with exit code 1"
+    assert "ZeroDivisionError" in capfd.readouterr().err
+
+
+def broken() -> Callable[[str, Watch], int]:
+    return lambda _, __: 1 // 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_workers_end_with_the_process_that_started_them(tmp_path: Path, number: signal.Signals) -> None:
+    script = Path(__file__).with_name("sleepy_workers.py")
+    parent = subprocess.Popen([sys.executable, str(script), str(tmp_path)], stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while len(list(tmp_path.glob("started-*"))) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    children = [int(path.name.removeprefix("started-")) for path in tmp_path.glob("started-*")]
+    os.kill(parent.pid, number)
+    parent.wait(30)
+    while any(map(is_alive, children)):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert len(list(tmp_path.glob("stopped-*"))) == 2
+
+
+def is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return not Path(f"/proc/{process}/stat").read_text(encoding="ascii").split(")")[1].startswith(" Z")

@@ -1,0 +1,69 @@
+"""Budgets as people write them, and what is said of those that make no sense."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nas_prune.errors import BudgetError
+from nas_prune.space.budget import Budget, with_suffix
+
+
+@pytest.mark.parametrize(
+    ("text", "budget"),
+    [
+        ("macs<=50%", Budget("macs", share=0.5)),
+        ("MACs <= 12.5 %", Budget("macs", share=0.125)),
+        ("params<=1.2M", Budget("params", absolute=1_200_000)),
+        ("params≤300k", Budget("params", absolute=300_000)),
+        ("channels<=40%", Budget("channels", share=0.4)),
+        ("macs<=1.5G", Budget("macs", absolute=1_500_000_000)),
+        ("activations<=5000", Budget("activations", absolute=5000)),
+        ("macs<=2e6", Budget("macs", absolute=2_000_000)),
+    ],
+)
+def test_budgets_are_read(text: str, budget: Budget) -> None:
+    assert Budget.parse(text) == budget
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("macs<=-3", "must be at least 1, got 'macs<=-3'"),
+        ("macs<50", "written with <=, got 'macs<50'. Write macs<=50"),
+        ("macs>=50%", "must be an upper bound"),
+        ("flops<=50%", "must name MACs, not FLOPs"),
+        ("latency<=3ms", "a latency cannot be a budget yet"),
+        ("speed<=3", "must bound one of macs, params, channels, activations, got 'speed'"),
+        ("macs", "must look like"),
+        ("", "must look like"),
+        ("macs<=0%", "above 0 % and at most 100 %"),
+        ("macs<=120%", "above 0 % and at most 100 %"),
+        ("macs<=1.2.3M", "must hold a number"),
+        ("macs<=3X", "unit must be %, K, M or G, got 'x'"),
+        ("macs<=0.5", "must be at least 1"),
+        ("macs<=1e400", "must be at least 1"),
+        ("macs<=nan%", "must look like"),
+    ],
+)
+def test_nonsense_is_refused_in_words(text: str, problem: str) -> None:
+    with pytest.raises(BudgetError, match=problem.replace("(", r"\(")):
+        Budget.parse(text)
+
+
+@given(st.integers(1, 2**52))
+def test_an_absolute_budget_prints_as_what_it_is_read_from(count: int) -> None:
+    budget = Budget("params", absolute=count)
+    assert Budget.parse(str(budget)) == budget
+    assert Budget.parse(f"params<={with_suffix(count)}").absolute == count
+
+
+@given(st.floats(0.001, 1))
+def test_a_share_prints_close_enough_to_be_the_same_limit(share: float) -> None:
+    budget = Budget.parse(str(Budget("macs", share=share)))
+    assert abs(budget.limit(10**8) - Budget("macs", share=share).limit(10**8)) <= 1
+
+
+def test_a_limit_is_rounded_down() -> None:
+    assert Budget.parse("channels<=40%").limit(4224) == 1689
+    assert Budget.parse("macs<=50%").limit(7) == 3
+    assert Budget.parse("macs<=29%").limit(100) == 29

@@ -1,0 +1,102 @@
+"""Scratch training of widths: the right images, the right networks, and a kill that leaves no trace."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from nas_prune.cli import main
+from nas_prune.errors import BadInputError
+from nas_prune.space.load import load_space
+from nas_prune.space.widths import CostRecord
+from nas_prune.training import resumable as keeping
+from nas_prune.training import run as scratch
+from nas_prune.training.config import DataConfig
+from nas_prune.training.recipe import recipe_named
+from nas_prune.training.result import TrainConfig, mean_and_deviation
+from nas_prune.training.run import train
+from tests.runs.test_resume import contents
+
+SPACE = load_space("resnet20", (1, 8, 8))
+WIDTHS = SPACE.widths([base // 2 for base in SPACE.base_G])
+CONFIG = TrainConfig(
+    data=DataConfig(max_images=200),
+    recipe=recipe_named("digits").with_epochs(1),
+    schedule="scratch-e",
+    threads=1,
+)
+
+
+def test_test_images_are_read_once_a_seed_and_after_all_epochs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts: list[str] = []
+
+    def spying(model, part, data, compute):  # type: ignore[no-untyped-def]
+        parts.append("test" if part is data.test else "val")
+        return 0.0, {"val": 0.25, "test": 0.75}[parts[-1]]
+
+    monkeypatch.setattr(scratch, "evaluate", spying)
+    result = train(CONFIG.model_copy(update={"seeds": (0, 1)}), WIDTHS, tmp_path / "run")
+    assert parts == ["val", "test", "val", "test"]
+    assert [one.test_accuracy for one in result.seeds] == [0.75, 0.75]
+    assert [one.val_accuracy for one in result.seeds] == [0.25, 0.25]
+
+
+def test_images_of_another_shape_or_number_of_classes_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadInputError, match="of the shape the widths are for, 1×8×8, got 1×16×16"):
+        train(CONFIG.model_copy(update={"data": DataConfig(image_size=16)}), WIDTHS, tmp_path / "run")
+    seven = load_space("resnet20", (1, 8, 8), num_classes=7)
+    with pytest.raises(BadInputError, match="must have the 7 classes of the widths, got 10"):
+        train(CONFIG, seven.widths(seven.base_G), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_costs_that_a_file_misstates_are_worked_out_anew(tmp_path: Path) -> None:
+    edited = WIDTHS.model_copy(update={"cost": CostRecord(macs=1, params=1, activations=1)})
+    result = train(CONFIG.model_copy(update={"schedule": "scratch-b"}), edited, tmp_path / "run")
+    assert result.widths == WIDTHS
+    assert result.config.multiplier == WIDTHS.base_cost.macs / WIDTHS.cost.macs
+
+
+def test_a_finished_training_is_not_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[int] = []
+    first = train(CONFIG, WIDTHS, tmp_path / "run")
+    monkeypatch.setattr(keeping, "fit", lambda state, *_, **__: done.append(state.epochs_done))
+    again = scratch.resume_train(tmp_path / "run")
+    assert done == [1]
+    assert again.seeds[0].test_accuracy == first.seeds[0].test_accuracy
+
+
+def test_a_deviation_needs_two_values() -> None:
+    assert mean_and_deviation([0.5]) == (0.5, None)
+    mean, deviation = mean_and_deviation([0.4, 0.6])
+    assert mean == pytest.approx(0.5)
+    assert deviation == pytest.approx(0.02**0.5)
+
+
+@pytest.mark.slow
+def test_a_killed_training_resumes_to_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    WIDTHS.write(tmp_path / "widths.json")
+    monkeypatch.chdir(tmp_path)
+    code = "import sys; from nas_prune.cli import main; sys.exit(main(sys.argv[1:]))"
+    arguments = ["train", "--widths", "widths.json", "--epochs", "4", "--max-images", "400", "--seeds", "2"]
+    assert main([*arguments, "--out", "whole"]) == 0
+    killed = subprocess.Popen([sys.executable, "-c", code, *arguments, "--out", "killed"])
+    metrics = tmp_path / "killed" / "seed-1" / "metrics.jsonl"
+    deadline = time.monotonic() + 60
+    while not metrics.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    os.kill(killed.pid, signal.SIGKILL)
+    killed.wait()
+    assert metrics.read_text().count("\n") < 16
+    assert main(["train", "--resume", "killed"]) == 0
+    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
+    rows = [json.loads(line) for line in metrics.read_text().splitlines()]
+    assert [row["epoch"] for row in rows] == list(range(1, 17))

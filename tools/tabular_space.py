@@ -1,0 +1,196 @@
+"""A width space so small that every network of it has been trained: what samplers are tested against.
+
+Four convolutions of four widths each, trained from scratch with three seeds; the accuracies stand in a file, one line
+for each training, made by `tools/make_tabular.py`. A study on it takes seconds, and the best widths are known.
+
+Shape suffixes: C cells of the table, R seeds, E epochs, G groups.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import optuna
+from numpy.typing import NDArray
+from torch import nn
+
+from nas_prune.errors import BadInputError
+from nas_prune.space.budget import Budget
+from nas_prune.space.load import load_space
+from nas_prune.space.models.layers import initialise
+from nas_prune.space.search_space import SearchSpace
+from nas_prune.study.parameters import Parametrised
+
+Floats: TypeAlias = "NDArray[np.float64]"
+
+NETWORK = "tools.tabular_space:small_network"
+BASES = (16, 16, 32, 32)
+KEPT = (0.125, 0.25, 0.5, 1.0)
+SEEDS = (0, 1, 2)
+
+
+def cells() -> list[tuple[int, ...]]:
+    """Every width vector of the table."""
+    return list(product(*([round(base * share) for share in KEPT] for base in BASES)))
+
+
+def small_network(in_channels: int, num_classes: int) -> nn.Module:
+    """Two convolutions, half the size, two convolutions, the mean of what is left, and a classifier."""
+    layers: list[nn.Module] = []
+    before = in_channels
+    for number, width in enumerate(BASES):
+        layers += [
+            nn.Conv2d(before, width, 3, padding=1, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(inplace=True),
+            *([nn.MaxPool2d(2)] if number == 1 else []),
+        ]
+        before = width
+    network = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(before, num_classes))
+    initialise(network, norm_scale=1.0)
+    return network
+
+
+def small_space(in_channels: int, image_size: int, num_classes: int) -> SearchSpace:
+    """The space that the table is of."""
+    return load_space(NETWORK, (in_channels, image_size, image_size), num_classes=num_classes)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Everything that was trained on one data set.
+
+    Attributes:
+        space: the space.
+        widths_CG: the width vectors.
+        val_CRE: validation accuracies after each epoch.
+        test_CR: test accuracies at the end.
+    """
+
+    space: SearchSpace
+    widths_CG: NDArray[np.int64]
+    val_CRE: Floats
+    test_CR: Floats
+
+    @property
+    def truth_C(self) -> Floats:
+        """How good each network is: its test accuracy, the mean over seeds."""
+        return np.asarray(self.test_CR.mean(axis=1), dtype=np.float64)
+
+    def truth_without(self, seed: int) -> Floats:
+        """The same by all trainings but those of one seed, C: for judging a network that was chosen by that seed.
+
+        The test accuracy of the very training that a network was chosen by shares its luck.
+        """
+        return np.asarray(np.delete(self.test_CR, seed, axis=1).mean(axis=1), dtype=np.float64)
+
+    def feasible(self, budget: Budget) -> NDArray[np.int64]:
+        """The cells that a budget allows, by place."""
+        cost_C = self.space.cost.kind(budget.kind)(self.widths_CG)
+        return np.flatnonzero(cost_C <= self.space.limit(budget))
+
+    def nearest(self, widths_G: Sequence[int], feasible: NDArray[np.int64]) -> int:
+        """The feasible cell nearest to some widths, by the sum of squared log ratios."""
+        away_FG = np.log(self.widths_CG[feasible]) - np.log(np.asarray(widths_G))
+        return int(feasible[int((away_FG**2).sum(axis=1).argmin())])
+
+
+def read_table(path: Path) -> Table:
+    """Read a table that `tools/make_tabular.py` has made.
+
+    Raises:
+        BadInputError: it is not there, or some trainings are missing.
+    """
+    try:
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, ValueError) as error:
+        raise BadInputError(f"a table must be a readable file of JSON lines, got {path} ({error}).") from None
+    head, rows = lines[0], lines[1:]
+    trained = {(tuple(row["widths"]), row["seed"]): row for row in rows}
+    wanted = cells()
+    missing = [(one, seed) for one in wanted for seed in SEEDS if (one, seed) not in trained]
+    if missing:
+        raise BadInputError(
+            f"a table must hold {len(wanted) * len(SEEDS)} trainings, got {path} without {len(missing)} of them. "
+            "Make it whole: python tools/make_tabular.py."
+        )
+    in_channels, image_size, _ = head["input_shape"]
+    return Table(
+        small_space(in_channels, image_size, head["num_classes"]),
+        np.array(wanted),
+        np.array([[trained[one, seed]["val"] for seed in SEEDS] for one in wanted]),
+        np.array([[trained[one, seed]["test"] for seed in SEEDS] for one in wanted]),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A study on a table.
+
+    Attributes:
+        cells: of each trial, in order.
+        values: the validation accuracy that each trial saw after its last epoch.
+        epochs: how many each was trained.
+        is_stopped: which were ended because they fell behind.
+    """
+
+    cells: tuple[int, ...]
+    values: tuple[float, ...]
+    epochs: tuple[int, ...]
+    is_stopped: tuple[bool, ...]
+
+    def best(self, count: int) -> int:
+        """The cell of the best of the first so many trials, by what was seen."""
+        whole = [number for number in range(min(count, len(self.cells))) if not self.is_stopped[number]]
+        return self.cells[max(whole, key=lambda number: self.values[number])]
+
+
+def simulated(
+    table: Table,
+    parameters: Parametrised,
+    sampler: optuna.samplers.BaseSampler,
+    *,
+    trials: int,
+    seed: int,
+    stopping: optuna.pruners.BasePruner | None = None,
+) -> Run:
+    """A study whose trainings are read from the table; otherwise as `nas-prune study run` has it.
+
+    Args:
+        table: the trainings.
+        parameters: how a trial's parameters become widths, with its budget.
+        sampler: Optuna's.
+        trials: how many.
+        seed: of the trainings, 0 to 2; one for all trials, as in a study.
+        stopping: what ends trials that fall behind; nothing if None.
+    """
+    feasible = table.feasible(parameters.budget)
+    study = optuna.create_study(
+        direction="maximize", sampler=sampler, pruner=stopping or optuna.pruners.NopPruner()
+    )
+    study.enqueue_trial(parameters.guideline)
+    study.enqueue_trial(parameters.uniform, skip_if_exists=True)
+    chosen: list[int] = []
+    epochs: list[int] = []
+
+    def objective(trial: optuna.Trial) -> float:
+        drawn = {name: trial.suggest_float(name, *ends) for name, ends in parameters.ranges.items()}
+        chosen.append(table.nearest(parameters.widths_G(drawn), feasible))
+        curve_E = table.val_CRE[chosen[-1], seed]
+        for epoch, value in enumerate(curve_E, start=1):
+            trial.report(float(value), epoch)
+            if epoch < len(curve_E) and trial.should_prune():
+                epochs.append(epoch)
+                raise optuna.TrialPruned
+        epochs.append(len(curve_E))
+        return float(curve_E[-1])
+
+    study.optimize(objective, n_trials=trials)
+    ended = study.get_trials(deepcopy=False)
+    values = [float(table.val_CRE[cell, seed, count - 1]) for cell, count in zip(chosen, epochs, strict=True)]
+    is_stopped = tuple(trial.state == optuna.trial.TrialState.PRUNED for trial in ended)
+    return Run(tuple(chosen), tuple(values), tuple(epochs), is_stopped)
