@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from nas_prune.study.config import read_study as read_study
     from nas_prune.study.rank import rank_study as rank_study
     from nas_prune.study.run import run_study as run_study
-    from nas_prune.training.result import TrainConfig as TrainConfig
+    from nas_prune.training.config import TrainConfig as TrainConfig
     from nas_prune.training.run import train as train
 
 # Loaded on first use, so that importing the package does not import torch.
@@ -41,7 +41,7 @@ _HOMES = {
     "SearchConfig": "search.config",
     "SearchSpace": "space.search_space",
     "StudyConfig": "study.config",
-    "TrainConfig": "training.result",
+    "TrainConfig": "training.config",
     "Widths": "space.widths",
     "apply_guideline": "guideline.apply",
     "compare": "comparison.run",

@@ -1,49 +1,102 @@
-"""Lower rooms never import higher ones."""
+"""Lower rooms never import higher ones, no two files import each other, and no file lies outside the rooms."""
 
 import ast
+from collections.abc import Iterator
 from pathlib import Path
+
+import networkx as nx
+import pytest
 
 import nas_prune
 
+ROOT = Path(nas_prune.__file__).parent
 ORDER = (
-    "errors", "files", "shipped", "watch", "graph", "budget", "widths", "cost", "blocks", "listening",
-    "initialise", "resize", "repair", "selfcheck", "selections", "models", "networks", "space", "loading",
-    "data", "rundir", "training", "methods", "cut", "guideline", "populations", "report", "setup", "stability",
-    "search_config", "search_result", "searched", "prepared_search", "search_stage", "search_all", "teachers",
-    "train_result", "scratch", "judge_result", "judge", "study", "comparison", "page", "cli",
+    "errors", "runs", "graph", "data", "space", "training",
+    "guideline", "search", "study", "comparison", "report", "cli",
 )  # fmt: skip
+LOOSE = {"__init__.py", "__main__.py", "errors.py"}
 WITHIN_GRAPH = (
     "selection", "axes", "table", "record", "call", "shape_rules", "layer_rules", "rules", "quick", "copies", "trace",
-    "channels", "layout",
-    "attributes",
+    "channels", "layout", "attributes", "resize", "repair", "check",
 )  # fmt: skip
 
 
-def imports(path: Path) -> set[str]:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    found = set()
-    for node in ast.walk(tree):
+def module_of(path: Path, root: Path = ROOT) -> str:
+    """The dotted name of a file below the package."""
+    parts = (root.name, *path.relative_to(root).with_suffix("").parts)
+    return ".".join(parts).removesuffix(".__init__")
+
+
+def imports(path: Path) -> Iterator[str]:
+    """The dotted names that a file imports, wherever in it."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.module:
-            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            yield from (alias.name for alias in node.names)
+
+
+def misplaced(root: Path) -> list[str]:
+    """What lies outside the rooms, or imports a higher one."""
+    found = [path.name for path in root.glob("*.py") if path.name not in LOOSE]
+    rooms = {path.name for path in root.iterdir() if path.is_dir() and any(path.rglob("*.py"))}
+    found += sorted(rooms - set(ORDER))
+    for path in root.rglob("*.py"):
+        room = path.relative_to(root).parts[0].removesuffix(".py")
+        for name in imports(path) if room in ORDER else ():
+            used = name.split(".")[1] if name.startswith(f"{root.name}.") else room
+            if used in ORDER and ORDER.index(used) > ORDER.index(room):
+                found.append(f"{module_of(path, root)} imports {name}")
     return found
 
 
-def test_rooms_import_only_from_lower_rooms() -> None:
-    root = Path(nas_prune.__file__).parent
-    files = [path for path in root.rglob("*.py") if path not in (root / "__init__.py", root / "__main__.py")]
-    assert {path.relative_to(root).parts[0].removesuffix(".py") for path in files} == set(ORDER)
-    for path in files:
-        room = path.relative_to(root).parts[0].removesuffix(".py")
-        for module in imports(path):
-            if module.startswith("nas_prune."):
-                used = module.split(".")[1]
-                assert ORDER.index(used) <= ORDER.index(room), f"{path.name} imports {module}"
+def circles(root: Path) -> list[list[str]]:
+    """Files that import each other, by whatever way round."""
+    modules = {module_of(path, root): path for path in root.rglob("*.py") if path.parent != root}
+    arrows = [
+        (name, used)
+        for name, path in modules.items()
+        for used in imports(path)
+        if used in modules and used != name
+    ]
+    return [sorted(part) for part in nx.strongly_connected_components(nx.DiGraph(arrows)) if len(part) > 1]
+
+
+def test_rooms_import_only_from_lower_rooms_and_nothing_lies_outside_them() -> None:
+    assert misplaced(ROOT) == []
+    assert {path.name for path in ROOT.iterdir() if path.name in ORDER} == set(ORDER) - {"errors"}
+
+
+def test_no_files_import_each_other() -> None:
+    assert circles(ROOT) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("loose.py", "", ["loose.py"]),
+        ("parlour/one.py", "", ["parlour"]),
+        ("graph/one.py", "from rooms.space import cost", ["rooms.graph.one imports rooms.space"]),
+    ],
+)
+def test_what_is_misplaced_is_found(tmp_path: Path, name: str, content: str, expected: list[str]) -> None:
+    path = tmp_path / "rooms" / name
+    path.parent.mkdir(parents=True)
+    path.write_text(content)
+    assert misplaced(tmp_path / "rooms")[: len(expected)] == expected
+
+
+def test_a_circle_is_found(tmp_path: Path) -> None:
+    folder = tmp_path / "rooms" / "graph"
+    folder.mkdir(parents=True)
+    (folder / "one.py").write_text("def late():\n    from rooms.graph.two import x\n")
+    (folder / "two.py").write_text("import rooms.graph.one\n")
+    assert circles(tmp_path / "rooms") == [["rooms.graph.one", "rooms.graph.two"]]
 
 
 def test_the_graph_room_has_an_order_too() -> None:
-    root = Path(nas_prune.__file__).parent / "graph"
+    assert {path.stem for path in (ROOT / "graph").glob("*.py")} == {"__init__", *WITHIN_GRAPH}
     for number, name in enumerate(WITHIN_GRAPH):
         higher = {f"nas_prune.graph.{other}" for other in WITHIN_GRAPH[number + 1 :]}
-        assert not imports(root / f"{name}.py") & higher
+        assert not set(imports(ROOT / "graph" / f"{name}.py")) & higher

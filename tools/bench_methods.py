@@ -18,12 +18,12 @@ from statistics import median
 
 import torch
 
+from nas_prune.data.config import DataConfig
 from nas_prune.errors import BadInputError
 from nas_prune.search.config import SearchConfig
-from nas_prune.search.methods import METHODS
+from nas_prune.search.methods.registry import METHODS
 from nas_prune.search.prepared import Loaded
 from nas_prune.search.run import search
-from nas_prune.training.config import DataConfig
 from nas_prune.training.recipe import recipe_named
 
 PLAIN = "l1-norm"  # trained as usual, and scored in milliseconds

@@ -34,7 +34,7 @@ from scipy.stats import t as student
 
 from nas_prune.guideline.artefact import Guideline
 from nas_prune.guideline.fit import fit_guideline
-from nas_prune.runs.directory import library_versions
+from nas_prune.runs.settings import library_versions
 from nas_prune.space.budget import Budget
 from nas_prune.space.widths import MethodRecord
 from nas_prune.study.parameters import Parametrised, parametrised

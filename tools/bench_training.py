@@ -27,10 +27,10 @@ from typing import Any
 
 import torch
 
+from nas_prune.data.config import DataConfig
 from nas_prune.space.load import load_space
-from nas_prune.training.config import DataConfig
+from nas_prune.training.config import TrainConfig
 from nas_prune.training.recipe import recipe_named
-from nas_prune.training.result import TrainConfig
 from nas_prune.training.run import train
 
 CHILD = Path(__file__).resolve().with_name("measure_training.py")

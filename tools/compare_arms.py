@@ -27,11 +27,11 @@ from scipy.stats import t as student
 
 from nas_prune.guideline.fit import fit_guideline
 from nas_prune.runs.directory import read_metrics
+from nas_prune.runs.figure import save
 from nas_prune.runs.progress import Watch
 from nas_prune.search.config import SearchConfig
 from nas_prune.search.run import resume_search, search
 from nas_prune.space.widths import read_widths
-from nas_prune.space.widths_figure import save
 from nas_prune.study import trial_record as record
 from nas_prune.study.config import StudyConfig, read_study
 from nas_prune.study.location import Place, read_trials

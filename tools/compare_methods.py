@@ -15,15 +15,15 @@ from typing import Any
 
 import torch
 
+from nas_prune.data.config import DataConfig
 from nas_prune.runs.progress import Watch
 from nas_prune.search.all_methods import AllResult, resume_all, search_all
 from nas_prune.search.config import SearchConfig
 from nas_prune.search.result import file_stem
 from nas_prune.space.budget import Budget
 from nas_prune.space.widths import Widths, read_widths
-from nas_prune.training.config import DataConfig
+from nas_prune.training.config import TrainConfig
 from nas_prune.training.recipe import recipe_named
-from nas_prune.training.result import TrainConfig
 from nas_prune.training.result import summary as summary_of_training
 from nas_prune.training.run import resume_train, train
 

@@ -18,11 +18,12 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from nas_prune.runs.directory import library_versions, published, read_metrics
+from nas_prune.data.config import DataConfig, load_images
+from nas_prune.runs.directory import published, read_metrics
 from nas_prune.runs.progress import QUIET
-from nas_prune.training.config import DataConfig, load_images
+from nas_prune.runs.settings import library_versions
+from nas_prune.training.config import TrainConfig
 from nas_prune.training.recipe import Recipe
-from nas_prune.training.result import TrainConfig
 from nas_prune.training.run import train_one
 from tools.tabular_space import SEEDS, cells, small_space
 

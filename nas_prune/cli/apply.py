@@ -55,7 +55,7 @@ def command(  # noqa: PLR0913  (one for each option)
     from dataclasses import replace
 
     from nas_prune.guideline.apply import apply_guideline, guideline_named
-    from nas_prune.runs.directory import library_versions
+    from nas_prune.runs.settings import library_versions
     from nas_prune.space.load import load_space
     from nas_prune.space.networks import network_named
 

@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from nas_prune.comparison.choosing import Wanted
     from nas_prune.comparison.config import CompareConfig
     from nas_prune.comparison.result import CompareResult
+    from nas_prune.data.config import DataConfig
     from nas_prune.report.content import Table
     from nas_prune.runs.progress import Watch
     from nas_prune.search.config import SearchConfig
     from nas_prune.space.widths import Widths
-    from nas_prune.training.config import DataConfig
 
 
 @click.command()
@@ -163,7 +163,8 @@ def _run(given: dict[str, Any], watch: "Watch") -> "CompareResult":
 
 def _chosen(given: dict[str, Any]) -> "tuple[Widths, SearchConfig | None, DataConfig | None]":
     """The widths, the settings of their search, and its images as they are found from here; None where unknown."""
-    from nas_prune.runs.directory import from_run, read_config
+    from nas_prune.runs.directory import from_run
+    from nas_prune.runs.settings import read_config
     from nas_prune.search.config import SearchConfig
     from nas_prune.space.widths import read_widths
 
@@ -264,8 +265,8 @@ def _config(
 
 def data_for(given: dict[str, Any], widths: "Widths", images: "DataConfig | None") -> "DataConfig":
     """Which images: those named, or the search's own."""
+    from nas_prune.data.config import DataConfig
     from nas_prune.runs.directory import published
-    from nas_prune.training.config import DataConfig
 
     known = widths.data
     name = given["data_name"] or (images.name if images else known.name if known else "digits")

@@ -90,9 +90,9 @@ def _one(spaces: tuple[str, ...]) -> str:
 
 def _config(given: dict[str, Any]) -> "tuple[JudgeConfig, Pattern]":
     from nas_prune.comparison.evaluate_result import JudgeConfig
+    from nas_prune.data.config import DataConfig
     from nas_prune.guideline.apply import guideline_named
     from nas_prune.guideline.fit import fit_guideline
-    from nas_prune.training.config import DataConfig
     from nas_prune.training.recipe import changed, default_recipe, recipe_named
 
     space = _one(given["spaces"])

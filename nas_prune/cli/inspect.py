@@ -42,7 +42,7 @@ def command(
     style: str,
 ) -> None:
     """Channel groups, roles, frozen parts and why, costs, feasible budgets."""
-    from nas_prune.search.methods import method_named
+    from nas_prune.search.methods.registry import method_named
     from nas_prune.space.load import load_space
     from nas_prune.space.networks import network_named
 
@@ -64,7 +64,7 @@ def command(
 
 
 def _facts(space: "SearchSpace", method: str, choices: "Sequence[Groups]") -> dict[str, Any]:
-    from nas_prune.search.methods import METHODS, scorable
+    from nas_prune.search.methods.registry import METHODS, scorable
     from nas_prune.space.cost import fixed_share
     from nas_prune.space.cut import least_cost
 

@@ -7,14 +7,14 @@ import click
 from nas_prune.cli.output import format_option, print_json
 
 if TYPE_CHECKING:
-    from nas_prune.search.methods import WidthMethod
+    from nas_prune.search.methods.contract import WidthMethod
 
 
 @click.command()
 @format_option
 def command(style: str) -> None:
     """Width methods: what each does and needs."""
-    from nas_prune.search.methods import METHODS
+    from nas_prune.search.methods.registry import METHODS
 
     rows = [
         {

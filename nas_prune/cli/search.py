@@ -67,10 +67,10 @@ if TYPE_CHECKING:
 @click.pass_context
 def command(context: click.Context, /, style: str, resume: Path | None, **given: Any) -> None:
     """Sparse-train a network and write the layer widths found at each budget."""
-    from nas_prune.runs.directory import read_config
+    from nas_prune.runs.settings import read_config
     from nas_prune.search.all_methods import ALL, resume_all, search_all
     from nas_prune.search.config import SearchConfig
-    from nas_prune.search.methods import METHODS
+    from nas_prune.search.methods.registry import METHODS
     from nas_prune.search.result import summary
     from nas_prune.search.run import resume_search, search
 
@@ -102,8 +102,8 @@ def command(context: click.Context, /, style: str, resume: Path | None, **given:
 
 
 def _config(given: dict[str, Any]) -> "SearchConfig":
+    from nas_prune.data.config import DataConfig
     from nas_prune.search.config import DEFAULT_BUDGETS, SearchConfig
-    from nas_prune.training.config import DataConfig
     from nas_prune.training.recipe import changed, default_recipe, recipe_named
 
     data_name = given["data_name"] or "digits"

@@ -17,7 +17,8 @@ from nas_prune.cli.output import count, format_option, is_silent, percent, print
 
 if TYPE_CHECKING:
     from nas_prune.space.widths import Widths
-    from nas_prune.training.result import TrainConfig, TrainResult
+    from nas_prune.training.config import TrainConfig
+    from nas_prune.training.result import TrainResult
 
 
 @click.command()
@@ -99,9 +100,9 @@ def command(context: click.Context, /, style: str, resume: Path | None, **given:
 
 
 def _config(given: dict[str, Any], widths: "Widths") -> "TrainConfig":
-    from nas_prune.training.config import DataConfig
+    from nas_prune.data.config import DataConfig
+    from nas_prune.training.config import TrainConfig
     from nas_prune.training.recipe import changed, default_recipe, recipe_named
-    from nas_prune.training.result import TrainConfig
     from nas_prune.training.schedules import recipe_of
 
     known = widths.data

@@ -109,7 +109,7 @@ def _target(given: dict[str, Any]) -> "Target":
 
 def _config(given: dict[str, Any]) -> "CompareConfig":
     from nas_prune.comparison.config import CompareConfig
-    from nas_prune.training.config import DataConfig
+    from nas_prune.data.config import DataConfig
     from nas_prune.training.recipe import changed, default_recipe, recipe_named
 
     name = given["data_name"] or "digits"

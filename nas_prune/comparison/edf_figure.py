@@ -8,7 +8,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from nas_prune.comparison.populations import edf
-from nas_prune.space.widths_figure import save
+from nas_prune.runs.figure import save
 
 # By population, so that the same one looks the same in every panel; distinct in greyscale by line and marker.
 _LOOKS = {

@@ -22,33 +22,28 @@ from nas_prune.comparison.evaluate_result import (
     title,
 )
 from nas_prune.data import ImageData, Parked, park
+from nas_prune.data.config import load_images, where_images_are
 from nas_prune.data.identity import identity_of
 from nas_prune.errors import BadInputError
 from nas_prune.guideline.apply import Pattern, apply_guideline, guideline_named, sample_widths, setting_of
 from nas_prune.guideline.artefact import Guideline, read_guideline
 from nas_prune.guideline.hand import RULES
-from nas_prune.runs.directory import from_run, library_versions, make_run, portable, read_config, write_config
+from nas_prune.runs.directory import from_run, make_run, portable
 from nas_prune.runs.files import passing_folder, saying_why, sweep, write_whole
 from nas_prune.runs.progress import QUIET, Watch
+from nas_prune.runs.settings import library_versions, read_config, write_config
 from nas_prune.runs.stopping import telling_how_to_go_on
 from nas_prune.runs.workers import in_workers
 from nas_prune.space.budget import Budget
 from nas_prune.space.cut import check_feasible, matched
+from nas_prune.space.load import network_for
 from nas_prune.space.networks import check_trusted, image_channels, space_name
 from nas_prune.space.search_space import SearchSpace
 from nas_prune.space.widths import MethodRecord, Widths, read_widths
-from nas_prune.training.config import (
-    RunConfig,
-    checked_images,
-    load_images,
-    network_for,
-    pick_threads,
-    resume_command,
-    tell_of_versions,
-    where_images_are,
-)
+from nas_prune.training.compute import pick_threads
+from nas_prune.training.config import RunConfig, TrainConfig, checked_images, resume_command, tell_of_versions
 from nas_prune.training.ranks import ALONE
-from nas_prune.training.result import SeedResult, TrainConfig
+from nas_prune.training.result import SeedResult
 from nas_prune.training.run import train_one
 
 _GUIDELINE, _RESULT, _WIDTHS = "guideline.yaml", "result.json", "widths.json"

@@ -13,20 +13,21 @@ from nas_prune.comparison.config import CompareConfig
 from nas_prune.comparison.result import COMPARED, FILE, CompareResult
 from nas_prune.comparison.run import compare, resume_compare
 from nas_prune.comparison.statistics import TestName, check_test
+from nas_prune.data.config import DataConfig, placed
 from nas_prune.errors import BadInputError
-from nas_prune.runs.directory import CONFIG, published, read_config
-from nas_prune.runs.files import alone_in, load_yaml, saying_why, sweep, write_whole
+from nas_prune.runs.directory import RESULT, published
+from nas_prune.runs.files import alone_in, saying_why, sweep, write_whole
 from nas_prune.runs.progress import QUIET, Watch
+from nas_prune.runs.settings import CONFIG, first_problem, load_yaml, read_config, read_settings
 from nas_prune.runs.stopping import telling_how_to_go_on
 from nas_prune.search.config import SearchConfig, resolve
-from nas_prune.search.methods import Scope, method_named
-from nas_prune.search.result import RESULT
+from nas_prune.search.methods.contract import Scope
+from nas_prune.search.methods.registry import method_named
 from nas_prune.search.run import resume_search, search
 from nas_prune.space.networks import check_trusted
 from nas_prune.space.search_space import Groups
-from nas_prune.space.widths import first_problem, read_widths
-from nas_prune.study.config import placed, read_settings, with_recipe_beside
-from nas_prune.training.config import DataConfig
+from nas_prune.space.widths import read_widths
+from nas_prune.study.config import with_recipe_beside
 from nas_prune.training.recipe import Recipe, changed, recipe_named
 
 _SEARCH = "search"

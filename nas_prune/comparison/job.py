@@ -32,9 +32,8 @@ from nas_prune.runs.workers import in_workers
 from nas_prune.space.load import load_referenced
 from nas_prune.space.search_space import SearchSpace
 from nas_prune.space.widths import Widths, read_widths
-from nas_prune.training.config import RunConfig, resume_command
+from nas_prune.training.config import RunConfig, TrainConfig, resume_command
 from nas_prune.training.ranks import ALONE
-from nas_prune.training.result import TrainConfig
 from nas_prune.training.run import train_one
 from nas_prune.training.schedules import plan_training
 

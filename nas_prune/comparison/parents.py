@@ -8,12 +8,12 @@ from torch import nn
 
 from nas_prune.data import ImageData
 from nas_prune.errors import BadInputError
-from nas_prune.runs.directory import CONFIG
+from nas_prune.runs.directory import RESULT
 from nas_prune.runs.progress import Watch
+from nas_prune.runs.settings import CONFIG
 from nas_prune.search.config import SearchConfig
-from nas_prune.search.methods import method_named
+from nas_prune.search.methods.registry import method_named
 from nas_prune.search.prepared import Given
-from nas_prune.search.result import RESULT
 from nas_prune.search.run import best_of_trained, resume_search, search
 from nas_prune.space.search_space import SearchSpace
 from nas_prune.space.widths import Widths

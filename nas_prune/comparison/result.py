@@ -14,9 +14,10 @@ from nas_prune.comparison.arms import Arm, Kind
 from nas_prune.comparison.config import CompareConfig
 from nas_prune.comparison.plan import path_of
 from nas_prune.comparison.statistics import LEVEL, Paired, detectable, holm, paired
-from nas_prune.runs.directory import published, read_config
+from nas_prune.runs.directory import RESULT as SEARCHED
+from nas_prune.runs.directory import published
 from nas_prune.runs.files import write_whole
-from nas_prune.search.result import RESULT as SEARCHED
+from nas_prune.runs.settings import read_config
 from nas_prune.space.widths import Widths, read_widths
 from nas_prune.training.result import mean_and_deviation
 from nas_prune.training.schedules import training_macs

@@ -13,32 +13,21 @@ from nas_prune.comparison.job import Job, command_for, finish
 from nas_prune.comparison.plan import path_of, write_plan
 from nas_prune.comparison.result import CompareResult, about
 from nas_prune.data import ImageData
+from nas_prune.data.config import load_images, where_images_are
 from nas_prune.data.identity import identity_of
 from nas_prune.errors import BadInputError
 from nas_prune.guideline.artefact import Guideline
-from nas_prune.runs.directory import (
-    check_out,
-    from_run,
-    library_versions,
-    make_run,
-    published,
-    read_config,
-    write_config,
-)
+from nas_prune.runs.directory import check_out, from_run, make_run, published
 from nas_prune.runs.files import alone_in, sweep
 from nas_prune.runs.progress import QUIET, Watch
+from nas_prune.runs.settings import library_versions, read_config, write_config
 from nas_prune.search.config import SearchConfig
 from nas_prune.space.load import load_referenced
 from nas_prune.space.networks import check_trusted
 from nas_prune.space.search_space import SearchSpace
 from nas_prune.space.widths import Widths, read_widths
-from nas_prune.training.config import (
-    checked_images,
-    load_images,
-    pick_threads,
-    tell_of_versions,
-    where_images_are,
-)
+from nas_prune.training.compute import pick_threads
+from nas_prune.training.config import checked_images, tell_of_versions
 from nas_prune.training.run import check_fit
 
 

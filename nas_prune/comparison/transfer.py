@@ -10,32 +10,26 @@ from nas_prune.comparison.plan import groups_of, path_of, write_plan
 from nas_prune.comparison.result import CompareResult
 from nas_prune.comparison.run import reopened, settled, tell_where
 from nas_prune.data import ImageData
+from nas_prune.data.config import load_images
 from nas_prune.errors import BadInputError, NasPruneError
 from nas_prune.guideline.apply import Pattern, apply_guideline, setting_of
 from nas_prune.guideline.artefact import Guideline
-from nas_prune.runs.directory import (
-    CONFIG,
-    check_out,
-    make_run,
-    write_config,
-)
+from nas_prune.runs.directory import check_out, make_run
 from nas_prune.runs.files import alone_in
 from nas_prune.runs.progress import QUIET, Watch
+from nas_prune.runs.settings import CONFIG, write_config
 from nas_prune.runs.stopping import telling_how_to_go_on
 from nas_prune.search.config import SearchConfig, resolve
-from nas_prune.search.methods import method_named
+from nas_prune.search.methods.registry import method_named
 from nas_prune.search.prepared import Given
 from nas_prune.search.run import check_search, resume_search, search
 from nas_prune.space.budget import Budget
 from nas_prune.space.cut import check_feasible
+from nas_prune.space.load import network_for
 from nas_prune.space.networks import image_channels, space_name
 from nas_prune.space.search_space import Groups, SearchSpace
 from nas_prune.space.widths import Widths
-from nas_prune.training.config import (
-    RunConfig,
-    load_images,
-    network_for,
-)
+from nas_prune.training.config import RunConfig
 
 
 @dataclass(frozen=True, slots=True)

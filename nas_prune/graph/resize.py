@@ -13,33 +13,8 @@ from nas_prune.graph.axes import Atom, Axis, length, positions
 from nas_prune.graph.channels import ChannelGraph
 from nas_prune.graph.copies import copied
 from nas_prune.graph.trace import named_tensors
-from nas_prune.space.initialise import Init, initialise
 
 Kept: TypeAlias = "Sequence[NDArray[np.int64]]"
-
-
-def fresh(
-    template: nn.Module,
-    graph: ChannelGraph,
-    widths_G: Sequence[int],
-    inits: tuple[Init, ...],
-    *,
-    seed: int,
-    device: torch.device | str = "cpu",
-) -> nn.Module:
-    """A network of the given widths with new random weights; nothing is inherited.
-
-    Args:
-        template: the network the graph was made from; it is not changed.
-        graph: its channel graph.
-        widths_G: a width for each searchable group; it may be above the base width.
-        inits: how the template's constructor initialised it (`initialise.record_inits`).
-        seed: fixes the weights.
-        device: where the network is to live.
-    """
-    model = resized(template, graph, widths_G, device=device)
-    initialise(model, inits, seed=seed)
-    return model
 
 
 def resized(

@@ -17,10 +17,9 @@ from nas_prune.guideline.artefact import Guideline, read_guideline
 from nas_prune.guideline.hand import RULES, Rule
 from nas_prune.guideline.shape import Shape, shape_on
 from nas_prune.guideline.sources import Setting, measure
-from nas_prune.search.methods.contract import Scores
-from nas_prune.search.methods.controls import shares_of
 from nas_prune.space.budget import Budget
 from nas_prune.space.cut import Cut, cut
+from nas_prune.space.scores import Scores, shares_of
 from nas_prune.space.search_space import Groups, SearchSpace
 from nas_prune.space.widths import MethodRecord, Widths
 

@@ -13,8 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from nas_prune.errors import GuidelineError
 from nas_prune.graph.channels import Role
-from nas_prune.runs.files import load_yaml, write_whole
-from nas_prune.space.widths import first_problem
+from nas_prune.runs.files import write_whole
+from nas_prune.runs.settings import first_problem, load_yaml
 
 SCHEMA = "nas-prune/guideline/1"
 HAND_SPREAD = 0.1

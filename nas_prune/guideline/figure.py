@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from nas_prune.guideline.artefact import Cell, Guideline
 from nas_prune.guideline.sources import Source, aligned
-from nas_prune.space.widths_figure import save
+from nas_prune.runs.figure import save
 
 _INK, _BAND, _THIN = "#0072B2", "#9ecae1", "0.55"
 

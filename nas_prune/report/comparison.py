@@ -9,7 +9,7 @@ from nas_prune.comparison.statistics import LEVEL
 from nas_prune.report.content import Part, Picture, Section, Table
 from nas_prune.report.figures import dots_figure, drawn
 from nas_prune.report.numbers import costs, mean_words, million, name_of, percent
-from nas_prune.report.read import curves, settings_section, unfinished
+from nas_prune.report.sections import curves, settings_section, unfinished
 from nas_prune.runs.directory import published
 from nas_prune.space.widths import read_widths
 from nas_prune.space.widths_figure import widths_figure

@@ -5,8 +5,9 @@ from pathlib import Path
 from nas_prune.report.content import Part, Picture, Section, Table
 from nas_prune.report.figures import drawn
 from nas_prune.report.numbers import costs
-from nas_prune.report.read import curves, read_json, settings_section, unfinished
-from nas_prune.runs.directory import published, read_config, read_metrics
+from nas_prune.report.sections import curves, read_json, settings_section, unfinished
+from nas_prune.runs.directory import published, read_metrics
+from nas_prune.runs.settings import read_config
 from nas_prune.search.config import SearchConfig
 from nas_prune.space.widths import Widths, read_widths, stage_means
 from nas_prune.space.widths_figure import widths_figure

@@ -12,7 +12,7 @@ from nas_prune.guideline.explain import sentences
 from nas_prune.report.content import Part, Picture, Section, Table
 from nas_prune.report.figures import best_so_far_figure, drawn, fronts_figure
 from nas_prune.report.numbers import million, percent
-from nas_prune.report.read import read_json, settings_section, unfinished
+from nas_prune.report.sections import read_json, settings_section, unfinished
 from nas_prune.runs.directory import published
 from nas_prune.study import trial_record as record
 from nas_prune.study.config import StudyConfig

@@ -9,10 +9,11 @@ from nas_prune.comparison.evaluate_result import JudgeConfig, title
 from nas_prune.report.content import Part, Picture, Section, Table
 from nas_prune.report.figures import drawn
 from nas_prune.report.numbers import costs, mean_words, million, name_of, percent
-from nas_prune.report.read import curves, read_json, settings_section, unfinished
-from nas_prune.runs.directory import published, read_config
+from nas_prune.report.sections import curves, read_json, settings_section, unfinished
+from nas_prune.runs.directory import published
+from nas_prune.runs.settings import read_config
 from nas_prune.space.widths import read_widths
-from nas_prune.training.result import TrainConfig
+from nas_prune.training.config import TrainConfig
 
 
 def part_of_training(run: Path, name: str) -> Part:

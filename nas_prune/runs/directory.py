@@ -2,24 +2,13 @@
 
 import json
 import os
-import platform
 import re
-import sys
-from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeVar, get_args
-
-import yaml
-from pydantic import BaseModel, ValidationError
+from typing import Any
 
 from nas_prune.errors import BadInputError
 from nas_prune.runs.files import saying_why, write_whole
-from nas_prune.space.widths import first_problem
-
-Config = TypeVar("Config", bound=BaseModel)
-
-CONFIG, METRICS, CHECKPOINT = "config.yaml", "metrics.jsonl", "checkpoint.safetensors"
 
 
 def check_out(out: Path | None) -> None:
@@ -57,58 +46,6 @@ def _next_free(parent: Path, stem: str) -> Path:
             number += 1
         else:
             return parent / f"{stem}-{number:03d}"
-
-
-def write_config(run: Path, config: BaseModel) -> None:
-    """Write `config.yaml`: every setting as it was resolved, and the machine if it is not known yet."""
-    if getattr(config, "machine", None) == "":
-        config = config.model_copy(update={"machine": machine_name()})
-    text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-    write_whole(run / CONFIG, text)
-
-
-def machine_name() -> str:
-    """This machine in a few words: processor, how many cores, and the GPU if PyTorch is in use and sees one."""
-    described = Path("/proc/cpuinfo")
-    text = described.read_text(encoding="utf-8") if described.exists() else ""
-    found = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
-    processor = found.group(1).strip() if found else platform.processor() or platform.machine()
-    cores = os.cpu_count() or 1
-    words = f"{processor}, {cores} core{'s' * (cores > 1)}"
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available():
-        words += f", {torch.cuda.get_device_name()}"
-    return words
-
-
-def read_config(run: Path, kind: type[Config]) -> Config:
-    """Read a run's `config.yaml`.
-
-    Raises:
-        BadInputError: there is none, or it is damaged or of another kind of run.
-    """
-    path = run / CONFIG
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        _check_kind(content, kind, run)
-        return kind.model_validate(content)
-    except OSError:
-        raise BadInputError(f"a run directory must hold {CONFIG}, got {run}.") from None
-    except (yaml.YAMLError, UnicodeDecodeError):
-        raise BadInputError(f"{path} must be whole YAML. Start the run again.") from None
-    except ValidationError as error:
-        raise BadInputError(f"{path} cannot be used here: {first_problem(error)}.") from None
-
-
-def _check_kind(content: Any, kind: type[BaseModel], run: Path) -> None:
-    """Say it plainly where a directory is of another command."""
-    field = kind.model_fields.get("command")
-    asked = () if field is None else get_args(field.annotation)
-    own = content.get("command") if isinstance(content, dict) else None
-    if asked and isinstance(own, str) and own not in asked:
-        raise BadInputError(
-            f"{run} must be a run of nas-prune {' or '.join(asked)}, got one of nas-prune {own}."
-        )
 
 
 def append_metrics(run: Path, row: dict[str, Any]) -> None:
@@ -160,14 +97,4 @@ def published(data_name: str) -> str:
     return f"folder:{Path(place).expanduser().resolve().name}" if kind == "folder" and colon else data_name
 
 
-def library_versions(names: Iterable[str] = ("nas-prune", "torch", "torchvision", "numpy")) -> dict[str, str]:
-    """The installed versions of the libraries that take part in a run."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    found = {}
-    for name in names:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "not installed"
-    return found
+METRICS, CHECKPOINT, RESULT = "metrics.jsonl", "checkpoint.safetensors", "result.json"

@@ -9,9 +9,7 @@ from pathlib import Path
 from time import perf_counter, sleep
 from typing import Any
 
-import yaml
-
-from nas_prune.errors import BadInputError, FileError
+from nas_prune.errors import BadInputError, FileError, NasPruneError
 
 _UNFINISHED = ".part"
 _PATIENCE = 10.0  # seconds that another process is given to let go of a directory
@@ -129,26 +127,6 @@ def _write_whole(path: Path, raw: bytes, previous: Path | None) -> None:
     sync(path.parent)
 
 
-class _Plain(yaml.SafeLoader):
-    """Plain YAML in which no mapping has a key twice: of two lines one would be ignored in silence."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002
-        keys = [key.value for key, _ in node.value]
-        twice = next((key for number, key in enumerate(keys) if key in keys[:number]), None)
-        if twice is not None:
-            raise yaml.constructor.ConstructorError(None, None, f"{twice} stands twice", node.start_mark)
-        return super().construct_mapping(node, deep)
-
-
-def load_yaml(text: str) -> Any:
-    """What plain YAML says; nothing in it is imported or run.
-
-    Raises:
-        yaml.YAMLError: it is not plain, or a mapping has a key twice.
-    """
-    return yaml.load(text, _Plain)  # noqa: S506  (a safe loader)
-
-
 def sync(path: Path) -> None:
     """See that a file, or the names in a directory, are on the disk, where the system can tell."""
     with suppress(OSError):
@@ -163,3 +141,12 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def shipped(kind: str) -> Path:
+    """The directory of the shipped `search_spaces` or `studies`."""
+    package = Path(__file__).parent.parent
+    for place in (package / "shipped" / kind, package.parent / kind):
+        if place.is_dir():
+            return place
+    raise NasPruneError(f"the shipped {kind} must be beside the package, got none. Install nas-prune again.")

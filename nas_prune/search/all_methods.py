@@ -9,22 +9,16 @@ from typing import Any
 
 from nas_prune.data.identity import identity_of
 from nas_prune.errors import BadInputError, NasPruneError
-from nas_prune.runs.directory import (
-    CONFIG,
-    check_out,
-    from_run,
-    make_run,
-    portable,
-    read_config,
-    write_config,
-)
+from nas_prune.runs.directory import RESULT, check_out, from_run, make_run, portable
 from nas_prune.runs.files import sweep, write_whole
 from nas_prune.runs.progress import QUIET, Watch
+from nas_prune.runs.settings import CONFIG, read_config, write_config
 from nas_prune.runs.stopping import telling_how_to_go_on
 from nas_prune.search.config import SearchConfig
-from nas_prune.search.methods import METHODS, WidthMethod
+from nas_prune.search.methods.contract import WidthMethod
+from nas_prune.search.methods.registry import METHODS
 from nas_prune.search.prepared import Loaded
-from nas_prune.search.result import RESULT, SearchResult, warnings_of
+from nas_prune.search.result import SearchResult, warnings_of
 from nas_prune.search.run import check_search, resume_search, search, trains_as_usual
 from nas_prune.space.budget import OWN
 from nas_prune.training.config import checked_images, resume_command

@@ -6,8 +6,9 @@ from typing import Literal
 from pydantic import Field
 
 from nas_prune.errors import BadInputError
-from nas_prune.runs.directory import library_versions
-from nas_prune.search.methods import METHODS, DrivingCost, Scope, WidthMethod, method_named
+from nas_prune.runs.settings import library_versions
+from nas_prune.search.methods.contract import DrivingCost, Scope, WidthMethod
+from nas_prune.search.methods.registry import METHODS, method_named
 from nas_prune.search.stability import Stability
 from nas_prune.space.budget import OWN, Budget
 from nas_prune.space.networks import space_name

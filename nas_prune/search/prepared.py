@@ -7,32 +7,26 @@ from typing import Any
 from torch import nn
 
 from nas_prune.data import ImageData, num_batches
+from nas_prune.data.config import DataConfig, load_images
 from nas_prune.errors import BadInputError
 from nas_prune.runs.progress import Watch
 from nas_prune.search.config import SearchConfig
-from nas_prune.search.methods import (
-    METHODS,
-    Evidence,
-    Pulled,
-    Scores,
-    WidthMethod,
-    method_named,
-    scorable,
-    within_groups,
-)
+from nas_prune.search.methods.contract import Evidence, Pulled, WidthMethod
+from nas_prune.search.methods.registry import METHODS, method_named, scorable
 from nas_prune.search.stability import KEPT
 from nas_prune.space.budget import OWN, Budget
 from nas_prune.space.cut import Cut, check_feasible, cut
 from nas_prune.space.load import load_space
 from nas_prune.space.networks import image_channels
+from nas_prune.space.scores import Scores, within_groups
 from nas_prune.space.search_space import Groups, SearchSpace
 from nas_prune.space.widths import stage_means
-from nas_prune.training.compute import Compute
-from nas_prune.training.config import DataConfig, checked_images, load_images, pick_device, pick_threads
+from nas_prune.training.compute import Compute, pick_device, pick_threads
+from nas_prune.training.config import checked_images
 from nas_prune.training.loop import Observer, Training
 from nas_prune.training.ranks import Ranks
 from nas_prune.training.recipe import Recipe
-from nas_prune.training.state import TrainState
+from nas_prune.training.state import TrainState, start
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +123,13 @@ class PreparedSearch:
             observer=self.observer(),
             settings={"method": self.method.name, **self.settings} if self.method.changes_training else {},
         )
+
+    def first_state(self) -> TrainState:
+        """The state that the training starts from."""
+        model = self.space.build(seed=self.config.seed, device=self.compute.device)
+        if self.method.sparsity is not None:
+            self.method.sparsity.prepare(model, self.space, self.columns)
+        return start(model, self.config.search_recipe)
 
     def soften(self, state: TrainState) -> None:
         """Let the method change the networks after an epoch, by what the cut at the first budget keeps now.

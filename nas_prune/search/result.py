@@ -1,20 +1,14 @@
 """What a search found, and the files it leaves in its directory."""
 
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from nas_prune.errors import BadInputError
-from nas_prune.graph.resize import Kept
-from nas_prune.runs.directory import published
+from nas_prune.runs.directory import RESULT, published
 from nas_prune.runs.files import saying_why, write_whole
 from nas_prune.search.config import SearchConfig
-from nas_prune.search.methods import WidthMethod
+from nas_prune.search.methods.contract import WidthMethod
 from nas_prune.space.budget import Budget
 from nas_prune.space.search_space import SearchSpace
 from nas_prune.space.widths import Widths, stage_means
@@ -127,28 +121,6 @@ def warnings_of(result: SearchResult) -> list[str]:
 
 
 _GUESSING = 1.5
-KEPT, RESULT = "kept.json", "result.json"
-
-
-def write_kept(run: Path, kept: Mapping[str, Kept]) -> None:
-    """Write which channels of the trained network each cut keeps, by the name of its widths file (for fine-tuning)."""
-    content = {name: [indices.tolist() for indices in kept_G] for name, kept_G in kept.items()}
-    write_whole(run / KEPT, json.dumps(content) + "\n")
-
-
-def read_kept(run: Path) -> dict[str, list[NDArray[np.int64]]]:
-    """What `write_kept` wrote.
-
-    Raises:
-        BadInputError: the search has not finished.
-    """
-    path = run / KEPT
-    if not path.exists():
-        raise BadInputError(
-            f"--from must be a finished search that trained a network, got {run}, without {KEPT}."
-        )
-    content = json.loads(path.read_text(encoding="utf-8"))
-    return {name: [np.array(indices, dtype=np.int64) for indices in kept] for name, kept in content.items()}
 
 
 def file_stem(budget: Budget) -> str:

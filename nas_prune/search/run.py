@@ -8,39 +8,26 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from nas_prune.runs.directory import (
-    CHECKPOINT,
-    METRICS,
-    check_out,
-    from_run,
-    make_run,
-    portable,
-    published,
-    read_config,
-    write_config,
-)
+from nas_prune.data.config import where_images_are
+from nas_prune.runs.directory import CHECKPOINT, METRICS, check_out, from_run, make_run, portable, published
 from nas_prune.runs.files import sweep, write_whole
 from nas_prune.runs.progress import QUIET, Watch
+from nas_prune.runs.settings import read_config, write_config
 from nas_prune.runs.stopping import telling_how_to_go_on
 from nas_prune.search.config import SearchConfig, resolve
-from nas_prune.search.methods import method_named
+from nas_prune.search.methods.registry import method_named
 from nas_prune.search.prepared import Loaded, PreparedSearch, channel_scores, prepared_search
-from nas_prune.search.result import Found, SearchResult, file_stem, warnings_of, write_kept, write_result
-from nas_prune.searched import first_state
+from nas_prune.search.result import Found, SearchResult, file_stem, warnings_of, write_result
 from nas_prune.space.cut import Cut, best_channels
 from nas_prune.space.networks import check_trusted
 from nas_prune.space.widths import DataRecord, MethodRecord, Widths
-from nas_prune.training.checkpoint import read_checkpoint
-from nas_prune.training.config import (
-    limited_threads,
-    pick_device,
-    resume_command,
-    tell_of_versions,
-    where_images_are,
-)
+from nas_prune.training.checkpoint import read_checkpoint, write_network
+from nas_prune.training.compute import limited_threads, pick_device
+from nas_prune.training.config import resume_command, tell_of_versions
 from nas_prune.training.evaluation import evaluate
 from nas_prune.training.ranks import ALONE, joined
 from nas_prune.training.resumable import train_in
+from nas_prune.training.starts import NETWORK, write_kept
 from nas_prune.training.state import TrainState
 
 
@@ -137,7 +124,7 @@ def best_of_trained(
         BadInputError: the directory is no search's that trained a network, or its checkpoint is damaged.
     """
     stage = prepared_search(read_config(run, SearchConfig), ALONE, watch, loaded)
-    state = first_state(stage.space, stage.method, stage.columns, stage.config, stage.compute.device)
+    state = stage.first_state()
     read_checkpoint(run / CHECKPOINT, state)
     with limited_threads(stage.threads):
         scores = channel_scores(stage.method, stage.config, stage.evidence(state.trained))
@@ -164,7 +151,7 @@ def _new_run(stage: PreparedSearch, out: Path | None) -> Path:
 def _finish(stage: PreparedSearch, run: Path, watch: Watch) -> SearchResult:
     """Train what is left, cut at every budget, write the results."""
     started = perf_counter()
-    state = first_state(stage.space, stage.method, stage.columns, stage.config, stage.compute.device)
+    state = stage.first_state()
     command = resume_command("search", run, stage.config.space, stage.compute.ranks)
     with limited_threads(stage.threads), telling_how_to_go_on(command):
         if stage.method.trains:
@@ -182,7 +169,8 @@ def _conclude(stage: PreparedSearch, run: Path, state: TrainState, started: floa
     cuts = stage.cuts(state.trained)
     seconds = perf_counter() - started
     trained = stage.settled(state.trained) if stage.method.trains else None
-    if stage.compute.ranks.is_first and stage.method.trains:
+    if stage.compute.ranks.is_first and trained is not None:
+        write_network(run / NETWORK, trained)
         write_kept(run, {file_stem(one.budget): one.kept_G for one in cuts})
     result = SearchResult(
         run=run,

@@ -13,10 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas_prune.errors import BudgetError
-from nas_prune.search.methods.contract import Scores
-from nas_prune.search.methods.controls import shares_of
 from nas_prune.space.budget import Budget, with_suffix
 from nas_prune.space.cost import Cost, Polynomial, Switched
+from nas_prune.space.scores import Scores, shares_of
 from nas_prune.space.search_space import SearchSpace
 
 

@@ -8,7 +8,7 @@ of the same mean and deviation, or the same few values at the same relative plac
 """
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -17,6 +17,8 @@ from torch import Tensor, nn
 from torch.nn.parameter import UninitializedTensorMixin  # type: ignore[attr-defined]
 
 from nas_prune.errors import BadInputError, NasPruneError
+from nas_prune.graph.channels import ChannelGraph
+from nas_prune.graph.resize import resized
 from nas_prune.space.init_recorder import listening
 
 _FEW = 8  # distinct values that a parameter may have and still be no random one
@@ -220,3 +222,27 @@ def _own_reset(module: nn.Module) -> Callable[[], object] | None:
 
 def _cuda_devices(model: nn.Module) -> list[int]:
     return sorted({p.device.index or 0 for p in model.parameters() if p.device.type == "cuda"})
+
+
+def fresh(
+    template: nn.Module,
+    graph: ChannelGraph,
+    widths_G: Sequence[int],
+    inits: tuple[Init, ...],
+    *,
+    seed: int,
+    device: torch.device | str = "cpu",
+) -> nn.Module:
+    """A network of the given widths with new random weights; nothing is inherited.
+
+    Args:
+        template: the network the graph was made from; it is not changed.
+        graph: its channel graph.
+        widths_G: a width for each searchable group; it may be above the base width.
+        inits: how the template's constructor initialised it (`initialise.record_inits`).
+        seed: fixes the weights.
+        device: where the network is to live.
+    """
+    model = resized(template, graph, widths_G, device=device)
+    initialise(model, inits, seed=seed)
+    return model

@@ -3,13 +3,14 @@
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from math import floor
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 from torch.utils.flop_counter import FlopCounterMode
 
+from nas_prune.data import ImageData
 from nas_prune.errors import BadInputError
 from nas_prune.graph.axes import Atom
 from nas_prune.graph.channels import ChannelGraph
@@ -26,7 +27,7 @@ from nas_prune.graph.trace import (
 from nas_prune.space.cost import CostModel, cost_model
 from nas_prune.space.initialise import Init, inits_of, record_inits
 from nas_prune.space.networks import NamedNetwork, Shape, is_own, network_named, space_name
-from nas_prune.space.search_space import SearchSpace
+from nas_prune.space.search_space import Groups, SearchSpace
 from nas_prune.space.selections import renamed, selectable, with_selections
 from nas_prune.space.widths import SpaceReference
 
@@ -257,3 +258,35 @@ def _counted(model: nn.Module, named: NamedNetwork) -> tuple[float, Any]:
         except Exception as error:
             said = first_line(error)
             raise BadInputError(f"network {named.name} must run on 2 images, got: {said}.") from error
+
+
+class NamesNetwork(Protocol):
+    """A configuration that names a network.
+
+    Attributes:
+        space, width_multiplier, groups: the network, and which of its groups are narrowed.
+    """
+
+    @property
+    def space(self) -> str: ...  # noqa: D102
+
+    @property
+    def width_multiplier(self) -> float: ...  # noqa: D102
+
+    @property
+    def groups(self) -> Groups: ...  # noqa: D102
+
+
+def network_for(config: NamesNetwork, data: ImageData) -> SearchSpace:
+    """The network that a configuration names, for its images.
+
+    Raises:
+        BadInputError: as `load_space`.
+    """
+    return load_space(
+        config.space,
+        (data.in_channels, data.image_size, data.image_size),
+        num_classes=data.num_classes,
+        width_multiplier=config.width_multiplier,
+        selections=config.groups == "selections",
+    )

@@ -19,12 +19,12 @@ from torch import nn
 
 from nas_prune.errors import BadInputError
 from nas_prune.graph.trace import first_line
-from nas_prune.shipped import shipped
+from nas_prune.runs.files import shipped
+from nas_prune.runs.settings import first_problem
 from nas_prune.space.models.densenet import densenet
 from nas_prune.space.models.preresnet import preresnet
 from nas_prune.space.models.resnet import resnet
 from nas_prune.space.models.vgg import vgg
-from nas_prune.space.widths import first_problem
 
 Shape: TypeAlias = tuple[int, int, int]
 

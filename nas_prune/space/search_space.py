@@ -11,12 +11,12 @@ from torch import nn
 
 from nas_prune.errors import BadInputError, WidthsError
 from nas_prune.graph.channels import ChannelGraph, ChannelGroup
-from nas_prune.graph.resize import Kept, fresh, narrowed
+from nas_prune.graph.resize import Kept, narrowed
 from nas_prune.graph.selection import ChannelSelection, spread
 from nas_prune.space.blocks import Block, removable_blocks, without
 from nas_prune.space.budget import Budget
 from nas_prune.space.cost import Cost, CostModel, Switched, cost_inside
-from nas_prune.space.initialise import Init
+from nas_prune.space.initialise import Init, fresh
 from nas_prune.space.widths import CostRecord, GroupWidth, SpaceReference, Widths
 
 Groups: TypeAlias = Literal["inner", "all", "selections"]

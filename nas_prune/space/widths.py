@@ -21,6 +21,7 @@ from pydantic import (
 
 from nas_prune.errors import WidthsError
 from nas_prune.runs.files import write_whole
+from nas_prune.runs.settings import first_problem
 
 SCHEMA = "nas-prune/widths/1"
 
@@ -249,15 +250,6 @@ def _check_schema(schema: object, path: Path) -> None:
             f"widths file must be of schema {SCHEMA}, got the newer {schema} ({path}). Update nas-prune."
         )
     raise WidthsError(f"widths file must be of schema {SCHEMA}, got {schema!r} ({path}).")
-
-
-def first_problem(error: ValidationError) -> str:
-    """The first thing a validation found wrong, in one line: where, and what."""
-    # A key that is none is often the one that is missing, misspelt.
-    problem = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
-    where = ".".join(str(part) for part in problem["loc"])
-    message = problem["msg"].removeprefix("Value error, ").rstrip(".")
-    return f"{where}: {message}" if where else message
 
 
 def stage_means(widths: Widths, columns: Iterable[int] | None = None) -> dict[int, float]:

@@ -1,7 +1,5 @@
 """Figures of widths."""
 
-import io
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,12 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from nas_prune.runs.files import write_whole
+from nas_prune.runs.figure import _COLOURS, _MARKERS, save
 from nas_prune.space.widths import GroupWidth, Widths
-
-# Distinct in greyscale and for colour-blind readers (Okabe & Ito), each with a marker of its own.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 
 def draw_widths(widths: Sequence[Widths], path: Path, *, searched: Sequence[int] | None = None) -> None:
@@ -64,15 +58,6 @@ def widths_figure(
         axes.set_xlabel("channel group, in order of depth (0: its block is gone)")
     figure.legend(fontsize=8, loc="outside lower center", frameon=False)
     return figure
-
-
-def save(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG: whole or not at all, and the same bytes for the same figure."""
-    buffer = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # a folder's name, say
-        figure.savefig(buffer, format="png", metadata={"Software": "nas-prune"})
-    write_whole(path, buffer.getvalue())
 
 
 def _mark_stages(axes: Axes, groups: Sequence[GroupWidth]) -> None:

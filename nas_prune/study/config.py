@@ -3,19 +3,18 @@
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from nas_prune.data.config import placed
 from nas_prune.errors import BadInputError
 from nas_prune.guideline.hand import RULES
 from nas_prune.runs.directory import from_run, portable
-from nas_prune.runs.files import load_yaml
-from nas_prune.shipped import shipped
+from nas_prune.runs.files import shipped
+from nas_prune.runs.settings import first_problem, read_settings
 from nas_prune.space.budget import Budget
 from nas_prune.space.networks import space_name
 from nas_prune.space.search_space import Groups
-from nas_prune.space.widths import first_problem
-from nas_prune.training.config import DataConfig, RunConfig
+from nas_prune.training.config import RunConfig
 from nas_prune.training.recipe import MOST_EPOCHS, Recipe, changed, default_recipe, recipe_named
 
 SamplerName: TypeAlias = Literal["cma", "tpe", "gp", "nsga2", "random"]
@@ -206,29 +205,6 @@ def read_study(name: str | Path, **changes: Any) -> StudyConfig:
     )
 
 
-def read_settings(path: Path, what: str, example: str) -> dict[str, Any]:
-    """The settings in a YAML file, as they are written.
-
-    Args:
-        path: the file.
-        what: what it is called in an error.
-        example: a line such as it may have.
-
-    Raises:
-        BadInputError: it cannot be read, or is no YAML.
-    """
-    try:
-        content: Any = load_yaml(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInputError(f"a {what} must be text that can be read, got {path} ({error}).") from None
-    except yaml.YAMLError as error:
-        said = " ".join(str(error).split())
-        raise BadInputError(f"{what} {path} must be YAML, got: {said}.") from None
-    if not isinstance(content, dict):
-        raise BadInputError(f"{what} {path} must hold one setting a line, such as {example}.")
-    return content
-
-
 def with_recipe_beside(content: dict[str, Any], path: Path) -> dict[str, Any]:
     """The settings with a recipe's file named from where the settings' own stands."""
     recipe = content.get("recipe")
@@ -247,16 +223,6 @@ def _file(name: str | Path) -> Path:
             f"a study must be a file or one of {', '.join(known) or 'none shipped'}, got {str(name)!r}."
         )
     return known[str(name)]
-
-
-def placed(data: DataConfig, folder: Path, data_name: str | None) -> DataConfig:
-    """A folder of images is named from where the study file stands."""
-    if data_name is not None:
-        return data.at(data_name)
-    kind, colon, place = data.name.partition(":")
-    if kind != "folder" or not colon:
-        return data
-    return data.at(f"folder:{folder / Path(place).expanduser()}")
 
 
 def _guideline(name: str | None, folder: Path) -> str | None:

@@ -6,17 +6,18 @@ from math import log
 from pathlib import Path
 
 from nas_prune.data import ImageData
+from nas_prune.data.config import load_images
 from nas_prune.guideline.apply import Pattern
 from nas_prune.guideline.artefact import read_guideline
 from nas_prune.guideline.hand import RULES
-from nas_prune.runs.directory import read_config
 from nas_prune.runs.progress import QUIET, Watch
+from nas_prune.runs.settings import read_config
 from nas_prune.space.budget import Budget
+from nas_prune.space.load import network_for
 from nas_prune.space.networks import check_trusted, image_channels
 from nas_prune.space.search_space import SearchSpace
 from nas_prune.study.config import GUIDELINE, StudyConfig
 from nas_prune.study.parameters import Parametrised, parametrised
-from nas_prune.training.config import load_images, network_for
 
 BUDGET = "log cost"  # the parameter of a study against a cost
 

@@ -19,7 +19,7 @@ from nas_prune.errors import BadInputError
 from nas_prune.guideline.apply import Pattern
 from nas_prune.guideline.artefact import Guideline
 from nas_prune.guideline.hand import RULES
-from nas_prune.runs.directory import CONFIG, read_config, write_config
+from nas_prune.runs.settings import CONFIG, read_config, write_config
 from nas_prune.space.budget import Budget
 from nas_prune.study import trial_record as record
 from nas_prune.study.config import GUIDELINE, StudyConfig

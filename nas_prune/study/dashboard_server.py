@@ -6,7 +6,7 @@ from contextlib import suppress
 from importlib.util import find_spec
 
 from nas_prune.errors import BadInputError
-from nas_prune.runs.directory import read_config
+from nas_prune.runs.settings import read_config
 from nas_prune.study.config import StudyConfig
 from nas_prune.study.location import Place, studies_in
 from nas_prune.study.objective import artifact_store

@@ -10,8 +10,8 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from nas_prune.errors import StorageError
-from nas_prune.runs.directory import read_config
 from nas_prune.runs.progress import Watch
+from nas_prune.runs.settings import read_config
 from nas_prune.space.networks import is_own
 from nas_prune.study.config import StudyConfig
 from nas_prune.study.recovery import Recovered, may_be_gone, recover, silent_for, worker_is_gone

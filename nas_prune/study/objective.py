@@ -28,9 +28,9 @@ from nas_prune.study.context import BUDGET, Loaded
 from nas_prune.study.parameters import Parametrised
 from nas_prune.study.storage import TRANSIENT
 from nas_prune.study.trial_figure import widths_svg
-from nas_prune.training.config import RunConfig, pick_device
+from nas_prune.training.compute import pick_device
+from nas_prune.training.config import RunConfig, TrainConfig
 from nas_prune.training.loop import Observer
-from nas_prune.training.result import TrainConfig
 from nas_prune.training.run import train_one
 from nas_prune.training.schedules import training_macs
 

@@ -22,6 +22,7 @@ from nas_prune.runs.files import passing_folder, saying_why, sweep, write_whole
 from nas_prune.runs.progress import QUIET, Watch
 from nas_prune.runs.stopping import telling_how_to_go_on
 from nas_prune.runs.workers import in_workers
+from nas_prune.space.load import network_for
 from nas_prune.space.search_space import SearchSpace
 from nas_prune.space.widths import Widths, read_widths
 from nas_prune.study import trial_record as record
@@ -31,8 +32,8 @@ from nas_prune.study.location import Place, command_for, read_trials
 from nas_prune.study.objective import artefact, folder_name, train_config
 from nas_prune.study.rank_statistics import Correlation, Gain, Interval, correlation, gain, interval
 from nas_prune.study.worker_lock import Presence, live_workers
-from nas_prune.training.config import network_for
-from nas_prune.training.result import SeedResult, TrainConfig
+from nas_prune.training.config import TrainConfig
+from nas_prune.training.result import SeedResult
 from nas_prune.training.run import train_one
 from nas_prune.training.schedules import Schedule
 

@@ -9,11 +9,12 @@ from time import time
 
 import optuna
 
+from nas_prune.data.config import where_images_are
 from nas_prune.guideline.apply import guideline_named, setting_of
 from nas_prune.guideline.hand import RULES
-from nas_prune.runs.directory import library_versions
 from nas_prune.runs.files import sweep
 from nas_prune.runs.progress import QUIET, Watch
+from nas_prune.runs.settings import library_versions
 from nas_prune.runs.stopping import telling_how_to_go_on
 from nas_prune.space.budget import Budget
 from nas_prune.space.cut import check_feasible
@@ -26,7 +27,7 @@ from nas_prune.study.samplers import quiet
 from nas_prune.study.storage import HEARTBEAT, is_shared, opened, shown
 from nas_prune.study.worker import Worker, put_back_stale, work_in_processes
 from nas_prune.study.worker_lock import Presence, live_workers
-from nas_prune.training.config import pick_threads, where_images_are
+from nas_prune.training.compute import pick_threads
 
 
 def run_study(

@@ -17,6 +17,7 @@ from nas_prune.errors import BadInputError
 from nas_prune.runs.files import passing_folder
 from nas_prune.runs.progress import QUIET, Watch
 from nas_prune.runs.workers import in_workers
+from nas_prune.space.load import network_for
 from nas_prune.study import trial_record as record
 from nas_prune.study.config import StudyConfig
 from nas_prune.study.context import Loaded, pattern_in
@@ -28,7 +29,6 @@ from nas_prune.study.recovery import put_back, recover, worker_is_gone
 from nas_prune.study.samplers import quiet, sampler_named
 from nas_prune.study.storage import answered, has_heartbeat, open_storage
 from nas_prune.study.worker_lock import Presence
-from nas_prune.training.config import network_for
 
 _SHOWN_EVERY = 10  # trials after which figures and note are drawn anew
 _LOOK_AGAIN = 2.0  # seconds between looks at what others are still at

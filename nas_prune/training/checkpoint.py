@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import Tensor
+from torch import Tensor, nn
 
 from nas_prune.errors import BadInputError
 from nas_prune.runs.files import write_whole
@@ -85,6 +85,30 @@ def read_checkpoint(path: Path, state: TrainState, facts: Mapping[str, Any] | No
         if state.steps_done
         else None
     )
+
+
+def write_network(path: Path, model: nn.Module) -> None:
+    """Write a network's weights alone, under its own names: what `safetensors.torch.load_file` reads.
+
+    Args:
+        path: the file; whole or as it was, whatever happens.
+        model: the network.
+    """
+    # Cloned, since tied weights share memory.
+    tensors = {
+        name: tensor.detach().cpu().contiguous().clone() for name, tensor in model.state_dict().items()
+    }
+    content = {"checksum": _checksum({}, tensors)}
+    write_whole(path, save(tensors, metadata={_KEY: json.dumps(content)}))
+
+
+def read_network(path: Path) -> dict[str, Tensor]:
+    """The weights that `write_network` wrote, by name.
+
+    Raises:
+        DamagedError: the file is missing or damaged.
+    """
+    return _read(path)[1]
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

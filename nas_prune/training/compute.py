@@ -1,7 +1,9 @@
 """How a training is computed, as against what it computes: device, precision, memory format, compilation, processes."""
 
 import copy
-from contextlib import AbstractContextManager
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, cast
 
@@ -9,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from nas_prune.errors import BadInputError
 from nas_prune.training.ranks import ALONE, Ranks, main_output
 
 Precision: TypeAlias = Literal["float32", "bf16"]
@@ -98,3 +101,40 @@ class _NarrowStrides(TorchDispatchMode):
             if weight.shape[2:] == (1, 1) and max(stride) > 1 and weight.shape[1] < _CHANNELS_AT_ONCE:
                 self.channels = weight.shape[1]
         return func(*args, **(kwargs or {}))
+
+
+SMALL_STEP_MACS = 500_000_000  # forward MACs of a batch below which a second thread gains little
+
+
+def pick_threads(asked: int | None, macs: int, batch_size: int) -> int:
+    """How many CPU threads a training uses: what is asked for, or one where a step is small.
+
+    Threads wait for each other at every operation. In small steps that costs as much as it gains, and on a
+    machine that does anything else many times more. The number is a function of the settings alone, since it
+    decides the order of sums and with it the last bits of the result.
+    """
+    return asked or (1 if macs * batch_size < SMALL_STEP_MACS else torch.get_num_threads())
+
+
+@contextmanager
+def limited_threads(count: int) -> Iterator[None]:
+    """Run with a number of CPU threads, and put the old number back."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def pick_device(name: str) -> torch.device:
+    """The device of a name; `auto` is CUDA where there is one.
+
+    Raises:
+        BadInputError: CUDA is asked for and not there.
+    """
+    if name == "cuda" and not torch.cuda.is_available():
+        raise BadInputError("--device cuda must have a CUDA device, found none. Use --device cpu.")
+    if name == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))

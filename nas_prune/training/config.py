@@ -1,49 +1,25 @@
 """What every run needs before it starts: the images a configuration names, a device, and threads."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
-from nas_prune.data import ImageData, ImageSet, load_data
+from nas_prune.data import ImageData
+from nas_prune.data.config import DataConfig
 from nas_prune.data.identity import identity_of
 from nas_prune.errors import BadInputError
-from nas_prune.runs.directory import library_versions, published
+from nas_prune.runs.directory import from_run, portable, published
 from nas_prune.runs.progress import Watch
-from nas_prune.space.load import load_space
+from nas_prune.runs.settings import library_versions
 from nas_prune.space.networks import is_own
-from nas_prune.space.search_space import Groups, SearchSpace
 from nas_prune.training.compute import Compute, Precision, takes_channels_last
 from nas_prune.training.ranks import Ranks
-
-
-class DataConfig(BaseModel):
-    """Which images.
-
-    Attributes:
-        name: the data set.
-        image_size: pixels a side; None for its own.
-        max_images: how many images of the training part.
-        val_fraction: share of them that is kept for validation.
-        stream: whether a folder's images stay in their files; None for what their size suggests.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str = "digits"
-    image_size: int | None = None
-    max_images: int | None = None
-    val_fraction: float = Field(default=0.1, gt=0, le=0.5)
-    stream: bool | None = None
-
-    def at(self, name: str) -> "DataConfig":
-        """The same images under another name, such as a folder relative to a run."""
-        return self.model_copy(update={"name": name})
+from nas_prune.training.recipe import Recipe, default_recipe
+from nas_prune.training.schedules import Schedule
 
 
 class RunConfig(BaseModel):
@@ -101,27 +77,6 @@ def _precision(asked: Literal["auto", "float32", "bf16"], device: torch.device) 
     return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "float32"
 
 
-def load_images(config: DataConfig, seed: int, watch: Watch, *, in_channels: int | None = None) -> ImageData:
-    """The images a configuration names.
-
-    Args:
-        config: which.
-        seed: fixes the validation split and, with `max_images`, the images chosen.
-        watch: told of progress.
-        in_channels: 1 or 3 to convert to; None for what the data set has.
-    """
-    return load_data(
-        config.name,
-        image_size=config.image_size,
-        in_channels=in_channels,
-        seed=seed,
-        val_fraction=config.val_fraction,
-        max_images=config.max_images,
-        stream=config.stream,
-        progress=lambda done, total: watch.progress("reading images", done, total),
-    )
-
-
 def checked_images(config: RunConfig, data: ImageData) -> str:
     """What tells a run's images from others.
 
@@ -135,48 +90,6 @@ def checked_images(config: RunConfig, data: ImageData) -> str:
             f"({published(config.data.name)}). Begin a new run for other images."
         )
     return own
-
-
-class NamesNetwork(Protocol):
-    """A configuration that names a network.
-
-    Attributes:
-        space, width_multiplier, groups: the network, and which of its groups are narrowed.
-    """
-
-    @property
-    def space(self) -> str: ...  # noqa: D102
-
-    @property
-    def width_multiplier(self) -> float: ...  # noqa: D102
-
-    @property
-    def groups(self) -> Groups: ...  # noqa: D102
-
-
-def network_for(config: NamesNetwork, data: ImageData) -> SearchSpace:
-    """The network that a configuration names, for its images.
-
-    Raises:
-        BadInputError: as `load_space`.
-    """
-    return load_space(
-        config.space,
-        (data.in_channels, data.image_size, data.image_size),
-        num_classes=data.num_classes,
-        width_multiplier=config.width_multiplier,
-        selections=config.groups == "selections",
-    )
-
-
-def where_images_are(data: ImageData) -> str:
-    """Where the images are, for the log."""
-    parts = (data.train, data.val, data.test)
-    numbers = " + ".join(f"{len(part):,}" for part in parts)
-    size = f"{max(1, round(sum(map(len, parts)) * data.in_channels * data.image_size**2 / 1e6)):,} MB"
-    if isinstance(data.train, ImageSet):
-        return f"{numbers} images for training, validation and test are in memory ({size})"
-    return f"{numbers} images for training, validation and test stay in their files ({size} when decoded)"
 
 
 def resume_command(command: str, run: Path, space: str, ranks: Ranks) -> str:
@@ -198,38 +111,44 @@ def tell_of_versions(config: RunConfig, watch: Watch) -> None:
         watch.say(f"Last digits may differ from those of a run that was not stopped: {'; '.join(changed)}.")
 
 
-SMALL_STEP_MACS = 500_000_000  # forward MACs of a batch below which a second thread gains little
+class TrainConfig(RunConfig):
+    """Every setting of a training; what `config.yaml` holds.
 
-
-def pick_threads(asked: int | None, macs: int, batch_size: int) -> int:
-    """How many CPU threads a training uses: what is asked for, or one where a step is small.
-
-    Threads wait for each other at every operation. In small steps that costs as much as it gains, and on a
-    machine that does anything else many times more. The number is a function of the settings alone, since it
-    decides the order of sums and with it the last bits of the result.
+    Attributes:
+        recipe: how the whole network is trained; its epochs are the reference of all schedules.
+        schedule: `scratch-e`, `scratch-b`, `fine-tune` or `rewind`.
+        cap: bound on Scratch-B's multiplier; None for none.
+        multiplier: MACs of the whole network over MACs of the widths for Scratch-B, not yet capped; otherwise the
+            schedule's own factor on the epochs.
+        epochs: the epochs that came out.
+        seeds: one training for each; a seed fixes weights and order of images.
+        data_seed: fixes the validation split, the same for all.
+        inherits_from: the search whose weights `fine-tune` and `rewind` start from.
+        teacher: the run whose trained network is imitated; None for none.
     """
-    return asked or (1 if macs * batch_size < SMALL_STEP_MACS else torch.get_num_threads())
 
+    command: Literal["train"] = "train"
+    recipe: Recipe = Field(default_factory=lambda known: default_recipe(known["data"].name))
+    schedule: Schedule = "scratch-b"
+    cap: float | None = None
+    multiplier: float = 1.0
+    epochs: int = 0
+    seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
+    data_seed: int = 0
+    inherits_from: str | None = None
+    teacher: str | None = None
 
-@contextmanager
-def limited_threads(count: int) -> Iterator[None]:
-    """Run with a number of CPU threads, and put the old number back."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+    def beside(self, run: Path) -> "TrainConfig":
+        """For the run's `config.yaml`: every path relative to the run's directory."""
+        paths = {"inherits_from": self.inherits_from, "teacher": self.teacher}
+        relative = {
+            name: None if path is None else os.path.relpath(path, run) for name, path in paths.items()
+        }
+        return self.model_copy(update={"data": self.data.at(portable(self.data.name, run)), **relative})
 
-
-def pick_device(name: str) -> torch.device:
-    """The device of a name; `auto` is CUDA where there is one.
-
-    Raises:
-        BadInputError: CUDA is asked for and not there.
-    """
-    if name == "cuda" and not torch.cuda.is_available():
-        raise BadInputError("--device cuda must have a CUDA device, found none. Use --device cpu.")
-    if name == "cpu" or not torch.cuda.is_available():
-        return torch.device("cpu")
-    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    def found_from(self, run: Path, data_name: str | None) -> "TrainConfig":
+        """The reverse of `beside`: every path as it can be opened from here."""
+        paths = {"inherits_from": self.inherits_from, "teacher": self.teacher}
+        here = {name: None if path is None else os.path.relpath(run / path) for name, path in paths.items()}
+        data = self.data.at(data_name or from_run(self.data.name, run))
+        return self.model_copy(update={"data": data, **here})

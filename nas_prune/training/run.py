@@ -10,36 +10,28 @@ from typing import Any
 from torch import nn
 
 from nas_prune.data import ImageData, Parked, park
+from nas_prune.data.config import load_images, where_images_are
 from nas_prune.errors import BadInputError
-from nas_prune.runs.directory import check_out, library_versions, make_run, read_config, write_config
+from nas_prune.runs.directory import check_out, make_run
 from nas_prune.runs.files import passing_folder, saying_why, sweep, write_whole
 from nas_prune.runs.progress import QUIET, Watch
+from nas_prune.runs.settings import library_versions, read_config, write_config
 from nas_prune.runs.stopping import telling_how_to_go_on
 from nas_prune.runs.workers import Outcome, in_workers
-from nas_prune.searched import inherited
 from nas_prune.space.load import load_referenced
 from nas_prune.space.networks import check_trusted
 from nas_prune.space.search_space import SearchSpace
 from nas_prune.space.widths import Widths, read_widths
-from nas_prune.training.compute import Compute
-from nas_prune.training.config import (
-    checked_images,
-    limited_threads,
-    load_images,
-    pick_device,
-    pick_threads,
-    resume_command,
-    tell_of_versions,
-    where_images_are,
-)
+from nas_prune.training.compute import Compute, limited_threads, pick_device, pick_threads
+from nas_prune.training.config import TrainConfig, checked_images, resume_command, tell_of_versions
 from nas_prune.training.evaluation import evaluate
 from nas_prune.training.loop import Observer, Teacher, Training
 from nas_prune.training.ranks import ALONE, Ranks, joined
 from nas_prune.training.recipe import Recipe
-from nas_prune.training.result import SeedResult, TrainConfig, TrainResult, summary
+from nas_prune.training.result import SeedResult, TrainResult, summary
 from nas_prune.training.resumable import train_in
 from nas_prune.training.schedules import SCHEDULES, plan_training
-from nas_prune.training.starts import load_teacher
+from nas_prune.training.starts import inherited, load_teacher
 from nas_prune.training.state import start
 
 

@@ -12,7 +12,8 @@ from typing import Literal, TypeAlias
 from pydantic import ValidationError
 
 from nas_prune.errors import BadInputError, WidthsError
-from nas_prune.space.widths import Widths, first_problem
+from nas_prune.runs.settings import first_problem
+from nas_prune.space.widths import Widths
 from nas_prune.training.recipe import Recipe
 
 Schedule: TypeAlias = Literal["scratch-e", "scratch-b", "fine-tune", "rewind"]

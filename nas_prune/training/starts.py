@@ -1,25 +1,103 @@
-"""Trained networks that other networks learn from (Hinton et al. 2015)."""
+"""Trained networks that others start from or learn from: what a search or a training left in its directory.
 
+A finished search that trained a network leaves `network.safetensors`, the whole network without what its method had put
+in, and `kept.json`, which of its channels each cut keeps. No search code is needed to read them.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from nas_prune.errors import BadInputError
-from nas_prune.runs.directory import CHECKPOINT, read_config
-from nas_prune.search.config import SearchConfig
-from nas_prune.searched import trained_network
+from nas_prune.graph.resize import Kept
+from nas_prune.runs.directory import CHECKPOINT, RESULT
+from nas_prune.runs.files import write_whole
 from nas_prune.space.load import load_referenced
 from nas_prune.space.networks import check_trusted, is_own
-from nas_prune.space.widths import SpaceReference, read_widths
-from nas_prune.training.checkpoint import check_same_network, read_weights
+from nas_prune.space.search_space import SearchSpace
+from nas_prune.space.widths import SpaceReference, Widths, read_widths
+from nas_prune.training.checkpoint import check_same_network, read_network, read_weights
 from nas_prune.training.compute import Compute
 from nas_prune.training.evaluation import class_scores
 from nas_prune.training.loop import Teacher
 
+KEPT, NETWORK = "kept.json", "network.safetensors"
+
+
+def write_kept(run: Path, kept: Mapping[str, Kept]) -> None:
+    """Write which channels of the trained network each cut keeps, by the name of its widths file (for fine-tuning)."""
+    content = {name: [indices.tolist() for indices in kept_G] for name, kept_G in kept.items()}
+    write_whole(run / KEPT, json.dumps(content) + "\n")
+
+
+def read_kept(run: Path) -> dict[str, list[NDArray[np.int64]]]:
+    """What `write_kept` wrote.
+
+    Raises:
+        BadInputError: the search has not finished, or its method trains no network.
+    """
+    path = run / KEPT
+    if not path.exists():
+        raise BadInputError(
+            f"--from must be a finished search that trained a network, got {run}, without {KEPT}."
+        )
+    content = json.loads(path.read_text(encoding="utf-8"))
+    return {name: [np.array(indices, dtype=np.int64) for indices in kept] for name, kept in content.items()}
+
+
+def inherited(run: Path, widths: Widths, *, space: str | None = None) -> Callable[[], nn.Module]:
+    """What a search's trained network is when cut to widths it found: the start of fine-tuning.
+
+    Args:
+        run: the search's directory.
+        widths: one of the width vectors it found.
+        space: the network again, if it is one of your own.
+
+    Returns:
+        A function that makes the network, its weights those of the channels kept.
+
+    Raises:
+        BadInputError: the directory is no finished search's that trained a network, or its widths are others.
+    """
+    kept = read_kept(run)
+    reference = read_widths(run / "widths" / "whole.json").space
+    check_trusted(reference.name, space, str(run))
+    for found in run.glob("widths/*.json"):
+        own = read_widths(found)
+        if found.stem in kept and (own.groups, own.removed_blocks) == (widths.groups, widths.removed_blocks):
+            whole = load_referenced(reference)
+            model = trained_network(run, whole)
+            return partial(whole.narrow, model, kept[found.stem], widths.removed_blocks)
+    raise BadInputError(f"--from must be the search that found the widths, got {run}, which found others.")
+
+
+def trained_network(run: Path, whole: SearchSpace) -> nn.Module:
+    """The whole network as a search left it, without what its method had put in.
+
+    Args:
+        run: the search's directory.
+        whole: its network.
+
+    Raises:
+        BadInputError: the search has not finished, or is of before it wrote its network; or the file is damaged.
+    """
+    path = run / NETWORK
+    if not path.exists():
+        raise BadInputError(
+            f"a search whose weights are used must hold {NETWORK}, got {run}. "
+            f"Write it: nas-prune search --resume {run}"
+        )
+    return _with_weights(whole.build(seed=0), path, read_network(path))
+
 
 def load_teacher(run: Path, like: SpaceReference, compute: Compute, *, space: str | None = None) -> Teacher:
-    """The scores that a run's trained network gives.
+    """The scores that a run's trained network gives (Hinton et al. 2015).
 
     Args:
         run: of a search, for the whole network it trained; or of a training, for the network of its first seed.
@@ -31,7 +109,7 @@ def load_teacher(run: Path, like: SpaceReference, compute: Compute, *, space: st
         BadInputError: the directory holds no trained network, or one for other images or classes.
     """
     of_search, of_training = run / "widths" / "whole.json", run / "widths.json"
-    if not (run / "result.json").exists() or not (of_search.exists() or of_training.exists()):
+    if not (run / RESULT).exists() or not (of_search.exists() or of_training.exists()):
         raise BadInputError(f"--teacher must be the directory of a finished search or training, got {run}.")
     widths = read_widths(of_search if of_search.exists() else of_training)
     check_trusted(widths.space.name, space if is_own(widths.space.name) else None, str(run))
@@ -43,13 +121,17 @@ def load_teacher(run: Path, like: SpaceReference, compute: Compute, *, space: st
         )
     whole = load_referenced(theirs)
     if of_search.exists():
-        network = trained_network(run, read_config(run, SearchConfig), whole)
+        network = trained_network(run, whole)
     else:
-        network = whole.build(widths, seed=0)
-        weights = read_weights(_checkpoint(run))
-        check_same_network(_checkpoint(run), network.state_dict(), weights)
-        network.load_state_dict(weights)
+        path = _checkpoint(run)
+        network = _with_weights(whole.build(widths, seed=0), path, read_weights(path))
     return _scores_of(network.to(compute.device).eval().requires_grad_(requires_grad=False), compute)
+
+
+def _with_weights(network: nn.Module, path: Path, weights: Mapping[str, Tensor]) -> nn.Module:
+    check_same_network(path, network.state_dict(), weights)
+    network.load_state_dict(dict(weights))
+    return network
 
 
 def _checkpoint(run: Path) -> Path:

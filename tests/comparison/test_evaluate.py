@@ -9,15 +9,15 @@ import pytest
 from nas_prune.cli import main
 from nas_prune.comparison.evaluate import judge_guideline, resume_judge
 from nas_prune.comparison.evaluate_result import JudgeConfig
+from nas_prune.data.config import DataConfig
 from nas_prune.errors import BadInputError, BudgetError
 from nas_prune.guideline.artefact import Cell, Guideline
 from nas_prune.guideline.hand import RULES
-from nas_prune.runs.directory import read_config, write_config
 from nas_prune.runs.progress import Watch
+from nas_prune.runs.settings import read_config, write_config
 from nas_prune.space.budget import Budget
 from nas_prune.space.load import load_space
 from nas_prune.space.widths import read_widths
-from nas_prune.training.config import DataConfig
 from nas_prune.training.recipe import recipe_named
 from tests.runs.test_resume import contents
 

@@ -16,21 +16,21 @@ from nas_prune.comparison.parents import beginnings
 from nas_prune.comparison.result import CompareResult, read_comparison
 from nas_prune.comparison.run import compare, resume_compare
 from nas_prune.data import load_data
+from nas_prune.data.config import DataConfig
 from nas_prune.errors import BadInputError
 from nas_prune.guideline.hand import RULES
-from nas_prune.runs.directory import read_config, write_config
 from nas_prune.runs.files import alone_in
 from nas_prune.runs.progress import Watch
+from nas_prune.runs.settings import read_config, write_config
 from nas_prune.search.config import SearchConfig
-from nas_prune.search.result import read_kept
 from nas_prune.search.run import search
 from nas_prune.space.load import load_referenced
 from nas_prune.space.widths import MethodRecord, Widths, read_widths
-from nas_prune.training.config import DataConfig
+from nas_prune.training.config import TrainConfig
 from nas_prune.training.recipe import recipe_named
-from nas_prune.training.result import TrainConfig
 from nas_prune.training.run import train
 from nas_prune.training.schedules import Schedule
+from nas_prune.training.starts import read_kept
 
 RECIPE = recipe_named("digits").model_copy(update={"epochs": 2})
 DATA = DataConfig(max_images=100)

@@ -13,11 +13,11 @@ from nas_prune.comparison.file import read_compare_file, run_file
 from nas_prune.comparison.result import CompareResult, search_macs
 from nas_prune.comparison.run import resume_compare
 from nas_prune.comparison.transfer import Target, resume_transfer, transfer
+from nas_prune.data.config import DataConfig
 from nas_prune.errors import BadInputError, BudgetError, DataError
 from nas_prune.guideline.artefact import Cell, Guideline
 from nas_prune.runs.progress import Watch
 from nas_prune.space.widths import read_widths
-from nas_prune.training.config import DataConfig
 from nas_prune.training.recipe import recipe_named
 from tests.conftest import WriteDigits
 

@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas_prune.guideline.sources import Setting
-from nas_prune.search.methods.controls import shares_of
 from nas_prune.space.budget import Budget
 from nas_prune.space.cut import cut
 from nas_prune.space.load import load_space
+from nas_prune.space.scores import shares_of
 from nas_prune.space.search_space import SearchSpace
 from nas_prune.space.widths import DataRecord, MethodRecord, Widths
 

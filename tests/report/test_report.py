@@ -19,6 +19,7 @@ from nas_prune.comparison.config import CompareConfig
 from nas_prune.comparison.evaluate import judge_guideline
 from nas_prune.comparison.evaluate_result import JudgeConfig
 from nas_prune.comparison.run import compare
+from nas_prune.data.config import DataConfig
 from nas_prune.guideline.hand import RULES
 from nas_prune.report.content import Part
 from nas_prune.report.read import read_parts
@@ -29,9 +30,8 @@ from nas_prune.search.run import search
 from nas_prune.space.widths import read_widths
 from nas_prune.study.config import StudyConfig
 from nas_prune.study.run import run_study
-from nas_prune.training.config import DataConfig
+from nas_prune.training.config import TrainConfig
 from nas_prune.training.recipe import recipe_named
-from nas_prune.training.result import TrainConfig
 from nas_prune.training.run import train
 
 RECIPE = recipe_named("digits").model_copy(update={"epochs": 2})

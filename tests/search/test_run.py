@@ -9,19 +9,19 @@ import torch
 from torch import nn
 
 from nas_prune.data import ImageData, ImageSet, load_data, num_batches
+from nas_prune.data.config import DataConfig
 from nas_prune.runs.directory import published
 from nas_prune.runs.files import write_whole
 from nas_prune.search import run as search_stage
 from nas_prune.search.config import SearchConfig
-from nas_prune.search.methods import METHODS, scorable
 from nas_prune.search.methods.contract import Pulled
+from nas_prune.search.methods.registry import METHODS, scorable
 from nas_prune.search.methods.slimming import pull
 from nas_prune.search.run import search
 from nas_prune.space.budget import Budget
 from nas_prune.space.cut import cut
 from nas_prune.space.load import load_space
 from nas_prune.space.search_space import SearchSpace
-from nas_prune.training.config import DataConfig
 from nas_prune.training.evaluation import evaluate
 from nas_prune.training.recipe import recipe_named
 

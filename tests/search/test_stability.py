@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from nas_prune.data.config import DataConfig
 from nas_prune.runs.directory import read_metrics
 from nas_prune.search.config import SearchConfig
 from nas_prune.search.run import resume_search, search
 from nas_prune.search.stability import Stability, distance
-from nas_prune.training.config import DataConfig
 
 CONFIG = SearchConfig(
     space="resnet20",

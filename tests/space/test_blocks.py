@@ -10,18 +10,19 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
+from nas_prune.data.config import DataConfig
 from nas_prune.errors import BadInputError, BudgetError, WidthsError
 from nas_prune.search.config import SearchConfig
-from nas_prune.search.methods import METHODS, Evidence, scorable
+from nas_prune.search.methods.contract import Evidence
 from nas_prune.search.methods.learned_gates import gates_of, taken_out
+from nas_prune.search.methods.registry import METHODS, scorable
 from nas_prune.search.run import resume_search, search
-from nas_prune.searched import inherited
 from nas_prune.space.budget import Budget
 from nas_prune.space.cut import check_feasible, cut, feasible_range
 from nas_prune.space.load import load_space
 from nas_prune.space.search_space import SearchSpace
 from nas_prune.space.widths import read_widths
-from nas_prune.training.config import DataConfig
+from nas_prune.training.starts import inherited
 from tests.networks import known
 from tests.search.methods.evidence import digits
 

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from nas_prune.data import load_data
 from nas_prune.errors import BadInputError, WidthsError
 from nas_prune.graph.selection import ChannelSelection, spread, spread_order
-from nas_prune.search.methods import METHODS, Evidence, scorable
+from nas_prune.search.methods.contract import Evidence
+from nas_prune.search.methods.registry import METHODS, scorable
 from nas_prune.space.load import load_referenced, load_space
 from nas_prune.space.search_space import SearchSpace
 from nas_prune.space.selections import selectable, with_selections

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from nas_prune.errors import BadInputError
-from nas_prune.shipped import shipped
+from nas_prune.runs.files import shipped
 from nas_prune.study.config import StudyConfig, read_study
 
 PLAIN = {"space": "resnet20", "epochs": 2, "budget": "macs<=30%"}

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from nas_prune.data.config import DataConfig
 from nas_prune.errors import BadInputError, NasPruneError
 from nas_prune.space.widths import read_widths
 from nas_prune.study import trial_record as record
@@ -15,7 +16,6 @@ from nas_prune.study.config import StudyConfig
 from nas_prune.study.location import Place, read_trials
 from nas_prune.study.rank import Ranking, rank_study, summary
 from nas_prune.study.run import run_study
-from nas_prune.training.config import DataConfig
 from nas_prune.training.recipe import changed, recipe_named
 from nas_prune.training.result import SeedResult
 from nas_prune.training.run import train_one

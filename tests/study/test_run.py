@@ -8,6 +8,7 @@ import pytest
 from optuna.trial import TrialState
 from sqlalchemy.exc import OperationalError
 
+from nas_prune.data.config import DataConfig
 from nas_prune.errors import BadInputError, BudgetError, NasPruneError, StorageError
 from nas_prune.guideline.hand import RULES
 from nas_prune.runs.progress import Watch
@@ -24,7 +25,6 @@ from nas_prune.study.run import resume_study, run_study
 from nas_prune.study.storage import opened
 from nas_prune.study.trial_record import Fate
 from nas_prune.study.worker_lock import Presence, is_gone, live_workers
-from nas_prune.training.config import DataConfig
 from nas_prune.training.recipe import recipe_named
 from nas_prune.training.run import train_one
 from tests.conftest import WriteDigits

@@ -7,7 +7,7 @@ import optuna
 import pytest
 
 from nas_prune.errors import BadInputError
-from nas_prune.shipped import shipped
+from nas_prune.runs.files import shipped
 from nas_prune.space.budget import Budget
 from nas_prune.study.parameters import parametrised
 from nas_prune.study.samplers import quiet, sampler_named, stopping_named

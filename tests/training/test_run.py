@@ -11,14 +11,15 @@ from pathlib import Path
 import pytest
 
 from nas_prune.cli import main
+from nas_prune.data.config import DataConfig
 from nas_prune.errors import BadInputError
 from nas_prune.space.load import load_space
 from nas_prune.space.widths import CostRecord
 from nas_prune.training import resumable as keeping
 from nas_prune.training import run as scratch
-from nas_prune.training.config import DataConfig
+from nas_prune.training.config import TrainConfig
 from nas_prune.training.recipe import recipe_named
-from nas_prune.training.result import TrainConfig, mean_and_deviation
+from nas_prune.training.result import mean_and_deviation
 from nas_prune.training.run import train
 from tests.runs.test_resume import contents
 

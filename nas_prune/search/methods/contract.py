@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from nas_prune.data import ImageData
+from nas_prune.space.scores import Scores
 from nas_prune.space.search_space import SearchSpace
 
-Scores: TypeAlias = "Sequence[NDArray[np.float64] | None]"
 Scope: TypeAlias = Literal["global", "local"]
 DrivingCost: TypeAlias = Literal["macs", "params", "activations"]
 Pull: TypeAlias = Callable[[nn.Module, float], None]

@@ -3,13 +3,10 @@
 Scores alone say nothing of widths; these are chosen so that one global threshold gives each group the share wanted.
 """
 
-from collections.abc import Callable
-
 import numpy as np
-from numpy.typing import NDArray
 
-from nas_prune.graph.selection import spread_order
-from nas_prune.search.methods.contract import Evidence, Scores, WidthMethod
+from nas_prune.search.methods.contract import Evidence, WidthMethod
+from nas_prune.space.scores import Scores, shares_of
 from nas_prune.space.search_space import SearchSpace
 
 
@@ -31,28 +28,6 @@ def random(evidence: Evidence) -> Scores:
     return evidence.for_each(
         lambda column: shares_of(evidence.space, column, shares[column], rng.permutation)
     )
-
-
-def shares_of(
-    space: SearchSpace,
-    column: int,
-    share: float,
-    order_of: Callable[[int], NDArray[np.int64]] = spread_order,
-) -> NDArray[np.float64]:
-    """`shares_below` of a group; which channels those are decides nothing, but where they are selected."""
-    size = space.base_G[column]
-    scores = shares_below(size, share)
-    return scores if space.groups[column].role != "selection" else scores[np.argsort(order_of(size))]
-
-
-def shares_below(size: int, share: float) -> NDArray[np.float64]:
-    """Scores of which a threshold of 1/t leaves t · share of a group.
-
-    Example:
-        >>> shares_below(4, 0.5).round(2).tolist()
-        [4.0, 1.33, 0.8, 0.57]
-    """
-    return share / ((np.arange(size) + 0.5) / size)
 
 
 def _any(space: SearchSpace, column: int) -> bool:

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from nas_prune.graph.axes import Atom, atoms_of, channel_at
-from nas_prune.search.methods.contract import Evidence, Scores, WidthMethod
+from nas_prune.search.methods.contract import Evidence, WidthMethod
 from nas_prune.search.methods.layer_channels import writers
+from nas_prune.space.scores import Scores
 from nas_prune.space.search_space import SearchSpace
 
 

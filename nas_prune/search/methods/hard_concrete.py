@@ -13,10 +13,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from nas_prune.search.methods.contract import Evidence, Pull, Pulled, Scores, Sparsity, WidthMethod
+from nas_prune.search.methods.contract import Evidence, Pull, Pulled, Sparsity, WidthMethod
 from nas_prune.search.methods.drawn_gates import DrawnGates, put_in_drawn
 from nas_prune.search.methods.layer_channels import ASKS_TO_GATE, can_gate
 from nas_prune.search.methods.learned_gates import MOMENTUM, gates_of, stepping, taken_out
+from nas_prune.space.scores import Scores
 from nas_prune.space.search_space import SearchSpace
 
 _BETA, _GAMMA, _ZETA = 2 / 3, -0.1, 1.1

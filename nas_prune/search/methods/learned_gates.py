@@ -12,9 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from nas_prune.search.methods.contract import Evidence, Pull, Pulled, Scores, Sparsity, WidthMethod
+from nas_prune.search.methods.contract import Evidence, Pull, Pulled, Sparsity, WidthMethod
 from nas_prune.search.methods.gates import Spot, multiplied, spots
 from nas_prune.search.methods.layer_channels import ASKS_TO_GATE, can_gate, is_cardinality
+from nas_prune.space.scores import Scores
 from nas_prune.space.search_space import SearchSpace
 
 _NAME = "width_gates"

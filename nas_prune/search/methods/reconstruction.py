@@ -17,9 +17,10 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from nas_prune.data import epoch_seed
-from nas_prune.search.methods.contract import Evidence, Scores, WidthMethod
+from nas_prune.search.methods.contract import Evidence, WidthMethod
 from nas_prune.search.methods.layer_channels import PLAIN_CONVS, Place, can_watch_readers, readers
 from nas_prune.search.methods.samples import samples
+from nas_prune.space.scores import Scores
 
 _IMAGES = 512
 _ENTRIES = 16  # drawn from each image: 8192 in all, many times as many as a group has channels, mostly

@@ -15,15 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from nas_prune.graph.axes import Atom, channel_at
-from nas_prune.search.methods.contract import (
-    DrivingCost,
-    Evidence,
-    Pull,
-    Pulled,
-    Scores,
-    Sparsity,
-    WidthMethod,
-)
+from nas_prune.search.methods.contract import DrivingCost, Evidence, Pull, Pulled, Sparsity, WidthMethod
+from nas_prune.space.scores import Scores
 from nas_prune.space.search_space import SearchSpace
 
 INITIAL_SCALE = 0.5  # γ before training (the authors' code)

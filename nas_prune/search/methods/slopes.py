@@ -17,10 +17,11 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from nas_prune.data import epoch_seed
-from nas_prune.search.methods.contract import Evidence, Scores, WidthMethod
+from nas_prune.search.methods.contract import Evidence, WidthMethod
 from nas_prune.search.methods.gates import gated
 from nas_prune.search.methods.layer_channels import ASKS_TO_GATE, can_gate
 from nas_prune.search.methods.samples import samples
+from nas_prune.space.scores import Scores
 from nas_prune.training.evaluation import class_scores
 
 _Labels = Callable[[Tensor, Tensor], Tensor]

@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from nas_prune.search.methods.contract import Evidence, Scores, WidthMethod
+from nas_prune.search.methods.contract import Evidence, WidthMethod
 from nas_prune.search.methods.filters import ASKS_TO_FILTER, can_score, filters, shares, zero_filters
+from nas_prune.space.scores import Scores
 from nas_prune.space.search_space import SearchSpace
 
 

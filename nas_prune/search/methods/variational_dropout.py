@@ -11,10 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from nas_prune.search.methods.contract import Evidence, Pull, Pulled, Scores, Sparsity, WidthMethod
+from nas_prune.search.methods.contract import Evidence, Pull, Pulled, Sparsity, WidthMethod
 from nas_prune.search.methods.drawn_gates import DrawnGates, put_in_drawn
 from nas_prune.search.methods.layer_channels import ASKS_TO_GATE, can_gate
 from nas_prune.search.methods.learned_gates import MOMENTUM, gates_of, stepping, taken_out
+from nas_prune.space.scores import Scores
 from nas_prune.space.search_space import SearchSpace
 
 _K1, _K2, _K3 = 0.63576, 1.87320, 1.48695  # section 4.2 of the paper

@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nas_prune.search.methods import DrivingCost, Pulled, Scores, WidthMethod, scorable
+from nas_prune.search.methods.contract import DrivingCost, Pulled, WidthMethod
+from nas_prune.search.methods.registry import scorable
 from nas_prune.space.budget import Budget
 from nas_prune.space.cut import cut
 from nas_prune.space.load import load_space
+from nas_prune.space.scores import Scores
 from nas_prune.space.search_space import SearchSpace
 from nas_prune.training.checkpoint import read_checkpoint, write_checkpoint
 from nas_prune.training.loop import Training, fit

@@ -6,7 +6,7 @@ from functools import cache
 from torch import nn
 
 from nas_prune.data import ImageData, load_data
-from nas_prune.search.methods import Evidence
+from nas_prune.search.methods.contract import Evidence
 from nas_prune.space.search_space import SearchSpace
 
 

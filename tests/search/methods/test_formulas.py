@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from nas_prune.search.methods import Pulled, reconstruction, within_groups
-from nas_prune.search.methods.contract import Evidence
-from nas_prune.search.methods.controls import RANDOM, UNIFORM, shares_below
+from nas_prune.search.methods import reconstruction
+from nas_prune.search.methods.contract import Evidence, Pulled
+from nas_prune.search.methods.controls import RANDOM, UNIFORM
 from nas_prune.search.methods.filters import FPGM, L1_NORM
 from nas_prune.search.methods.gates import gated
 from nas_prune.search.methods.layer_channels import readers
@@ -27,6 +27,7 @@ from nas_prune.search.methods.slopes import _slopes
 from nas_prune.space.budget import Budget
 from nas_prune.space.cut import cut
 from nas_prune.space.load import load_space
+from nas_prune.space.scores import shares_below, within_groups
 from tests.search.methods.contract import space_of
 from tests.search.methods.evidence import evidence
 from tests.surgery import images_of, lively, outputs

@@ -9,12 +9,12 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from nas_prune.search.methods import METHODS, scorable
 from nas_prune.search.methods.controls import RANDOM, UNIFORM
 from nas_prune.search.methods.filters import FPGM, L1_NORM, filters
 from nas_prune.search.methods.hard_concrete import L0
 from nas_prune.search.methods.learned_gates import RANDOM_WEIGHTS, SSS, SSS_BLOCKS, SSS_GROUPS, gates_of
 from nas_prune.search.methods.reconstruction import OBS, REGRESSION, THINET
+from nas_prune.search.methods.registry import METHODS, scorable
 from nas_prune.search.methods.slimming import COST_AWARE, SLIMMING
 from nas_prune.search.methods.slopes import OBD, TAYLOR
 from nas_prune.search.methods.soft_filters import SOFT_FILTER

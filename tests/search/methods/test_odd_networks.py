@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nas_prune.errors import BadInputError
-from nas_prune.search.methods import METHODS, Scope, scorable
+from nas_prune.search.methods.contract import Scope
+from nas_prune.search.methods.registry import METHODS, scorable
 from nas_prune.space.load import load_space
 from nas_prune.space.search_space import SearchSpace
 from tests.search.methods.contract import begun, train

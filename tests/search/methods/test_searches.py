@@ -8,15 +8,15 @@ import pytest
 
 from nas_prune.cli import main
 from nas_prune.data import load_data
+from nas_prune.data.config import DataConfig
 from nas_prune.errors import BadInputError
 from nas_prune.runs.progress import Watch
 from nas_prune.search.config import SearchConfig, resolve
-from nas_prune.search.methods import METHODS
+from nas_prune.search.methods.registry import METHODS
 from nas_prune.search.prepared import chosen_sparsity
 from nas_prune.search.result import warnings_of
 from nas_prune.search.run import resume_search, search
-from nas_prune.searched import inherited
-from nas_prune.training.config import DataConfig
+from nas_prune.training.starts import inherited
 from tests.conftest import WriteDigits
 from tests.runs.test_resume import contents
 from tests.training.test_resumable import stopping_at

@@ -10,20 +10,18 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nas_prune.runs.directory import read_config
+from nas_prune.data.config import DataConfig
 from nas_prune.search.config import SearchConfig
-from nas_prune.search.methods import scorable
 from nas_prune.search.methods.filters import filters, zero_filters
 from nas_prune.search.methods.layer_channels import writers
+from nas_prune.search.methods.registry import scorable
 from nas_prune.search.methods.soft_filters import SOFT_FILTER, soften
-from nas_prune.search.result import read_kept
 from nas_prune.search.run import search
-from nas_prune.searched import trained_network
 from nas_prune.space.load import load_space
 from nas_prune.space.search_space import SearchSpace
 from nas_prune.training.checkpoint import read_checkpoint
-from nas_prune.training.config import DataConfig
 from nas_prune.training.recipe import recipe_named
+from nas_prune.training.starts import read_kept, trained_network
 from tests.search.methods.contract import begun, space_of, train
 from tests.search.methods.evidence import evidence
 from tests.search.methods.test_formulas import SMALL
@@ -114,7 +112,7 @@ def test_a_search_ends_with_what_its_first_budget_drops_at_zero(
     config = CONFIG.model_copy(update={"scope": scope, "recipe": recipe})
     result = search(config, tmp_path / "run")
     space = result.space
-    model = trained_network(tmp_path / "run", read_config(tmp_path / "run", SearchConfig), space)
+    model = trained_network(tmp_path / "run", space)
     kept = read_kept(tmp_path / "run")
     for column in result.columns:
         dropped = np.setdiff1d(np.arange(space.base_G[column]), kept["macs-60pct"][column])

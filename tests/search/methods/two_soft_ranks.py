@@ -8,7 +8,6 @@ import torch
 from nas_prune.runs.progress import QUIET
 from nas_prune.search.config import resolve
 from nas_prune.search.prepared import prepared_search
-from nas_prune.searched import first_state
 from nas_prune.training.checkpoint import write_checkpoint
 from nas_prune.training.loop import fit
 from nas_prune.training.ranks import joined
@@ -19,7 +18,7 @@ def main(folder: Path) -> None:
     config = resolve(CONFIG)
     with joined(torch.device("cpu")) as ranks:
         stage = prepared_search(config, ranks, QUIET)
-        state = first_state(stage.space, stage.method, stage.columns, config)
+        state = stage.first_state()
         fit(state, stage.training())
         ranks.take_buffers(state.model)
         write_checkpoint(folder / f"rank{ranks.rank}", state)

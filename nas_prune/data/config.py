@@ -1,0 +1,73 @@
+"""Which images, and loading them."""
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from nas_prune.data import ImageData, ImageSet, load_data
+from nas_prune.runs.progress import Watch
+
+
+class DataConfig(BaseModel):
+    """Which images.
+
+    Attributes:
+        name: the data set.
+        image_size: pixels a side; None for its own.
+        max_images: how many images of the training part.
+        val_fraction: share of them that is kept for validation.
+        stream: whether a folder's images stay in their files; None for what their size suggests.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = "digits"
+    image_size: int | None = None
+    max_images: int | None = None
+    val_fraction: float = Field(default=0.1, gt=0, le=0.5)
+    stream: bool | None = None
+
+    def at(self, name: str) -> "DataConfig":
+        """The same images under another name, such as a folder relative to a run."""
+        return self.model_copy(update={"name": name})
+
+
+def load_images(config: DataConfig, seed: int, watch: Watch, *, in_channels: int | None = None) -> ImageData:
+    """The images a configuration names.
+
+    Args:
+        config: which.
+        seed: fixes the validation split and, with `max_images`, the images chosen.
+        watch: told of progress.
+        in_channels: 1 or 3 to convert to; None for what the data set has.
+    """
+    return load_data(
+        config.name,
+        image_size=config.image_size,
+        in_channels=in_channels,
+        seed=seed,
+        val_fraction=config.val_fraction,
+        max_images=config.max_images,
+        stream=config.stream,
+        progress=lambda done, total: watch.progress("reading images", done, total),
+    )
+
+
+def where_images_are(data: ImageData) -> str:
+    """Where the images are, for the log."""
+    parts = (data.train, data.val, data.test)
+    numbers = " + ".join(f"{len(part):,}" for part in parts)
+    size = f"{max(1, round(sum(map(len, parts)) * data.in_channels * data.image_size**2 / 1e6)):,} MB"
+    if isinstance(data.train, ImageSet):
+        return f"{numbers} images for training, validation and test are in memory ({size})"
+    return f"{numbers} images for training, validation and test stay in their files ({size} when decoded)"
+
+
+def placed(data: DataConfig, folder: Path, data_name: str | None) -> DataConfig:
+    """A folder of images is named from where the study file stands."""
+    if data_name is not None:
+        return data.at(data_name)
+    kind, colon, place = data.name.partition(":")
+    if kind != "folder" or not colon:
+        return data
+    return data.at(f"folder:{folder / Path(place).expanduser()}")

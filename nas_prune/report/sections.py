@@ -1,0 +1,67 @@
+"""Parts of a report that runs of several kinds share."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from nas_prune.report.content import Picture, Section
+from nas_prune.report.figures import curves_figure, drawn
+from nas_prune.runs.directory import METRICS, published, read_metrics
+from nas_prune.runs.settings import CONFIG
+
+
+def settings_section(run: Path) -> Section:
+    """The resolved configuration, versions and machine of a run, whole."""
+    content = yaml.safe_load((run / CONFIG).read_text(encoding="utf-8"))
+    facts = {name: text for name, text in _flat(content, "") if text not in ("", "None")}
+    return Section("Settings, versions and machine", facts=facts, is_folded=True)
+
+
+def _flat(content: Any, name: str) -> list[tuple[str, str]]:
+    if isinstance(content, dict):
+        rows = [
+            row
+            for key, value in content.items()
+            for row in _flat(value, f"{name}.{key}" if name else str(key))
+        ]
+        return [(key, published(text) if key.endswith("data.name") else text) for key, text in rows]
+    if isinstance(content, list):
+        return [(name, ", ".join(map(str, content)))]
+    return [(name, str(content))]
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """A result file; None if it is not there yet."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def curve_of(folder: Path, kind: str = "val_accuracy") -> list[float]:
+    """One value of a training after each epoch, as far as it is."""
+    if not (folder / METRICS).exists():
+        return []
+    try:
+        return [float(line[kind]) for line in read_metrics(folder) if kind in line]
+    except ValueError:  # a line that is being written
+        return []
+
+
+def curves(folders: dict[str, list[Path]], name: str) -> list[Picture]:
+    """Validation accuracy by epoch of some trainings, in one picture; none where no epoch is done."""
+    own = {title: [one for one in map(curve_of, paths) if one] for title, paths in folders.items()}
+    there = {title: found for title, found in own.items() if found}
+    if not there:
+        return []
+    figure = curves_figure(there, what="Validation accuracy")
+    caption = "Validation accuracy after each epoch. Lines: means over seeds; bands: from the lowest to the highest."
+    return [Picture(drawn(figure, name), caption)]
+
+
+def unfinished(what: str) -> str:
+    """A sentence for runs that go on."""
+    return f"Not finished: {what}."

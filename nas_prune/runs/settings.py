@@ -1,0 +1,138 @@
+"""Settings: YAML in and out, what they were read from, and what takes part in a run."""
+
+import os
+import platform
+import re
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from nas_prune.errors import BadInputError
+from nas_prune.runs.files import write_whole
+
+
+def first_problem(error: ValidationError) -> str:
+    """The first thing a validation found wrong, in one line: where, and what."""
+    # A key that is none is often the one that is missing, misspelt.
+    problem = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
+    where = ".".join(str(part) for part in problem["loc"])
+    message = problem["msg"].removeprefix("Value error, ").rstrip(".")
+    return f"{where}: {message}" if where else message
+
+
+Config = TypeVar("Config", bound=BaseModel)
+
+
+CONFIG = "config.yaml"
+
+
+def write_config(run: Path, config: BaseModel) -> None:
+    """Write `config.yaml`: every setting as it was resolved, and the machine if it is not known yet."""
+    if getattr(config, "machine", None) == "":
+        config = config.model_copy(update={"machine": machine_name()})
+    text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    write_whole(run / CONFIG, text)
+
+
+def machine_name() -> str:
+    """This machine in a few words: processor, how many cores, and the GPU if PyTorch is in use and sees one."""
+    described = Path("/proc/cpuinfo")
+    text = described.read_text(encoding="utf-8") if described.exists() else ""
+    found = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
+    processor = found.group(1).strip() if found else platform.processor() or platform.machine()
+    cores = os.cpu_count() or 1
+    words = f"{processor}, {cores} core{'s' * (cores > 1)}"
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        words += f", {torch.cuda.get_device_name()}"
+    return words
+
+
+def read_config(run: Path, kind: type[Config]) -> Config:
+    """Read a run's `config.yaml`.
+
+    Raises:
+        BadInputError: there is none, or it is damaged or of another kind of run.
+    """
+    path = run / CONFIG
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        _check_kind(content, kind, run)
+        return kind.model_validate(content)
+    except OSError:
+        raise BadInputError(f"a run directory must hold {CONFIG}, got {run}.") from None
+    except (yaml.YAMLError, UnicodeDecodeError):
+        raise BadInputError(f"{path} must be whole YAML. Start the run again.") from None
+    except ValidationError as error:
+        raise BadInputError(f"{path} cannot be used here: {first_problem(error)}.") from None
+
+
+def _check_kind(content: Any, kind: type[BaseModel], run: Path) -> None:
+    """Say it plainly where a directory is of another command."""
+    field = kind.model_fields.get("command")
+    asked = () if field is None else get_args(field.annotation)
+    own = content.get("command") if isinstance(content, dict) else None
+    if asked and isinstance(own, str) and own not in asked:
+        raise BadInputError(
+            f"{run} must be a run of nas-prune {' or '.join(asked)}, got one of nas-prune {own}."
+        )
+
+
+def library_versions(names: Iterable[str] = ("nas-prune", "torch", "torchvision", "numpy")) -> dict[str, str]:
+    """The installed versions of the libraries that take part in a run."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {}
+    for name in names:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+class _Plain(yaml.SafeLoader):
+    """Plain YAML in which no mapping has a key twice: of two lines one would be ignored in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002
+        keys = [key.value for key, _ in node.value]
+        twice = next((key for number, key in enumerate(keys) if key in keys[:number]), None)
+        if twice is not None:
+            raise yaml.constructor.ConstructorError(None, None, f"{twice} stands twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+def load_yaml(text: str) -> Any:
+    """What plain YAML says; nothing in it is imported or run.
+
+    Raises:
+        yaml.YAMLError: it is not plain, or a mapping has a key twice.
+    """
+    return yaml.load(text, _Plain)  # noqa: S506  (a safe loader)
+
+
+def read_settings(path: Path, what: str, example: str) -> dict[str, Any]:
+    """The settings in a YAML file, as they are written.
+
+    Args:
+        path: the file.
+        what: what it is called in an error.
+        example: a line such as it may have.
+
+    Raises:
+        BadInputError: it cannot be read, or is no YAML.
+    """
+    try:
+        content: Any = load_yaml(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInputError(f"a {what} must be text that can be read, got {path} ({error}).") from None
+    except yaml.YAMLError as error:
+        said = " ".join(str(error).split())
+        raise BadInputError(f"{what} {path} must be YAML, got: {said}.") from None
+    if not isinstance(content, dict):
+        raise BadInputError(f"{what} {path} must hold one setting a line, such as {example}.")
+    return content
