@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nas_prune.comparison.config import CompareConfig as CompareConfig
-    from nas_prune.comparison.evaluate import judge_guideline as judge_guideline
-    from nas_prune.comparison.evaluate_result import JudgeConfig as JudgeConfig
+    from nas_prune.comparison.evaluate import evaluate_guideline as evaluate_guideline
+    from nas_prune.comparison.evaluate_result import EvaluateConfig as EvaluateConfig
     from nas_prune.comparison.run import compare as compare
     from nas_prune.comparison.transfer import transfer as transfer
     from nas_prune.errors import NasPruneError as NasPruneError
@@ -36,7 +36,7 @@ _HOMES = {
     "Budget": "space.budget",
     "CompareConfig": "comparison.config",
     "Guideline": "guideline.artefact",
-    "JudgeConfig": "comparison.evaluate_result",
+    "EvaluateConfig": "comparison.evaluate_result",
     "NasPruneError": "errors",
     "SearchConfig": "search.config",
     "SearchSpace": "space.search_space",

@@ -22,7 +22,7 @@ from nas_prune.data.config import DataConfig
 from nas_prune.errors import BadInputError
 from nas_prune.search.config import SearchConfig
 from nas_prune.search.methods.registry import METHODS
-from nas_prune.search.prepared import Loaded
+from nas_prune.search.prepared import LoadedInputs
 from nas_prune.search.run import search
 from nas_prune.training.recipe import recipe_named
 
@@ -35,7 +35,7 @@ def main() -> None:
     report = {}
     for space, multiplier in (("vgg16", 0.5), ("resnet20", 1.0)):
         print(f"{space} × {multiplier:g}", flush=True)
-        loaded = Loaded()
+        loaded = LoadedInputs()
         turns = [_turn(options, space, multiplier, loaded) for _ in range(options.repeats)]
         ratios = {name: [turn[name] for turn in turns] for name in turns[0]}
         report[space] = ratios
@@ -62,7 +62,9 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _turn(options: argparse.Namespace, space: str, multiplier: float, loaded: Loaded) -> dict[str, float]:
+def _turn(
+    options: argparse.Namespace, space: str, multiplier: float, loaded: LoadedInputs
+) -> dict[str, float]:
     """One run of each leg: the ratio of each method."""
     seconds: dict[str, float] = defaultdict(float)
     with tempfile.TemporaryDirectory() as folder:

@@ -28,13 +28,13 @@ from scipy.stats import t as student
 from nas_prune.guideline.fit import fit_guideline
 from nas_prune.runs.directory import read_metrics
 from nas_prune.runs.figure import save
-from nas_prune.runs.progress import Watch
+from nas_prune.runs.progress import Progress
 from nas_prune.search.config import SearchConfig
 from nas_prune.search.run import resume_search, search
 from nas_prune.space.widths import read_widths
 from nas_prune.study import trial_record as record
 from nas_prune.study.config import StudyConfig, read_study
-from nas_prune.study.location import Place, read_trials
+from nas_prune.study.location import StudyLocation, read_trials
 from nas_prune.study.objective import trial_folder
 from nas_prune.study.run import run_study
 from nas_prune.training.schedules import training_macs
@@ -61,21 +61,21 @@ def main() -> None:
     if options.report:
         report(options)
         return
-    watch = Watch(say=lambda text: print(text, flush=True))
+    progress = Progress(say=lambda text: print(text, flush=True))
     wanted = range(options.repetitions) if options.repetition is None else [options.repetition]
     for repetition in wanted:
-        run(options, repetition, watch)
+        run(options, repetition, progress)
 
 
-def run(options: argparse.Namespace, repetition: int, watch: Watch) -> None:
+def run(options: argparse.Namespace, repetition: int, progress: Progress) -> None:
     """One repetition: search, guideline, and the three studies."""
     folder = options.out / f"repetition-{repetition}"
     config = read_study(options.study, data_name=options.data).model_copy(update={"seed": repetition})
     found = folder / "search"
     if (found / "config.yaml").exists():
-        resume_search(found, data_name=options.data, watch=watch)
+        resume_search(found, data_name=options.data, progress=progress)
     else:
-        search(_search_config(config, options.search_epochs), found, watch=watch)
+        search(_search_config(config, options.search_epochs), found, progress=progress)
     guideline = folder / "guideline.yaml"
     if not guideline.exists():
         fit_guideline([found]).write(guideline)
@@ -90,7 +90,7 @@ def run(options: argparse.Namespace, repetition: int, watch: Watch) -> None:
             "guideline": str(guideline) if arm == "guided" else None,
             "trials": config.trials + (0 if arm == "guided" else more),
         }
-        run_study(config.model_copy(update=own), folder / arm, watch=watch)
+        run_study(config.model_copy(update=own), folder / arm, progress=progress)
 
 
 def _search_config(config: StudyConfig, epochs: int) -> SearchConfig:
@@ -136,7 +136,7 @@ class Curve:
 
 def curve(folder: Path, charged: int) -> Curve:
     """The curve of a study."""
-    result = read_trials(Place(folder))
+    result = read_trials(StudyLocation(folder))
     (name, trials), *_ = result.trials.items()
     spent, best, vals, tests, costs = charged, (-1.0, 0.0), [], [], []
     ended = [trial for trial in trials if trial.values is not None and trial.datetime_complete is not None]
@@ -185,7 +185,7 @@ def report(options: argparse.Namespace) -> None:
 
 def _sources(folder: Path) -> dict[str, dict[str, float]]:
     """What the guideline's centre and uniform widths reached without any search."""
-    (name, trials), *_ = read_trials(Place(folder)).trials.items()
+    (name, trials), *_ = read_trials(StudyLocation(folder)).trials.items()
     found = {}
     for trial in trials:
         source = trial.user_attrs.get(record.SOURCE)

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from nas_prune.data.config import DataConfig
-from nas_prune.runs.progress import Watch
+from nas_prune.runs.progress import Progress
 from nas_prune.search.all_methods import AllResult, resume_all, search_all
 from nas_prune.search.config import SearchConfig
 from nas_prune.search.result import file_stem
@@ -33,8 +33,8 @@ WHOLE = "whole"
 def main() -> None:
     """Search, train, write the table."""
     options = _options()
-    watch = Watch(say=lambda text: print(text, flush=True))
-    found = _search(options, watch)
+    progress = Progress(say=lambda text: print(text, flush=True))
+    found = _search(options, progress)
     stem = file_stem(Budget.parse(options.budget))
     widths = {WHOLE: read_widths(found.run / next(iter(found.found)) / "widths" / "whole.json")}
     controls_first = sorted(found.found, key=lambda name: found.found[name]["kind"] != "control")
@@ -44,7 +44,7 @@ def main() -> None:
     for name, one in widths.items():
         shape = (one.vector, one.removed_blocks)
         if shape not in trained:
-            trained[shape] = {"name": name, **_train(options, name, one, watch)}
+            trained[shape] = {"name": name, **_train(options, name, one, progress)}
         rows.append(_row(name, one, found, trained[shape]))
         print(_line(rows[-1]), flush=True)
     _write(options, rows, found)
@@ -71,10 +71,10 @@ def _data(options: argparse.Namespace) -> DataConfig:
     return DataConfig(name=options.data, image_size=options.image_size, max_images=options.max_images)
 
 
-def _search(options: argparse.Namespace, watch: Watch) -> AllResult:
+def _search(options: argparse.Namespace, progress: Progress) -> AllResult:
     run = options.out / "search"
     if run.exists():
-        return resume_all(run, space=options.space, watch=watch)
+        return resume_all(run, space=options.space, progress=progress)
     config = SearchConfig(
         space=options.space,
         width_multiplier=options.width_multiplier,
@@ -85,13 +85,13 @@ def _search(options: argparse.Namespace, watch: Watch) -> AllResult:
         epochs=options.epochs,
         threads=options.threads,
     )
-    return search_all(config, run, watch=watch)
+    return search_all(config, run, progress=progress)
 
 
-def _train(options: argparse.Namespace, name: str, widths: Widths, watch: Watch) -> dict[str, Any]:
+def _train(options: argparse.Namespace, name: str, widths: Widths, progress: Progress) -> dict[str, Any]:
     run = options.out / "train" / name
     if run.exists():
-        return summary_of_training(resume_train(run, space=options.space, watch=watch))
+        return summary_of_training(resume_train(run, space=options.space, progress=progress))
     config = TrainConfig(
         data=_data(options),
         recipe=recipe_named(options.recipe).with_epochs(options.train_epochs),
@@ -99,7 +99,7 @@ def _train(options: argparse.Namespace, name: str, widths: Widths, watch: Watch)
         seeds=tuple(range(options.seeds)),
         threads=options.threads,
     )
-    return summary_of_training(train(config, widths, run, space=options.space, watch=watch))
+    return summary_of_training(train(config, widths, run, space=options.space, progress=progress))
 
 
 def _row(name: str, widths: Widths, found: AllResult, trained: dict[str, Any]) -> dict[str, Any]:

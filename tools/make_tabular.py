@@ -20,7 +20,7 @@ from typing import Any
 
 from nas_prune.data.config import DataConfig, load_images
 from nas_prune.runs.directory import published, read_metrics
-from nas_prune.runs.progress import QUIET
+from nas_prune.runs.progress import SILENT
 from nas_prune.runs.settings import library_versions
 from nas_prune.training.config import TrainConfig
 from nas_prune.training.recipe import Recipe
@@ -78,7 +78,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, help="stop after so many trainings")
     options = parser.parse_args()
     leg = LEGS[options.leg]
-    data = load_images(leg.data.at(options.data or leg.data.name), 0, QUIET, in_channels=leg.in_channels)
+    data = load_images(leg.data.at(options.data or leg.data.name), 0, SILENT, in_channels=leg.in_channels)
     space = small_space(data.in_channels, data.image_size, data.num_classes)
     head = {
         "data": published(leg.data.name),

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from nas_prune.runs.directory import append_metrics, read_metrics
-from nas_prune.runs.progress import Watch
+from nas_prune.runs.progress import Progress
 from nas_prune.study import objective
 from nas_prune.study.config import StudyConfig
 from nas_prune.study.run import run_study
@@ -57,8 +57,8 @@ def cost(config: StudyConfig) -> None:
     stub: Any = _instant(np.random.default_rng(0))
     vars(objective)["train_one"] = stub
     with tempfile.TemporaryDirectory() as folder:
-        watch = Watch(say=lambda text: ends.append(perf_counter()) if ", trial " in text else None)
-        run_study(config, Path(folder) / "run", watch=watch)
+        progress = Progress(say=lambda text: ends.append(perf_counter()) if ", trial " in text else None)
+        run_study(config, Path(folder) / "run", progress=progress)
     each = 1e3 * np.diff(ends)
     first, last = each[:100].mean(), each[-100:].mean()
     print(

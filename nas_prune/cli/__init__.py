@@ -13,7 +13,7 @@ COMMANDS: dict[str, str] = {
     "guide": "Say what found widths have in common: in words, numbers and a picture.",
     "apply": "Give a network the widths that a guideline has for it, at a budget.",
     "study": "Let Optuna sample widths around a guideline; rank them, train the winner.",
-    "dashboard": "Watch a study in a browser.",
+    "dashboard": "Progress a study in a browser.",
     "train": "Train found widths, from random weights or from those of their search.",
     "compare": "Structure or weights? Found widths beside all that they should be compared with.",
     "transfer": "Carry a guideline to other images, and say what that saves and costs.",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from nas_prune.cli.options import SPACE_HELP, narrowing_options
-from nas_prune.cli.output import count, format_option, percent, print_json, print_table, watching
+from nas_prune.cli.output import count, format_option, percent, print_json, print_table, showing_progress
 
 if TYPE_CHECKING:
     from nas_prune.guideline.apply import Applied
@@ -64,7 +64,7 @@ def command(  # noqa: PLR0913  (one for each option)
             f"--out must be a new file in a directory that exists, got {out}. Choose another name."
         )
     pattern = guideline_named(guideline)
-    with watching() as watch, watch.waiting("tracing the network"):
+    with showing_progress() as progress, progress.waiting("tracing the network"):
         channels, height, width = network_named(space).input_shape
         shape = (in_channels or channels, image_size or height, image_size or width)
         selections = groups == "selections"

@@ -16,7 +16,7 @@ from nas_prune.cli.options import (
     was_typed,
     workers_option,
 )
-from nas_prune.cli.output import format_option, print_json, print_table, watching
+from nas_prune.cli.output import format_option, print_json, print_table, showing_progress
 
 if TYPE_CHECKING:
     from nas_prune.comparison.choosing import Wanted
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from nas_prune.comparison.result import CompareResult
     from nas_prune.data.config import DataConfig
     from nas_prune.report.content import Table
-    from nas_prune.runs.progress import Watch
+    from nas_prune.runs.progress import Progress
     from nas_prune.search.config import SearchConfig
     from nas_prune.space.widths import Widths
 
@@ -91,7 +91,7 @@ def command(context: click.Context, /, style: str, resume: Path | None, **given:
     from nas_prune.comparison.result import COMPARED, FILE
     from nas_prune.comparison.run import resume_compare
 
-    with watching() as watch:
+    with showing_progress() as progress:
         if resume is not None:
             resume = resume / COMPARED if (resume / FILE).is_file() else resume
             refuse_with_resume(
@@ -104,12 +104,12 @@ def command(context: click.Context, /, style: str, resume: Path | None, **given:
                 data_name=given["data_name"],
                 space=given["space"],
                 workers=given["workers"],
-                watch=watch,
+                progress=progress,
             )
         elif _is_file(given["search"]):
-            result = _run_file(context, given, watch)
+            result = _run_file(context, given, progress)
         else:
-            result = _run(given, watch)
+            result = _run(given, progress)
     conclude(context, result, style)
 
 
@@ -122,7 +122,7 @@ def _is_file(path: Path | None) -> bool:
     return path is not None and path.suffix in (".yaml", ".yml")
 
 
-def _run_file(context: click.Context, given: dict[str, Any], watch: "Watch") -> "CompareResult":
+def _run_file(context: click.Context, given: dict[str, Any], progress: "Progress") -> "CompareResult":
     """Search and compare as a file says."""
     from nas_prune.comparison.file import read_compare_file, run_file
 
@@ -140,11 +140,11 @@ def _run_file(context: click.Context, given: dict[str, Any], watch: "Watch") -> 
         machine=machine(given),
         space=given["space"],
         workers=given["workers"],
-        watch=watch,
+        progress=progress,
     )
 
 
-def _run(given: dict[str, Any], watch: "Watch") -> "CompareResult":
+def _run(given: dict[str, Any], progress: "Progress") -> "CompareResult":
     """Compare the widths of a search, or of a file."""
     from nas_prune.comparison.run import compare
 
@@ -157,7 +157,7 @@ def _run(given: dict[str, Any], watch: "Watch") -> "CompareResult":
         wanted=_wanted(given),
         space=given["space"],
         workers=given["workers"],
-        watch=watch,
+        progress=progress,
     )
 
 

@@ -19,12 +19,12 @@ def command(study: Path | None, host: str, port: int, storage: str | None) -> No
     """Watch a study in a browser: STUDY is its directory, by default the newest in runs/."""
     from nas_prune.errors import BadInputError
     from nas_prune.study.dashboard_server import serve
-    from nas_prune.study.location import Place
+    from nas_prune.study.location import StudyLocation
 
     run = study or _newest()
     if not (run / "config.yaml").exists():
         raise BadInputError(f"a study's directory must hold config.yaml, got {run}.")
-    serve(Place(run, storage), host, port, say=lambda text: click.echo(text, err=True))
+    serve(StudyLocation(run, storage), host, port, say=lambda text: click.echo(text, err=True))
 
 
 def _newest() -> Path:

@@ -13,14 +13,14 @@ from nas_prune.cli.options import (
     refuse_with_resume,
     workers_option,
 )
-from nas_prune.cli.output import percent, print_json, print_table, watching
+from nas_prune.cli.output import percent, print_json, print_table, showing_progress
 
 if TYPE_CHECKING:
-    from nas_prune.comparison.evaluate_result import JudgeConfig, JudgeResult
+    from nas_prune.comparison.evaluate_result import EvaluateConfig, EvaluateResult
     from nas_prune.guideline.apply import Pattern
 
 
-def judge_options(function: Function) -> Function:
+def evaluate_options(function: Function) -> Function:
     """What is judged: on which network, at which cost, by how many networks."""
     for option in (
         click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True),
@@ -51,26 +51,31 @@ def judge_options(function: Function) -> Function:
 
 def evaluate(context: click.Context, style: str, given: dict[str, Any]) -> None:
     """Judge a guideline, or go on with that."""
-    from nas_prune.comparison.evaluate import judge_guideline, resume_judge
+    from nas_prune.comparison.evaluate import evaluate_guideline, resume_evaluation
     from nas_prune.comparison.evaluate_result import summary
     from nas_prune.space.widths import read_widths
 
     resume = given["resume"]
-    with watching() as watch:
+    with showing_progress() as progress:
         if resume is not None:
             refuse_with_resume(context)
-            result = resume_judge(
+            result = resume_evaluation(
                 resume,
                 data_name=given["data_name"],
                 space=_one(given["spaces"]) if given["spaces"] else None,
                 workers=given["workers"],
-                watch=watch,
+                progress=progress,
             )
         else:
             config, pattern = _config(given)
             direct = [read_widths(path) for path in given["direct"]]
-            result = judge_guideline(
-                config, given["out"], pattern=pattern, direct=direct, workers=given["workers"], watch=watch
+            result = evaluate_guideline(
+                config,
+                given["out"],
+                pattern=pattern,
+                direct=direct,
+                workers=given["workers"],
+                progress=progress,
             )
     if style == "json":
         print_json({"run": str(result.run), **summary(result)})
@@ -88,8 +93,8 @@ def _one(spaces: tuple[str, ...]) -> str:
     return spaces[0]
 
 
-def _config(given: dict[str, Any]) -> "tuple[JudgeConfig, Pattern]":
-    from nas_prune.comparison.evaluate_result import JudgeConfig
+def _config(given: dict[str, Any]) -> "tuple[EvaluateConfig, Pattern]":
+    from nas_prune.comparison.evaluate_result import EvaluateConfig
     from nas_prune.data.config import DataConfig
     from nas_prune.guideline.apply import guideline_named
     from nas_prune.guideline.fit import fit_guideline
@@ -110,7 +115,7 @@ def _config(given: dict[str, Any]) -> "tuple[JudgeConfig, Pattern]":
         pattern = fit_guideline(given["sources"], **fitting)
     data_name = given["data_name"] or "digits"
     recipe = recipe_named(given["recipe_name"]) if given["recipe_name"] else default_recipe(data_name)
-    config = JudgeConfig(
+    config = EvaluateConfig(
         guideline=given["guideline"] or "guideline.yaml",
         space=space,
         width_multiplier=given["width_multiplier"],
@@ -135,7 +140,7 @@ def _config(given: dict[str, Any]) -> "tuple[JudgeConfig, Pattern]":
     return config, pattern
 
 
-def _print(result: "JudgeResult") -> None:
+def _print(result: "EvaluateResult") -> None:
     from nas_prune.cli.output import count
     from nas_prune.comparison.evaluate_result import AXES, DIRECT, title
     from nas_prune.training.result import mean_and_deviation

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nas_prune.cli.evaluate import evaluate, judge_options
+from nas_prune.cli.evaluate import evaluate, evaluate_options
 from nas_prune.cli.options import data_options, recipe_options, run_options
-from nas_prune.cli.output import format_option, print_json, print_table, watching
+from nas_prune.cli.output import format_option, print_json, print_table, showing_progress
 
 if TYPE_CHECKING:
     from nas_prune.guideline.apply import Pattern
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     multiple=True,
     help="With --evaluate, the network to judge it on. Otherwise, for runs of a network of your own: its name again.",
 )
-@judge_options
+@evaluate_options
 @data_options
 @recipe_options
 @run_options
@@ -123,7 +123,7 @@ def fit(sources: tuple[Path, ...], out: Path | None, **given: Any) -> "Guideline
     from nas_prune.guideline import fit_guideline
     from nas_prune.guideline.sources import read_sources
 
-    with watching() as watch, watch.waiting("fitting"):
+    with showing_progress() as progress, progress.waiting("fitting"):
         read, notes = read_sources(sources, spaces=given["spaces"])
         fitted = fit_guideline(read, notes=notes, **given)
         if out is not None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nas_prune.cli.options import SPACE_HELP
-from nas_prune.cli.output import count, format_option, percent, print_json, print_table, watching
+from nas_prune.cli.output import count, format_option, percent, print_json, print_table, showing_progress
 
 if TYPE_CHECKING:
     from nas_prune.space.search_space import Groups, SearchSpace
@@ -46,7 +46,7 @@ def command(
     from nas_prune.space.load import load_space
     from nas_prune.space.networks import network_named
 
-    with watching() as watch, watch.waiting("tracing the network"):
+    with showing_progress() as progress, progress.waiting("tracing the network"):
         channels, height, width = network_named(space).input_shape
         shape = (in_channels or channels, image_size or height, image_size or width)
         found = load_space(

@@ -9,10 +9,11 @@ from typing import Any, TypeVar
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
 from rich.table import Table
 
-from nas_prune.runs.progress import Watch
+from nas_prune.runs.progress import Progress
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 _PLAIN_WIDTH = 140  # columns when stdout is a file or a pipe
@@ -50,7 +51,7 @@ def console() -> Console:
 
 
 @contextmanager
-def watching() -> Iterator[Watch]:
+def showing_progress() -> Iterator[Progress]:
     """Progress bars on stderr; nothing when that is no terminal."""
     screen = Console(stderr=True)
     columns = (
@@ -59,16 +60,16 @@ def watching() -> Iterator[Watch]:
         MofNCompleteColumn(),
         TimeRemainingColumn(compact=True, elapsed_when_finished=True),
     )
-    with Progress(*columns, console=screen, disable=not screen.is_terminal or is_silent()) as bars:
+    with Bars(*columns, console=screen, disable=not screen.is_terminal or is_silent()) as bars:
         tasks: dict[str, TaskID] = {}
 
-        def progress(what: str, done: int, total: int) -> None:
+        def update(what: str, done: int, total: int) -> None:
             if what not in tasks:
                 tasks[what] = bars.add_task(what, total=total)
             bars.update(tasks[what], completed=done, total=total)
 
-        yield Watch(
-            progress=progress,
+        yield Progress(
+            update=update,
             say=lambda text: screen.print(text, markup=False, highlight=False, soft_wrap=True),
         )
 

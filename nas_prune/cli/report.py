@@ -33,7 +33,7 @@ def command(
     RUN is a directory of a search, training, judgement, study, comparison or transfer, finished or not, or a guideline
     file. The page has its figures in it, opens from disk and fetches nothing.
     """
-    from nas_prune.cli.output import watching
+    from nas_prune.cli.output import showing_progress
     from nas_prune.report.read import read_parts
     from nas_prune.report.render import as_html, as_json, as_markdown
     from nas_prune.runs.files import write_whole
@@ -48,7 +48,7 @@ def command(
         )
     if out is not None and not out.parent.is_dir():
         raise click.UsageError(f"--out must be in a directory that exists, got {out}.")
-    with watching() as watch, watch.waiting("drawing"):
+    with showing_progress() as progress, progress.waiting("drawing"):
         parts = read_parts(runs, storage=storage)
         text = {"html": as_html, "md": as_markdown, "json": as_json}[style](parts, title=title)
     if out is None:

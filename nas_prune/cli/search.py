@@ -17,7 +17,15 @@ from nas_prune.cli.options import (
     refuse_with_resume,
     run_options,
 )
-from nas_prune.cli.output import count, format_option, is_silent, percent, print_json, print_table, watching
+from nas_prune.cli.output import (
+    count,
+    format_option,
+    is_silent,
+    percent,
+    print_json,
+    print_table,
+    showing_progress,
+)
 
 if TYPE_CHECKING:
     from nas_prune.search.config import SearchConfig
@@ -77,22 +85,26 @@ def command(context: click.Context, /, style: str, resume: Path | None, **given:
     if resume is not None:
         refuse_with_resume(context)
     if (given["method"] if resume is None else read_config(resume, SearchConfig).method) == ALL:
-        with watching() as watch:
+        with showing_progress() as progress:
             if resume is not None:
-                found = resume_all(resume, data_name=given["data_name"], space=given["space"], watch=watch)
+                found = resume_all(
+                    resume, data_name=given["data_name"], space=given["space"], progress=progress
+                )
             else:
-                found = search_all(_config(given), given["out"], watch=watch)
+                found = search_all(_config(given), given["out"], progress=progress)
         print_all(found, style)
         return
     if resume is None and given["method"] not in METHODS:
         raise click.UsageError(
             f"--method must be all or one of {', '.join(METHODS)}, got {given['method']!r}."
         )
-    with watching() as watch:
+    with showing_progress() as progress:
         if resume is not None:
-            result = resume_search(resume, data_name=given["data_name"], space=given["space"], watch=watch)
+            result = resume_search(
+                resume, data_name=given["data_name"], space=given["space"], progress=progress
+            )
         else:
-            result = search(_config(given), given["out"], watch=watch)
+            result = search(_config(given), given["out"], progress=progress)
     if is_silent():
         return
     if style == "json":

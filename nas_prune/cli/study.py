@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nas_prune.cli.options import Function
-from nas_prune.cli.output import count, format_option, percent, print_json, print_table, watching
+from nas_prune.cli.output import count, format_option, percent, print_json, print_table, showing_progress
 
 if TYPE_CHECKING:
     from nas_prune.study.config import StudyConfig
@@ -76,26 +76,26 @@ def run(*, file: str, out: Path | None, style: str, **given: Any) -> None:
     The same command in further terminals or on further machines joins in.
     """
     from nas_prune.study.config import read_study
-    from nas_prune.study.location import Place
+    from nas_prune.study.location import StudyLocation
     from nas_prune.study.run import resume_study, run_study
 
-    with watching() as watch:
+    with showing_progress() as progress:
         if Path(file).is_dir():
             _refuse_beside_directory(out, given)
             result = resume_study(
-                Place(Path(file), given["storage"], given["heartbeat"]),
+                StudyLocation(Path(file), given["storage"], given["heartbeat"]),
                 data_name=given["data_name"],
                 space=given["space"],
                 trials=given["trials"],
                 timeout=given["timeout"],
                 workers=given["workers"],
-                watch=watch,
+                progress=progress,
             )
         else:
             changes = {name: given[name] for name in ("sampler", "trials", "timeout", "data_name", "space")}
             config = read_study(file, **changes)
             where = {name: given[name] for name in ("storage", "workers", "heartbeat")}
-            result = run_study(config, out, is_new=given["is_new"], watch=watch, **where)
+            result = run_study(config, out, is_new=given["is_new"], progress=progress, **where)
     if style == "json":
         from nas_prune.study.result import summary
 
@@ -140,18 +140,18 @@ def _print(result: "StudyResult") -> None:
         ]
         print_table(["trial", "source", "val. accuracy", "MACs", "parameters", "kept (%)"], rows, left=2)
         click.echo()
-    place = result.place
+    location = result.location
     if not any(record.best_first(trials) for trials in result.trials.values()):
         raise BadInputError(
             "a study must have a trial that came to its end, got none; the reasons stand in the dashboard: "
-            f"nas-prune dashboard {quote(str(place.run))}{storage_flag(place)}"
+            f"nas-prune dashboard {quote(str(location.run))}{storage_flag(location)}"
         )
     if result.config.against is None:
         click.echo(
             "The best of many is partly luck. Train the best again and in full: "
-            f"{command_for(place, 'rank', result.config.space)}"
+            f"{command_for(location, 'rank', result.config.space)}"
         )
-    click.echo(f"Look at all of them: nas-prune dashboard {quote(str(place.run))}{storage_flag(place)}")
+    click.echo(f"Look at all of them: nas-prune dashboard {quote(str(location.run))}{storage_flag(location)}")
 
 
 @command.command()
@@ -179,13 +179,13 @@ def rank(*, directory: Path, style: str, storage: str | None, **given: Any) -> N
 
     The order is that of the new trainings; the winner's widths are written to DIRECTORY/rank/NAME/widths.json.
     """
-    from nas_prune.study.location import Place, read_trials
+    from nas_prune.study.location import StudyLocation, read_trials
     from nas_prune.study.rank import rank_study, summary
 
-    place = Place(directory, storage)
-    with watching() as watch:
-        rankings = rank_study(place, watch=watch, **given)
-    config = read_trials(place).config
+    location = StudyLocation(directory, storage)
+    with showing_progress() as progress:
+        rankings = rank_study(location, progress=progress, **given)
+    config = read_trials(location).config
     if style == "json":
         print_json([summary(one, config) for one in rankings])
         return
@@ -238,9 +238,9 @@ def recover(directory: Path, older_than: float | None, storage: str | None, styl
 
     `study run` does this by itself for workers of the same machine or shared directory.
     """
-    from nas_prune.study.location import Place, recover_study
+    from nas_prune.study.location import StudyLocation, recover_study
 
-    dropped, found = recover_study(Place(directory, storage), older_than=older_than)
+    dropped, found = recover_study(StudyLocation(directory, storage), older_than=older_than)
     if style == "json":
         print_json(
             {

@@ -13,7 +13,15 @@ from nas_prune.cli.options import (
     run_options,
     workers_option,
 )
-from nas_prune.cli.output import count, format_option, is_silent, percent, print_json, print_table, watching
+from nas_prune.cli.output import (
+    count,
+    format_option,
+    is_silent,
+    percent,
+    print_json,
+    print_table,
+    showing_progress,
+)
 
 if TYPE_CHECKING:
     from nas_prune.space.widths import Widths
@@ -57,7 +65,7 @@ def command(context: click.Context, /, style: str, resume: Path | None, **given:
     from nas_prune.training.result import summary
     from nas_prune.training.run import resume_train, train
 
-    with watching() as watch:
+    with showing_progress() as progress:
         if resume is not None:
             refuse_with_resume(context)
             result = resume_train(
@@ -65,7 +73,7 @@ def command(context: click.Context, /, style: str, resume: Path | None, **given:
                 data_name=given["data_name"],
                 space=given["space"],
                 workers=given["workers"],
-                watch=watch,
+                progress=progress,
             )
         elif given["cap"] is not None and given["schedule"] != "scratch-b":
             raise click.UsageError(
@@ -87,7 +95,7 @@ def command(context: click.Context, /, style: str, resume: Path | None, **given:
                 given["out"],
                 space=given["space"],
                 workers=given["workers"],
-                watch=watch,
+                progress=progress,
             )
     if is_silent():
         return

@@ -17,7 +17,7 @@ from nas_prune.cli.options import (
     was_typed,
     workers_option,
 )
-from nas_prune.cli.output import format_option, watching
+from nas_prune.cli.output import format_option, showing_progress
 
 if TYPE_CHECKING:
     from nas_prune.comparison.config import CompareConfig
@@ -69,7 +69,7 @@ def command(context: click.Context, /, style: str, resume: Path | None, **given:
     from nas_prune.comparison.transfer import resume_transfer, transfer
     from nas_prune.guideline.apply import guideline_named
 
-    with watching() as watch:
+    with showing_progress() as progress:
         if resume is not None:
             refuse_with_resume(context, ("seeds", "direct"), "Only seeds and --direct can be added.")
             result = resume_transfer(
@@ -79,7 +79,7 @@ def command(context: click.Context, /, style: str, resume: Path | None, **given:
                 data_name=given["data_name"],
                 space=given["space"],
                 workers=given["workers"],
-                watch=watch,
+                progress=progress,
             )
         else:
             for name, example in (
@@ -96,7 +96,7 @@ def command(context: click.Context, /, style: str, resume: Path | None, **given:
                 given["out"],
                 direct=given["direct"],
                 workers=given["workers"],
-                watch=watch,
+                progress=progress,
             )
     conclude(context, result, style)
 

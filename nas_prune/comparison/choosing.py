@@ -104,7 +104,7 @@ _FLAGS: dict[Kind, str] = {"guided": "--guideline", "winner": "--study"}
 
 
 @dataclass(frozen=True, slots=True)
-class _Given:
+class _GivenArms:
     """What the things that are given come to on this network: widths, or why there are none."""
 
     widths: dict[Kind, Widths]
@@ -113,7 +113,7 @@ class _Given:
     notes: tuple[str, ...] = ()
 
 
-def _given(config: CompareConfig, widths: Widths, network: SearchSpace, wanted: Wanted) -> _Given:
+def _given(config: CompareConfig, widths: Widths, network: SearchSpace, wanted: Wanted) -> _GivenArms:
     found: dict[Kind, Widths] = {}
     reasons: dict[Kind, str] = {}
     guessed: tuple[str, ...] | str | None = None
@@ -133,4 +133,4 @@ def _given(config: CompareConfig, widths: Widths, network: SearchSpace, wanted: 
         except NasPruneError as error:
             reasons[kind] = f"no such widths meet the cost of those found: {error}"
     notes = guessed if isinstance(guessed, tuple) else ()
-    return _Given(found, isinstance(guessed, tuple), reasons, notes)
+    return _GivenArms(found, isinstance(guessed, tuple), reasons, notes)

@@ -14,14 +14,14 @@ from nas_prune.comparison.evaluate_result import (
     CONTROLS,
     DIRECT,
     GUIDED,
-    JudgeConfig,
-    JudgeResult,
+    EvaluateConfig,
+    EvaluateResult,
     Trained,
     control_name,
     summary,
     title,
 )
-from nas_prune.data import ImageData, Parked, park
+from nas_prune.data import ImageData, SharedImages, share
 from nas_prune.data.config import load_images, where_images_are
 from nas_prune.data.identity import identity_of
 from nas_prune.errors import BadInputError
@@ -29,10 +29,10 @@ from nas_prune.guideline.apply import Pattern, apply_guideline, guideline_named,
 from nas_prune.guideline.artefact import Guideline, read_guideline
 from nas_prune.guideline.hand import RULES
 from nas_prune.runs.directory import from_run, make_run, portable
-from nas_prune.runs.files import passing_folder, saying_why, sweep, write_whole
-from nas_prune.runs.progress import QUIET, Watch
+from nas_prune.runs.files import passing_folder, remove_partial_files, saying_why, write_whole
+from nas_prune.runs.progress import SILENT, Progress
 from nas_prune.runs.settings import library_versions, read_config, write_config
-from nas_prune.runs.stopping import telling_how_to_go_on
+from nas_prune.runs.stopping import resume_hint
 from nas_prune.runs.workers import in_workers
 from nas_prune.space.budget import Budget
 from nas_prune.space.cut import check_feasible, matched
@@ -51,15 +51,15 @@ _GUIDELINE, _RESULT, _WIDTHS = "guideline.yaml", "result.json", "widths.json"
 Member: TypeAlias = "tuple[str, int]"
 
 
-def judge_guideline(
-    config: JudgeConfig,
+def evaluate_guideline(
+    config: EvaluateConfig,
     out: Path | None = None,
     *,
     pattern: Pattern | None = None,
     direct: Sequence[Widths] = (),
     workers: int = 1,
-    watch: Watch = QUIET,
-) -> JudgeResult:
+    progress: Progress = SILENT,
+) -> EvaluateResult:
     """Draw networks from a guideline and train them beside controls, each of which costs what a drawn one does.
 
     Number i of a control population has the parameters, or the MACs, of number i of the guided one.
@@ -70,7 +70,7 @@ def judge_guideline(
         pattern: the guideline itself, instead of the one that the settings name.
         direct: widths found on this very data, trained in turn until there are as many networks.
         workers: how many are trained at once, each in a process of its own with its share of the threads.
-        watch: told of progress.
+        progress: told how far the work is.
 
     Raises:
         NasPruneError: something in the settings cannot be used; nothing has been written then.
@@ -85,7 +85,7 @@ def judge_guideline(
             "guideline": _name(pattern),
         }
     )
-    data, space = _loaded(config, watch)
+    data, space = _loaded(config, progress)
     config = config.model_copy(update={"images": identity_of(data)})
     bound = Budget.parse(config.budget)
     check_feasible(space, bound, setting_of(space, config.groups).columns)
@@ -104,29 +104,29 @@ def judge_guideline(
             folder.mkdir(parents=True)
         widths.write(folder / _WIDTHS)
     write_config(run, config.model_copy(update={"data": config.data.at(portable(config.data.name, run))}))
-    watch.say(where_images_are(data))
-    watch.say(f"Writing to {run}. If it is stopped: {_command(run, config)}")
-    return _finish(run, config, space, data, notes, workers, watch)
+    progress.say(where_images_are(data))
+    progress.say(f"Writing to {run}. If it is stopped: {_command(run, config)}")
+    return _finish(run, config, space, data, notes, workers, progress)
 
 
-def resume_judge(
+def resume_evaluation(
     run: Path,
     *,
     data_name: str | None = None,
     space: str | None = None,
     workers: int = 1,
-    watch: Watch = QUIET,
-) -> JudgeResult:
+    progress: Progress = SILENT,
+) -> EvaluateResult:
     """Go on with a judgement that was stopped; networks that are trained are left as they are."""
-    config = read_config(run, JudgeConfig)
+    config = read_config(run, EvaluateConfig)
     check_trusted(config.space, space, str(run))
     config = config.model_copy(update={"data": config.data.at(data_name or from_run(config.data.name, run))})
-    tell_of_versions(config, watch)
-    sweep(run)
+    tell_of_versions(config, progress)
+    remove_partial_files(run)
     pattern = RULES[config.guideline] if config.guideline in RULES else read_guideline(run / _GUIDELINE)
-    data, network = _loaded(config, watch)
+    data, network = _loaded(config, progress)
     notes = apply_guideline(pattern, network, config.budget, groups=config.groups).notes
-    return _finish(run, config, network, data, notes, workers, watch)
+    return _finish(run, config, network, data, notes, workers, progress)
 
 
 def _name(pattern: Pattern) -> str:
@@ -139,21 +139,21 @@ def _name(pattern: Pattern) -> str:
     return name
 
 
-def _command(run: Path, config: JudgeConfig) -> str:
+def _command(run: Path, config: EvaluateConfig) -> str:
     return resume_command("guide --evaluate", run, config.space, ALONE)
 
 
-def _loaded(config: JudgeConfig, watch: Watch) -> tuple[ImageData, SearchSpace]:
-    data = load_images(config.data, config.seed, watch, in_channels=image_channels(config.space))
+def _loaded(config: EvaluateConfig, progress: Progress) -> tuple[ImageData, SearchSpace]:
+    data = load_images(config.data, config.seed, progress, in_channels=image_channels(config.space))
     checked_images(config, data)
-    with watch.waiting("tracing the network"):
+    with progress.waiting("tracing the network"):
         space = network_for(config, data)
     space.check_trainable()
     return data, space
 
 
 def _drawn(
-    config: JudgeConfig, space: SearchSpace, pattern: Pattern, direct: Sequence[Widths]
+    config: EvaluateConfig, space: SearchSpace, pattern: Pattern, direct: Sequence[Widths]
 ) -> dict[Member, Widths]:
     """The widths of every member of every population."""
     rng = np.random.default_rng(config.seed)
@@ -184,7 +184,7 @@ def _folder(run: Path, member: Member) -> Path:
     return run / member[0] / f"{member[1]:03d}"
 
 
-def _members(config: JudgeConfig) -> list[Member]:
+def _members(config: EvaluateConfig) -> list[Member]:
     names = [GUIDED, *(control_name(control, axis) for axis in AXES for control in CONTROLS)]
     names += [DIRECT] if config.direct else []
     # Number by number, so that what is there after half of the time is half of every population.
@@ -193,29 +193,29 @@ def _members(config: JudgeConfig) -> list[Member]:
 
 def _finish(
     run: Path,
-    config: JudgeConfig,
+    config: EvaluateConfig,
     space: SearchSpace,
     data: ImageData,
     notes: tuple[str, ...],
     workers: int,
-    watch: Watch,
-) -> JudgeResult:
+    progress: Progress,
+) -> EvaluateResult:
     members = _members(config)
     waiting = [member for member in members if _read_one(run, member) is None]
-    with telling_how_to_go_on(_command(run, config)):
+    with resume_hint(_command(run, config)):
         if workers > 1 and len(waiting) > 1:
             with passing_folder(run) as folder:
                 outcomes = in_workers(
-                    partial(_worker, run, config, park(data, folder)), waiting, workers, watch
+                    partial(_worker, run, config, share(data, folder)), waiting, workers, progress
                 )
             failed = [(member, one.error) for member, one in zip(waiting, outcomes, strict=True) if one.error]
         else:
             failed = []
             for count, member in enumerate(waiting, start=len(members) - len(waiting)):
-                watch.progress("networks", count, len(members))
-                _train(member, watch, run=run, config=config, space=space, data=data)
-            watch.progress("networks", len(members), len(members))
-    result = JudgeResult(
+                progress.update("networks", count, len(members))
+                _train(member, progress, run=run, config=config, space=space, data=data)
+            progress.update("networks", len(members), len(members))
+    result = EvaluateResult(
         run,
         config,
         _read(run, [member for member in members if member not in dict(failed)]),
@@ -228,18 +228,20 @@ def _finish(
     return result
 
 
-def _worker(run: Path, config: JudgeConfig, parked: Parked) -> Callable[[Member, Watch], SeedResult]:
+def _worker(
+    run: Path, config: EvaluateConfig, shared: SharedImages
+) -> Callable[[Member, Progress], SeedResult]:
     """What one worker process does for a network."""
-    data = parked.taken()
+    data = shared.attach()
     return partial(_train, run=run, config=config, space=network_for(config, data), data=data)
 
 
 def _train(
     member: Member,
-    watch: Watch,
+    progress: Progress,
     *,
     run: Path,
-    config: JudgeConfig,
+    config: EvaluateConfig,
     space: SearchSpace,
     data: ImageData,
 ) -> SeedResult:
@@ -254,8 +256,8 @@ def _train(
         seeds=(config.seed + member[1],),
         data_seed=config.seed,
     )
-    heard = Watch(progress=lambda _, done, total: watch.progress(name, done, total), say=watch.say)
-    result = train_one(settings, widths, folder, network=space, data=data, watch=heard)
+    progress = Progress(update=lambda _, done, total: progress.update(name, done, total), say=progress.say)
+    result = train_one(settings, widths, folder, network=space, data=data, progress=progress)
     cost = widths.cost
     trained = Trained(
         member[1], cost.macs, cost.params, result.val_accuracy, result.test_accuracy, result.seconds
@@ -284,7 +286,7 @@ def _read_one(run: Path, member: Member) -> Trained | None:
         return None
 
 
-def _write(result: JudgeResult) -> None:
+def _write(result: EvaluateResult) -> None:
     from nas_prune.comparison.edf_figure import draw_edfs
 
     write_whole(result.run / _RESULT, json.dumps(summary(result), indent=1) + "\n")

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from nas_prune.comparison.populations import Comparison, compared
+from nas_prune.comparison.populations import PopulationDifference, compared
 from nas_prune.runs.directory import published
 from nas_prune.space.search_space import Groups
 from nas_prune.training.config import RunConfig
@@ -18,7 +18,7 @@ AXES = {"params": "parameters", "macs": "MACs"}
 CONTROLS = ("uniform", "random")
 
 
-class JudgeConfig(RunConfig):
+class EvaluateConfig(RunConfig):
     """Every setting of a judgement; what `config.yaml` holds.
 
     Attributes:
@@ -61,7 +61,7 @@ class Trained:
 
 
 @dataclass(frozen=True, slots=True)
-class JudgeResult:
+class EvaluateResult:
     """What came out.
 
     Attributes:
@@ -73,15 +73,15 @@ class JudgeResult:
     """
 
     run: Path
-    config: JudgeConfig
+    config: EvaluateConfig
     populations: Mapping[str, tuple[Trained, ...]]
     failed: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
 
-    def compared(self) -> dict[str, dict[str, Comparison]]:
+    def compared(self) -> dict[str, dict[str, PopulationDifference]]:
         """Guided networks beside every other population: {axis, or `direct`: {population: comparison}}."""
         guided = [one.error for one in self.populations[GUIDED]]
-        found: dict[str, dict[str, Comparison]] = {}
+        found: dict[str, dict[str, PopulationDifference]] = {}
         for axis in AXES:
             for control in CONTROLS:
                 others = [one.error for one in self.populations[control_name(control, axis)]]
@@ -111,13 +111,13 @@ def control_name(control: str, axis: str) -> str:
     return f"{control}-{axis}"
 
 
-def title(config: JudgeConfig) -> str:
+def title(config: EvaluateConfig) -> str:
     """What was judged, in one line."""
     factor = "" if config.width_multiplier == 1 else f" ×{config.width_multiplier:g}"
     return f"{config.space}{factor} on {published(config.data.name)}, guided at {config.budget}"
 
 
-def summary(result: JudgeResult) -> dict[str, Any]:
+def summary(result: EvaluateResult) -> dict[str, Any]:
     """A judgement as plain JSON, for `--format json` and `result.json`."""
     config = result.config
     return {

@@ -16,10 +16,10 @@ from nas_prune.comparison.statistics import TestName, check_test
 from nas_prune.data.config import DataConfig, placed
 from nas_prune.errors import BadInputError
 from nas_prune.runs.directory import RESULT, published
-from nas_prune.runs.files import alone_in, saying_why, sweep, write_whole
-from nas_prune.runs.progress import QUIET, Watch
+from nas_prune.runs.files import alone_in, remove_partial_files, saying_why, write_whole
+from nas_prune.runs.progress import SILENT, Progress
 from nas_prune.runs.settings import CONFIG, first_problem, load_yaml, read_config, read_settings
-from nas_prune.runs.stopping import telling_how_to_go_on
+from nas_prune.runs.stopping import resume_hint
 from nas_prune.search.config import SearchConfig, resolve
 from nas_prune.search.methods.contract import Scope
 from nas_prune.search.methods.registry import method_named
@@ -139,7 +139,7 @@ def run_file(
     machine: dict[str, Any] | None = None,
     space: str | None = None,
     workers: int = 1,
-    watch: Watch = QUIET,
+    progress: Progress = SILENT,
 ) -> CompareResult:
     """Search, then compare; what is done already is left as it is.
 
@@ -150,7 +150,7 @@ def run_file(
         machine: settings of `RunConfig` but the images.
         space: the network's name, if it is one of your own.
         workers: how many trainings at once.
-        watch: told of progress.
+        progress: told how far the work is.
 
     Raises:
         NasPruneError: something in the settings cannot be used, or differs from what the directory was begun with.
@@ -161,10 +161,10 @@ def run_file(
     wanted, config = file.search(settings), file.comparison(settings)
     _check(file)
     _claim(run, file)
-    with alone_in(run), telling_how_to_go_on("the same command"):
-        sweep(run)
+    with alone_in(run), resume_hint("the same command"):
+        remove_partial_files(run)
         _clear(run / COMPARED)
-        found = _searched(run / _SEARCH, file, wanted, space, watch)
+        found = _searched(run / _SEARCH, file, wanted, space, progress)
         own = run / COMPARED
         if (own / CONFIG).exists():
             seeds = max(file.seeds, read_config(own, CompareConfig).seeds)
@@ -175,7 +175,7 @@ def run_file(
                 data_name=file.data.name,
                 space=space,
                 workers=workers,
-                watch=watch,
+                progress=progress,
             )
         source = read_config(run / _SEARCH, SearchConfig)
         return compare(
@@ -186,16 +186,18 @@ def run_file(
             wanted=Wanted(file.arms),
             space=space,
             workers=workers,
-            watch=watch,
+            progress=progress,
         )
 
 
-def _searched(folder: Path, file: CompareFile, wanted: SearchConfig, space: str | None, watch: Watch) -> Path:
+def _searched(
+    folder: Path, file: CompareFile, wanted: SearchConfig, space: str | None, progress: Progress
+) -> Path:
     """The widths that the file's search finds, or found before."""
     if not (folder / CONFIG).exists():
-        search(wanted, folder, watch=watch)
+        search(wanted, folder, progress=progress)
     elif not (folder / RESULT).exists():
-        resume_search(folder, data_name=file.data.name, space=space, watch=watch)
+        resume_search(folder, data_name=file.data.name, space=space, progress=progress)
     path = next((one for one in (folder / "widths").glob("*.json") if one.stem != "whole"), None)
     if path is None:
         raise BadInputError(

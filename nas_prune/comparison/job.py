@@ -23,11 +23,11 @@ from nas_prune.comparison.result import (
     read_trained,
     write_comparison,
 )
-from nas_prune.data import ImageData, Parked, park
+from nas_prune.data import ImageData, SharedImages, share
 from nas_prune.errors import BadInputError, FileError, NasPruneError
 from nas_prune.runs.files import passing_folder, saying_why, write_whole
-from nas_prune.runs.progress import Watch
-from nas_prune.runs.stopping import telling_how_to_go_on
+from nas_prune.runs.progress import Progress
+from nas_prune.runs.stopping import resume_hint
 from nas_prune.runs.workers import in_workers
 from nas_prune.space.load import load_referenced
 from nas_prune.space.search_space import SearchSpace
@@ -77,11 +77,11 @@ class Job:
             found += [(arm.name, seed) for arm in left if not arm.inherits]
         return found
 
-    def work(self, task: Task, watch: Watch) -> None:
+    def work(self, task: Task, progress: Progress) -> None:
         """Train one arm with one seed, or a whole network and all arms that inherit from it; note why it failed."""
         note_of_failure(self.run, *task).unlink(missing_ok=True)
         try:
-            self._work(task, watch)
+            self._work(task, progress)
         except NasPruneError as error:
             self.note(task, str(error))
             raise
@@ -95,10 +95,10 @@ class Job:
                 path.parent.mkdir(exist_ok=True)
             write_whole(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
-    def _work(self, task: Task, watch: Watch) -> None:
+    def _work(self, task: Task, progress: Progress) -> None:
         name, seed = task
         if name != _INHERITED:
-            self.train(self.config.known[name], seed, watch)
+            self.train(self.config.known[name], seed, progress)
             return
         assert self.config.source is not None
         folder = self.parent(seed)
@@ -107,14 +107,18 @@ class Job:
         )
         with saying_why(folder):
             folder.parent.mkdir(parents=True, exist_ok=True)
-        heard = Watch(progress=lambda _, done, of: watch.progress(f"whole network, seed {seed}", done, of))
-        trained_parent(folder, settings, self.data, self.space, heard)
+        progress = Progress(
+            update=lambda _, done, of: progress.update(f"whole network, seed {seed}", done, of)
+        )
+        trained_parent(folder, settings, self.data, self.space, progress)
         starts = beginnings(folder, self.widths, self.data, self.space, seed)
         for arm in self.config.chosen:
             if arm.inherits and self.done(arm.name, seed) is None:
-                self.train(arm, seed, watch, begin=starts[arm.start])
+                self.train(arm, seed, progress, begin=starts[arm.start])
 
-    def train(self, arm: Arm, seed: int, watch: Watch, begin: Callable[[], nn.Module] | None = None) -> None:
+    def train(
+        self, arm: Arm, seed: int, progress: Progress, begin: Callable[[], nn.Module] | None = None
+    ) -> None:
         """Train one network, note what came out, and drop its checkpoints."""
         folder, config = self.folder(arm.name), self.config
         with saying_why(folder):
@@ -128,14 +132,14 @@ class Job:
             seeds=(seed,),
             data_seed=config.data_seed,
         )
-        heard = Watch(progress=lambda _, done, of: watch.progress(f"{arm.name}, seed {seed}", done, of))
+        progress = Progress(update=lambda _, done, of: progress.update(f"{arm.name}, seed {seed}", done, of))
         result = train_one(
             settings,
             widths,
             folder,
             network=self.space,
             data=self.data,
-            watch=heard,
+            progress=progress,
             begin=begin,
         )
         plan, cost = plan_training(widths, config.recipe, arm.schedule, cap=config.cap), widths.cost
@@ -155,10 +159,10 @@ class Job:
 
 
 def _prepared(
-    run: Path, config: CompareConfig, widths: Widths, parked: Parked
-) -> "Callable[[Task, Watch], None]":
+    run: Path, config: CompareConfig, widths: Widths, shared: SharedImages
+) -> "Callable[[Task, Progress], None]":
     """What one worker process does for a task."""
-    job = Job(run, config, widths, load_referenced(widths.space), parked.taken())
+    job = Job(run, config, widths, load_referenced(widths.space), shared.attach())
     return job.work
 
 
@@ -167,26 +171,26 @@ def _name_of(task: Task) -> str:
     return f"arms that inherit, seed {seed}" if name == _INHERITED else f"{name}, seed {seed}"
 
 
-def finish(job: Job, workers: int, watch: Watch) -> CompareResult:
+def finish(job: Job, workers: int, progress: Progress) -> CompareResult:
     """Train what is left; write the table."""
     tasks = job.tasks()
     failed: dict[Task, str] = {}
-    with telling_how_to_go_on(command_for(job.run, job.widths, job.config.command)):
+    with resume_hint(command_for(job.run, job.widths, job.config.command)):
         if workers > 1 and len(tasks) > 1:
             with passing_folder(job.run) as folder:
-                prepare = partial(_prepared, job.run, job.config, job.widths, park(job.data, folder))
-                outcomes = in_workers(prepare, tasks, workers, watch)
+                prepare = partial(_prepared, job.run, job.config, job.widths, share(job.data, folder))
+                outcomes = in_workers(prepare, tasks, workers, progress)
             failed = {task: one.error for task, one in zip(tasks, outcomes, strict=True) if one.error}
             for task, why in failed.items():
                 job.note(task, why)  # of one whose process died, too
         else:
             for count, task in enumerate(tasks):
-                watch.progress("trainings", count, len(tasks))
+                progress.update("trainings", count, len(tasks))
                 try:
-                    job.work(task, watch)
+                    job.work(task, progress)
                 except NasPruneError as error:
                     failed[task] = str(error)
-                watch.progress("trainings", count + 1, len(tasks))
+                progress.update("trainings", count + 1, len(tasks))
     reasons = tuple((_name_of(task), why) for task, why in failed.items())
     result = replace(read_comparison(job.run), failed=reasons, config=job.config)
     if not any(result.arms.values()):

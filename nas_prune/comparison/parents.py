@@ -9,11 +9,11 @@ from torch import nn
 from nas_prune.data import ImageData
 from nas_prune.errors import BadInputError
 from nas_prune.runs.directory import RESULT
-from nas_prune.runs.progress import Watch
+from nas_prune.runs.progress import Progress
 from nas_prune.runs.settings import CONFIG
 from nas_prune.search.config import SearchConfig
 from nas_prune.search.methods.registry import method_named
-from nas_prune.search.prepared import Given
+from nas_prune.search.prepared import FixedInputs
 from nas_prune.search.run import best_of_trained, resume_search, search
 from nas_prune.space.search_space import SearchSpace
 from nas_prune.space.widths import Widths
@@ -46,16 +46,18 @@ def source_for(found: SearchConfig, run: RunConfig, recipe: Recipe) -> SearchCon
 
 
 def trained_parent(
-    folder: Path, config: SearchConfig, data: ImageData, space: SearchSpace, watch: Watch
+    folder: Path, config: SearchConfig, data: ImageData, space: SearchSpace, progress: Progress
 ) -> None:
     """Train one whole network, or go on with that."""
     if (folder / RESULT).exists():
         return
-    loaded, heard = Given(given=(data, space)), Watch(progress=watch.progress)
+    loaded, progress = FixedInputs(given=(data, space)), Progress(update=progress.update)
     if (folder / CONFIG).exists():
-        resume_search(folder, data_name=config.data.name, space=config.space, loaded=loaded, watch=heard)
+        resume_search(
+            folder, data_name=config.data.name, space=config.space, loaded=loaded, progress=progress
+        )
     else:
-        search(config, folder, loaded=loaded, watch=heard)
+        search(config, folder, loaded=loaded, progress=progress)
     (folder / "checkpoint.previous.safetensors").unlink(missing_ok=True)
 
 
@@ -66,7 +68,7 @@ def beginnings(
 
     `initial` holds the first weights of the channels that were kept, its norms as those of fresh networks are.
     """
-    model, kept_G = best_of_trained(folder, widths, Given(given=(data, space)))
+    model, kept_G = best_of_trained(folder, widths, FixedInputs(given=(data, space)))
     return {
         "trained": partial(space.narrow, model, kept_G, widths.removed_blocks),
         "initial": partial(space.narrow, space.build(seed=seed), kept_G, widths.removed_blocks),

@@ -21,7 +21,7 @@ _MOST_CHANCE = (
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class PopulationDifference:
     """How the errors of one population lie beside another's.
 
     Attributes:
@@ -59,14 +59,14 @@ def edf(errors: Sequence[float]) -> tuple[Floats, Floats]:
     return rising, np.arange(1, len(rising) + 1) / len(rising)
 
 
-def compared(errors: "Sequence[float] | Floats", others: "Sequence[float] | Floats") -> Comparison:
+def compared(errors: "Sequence[float] | Floats", others: "Sequence[float] | Floats") -> PopulationDifference:
     """The errors of a population beside those of another; both must have at least one network."""
     mine, theirs = np.asarray(errors, dtype=np.float64), np.asarray(others, dtype=np.float64)
     rng = np.random.default_rng(_SEED)
     drawn = _medians(mine, rng) - _medians(theirs, rng)
     low, high = np.quantile(drawn, [0.05, 0.95])
     test = ks_2samp(mine, theirs)
-    return Comparison(
+    return PopulationDifference(
         float(np.median(mine)),
         float(np.median(theirs)),
         float(np.median(mine) - np.median(theirs)),

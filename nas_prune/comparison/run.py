@@ -18,8 +18,8 @@ from nas_prune.data.identity import identity_of
 from nas_prune.errors import BadInputError
 from nas_prune.guideline.artefact import Guideline
 from nas_prune.runs.directory import check_out, from_run, make_run, published
-from nas_prune.runs.files import alone_in, sweep
-from nas_prune.runs.progress import QUIET, Watch
+from nas_prune.runs.files import alone_in, remove_partial_files
+from nas_prune.runs.progress import SILENT, Progress
 from nas_prune.runs.settings import library_versions, read_config, write_config
 from nas_prune.search.config import SearchConfig
 from nas_prune.space.load import load_referenced
@@ -40,7 +40,7 @@ def compare(
     wanted: Wanted = ALL,
     space: str | None = None,
     workers: int = 1,
-    watch: Watch = QUIET,
+    progress: Progress = SILENT,
 ) -> CompareResult:
     """Train every arm with every seed, and compare them in pairs.
 
@@ -52,14 +52,14 @@ def compare(
         wanted: which arms, a guideline, a study's widths.
         space: the network's name again, if it is one of your own.
         workers: how many trainings at once, each in a process of its own with its share of the threads.
-        watch: told of progress.
+        progress: told how far the work is.
 
     Raises:
         NasPruneError: something in the settings cannot be used; nothing has been written then.
     """
     check_trusted(widths.space.name, space, "the widths file")
     check_out(out)
-    data, network = loaded(config, widths, watch)
+    data, network = loaded(config, widths, progress)
     widths = network.priced(widths)
     known = widths.data
     name = published(config.data.name)
@@ -68,13 +68,13 @@ def compare(
         if known is not None and known.name != name
         else ()
     )
-    config = with_source(settled(config, widths, data, workers, notes), search, widths)
+    config = with_source(resolved(config, widths, data, workers, notes), search, widths)
     config, given = extended(config, widths, network, wanted)
     run = make_run(out, widths.space.name, config.command, config.data.name)
     with alone_in(run):
         write_all(run, config, widths, network, wanted, given)
-        tell_where(run, widths, data, config.command, watch)
-        return finish(Job(run, config, widths, network, data), workers, watch)
+        tell_where(run, widths, data, config.command, progress)
+        return finish(Job(run, config, widths, network, data), workers, progress)
 
 
 def resume_compare(
@@ -85,7 +85,7 @@ def resume_compare(
     data_name: str | None = None,
     space: str | None = None,
     workers: int = 1,
-    watch: Watch = QUIET,
+    progress: Progress = SILENT,
 ) -> CompareResult:
     """Go on with a comparison that was stopped, or add arms or seeds to it; what is trained is left as it is.
 
@@ -96,9 +96,9 @@ def resume_compare(
         data_name: where the images are now, if they or the run were moved.
         space: the network's name again, if it is one of your own.
         workers: how many trainings at once.
-        watch: told of progress.
+        progress: told how far the work is.
     """
-    with reopened(run, "compare", seeds=seeds, data_name=data_name, space=space, watch=watch) as job:
+    with reopened(run, "compare", seeds=seeds, data_name=data_name, space=space, progress=progress) as job:
         config, widths, network = job.config, job.widths, job.space
         if seeds is not None or wanted != ALL:
             newly: dict[Kind, object] = {"guided": wanted.guideline, "winner": wanted.winner}
@@ -112,7 +112,7 @@ def resume_compare(
                     path_of(run, kind, 0).unlink(missing_ok=True)
             config, given = extended(config, widths, network, wanted)
             write_all(run, config, widths, network, wanted, given)
-        return finish(replace(job, config=config), workers, watch)
+        return finish(replace(job, config=config), workers, progress)
 
 
 @contextmanager
@@ -123,7 +123,7 @@ def reopened(
     seeds: int | None,
     data_name: str | None,
     space: str | None,
-    watch: Watch,
+    progress: Progress,
 ) -> Iterator[Job]:
     """A run as it was left, with everything loaded, and with more seeds where that is asked for; held meanwhile.
 
@@ -141,10 +141,10 @@ def reopened(
         raise BadInputError(f"--seeds must be at least the {stored.seeds} that the run has, got {seeds}.")
     data_config = stored.data.at(data_name or from_run(stored.data.name, run))
     config = stored.model_copy(update={"data": data_config, "seeds": seeds or stored.seeds})
-    tell_of_versions(config, watch)
+    tell_of_versions(config, progress)
     with alone_in(run):
-        sweep(run)
-        data, network = loaded(config, widths, watch)
+        remove_partial_files(run)
+        data, network = loaded(config, widths, progress)
         again = tuple(arm for arm in config.chosen if arm.kind not in ("guided", "winner", "direct"))
         write_plan(
             run, again, config.seeds, widths, network, data_seed=config.data_seed, pattern=None, given={}
@@ -152,7 +152,7 @@ def reopened(
         yield Job(run, config, widths, network, data)
 
 
-def settled(
+def resolved(
     config: CompareConfig, widths: Widths, data: ImageData, workers: int, notes: tuple[str, ...]
 ) -> CompareConfig:
     """The settings of a new run: its threads, versions and size, and what is to be said of it."""
@@ -168,18 +168,18 @@ def settled(
     )
 
 
-def tell_where(run: Path, widths: Widths, data: ImageData, command: str, watch: Watch) -> None:
+def tell_where(run: Path, widths: Widths, data: ImageData, command: str, progress: Progress) -> None:
     """Say where the images are kept and where the run is."""
-    watch.say(where_images_are(data))
-    watch.say(f"Writing to {run}. If it is stopped: {command_for(run, widths, command)}")
+    progress.say(where_images_are(data))
+    progress.say(f"Writing to {run}. If it is stopped: {command_for(run, widths, command)}")
 
 
-def loaded(config: CompareConfig, widths: Widths, watch: Watch) -> tuple[ImageData, SearchSpace]:
+def loaded(config: CompareConfig, widths: Widths, progress: Progress) -> tuple[ImageData, SearchSpace]:
     """The images and the network, checked to fit."""
-    with watch.waiting("tracing the network"):
+    with progress.waiting("tracing the network"):
         network = load_referenced(widths.space)
     network.check_trainable()
-    data = load_images(config.data, config.data_seed, watch, in_channels=widths.space.input_shape[0])
+    data = load_images(config.data, config.data_seed, progress, in_channels=widths.space.input_shape[0])
     check_fit(data, widths)
     checked_images(config, data)
     return data, network

@@ -8,7 +8,7 @@ from nas_prune.comparison.config import CompareConfig
 from nas_prune.comparison.job import Job, command_for, finish
 from nas_prune.comparison.plan import groups_of, path_of, write_plan
 from nas_prune.comparison.result import CompareResult
-from nas_prune.comparison.run import reopened, settled, tell_where
+from nas_prune.comparison.run import reopened, resolved, tell_where
 from nas_prune.data import ImageData
 from nas_prune.data.config import load_images
 from nas_prune.errors import BadInputError, NasPruneError
@@ -16,12 +16,12 @@ from nas_prune.guideline.apply import Pattern, apply_guideline, setting_of
 from nas_prune.guideline.artefact import Guideline
 from nas_prune.runs.directory import check_out, make_run
 from nas_prune.runs.files import alone_in
-from nas_prune.runs.progress import QUIET, Watch
+from nas_prune.runs.progress import SILENT, Progress
 from nas_prune.runs.settings import CONFIG, write_config
-from nas_prune.runs.stopping import telling_how_to_go_on
+from nas_prune.runs.stopping import resume_hint
 from nas_prune.search.config import SearchConfig, resolve
 from nas_prune.search.methods.registry import method_named
-from nas_prune.search.prepared import Given
+from nas_prune.search.prepared import FixedInputs
 from nas_prune.search.run import check_search, resume_search, search
 from nas_prune.space.budget import Budget
 from nas_prune.space.cut import check_feasible
@@ -55,7 +55,7 @@ def transfer(
     *,
     direct: str | None = None,
     workers: int = 1,
-    watch: Watch = QUIET,
+    progress: Progress = SILENT,
 ) -> CompareResult:
     """Train a guideline's widths on other images, beside uniform ones of the same parameters and of the same MACs.
 
@@ -66,7 +66,7 @@ def transfer(
         out: the run's directory, new or empty; the next free `runs/SPACE-transfer-DATA-NNN` if None.
         direct: the width method of a search on these very images, whose widths are trained too; None for no search.
         workers: how many trainings at once.
-        watch: told of progress.
+        progress: told how far the work is.
 
     Raises:
         NasPruneError: something in the settings cannot be used; nothing has been written then.
@@ -74,24 +74,24 @@ def transfer(
     check_out(out)
     source = None if direct is None else direct_search(config, target, direct)
     in_channels = image_channels(space_name(target.space))
-    data = load_images(config.data, config.data_seed, watch, in_channels=in_channels)
-    with watch.waiting("tracing the network"):
+    data = load_images(config.data, config.data_seed, progress, in_channels=in_channels)
+    with progress.waiting("tracing the network"):
         network = network_for(target, data)
     network.check_trainable()
     check_feasible(network, Budget.parse(target.budget), setting_of(network, target.groups).columns)
     applied = apply_guideline(guideline[1], network, target.budget, groups=target.groups)
     widths = applied.artefact(guideline[0])
     if source is not None:
-        check_direct(source, data, network, watch)
-    config = settled(config, widths, data, workers, applied.notes)
+        check_direct(source, data, network, progress)
+    config = resolved(config, widths, data, workers, applied.notes)
     config = _with_arms(config.model_copy(update={"command": "transfer", "source": source}))
     run = make_run(out, widths.space.name, config.command, config.data.name)
     with alone_in(run):
         if isinstance(guideline[1], Guideline):
             guideline[1].write(run / "guideline.yaml")
         _write(run, config, widths, network)
-        tell_where(run, widths, data, config.command, watch)
-        return _go_on(Job(run, config, widths, network, data), workers, watch)
+        tell_where(run, widths, data, config.command, progress)
+        return _go_on(Job(run, config, widths, network, data), workers, progress)
 
 
 def resume_transfer(
@@ -102,10 +102,10 @@ def resume_transfer(
     data_name: str | None = None,
     space: str | None = None,
     workers: int = 1,
-    watch: Watch = QUIET,
+    progress: Progress = SILENT,
 ) -> CompareResult:
     """Go on with a transfer that was stopped, or add seeds or a search to it; what is trained is left as it is."""
-    with reopened(run, "transfer", seeds=seeds, data_name=data_name, space=space, watch=watch) as job:
+    with reopened(run, "transfer", seeds=seeds, data_name=data_name, space=space, progress=progress) as job:
         config, widths = job.config, job.widths
         if seeds is not None or direct is not None:
             if direct is not None:
@@ -117,11 +117,11 @@ def resume_transfer(
                     widths.space.name, str(widths.budget), widths.space.width_multiplier, groups_of(widths)
                 )
                 source = direct_search(config, target, direct)
-                check_direct(source, job.data, job.space, watch)
+                check_direct(source, job.data, job.space, progress)
                 config = config.model_copy(update={"source": source})
             config = _with_arms(config)
             _write(run, config, widths, job.space)
-        return _go_on(replace(job, config=config), workers, watch)
+        return _go_on(replace(job, config=config), workers, progress)
 
 
 def direct_search(config: CompareConfig, target: Target, method: str) -> SearchConfig:
@@ -150,14 +150,14 @@ def direct_search(config: CompareConfig, target: Target, method: str) -> SearchC
     )
 
 
-def check_direct(source: SearchConfig, data: ImageData, network: SearchSpace, watch: Watch) -> None:
+def check_direct(source: SearchConfig, data: ImageData, network: SearchSpace, progress: Progress) -> None:
     """Refuse a search that could not be begun, before anything is written.
 
     Raises:
         BadInputError: the method cannot judge this network, or no such widths meet the budget.
     """
     try:
-        check_search(source, Given(given=(data, network)), watch)
+        check_search(source, FixedInputs(given=(data, network)), progress)
     except NasPruneError as error:
         raise BadInputError(f"--direct {source.method} cannot be used here: {error}") from None
 
@@ -183,18 +183,22 @@ def _write(run: Path, config: CompareConfig, widths: Widths, network: SearchSpac
     write_config(run, config.beside(run))
 
 
-def _go_on(job: Job, workers: int, watch: Watch) -> CompareResult:
+def _go_on(job: Job, workers: int, progress: Progress) -> CompareResult:
     source = job.config.source
     if source is not None and not path_of(job.run, "direct", 0).exists():
-        folder, given = job.run / "search", Given(given=(job.data, job.space))
-        heard = Watch(progress=watch.progress)
+        folder, given = job.run / "search", FixedInputs(given=(job.data, job.space))
+        progress = Progress(update=progress.update)
         settings = source.model_copy(update={"data": job.config.data, "threads": job.config.threads})
-        with telling_how_to_go_on(command_for(job.run, job.widths, "transfer")):
+        with resume_hint(command_for(job.run, job.widths, "transfer")):
             if (folder / CONFIG).exists():
                 found = resume_search(
-                    folder, data_name=settings.data.name, space=settings.space, loaded=given, watch=heard
+                    folder,
+                    data_name=settings.data.name,
+                    space=settings.space,
+                    loaded=given,
+                    progress=progress,
                 )
             else:
-                found = search(settings, folder, loaded=given, watch=heard)
+                found = search(settings, folder, loaded=given, progress=progress)
         found.found[0].widths.write(path_of(job.run, "direct", 0))
-    return finish(job, workers, watch)
+    return finish(job, workers, progress)

@@ -11,21 +11,21 @@ from nas_prune.data.batches import (
 )
 from nas_prune.data.images import ImageData, ImageSet, Part
 from nas_prune.data.load import KNOWN_DATA, load_data
-from nas_prune.data.shared import Parked, park
+from nas_prune.data.shared import SharedImages, share
 
 __all__ = [
     "KNOWN_DATA",
     "Augment",
     "ImageData",
     "ImageSet",
-    "Parked",
     "Part",
     "Share",
+    "SharedImages",
     "epoch_seed",
     "eval_batches",
     "load_data",
     "normalise",
     "num_batches",
-    "park",
+    "share",
     "train_batches",
 ]

@@ -5,7 +5,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from nas_prune.data import ImageData, ImageSet, load_data
-from nas_prune.runs.progress import Watch
+from nas_prune.runs.progress import Progress
 
 
 class DataConfig(BaseModel):
@@ -32,13 +32,15 @@ class DataConfig(BaseModel):
         return self.model_copy(update={"name": name})
 
 
-def load_images(config: DataConfig, seed: int, watch: Watch, *, in_channels: int | None = None) -> ImageData:
+def load_images(
+    config: DataConfig, seed: int, progress: Progress, *, in_channels: int | None = None
+) -> ImageData:
     """The images a configuration names.
 
     Args:
         config: which.
         seed: fixes the validation split and, with `max_images`, the images chosen.
-        watch: told of progress.
+        progress: told how far the work is.
         in_channels: 1 or 3 to convert to; None for what the data set has.
     """
     return load_data(
@@ -49,7 +51,7 @@ def load_images(config: DataConfig, seed: int, watch: Watch, *, in_channels: int
         val_fraction=config.val_fraction,
         max_images=config.max_images,
         stream=config.stream,
-        progress=lambda done, total: watch.progress("reading images", done, total),
+        progress=lambda done, total: progress.update("reading images", done, total),
     )
 
 

@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from nas_prune.data.source import Progress
+from nas_prune.data.source import OnDecoded
 from nas_prune.errors import DataError
 
 _CHUNK = 64
 
 
 def decode_files(
-    paths: Sequence[Path], *, image_size: int, in_channels: int, root: Path, progress: Progress | None = None
+    paths: Sequence[Path], *, image_size: int, in_channels: int, root: Path, progress: OnDecoded | None = None
 ) -> Tensor:
     """The pictures in files, as squares of one size.
 

@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from nas_prune.data.decode import decode_files
-from nas_prune.data.source import Progress, Source
+from nas_prune.data.source import OnDecoded, Source
 from nas_prune.data.split import IntArray, split_off
 from nas_prune.errors import DataError
 
@@ -43,7 +43,7 @@ def folder_source(path: Path) -> Source:
     train, test, val = _indices(listings)
     paths = [file for listing in listings for file in listing.paths]
 
-    def read(indices: IntArray, image_size: int, in_channels: int, progress: Progress | None) -> Tensor:
+    def read(indices: IntArray, image_size: int, in_channels: int, progress: OnDecoded | None) -> Tensor:
         chosen = [paths[i] for i in indices]
         return decode_files(
             chosen, image_size=image_size, in_channels=in_channels, root=path, progress=progress

@@ -12,7 +12,7 @@ import torch
 from nas_prune.data.folder import folder_source, shortened
 from nas_prune.data.images import ImageData, ImageSet, Part
 from nas_prune.data.named import digits_source, downloaded_source
-from nas_prune.data.source import Progress, Source
+from nas_prune.data.source import OnDecoded, Source
 from nas_prune.data.split import IntArray, allocate, split_off, subset
 from nas_prune.data.streamed import StreamedSet, default_workers
 from nas_prune.errors import BadInputError, DataError
@@ -50,7 +50,7 @@ def load_data(  # noqa: PLR0913  (all but the first by keyword)
     max_images: int | None = None,
     stream: bool | None = None,
     data_dir: Path | None = None,
-    progress: Progress | None = None,
+    progress: OnDecoded | None = None,
 ) -> ImageData:
     """A data set in three parts, in memory or in its files.
 
@@ -108,7 +108,7 @@ def _streamed(source: Source, parts: _Parts, shape: tuple[int, int, int]) -> lis
 
 
 def _read(
-    source: Source, parts: _Parts, shape: tuple[int, int, int], progress: Progress | None
+    source: Source, parts: _Parts, shape: tuple[int, int, int], progress: OnDecoded | None
 ) -> list[Part]:
     places = (parts.train, parts.val, parts.test)
     images = source.read(np.concatenate(places), shape[1], shape[0], progress).split([*map(len, places)])

@@ -13,7 +13,7 @@ _PARTS = ("train", "val", "test")
 
 
 @dataclass(frozen=True, slots=True)
-class Parked:
+class SharedImages:
     """A data set whose images in memory have been put into files.
 
     Attributes:
@@ -26,7 +26,7 @@ class Parked:
     folder: Path
     names: tuple[str, ...]
 
-    def taken(self) -> ImageData:
+    def attach(self) -> ImageData:
         """The data set, its images mapped from the files (changes stay with this process)."""
         parts: dict[str, Any] = {}
         for name in self.names:
@@ -38,7 +38,7 @@ class Parked:
         return replace(self.data, **parts)
 
 
-def park(data: ImageData, folder: Path) -> Parked:
+def share(data: ImageData, folder: Path) -> SharedImages:
     """Write the images that are in memory into files of a folder."""
     parts: dict[str, Any] = {}
     for name in _PARTS:
@@ -47,4 +47,4 @@ def park(data: ImageData, folder: Path) -> Parked:
             np.save(folder / f"{name}-images.npy", part.images.cpu().numpy())
             np.save(folder / f"{name}-labels.npy", part.labels.cpu().numpy())
             parts[name] = ImageSet(part.images[:0].clone(), part.labels[:0].clone())
-    return Parked(replace(data, **parts), folder, tuple(parts))
+    return SharedImages(replace(data, **parts), folder, tuple(parts))

@@ -9,9 +9,9 @@ from torch import Tensor
 from nas_prune.data.pixels import fit_images
 from nas_prune.data.split import IntArray
 
-Progress = Callable[[int, int], None]
+OnDecoded = Callable[[int, int], None]
 # (indices, image size, channels, progress) -> uint8 images, N×C×H×W
-Reader = Callable[[IntArray, int, int, Progress | None], Tensor]
+Reader = Callable[[IntArray, int, int, OnDecoded | None], Tensor]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,7 +46,7 @@ class Source:
 def memory_reader(images: Tensor) -> Reader:
     """A reader of images that are in memory: uint8, N×C×H×W."""
 
-    def read(indices: IntArray, image_size: int, in_channels: int, _progress: Progress | None) -> Tensor:
+    def read(indices: IntArray, image_size: int, in_channels: int, _progress: OnDecoded | None) -> Tensor:
         return fit_images(images[indices], image_size, in_channels)
 
     return read

@@ -136,7 +136,7 @@ def _listed(record: Record, path: str, name: str, values: Sequence[int]) -> Iter
     pieces = [axes for at, axes in record.pieces if at == where]
     for axes in (*pieces, *shapes):
         if [table.length(axis) for axis in axes] == list(values):
-            may_change = (axis for axis in enumerate(axes) if not table.is_settled(axis[1]))
+            may_change = (axis for axis in enumerate(axes) if not table.is_constant(axis[1]))
             yield from ((f"{name}.{number}", axis) for number, axis in may_change)
             return
 
@@ -162,7 +162,7 @@ def _candidates(
         for axis in axes:
             resolved = record.table.resolve(axis)
             for part in (resolved, _without_batch(resolved, record)):
-                if not record.table.is_settled(part):
+                if not record.table.is_constant(part):
                     yield part
 
 

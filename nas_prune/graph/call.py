@@ -127,7 +127,7 @@ class Call:
         name = self.name.removeprefix("aten.").removesuffix("_")
         if name in ("add", "sub"):
             table = self.record.table
-            channels = {axis for axis in map(table.resolve, axes) if not table.is_settled(axis)}
+            channels = {axis for axis in map(table.resolve, axes) if not table.is_constant(axis)}
             held = (set(map(table.resolve, note.axes)) for note in self.activations())
             lacks_some = any(not channels <= own for own in held)  # the same number for all channels
             return lacks_some or len(self.activations()) < max(2, len(self.inputs))

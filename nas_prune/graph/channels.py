@@ -127,7 +127,7 @@ def channel_graph(model: nn.Module, input_shape: tuple[int, ...]) -> ChannelGrap
     return graph_of(trace(model, input_shape))
 
 
-def graph_of(record: Record, found: "Sequence[Found] | None" = None) -> ChannelGraph:
+def graph_of(record: Record, found: "Sequence[GroupAtom] | None" = None) -> ChannelGraph:
     """The channel graph that a record of a network's passes shows; `found` are its groups if they are known."""
     found = find_groups(record) if found is None else found
     finished = finished_axes(record, found)
@@ -152,7 +152,7 @@ def graph_of(record: Record, found: "Sequence[Found] | None" = None) -> ChannelG
     )
 
 
-def finished_axes(record: Record, found: "Sequence[Found]") -> Callable[[Axis], Axis]:
+def finished_axes(record: Record, found: "Sequence[GroupAtom]") -> Callable[[Axis], Axis]:
     """What turns an axis of a record into one of its graph: groups for atoms, sizes for all that are none."""
     numbers = _numbers(record, found)
 
@@ -169,7 +169,7 @@ _UNRULED = (NO_RULE, RULE_FAILED)
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class GroupAtom:
     """An atom that becomes a group, and who made it."""
 
     atom: Atom
@@ -177,7 +177,7 @@ class Found:
     producer: LayerNote | None
 
 
-def find_groups(record: Record) -> list[Found]:
+def find_groups(record: Record) -> list[GroupAtom]:
     """Every atom that is a channel group: those that layers produce in order of execution, then the rest.
 
     Of dimensions that no layer produces, only those count that may be narrowed, those of parameters that nothing
@@ -204,7 +204,7 @@ class _Claims:
     """Gives each atom to the first layer that asks for it."""
 
     def __init__(self, record: Record) -> None:
-        self.found: dict[Atom, Found] = {}
+        self.found: dict[Atom, GroupAtom] = {}
         self._table = record.table
         self._names: set[str] = set()
         self._batch = set(atoms_of(record.table.resolve(record.batch)))
@@ -218,17 +218,17 @@ class _Claims:
             while name in self._names:
                 name += "'"
             self._names.add(name)
-            self.found[atom] = Found(atom, name, producer)
+            self.found[atom] = GroupAtom(atom, name, producer)
 
 
-def _numbers(record: Record, found: Sequence[Found]) -> Callable[[Atom], Axis]:
+def _numbers(record: Record, found: Sequence[GroupAtom]) -> Callable[[Atom], Axis]:
     """What stands for an atom of the record in the finished graph: its group, or its size if it is none."""
     known: dict[Atom, Axis] = {group.atom: ((Atom(number),),) for number, group in enumerate(found)}
     known[next(atoms_of(record.table.resolve(record.batch)))] = ((BATCH,),)
     return lambda atom: known.get(atom) or constant(record.table.atom_size(atom))
 
 
-def _groups(record: Record, found: Sequence[Found]) -> tuple[ChannelGroup, ...]:
+def _groups(record: Record, found: Sequence[GroupAtom]) -> tuple[ChannelGroup, ...]:
     depths = _depths(record)
     members = _members(record)
     ungated = _read_without_norm(record)
@@ -321,7 +321,7 @@ def _read_without_norm(record: Record) -> set[Atom]:
     return _atoms_in(record, ungated)
 
 
-def _roles(record: Record, found: Sequence[Found]) -> list[Role]:
+def _roles(record: Record, found: Sequence[GroupAtom]) -> list[Role]:
     growing = _atoms_in(record, record.concatenated)
     adding = _atoms_in(record, record.added)
     heads = _heads(record)
@@ -336,7 +336,7 @@ def _heads(record: Record) -> set[str]:
     return {layer.node for layer in record.layers[late:] if layer.is_pooled}
 
 
-def _role(group: Found, heads: set[str], feeds_concat: bool, is_added: bool) -> Role:  # noqa: FBT001
+def _role(group: GroupAtom, heads: set[str], feeds_concat: bool, is_added: bool) -> Role:  # noqa: FBT001
     if group.producer is not None and group.producer.kind == SELECTION:
         return "selection"
     if feeds_concat:

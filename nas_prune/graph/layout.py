@@ -109,7 +109,7 @@ class Prediction:
             for axes in plain.parameters.values()
             for axis in axes
             for atom in atoms_of(plain.table.resolve(axis))
-            if plain.table.frozen_reason(atom) is None and not self.record.table.is_settled(((atom,),))
+            if plain.table.frozen_reason(atom) is None and not self.record.table.is_constant(((atom,),))
         }
 
         def width_of(atom: Atom) -> int:

@@ -71,7 +71,7 @@ def _meeting(record: Record, axes: Sequence[Axis], *, boldly: bool) -> Iterator[
     """Axes of equal length; unless boldly, only where one of them is a product."""
     by_length: dict[int, list[Axis]] = defaultdict(list)
     for axis in dict.fromkeys(map(record.table.resolve, axes)):
-        if not record.table.is_settled(axis) and not _holds_batch(record, axis):
+        if not record.table.is_constant(axis) and not _holds_batch(record, axis):
             by_length[record.table.length(axis)].append(axis)
     for same in by_length.values():
         has_product = any(len(axis) == 1 and len(axis[0]) > 1 for axis in same)
@@ -106,7 +106,7 @@ def _pairs_of_equal_length(record: Record, axes: Sequence[Axis]) -> Iterator[tup
     for number, first in enumerate(axes):
         for second in axes[number + 1 :]:
             left, right = table.resolve(first), table.resolve(second)
-            may_change = not table.is_settled(left) and not table.is_settled(right)
+            may_change = not table.is_constant(left) and not table.is_constant(right)
             if may_change and left != right and table.length(left) == table.length(right):
                 yield left, right
 

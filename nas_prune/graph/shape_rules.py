@@ -102,7 +102,7 @@ def cut(call: Call) -> list[Axes]:
     start, end = min(max(start, 0), size), min(end + size if end < 0 else end, size)
     axes = list(call.axes(image))
     if call.argument(4, "step", 1) != 1:
-        if not call.record.table.is_settled(axes[dim]):
+        if not call.record.table.is_constant(axes[dim]):
             raise AxisConflictError
         axes[dim] = constant(call.output.shape[dim])
     elif (start, end) != (0, size):
@@ -218,7 +218,7 @@ def pad(call: Call) -> list[Axes]:
     axes = list(call.axes(image))
     for back in range(len(amounts) // 2):
         dim, before, after = len(axes) - 1 - back, amounts[2 * back], amounts[2 * back + 1]
-        if call.record.table.is_settled(axes[dim]):
+        if call.record.table.is_constant(axes[dim]):
             axes[dim] = constant(call.output.shape[dim])
         elif before < 0 or after < 0:
             raise AxisConflictError
@@ -308,7 +308,7 @@ def takes_positions(call: Call, before: Axes, after: Axes) -> bool:
     batch = call.record.table.resolve(call.record.batch)
 
     def count(axes: Axes) -> int:
-        held = (axis for axis in axes if axis != batch and call.record.table.is_settled(axis))
+        held = (axis for axis in axes if axis != batch and call.record.table.is_constant(axis))
         return prod(map(call.record.table.length, held))
 
     return len(before) > 2 and count(before) > 1 and count(after) == 1

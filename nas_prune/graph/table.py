@@ -69,7 +69,7 @@ class AxisTable:
         """Whether an axis is a size that the code asked for, and nothing has shown what it is."""
         return self._is_whole(axis) and next(atoms_of(axis)) in self._asked
 
-    def is_settled(self, axis: Axis) -> bool:
+    def is_constant(self, axis: Axis) -> bool:
         """Whether nothing in an axis may change its size."""
         return self._is_fixed(self.resolve(axis))
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from nas_prune.errors import GuidelineError
 from nas_prune.graph.channels import Role
 from nas_prune.guideline.artefact import HAND_SPREAD, LARGEST, Cell, Evidence, Guideline, Match, Model
-from nas_prune.guideline.models import MODELS, Coefficient, Place, Reference, arithmetic, profile, saying
+from nas_prune.guideline.models import MODELS, Coefficient, Reference, StageRole, arithmetic, profile, saying
 from nas_prune.guideline.pooling import (
     LEVELS,
     Nodes,
@@ -379,7 +379,7 @@ class _Fit:
         return notes
 
 
-def _table(said: Sequence[Mapping[Place, float]]) -> Floats:
+def _table(said: Sequence[Mapping[StageRole, float]]) -> Floats:
     """What searches say of places, U×C; NaN where nothing."""
     places = sorted({place for one in said for place in one})
     values = [[one.get(place, np.nan) for place in places] for one in said]

@@ -23,7 +23,7 @@ from nas_prune.guideline.artefact import Match, Model
 from nas_prune.guideline.sources import Setting, Source, aligned
 
 Floats: TypeAlias = "NDArray[np.float64]"
-Place: TypeAlias = "tuple[int, Role]"
+StageRole: TypeAlias = "tuple[int, Role]"
 Kind: TypeAlias = Literal["level", "slope", "bend", "trend"]
 
 MODELS: dict[Model, str] = {
@@ -67,13 +67,15 @@ def saying(model: Model, budgets: Sequence[Source], at: Reference) -> dict[Coeff
     return _stage_means(budgets, at) if model == "stage-means" else _least_squares(model, budgets, at)
 
 
-def profile(budgets: Sequence[Source], at: Reference) -> tuple[dict[Place, float], dict[Place, float]]:
+def profile(
+    budgets: Sequence[Source], at: Reference
+) -> tuple[dict[StageRole, float], dict[StageRole, float]]:
     """What one search says of each stage and role: the mean log ratio, and how much its second half is above its first.
 
     Together no coarser than any model by as much as a pattern shows, so that a test on them misses none.
     """
-    firsts: dict[Place, list[float]] = defaultdict(list)
-    seconds: dict[Place, list[float]] = defaultdict(list)
+    firsts: dict[StageRole, list[float]] = defaultdict(list)
+    seconds: dict[StageRole, list[float]] = defaultdict(list)
     for source in budgets:
         scale = at.log_uniform / source.log_uniform
         for group, ratio in zip(source.setting.groups_S, source.log_ratio_S, strict=True):

@@ -45,14 +45,14 @@ def _read(run: Path, name: str, storage: str | None) -> Part:
     from nas_prune.report.guideline import part_of_guideline
     from nas_prune.report.search import part_of_search
     from nas_prune.report.study import part_of_study
-    from nas_prune.report.training import part_of_judgement, part_of_training
+    from nas_prune.report.training import part_of_evaluation, part_of_training
 
     if run.is_file():
         return part_of_guideline(run, name)
     readers: dict[str, Reader] = {
         "search": part_of_search,
         "train": part_of_training,
-        "judge": part_of_judgement,
+        "judge": part_of_evaluation,
         "study": lambda path, own: part_of_study(path, own, storage),
         "compare": part_of_comparison,
         "transfer": part_of_comparison,

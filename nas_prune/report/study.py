@@ -16,7 +16,7 @@ from nas_prune.report.sections import read_json, settings_section, unfinished
 from nas_prune.runs.directory import published
 from nas_prune.study import trial_record as record
 from nas_prune.study.config import StudyConfig
-from nas_prune.study.location import Place, read_trials
+from nas_prune.study.location import StudyLocation, read_trials
 from nas_prune.study.objective import folder_name
 from nas_prune.study.result import summary
 
@@ -25,7 +25,7 @@ _BEST = 10
 
 def part_of_study(run: Path, name: str, storage: str | None) -> Part:
     """A study, as far as it is."""
-    result = read_trials(Place(run, storage))
+    result = read_trials(StudyLocation(run, storage))
     config = result.config
     factor = "" if config.width_multiplier == 1 else f" ×{config.width_multiplier:g}"
     asked = config.question or "widths sampled by Optuna"
@@ -94,8 +94,8 @@ def _pictures(done: Sequence[FrozenTrial], config: StudyConfig, name: str) -> li
         return []
     points = [(one.user_attrs[record.MACS], one.user_attrs[record.PARAMS], one.values[0]) for one in done]
     marked = {
-        one.user_attrs[record.SOURCE]: place
-        for place, one in enumerate(done)
+        one.user_attrs[record.SOURCE]: location
+        for location, one in enumerate(done)
         if record.SOURCE in one.user_attrs
     }
     fronts = fronts_figure(points, what="Validation accuracy", marked=marked)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from nas_prune.comparison.edf_figure import edfs_figure
-from nas_prune.comparison.evaluate_result import JudgeConfig, title
+from nas_prune.comparison.evaluate_result import EvaluateConfig, title
 from nas_prune.report.content import Part, Picture, Section, Table
 from nas_prune.report.figures import drawn
 from nas_prune.report.numbers import costs, mean_words, million, name_of, percent
@@ -57,9 +57,9 @@ def part_of_training(run: Path, name: str) -> Part:
     return Part(run.name, "train", headline, sections, numbers or {})
 
 
-def part_of_judgement(run: Path, name: str) -> Part:
+def part_of_evaluation(run: Path, name: str) -> Part:
     """A guideline judged by populations, as far as they are trained."""
-    config, numbers = read_config(run, JudgeConfig), read_json(run / "result.json")
+    config, numbers = read_config(run, EvaluateConfig), read_json(run / "result.json")
     members = _members(run)
     said, tables = [], []
     if numbers is None:
@@ -122,7 +122,7 @@ def _comparisons(numbers: dict[str, Any]) -> Table:
     return Table(headings, rows)
 
 
-def _edfs(members: dict[str, list[dict[str, Any]]], config: JudgeConfig, name: str) -> list[Picture]:
+def _edfs(members: dict[str, list[dict[str, Any]]], config: EvaluateConfig, name: str) -> list[Picture]:
     errors = {population: [1 - one["test_accuracy"] for one in own] for population, own in members.items()}
     if not errors:
         return []

@@ -17,7 +17,7 @@ _PATIENCE = 10.0  # seconds that another process is given to let go of a directo
 
 @contextmanager
 def passing_folder(parent: Path) -> Iterator[Path]:
-    """A directory for the time of the block; `sweep` removes it where the block was killed."""
+    """A directory for the time of the block; `remove_partial_files` removes it where the block was killed."""
     with saying_why(parent), tempfile.TemporaryDirectory(prefix=".", suffix=_UNFINISHED, dir=parent) as name:
         yield Path(name)
 
@@ -60,7 +60,7 @@ def _held(lock: Any, handle: int, how: int) -> bool:
     return True
 
 
-def sweep(folder: Path) -> None:
+def remove_partial_files(folder: Path) -> None:
     """Remove what writes that were killed left behind, in a directory and below."""
     for path in folder.rglob(f".*{_UNFINISHED}"):
         if path.is_dir():

@@ -10,23 +10,23 @@ def _nobody(*_: object) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Watch:
+class Progress:
     """Called while something long is going on.
 
     Attributes:
-        progress: (what, done, total), often.
+        update: (what, done, total), often.
         say: a sentence for the person who waits.
     """
 
-    progress: Callable[[str, int, int], None] = _nobody
+    update: Callable[[str, int, int], None] = _nobody
     say: Callable[[str], None] = _nobody
 
     @contextmanager
     def waiting(self, what: str) -> Iterator[None]:
         """Tell of something whose length is not known beforehand."""
-        self.progress(what, 0, 1)
+        self.update(what, 0, 1)
         yield
-        self.progress(what, 1, 1)
+        self.update(what, 1, 1)
 
 
-QUIET = Watch()
+SILENT = Progress()

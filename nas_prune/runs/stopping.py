@@ -40,7 +40,7 @@ def stoppable() -> Iterator[Stop]:
 
 
 @contextmanager
-def telling_how_to_go_on(command: str) -> Iterator[None]:
+def resume_hint(command: str) -> Iterator[None]:
     """Add the command that goes on to what is said of a stop; of several around each other the outermost is it."""
     try:
         yield

@@ -13,11 +13,11 @@ from multiprocessing.process import parent_process as get_parent
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from nas_prune.errors import NasPruneError
-from nas_prune.runs.progress import QUIET, Watch
+from nas_prune.runs.progress import SILENT, Progress
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
-Work: TypeAlias = Callable[[Task, Watch], Result]
+Work: TypeAlias = Callable[[Task, Progress], Result]
 _LAST_WORDS = 15.0  # seconds that workers have for a checkpoint when all is stopped
 
 
@@ -30,7 +30,7 @@ class Outcome(Generic[Result]):
 
 
 def in_workers(
-    prepare: Callable[[], Work[Task, Result]], tasks: Sequence[Task], count: int, watch: Watch = QUIET
+    prepare: Callable[[], Work[Task, Result]], tasks: Sequence[Task], count: int, progress: Progress = SILENT
 ) -> list[Outcome[Result]]:
     """Work through tasks in `count` processes.
 
@@ -42,7 +42,7 @@ def in_workers(
             travel between our own processes by pickle.
         tasks: what is to be done.
         count: how many processes.
-        watch: told of progress.
+        progress: told how far the work is.
 
     Returns:
         One outcome for each task, in their order.
@@ -50,7 +50,7 @@ def in_workers(
     Raises:
         KeyboardInterrupt: it was stopped.
     """
-    pool = _Pool(prepare, list(tasks), watch)
+    pool = _Pool(prepare, list(tasks), progress)
     try:
         with _terminating():
             pool.work(min(count, len(tasks)))
@@ -61,8 +61,10 @@ def in_workers(
 
 
 class _Pool(Generic[Task, Result]):
-    def __init__(self, prepare: Callable[[], Work[Task, Result]], tasks: list[Task], watch: Watch) -> None:
-        self._prepare, self._tasks, self._watch = prepare, tasks, watch
+    def __init__(
+        self, prepare: Callable[[], Work[Task, Result]], tasks: list[Task], progress: Progress
+    ) -> None:
+        self._prepare, self._tasks, self._progress = prepare, tasks, progress
         self._waiting = list(range(len(tasks)))
         self._workers: dict[Connection, tuple[BaseProcess, int | None]] = {}
         self._given_twice: set[int] = set()
@@ -122,9 +124,9 @@ class _Pool(Generic[Task, Result]):
             return
         match kind:
             case "progress":
-                self._watch.progress(*content)
+                self._progress.update(*content)
             case "say":
-                self._watch.say(content)
+                self._progress.say(content)
             case "end":
                 _, number = self._workers[connection]
                 assert number is not None
@@ -152,8 +154,8 @@ def _obituary(code: int) -> str:
 def _serve(connection: Connection, prepare: Callable[[], Work[Any, Any]]) -> None:
     """One worker: prepares, then works on what it is sent until it is sent nothing."""
     _end_with_parent()
-    watch = Watch(
-        progress=lambda *content: connection.send(("progress", content)),
+    progress = Progress(
+        update=lambda *content: connection.send(("progress", content)),
         say=lambda text: connection.send(("say", text)),
     )
     try:
@@ -161,7 +163,7 @@ def _serve(connection: Connection, prepare: Callable[[], Work[Any, Any]]) -> Non
         while (task := connection.recv()) is not None:
             try:
                 work = work or prepare()
-                outcome: Outcome[Any] = Outcome(work(task, watch), None)
+                outcome: Outcome[Any] = Outcome(work(task, progress), None)
             except NasPruneError as error:
                 outcome = Outcome(None, str(error))
             connection.send(("end", outcome))

@@ -10,14 +10,14 @@ from typing import Any
 from nas_prune.data.identity import identity_of
 from nas_prune.errors import BadInputError, NasPruneError
 from nas_prune.runs.directory import RESULT, check_out, from_run, make_run, portable
-from nas_prune.runs.files import sweep, write_whole
-from nas_prune.runs.progress import QUIET, Watch
+from nas_prune.runs.files import remove_partial_files, write_whole
+from nas_prune.runs.progress import SILENT, Progress
 from nas_prune.runs.settings import CONFIG, read_config, write_config
-from nas_prune.runs.stopping import telling_how_to_go_on
+from nas_prune.runs.stopping import resume_hint
 from nas_prune.search.config import SearchConfig
 from nas_prune.search.methods.contract import WidthMethod
 from nas_prune.search.methods.registry import METHODS
-from nas_prune.search.prepared import Loaded
+from nas_prune.search.prepared import LoadedInputs
 from nas_prune.search.result import SearchResult, warnings_of
 from nas_prune.search.run import check_search, resume_search, search, trains_as_usual
 from nas_prune.space.budget import OWN
@@ -46,13 +46,13 @@ class AllResult:
     left_out: Mapping[str, str]
 
 
-def search_all(config: SearchConfig, out: Path | None = None, *, watch: Watch = QUIET) -> AllResult:
+def search_all(config: SearchConfig, out: Path | None = None, *, progress: Progress = SILENT) -> AllResult:
     """Search by every method that can judge the network.
 
     Args:
         config: every setting; `method` is `all`. Settings that only some methods take go to those.
         out: the directory, new or empty; the next free `runs/SPACE-all-DATA-NNN` if None.
-        watch: told of progress.
+        progress: told how far the work is.
 
     Raises:
         NasPruneError: something in the settings can be used by no method; nothing has been written then.
@@ -71,21 +71,21 @@ def search_all(config: SearchConfig, out: Path | None = None, *, watch: Watch = 
             "--budget own must come with one method that lets channels go by itself, got all of them. "
             f"Those do: {names}."
         )
-    loaded = Loaded()
+    loaded = LoadedInputs()
     check_out(out)
-    check_search(_settings(config, METHODS[_FIRST]), loaded, watch)
-    config = config.model_copy(update={"images": identity_of(loaded.data(config, watch))})
+    check_search(_settings(config, METHODS[_FIRST]), loaded, progress)
+    config = config.model_copy(update={"images": identity_of(loaded.data(config, progress))})
     run = make_run(out, config.space, ALL, config.data.name)
     write_config(run, config.model_copy(update={"data": config.data.at(portable(config.data.name, run))}))
     first = search(_settings(config, METHODS[_FIRST]), run / _FIRST, loaded=loaded)
-    watch.say(f"Writing to {run}. If it is stopped: {resume_command('search', run, config.space, ALONE)}")
-    searches = _AllSearches(run, config, watch, loaded)
+    progress.say(f"Writing to {run}. If it is stopped: {resume_command('search', run, config.space, ALONE)}")
+    searches = _AllSearches(run, config, progress, loaded)
     searches.note(_FIRST, first.seconds)
     return searches.finish()
 
 
 def resume_all(
-    run: Path, *, data_name: str | None = None, space: str | None = None, watch: Watch = QUIET
+    run: Path, *, data_name: str | None = None, space: str | None = None, progress: Progress = SILENT
 ) -> AllResult:
     """Go on with a search by all methods that was stopped; those that are done are left as they are.
 
@@ -93,14 +93,14 @@ def resume_all(
         run: its directory.
         data_name: where the images are now, if they or the run were moved.
         space: the network again, if it is one of your own.
-        watch: told of progress.
+        progress: told how far the work is.
     """
     config = read_config(run, SearchConfig)
     config = config.model_copy(update={"data": config.data.at(data_name or from_run(config.data.name, run))})
-    loaded = Loaded()
-    checked_images(config, loaded.data(config, watch))
-    sweep(run)
-    return _AllSearches(run, config, watch, loaded, space).finish()
+    loaded = LoadedInputs()
+    checked_images(config, loaded.data(config, progress))
+    remove_partial_files(run)
+    return _AllSearches(run, config, progress, loaded, space).finish()
 
 
 @dataclass(slots=True)
@@ -114,15 +114,15 @@ class _AllSearches:
 
     run: Path
     config: SearchConfig
-    watch: Watch
-    loaded: Loaded
+    progress: Progress
+    loaded: LoadedInputs
     space: str | None = None
     trained: Path | None = None
 
     def finish(self) -> AllResult:
         found: dict[str, Mapping[str, Any]] = {}
         left_out: dict[str, str] = {}
-        with telling_how_to_go_on(resume_command("search", self.run, self.config.space, ALONE)):
+        with resume_hint(resume_command("search", self.run, self.config.space, ALONE)):
             for name, method in METHODS.items():
                 settings, folder = _settings(self.config, method), self.run / name
                 try:
@@ -130,7 +130,7 @@ class _AllSearches:
                         result = self._search(settings, folder)
                         self.note(name, result.seconds)
                         for text in warnings_of(result):
-                            self.watch.say(f"{name}: {text}")
+                            self.progress.say(f"{name}: {text}")
                 except NasPruneError as error:
                     left_out[name] = str(error).partition(" These find channels there")[0]
                     continue
@@ -140,16 +140,16 @@ class _AllSearches:
         return AllResult(self.run, found, self._seconds(), left_out)
 
     def _search(self, settings: SearchConfig, folder: Path) -> SearchResult:
-        def progress(what: str, done: int, total: int) -> None:
-            self.watch.progress(f"{settings.method}: {what}", done, total)
+        def update(what: str, done: int, total: int) -> None:
+            self.progress.update(f"{settings.method}: {what}", done, total)
 
-        heard = Watch(progress=progress)
+        progress = Progress(update=update)
         if (folder / CONFIG).exists():
             return resume_search(
-                folder, data_name=settings.data.name, space=self.space, loaded=self.loaded, watch=heard
+                folder, data_name=settings.data.name, space=self.space, loaded=self.loaded, progress=progress
             )
         trained = self.trained if trains_as_usual(settings) else None
-        return search(settings, folder, trained=trained, loaded=self.loaded, watch=heard)
+        return search(settings, folder, trained=trained, loaded=self.loaded, progress=progress)
 
     def _seconds(self) -> dict[str, float]:
         path = self.run / _SECONDS

@@ -9,9 +9,9 @@ from torch import nn
 from nas_prune.data import ImageData, num_batches
 from nas_prune.data.config import DataConfig, load_images
 from nas_prune.errors import BadInputError
-from nas_prune.runs.progress import Watch
+from nas_prune.runs.progress import Progress
 from nas_prune.search.config import SearchConfig
-from nas_prune.search.methods.contract import Evidence, Pulled, WidthMethod
+from nas_prune.search.methods.contract import Evidence, PenaltyTarget, WidthMethod
 from nas_prune.search.methods.registry import METHODS, method_named, scorable
 from nas_prune.search.stability import KEPT
 from nas_prune.space.budget import OWN, Budget
@@ -30,18 +30,18 @@ from nas_prune.training.state import TrainState, start
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class LoadedInputs:
     """Images and networks, each loaded once, for searches of the same ones one after another."""
 
     images: dict[tuple[DataConfig, int, int | None], ImageData] = field(default_factory=dict)
     spaces: dict[tuple[Any, ...], SearchSpace] = field(default_factory=dict)
 
-    def data(self, config: SearchConfig, watch: Watch) -> ImageData:
+    def data(self, config: SearchConfig, progress: Progress) -> ImageData:
         """The images that a search looks at."""
         in_channels = image_channels(config.space)
         key = (config.data, config.seed, in_channels)
         if key not in self.images:
-            self.images[key] = load_images(config.data, config.seed, watch, in_channels=in_channels)
+            self.images[key] = load_images(config.data, config.seed, progress, in_channels=in_channels)
         return self.images[key]
 
     def space(self, config: SearchConfig, data: ImageData) -> SearchSpace:
@@ -61,12 +61,12 @@ class Loaded:
 
 
 @dataclass(frozen=True, slots=True)
-class Given(Loaded):
+class FixedInputs(LoadedInputs):
     """Images and network of others, whatever the settings say: searches with other seeds see the same split."""
 
     given: tuple[ImageData, SearchSpace] | None = None
 
-    def data(self, config: SearchConfig, watch: Watch) -> ImageData:  # noqa: ARG002
+    def data(self, config: SearchConfig, progress: Progress) -> ImageData:  # noqa: ARG002
         """The images given."""
         assert self.given is not None
         return self.given[0]
@@ -109,17 +109,17 @@ class PreparedSearch:
     def training(self) -> Training:
         """How the whole network is trained."""
         sparsity, config = self.method.sparsity, self.config
-        pull = None
+        penalty = None
         if sparsity is not None and self.sparsity is not None:
-            pull = sparsity.pull(Pulled(self.space, self.columns, self.sparsity, config.cost))
+            penalty = sparsity.penalty(PenaltyTarget(self.space, self.columns, self.sparsity, config.cost))
         return Training(
             self.data,
             config.search_recipe,
             config.seed,
             self.compute,
-            penalise=pull,
+            penalise=penalty,
             after_epoch=None if self.method.after_epoch is None else self.soften,
-            title="training" if pull is None else "sparse training",
+            title="training" if penalty is None else "sparse training",
             observer=self.observer(),
             settings={"method": self.method.name, **self.settings} if self.method.changes_training else {},
         )
@@ -164,7 +164,7 @@ class PreparedSearch:
     def note(self, model: nn.Module) -> dict[str, Any]:
         """The widths that the scores give now, and each stage's share; nothing where no channel is left to choose."""
         cuts = self.cuts(model)
-        if any(len(one.held) == len(self.columns) for one in cuts):
+        if any(len(one.at_floor) == len(self.columns) for one in cuts):
             return {}
         found = {str(one.budget): self.space.widths(one.widths_G, removed=one.removed) for one in cuts}
         counted = self.space.groups_in(self.columns)
@@ -176,9 +176,11 @@ class PreparedSearch:
             KEPT: {budget: [*stage_means(one, counted).values()] for budget, one in found.items()},
         }
 
-    def settled(self, model: nn.Module) -> nn.Module:
+    def without_gates(self, model: nn.Module) -> nn.Module:
         """The trained network without what the method put into it."""
-        return model if self.method.sparsity is None else self.method.sparsity.settled(model, self.space)
+        return (
+            model if self.method.sparsity is None else self.method.sparsity.without_gates(model, self.space)
+        )
 
     @property
     def settings(self) -> dict[str, str | float | None]:
@@ -192,14 +194,14 @@ class PreparedSearch:
 
 
 def prepared_search(
-    config: SearchConfig, ranks: Ranks, watch: Watch, loaded: Loaded | None = None
+    config: SearchConfig, ranks: Ranks, progress: Progress, loaded: LoadedInputs | None = None
 ) -> PreparedSearch:
     """Load and check what a search needs, and choose what its settings leave open.
 
     Args:
         config: every setting, resolved.
         ranks: the processes that train together.
-        watch: told of progress.
+        progress: told how far the work is.
         loaded: what earlier searches loaded.
 
     Raises:
@@ -207,10 +209,10 @@ def prepared_search(
     """
     method = method_named(config.method)
     device = pick_device(config.device)
-    loaded = loaded or Loaded()
-    data = loaded.data(config, watch)
+    loaded = loaded or LoadedInputs()
+    data = loaded.data(config, progress)
     config = config.model_copy(update={"images": checked_images(config, data)})
-    with watch.waiting("tracing the network"):
+    with progress.waiting("tracing the network"):
         space = loaded.space(config, data)
     space.check_trainable()
     columns, unscored = _searched(space, method, config.groups)

@@ -15,7 +15,7 @@ from nas_prune.space.widths import Widths, stage_means
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundWidths:
     """What a search found at one budget.
 
     Attributes:
@@ -24,16 +24,16 @@ class Found:
         gap: the share of the budget that no further channel fits into.
         val_accuracy_cut: validation accuracy of the trained network cut to these widths, before any more training;
             None where no network was trained.
-        held: names of groups of which no channel would be left, had they no floor.
-        unjudged: how many channels (or blocks) stay that score zero, as others do that go.
+        at_floor: names of groups of which no channel would be left, had they no floor.
+        tied_at_zero: how many channels (or blocks) stay that score zero, as others do that go.
     """
 
     widths: Widths
     path: Path
     gap: float
     val_accuracy_cut: float | None
-    held: tuple[str, ...] = ()
-    unjudged: int = 0
+    at_floor: tuple[str, ...] = ()
+    tied_at_zero: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class SearchResult:
     sparsity: float | None
     epochs_done: int
     val_accuracy: float | None
-    found: tuple[Found, ...]
+    found: tuple[FoundWidths, ...]
     columns: tuple[int, ...]
     unscored: tuple[str, ...]
     seconds: float
@@ -93,20 +93,20 @@ def warnings_of(result: SearchResult) -> list[str]:
     """What a person should know before using what was found."""
     said = []
     name = result.method.name
-    held = {found.widths.budget: found.held for found in result.found if found.held}
-    if held:
-        budget, names = max(held.items(), key=lambda item: len(item[1]))
+    at_floor = {found.widths.budget: found.at_floor for found in result.found if found.at_floor}
+    if at_floor:
+        budget, names = max(at_floor.items(), key=lambda item: len(item[1]))
         said.append(
             f"{name} leaves no channel of {len(names)} groups at {budget}; their floor was kept: {', '.join(names)}."
         )
-    unjudged = {found.widths.budget: found.unjudged for found in result.found if found.unjudged}
-    if unjudged:
+    tied_at_zero = {found.widths.budget: found.tied_at_zero for found in result.found if found.tied_at_zero}
+    if tied_at_zero:
         what, order = (
             ("channels", "as uniform widths take them")
             if result.method.of == "channels"
             else ("blocks", "in the order of their places")
         )
-        counts = ", ".join(f"{count} at {budget}" for budget, count in unjudged.items())
+        counts = ", ".join(f"{count} at {budget}" for budget, count in tied_at_zero.items())
         said.append(
             f"{name} gives {what} that stay the same score, zero, as those that go ({counts}): these were taken "
             f"{order}. A smaller --sparsity leaves more to tell them by."
@@ -152,8 +152,8 @@ def summary(result: SearchResult) -> dict[str, Any]:
                 },
                 **found.widths.cost.model_dump(),
                 "gap": found.gap,
-                "held_at_floor": list(found.held),
-                "kept_at_zero": found.unjudged,
+                "held_at_floor": list(found.at_floor),
+                "kept_at_zero": found.tied_at_zero,
                 "val_accuracy_cut": found.val_accuracy_cut,
                 "file": f"widths/{found.path.name}",
             }

@@ -10,14 +10,14 @@ from torch import nn
 
 from nas_prune.data.config import where_images_are
 from nas_prune.runs.directory import CHECKPOINT, METRICS, check_out, from_run, make_run, portable, published
-from nas_prune.runs.files import sweep, write_whole
-from nas_prune.runs.progress import QUIET, Watch
+from nas_prune.runs.files import remove_partial_files, write_whole
+from nas_prune.runs.progress import SILENT, Progress
 from nas_prune.runs.settings import read_config, write_config
-from nas_prune.runs.stopping import telling_how_to_go_on
+from nas_prune.runs.stopping import resume_hint
 from nas_prune.search.config import SearchConfig, resolve
 from nas_prune.search.methods.registry import method_named
-from nas_prune.search.prepared import Loaded, PreparedSearch, channel_scores, prepared_search
-from nas_prune.search.result import Found, SearchResult, file_stem, warnings_of, write_result
+from nas_prune.search.prepared import LoadedInputs, PreparedSearch, channel_scores, prepared_search
+from nas_prune.search.result import FoundWidths, SearchResult, file_stem, warnings_of, write_result
 from nas_prune.space.cut import Cut, best_channels
 from nas_prune.space.networks import check_trusted
 from nas_prune.space.widths import DataRecord, MethodRecord, Widths
@@ -36,8 +36,8 @@ def search(
     out: Path | None = None,
     *,
     trained: Path | None = None,
-    loaded: Loaded | None = None,
-    watch: Watch = QUIET,
+    loaded: LoadedInputs | None = None,
+    progress: Progress = SILENT,
 ) -> SearchResult:
     """Train the whole network under a width method and cut it at every budget.
 
@@ -47,7 +47,7 @@ def search(
         trained: a finished search by a method that, like this one, trains as usual (`trains_as_usual`), with the same
             settings otherwise; its network is taken instead of training one again.
         loaded: what earlier searches loaded.
-        watch: told of progress.
+        progress: told how far the work is.
 
     Returns:
         The widths found; they are also written to the run's directory.
@@ -58,15 +58,17 @@ def search(
     config = resolve(config)
     check_out(out)
     with joined(pick_device(config.device)) as ranks:
-        heard = watch if ranks.is_first else QUIET
-        stage = prepared_search(config, ranks, heard, loaded)
+        progress = progress if ranks.is_first else SILENT
+        stage = prepared_search(config, ranks, progress, loaded)
         run = _new_run(stage, out)
         if trained is not None and ranks.is_first:
             for name in (METRICS, CHECKPOINT):
                 write_whole(run / name, (trained / name).read_bytes())
-        heard.say(where_images_are(stage.data))
-        heard.say(f"Writing to {run}. If it is stopped: {resume_command('search', run, config.space, ranks)}")
-        return _finish(stage, run, heard)
+        progress.say(where_images_are(stage.data))
+        progress.say(
+            f"Writing to {run}. If it is stopped: {resume_command('search', run, config.space, ranks)}"
+        )
+        return _finish(stage, run, progress)
 
 
 def resume_search(
@@ -74,8 +76,8 @@ def resume_search(
     *,
     data_name: str | None = None,
     space: str | None = None,
-    loaded: Loaded | None = None,
-    watch: Watch = QUIET,
+    loaded: LoadedInputs | None = None,
+    progress: Progress = SILENT,
 ) -> SearchResult:
     """Go on with a search that was stopped, from its last whole epoch; the result is as if it never was.
 
@@ -84,7 +86,7 @@ def resume_search(
         data_name: where the images are now, if they or the run were moved.
         space: the network again, if it is one of your own, since no code that only a file names is imported.
         loaded: what earlier searches loaded.
-        watch: told of progress.
+        progress: told how far the work is.
 
     Raises:
         BadInputError: the directory is no search's, or its checkpoint is damaged.
@@ -93,24 +95,24 @@ def resume_search(
     check_trusted(config.space, space, str(run))
     config = config.model_copy(update={"data": config.data.at(data_name or from_run(config.data.name, run))})
     with joined(pick_device(config.device)) as ranks:
-        heard = watch if ranks.is_first else QUIET
-        tell_of_versions(config, heard)
+        progress = progress if ranks.is_first else SILENT
+        tell_of_versions(config, progress)
         if ranks.is_first:
-            sweep(run)
-        return _finish(prepared_search(config, ranks, heard, loaded), run, heard)
+            remove_partial_files(run)
+        return _finish(prepared_search(config, ranks, progress, loaded), run, progress)
 
 
-def check_search(config: SearchConfig, loaded: Loaded, watch: Watch = QUIET) -> None:
+def check_search(config: SearchConfig, loaded: LoadedInputs, progress: Progress = SILENT) -> None:
     """Refuse settings that no search could be begun with; what is loaded for that stays loaded.
 
     Raises:
         NasPruneError: as `search` would.
     """
-    prepared_search(resolve(config), ALONE, watch, loaded)
+    prepared_search(resolve(config), ALONE, progress, loaded)
 
 
 def best_of_trained(
-    run: Path, widths: Widths, loaded: Loaded, watch: Watch = QUIET
+    run: Path, widths: Widths, loaded: LoadedInputs, progress: Progress = SILENT
 ) -> tuple[nn.Module, tuple[NDArray[np.int64], ...]]:
     """The whole network that a finished search trained, and its best channels, as many of each group as some widths.
 
@@ -118,18 +120,18 @@ def best_of_trained(
         run: the search's directory.
         widths: of the same space, found by any search.
         loaded: images and network.
-        watch: told of progress.
+        progress: told how far the work is.
 
     Raises:
         BadInputError: the directory is no search's that trained a network, or its checkpoint is damaged.
     """
-    stage = prepared_search(read_config(run, SearchConfig), ALONE, watch, loaded)
+    stage = prepared_search(read_config(run, SearchConfig), ALONE, progress, loaded)
     state = stage.first_state()
     read_checkpoint(run / CHECKPOINT, state)
     with limited_threads(stage.threads):
         scores = channel_scores(stage.method, stage.config, stage.evidence(state.trained))
     kept_G = best_channels(scores[: len(stage.space.groups)], stage.space.vector(widths))
-    return stage.settled(state.trained), kept_G
+    return stage.without_gates(state.trained), kept_G
 
 
 def trains_as_usual(config: SearchConfig) -> bool:
@@ -145,21 +147,21 @@ def _new_run(stage: PreparedSearch, out: Path | None) -> Path:
     if ranks.is_first:
         run = make_run(out, config.space, config.method, config.data.name)
         write_config(run, stage.resolved(portable(config.data.name, run)))
-    return Path(ranks.told(str(run)))
+    return Path(ranks.broadcast(str(run)))
 
 
-def _finish(stage: PreparedSearch, run: Path, watch: Watch) -> SearchResult:
+def _finish(stage: PreparedSearch, run: Path, progress: Progress) -> SearchResult:
     """Train what is left, cut at every budget, write the results."""
     started = perf_counter()
     state = stage.first_state()
     command = resume_command("search", run, stage.config.space, stage.compute.ranks)
-    with limited_threads(stage.threads), telling_how_to_go_on(command):
+    with limited_threads(stage.threads), resume_hint(command):
         if stage.method.trains:
-            train_in(run, state, stage.training(), watch)
-        with watch.waiting("scoring channels"):
+            train_in(run, state, stage.training(), progress)
+        with progress.waiting("scoring channels"):
             result = _conclude(stage, run, state, started)
     for text in warnings_of(result):
-        watch.say(text)
+        progress.say(text)
     return result
 
 
@@ -168,7 +170,7 @@ def _conclude(stage: PreparedSearch, run: Path, state: TrainState, started: floa
     stage.compute.ranks.take_buffers(state.trained)
     cuts = stage.cuts(state.trained)
     seconds = perf_counter() - started
-    trained = stage.settled(state.trained) if stage.method.trains else None
+    trained = stage.without_gates(state.trained) if stage.method.trains else None
     if stage.compute.ranks.is_first and trained is not None:
         write_network(run / NETWORK, trained)
         write_kept(run, {file_stem(one.budget): one.kept_G for one in cuts})
@@ -190,7 +192,7 @@ def _conclude(stage: PreparedSearch, run: Path, state: TrainState, started: floa
     return result
 
 
-def _found(stage: PreparedSearch, model: nn.Module | None, one: Cut, run: Path, epochs: int) -> Found:
+def _found(stage: PreparedSearch, model: nn.Module | None, one: Cut, run: Path, epochs: int) -> FoundWidths:
     widths = stage.space.widths(
         one.widths_G, one.kept_G, one.removed, budget=str(one.budget), **_provenance(stage, epochs)
     )
@@ -198,9 +200,9 @@ def _found(stage: PreparedSearch, model: nn.Module | None, one: Cut, run: Path, 
     if model is not None:
         narrow = stage.space.narrow(model, one.kept_G, one.removed)
         _, accuracy = evaluate(narrow, stage.data.val, stage.data)
-    held = tuple(stage.space.groups[column].name for column in one.held)
+    at_floor = tuple(stage.space.groups[column].name for column in one.at_floor)
     path = run / "widths" / f"{file_stem(one.budget)}.json"
-    return Found(widths, path, one.gap, accuracy, held, one.unjudged)
+    return FoundWidths(widths, path, one.gap, accuracy, at_floor, one.tied_at_zero)
 
 
 def _provenance(stage: PreparedSearch, epochs: int) -> dict[str, Any]:

@@ -30,9 +30,9 @@ class Cut:
         widths_G: a width for each searchable group.
         kept_G: the indices kept of each group, sorted.
         removed: paths of the blocks that go.
-        held: columns of groups of which the threshold alone would leave nothing, or of which the method itself would.
-        unjudged: how many channels above the floors, or blocks, stay although the method itself would let them go: they
-            score alike, so that the cut had to choose.
+        at_floor: columns of groups of which the threshold alone, or the method itself, would leave nothing.
+        tied_at_zero: how many channels above the floors, or blocks, stay although the method itself would let them go:
+            they score alike, so that the cut had to choose.
     """
 
     budget: Budget
@@ -41,8 +41,8 @@ class Cut:
     widths_G: tuple[int, ...]
     kept_G: tuple[NDArray[np.int64], ...]
     removed: tuple[str, ...] = ()
-    held: tuple[int, ...] = ()
-    unjudged: int = 0
+    at_floor: tuple[int, ...] = ()
+    tied_at_zero: int = 0
 
     @property
     def gap(self) -> float:
@@ -143,8 +143,8 @@ def cut(space: SearchSpace, scores: Scores, budget: Budget, zero: float | None =
         widths_G=widths_G,
         kept_G=best_channels(scores[:groups], widths_G),
         removed=_removed(space, plan),
-        held=_held(scores[:groups], threshold, zero or 0.0),
-        unjudged=0 if zero is None else _unjudged(space, scores, plan, zero),
+        at_floor=_at_floor(scores[:groups], threshold, zero or 0.0),
+        tied_at_zero=0 if zero is None else _tied_at_zero(space, scores, plan, zero),
     )
 
 
@@ -181,13 +181,13 @@ def _removed(space: SearchSpace, plan_V: NDArray[np.int64]) -> tuple[str, ...]:
     return tuple(space.blocks[number].path for number in gone)
 
 
-def _held(scores_G: Scores, threshold: float, zero: float) -> tuple[int, ...]:
+def _at_floor(scores_G: Scores, threshold: float, zero: float) -> tuple[int, ...]:
     """The columns of which the threshold, the lowest score that stays by itself, or the method would leave nothing."""
     best = {column: values.max() for column, values in enumerate(scores_G) if values is not None}
     return tuple(column for column, value in best.items() if value < threshold or value <= zero)
 
 
-def _unjudged(space: SearchSpace, scores_V: Scores, plan_V: NDArray[np.int64], zero: float) -> int:
+def _tied_at_zero(space: SearchSpace, scores_V: Scores, plan_V: NDArray[np.int64], zero: float) -> int:
     """How many of those that stay score zero beside others that go."""
     stay, go = 0, 0
     for column, values in enumerate(scores_V):

@@ -30,7 +30,7 @@ class Call:
 
 
 @dataclass(slots=True)
-class Heard:
+class InitRecorder:
     """What has been done to each piece of memory.
 
     Attributes:
@@ -117,35 +117,35 @@ def _place(tensor: Tensor) -> int:
 
 
 @contextmanager
-def listening() -> Iterator[Heard]:
+def recorded_inits() -> Iterator[InitRecorder]:
     """Hear what is done to tensors inside the block."""
-    heard = Heard()
+    recorder = InitRecorder()
     originals = {
         name: getattr(nn.init, name)
         for name in dir(nn.init)
         if name.endswith("_") and not name.startswith("_") and callable(getattr(nn.init, name))
     }
-    watcher = _Writes(heard)
+    watcher = _Writes(recorder)
     try:
         for name, function in originals.items():
-            setattr(nn.init, name, _noting(name, function, heard, watcher))
+            setattr(nn.init, name, _noting(name, function, recorder, watcher))
         with watcher:
-            yield heard
+            yield recorder
     finally:
         for name, function in originals.items():
             setattr(nn.init, name, function)
 
 
 def _noting(
-    name: str, function: Callable[..., Any], heard: Heard, watcher: "_Writes"
+    name: str, function: Callable[..., Any], recorder: InitRecorder, watcher: "_Writes"
 ) -> Callable[..., Tensor]:
     def noted(tensor: Tensor, *arguments: Any, **keywords: Any) -> Tensor:
         def carry_out(tensor: Tensor) -> None:
-            with watcher.deaf():
+            with watcher.paused():
                 function(tensor, *arguments, **keywords)
 
         if not tensor.is_meta and not isinstance(tensor, UninitializedTensorMixin):
-            heard.note(tensor, Call(name, arguments, keywords, _inside_own_reset(), carry_out, tensor))
+            recorder.note(tensor, Call(name, arguments, keywords, _inside_own_reset(), carry_out, tensor))
         return tensor
 
     return noted
@@ -154,13 +154,13 @@ def _noting(
 class _Writes(TorchDispatchMode):
     """Hears operations that change a tensor in place."""
 
-    def __init__(self, heard: Heard) -> None:
+    def __init__(self, recorder: InitRecorder) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._heard = heard
+        self._heard = recorder
         self._is_deaf = False
 
     @contextmanager
-    def deaf(self) -> Iterator[None]:
+    def paused(self) -> Iterator[None]:
         """Hear nothing inside the block."""
         was, self._is_deaf = self._is_deaf, True
         try:

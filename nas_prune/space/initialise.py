@@ -19,7 +19,7 @@ from torch.nn.parameter import UninitializedTensorMixin  # type: ignore[attr-def
 from nas_prune.errors import BadInputError, NasPruneError
 from nas_prune.graph.channels import ChannelGraph
 from nas_prune.graph.resize import resized
-from nas_prune.space.init_recorder import listening
+from nas_prune.space.init_recorder import recorded_inits
 
 _FEW = 8  # distinct values that a parameter may have and still be no random one
 _SAMPLE = 100_000  # how many values of a large parameter are looked at
@@ -97,15 +97,15 @@ def record_inits(factory: Callable[[], nn.Module]) -> tuple[nn.Module, tuple[Ini
         Calls of `torch.nn.init` are not carried out unless something depends on them: the network's parameters
         hold nothing, so that large ones cost no time.
     """
-    with listening() as heard:
+    with recorded_inits() as recorder:
         model = factory()
     if not isinstance(model, nn.Module):
         return model, ()  # the caller says what is wrong
     _refuse_lazy(model)
-    heard.settle(model.parameters())
-    inits: list[Init] = [*_fallbacks(model, heard.read)]
+    recorder.settle(model.parameters())
+    inits: list[Init] = [*_fallbacks(model, recorder.read)]
     for name, parameter in model.named_parameters():
-        calls = heard.calls_of(parameter)
+        calls = recorder.calls_of(parameter)
         if calls is None and not parameter.is_meta:
             inits.append(FirstValues.of(name, parameter))
         else:

@@ -10,7 +10,7 @@ from nas_prune.data.config import load_images
 from nas_prune.guideline.apply import Pattern
 from nas_prune.guideline.artefact import read_guideline
 from nas_prune.guideline.hand import RULES
-from nas_prune.runs.progress import QUIET, Watch
+from nas_prune.runs.progress import SILENT, Progress
 from nas_prune.runs.settings import read_config
 from nas_prune.space.budget import Budget
 from nas_prune.space.load import network_for
@@ -23,7 +23,7 @@ BUDGET = "log cost"  # the parameter of a study against a cost
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class StudyContext:
     """What every trial of a study needs.
 
     Attributes:
@@ -52,14 +52,14 @@ class Loaded:
 
 
 def load_study(
-    run: Path, *, data_name: str | None = None, space: str | None = None, watch: Watch = QUIET
-) -> Loaded:
+    run: Path, *, data_name: str | None = None, space: str | None = None, progress: Progress = SILENT
+) -> StudyContext:
     """What the study of a directory needs, loaded again."""
     config = read_config(run, StudyConfig)
     check_trusted(config.space, space, str(run))
     config = config.found_from(run, data_name)
-    data, network = images_and_network(config, watch)
-    return Loaded(run, config, network, data, pattern_in(run, config))
+    data, network = images_and_network(config, progress)
+    return StudyContext(run, config, network, data, pattern_in(run, config))
 
 
 def pattern_in(run: Path, config: StudyConfig) -> Pattern | None:
@@ -69,14 +69,14 @@ def pattern_in(run: Path, config: StudyConfig) -> Pattern | None:
     return read_guideline(run / GUIDELINE)
 
 
-def images_and_network(config: StudyConfig, watch: Watch) -> tuple[ImageData, SearchSpace]:
+def images_and_network(config: StudyConfig, progress: Progress) -> tuple[ImageData, SearchSpace]:
     """The images and the network that a study names.
 
     Raises:
         NasPruneError: one of them cannot be loaded, or the network cannot be trained.
     """
-    data = load_images(config.data, config.seed, watch, in_channels=image_channels(config.space))
-    with watch.waiting("tracing the network"):
+    data = load_images(config.data, config.seed, progress, in_channels=image_channels(config.space))
+    with progress.waiting("tracing the network"):
         space = network_for(config, data)
     space.check_trainable()
     return data, space

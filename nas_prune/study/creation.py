@@ -23,7 +23,7 @@ from nas_prune.runs.settings import CONFIG, read_config, write_config
 from nas_prune.space.budget import Budget
 from nas_prune.study import trial_record as record
 from nas_prune.study.config import GUIDELINE, StudyConfig
-from nas_prune.study.context import BUDGET, Loaded
+from nas_prune.study.context import BUDGET, StudyContext
 from nas_prune.study.samplers import sampler_named, stopping_named
 
 _CREATOR_TAKES = 20  # seconds at most, or it was killed at it
@@ -48,17 +48,17 @@ def fingerprint(pattern: Pattern | None) -> str:
     return blake2b(text.encode(), digest_size=8).hexdigest()
 
 
-def check_storage(loaded: Loaded, storage: BaseStorage) -> None:
+def check_storage(context: StudyContext, storage: BaseStorage) -> None:
     """See, before anything is written, that what a storage holds under the names of a study is this study.
 
     Raises:
         BadInputError: it is another.
     """
     there = {summary.study_name for summary in optuna.get_all_study_summaries(storage)}
-    for name in set(loaded.config.studies) & there:
+    for name in set(context.config.studies) & there:
         study = optuna.load_study(study_name=name, storage=storage)
         if record.READY in study.user_attrs:
-            _check_own(study, loaded)
+            _check_own(study, context)
 
 
 def claim_directory(run: Path, config: StudyConfig, pattern: Pattern | None) -> None:
@@ -113,20 +113,22 @@ def _short(value: Any) -> str:
     return text if len(text) <= 80 else f"{text[:77]}…"
 
 
-def open_studies(loaded: Loaded, storage: BaseStorage) -> list[OneStudy]:
+def open_studies(context: StudyContext, storage: BaseStorage) -> list[OneStudy]:
     """Every Optuna study of a configuration, created where it is not there yet.
 
     Raises:
         BadInputError: one of that name is there and is another.
     """
     return [
-        OneStudy(name, _opened(loaded, storage, name, budgets), budgets)
-        for name, budgets in loaded.config.studies.items()
+        OneStudy(name, _opened(context, storage, name, budgets), budgets)
+        for name, budgets in context.config.studies.items()
     ]
 
 
-def _opened(loaded: Loaded, storage: BaseStorage, name: str, budgets: tuple[Budget, ...]) -> optuna.Study:
-    config = loaded.config
+def _opened(
+    context: StudyContext, storage: BaseStorage, name: str, budgets: tuple[Budget, ...]
+) -> optuna.Study:
+    config = context.config
     assert config.sampler is not None
     directions = [StudyDirection.MAXIMIZE, *([] if config.against is None else [StudyDirection.MINIMIZE])]
     how: dict[str, Any] = {
@@ -144,18 +146,18 @@ def _opened(loaded: Loaded, storage: BaseStorage, name: str, budgets: tuple[Budg
                 f"study {name!r} in the storage must be one of nas-prune, got one with other trials. "
                 "Give yours another name."
             )
-        _make_ready(study, loaded, budgets)
-    _check_own(study, loaded)
+        _make_ready(study, context, budgets)
+    _check_own(study, context)
     return study
 
 
-def _check_own(study: optuna.Study, loaded: Loaded) -> None:
+def _check_own(study: optuna.Study, context: StudyContext) -> None:
     """Refuse a study that is not gone on with as it was created."""
-    config, name = loaded.config, study.study_name
+    config, name = context.config, study.study_name
     check_same(study.user_attrs[record.SETTINGS], config.fixed(), f"study {name!r} in the storage")
     now = {
-        record.PATTERN_HASH: fingerprint(loaded.pattern),
-        record.IMAGES: identity_of(loaded.data),
+        record.PATTERN_HASH: fingerprint(context.pattern),
+        record.IMAGES: identity_of(context.data),
     }
     what = {record.PATTERN_HASH: "guideline", record.IMAGES: "images"}
     for key, value in now.items():
@@ -174,20 +176,20 @@ def _wait_until_ready(study: optuna.Study) -> None:
         sleep(1)
 
 
-def _make_ready(study: optuna.Study, loaded: Loaded, budgets: tuple[Budget, ...]) -> None:
+def _make_ready(study: optuna.Study, context: StudyContext, budgets: tuple[Budget, ...]) -> None:
     """Note what the study is, and let the guideline and uniform widths be its first trials."""
-    config = loaded.config
+    config = context.config
     study.set_user_attr(record.SETTINGS, config.fixed())
-    study.set_user_attr(record.PATTERN_HASH, fingerprint(loaded.pattern))
-    study.set_user_attr(record.IMAGES, identity_of(loaded.data))
+    study.set_user_attr(record.PATTERN_HASH, fingerprint(context.pattern))
+    study.set_user_attr(record.IMAGES, identity_of(context.data))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         study.set_metric_names(["val_accuracy", *([] if config.against is None else [config.against])])
-    points = loaded.parametrised(budgets[-1])
+    points = context.parametrised(budgets[-1])
     first = {"uniform": points.uniform}
-    if loaded.pattern is not None:
+    if context.pattern is not None:
         first = {"guideline": points.guideline, **first}
-    at = {} if len(budgets) == 1 else {BUDGET: loaded.ends(budgets)[1]}
+    at = {} if len(budgets) == 1 else {BUDGET: context.ends(budgets)[1]}
     for source, parameters in first.items():
         study.enqueue_trial({**at, **parameters}, user_attrs={record.SOURCE: source}, skip_if_exists=True)
     study.set_user_attr(record.READY, True)  # noqa: FBT003

@@ -10,7 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 from nas_prune.guideline.explain import sentences
 from nas_prune.runs.directory import published
 from nas_prune.study import trial_record as record
-from nas_prune.study.context import Loaded
+from nas_prune.study.context import StudyContext
 from nas_prune.study.creation import OneStudy
 
 if TYPE_CHECKING:
@@ -26,34 +26,34 @@ _PARAMETERS = {
 }
 
 
-def show_study(loaded: Loaded, one: OneStudy) -> None:
+def show_study(context: StudyContext, one: OneStudy) -> None:
     """Write or renew the note and the figures of a study, as far as the libraries for them are installed."""
     if find_spec("optuna_dashboard") is None:
         return
     from optuna_dashboard import save_note, save_plotly_graph_object
 
     trials = one.study.get_trials(deepcopy=False)
-    save_note(one.study, note(loaded, one, trials))
+    save_note(one.study, note(context, one, trials))
     if find_spec("plotly") is None:
         return
-    for name, figure in figures(loaded, trials).items():
+    for name, figure in figures(context, trials).items():
         save_plotly_graph_object(one.study, figure, graph_object_id=name)
 
 
-def note(loaded: Loaded, one: OneStudy, trials: Sequence[FrozenTrial]) -> str:
+def note(context: StudyContext, one: OneStudy, trials: Sequence[FrozenTrial]) -> str:
     """The study in words, as Markdown."""
-    config = loaded.config
+    config = context.config
     factor = "" if config.width_multiplier == 1 else f" ×{config.width_multiplier:g}"
     bound = " to ".join(map(str, one.budgets))
     what = (
         f"Layer widths of **{config.space}{factor}** on **{published(config.data.name)}** "
-        f"({loaded.data.image_size} px, {len(loaded.data.train):,} training images) within **{bound}**. "
+        f"({context.data.image_size} px, {len(context.data.train):,} training images) within **{bound}**. "
         "Each trial is a network of other widths, trained from random weights for "
-        f"{config.epochs} epochs; its value is the share of {len(loaded.data.val):,} validation images that it gets "
+        f"{config.epochs} epochs; its value is the share of {len(context.data.val):,} validation images that it gets "
         "right. No trial inherits weights, and none exceeds the budget."
     )
     how = f"Sampler {config.sampler}; early stopping: {config.stopping}; seed {config.seed}."
-    about = _about_guideline(loaded)
+    about = _about_guideline(context)
     lines = [
         f"# {one.name}",
         config.question,
@@ -66,11 +66,11 @@ def note(loaded: Loaded, one: OneStudy, trials: Sequence[FrozenTrial]) -> str:
     return "\n\n".join(line for line in lines if line)
 
 
-def _about_guideline(loaded: Loaded) -> str:
-    if loaded.pattern is None:
+def _about_guideline(context: StudyContext) -> str:
+    if context.pattern is None:
         return "No guideline: trials are drawn around uniform widths. Trial 0 is uniform widths."
-    said = [f"- {sentence}" for sentence in sentences(loaded.pattern)]
-    head = f"Trial 0 is the guideline `{loaded.config.guideline}` itself, trial 1 uniform widths."
+    said = [f"- {sentence}" for sentence in sentences(context.pattern)]
+    head = f"Trial 0 is the guideline `{context.config.guideline}` itself, trial 1 uniform widths."
     return "\n".join([head, "", *said])
 
 
@@ -86,7 +86,7 @@ def _standing(trials: Sequence[FrozenTrial]) -> str:
     )
 
 
-def figures(loaded: Loaded, trials: Sequence[FrozenTrial]) -> "dict[str, Figure]":
+def figures(context: StudyContext, trials: Sequence[FrozenTrial]) -> "dict[str, Figure]":
     """Plotly figures, by name: distribution of errors, accuracy against costs, and where the guideline stands."""
     done = [
         trial for trial in trials if trial.state == TrialState.COMPLETE and record.MACS in trial.user_attrs
@@ -97,7 +97,7 @@ def figures(loaded: Loaded, trials: Sequence[FrozenTrial]) -> "dict[str, Figure]
         "errors": _errors(done),
         "macs": _against(done, record.MACS, 1e6, "MACs (millions)"),
         "params": _against(done, record.PARAMS, 1e3, "parameters (thousands)"),
-        "kept": _kept(loaded, done),
+        "kept": _kept(context, done),
     }
 
 
@@ -146,7 +146,7 @@ def _against(done: Sequence[FrozenTrial], name: str, unit: float, label: str) ->
     return _laid_out(figure, f"Accuracy against {label.partition(' ')[0]}", label, "validation accuracy (%)")
 
 
-def _kept(loaded: Loaded, done: Sequence[FrozenTrial]) -> "Figure":
+def _kept(context: StudyContext, done: Sequence[FrozenTrial]) -> "Figure":
     """Keep ratio along the depth: the guideline's, uniform, and the best trial's."""
     from plotly.graph_objects import Figure, Scatter
 
@@ -154,8 +154,8 @@ def _kept(loaded: Loaded, done: Sequence[FrozenTrial]) -> "Figure":
     shown = {trial.user_attrs[record.SOURCE]: trial for trial in done if record.SOURCE in trial.user_attrs}
     shown[f"best (trial {best.number})"] = best
     figure = Figure()
-    columns = loaded.space.searched(loaded.config.groups)
-    groups = loaded.space.groups
+    columns = context.space.searched(context.config.groups)
+    groups = context.space.groups
     for number, (name, trial) in enumerate(shown.items()):
         widths = record.widths_of(trial) or ()
         ratios = [round(widths[column] / groups[column].size, 4) for column in columns]

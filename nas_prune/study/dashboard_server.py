@@ -8,16 +8,16 @@ from importlib.util import find_spec
 from nas_prune.errors import BadInputError
 from nas_prune.runs.settings import read_config
 from nas_prune.study.config import StudyConfig
-from nas_prune.study.location import Place, studies_in
+from nas_prune.study.location import StudyLocation, studies_in
 from nas_prune.study.objective import artifact_store
 from nas_prune.study.storage import open_storage
 
 
-def serve(place: Place, host: str, port: int, *, say: Callable[[str], None]) -> None:
+def serve(location: StudyLocation, host: str, port: int, *, say: Callable[[str], None]) -> None:
     """Show a study until Ctrl-C.
 
     Args:
-        place: where it is.
+        location: where it is.
         host: the address to listen at.
         port: and its port.
         say: told the address.
@@ -31,15 +31,15 @@ def serve(place: Place, host: str, port: int, *, say: Callable[[str], None]) -> 
         )
     from optuna_dashboard import run_server
 
-    with studies_in(place, read_config(place.run, StudyConfig)):
+    with studies_in(location, read_config(location.run, StudyConfig)):
         _check_free(host, port)
     say(f"http://{host}:{port}  (Ctrl-C ends it)")
     with suppress(KeyboardInterrupt):
         run_server(
-            open_storage(place.storage, place.run),
+            open_storage(location.storage, location.run),
             host=host,
             port=port,
-            artifact_store=artifact_store(place.run),
+            artifact_store=artifact_store(location.run),
         )
 
 

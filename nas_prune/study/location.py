@@ -10,7 +10,7 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from nas_prune.errors import StorageError
-from nas_prune.runs.progress import Watch
+from nas_prune.runs.progress import Progress
 from nas_prune.runs.settings import read_config
 from nas_prune.space.networks import is_own
 from nas_prune.study.config import StudyConfig
@@ -21,7 +21,7 @@ from nas_prune.study.worker_lock import live_workers
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class StudyLocation:
     """Where a study is: its directory, and the storage's URL (None for the journal in the directory)."""
 
     run: Path
@@ -34,72 +34,73 @@ class StudyResult:
     """What a study holds.
 
     Attributes:
-        place: where it is.
+        location: where it is.
         config: its settings.
         trials: of each Optuna study, by its name.
     """
 
-    place: Place
+    location: StudyLocation
     config: StudyConfig
     trials: dict[str, list[FrozenTrial]]
 
 
-def storage_flag(place: Place) -> str:
+def storage_flag(location: StudyLocation) -> str:
     """What to add to a command where the trials are not in the study's directory."""
-    return "" if place.storage is None else f" --storage {quote(shown(place.storage))}"
+    return "" if location.storage is None else f" --storage {quote(shown(location.storage))}"
 
 
-def command_for(place: Place, verb: str = "run", space: str = "") -> str:
+def command_for(location: StudyLocation, verb: str = "run", space: str = "") -> str:
     """What to type to go on; a network of your own must be named again."""
     again = f" --space {space}" if is_own(space) else ""
-    return f"nas-prune study {verb} {quote(str(place.run))}{storage_flag(place)}{again}"
+    return f"nas-prune study {verb} {quote(str(location.run))}{storage_flag(location)}{again}"
 
 
 @contextmanager
-def studies_in(place: Place, config: StudyConfig) -> Iterator[dict[str, optuna.Study]]:
+def studies_in(location: StudyLocation, config: StudyConfig) -> Iterator[dict[str, optuna.Study]]:
     """The Optuna studies of a directory, by name, for the time of the block.
 
     Raises:
         StorageError: they are not where they should be.
     """
-    if place.storage is None and not (place.run / JOURNAL).exists():
+    if location.storage is None and not (location.run / JOURNAL).exists():
         raise StorageError(
-            f"the study in {place.run} must have its trials there, or be given its --storage again: it has no journal."
+            f"the study in {location.run} must have its trials there, or be given its --storage again: "
+            "it has no journal."
         )
-    with opened(place.storage, place.run) as storage:
+    with opened(location.storage, location.run) as storage:
         try:
             found = {name: optuna.load_study(study_name=name, storage=storage) for name in config.studies}
         except KeyError:
             raise StorageError(
-                f"study {config.name!r} must be in the storage {shown(place.storage)}, which has none of that name. "
+                f"study {config.name!r} must be in the storage {shown(location.storage)}, which has none of that name. "
                 "Give the --storage it was run with."
             ) from None
         yield found
 
 
-def read_trials(place: Place) -> StudyResult:
+def read_trials(location: StudyLocation) -> StudyResult:
     """What the study of a directory holds; nothing is changed."""
-    config = read_config(place.run, StudyConfig)
-    with studies_in(place, config) as studies:
+    config = read_config(location.run, StudyConfig)
+    with studies_in(location, config) as studies:
         trials = {name: study.get_trials(deepcopy=False) for name, study in studies.items()}
-    return StudyResult(place, config, trials)
+    return StudyResult(location, config, trials)
 
 
-def mend_if_idle(place: Place, watch: Watch) -> None:
+def mend_if_idle(location: StudyLocation, progress: Progress) -> None:
     """Take a line that breaks off out of the journal, if nobody is writing to it."""
-    path = journal_path(place.storage, place.run)
-    if path is None or not path.exists() or live_workers(place.run):
+    path = journal_path(location.storage, location.run)
+    if path is None or not path.exists() or live_workers(location.run):
         return
     dropped = mend_journal(path)
     if dropped:
-        watch.say(f"{path.name} broke off; {dropped} unfinished line{'s' * (dropped > 1)} taken out.")
+        progress.say(f"{path.name} broke off; {dropped} unfinished line{'s' * (dropped > 1)} taken out.")
 
 
-def recover_study(place: Place, *, older_than: float | None = None) -> tuple[int, list[Recovered]]:
+def recover_study(location: StudyLocation, *, older_than: float | None = None) -> tuple[int, list[Recovered]]:
     """See to what dead workers left: a journal that breaks off, and trials that are still called running.
 
     Args:
-        place: where the study is.
+        location: where the study is.
         older_than: seconds since the beginning of a trial after which its worker counts as dead too; None to leave
             those of machines that cannot be looked at from here.
 
@@ -110,14 +111,14 @@ def recover_study(place: Place, *, older_than: float | None = None) -> tuple[int
         NasPruneError: there is no such study, or workers are writing to a journal that is damaged.
     """
     quiet()
-    config = read_config(place.run, StudyConfig)
-    dropped, path = 0, journal_path(place.storage, place.run)
-    if path is not None and path.exists() and not live_workers(place.run):
+    config = read_config(location.run, StudyConfig)
+    dropped, path = 0, journal_path(location.storage, location.run)
+    if path is not None and path.exists() and not live_workers(location.run):
         dropped = mend_journal(path)
     found = []
-    gone, maybe = worker_is_gone(place.run), may_be_gone(place.run)
+    gone, maybe = worker_is_gone(location.run), may_be_gone(location.run)
     silent = gone if older_than is None else silent_for(older_than)
-    with studies_in(place, config) as studies:
+    with studies_in(location, config) as studies:
         for study in studies.values():
             found += recover(study, lambda trial: gone(trial) or (maybe(trial) and silent(trial)))
     return dropped, found

@@ -18,13 +18,13 @@ from torch import nn
 from nas_prune.data import ImageData
 from nas_prune.errors import NasPruneError
 from nas_prune.runs.files import saying_why, write_whole
-from nas_prune.runs.progress import QUIET, Watch
+from nas_prune.runs.progress import SILENT, Progress
 from nas_prune.space.budget import Budget
 from nas_prune.space.search_space import SearchSpace
 from nas_prune.space.widths import MethodRecord, Widths
 from nas_prune.study import trial_record as record
 from nas_prune.study.config import StudyConfig
-from nas_prune.study.context import BUDGET, Loaded
+from nas_prune.study.context import BUDGET, StudyContext
 from nas_prune.study.parameters import Parametrised
 from nas_prune.study.storage import TRANSIENT
 from nas_prune.study.trial_figure import widths_svg
@@ -50,19 +50,19 @@ class Objective:
         study: the Optuna study.
         budgets: its budget, or the two ends of its range.
         worker: the name of this process, for those that look whether it lives.
-        watch: told of progress.
+        progress: told how far the work is.
         parametrisation: of the one budget, where there is one.
     """
 
-    loaded: Loaded
+    context: StudyContext
     study: optuna.Study
     budgets: tuple[Budget, ...]
     worker: str
-    watch: Watch = QUIET
+    progress: Progress = SILENT
     parametrisation: Parametrised = field(init=False)
 
     def __post_init__(self) -> None:
-        self.parametrisation = self.loaded.parametrised(self.budgets[-1])
+        self.parametrisation = self.context.parametrised(self.budgets[-1])
 
     def __call__(self, trial: optuna.Trial) -> float | tuple[float, float]:
         """Validation accuracy, and the cost where that is to be small too.
@@ -86,17 +86,17 @@ class Objective:
             raise
         except Exception as error:
             trial.set_user_attr(record.FAILED, f"{type(error).__name__}: {' '.join(str(error).split())}.")
-            self.watch.say(traceback.format_exc())
+            self.progress.say(traceback.format_exc())
             raise
 
     def _value(self, trial: optuna.Trial) -> float | tuple[float, float]:
-        config = self.loaded.config
+        config = self.context.config
         trials = self.study.get_trials(deepcopy=False)
         why = record.why_surplus(trials[trial.number], trials, config.trials)
         if why is not None:
             raise Surplus(why)
         widths = self._drawn(trial)
-        first = record.told_before(widths.vector, trials)
+        first = record.find_duplicate(widths.vector, trials)
         if first is not None:
             accuracy = self._told(trial, first)
         else:
@@ -105,15 +105,15 @@ class Objective:
 
     def _drawn(self, trial: optuna.Trial) -> Widths:
         """The widths of a trial, noted in its record."""
-        space, parametrisation = self.loaded.space, self.parametrisation
+        space, parametrisation = self.context.space, self.parametrisation
         budget = self.budgets[-1]
         if len(self.budgets) > 1:
-            limit = exp(trial.suggest_float(BUDGET, *self.loaded.ends(self.budgets)))
+            limit = exp(trial.suggest_float(BUDGET, *self.context.ends(self.budgets)))
             budget = Budget(budget.kind, absolute=int(limit * (1 + 1e-9)))
-            parametrisation = self.loaded.parametrised(budget)
+            parametrisation = self.context.parametrised(budget)
         parameters = {name: trial.suggest_float(name, *ends) for name, ends in parametrisation.ranges.items()}
         vector_G = parametrisation.widths_G(parameters)
-        widths = artefact(self.loaded, vector_G, budget)
+        widths = artefact(self.context, vector_G, budget)
         trial.set_user_attr(record.WIDTHS, json.dumps(vector_G))
         trial.set_user_attr(record.MACS, widths.cost.macs)
         trial.set_user_attr(record.PARAMS, widths.cost.params)
@@ -126,7 +126,7 @@ class Objective:
         """The record of a trial of the same widths, told again."""
         trial.set_user_attr(record.TOLD_FROM, first.number)
         trial.set_user_attr(record.TRAINING_MACS, 0)
-        if self.loaded.config.against is None:
+        if self.context.config.against is None:
             for step, value in first.intermediate_values.items():
                 trial.report(value, step)
         if first.state == optuna.trial.TrialState.PRUNED:
@@ -134,22 +134,22 @@ class Objective:
         return float(first.values[0])
 
     def _trained(self, trial: optuna.Trial, widths: Widths, line: int) -> float:
-        folder = trial_folder(self.loaded.run, self.study.study_name, line)
+        folder = trial_folder(self.context.run, self.study.study_name, line)
         with saying_why(folder):
             folder.mkdir(parents=True, exist_ok=True)
         widths.write(folder / "widths.json")
         self._show(trial, folder, "widths.svg", widths_svg(widths, title=self._title(trial, widths)))
         started, accuracies, tests, epochs = perf_counter(), [], [], 0
-        config = self.loaded.config
+        config = self.context.config
         follower = _Follower(trial, is_reporting=config.against is None)
         for number in range(config.seeds):
             result = train_one(
                 train_config(config, (config.seed + number,)),
                 widths,
                 folder,
-                network=self.loaded.space,
-                data=self.loaded.data,
-                watch=Watch(progress=self.watch.progress),
+                network=self.context.space,
+                data=self.context.data,
+                progress=Progress(update=self.progress.update),
                 observer=follower.observer if number == 0 else None,
             )
             accuracies.append(result.val_accuracy)
@@ -160,7 +160,7 @@ class Objective:
         accuracy = fmean(accuracies)
         trial.set_user_attr(record.EPOCHS, epochs)
         trial.set_user_attr(record.SECONDS, round(perf_counter() - started, 3))
-        spent = training_macs(widths.cost.macs, len(self.loaded.data.train), epochs)
+        spent = training_macs(widths.cost.macs, len(self.context.data.train), epochs)
         trial.set_user_attr(record.TRAINING_MACS, spent)
         self._show(trial, folder, "curve.csv", follower.curve())
         # The test part is for whoever looks back at a study; its trials are chosen by validation alone.
@@ -181,15 +181,15 @@ class Objective:
         write_whole(path, content)
         with saying_why(path):
             upload_artifact(
-                artifact_store=artifact_store(self.loaded.run), file_path=str(path), study_or_trial=trial
+                artifact_store=artifact_store(self.context.run), file_path=str(path), study_or_trial=trial
             )
 
     def _cost(self, trial: optuna.Trial, widths: Widths) -> float:
-        against = self.loaded.config.against
+        against = self.context.config.against
         if against != "latency":
             return float(widths.cost.macs if against == "macs" else widths.cost.params)
-        network = self.loaded.space.build(widths, seed=0, device=pick_device(self.loaded.config.device))
-        latency = latency_ms(network, self.loaded.data)
+        network = self.context.space.build(widths, seed=0, device=pick_device(self.context.config.device))
+        latency = latency_ms(network, self.context.data)
         trial.set_user_attr(record.LATENCY, latency)
         return latency
 
@@ -241,10 +241,10 @@ def _nothing(_: nn.Module) -> dict[str, Any]:
     return {}
 
 
-def artefact(loaded: Loaded, vector_G: Sequence[int], budget: Budget) -> Widths:
+def artefact(context: StudyContext, vector_G: Sequence[int], budget: Budget) -> Widths:
     """Widths of a study, with where they come from."""
-    config = loaded.config
-    return loaded.space.widths(
+    config = context.config
+    return context.space.widths(
         vector_G,
         budget=str(budget),
         method=MethodRecord(name="study", is_automatic=True, settings={"study": config.name}),

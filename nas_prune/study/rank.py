@@ -15,23 +15,23 @@ from typing import Any, Literal, TypeAlias
 
 from optuna.trial import FrozenTrial
 
-from nas_prune.data import ImageData, Parked, park
+from nas_prune.data import ImageData, SharedImages, share
 from nas_prune.errors import BadInputError, NasPruneError
 from nas_prune.runs.directory import published
-from nas_prune.runs.files import passing_folder, saying_why, sweep, write_whole
-from nas_prune.runs.progress import QUIET, Watch
-from nas_prune.runs.stopping import telling_how_to_go_on
+from nas_prune.runs.files import passing_folder, remove_partial_files, saying_why, write_whole
+from nas_prune.runs.progress import SILENT, Progress
+from nas_prune.runs.stopping import resume_hint
 from nas_prune.runs.workers import in_workers
 from nas_prune.space.load import network_for
 from nas_prune.space.search_space import SearchSpace
 from nas_prune.space.widths import Widths, read_widths
 from nas_prune.study import trial_record as record
 from nas_prune.study.config import StudyConfig
-from nas_prune.study.context import Loaded, load_study
-from nas_prune.study.location import Place, command_for, read_trials
+from nas_prune.study.context import StudyContext, load_study
+from nas_prune.study.location import StudyLocation, command_for, read_trials
 from nas_prune.study.objective import artefact, folder_name, train_config
 from nas_prune.study.rank_statistics import Correlation, Gain, Interval, correlation, gain, interval
-from nas_prune.study.worker_lock import Presence, live_workers
+from nas_prune.study.worker_lock import WorkerLock, live_workers
 from nas_prune.training.config import TrainConfig
 from nas_prune.training.result import SeedResult
 from nas_prune.training.run import train_one
@@ -120,7 +120,7 @@ def _centre(candidates: Sequence[Candidate]) -> Candidate | None:
 
 
 def rank_study(
-    place: Place,
+    location: StudyLocation,
     *,
     top: int = 5,
     seeds: int = 3,
@@ -128,19 +128,19 @@ def rank_study(
     data_name: str | None = None,
     space: str | None = None,
     workers: int = 1,
-    watch: Watch = QUIET,
+    progress: Progress = SILENT,
 ) -> list[Ranking]:
     """Train the best trials of a study again, and the winner in full; what is trained already is left as it is.
 
     Args:
-        place: where the study is.
+        location: where the study is.
         top: how many trials, beside the guideline's centre and uniform widths.
         seeds: short trainings of each, and full ones of the winner and the centre; the others are trained in full once.
         schedule: of the full trainings: `scratch-e` or `scratch-b`.
         data_name: where the images are now, if they were moved.
         space: the network's name again, if it is one of your own.
         workers: how many are trained at once.
-        watch: told of progress.
+        progress: told how far the work is.
 
     Returns:
         A ranking for each Optuna study; everything is in `rank/` below the study's directory too.
@@ -148,21 +148,21 @@ def rank_study(
     Raises:
         NasPruneError: there is no study, or too few trials are complete.
     """
-    found = read_trials(place)
+    found = read_trials(location)
     if found.config.against is not None:
         raise BadInputError(
             "a study to be ranked must have one objective, got two: no trial is the best. "
             "Choose one on the Pareto front in the dashboard and train its widths."
         )
     chosen = {name: _chosen(name, trials, top) for name, trials in found.trials.items()}
-    loaded = load_study(place.run, data_name=data_name, space=space, watch=watch)
-    command = command_for(place, "rank", loaded.config.space)
-    if not live_workers(place.run):
-        sweep(place.run)
+    context = load_study(location.run, data_name=data_name, space=space, progress=progress)
+    command = command_for(location, "rank", context.config.space)
+    if not live_workers(location.run):
+        remove_partial_files(location.run)
     rankings = []
-    with telling_how_to_go_on(command), closing(Presence(place.run)):
+    with resume_hint(command), closing(WorkerLock(location.run)):
         for name, trials in chosen.items():
-            job = _Job(loaded, _folder(place.run, name), schedule, seeds, workers, watch)
+            job = _Job(context, _folder(location.run, name), schedule, seeds, workers, progress)
             rankings.append(job.rank(name, trials, found.config.studies[name][-1]))
     return rankings
 
@@ -190,17 +190,17 @@ def _chosen(name: str, trials: Sequence[FrozenTrial], top: int) -> dict[str, Fro
 class _Job:
     """What ranking one Optuna study needs."""
 
-    loaded: Loaded
+    context: StudyContext
     folder: Path
     schedule: Schedule
     seeds: int
     workers: int
-    watch: Watch
+    progress: Progress
 
     def rank(self, study: str, trials: Mapping[str, FrozenTrial], budget: Any) -> Ranking:
         """Train what is missing, in two rounds: short ones, which choose the winner, then full ones."""
         for name, trial in trials.items():
-            widths = artefact(self.loaded, record.widths_of(trial) or (), budget)
+            widths = artefact(self.context, record.widths_of(trial) or (), budget)
             own = self.folder / _stem(name)
             with saying_why(own):
                 own.mkdir(parents=True, exist_ok=True)
@@ -230,15 +230,15 @@ class _Job:
         work = partial(
             train_task,
             folder=self.folder,
-            config=self.loaded.config,
+            config=self.context.config,
             schedule=self.schedule,
-            watch=self.watch,
+            progress=self.progress,
         )
         if self.workers > 1 and len(waiting) > 1:
             with passing_folder(self.folder) as passing:
-                parked = park(self.loaded.data, passing)
-                prepare = partial(_prepared, self.folder, self.loaded.config, self.schedule, parked)
-                outcomes = in_workers(prepare, waiting, self.workers, self.watch)
+                shared = share(self.context.data, passing)
+                prepare = partial(_prepared, self.folder, self.context.config, self.schedule, shared)
+                outcomes = in_workers(prepare, waiting, self.workers, self.progress)
             return [
                 (" ".join(map(str, task)), one.error)
                 for task, one in zip(waiting, outcomes, strict=True)
@@ -246,12 +246,12 @@ class _Job:
             ]
         failed = []
         for count, task in enumerate(waiting):
-            self.watch.progress(f"{task[1]} trainings", count, len(waiting))
+            self.progress.update(f"{task[1]} trainings", count, len(waiting))
             try:
-                work(task, space=self.loaded.space, data=self.loaded.data)
+                work(task, space=self.context.space, data=self.context.data)
             except NasPruneError as error:
                 failed.append((" ".join(map(str, task)), str(error)))
-            self.watch.progress(f"{task[1]} trainings", count + 1, len(waiting))
+            self.progress.update(f"{task[1]} trainings", count + 1, len(waiting))
         return failed
 
     def _candidate(self, name: str, number: int) -> Candidate:
@@ -274,20 +274,20 @@ class _Job:
 
     def _write(self, ranking: Ranking) -> None:
         ranking.winner.widths.write(self.folder / _WIDTHS)
-        content = summary(ranking, self.loaded.config)
+        content = summary(ranking, self.context.config)
         write_whole(self.folder / _RESULT, json.dumps(content, indent=1) + "\n")
 
 
 def _prepared(
-    folder: Path, config: StudyConfig, schedule: Schedule, parked: Parked
-) -> Callable[[Task, Watch], SeedResult]:
+    folder: Path, config: StudyConfig, schedule: Schedule, shared: SharedImages
+) -> Callable[[Task, Progress], SeedResult]:
     """What one worker process does for a training."""
-    data = parked.taken()
+    data = shared.attach()
     space = network_for(config, data)
 
-    def work(task: Task, watch: Watch) -> SeedResult:
+    def work(task: Task, progress: Progress) -> SeedResult:
         return train_task(
-            task, folder=folder, config=config, schedule=schedule, watch=watch, space=space, data=data
+            task, folder=folder, config=config, schedule=schedule, progress=progress, space=space, data=data
         )
 
     return work
@@ -299,7 +299,7 @@ def train_task(
     folder: Path,
     config: StudyConfig,
     schedule: Schedule,
-    watch: Watch,
+    progress: Progress,
     space: SearchSpace,
     data: ImageData,
 ) -> SeedResult:
@@ -310,9 +310,9 @@ def train_task(
         where.mkdir(parents=True, exist_ok=True)
     widths = read_widths(folder / _stem(name) / _WIDTHS)
     title = f"{name}, {length}, seed {seed}"
-    heard = Watch(progress=lambda _, done, total: watch.progress(title, done, total), say=watch.say)
+    progress = Progress(update=lambda _, done, total: progress.update(title, done, total), say=progress.say)
     result = train_one(
-        _settings(config, task, schedule), widths, where, network=space, data=data, watch=heard
+        _settings(config, task, schedule), widths, where, network=space, data=data, progress=progress
     )
     write_whole(where / _RESULT, json.dumps(asdict(result)) + "\n")
     if length == "short":

@@ -13,7 +13,7 @@ def summary(result: StudyResult) -> dict[str, Any]:
     """What a study holds, for `--format json`."""
     config = result.config
     return {
-        "run": str(result.place.run),
+        "run": str(result.location.run),
         "name": config.name,
         "space": config.space,
         "width_multiplier": config.width_multiplier,
@@ -29,7 +29,8 @@ def summary(result: StudyResult) -> dict[str, Any]:
                 "budget": " to ".join(map(str, config.studies[name])),
                 "ends": record.tally(trials),
                 "trials": [
-                    told(trial, fate) for trial, fate in zip(trials, record.fates(trials), strict=True)
+                    trial_summary(trial, fate)
+                    for trial, fate in zip(trials, record.fates(trials), strict=True)
                 ],
             }
             for name, trials in result.trials.items()
@@ -37,7 +38,7 @@ def summary(result: StudyResult) -> dict[str, Any]:
     }
 
 
-def told(trial: FrozenTrial, fate: record.Fate) -> dict[str, Any]:
+def trial_summary(trial: FrozenTrial, fate: record.Fate) -> dict[str, Any]:
     """One trial as plain JSON; values as shares."""
     kept = {key: one for key, one in trial.user_attrs.items() if key.startswith("kept ")}
     values = trial.values or [None]

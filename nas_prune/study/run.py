@@ -12,21 +12,21 @@ import optuna
 from nas_prune.data.config import where_images_are
 from nas_prune.guideline.apply import guideline_named, setting_of
 from nas_prune.guideline.hand import RULES
-from nas_prune.runs.files import sweep
-from nas_prune.runs.progress import QUIET, Watch
+from nas_prune.runs.files import remove_partial_files
+from nas_prune.runs.progress import SILENT, Progress
 from nas_prune.runs.settings import library_versions
-from nas_prune.runs.stopping import telling_how_to_go_on
+from nas_prune.runs.stopping import resume_hint
 from nas_prune.space.budget import Budget
 from nas_prune.space.cut import check_feasible
 from nas_prune.study.config import GUIDELINE, StudyConfig
-from nas_prune.study.context import Loaded, images_and_network, load_study
+from nas_prune.study.context import StudyContext, images_and_network, load_study
 from nas_prune.study.creation import check_storage, claim_directory, keep_wishes
 from nas_prune.study.dashboard import show_study
-from nas_prune.study.location import Place, StudyResult, command_for, mend_if_idle, storage_flag
+from nas_prune.study.location import StudyLocation, StudyResult, command_for, mend_if_idle, storage_flag
 from nas_prune.study.samplers import quiet
 from nas_prune.study.storage import HEARTBEAT, is_shared, opened, shown
 from nas_prune.study.worker import Worker, put_back_stale, work_in_processes
-from nas_prune.study.worker_lock import Presence, live_workers
+from nas_prune.study.worker_lock import WorkerLock, live_workers
 from nas_prune.training.compute import pick_threads
 
 
@@ -38,7 +38,7 @@ def run_study(
     workers: int = 1,
     is_new: bool = False,
     heartbeat: float = HEARTBEAT,
-    watch: Watch = QUIET,
+    progress: Progress = SILENT,
 ) -> StudyResult:
     """Create a study, or go on with it, until it has all its trials.
 
@@ -49,7 +49,7 @@ def run_study(
         workers: how many processes of this machine work on it; others may join from anywhere.
         is_new: begin another beside the one that is there, under the next free name.
         heartbeat: seconds between the signs of life of a worker, where the storage is a database.
-        watch: told of progress.
+        progress: told how far the work is.
 
     Raises:
         NasPruneError: something in the settings cannot be used (nothing has been written then), the study is there and
@@ -60,7 +60,7 @@ def run_study(
     pattern = None if config.guideline is None else guideline_named(config.guideline)
     if config.guideline is not None and config.guideline not in RULES:
         config = config.model_copy(update={"guideline": GUIDELINE})
-    data, space = images_and_network(config, watch)
+    data, space = images_and_network(config, progress)
     for budget in (Budget.parse(text) for text in config.budgets):
         check_feasible(space, budget, setting_of(space, config.groups).columns)
     threads = pick_threads(config.threads, space.cost_at(space.base_G).macs, config.recipe.batch_size)
@@ -69,42 +69,45 @@ def run_study(
     if is_new:
         run = run.absolute() if run.name in ("", "..") else run
         run, config = _free(run, config, storage)
-    loaded, place = Loaded(run, config, space, data, pattern), Place(run, storage, heartbeat)
+    context, location = (
+        StudyContext(run, config, space, data, pattern),
+        StudyLocation(run, storage, heartbeat),
+    )
     if storage is not None:
         # One that does not answer or holds another study is to be said before anything is written.
         with opened(storage, run, heartbeat=heartbeat) as known:
-            check_storage(loaded, known)
+            check_storage(context, known)
     claim_directory(run, config, pattern)
-    watch.say(where_images_are(data))
-    return _work(place, loaded, workers, watch)
+    progress.say(where_images_are(data))
+    return _work(location, context, workers, progress)
 
 
 def resume_study(
-    place: Place,
+    location: StudyLocation,
     *,
     data_name: str | None = None,
     space: str | None = None,
     workers: int = 1,
     trials: int | None = None,
     timeout: float | None = None,
-    watch: Watch = QUIET,
+    progress: Progress = SILENT,
 ) -> StudyResult:
     """Go on with the study of a directory.
 
     Args:
-        place: where it is.
+        location: where it is.
         data_name: where the images are now, if they or the directory were moved.
         space: the network's name again, if it is one of your own.
         workers: how many processes work on it.
         trials: how many trials it is to have; as many as it was given if None.
         timeout: seconds after which no trial is begun; as it was given if None.
-        watch: told of progress.
+        progress: told how far the work is.
     """
-    loaded = load_study(place.run, data_name=data_name, space=space, watch=watch)
+    context = load_study(location.run, data_name=data_name, space=space, progress=progress)
     changes = {"trials": trials, "timeout": timeout}
-    config = loaded.config.model_copy(update={key: one for key, one in changes.items() if one is not None})
-    loaded = replace(loaded, config=config)
-    return _work(place, loaded, workers, watch)
+    config = context.config.model_copy(update={key: one for key, one in changes.items() if one is not None})
+    context = replace(context, config=config)
+    return _work(location, context, workers, progress)
 
 
 def _resolved(config: StudyConfig, storage: str | None) -> StudyConfig:
@@ -125,43 +128,47 @@ def _free(run: Path, config: StudyConfig, url: str | None) -> tuple[Path, StudyC
     while True:
         suffix = "" if number == 1 else f"-{number}"
         other = config.model_copy(update={"name": f"{config.name}{suffix}"})
-        place = run.with_name(f"{run.name}{suffix}")
-        if not place.exists() and not taken & set(other.studies):
-            return place, other
+        location = run.with_name(f"{run.name}{suffix}")
+        if not location.exists() and not taken & set(other.studies):
+            return location, other
         number += 1
 
 
-def _work(place: Place, loaded: Loaded, workers: int, watch: Watch) -> StudyResult:
+def _work(location: StudyLocation, context: StudyContext, workers: int, progress: Progress) -> StudyResult:
     """All that is left, in this process or in several."""
     quiet()
-    if not live_workers(place.run):  # whose files these may be
-        sweep(place.run)
-    mend_if_idle(place, watch)
+    if not live_workers(location.run):  # whose files these may be
+        remove_partial_files(location.run)
+    mend_if_idle(location, progress)
     began = datetime.now()  # noqa: DTZ005  (Optuna's times have no zone)
-    deadline = None if loaded.config.timeout is None else time() + loaded.config.timeout
+    deadline = None if context.config.timeout is None else time() + context.config.timeout
     with (
-        telling_how_to_go_on(command_for(place, space=loaded.config.space)),
-        closing(Presence(place.run)) as presence,
-        opened(place.storage, place.run, on_stale=put_back_stale, heartbeat=place.heartbeat) as storage,
+        resume_hint(command_for(location, space=context.config.space)),
+        closing(WorkerLock(location.run)) as worker_lock,
+        opened(
+            location.storage, location.run, on_stale=put_back_stale, heartbeat=location.heartbeat
+        ) as storage,
     ):
-        worker = Worker(place, loaded, storage, presence, began, deadline)
-        keep_wishes(place.run, loaded.config)
-        if live_workers(place.run) == [presence.name]:
+        worker = Worker(location, context, storage, worker_lock, began, deadline)
+        keep_wishes(location.run, context.config)
+        if live_workers(location.run) == [worker_lock.name]:
             worker.put_back_first_ones()
-        watch.say(
-            f"Study {loaded.config.name} in {place.run}, trials in {shown(place.storage)}. "
-            f"Watch it: nas-prune dashboard {quote(str(place.run))}{storage_flag(place)}"
+        progress.say(
+            f"Study {context.config.name} in {location.run}, trials in {shown(location.storage)}. "
+            f"Watch it: nas-prune dashboard {quote(str(location.run))}{storage_flag(location)}"
         )
         for one in worker.studies:
-            show_study(loaded, one)
+            show_study(context, one)
         if workers == 1:
-            while worker.may_go_on() and worker.step(watch):
+            while worker.may_go_on() and worker.step(progress):
                 pass
         else:
-            work_in_processes(worker, workers, watch)
+            work_in_processes(worker, workers, progress)
         worker.check_failures()
         for one in worker.studies:
-            show_study(loaded, one)
+            show_study(context, one)
         return StudyResult(
-            place, loaded.config, {one.name: one.study.get_trials(deepcopy=False) for one in worker.studies}
+            location,
+            context.config,
+            {one.name: one.study.get_trials(deepcopy=False) for one in worker.studies},
         )

@@ -167,10 +167,10 @@ def _served(url: str, on_stale: StaleCallback | None, heartbeat: float) -> BaseS
 
 
 def _proxy(url: str) -> BaseStorage:
-    place = urlsplit(url)
-    if not place.hostname or not place.port:
+    location = urlsplit(url)
+    if not location.hostname or not location.port:
         raise BadInputError(f"--storage must say host and port, e.g. grpc://localhost:13000, got {url}.")
-    proxy: Any = optuna.storages.GrpcStorageProxy(host=place.hostname, port=place.port)
+    proxy: Any = optuna.storages.GrpcStorageProxy(host=location.hostname, port=location.port)
     try:
         proxy.wait_server_ready(timeout=10)
     except Exception as error:  # noqa: BLE001  (grpc's own kind, which need not be installed)

@@ -183,7 +183,7 @@ def failures_in_a_row(trials: Sequence[FrozenTrial], since: datetime) -> list[st
     return reasons
 
 
-def told_before(widths_G: tuple[int, ...], trials: Iterable[FrozenTrial]) -> FrozenTrial | None:
+def find_duplicate(widths_G: tuple[int, ...], trials: Iterable[FrozenTrial]) -> FrozenTrial | None:
     """A finished trial of the same widths, whose record holds what training them again would give."""
     ended = (TrialState.COMPLETE, TrialState.PRUNED)
     return next((trial for trial in trials if trial.state in ended and widths_of(trial) == widths_G), None)

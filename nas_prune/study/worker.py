@@ -12,23 +12,23 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from nas_prune.data import Parked, park
+from nas_prune.data import SharedImages, share
 from nas_prune.errors import BadInputError
 from nas_prune.runs.files import passing_folder
-from nas_prune.runs.progress import QUIET, Watch
+from nas_prune.runs.progress import SILENT, Progress
 from nas_prune.runs.workers import in_workers
 from nas_prune.space.load import network_for
 from nas_prune.study import trial_record as record
 from nas_prune.study.config import StudyConfig
-from nas_prune.study.context import Loaded, pattern_in
+from nas_prune.study.context import StudyContext, pattern_in
 from nas_prune.study.creation import OneStudy, open_studies
 from nas_prune.study.dashboard import show_study
-from nas_prune.study.location import Place, command_for
+from nas_prune.study.location import StudyLocation, command_for
 from nas_prune.study.objective import Objective
 from nas_prune.study.recovery import put_back, recover, worker_is_gone
 from nas_prune.study.samplers import quiet, sampler_named
 from nas_prune.study.storage import answered, has_heartbeat, open_storage
-from nas_prune.study.worker_lock import Presence
+from nas_prune.study.worker_lock import WorkerLock
 
 _SHOWN_EVERY = 10  # trials after which figures and note are drawn anew
 _LOOK_AGAIN = 2.0  # seconds between looks at what others are still at
@@ -49,49 +49,49 @@ class Worker:
         has_said: whether it was told that others are waited for.
     """
 
-    place: Place
-    loaded: Loaded
+    location: StudyLocation
+    context: StudyContext
     storage: BaseStorage
-    presence: Presence
+    worker_lock: WorkerLock
     began: datetime
     deadline: float | None
     studies: list[OneStudy] = field(init=False)
     has_said: bool = False
 
     def __post_init__(self) -> None:
-        self.studies = answered(partial(open_studies, self.loaded, self.storage), self.place.storage)
+        self.studies = answered(partial(open_studies, self.context, self.storage), self.location.storage)
 
     def may_go_on(self) -> bool:
         """Whether further trials are to be begun: not after the deadline, nor after too many failures."""
         is_late = self.deadline is not None and time() > self.deadline
-        return not is_late and len(self.failures()) < self.loaded.config.max_failures
+        return not is_late and len(self.failures()) < self.context.config.max_failures
 
-    def step(self, watch: Watch = QUIET) -> bool:
+    def step(self, progress: Progress = SILENT) -> bool:
         """Work on one trial, or wait a moment for those of others; whether there may be more to do."""
-        return answered(partial(self._step, watch), self.place.storage)
+        return answered(partial(self._step, progress), self.location.storage)
 
-    def _step(self, watch: Watch) -> bool:
+    def _step(self, progress: Progress) -> bool:
         one = self.next_study()
         if one is not None:
-            self._optimize(one, watch)
+            self._optimize(one, progress)
             return True
-        return self.waits(watch)
+        return self.waits(progress)
 
     def next_study(self) -> OneStudy | None:
         """The study that has a trial to begin; those of dead workers are seen to first."""
         for one in self.studies:
             recover(one.study, self._is_dead)
             trials = one.study.get_trials(deepcopy=False)
-            if record.count_missing(trials, self.loaded.config.trials):
+            if record.count_missing(trials, self.context.config.trials):
                 return one
         return None
 
     def _is_dead(self, trial: FrozenTrial) -> bool:
         """Whether nobody is at a trial any more: this worker, which asks, is at none."""
-        own = trial.user_attrs.get(record.WORKER) == self.presence.name
-        return own or worker_is_gone(self.place.run)(trial)
+        own = trial.user_attrs.get(record.WORKER) == self.worker_lock.name
+        return own or worker_is_gone(self.location.run)(trial)
 
-    def waits(self, watch: Watch) -> bool:
+    def waits(self, progress: Progress) -> bool:
         """Wait a moment where others are at the last trials: should they die, somebody must go on with these."""
         running = [
             trial
@@ -105,43 +105,43 @@ class Worker:
             names = ", ".join(
                 str(trial.user_attrs.get(record.WORKER, "one without a name")) for trial in running
             )
-            watch.say(
+            progress.say(
                 f"Waiting for the last trials of other workers ({names}). Should they be dead without a sign of it: "
-                f"{command_for(self.place, 'recover')} --older-than 3600"
+                f"{command_for(self.location, 'recover')} --older-than 3600"
             )
-        if has_heartbeat(self.place.storage):
+        if has_heartbeat(self.location.storage):
             for one in self.studies:
                 optuna.storages.fail_stale_trials(one.study)
         sleep(_LOOK_AGAIN)
         return True
 
-    def _optimize(self, one: OneStudy, watch: Watch) -> None:
-        config, trials = self.loaded.config, one.study.get_trials(deepcopy=False)
+    def _optimize(self, one: OneStudy, progress: Progress) -> None:
+        config, trials = self.context.config, one.study.get_trials(deepcopy=False)
         assert config.sampler is not None
         is_alone = not any(trial.state == TrialState.RUNNING for trial in trials)
         begun = record.count_begun(trials)
-        chance = [config.seed, one.name, begun, *([] if is_alone else [self.presence.name])]
+        chance = [config.seed, one.name, begun, *([] if is_alone else [self.worker_lock.name])]
         one.study.sampler = sampler_named(config.sampler, *chance)
-        watch.progress(one.name, record.count_finished(trials), config.trials)
-        objective = Objective(self.loaded, one.study, one.budgets, self.presence.name, watch)
-        with _taken_over(watch):
+        progress.update(one.name, record.count_finished(trials), config.trials)
+        objective = Objective(self.context, one.study, one.budgets, self.worker_lock.name, progress)
+        with _taken_over(progress):
             one.study.optimize(objective, n_trials=1, catch=(Exception,))
-            self._tell(one, watch)
+            self._tell(one, progress)
 
-    def _tell(self, one: OneStudy, watch: Watch) -> None:
+    def _tell(self, one: OneStudy, progress: Progress) -> None:
         trials = one.study.get_trials(deepcopy=False)
-        own = [trial for trial in trials if trial.user_attrs.get(record.WORKER) == self.presence.name]
+        own = [trial for trial in trials if trial.user_attrs.get(record.WORKER) == self.worker_lock.name]
         if own:
-            watch.say(said_of(own[-1], trials, one.name))
+            progress.say(said_of(own[-1], trials, one.name))
         finished = record.count_finished(trials)
-        watch.progress(one.name, finished, self.loaded.config.trials)
+        progress.update(one.name, finished, self.context.config.trials)
         if finished % _SHOWN_EVERY == 0:
-            show_study(self.loaded, one)
+            show_study(self.context, one)
 
     def missing(self) -> int:
         """How many trials are still to be begun here."""
         counts = [one.study.get_trials(deepcopy=False) for one in self.studies]
-        return sum(record.count_missing(trials, self.loaded.config.trials) for trials in counts)
+        return sum(record.count_missing(trials, self.context.config.trials) for trials in counts)
 
     def put_back_first_ones(self) -> None:
         """Let the guideline and uniform widths be tried again if they failed: all else is compared with them."""
@@ -169,59 +169,67 @@ class Worker:
         Raises:
             BadInputError: it is so; the last reason is named.
         """
-        reasons, most = self.failures(), self.loaded.config.max_failures
+        reasons, most = self.failures(), self.context.config.max_failures
         if len(reasons) >= most:
             raise BadInputError(
                 f"trials must not fail {most} times in a row, which they did; the last one because {reasons[0]} "
-                f"Mend it and go on: {command_for(self.place)}"
+                f"Mend it and go on: {command_for(self.location)}"
             )
 
 
 @contextmanager
-def _taken_over(watch: Watch) -> Iterator[None]:
+def _taken_over(progress: Progress) -> Iterator[None]:
     """Leave a trial that somebody else has ended meanwhile, since this worker seemed to be dead."""
     try:
         yield
     except (UpdateFinishedTrialError, ValueError) as error:
         if not isinstance(error, UpdateFinishedTrialError) and "Cannot tell a" not in str(error):
             raise
-        watch.say(
+        progress.say(
             "This worker seemed to be dead, and its trial was put back for another; going on with the next."
         )
 
 
-def work_in_processes(worker: Worker, workers: int, watch: Watch) -> None:
+def work_in_processes(worker: Worker, workers: int, progress: Progress) -> None:
     """Hand trials out to processes of this machine until all have come to their end."""
-    place, loaded = worker.place, worker.loaded
-    with passing_folder(place.run) as folder:
-        parked = park(loaded.data, folder)
-        prepare = partial(_prepared, place, loaded.config, parked, worker.began, worker.deadline)
+    location, context = worker.location, worker.context
+    with passing_folder(location.run) as folder:
+        shared = share(context.data, folder)
+        prepare = partial(_prepared, location, context.config, shared, worker.began, worker.deadline)
         while worker.may_go_on():
             if worker.next_study() is not None:
                 before = worker.count()
-                outcomes = in_workers(prepare, range(worker.missing()), workers, watch)
+                outcomes = in_workers(prepare, range(worker.missing()), workers, progress)
                 errors = [outcome.error for outcome in outcomes if outcome.error]
                 for error in errors:
-                    watch.say(f"A worker has ended: {error}")
+                    progress.say(f"A worker has ended: {error}")
                 if errors and worker.count() == before:
                     raise BadInputError(f"workers must be able to begin a trial, got: {errors[-1]}")
-            elif not worker.waits(watch):
+            elif not worker.waits(progress):
                 return
 
 
 def _prepared(
-    place: Place, config: StudyConfig, parked: Parked, began: datetime, deadline: float | None
-) -> Callable[[int, Watch], None]:
+    location: StudyLocation,
+    config: StudyConfig,
+    shared: SharedImages,
+    began: datetime,
+    deadline: float | None,
+) -> Callable[[int, Progress], None]:
     """What one process does for a trial; its lock is held as long as the process lives."""
     quiet()
-    data = parked.taken()
-    loaded = Loaded(place.run, config, network_for(config, data), data, pattern_in(place.run, config))
-    storage = open_storage(place.storage, place.run, on_stale=put_back_stale, heartbeat=place.heartbeat)
-    worker = Worker(place, loaded, storage, Presence(place.run), began, deadline)
+    data = shared.attach()
+    context = StudyContext(
+        location.run, config, network_for(config, data), data, pattern_in(location.run, config)
+    )
+    storage = open_storage(
+        location.storage, location.run, on_stale=put_back_stale, heartbeat=location.heartbeat
+    )
+    worker = Worker(location, context, storage, WorkerLock(location.run), began, deadline)
 
-    def work(_: int, watch: Watch) -> None:
+    def work(_: int, progress: Progress) -> None:
         if worker.may_go_on() and worker.next_study() is not None:
-            worker.step(watch)
+            worker.step(progress)
 
     return work
 

@@ -17,7 +17,7 @@ _FOLDER = "workers"
 _WRITING_TAKES = 100  # hundredths of a second, for eight letters
 
 
-class Presence:
+class WorkerLock:
     """A worker that is there, until it is closed or its process ends.
 
     Attributes:

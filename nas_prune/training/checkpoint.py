@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from nas_prune.errors import BadInputError
 from nas_prune.runs.files import write_whole
-from nas_prune.training.state import Chance, Sums, TrainState, chance_now
+from nas_prune.training.state import RngState, Sums, TrainState, rng_state_now
 
 _KEY = "state"
 
@@ -40,10 +40,10 @@ def write_checkpoint(
         "facts": dict(facts or {}),
     }
     if state.steps_done:
-        chance = state.chance or chance_now(_device(state))
-        tensors |= {"chance.torch": chance.torch}
-        tensors |= {} if chance.device is None else {"chance.device": chance.device.cpu()}
-        content["chance"] = {"python": chance.python, "numpy": chance.numpy}
+        rng_state = state.rng_state or rng_state_now(_device(state))
+        tensors |= {"chance.torch": rng_state.torch}
+        tensors |= {} if rng_state.device is None else {"chance.device": rng_state.device.cpu()}
+        content["chance"] = {"python": rng_state.python, "numpy": rng_state.numpy}
     content["checksum"] = _checksum(content, tensors)
     copies = {key: tensor.clone() for key, tensor in tensors.items()}  # tied weights share memory
     write_whole(path, save(copies, metadata={_KEY: json.dumps(content, sort_keys=True)}), previous=previous)
@@ -80,8 +80,8 @@ def read_checkpoint(path: Path, state: TrainState, facts: Mapping[str, Any] | No
     state.sums = (
         Sums(tensors["sums.loss"].to(device), tensors["sums.hits"].to(device)) if state.steps_done else None
     )
-    state.chance = (
-        Chance(tensors["chance.torch"], tensors.get("chance.device"), **content["chance"])
+    state.rng_state = (
+        RngState(tensors["chance.torch"], tensors.get("chance.device"), **content["chance"])
         if state.steps_done
         else None
     )

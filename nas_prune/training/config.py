@@ -13,7 +13,7 @@ from nas_prune.data.config import DataConfig
 from nas_prune.data.identity import identity_of
 from nas_prune.errors import BadInputError
 from nas_prune.runs.directory import from_run, portable, published
-from nas_prune.runs.progress import Watch
+from nas_prune.runs.progress import Progress
 from nas_prune.runs.settings import library_versions
 from nas_prune.space.networks import is_own
 from nas_prune.training.compute import Compute, Precision, takes_channels_last
@@ -99,7 +99,7 @@ def resume_command(command: str, run: Path, space: str, ranks: Ranks) -> str:
     return f"{program} {command} --resume {run}{again}"
 
 
-def tell_of_versions(config: RunConfig, watch: Watch) -> None:
+def tell_of_versions(config: RunConfig, progress: Progress) -> None:
     """Say which libraries have changed since a run was begun: the same bits are promised for the same ones only."""
     now = library_versions()
     changed = [
@@ -108,7 +108,9 @@ def tell_of_versions(config: RunConfig, watch: Watch) -> None:
         if now.get(name) != then
     ]
     if changed:
-        watch.say(f"Last digits may differ from those of a run that was not stopped: {'; '.join(changed)}.")
+        progress.say(
+            f"Last digits may differ from those of a run that was not stopped: {'; '.join(changed)}."
+        )
 
 
 class TrainConfig(RunConfig):

@@ -20,8 +20,8 @@ from nas_prune.training.state import (
     lay_out_channels_last,
     move_average,
     moved_by_recipe,
-    own_chance,
-    set_chance,
+    seeded_rng,
+    set_rng_state,
 )
 
 Penalty: TypeAlias = Callable[[nn.Module, float], None]
@@ -174,10 +174,10 @@ class _Loop:
         sums = state.sums = state.sums or Sums.nothing(device)
         rank = self.training.compute.ranks.rank
         own_seed = epoch_seed(self.training.seed, state.epochs_done, f"network of rank {rank}")
-        with own_chance(own_seed, device):
-            if state.chance is not None:
-                set_chance(state.chance, device)
-                state.chance = None
+        with seeded_rng(own_seed, device):
+            if state.rng_state is not None:
+                set_rng_state(state.rng_state, device)
+                state.rng_state = None
             for images, labels in self._batches():
                 self._step(images, labels, sums)
                 state.steps_done += 1

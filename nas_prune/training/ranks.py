@@ -60,7 +60,7 @@ class Ranks:
             for buffer in model.buffers():
                 distributed.broadcast(buffer, 0)
 
-    def told(self, text: str) -> str:
+    def broadcast(self, text: str) -> str:
         """What rank 0 says."""
         if self.world == 1:
             return text

@@ -12,7 +12,7 @@ from torch import nn
 from nas_prune.errors import BadInputError
 from nas_prune.runs.directory import CHECKPOINT, METRICS, append_metrics, keep_metrics, read_metrics
 from nas_prune.runs.files import alone_in, sync
-from nas_prune.runs.progress import QUIET, Watch
+from nas_prune.runs.progress import SILENT, Progress
 from nas_prune.runs.stopping import Stop, stoppable
 from nas_prune.training.checkpoint import DamagedError, read_checkpoint, write_checkpoint
 from nas_prune.training.loop import EpochReport, Training, fit
@@ -24,14 +24,14 @@ _SHARE = 0.05  # of the time that checkpoints may take
 _WITHIN_EPOCH = 60.0  # seconds after which an epoch is not waited for
 
 
-def train_in(folder: Path, state: TrainState, training: Training, watch: Watch = QUIET) -> float:
+def train_in(folder: Path, state: TrainState, training: Training, progress: Progress = SILENT) -> float:
     """Train what is left, so that at any moment all but the last minute is on the disk.
 
     Args:
         folder: where checkpoints and metrics are kept; what is there is gone on with.
         state: the network, fresh; it is changed in place.
         training: what is trained.
-        watch: told of progress.
+        progress: told how far the work is.
 
     Returns:
         The seconds that this call took.
@@ -43,37 +43,37 @@ def train_in(folder: Path, state: TrainState, training: Training, watch: Watch =
     started = perf_counter()
     ranks = training.compute.ranks
     with alone_in(folder, is_needed=ranks.is_first), stoppable() as stop:
-        _go_on(folder, state, training, watch)
-        keeper = _Keeper(folder, state, training, watch, stop)
+        _go_on(folder, state, training, progress)
+        keeper = _Keeper(folder, state, training, progress, stop)
         if not keeper.is_enough():
             fit(state, training, on_step=keeper.after_step, on_epoch=keeper.after_epoch)
         if stop.is_asked:
-            raise KeyboardInterrupt(f"{training.title} stopped: {progress(state, training.recipe)}")
+            raise KeyboardInterrupt(f"{training.title} stopped: {how_far(state, training.recipe)}")
     return perf_counter() - started
 
 
-def _go_on(folder: Path, state: TrainState, training: Training, watch: Watch) -> None:
+def _go_on(folder: Path, state: TrainState, training: Training, progress: Progress) -> None:
     """Bring a state to the newest sound checkpoint, and the metrics with it.
 
     The process that holds the directory chooses; the others take what it has chosen.
     """
     ranks = training.compute.ranks
     if not ranks.is_first:
-        if ranks.told(""):
+        if ranks.broadcast(""):
             read_checkpoint(folder / CHECKPOINT, state)
         return
-    used = _newest(folder, state, _facts(training), watch)
+    used = _newest(folder, state, _facts(training), progress)
     if used == PREVIOUS:
         (folder / PREVIOUS).replace(folder / CHECKPOINT)  # or the next write would push it out
     missing = state.epochs_done - keep_metrics(folder, state.epochs_done)
-    ranks.told(used or "")
+    ranks.broadcast(used or "")
     if used is not None:
-        watch.say(f"{training.title}: {progress(state, training.recipe)}")
+        progress.say(f"{training.title}: {how_far(state, training.recipe)}")
     if missing:
-        watch.say(f"{METRICS} has lost {missing} of these epochs; the training itself has not.")
+        progress.say(f"{METRICS} has lost {missing} of these epochs; the training itself has not.")
 
 
-def _newest(folder: Path, state: TrainState, facts: Mapping[str, Any], watch: Watch) -> str | None:
+def _newest(folder: Path, state: TrainState, facts: Mapping[str, Any], progress: Progress) -> str | None:
     there = [name for name in (CHECKPOINT, PREVIOUS) if (folder / name).exists()]
     problems = []
     for name in there:
@@ -83,7 +83,7 @@ def _newest(folder: Path, state: TrainState, facts: Mapping[str, Any], watch: Wa
             problems.append(str(error).partition(" Start the run")[0])
         else:
             if problems:
-                watch.say(f"{problems[0]} Going on from {name}.")
+                progress.say(f"{problems[0]} Going on from {name}.")
             return name
     if problems:
         raise BadInputError(f"{' '.join(problems)} Start the run again.")
@@ -104,7 +104,7 @@ def _facts(training: Training) -> dict[str, Any]:
     }
 
 
-def progress(state: TrainState, recipe: Recipe) -> str:
+def how_far(state: TrainState, recipe: Recipe) -> str:
     """How far a training has got, for people."""
     within = f" and {state.steps_done} steps" if state.steps_done else ""
     return f"{state.epochs_done}{within} of {recipe.epochs} epochs are done"
@@ -117,13 +117,13 @@ class _Keeper:
     folder: Path
     state: TrainState
     training: Training
-    watch: Watch
+    progress: Progress
     stop: Stop
     written: float = field(default_factory=perf_counter)
     cost: float = 0.0
 
     def after_step(self, done: int, total: int) -> None:
-        self.watch.progress(self.training.title, done, total)
+        self.progress.update(self.training.title, done, total)
         if self.training.compute.ranks.world > 1:
             return  # each process has sums and randomness of its own: only whole epochs are kept
         is_stopped = self.stop.is_asked
@@ -170,7 +170,7 @@ class _Keeper:
         self.cost = self.written - started
 
     def _stop(self) -> None:
-        done = progress(self.state, self.training.recipe)
+        done = how_far(self.state, self.training.recipe)
         raise KeyboardInterrupt(f"{self.training.title} stopped: {done}")
 
 

@@ -9,14 +9,14 @@ from typing import Any
 
 from torch import nn
 
-from nas_prune.data import ImageData, Parked, park
+from nas_prune.data import ImageData, SharedImages, share
 from nas_prune.data.config import load_images, where_images_are
 from nas_prune.errors import BadInputError
 from nas_prune.runs.directory import check_out, make_run
-from nas_prune.runs.files import passing_folder, saying_why, sweep, write_whole
-from nas_prune.runs.progress import QUIET, Watch
+from nas_prune.runs.files import passing_folder, remove_partial_files, saying_why, write_whole
+from nas_prune.runs.progress import SILENT, Progress
 from nas_prune.runs.settings import library_versions, read_config, write_config
-from nas_prune.runs.stopping import telling_how_to_go_on
+from nas_prune.runs.stopping import resume_hint
 from nas_prune.runs.workers import Outcome, in_workers
 from nas_prune.space.load import load_referenced
 from nas_prune.space.networks import check_trusted
@@ -42,7 +42,7 @@ def train(
     *,
     space: str | None = None,
     workers: int = 1,
-    watch: Watch = QUIET,
+    progress: Progress = SILENT,
 ) -> TrainResult:
     """Train networks of the given widths.
 
@@ -52,7 +52,7 @@ def train(
         out: the run's directory, new or empty; the next free `runs/SPACE-SCHEDULE-DATA-NNN` if None.
         space: the network's name again, if it is one of your own: no code that only a file names is imported.
         workers: how many seeds are trained at once, each in a process of its own with its share of the threads.
-        watch: told of progress.
+        progress: told how far the work is.
 
     Returns:
         Accuracies of each seed after the last epoch; they are also written to the run's directory.
@@ -64,14 +64,14 @@ def train(
     check_trusted(widths.space.name, space, "the widths file")
     check_out(out)
     with joined(pick_device(config.device)) as ranks:
-        heard = watch if ranks.is_first else QUIET
-        job = _prepare(config, widths, ranks, heard, space=space, workers=workers)
+        progress = progress if ranks.is_first else SILENT
+        job = _prepare(config, widths, ranks, progress, space=space, workers=workers)
         run = _new_run(job, out)
-        heard.say(where_images_are(job.data))
-        heard.say(
+        progress.say(where_images_are(job.data))
+        progress.say(
             f"Writing to {run}. If it is stopped: {resume_command('train', run, widths.space.name, ranks)}"
         )
-        return _finish(run, job, workers, heard)
+        return _finish(run, job, workers, progress)
 
 
 def resume_train(
@@ -80,7 +80,7 @@ def resume_train(
     data_name: str | None = None,
     space: str | None = None,
     workers: int = 1,
-    watch: Watch = QUIET,
+    progress: Progress = SILENT,
 ) -> TrainResult:
     """Go on with a training that was stopped; the result is as if it never was.
 
@@ -89,7 +89,7 @@ def resume_train(
         data_name: where the images are now, if they or the run were moved.
         space: the network's name again, if it is one of your own.
         workers: how many seeds are trained at once.
-        watch: told of progress.
+        progress: told how far the work is.
 
     Raises:
         BadInputError: the directory is no training's, or its checkpoints are damaged.
@@ -97,12 +97,14 @@ def resume_train(
     config, widths = read_config(run, TrainConfig), read_widths(run / "widths.json")
     check_trusted(widths.space.name, space, str(run))
     with joined(pick_device(config.device)) as ranks:
-        heard = watch if ranks.is_first else QUIET
-        tell_of_versions(config, heard)
+        progress = progress if ranks.is_first else SILENT
+        tell_of_versions(config, progress)
         if ranks.is_first:
-            sweep(run)
-        job = _prepare(config.found_from(run, data_name), widths, ranks, heard, space=space, workers=workers)
-        return _finish(run, job, workers, heard)
+            remove_partial_files(run)
+        job = _prepare(
+            config.found_from(run, data_name), widths, ranks, progress, space=space, workers=workers
+        )
+        return _finish(run, job, workers, progress)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +138,7 @@ class _Job:
 
 
 @dataclass(frozen=True, slots=True)
-class _Given:
+class _Preloaded:
     """What is there already and needs no loading."""
 
     data: ImageData | None = None
@@ -148,20 +150,20 @@ def _prepare(
     config: TrainConfig,
     widths: Widths,
     ranks: Ranks,
-    watch: Watch,
+    progress: Progress,
     *,
     space: str | None,
     workers: int = 1,
-    given: "_Given | None" = None,
+    given: "_Preloaded | None" = None,
 ) -> _Job:
-    given = given or _Given()
+    given = given or _Preloaded()
     network = given.network
     if network is None:
-        with watch.waiting("tracing the network"):
+        with progress.waiting("tracing the network"):
             network = load_referenced(widths.space)
     network.check_trainable()
     images = given.data or load_images(
-        config.data, config.data_seed, watch, in_channels=widths.space.input_shape[0]
+        config.data, config.data_seed, progress, in_channels=widths.space.input_shape[0]
     )
     check_fit(images, widths)
     own = checked_images(config, images)
@@ -242,17 +244,17 @@ def _new_run(job: _Job, out: Path | None) -> Path:
         run = make_run(out, job.widths.space.name, config.schedule, config.data.name)
         job.widths.write(run / "widths.json")
         write_config(run, config.beside(run))
-    return Path(ranks.told(str(run)))
+    return Path(ranks.broadcast(str(run)))
 
 
-def _finish(run: Path, job: _Job, workers: int, watch: Watch) -> TrainResult:
+def _finish(run: Path, job: _Job, workers: int, progress: Progress) -> TrainResult:
     """Train what is left of every seed, write the results."""
     seeds = job.config.seeds
     if workers > 1 and job.compute.ranks.world > 1:
         raise BadInputError(f"--workers must be 1 under torchrun, got {workers}.")
     command = resume_command("train", run, job.widths.space.name, job.compute.ranks)
-    with telling_how_to_go_on(command):
-        outcomes = _in_workers(run, job, workers, watch) if workers > 1 else _in_turn(run, job, watch)
+    with resume_hint(command):
+        outcomes = _in_workers(run, job, workers, progress) if workers > 1 else _in_turn(run, job, progress)
     done = tuple(one.result for one in outcomes if one.result is not None)
     failed = tuple((seed, one.error) for seed, one in zip(seeds, outcomes, strict=True) if one.error)
     result = TrainResult(run, job.config, job.widths, done, failed)
@@ -263,21 +265,21 @@ def _finish(run: Path, job: _Job, workers: int, watch: Watch) -> TrainResult:
     return result
 
 
-def _in_turn(run: Path, job: _Job, watch: Watch) -> list[Outcome[SeedResult]]:
-    return [Outcome(_one_seed(seed, watch, run=run, job=job), None) for seed in job.config.seeds]
+def _in_turn(run: Path, job: _Job, progress: Progress) -> list[Outcome[SeedResult]]:
+    return [Outcome(_one_seed(seed, progress, run=run, job=job), None) for seed in job.config.seeds]
 
 
-def _in_workers(run: Path, job: _Job, workers: int, watch: Watch) -> list[Outcome[SeedResult]]:
+def _in_workers(run: Path, job: _Job, workers: int, progress: Progress) -> list[Outcome[SeedResult]]:
     with passing_folder(run) as folder:
-        prepare = partial(_worker, run, job.config, job.widths, job.typed, park(job.data, folder))
-        return in_workers(prepare, job.config.seeds, workers, watch)
+        prepare = partial(_worker, run, job.config, job.widths, job.typed, share(job.data, folder))
+        return in_workers(prepare, job.config.seeds, workers, progress)
 
 
 def _worker(
-    run: Path, config: TrainConfig, widths: Widths, space: str | None, parked: Parked
-) -> Callable[[int, Watch], SeedResult]:
+    run: Path, config: TrainConfig, widths: Widths, space: str | None, shared: SharedImages
+) -> Callable[[int, Progress], SeedResult]:
     """What one worker process does for a seed."""
-    job = _prepare(config, widths, ALONE, QUIET, space=space, given=_Given(parked.taken()))
+    job = _prepare(config, widths, ALONE, SILENT, space=space, given=_Preloaded(shared.attach()))
     return partial(_one_seed, run=run, job=job)
 
 
@@ -288,7 +290,7 @@ def train_one(
     *,
     network: SearchSpace,
     data: ImageData,
-    watch: Watch = QUIET,
+    progress: Progress = SILENT,
     observer: Observer | None = None,
     begin: Callable[[], nn.Module] | None = None,
 ) -> SeedResult:
@@ -300,18 +302,18 @@ def train_one(
         folder: where its training is kept, in a directory of its own.
         network: the space that the widths are of.
         data: the images.
-        watch: told of progress.
+        progress: told how far the work is.
         observer: looks at the network after every epoch, and may end the training.
         begin: makes the network before its first step; random weights, or those of the search that the settings
             name, if None.
     """
-    given = _Given(data, network, begin)
-    job = _prepare(config, widths, ALONE, QUIET, space=None, given=given)
-    return _one_seed(config.seeds[0], watch, run=folder, job=job, observer=observer)
+    given = _Preloaded(data, network, begin)
+    job = _prepare(config, widths, ALONE, SILENT, space=None, given=given)
+    return _one_seed(config.seeds[0], progress, run=folder, job=job, observer=observer)
 
 
 def _one_seed(
-    seed: int, watch: Watch, *, run: Path, job: _Job, observer: Observer | None = None
+    seed: int, progress: Progress, *, run: Path, job: _Job, observer: Observer | None = None
 ) -> SeedResult:
     folder = run / f"seed-{seed}"
     with saying_why(folder):
@@ -331,7 +333,7 @@ def _one_seed(
     )
     assert job.config.threads is not None
     with limited_threads(job.config.threads):
-        seconds = train_in(folder, state, training, watch)
+        seconds = train_in(folder, state, training, progress)
         _, val_accuracy = evaluate(state.trained, job.data.val, job.data, job.compute)
         _, test_accuracy = evaluate(state.trained, job.data.test, job.data, job.compute)
     return SeedResult(seed, val_accuracy, test_accuracy, seconds)

@@ -31,7 +31,7 @@ class Sums:
 
 
 @dataclass(frozen=True, slots=True)
-class Chance:
+class RngState:
     """The state of every generator of random numbers that a network might use.
 
     Attributes:
@@ -67,7 +67,7 @@ class TrainState:
     epochs_done: int = 0
     steps_done: int = 0
     sums: Sums | None = None
-    chance: Chance | None = None
+    rng_state: RngState | None = None
 
     @property
     def trained(self) -> nn.Module:
@@ -142,12 +142,12 @@ def _tensors(model: nn.Module) -> list[Tensor]:
     return [*model.parameters(), *model.buffers()]
 
 
-def chance_now(device: torch.device) -> Chance:
+def rng_state_now(device: torch.device) -> RngState:
     """The generators as they are."""
     version, numbers, gauss = random.getstate()
     name, keys, *rest = np.random.get_state(legacy=True)  # noqa: NPY002  (a network may use it)
     assert not isinstance(keys, int)
-    return Chance(
+    return RngState(
         torch.get_rng_state(),
         torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
         [version, list(numbers), gauss],
@@ -155,26 +155,26 @@ def chance_now(device: torch.device) -> Chance:
     )
 
 
-def set_chance(chance: Chance, device: torch.device) -> None:
+def set_rng_state(rng_state: RngState, device: torch.device) -> None:
     """Put the generators where they were."""
-    torch.set_rng_state(chance.torch)
-    if chance.device is not None:
-        torch.cuda.set_rng_state(chance.device, device)
-    version, numbers, gauss = chance.python
+    torch.set_rng_state(rng_state.torch)
+    if rng_state.device is not None:
+        torch.cuda.set_rng_state(rng_state.device, device)
+    version, numbers, gauss = rng_state.python
     random.setstate((version, tuple(numbers), gauss))
-    name, keys, *rest = chance.numpy
+    name, keys, *rest = rng_state.numpy
     np.random.set_state((name, np.array(keys, dtype=np.uint32), *rest))  # noqa: NPY002
 
 
 @contextmanager
-def own_chance(seed: int, device: torch.device) -> Iterator[None]:
+def seeded_rng(seed: int, device: torch.device) -> Iterator[None]:
     """Seed all generators for what runs inside the block, and leave them as they were."""
-    before = chance_now(device)
+    before = rng_state_now(device)
     _seed(seed, [device] if device.type == "cuda" else [])
     try:
         yield
     finally:
-        set_chance(before, device)
+        set_rng_state(before, device)
 
 
 def _seed(seed: int, devices: Sequence[torch.device]) -> None:

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from nas_prune.cli import main
-from nas_prune.comparison.evaluate import judge_guideline, resume_judge
-from nas_prune.comparison.evaluate_result import JudgeConfig
+from nas_prune.comparison.evaluate import evaluate_guideline, resume_evaluation
+from nas_prune.comparison.evaluate_result import EvaluateConfig
 from nas_prune.data.config import DataConfig
 from nas_prune.errors import BadInputError, BudgetError
 from nas_prune.guideline.artefact import Cell, Guideline
 from nas_prune.guideline.hand import RULES
-from nas_prune.runs.progress import Watch
+from nas_prune.runs.progress import Progress
 from nas_prune.runs.settings import read_config, write_config
 from nas_prune.space.budget import Budget
 from nas_prune.space.load import load_space
@@ -22,7 +22,7 @@ from nas_prune.training.recipe import recipe_named
 from tests.runs.test_resume import contents
 
 GUIDELINE = Guideline(num_stages=3, cells=(Cell(stage=0, log_ratio=0.3), Cell(stage=2, log_ratio=-0.3)))
-CONFIG = JudgeConfig(
+CONFIG = EvaluateConfig(
     guideline="g.yaml",
     space="resnet20",
     budget="macs<=40%",
@@ -36,7 +36,7 @@ SPACE = load_space("resnet20", (1, 8, 8), num_classes=10)
 
 def test_every_control_costs_what_the_drawn_network_of_its_number_does(tmp_path: Path) -> None:
     direct = SPACE.widths(SPACE.base_G)
-    result = judge_guideline(CONFIG, tmp_path / "run", pattern=GUIDELINE, direct=[direct])
+    result = evaluate_guideline(CONFIG, tmp_path / "run", pattern=GUIDELINE, direct=[direct])
     assert {name: len(own) for name, own in result.populations.items()} == dict.fromkeys(
         ("guided", "uniform-params", "random-params", "uniform-macs", "random-macs", "direct"), 2
     )
@@ -58,26 +58,26 @@ def test_every_control_costs_what_the_drawn_network_of_its_number_does(tmp_path:
 
 
 def test_one_that_was_stopped_goes_on_to_the_same_and_repeats_nothing(tmp_path: Path) -> None:
-    judge_guideline(CONFIG, tmp_path / "whole", pattern=RULES["erk"])
+    evaluate_guideline(CONFIG, tmp_path / "whole", pattern=RULES["erk"])
 
     def stop(what: str, done: int, _: int) -> None:
         if what.startswith("random-params") and done == 1:
             signal.raise_signal(signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt, match="guide --evaluate --resume"):
-        judge_guideline(CONFIG, tmp_path / "stopped", pattern=RULES["erk"], watch=Watch(progress=stop))
+        evaluate_guideline(CONFIG, tmp_path / "stopped", pattern=RULES["erk"], progress=Progress(update=stop))
     first = tmp_path / "stopped" / "guided" / "000" / "result.json"
     done = first.read_bytes()
     damaged = tmp_path / "stopped" / "uniform-params" / "000" / "result.json"
     accuracy = json.loads(damaged.read_text(encoding="utf-8"))["test_accuracy"]
     damaged.write_text("{", encoding="utf-8")
-    resume_judge(tmp_path / "stopped")
+    resume_evaluation(tmp_path / "stopped")
     assert first.read_bytes() == done
     assert json.loads(damaged.read_text(encoding="utf-8"))["test_accuracy"] == accuracy
-    config = read_config(tmp_path / "stopped", JudgeConfig)
+    config = read_config(tmp_path / "stopped", EvaluateConfig)
     write_config(tmp_path / "stopped", config.model_copy(update={"data": DataConfig(max_images=110)}))
     with pytest.raises(BadInputError, match="must name the images that the run was begun with"):
-        resume_judge(tmp_path / "stopped")
+        resume_evaluation(tmp_path / "stopped")
     for population in ("guided", "random-macs"):
         for number in ("000", "001"):
             files = [contents(tmp_path / run / population / number) for run in ("whole", "stopped")]
@@ -88,7 +88,9 @@ def test_one_that_was_stopped_goes_on_to_the_same_and_repeats_nothing(tmp_path: 
 
 def test_a_budget_that_cannot_be_met_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     with pytest.raises(BudgetError, match="feasible are"):
-        judge_guideline(CONFIG.model_copy(update={"budget": "macs<=1%"}), tmp_path / "run", pattern=GUIDELINE)
+        evaluate_guideline(
+            CONFIG.model_copy(update={"budget": "macs<=1%"}), tmp_path / "run", pattern=GUIDELINE
+        )
     assert not (tmp_path / "run").exists()
 
 

@@ -20,7 +20,7 @@ from nas_prune.data.config import DataConfig
 from nas_prune.errors import BadInputError
 from nas_prune.guideline.hand import RULES
 from nas_prune.runs.files import alone_in
-from nas_prune.runs.progress import Watch
+from nas_prune.runs.progress import Progress
 from nas_prune.runs.settings import read_config, write_config
 from nas_prune.search.config import SearchConfig
 from nas_prune.search.run import search
@@ -158,7 +158,7 @@ def test_one_that_was_stopped_goes_on_to_the_same(
     run, source = tmp_path / "run", read_config(found, SearchConfig)
     wanted = Wanted(("rewound", "lottery"))
     with pytest.raises(KeyboardInterrupt, match="compare --resume"):
-        compare(CONFIG, widths, run, search=source, wanted=wanted, watch=Watch(progress=stop))
+        compare(CONFIG, widths, run, search=source, wanted=wanted, progress=Progress(update=stop))
     unfinished = read_comparison(run)
     assert {name: len(own) for name, own in unfinished.arms.items()} == {
         "rewound": 1, "lottery": 1, "scratch-e": 1, "scratch-b": 1,

@@ -16,7 +16,7 @@ from nas_prune.comparison.transfer import Target, resume_transfer, transfer
 from nas_prune.data.config import DataConfig
 from nas_prune.errors import BadInputError, BudgetError, DataError
 from nas_prune.guideline.artefact import Cell, Guideline
-from nas_prune.runs.progress import Watch
+from nas_prune.runs.progress import Progress
 from nas_prune.space.widths import read_widths
 from nas_prune.training.recipe import recipe_named
 from tests.conftest import WriteDigits
@@ -112,7 +112,7 @@ def test_a_file_searches_and_compares_and_its_command_goes_on(tmp_path: Path) ->
     file = read_compare_file(tmp_path / "f.yaml")
     run, machine = tmp_path / "run", {"threads": 1}
     with pytest.raises(KeyboardInterrupt, match=r"done\. Go on with: the same command$"):
-        run_file(file, run, machine=machine, watch=Watch(progress=stop))
+        run_file(file, run, machine=machine, progress=Progress(update=stop))
     done = (run / "search" / "result.json").stat().st_mtime_ns
     result = run_file(file, run, machine=machine)
     assert (run / "search" / "result.json").stat().st_mtime_ns == done

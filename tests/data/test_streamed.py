@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from nas_prune.data import Augment, ImageData, ImageSet, load_data, park, train_batches
+from nas_prune.data import Augment, ImageData, ImageSet, load_data, share, train_batches
 from nas_prune.data import load as load_module
 from nas_prune.data.streamed import StreamedSet
 from nas_prune.errors import BadInputError, DataError
@@ -65,11 +65,11 @@ def test_a_broken_file_is_named_when_its_batch_comes(folder: str, workers: int) 
 
 def test_parked_images_come_back_the_same_and_stay_what_they_are(tmp_path: Path, folder: str) -> None:
     data = load_data(folder)
-    parked = park(data, tmp_path)
+    shared = share(data, tmp_path)
     for _ in range(2):
-        taken = parked.taken()
+        taken = shared.attach()
         assert (taken.mean, taken.class_names, len(taken.test)) == (data.mean, data.class_names, 10)
         assert taken.train.sample().equal(data.train.sample())
         taken.train.sample().zero_()
     streamed = load_data(folder, stream=True)
-    assert park(streamed, tmp_path / "nowhere").taken().train is streamed.train
+    assert share(streamed, tmp_path / "nowhere").attach().train is streamed.train

@@ -16,15 +16,15 @@ import pytest
 from nas_prune.cli import main
 from nas_prune.comparison.choosing import Wanted
 from nas_prune.comparison.config import CompareConfig
-from nas_prune.comparison.evaluate import judge_guideline
-from nas_prune.comparison.evaluate_result import JudgeConfig
+from nas_prune.comparison.evaluate import evaluate_guideline
+from nas_prune.comparison.evaluate_result import EvaluateConfig
 from nas_prune.comparison.run import compare
 from nas_prune.data.config import DataConfig
 from nas_prune.guideline.hand import RULES
 from nas_prune.report.content import Part
 from nas_prune.report.read import read_parts
 from nas_prune.report.render import as_html, as_json, as_markdown
-from nas_prune.runs.progress import Watch
+from nas_prune.runs.progress import Progress
 from nas_prune.search.config import SearchConfig
 from nas_prune.search.run import search
 from nas_prune.space.widths import read_widths
@@ -54,8 +54,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
         compare(
             CompareConfig(**settings, seeds=2), widths, home / "compare", wanted=Wanted(("uniform-macs-b",))
         )
-        judged = JudgeConfig(**settings, space="resnet20", guideline="erk", budget="macs<=40%", networks=2)
-        judge_guideline(judged, home / "judge", pattern=RULES["erk"])
+        judged = EvaluateConfig(**settings, space="resnet20", guideline="erk", budget="macs<=40%", networks=2)
+        evaluate_guideline(judged, home / "judge", pattern=RULES["erk"])
         study = StudyConfig(
             **settings,
             name="s",
@@ -165,7 +165,7 @@ def test_runs_that_go_on_are_told_as_far_as_they_are(home: Path, tmp_path: Path)
     config = CompareConfig(data=DATA, recipe=RECIPE, seeds=2, threads=1)
     with pytest.raises(KeyboardInterrupt):
         compare(
-            config, widths, tmp_path / "c", wanted=Wanted(("uniform-macs-b",)), watch=Watch(progress=stop)
+            config, widths, tmp_path / "c", wanted=Wanted(("uniform-macs-b",)), progress=Progress(update=stop)
         )
     shutil.copytree(home / "search", tmp_path / "s")
     (tmp_path / "s" / "result.json").unlink()

@@ -7,13 +7,13 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from nas_prune.runs.progress import Watch
+from nas_prune.runs.progress import Progress
 from nas_prune.runs.stopping import stoppable
 from nas_prune.runs.workers import in_workers
 
 
-def prepare(folder: Path) -> Callable[[int, Watch], int]:
-    def sleep(task: int, _: Watch) -> int:
+def prepare(folder: Path) -> Callable[[int, Progress], int]:
+    def sleep(task: int, _: Progress) -> int:
         with stoppable() as stop:
             (folder / f"started-{os.getpid()}").touch()
             while not stop.is_asked:

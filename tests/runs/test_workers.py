@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from nas_prune.errors import NasPruneError
-from nas_prune.runs.progress import Watch
+from nas_prune.runs.progress import Progress
 from nas_prune.runs.workers import in_workers
 
 
-def prepare() -> Callable[[str, Watch], tuple[str, int]]:
-    def work(task: str, watch: Watch) -> tuple[str, int]:
-        watch.progress(task, 1, 2)
+def prepare() -> Callable[[str, Progress], tuple[str, int]]:
+    def work(task: str, progress: Progress) -> tuple[str, int]:
+        progress.update(task, 1, 2)
         match task:
             case "killed":
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -33,7 +33,7 @@ def prepare() -> Callable[[str, Watch], tuple[str, int]]:
 def test_one_crash_does_not_touch_the_others() -> None:
     seen: list[str] = []
     tasks = ["a", "killed", "b", "refuses", "exits", "c"]
-    outcomes = in_workers(prepare, tasks, 2, Watch(progress=lambda what, *_: seen.append(what)))
+    outcomes = in_workers(prepare, tasks, 2, Progress(update=lambda what, *_: seen.append(what)))
     assert [one.result and one.result[0] for one in outcomes] == ["A", None, "B", None, None, "C"]
     assert [one.error for one in outcomes] == [
         None,
@@ -53,7 +53,7 @@ def test_a_bug_in_a_worker_keeps_its_traceback(capfd: pytest.CaptureFixture[str]
     assert "ZeroDivisionError" in capfd.readouterr().err
 
 
-def broken() -> Callable[[str, Watch], int]:
+def broken() -> Callable[[str, Progress], int]:
     return lambda _, __: 1 // 0
 
 

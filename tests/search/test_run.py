@@ -14,9 +14,9 @@ from nas_prune.runs.directory import published
 from nas_prune.runs.files import write_whole
 from nas_prune.search import run as search_stage
 from nas_prune.search.config import SearchConfig
-from nas_prune.search.methods.contract import Pulled
+from nas_prune.search.methods.contract import PenaltyTarget
 from nas_prune.search.methods.registry import METHODS, scorable
-from nas_prune.search.methods.slimming import pull
+from nas_prune.search.methods.slimming import penalty
 from nas_prune.search.run import search
 from nas_prune.space.budget import Budget
 from nas_prune.space.cut import cut
@@ -86,7 +86,7 @@ def test_groups_that_shared_norms_hold_are_pulled_once() -> None:
     model = space.build(seed=0)
     for parameter in model.parameters():
         parameter.grad = torch.zeros_like(parameter)
-    pull(Pulled(space, tuple(range(len(space.groups))), 0.5))(model, 0.1)
+    penalty(PenaltyTarget(space, tuple(range(len(space.groups))), 0.5))(model, 0.1)
     last = model.get_parameter("bn.weight").grad
     assert last is not None
     assert last.unique().tolist() == [0.5]

@@ -271,7 +271,7 @@ def test_what_the_method_itself_lets_go_changes_no_score(name: str) -> None:
         gates_of(model).factors[1].fill_(-4.0 if name == "l0" else 0.0)
     scores = method.scores(Evidence(model, space, columns, digits(32, 3)))
     result = cut(space, scores, Budget.parse("own"), method.zero)
-    whole = method.sparsity.settled(model, space).eval()
+    whole = method.sparsity.without_gates(model, space).eval()
     left = space.narrow(whole, result.kept_G, result.removed).eval()
     images = torch.randn(2, 3, 32, 32)
     with torch.no_grad():
@@ -283,7 +283,7 @@ def test_what_the_method_itself_lets_go_changes_no_score(name: str) -> None:
         assert "layer1.1" in result.removed
     else:
         assert result.widths_G[columns[1]] == 1
-        assert result.held == (columns[1],)
+        assert result.at_floor == (columns[1],)
 
 
 def test_a_method_that_lets_nothing_go_has_no_budget_of_its_own(tmp_path: Path) -> None:

@@ -85,18 +85,18 @@ def test_channels_that_a_method_would_let_go_and_a_budget_keeps_are_counted() ->
     scores[2][:] = 0.3
     result = cut(VGG, scores, Budget.parse("channels<=60%"), zero=0.3)
     alive = [max(1, int((values > 0.3).sum())) for values in scores]
-    assert result.unjudged == sum(result.widths_G) - sum(alive) > 0
-    assert result.held == (2,)
-    assert cut(VGG, scores, Budget.parse("channels<=30%"), zero=0.3).unjudged == 0
-    assert cut(VGG, scores, Budget.parse("channels<=100%"), zero=0.3).unjudged == 0
-    assert cut(VGG, scores, Budget.parse("channels<=60%")).unjudged == 0
+    assert result.tied_at_zero == sum(result.widths_G) - sum(alive) > 0
+    assert result.at_floor == (2,)
+    assert cut(VGG, scores, Budget.parse("channels<=30%"), zero=0.3).tied_at_zero == 0
+    assert cut(VGG, scores, Budget.parse("channels<=100%"), zero=0.3).tied_at_zero == 0
+    assert cut(VGG, scores, Budget.parse("channels<=60%")).tied_at_zero == 0
 
 
 def test_blocks_that_a_method_would_let_go_and_a_budget_keeps_are_counted() -> None:
     count = len(RESNET.blocks)
     scores = [*(None for _ in RESNET.groups), *(np.zeros(1) for _ in range(count))]
     result = cut(RESNET, scores, Budget.parse("macs<=75%"), zero=0.0)
-    assert result.unjudged == count - len(result.removed) > 0
+    assert result.tied_at_zero == count - len(result.removed) > 0
 
 
 def test_groups_without_scores_stay_whole() -> None:

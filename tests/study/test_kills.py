@@ -12,7 +12,7 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from nas_prune.study import trial_record as record
-from nas_prune.study.location import Place, read_trials, recover_study
+from nas_prune.study.location import StudyLocation, read_trials, recover_study
 from nas_prune.study.objective import trial_folder
 from nas_prune.study.trial_record import Fate
 from tests.study.servers import postgresql
@@ -79,7 +79,7 @@ def keep_killing(
 def test_four_workers_on_postgresql_of_which_one_is_killed_every_20_seconds(tmp_path: Path) -> None:
     with postgresql() as url:
         killed = keep_killing(tmp_path, 4, ("--storage", url, "--heartbeat", "2"), every=20)
-        result = read_trials(Place(tmp_path / "run", url))
+        result = read_trials(StudyLocation(tmp_path / "run", url))
         assert killed >= 2
         check(result.trials["s"], tmp_path / "run")
 
@@ -87,7 +87,7 @@ def test_four_workers_on_postgresql_of_which_one_is_killed_every_20_seconds(tmp_
 @pytest.mark.slow
 def test_two_workers_on_a_journal_of_which_one_is_killed_every_20_seconds(tmp_path: Path) -> None:
     killed = keep_killing(tmp_path, 2, (), every=20)
-    result = read_trials(Place(tmp_path / "run"))
+    result = read_trials(StudyLocation(tmp_path / "run"))
     assert killed >= 2
     check(result.trials["s"], tmp_path / "run")
 
@@ -95,7 +95,7 @@ def test_two_workers_on_a_journal_of_which_one_is_killed_every_20_seconds(tmp_pa
 @pytest.mark.slow
 def test_what_two_killed_workers_leave_is_recovered_by_the_command(tmp_path: Path) -> None:
     workers = [start(tmp_path), start(tmp_path)]
-    place = Place(tmp_path / "run")
+    place = StudyLocation(tmp_path / "run")
     for _ in range(600):
         time.sleep(0.2)
         if (tmp_path / "run" / "journal.log").exists():

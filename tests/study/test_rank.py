@@ -13,7 +13,7 @@ from nas_prune.errors import BadInputError, NasPruneError
 from nas_prune.space.widths import read_widths
 from nas_prune.study import trial_record as record
 from nas_prune.study.config import StudyConfig
-from nas_prune.study.location import Place, read_trials
+from nas_prune.study.location import StudyLocation, read_trials
 from nas_prune.study.rank import Ranking, rank_study, summary
 from nas_prune.study.run import run_study
 from nas_prune.training.recipe import changed, recipe_named
@@ -34,14 +34,14 @@ CONFIG = StudyConfig(
 
 
 @pytest.fixture(scope="module")
-def ranked(tmp_path_factory: pytest.TempPathFactory) -> tuple[Place, Ranking]:
-    place = Place(tmp_path_factory.mktemp("ranked") / "small")
+def ranked(tmp_path_factory: pytest.TempPathFactory) -> tuple[StudyLocation, Ranking]:
+    place = StudyLocation(tmp_path_factory.mktemp("ranked") / "small")
     run_study(CONFIG, place.run)
     (ranking,) = rank_study(place, top=2, seeds=2)
     return place, ranking
 
 
-def test_candidates_are_ordered_by_new_seeds(ranked: tuple[Place, Ranking]) -> None:
+def test_candidates_are_ordered_by_new_seeds(ranked: tuple[StudyLocation, Ranking]) -> None:
     place, ranking = ranked
     trials = read_trials(place).trials["small"]
     best = [one for one in record.best_first(trials) if record.SOURCE not in one.user_attrs][:2]
@@ -68,14 +68,14 @@ def test_candidates_are_ordered_by_new_seeds(ranked: tuple[Place, Ranking]) -> N
     }
 
 
-def test_the_winners_widths_stand_by_themselves(ranked: tuple[Place, Ranking]) -> None:
+def test_the_winners_widths_stand_by_themselves(ranked: tuple[StudyLocation, Ranking]) -> None:
     place, ranking = ranked
     widths = read_widths(place.run / "rank" / "small" / "widths.json")
     assert widths.vector == ranking.winner.widths.vector
     assert widths.budget == "macs<=30%"
 
 
-def test_what_is_written_is_strict_json(ranked: tuple[Place, Ranking]) -> None:
+def test_what_is_written_is_strict_json(ranked: tuple[StudyLocation, Ranking]) -> None:
     place, ranking = ranked
 
     def refuse(word: str) -> Any:
@@ -89,7 +89,7 @@ def test_what_is_written_is_strict_json(ranked: tuple[Place, Ranking]) -> None:
 
 
 def test_ranking_again_trains_only_what_is_missing(
-    ranked: tuple[Place, Ranking], monkeypatch: pytest.MonkeyPatch
+    ranked: tuple[StudyLocation, Ranking], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place, ranking = ranked
     calls: list[Path] = []
@@ -113,15 +113,15 @@ def test_a_study_without_trials_to_compare_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
         BadInputError, match="must have complete trials beside its first ones.*got 2 complete"
     ):
-        rank_study(Place(tmp_path / "run"))
+        rank_study(StudyLocation(tmp_path / "run"))
     with pytest.raises(BadInputError, match="must hold config.yaml"):
-        rank_study(Place(tmp_path / "nowhere"))
+        rank_study(StudyLocation(tmp_path / "nowhere"))
 
 
 def test_a_candidate_that_diverges_does_not_end_the_ranking(
-    ranked: tuple[Place, Ranking], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ranked: tuple[StudyLocation, Ranking], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place = Place(tmp_path / "copy")
+    place = StudyLocation(tmp_path / "copy")
     shutil.copytree(ranked[0].run, place.run)
     shutil.rmtree(place.run / "rank")
 

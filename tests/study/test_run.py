@@ -11,7 +11,7 @@ from sqlalchemy.exc import OperationalError
 from nas_prune.data.config import DataConfig
 from nas_prune.errors import BadInputError, BudgetError, NasPruneError, StorageError
 from nas_prune.guideline.hand import RULES
-from nas_prune.runs.progress import Watch
+from nas_prune.runs.progress import Progress
 from nas_prune.space.load import load_space
 from nas_prune.space.widths import read_widths
 from nas_prune.study import trial_record as record
@@ -19,12 +19,12 @@ from nas_prune.study.config import StudyConfig
 from nas_prune.study.context import load_study
 from nas_prune.study.creation import OneStudy, fingerprint
 from nas_prune.study.dashboard import note
-from nas_prune.study.location import Place, read_trials, studies_in
+from nas_prune.study.location import StudyLocation, read_trials, studies_in
 from nas_prune.study.objective import trial_folder
 from nas_prune.study.run import resume_study, run_study
 from nas_prune.study.storage import opened
 from nas_prune.study.trial_record import Fate
-from nas_prune.study.worker_lock import Presence, is_gone, live_workers
+from nas_prune.study.worker_lock import WorkerLock, is_gone, live_workers
 from nas_prune.training.recipe import recipe_named
 from nas_prune.training.run import train_one
 from tests.conftest import WriteDigits
@@ -47,13 +47,13 @@ def changed(**changes: object) -> StudyConfig:
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Place:
+def finished(tmp_path_factory: pytest.TempPathFactory) -> StudyLocation:
     run = tmp_path_factory.mktemp("finished") / "small"
     run_study(SMALL, run)
-    return Place(run)
+    return StudyLocation(run)
 
 
-def test_every_trial_stands_in_the_storage_with_what_it_cost(finished: Place) -> None:
+def test_every_trial_stands_in_the_storage_with_what_it_cost(finished: StudyLocation) -> None:
     trials = read_trials(finished).trials["small"]
     space = load_space("resnet20", (1, 8, 8), num_classes=10)
     limit = int(0.3 * space.cost_at(space.base_G).macs)
@@ -72,7 +72,7 @@ def test_every_trial_stands_in_the_storage_with_what_it_cost(finished: Place) ->
     assert len({record.widths_of(trial) for trial in trials}) == 4
 
 
-def test_more_trials_go_on_where_the_study_ended(finished: Place) -> None:
+def test_more_trials_go_on_where_the_study_ended(finished: StudyLocation) -> None:
     before = [trial.params for trial in read_trials(finished).trials["small"]]
     result = resume_study(finished, trials=6)
     assert [trial.params for trial in result.trials["small"]][:4] == before
@@ -92,13 +92,13 @@ def test_a_study_that_was_stopped_draws_what_it_would_have_drawn(sampler: str, t
     assert [trial.value for trial in again] == [trial.value for trial in drawn]
 
 
-def test_a_study_whose_file_has_changed_is_refused_or_begun_anew(finished: Place) -> None:
+def test_a_study_whose_file_has_changed_is_refused_or_begun_anew(finished: StudyLocation) -> None:
     with pytest.raises(BadInputError, match="epochs was 1 and is 2 now.*--new"):
         run_study(changed(epochs=2), finished.run)
     with pytest.raises(BadInputError, match='sampler was "cma" and is "random" now'):
         run_study(changed(sampler="random"), finished.run)
     result = run_study(changed(epochs=2, trials=1), finished.run, is_new=True)
-    assert result.place.run == finished.run.with_name("small-2")
+    assert result.location.run == finished.run.with_name("small-2")
     assert list(result.trials) == ["small-2"]
 
 
@@ -129,8 +129,8 @@ def test_a_trial_that_fails_is_recorded_and_a_few_in_a_row_end_the_study(
     monkeypatch.setattr(TRAIN_ONE, train)
     said: list[str] = []
     with pytest.raises(BadInputError, match="must not fail 3 times in a row.*the loss must stay finite"):
-        run_study(changed(trials=9), tmp_path / "run", watch=Watch(say=said.append))
-    trials = read_trials(Place(tmp_path / "run")).trials["small"]
+        run_study(changed(trials=9), tmp_path / "run", progress=Progress(say=said.append))
+    trials = read_trials(StudyLocation(tmp_path / "run")).trials["small"]
     assert [str(fate) for fate in record.fates(trials)] == [
         "complete", "failed", "failed", "complete", "failed", "failed", "failed",
     ]  # fmt: skip
@@ -191,7 +191,7 @@ def test_equal_widths_are_trained_once(tmp_path: Path, monkeypatch: pytest.Monke
         return train_one(*given, **more)  # type: ignore[arg-type]
 
     monkeypatch.setattr(TRAIN_ONE, train)
-    place = Place(tmp_path / "run")
+    place = StudyLocation(tmp_path / "run")
     run_study(changed(trials=1), place.run)
     with studies_in(place, SMALL) as studies:
         studies["small"].enqueue_trial(studies["small"].trials[0].params)
@@ -221,7 +221,7 @@ def test_several_budgets_are_studies_and_two_objectives_are_one(tmp_path: Path) 
 @pytest.mark.slow
 def test_two_workers_share_the_trials(tmp_path: Path) -> None:
     said: list[str] = []
-    result = run_study(changed(trials=6), tmp_path / "run", workers=2, watch=Watch(say=said.append))
+    result = run_study(changed(trials=6), tmp_path / "run", workers=2, progress=Progress(say=said.append))
     trials = result.trials["small"]
     assert record.fates(trials) == [Fate.COMPLETE] * 6
     assert len({trial.user_attrs[record.WORKER] for trial in trials}) == 2
@@ -238,11 +238,11 @@ def test_what_cannot_be_met_is_said_before_anything_is_written(tmp_path: Path) -
         run_study(SMALL, tmp_path / "full")
 
 
-def test_the_note_says_what_the_study_is_in_words(finished: Place) -> None:
-    loaded = load_study(finished.run)
-    with studies_in(finished, loaded.config) as studies:
-        one = OneStudy("small", studies["small"], loaded.config.studies["small"])
-        text = note(loaded, one, one.study.get_trials())
+def test_the_note_says_what_the_study_is_in_words(finished: StudyLocation) -> None:
+    context = load_study(finished.run)
+    with studies_in(finished, context.config) as studies:
+        one = OneStudy("small", studies["small"], context.config.studies["small"])
+        text = note(context, one, one.study.get_trials())
     for part in ("**resnet20** on **digits**", "**macs<=30%**", "No guideline", "the best so far is trial"):
         assert part in text
 
@@ -321,7 +321,7 @@ def test_an_error_of_a_network_is_a_failed_trial(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(TRAIN_ONE, fail)
     said: list[str] = []
     with pytest.raises(BadInputError, match="not fail 3 times.*RuntimeError: shapes do not fit"):
-        run_study(changed(trials=9), tmp_path / "run", watch=Watch(say=said.append))
+        run_study(changed(trials=9), tmp_path / "run", progress=Progress(say=said.append))
     assert any("Traceback" in text for text in said)
 
 
@@ -329,7 +329,7 @@ def test_workers_of_two_directories_on_one_storage_do_not_take_each_others_trial
     url = f"sqlite:///{tmp_path}/trials.db"
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
-    with closing(Presence(tmp_path / "a")) as living:
+    with closing(WorkerLock(tmp_path / "a")) as living:
         assert is_gone(tmp_path / "b", living.name) is None
         assert is_gone(tmp_path / "a", living.name) is False
         assert live_workers(tmp_path / "a") == [living.name]

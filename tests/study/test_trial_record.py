@@ -157,5 +157,5 @@ def test_the_same_widths_are_told_from_the_record(state: TrialState) -> None:
         user_attrs={record.WIDTHS: "[1, 2]"},
         intermediate_values={1: 0.4},
     )
-    assert record.told_before((1, 2), [trial]) is trial
-    assert record.told_before((2, 1), [trial]) is None
+    assert record.find_duplicate((1, 2), [trial]) is trial
+    assert record.find_duplicate((2, 1), [trial]) is None

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from nas_prune.data import ImageData, load_data
 from nas_prune.errors import BadInputError, FileError
 from nas_prune.runs.files import write_whole
-from nas_prune.runs.progress import Watch
+from nas_prune.runs.progress import Progress
 from nas_prune.space.load import load_space
 from nas_prune.training import resumable as keeping
 from nas_prune.training.checkpoint import read_checkpoint
@@ -66,12 +66,12 @@ def files(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != PREVIOUS}
 
 
-def stopping_at(step: int, number: signal.Signals = signal.SIGINT) -> Watch:
+def stopping_at(step: int, number: signal.Signals = signal.SIGINT) -> Progress:
     def progress(_: str, done: int, __: int) -> None:
         if done == step:
             signal.raise_signal(number)
 
-    return Watch(progress=progress)
+    return Progress(update=progress)
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_the_bits_depend_on_all_three_generators(tmp_path: Path, data: ImageData
             if done == 4:
                 spoil(1)
 
-        train_in(tmp_path, restless(), training, Watch(progress=progress))
+        train_in(tmp_path, restless(), training, Progress(update=progress))
         assert files(tmp_path) != whole
 
 
@@ -142,7 +142,7 @@ def test_two_stops_at_once_do_not_wait_for_the_step(tmp_path: Path, data: ImageD
 
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt, match="^$"):
-        train_in(tmp_path, restless(), Training(data, RECIPE, 0), Watch(progress=progress))
+        train_in(tmp_path, restless(), Training(data, RECIPE, 0), Progress(update=progress))
     assert not list(tmp_path.iterdir())
     assert signal.getsignal(signal.SIGINT) is before
 
@@ -153,7 +153,7 @@ def test_a_cluster_that_asks_after_ctrl_c_does_not_make_it_urgent(tmp_path: Path
             signal.raise_signal(number)
 
     with pytest.raises(KeyboardInterrupt, match="0 and 1 steps of 3 epochs are done"):
-        train_in(tmp_path, restless(), Training(data, RECIPE, 0), Watch(progress=progress))
+        train_in(tmp_path, restless(), Training(data, RECIPE, 0), Progress(update=progress))
     assert (tmp_path / CHECKPOINT).exists()
 
 
@@ -162,7 +162,7 @@ def test_a_resumed_training_says_how_far_it_was(tmp_path: Path, data: ImageData)
     training = Training(data, RECIPE, 0, title="digits")
     with pytest.raises(KeyboardInterrupt):
         train_in(tmp_path, restless(), training, stopping_at(8))
-    train_in(tmp_path, restless(), training, Watch(say=said.append))
+    train_in(tmp_path, restless(), training, Progress(say=said.append))
     assert said == ["digits: 1 and 2 steps of 3 epochs are done"]
 
 
@@ -210,7 +210,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(
     damage(tmp_path / "damaged" / CHECKPOINT)
     said: list[str] = []
     with pytest.raises(KeyboardInterrupt):  # the sound one must not be pushed out by the damaged one
-        train_in(tmp_path / "damaged", restless(), training, Watch(stopping_at(9).progress, said.append))
+        train_in(tmp_path / "damaged", restless(), training, Progress(stopping_at(9).update, said.append))
     assert why in said[0]
     assert said[0].endswith("Going on from checkpoint.previous.safetensors.")
     assert said[1] == "digits: 1 and 1 steps of 3 epochs are done"
@@ -297,7 +297,7 @@ def test_metrics_that_were_lost_or_spoilt_are_said_and_cost_nothing_else(
         b'\xff\xfe\n[]\n{"epoch": "x"}\n{"epoch": 2, "a": 1}\n{"epoch": 2}\n'
     )
     said: list[str] = []
-    train_in(tmp_path, restless(), training, Watch(say=said.append))
+    train_in(tmp_path, restless(), training, Progress(say=said.append))
     assert said[1] == "metrics.jsonl has lost 1 of these epochs; the training itself has not."
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [row["epoch"] for row in rows] == [2, 3]
@@ -325,7 +325,7 @@ def test_weights_that_are_no_numbers_never_push_out_good_ones(tmp_path: Path, da
         signal.raise_signal(signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt):
-        train_in(tmp_path, state, training, Watch(progress=spoil))
+        train_in(tmp_path, state, training, Progress(update=spoil))
     assert files(tmp_path) == before
 
 
@@ -353,7 +353,7 @@ def test_a_directory_held_by_another_process_is_refused(
             with pytest.raises(BadInputError, match="written by one process at a time"):
                 train_in(tmp_path, restless(), Training(data, RECIPE, 0))
 
-    train_in(tmp_path, restless(), Training(data, RECIPE.with_epochs(1), 0), Watch(progress=progress))
+    train_in(tmp_path, restless(), Training(data, RECIPE.with_epochs(1), 0), Progress(update=progress))
     train_in(tmp_path, restless(), Training(data, RECIPE.with_epochs(1), 0))
 
 
@@ -370,7 +370,7 @@ def test_long_epochs_are_kept_within(
             read_checkpoint(tmp_path / CHECKPOINT, state)
             kept.append(state.epochs_done * 6 + state.steps_done)
 
-    train_in(tmp_path, restless(), Training(data, RECIPE, 0), Watch(progress=progress))
+    train_in(tmp_path, restless(), Training(data, RECIPE, 0), Progress(update=progress))
     assert kept == list(range(1, 18))
 
 

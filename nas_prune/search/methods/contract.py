@@ -14,7 +14,7 @@ from nas_prune.space.search_space import SearchSpace
 
 Scope: TypeAlias = Literal["global", "local"]
 DrivingCost: TypeAlias = Literal["macs", "params", "activations"]
-Pull: TypeAlias = Callable[[nn.Module, float], None]
+Penalty: TypeAlias = Callable[[nn.Module, float], None]
 AfterEpoch: TypeAlias = Callable[[nn.Module, SearchSpace, Sequence[NDArray[np.int64]]], None]
 
 
@@ -45,7 +45,7 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True)
-class Pulled:
+class PenaltyTarget:
     """Which channels are pulled towards zero, and how strongly.
 
     Attributes:
@@ -72,19 +72,19 @@ class Sparsity:
 
     Attributes:
         prepare: changes a fresh network before training, in place.
-        pull: makes the function that adds the method's pull after each backward pass, called with the network and the
-            learning rate of the step.
+        penalty: makes the function that adds the method's pull after each backward pass, called with the network and
+            the learning rate of the step.
         distance: how far a channel that nothing else moves is to be pulled over the training by default: from where
             it starts to zero.
-        settled: the network as it is without the method, given what was trained: of the space's own parameters, and
-            with the same outputs in evaluation.
+        without_gates: the network as it is without the method, given what was trained: of the space's own parameters,
+            and with the same outputs in evaluation.
         momentum: of the steps that the pull takes; None where those are the recipe's optimiser's.
     """
 
     prepare: Callable[[nn.Module, SearchSpace, Sequence[int]], None]
-    pull: Callable[[Pulled], Pull]
+    penalty: Callable[[PenaltyTarget], Penalty]
     distance: float
-    settled: Callable[[nn.Module, SearchSpace], nn.Module] = as_it_is
+    without_gates: Callable[[nn.Module, SearchSpace], nn.Module] = as_it_is
     momentum: float | None = None
 
 

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from nas_prune.search.methods.contract import Evidence, Pull, Pulled, Sparsity, WidthMethod
+from nas_prune.search.methods.contract import Evidence, Penalty, PenaltyTarget, Sparsity, WidthMethod
 from nas_prune.search.methods.drawn_gates import DrawnGates, put_in_drawn
 from nas_prune.search.methods.layer_channels import ASKS_TO_GATE, can_gate
 from nas_prune.search.methods.learned_gates import MOMENTUM, gates_of, stepping, taken_out
@@ -48,12 +48,12 @@ def prepare(model: nn.Module, space: SearchSpace, columns: Sequence[int]) -> Non
     put_in_drawn(model, space, _HardConcrete(space, columns, start=0.0))
 
 
-def pull(pulled: Pulled) -> Pull:
+def penalty(target: PenaltyTarget) -> Penalty:
     """One step of gradient descent with momentum on every log α, with λ times the expected number of open gates."""
 
     def step(log_alpha: nn.Parameter, velocity: Tensor, slope: Tensor, rate: float) -> None:
         is_open = chance_of_open(log_alpha)
-        velocity.mul_(MOMENTUM).sub_(slope + pulled.strength * is_open * (1 - is_open), alpha=rate)
+        velocity.mul_(MOMENTUM).sub_(slope + target.strength * is_open * (1 - is_open), alpha=rate)
         log_alpha.add_(velocity).clamp_(_LOWEST, _HIGHEST)
 
     return stepping(step)
@@ -85,7 +85,7 @@ L0 = WidthMethod(
     asks=ASKS_TO_GATE,
     # Half of the way from log α = 0 to where a gate is zero, log(1/11); the slope of the penalty is a quarter at most.
     # On digits a strength that closes all gates leaves a network at chance, and this one at its full accuracy.
-    sparsity=Sparsity(prepare, pull, distance=log(11) / 2, settled=taken_out, momentum=MOMENTUM),
+    sparsity=Sparsity(prepare, penalty, distance=log(11) / 2, without_gates=taken_out, momentum=MOMENTUM),
     is_cheap=True,
     zero=1 / (1 + exp(_SHIFT - _CLOSED)),
 )

@@ -21,14 +21,14 @@ ASKS_TO_GATE = "norms, or convolutions and linear layers, that are modules"  # w
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class LayerChannels:
     """A layer, and which channel of a group lies at each of its output (or input) channels; -1 where none does."""
 
     path: str
     channels: NDArray[np.int64]
 
 
-def gate_places(space: SearchSpace, column: int) -> list[Place]:
+def gate_places(space: SearchSpace, column: int) -> list[LayerChannels]:
     """Where a factor on each channel must act so that a factor of zero makes the channel dead.
 
     On the output of every norm that holds the channels; and where some layer reads them without a norm, on that of
@@ -39,35 +39,35 @@ def gate_places(space: SearchSpace, column: int) -> list[Place]:
         block = space.blocks[column - len(space.groups)]
         last = next(layer for layer in space.graph.layers if layer.path == block.last)
         size = length(last.channels, lambda atom: space.graph.groups[atom.index].size)
-        return [Place(block.last, np.zeros(size, dtype=np.int64))]
+        return [LayerChannels(block.last, np.zeros(size, dtype=np.int64))]
     group = space.groups[column]
     kinds = ("norm", BARE_NORM) if group.is_gated else ("norm", BARE_NORM, "conv", "linear")
     return list(_holding(space, column, kinds))
 
 
-def writers(space: SearchSpace, column: int) -> list[Place]:
+def writers(space: SearchSpace, column: int) -> list[LayerChannels]:
     """The convolutions and linear layers that write the channels."""
     return list(_holding(space, column, ("conv", "linear")))
 
 
-def readers(space: SearchSpace, column: int) -> list[Place]:
+def readers(space: SearchSpace, column: int) -> list[LayerChannels]:
     """The convolutions and linear layers that read the channels and write others."""
     atom = _atom(space, column)
-    found: dict[str, Place] = {}
+    found: dict[str, LayerChannels] = {}
     for layer in space.graph.layers:
         is_reader = layer.kind in ("conv", "linear") and atom in set(atoms_of(layer.read))
         if is_reader and atom not in set(atoms_of(layer.channels)):
-            found.setdefault(layer.path, Place(layer.path, _at(space, layer.read, atom)))
+            found.setdefault(layer.path, LayerChannels(layer.path, _at(space, layer.read, atom)))
     return list(found.values())
 
 
-def _holding(space: SearchSpace, column: int, kinds: tuple[str, ...]) -> Iterator[Place]:
+def _holding(space: SearchSpace, column: int, kinds: tuple[str, ...]) -> Iterator[LayerChannels]:
     atom = _atom(space, column)
     seen: set[str] = set()
     for layer in space.graph.layers:
         if layer.kind in kinds and layer.path not in seen and atom in set(atoms_of(layer.channels)):
             seen.add(layer.path)
-            yield Place(layer.path, _at(space, layer.channels, atom))
+            yield LayerChannels(layer.path, _at(space, layer.channels, atom))
 
 
 def _atom(space: SearchSpace, column: int) -> Atom:
@@ -120,7 +120,7 @@ def can_gate(space: SearchSpace, column: int) -> bool:
     return bool(places) and all(_can_gate_at(space, place) for place in places)
 
 
-def _can_gate_at(space: SearchSpace, place: Place) -> bool:
+def _can_gate_at(space: SearchSpace, place: LayerChannels) -> bool:
     module = dict(space.template.named_modules()).get(place.path)
     seen = _seen(space.template, space.reference.input_shape).get(place.path)
     if not isinstance(module, (*_NORMS, *_PRODUCERS)) or seen is None or seen.written is None:
@@ -136,7 +136,7 @@ def can_watch_readers(space: SearchSpace, column: int) -> bool:
     return bool(places) and all(_can_watch_at(space, place) for place in places)
 
 
-def _can_watch_at(space: SearchSpace, place: Place) -> bool:
+def _can_watch_at(space: SearchSpace, place: LayerChannels) -> bool:
     module = dict(space.template.named_modules()).get(place.path)
     seen = _seen(space.template, space.reference.input_shape).get(place.path)
     if not isinstance(module, (*PLAIN_CONVS, nn.Linear)) or seen is None or seen.read is None:

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from nas_prune.search.methods.contract import Evidence, Pull, Pulled, Sparsity, WidthMethod
+from nas_prune.search.methods.contract import Evidence, Penalty, PenaltyTarget, Sparsity, WidthMethod
 from nas_prune.search.methods.gates import Spot, multiplied, spots
 from nas_prune.search.methods.layer_channels import ASKS_TO_GATE, can_gate, is_cardinality
 from nas_prune.space.scores import Scores
@@ -118,20 +118,20 @@ MOMENTUM = 0.9
 _Step = Callable[[nn.Parameter, Tensor, Tensor, float], None]
 
 
-def stepping(step: _Step) -> Pull:
+def stepping(step: _Step) -> Penalty:
     """The function that moves all factors after each backward pass, and keeps the recipe's optimiser from it."""
 
     @torch.no_grad()
-    def pull(model: nn.Module, rate: float) -> None:
+    def penalty(model: nn.Module, rate: float) -> None:
         for factor, velocity in gates_of(model).moving():
             if factor.grad is not None:
                 step(factor, velocity, factor.grad, rate)
                 factor.grad = None
 
-    return pull
+    return penalty
 
 
-def accelerated(pulled: Pulled) -> Pull:
+def accelerated(target: PenaltyTarget) -> Penalty:
     """One step of the accelerated proximal gradient on each factor, as the paper's section 3.3 rewrites it.
 
     z = λ' - η ∇G(λ'), v ← S(z) - λ' + μ v, λ' ← S(z) + μ v with S the soft threshold at η γ, and then, as the
@@ -139,18 +139,18 @@ def accelerated(pulled: Pulled) -> Pull:
     """
 
     def step(factor: nn.Parameter, velocity: Tensor, slope: Tensor, rate: float) -> None:
-        moved = nn.functional.softshrink(factor - rate * slope, rate * pulled.strength)
+        moved = nn.functional.softshrink(factor - rate * slope, rate * target.strength)
         velocity.mul_(MOMENTUM).add_(moved - factor)
         factor.copy_(moved.add_(velocity, alpha=MOMENTUM).clamp_(min=0))
 
     return stepping(step)
 
 
-def pushed_down(pulled: Pulled) -> Pull:
+def pushed_down(target: PenaltyTarget) -> Penalty:
     """One step of gradient descent with momentum on each factor and λ times their sum; they stay in [0, 1]."""
 
     def step(factor: nn.Parameter, velocity: Tensor, slope: Tensor, rate: float) -> None:
-        velocity.mul_(MOMENTUM).sub_(slope + pulled.strength, alpha=rate)
+        velocity.mul_(MOMENTUM).sub_(slope + target.strength, alpha=rate)
         factor.add_(velocity).clamp_(0, 1)
 
     return stepping(step)
@@ -173,7 +173,7 @@ SSS = WidthMethod(
     scores=scores,
     can_score=can_gate,
     asks=ASKS_TO_GATE,
-    sparsity=Sparsity(_ones, accelerated, distance=1.0, settled=taken_out, momentum=MOMENTUM),
+    sparsity=Sparsity(_ones, accelerated, distance=1.0, without_gates=taken_out, momentum=MOMENTUM),
     is_cheap=True,
     zero=0.0,
 )
@@ -191,7 +191,7 @@ SSS_BLOCKS = replace(
     asks="residual blocks that give back what they are given when their last layer adds nothing",
     # A block resists more than a channel does: on digits a pull of ten times the way closes half of ResNet-20's blocks
     # within ten epochs, at full accuracy; one of once the way closes none.
-    sparsity=Sparsity(_ones, accelerated, distance=10.0, settled=taken_out, momentum=MOMENTUM),
+    sparsity=Sparsity(_ones, accelerated, distance=10.0, without_gates=taken_out, momentum=MOMENTUM),
     of="blocks",
 )
 RANDOM_WEIGHTS = WidthMethod(
@@ -203,7 +203,7 @@ RANDOM_WEIGHTS = WidthMethod(
     can_score=can_gate,
     asks=ASKS_TO_GATE,
     sparsity=Sparsity(
-        _halves_on_fixed_weights, pushed_down, distance=0.5, settled=taken_out, momentum=MOMENTUM
+        _halves_on_fixed_weights, pushed_down, distance=0.5, without_gates=taken_out, momentum=MOMENTUM
     ),
     is_cheap=True,
     zero=0.0,

@@ -18,7 +18,7 @@ from torch.nn.functional import pad
 
 from nas_prune.data import epoch_seed
 from nas_prune.search.methods.contract import Evidence, WidthMethod
-from nas_prune.search.methods.layer_channels import PLAIN_CONVS, Place, can_watch_readers, readers
+from nas_prune.search.methods.layer_channels import PLAIN_CONVS, LayerChannels, can_watch_readers, readers
 from nas_prune.search.methods.samples import samples
 from nas_prune.space.scores import Scores
 
@@ -173,7 +173,7 @@ def _parts(inputs_NPK: Tensor, weight: Tensor, outputs_N: Tensor) -> Tensor:
     return result
 
 
-def _by_channel(parts_NP: Tensor, place: Place, size: int) -> NDArray[np.float64]:
+def _by_channel(parts_NP: Tensor, place: LayerChannels, size: int) -> NDArray[np.float64]:
     """N×C: the parts of all inputs that hold one channel (several after flattening) added."""
     held = torch.from_numpy(np.flatnonzero(place.channels >= 0))
     channels = torch.from_numpy(place.channels)[held]

@@ -15,7 +15,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from nas_prune.graph.axes import Atom, channel_at
-from nas_prune.search.methods.contract import DrivingCost, Evidence, Pull, Pulled, Sparsity, WidthMethod
+from nas_prune.search.methods.contract import (
+    DrivingCost,
+    Evidence,
+    Penalty,
+    PenaltyTarget,
+    Sparsity,
+    WidthMethod,
+)
 from nas_prune.space.scores import Scores
 from nas_prune.space.search_space import SearchSpace
 
@@ -28,20 +35,20 @@ def prepare(model: nn.Module, space: SearchSpace, columns: Sequence[int]) -> Non
         nn.init.constant_(model.get_parameter(f"{path}.weight"), INITIAL_SCALE)
 
 
-def pull(pulled: Pulled) -> Pull:
+def penalty(target: PenaltyTarget) -> Penalty:
     """The function that adds λ · sign(γ) to the gradient of every γ concerned."""
-    weight_at = dict.fromkeys(pulled.columns, 1.0)
-    return _pull(pulled, weight_at)
+    weight_at = dict.fromkeys(target.columns, 1.0)
+    return _penalty(target, weight_at)
 
 
-def pull_by_cost(pulled: Pulled) -> Pull:
+def penalty_by_cost(target: PenaltyTarget) -> Penalty:
     """The function that adds λ · c · sign(γ) to the gradient, c the cost of the channel as a multiple of the mean.
 
     A channel's cost is what the whole network saves without it: the last channel of each group at its base width. The
     paper (section 3.2) takes the widths that the pull has left so far instead.
     """
-    assert pulled.cost is not None
-    return _pull(pulled, channel_costs(pulled.space, pulled.columns, pulled.cost))
+    assert target.cost is not None
+    return _penalty(target, channel_costs(target.space, target.columns, target.cost))
 
 
 def channel_costs(space: SearchSpace, columns: Sequence[int], cost: DrivingCost) -> dict[int, float]:
@@ -57,13 +64,13 @@ def channel_costs(space: SearchSpace, columns: Sequence[int], cost: DrivingCost)
     return {column: value / mean for column, value in saved.items()}
 
 
-def _pull(pulled: Pulled, weight_at: Mapping[int, float]) -> Pull:
-    weights = {path: torch.zeros(0) for path in _norms(pulled.space, pulled.columns)}
+def _penalty(target: PenaltyTarget, weight_at: Mapping[int, float]) -> Penalty:
+    weights = {path: torch.zeros(0) for path in _norms(target.space, target.columns)}
     for path in weights:
         values = np.zeros(0)
-        for column in pulled.columns:
-            if path in pulled.space.groups[column].norms:
-                held = _channels(pulled.space, column, path) >= 0
+        for column in target.columns:
+            if path in target.space.groups[column].norms:
+                held = _channels(target.space, column, path) >= 0
                 values = np.where(held, weight_at[column], values if len(values) else np.zeros(len(held)))
         weights[path] = torch.from_numpy(values).float()
     names = {f"{path}.weight": weight for path, weight in weights.items()}
@@ -73,7 +80,7 @@ def _pull(pulled: Pulled, weight_at: Mapping[int, float]) -> Pull:
             scale = model.get_parameter(name)
             if scale.grad is not None:
                 at = names[name] = weight.to(scale.device)
-                scale.grad.add_(torch.sign(scale.detach()) * at, alpha=pulled.strength)
+                scale.grad.add_(torch.sign(scale.detach()) * at, alpha=target.strength)
 
     return add
 
@@ -125,7 +132,7 @@ SLIMMING = WidthMethod(
     scores=scores,
     can_score=can_score,
     asks=_ASKS,
-    sparsity=Sparsity(prepare, pull, distance=INITIAL_SCALE),
+    sparsity=Sparsity(prepare, penalty, distance=INITIAL_SCALE),
     is_cheap=True,
 )
 COST_AWARE = WidthMethod(
@@ -136,7 +143,7 @@ COST_AWARE = WidthMethod(
     scores=scores,
     can_score=can_score,
     asks=_ASKS,
-    sparsity=Sparsity(prepare, pull_by_cost, distance=INITIAL_SCALE),
+    sparsity=Sparsity(prepare, penalty_by_cost, distance=INITIAL_SCALE),
     is_cheap=True,
     is_driven=True,
 )

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from nas_prune.search.methods.contract import Evidence, Pull, Pulled, Sparsity, WidthMethod
+from nas_prune.search.methods.contract import Evidence, Penalty, PenaltyTarget, Sparsity, WidthMethod
 from nas_prune.search.methods.drawn_gates import DrawnGates, put_in_drawn
 from nas_prune.search.methods.layer_channels import ASKS_TO_GATE, can_gate
 from nas_prune.search.methods.learned_gates import MOMENTUM, gates_of, stepping, taken_out
@@ -54,11 +54,11 @@ def log_rate(factor: Tensor) -> Tensor:
     return factor[1] - (factor[0] ** 2 + _SMALL).log()
 
 
-def pull(pulled: Pulled) -> Pull:
+def penalty(target: PenaltyTarget) -> Penalty:
     """One step of gradient descent with momentum on every μ and log σ², with λ times the sum of divergences."""
 
     def step(factor: nn.Parameter, velocity: Tensor, slope: Tensor, rate: float) -> None:
-        velocity.mul_(MOMENTUM).sub_(slope + pulled.strength * _slope(factor), alpha=rate)
+        velocity.mul_(MOMENTUM).sub_(slope + target.strength * _slope(factor), alpha=rate)
         factor.add_(velocity)
         factor[1].clamp_(_LOWEST, _HIGHEST)
 
@@ -95,7 +95,7 @@ VARIATIONAL_DROPOUT = WidthMethod(
     # Where noise is little the slope in μ is 1/μ, which takes a μ that nothing else moves from 1 to zero within 1/2. On
     # digits this strength leaves a network near its full accuracy and drops a fifth of its channels; half of it drops
     # none, twice as much costs a tenth of the images.
-    sparsity=Sparsity(prepare, pull, distance=0.5, settled=taken_out, momentum=MOMENTUM),
+    sparsity=Sparsity(prepare, penalty, distance=0.5, without_gates=taken_out, momentum=MOMENTUM),
     is_cheap=True,
     zero=0.0,
 )

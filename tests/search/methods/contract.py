@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nas_prune.search.methods.contract import DrivingCost, Pulled, WidthMethod
+from nas_prune.search.methods.contract import DrivingCost, PenaltyTarget, WidthMethod
 from nas_prune.search.methods.registry import scorable
 from nas_prune.space.budget import Budget
 from nas_prune.space.cut import cut
@@ -92,17 +92,17 @@ def train(
     state: TrainState, method: WidthMethod, space: SearchSpace, columns: Sequence[int], until: int = 2
 ) -> None:
     """Train as the method wants it, up to an epoch."""
-    pull = None
+    penalty = None
     if method.sparsity is not None:
         cost: DrivingCost | None = "macs" if method.is_driven else None
-        pull = method.sparsity.pull(Pulled(space, tuple(columns), 0.01, cost))
+        penalty = method.sparsity.penalty(PenaltyTarget(space, tuple(columns), 0.01, cost))
 
     def soften(state: TrainState) -> None:
         if method.after_epoch is not None:
             scores = method.scores(evidence(state.trained, space, columns))
             method.after_epoch(state.model, space, cut(space, scores, Budget.parse("macs<=75%")).kept_G)
 
-    training = Training(digits(), RECIPE, 0, penalise=pull, after_epoch=soften)
+    training = Training(digits(), RECIPE, 0, penalise=penalty, after_epoch=soften)
     fit(state, training, on_epoch=lambda report: report.epoch >= until)
 
 

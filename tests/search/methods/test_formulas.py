@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from nas_prune.search.methods import reconstruction
-from nas_prune.search.methods.contract import Evidence, Pulled
+from nas_prune.search.methods.contract import Evidence, PenaltyTarget
 from nas_prune.search.methods.controls import RANDOM, UNIFORM
 from nas_prune.search.methods.filters import FPGM, L1_NORM
 from nas_prune.search.methods.gates import gated
@@ -226,10 +226,10 @@ def test_a_factor_moves_by_the_accelerated_proximal_gradient() -> None:
     model = SMALL.build(seed=0)
     put_in(model, SMALL, Gates(SMALL, [0], 1.0))
     factor = gates_of(model).of(0)
-    pull = accelerated(Pulled(SMALL, (0,), 0.5))
+    penalty = accelerated(PenaltyTarget(SMALL, (0,), 0.5))
     for _ in range(2):
         factor.grad = torch.tensor([0.0, 1.0, -20.0])
-        pull(model, 0.1)
+        penalty(model, 0.1)
     # by hand, for the first: z = 1, S = 0.95, v = -0.05, λ = 0.905; then S = 0.855, v = -0.095, λ = 0.7695
     assert factor.tolist() == pytest.approx([0.7695, 0.3085, 9.9895], rel=1e-5)
     assert factor.grad is None
@@ -245,11 +245,11 @@ def test_a_sequential_network_runs_with_factors() -> None:
 def test_factors_stay_between_zero_and_one_on_random_weights() -> None:
     model = SMALL.build(seed=0)
     put_in(model, SMALL, Gates(SMALL, [0], 0.5))
-    pull = pushed_down(Pulled(SMALL, (0,), 0.5))
+    penalty = pushed_down(PenaltyTarget(SMALL, (0,), 0.5))
     factor = gates_of(model).of(0)
     for _ in range(3):
         factor.grad = torch.tensor([0.0, 100.0, -100.0])
-        pull(model, 0.1)
+        penalty(model, 0.1)
     assert factor.tolist() == pytest.approx([0.5 - 0.05 * (1 + 1.9 + 2.71), 0, 1])
 
 

@@ -10,7 +10,7 @@ from nas_prune.cli import main
 from nas_prune.data import load_data
 from nas_prune.data.config import DataConfig
 from nas_prune.errors import BadInputError
-from nas_prune.runs.progress import Watch
+from nas_prune.runs.progress import Progress
 from nas_prune.search.config import SearchConfig, resolve
 from nas_prune.search.methods.registry import METHODS
 from nas_prune.search.prepared import chosen_sparsity
@@ -76,9 +76,9 @@ def test_a_search_stopped_at_any_step_goes_on_to_the_same_bits(method: str, tmp_
     search(config, tmp_path / "whole")
     run = tmp_path / "stopped"
     with pytest.raises(KeyboardInterrupt, match="stopped: 0 and 2 steps of 2 epochs are done"):
-        search(config, run, watch=stopping_at(2))
+        search(config, run, progress=stopping_at(2))
     with pytest.raises(KeyboardInterrupt, match="stopped: 0 and 3 steps of 2 epochs are done"):
-        resume_search(run, watch=stopping_at(3))  # the last of the epoch
+        resume_search(run, progress=stopping_at(3))  # the last of the epoch
     resume_search(run)
     assert contents(run) == contents(tmp_path / "whole")
 
@@ -119,10 +119,10 @@ def test_the_cost_that_drives_is_that_of_the_first_budget(tmp_path: Path) -> Non
 def test_layers_that_the_pull_would_empty_are_named_once(tmp_path: Path) -> None:
     said: list[str] = []
     config = CONFIG.model_copy(update={"sparsity": 5.0, "epochs": 3, "budgets": ("macs<=50%", "macs<=30%")})
-    result = search(config, tmp_path / "run", watch=Watch(say=said.append))
-    held = [text for text in said if "their floor was kept" in text]
-    assert bool(held) == any(found.held for found in result.found)
-    assert len(held) <= 1
+    result = search(config, tmp_path / "run", progress=Progress(say=said.append))
+    at_floor = [text for text in said if "their floor was kept" in text]
+    assert bool(at_floor) == any(found.at_floor for found in result.found)
+    assert len(at_floor) <= 1
 
 
 @pytest.mark.parametrize("method", ["sss", *slow("l0", "variational-dropout")])
@@ -168,11 +168,11 @@ def test_networks_that_learned_with_factors_teach_and_are_tuned(
 def test_a_strength_that_kills_everything_is_said_and_spreads_what_is_left(tmp_path: Path) -> None:
     said: list[str] = []
     config = CONFIG.model_copy(update={"method": "sss", "sparsity": 50.0, "epochs": 4})
-    result = search(config, tmp_path / "run", watch=Watch(say=said.append))
+    result = search(config, tmp_path / "run", progress=Progress(say=said.append))
     (warning,) = [text for text in said if "their floor was kept" in text]
     assert "leaves no channel of 9 groups" in warning
     (undecided,) = [text for text in said if "the same score, zero" in text]
-    assert f"({result.found[0].unjudged} at macs<=50%)" in undecided
+    assert f"({result.found[0].tied_at_zero} at macs<=50%)" in undecided
     guessing = [replace(result, val_accuracy=accuracy) for accuracy in (0.11, 0.5)]
     assert ["hardly more than guessing" in warnings_of(one)[-1] for one in guessing] == [True, False]
     assert result.epochs_done == 4

@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from nas_prune.search.methods.contract import Pulled
-from nas_prune.search.methods.slimming import SLIMMING, can_score, prepare, pull
+from nas_prune.search.methods.contract import PenaltyTarget
+from nas_prune.search.methods.slimming import SLIMMING, can_score, penalty, prepare
 from nas_prune.space.load import load_space
 from tests.networks import known
 from tests.search.methods.evidence import evidence
@@ -35,7 +35,7 @@ def test_the_pull_is_strength_times_sign_on_searched_scales_only() -> None:
     searched, stream = scale_of(model, "layer1.0.bn1"), scale_of(model, "layer1.0.bn2")
     with torch.no_grad():
         searched[:3] = torch.tensor([-2.0, 0.0, 3.0])
-    pull(Pulled(RESNET, tuple(inner), 0.25))(model, 0.1)
+    penalty(PenaltyTarget(RESNET, tuple(inner), 0.25))(model, 0.1)
     assert searched.grad is not None
     assert stream.grad is not None
     assert searched.grad[:4].tolist() == [-0.25, 0.0, 0.25, 0.25]

@@ -7,14 +7,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nas_prune.search.methods.contract import Pulled
+from nas_prune.search.methods.contract import PenaltyTarget
 from nas_prune.search.methods.learned_gates import gates_of, taken_out
 from nas_prune.search.methods.variational_dropout import (
     VARIATIONAL_DROPOUT,
     divergence,
     log_rate,
+    penalty,
     prepare,
-    pull,
 )
 from nas_prune.space.budget import Budget
 from nas_prune.space.cut import cut
@@ -50,7 +50,7 @@ def test_factors_start_at_one_with_little_noise() -> None:
 
 def test_a_step_goes_down_the_loss_and_the_divergence_with_momentum() -> None:
     model = noisy([1.0, -0.2, 0.0], [-5.0, -1.0, -2.0])
-    factor, step = gates_of(model).factors[0], pull(Pulled(SMALL, (0,), 0.3))
+    factor, step = gates_of(model).factors[0], penalty(PenaltyTarget(SMALL, (0,), 0.3))
     expected, velocity = factor.detach().clone().requires_grad_(), torch.zeros(2, 3)
     slope = torch.tensor([[0.1, -0.2, 0.3], [0.01, 0.02, -0.03]])
     for _ in range(2):
@@ -66,7 +66,7 @@ def test_a_step_goes_down_the_loss_and_the_divergence_with_momentum() -> None:
 def test_the_variance_stays_within_bounds() -> None:
     model = noisy([1.0] * 3, [-5.0] * 3)
     gates_of(model).factors[0].grad = torch.tensor([[0.0] * 3, [1e3, 0.0, -1e3]])
-    pull(Pulled(SMALL, (0,), 0.1))(model, 0.1)
+    penalty(PenaltyTarget(SMALL, (0,), 0.1))(model, 0.1)
     assert gates_of(model).factors[0][1].tolist() == pytest.approx([-10.0, -5.0, 3.0], abs=0.1)
 
 
@@ -109,4 +109,4 @@ def test_a_group_that_the_method_would_drop_whole_is_held() -> None:
     for mean, held in ((0.01, (0,)), (1.0, ())):
         model = noisy([mean] * 3, [-2.0] * 3)
         scores = VARIATIONAL_DROPOUT.scores(evidence(model, SMALL, [0]))
-        assert cut(SMALL, scores, Budget.parse("channels<=100%")).held == held
+        assert cut(SMALL, scores, Budget.parse("channels<=100%")).at_floor == held

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from nas_prune.runs.progress import QUIET
+from nas_prune.runs.progress import SILENT
 from nas_prune.search.config import resolve
 from nas_prune.search.prepared import prepared_search
 from nas_prune.training.checkpoint import write_checkpoint
@@ -17,7 +17,7 @@ from tests.search.methods.test_soft_filters import CONFIG
 def main(folder: Path) -> None:
     config = resolve(CONFIG)
     with joined(torch.device("cpu")) as ranks:
-        stage = prepared_search(config, ranks, QUIET)
+        stage = prepared_search(config, ranks, SILENT)
         state = stage.first_state()
         fit(state, stage.training())
         ranks.take_buffers(state.model)
