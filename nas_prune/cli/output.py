@@ -1,7 +1,6 @@
 """How commands print: data to stdout, talk and progress to stderr."""
 
 import json
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, Tim
 from rich.progress import Progress as Bars
 from rich.table import Table
 
-from nas_prune.runs.progress import Progress
+from nas_prune.runs.progress import Progress, is_main_process
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 _PLAIN_WIDTH = 140  # columns when stdout is a file or a pipe
@@ -60,7 +59,7 @@ def showing_progress() -> Iterator[Progress]:
         MofNCompleteColumn(),
         TimeRemainingColumn(compact=True, elapsed_when_finished=True),
     )
-    with Bars(*columns, console=screen, disable=not screen.is_terminal or is_silent()) as bars:
+    with Bars(*columns, console=screen, disable=not screen.is_terminal or not is_main_process()) as bars:
         tasks: dict[str, TaskID] = {}
 
         def update(what: str, done: int, total: int) -> None:
@@ -72,11 +71,6 @@ def showing_progress() -> Iterator[Progress]:
             update=update,
             say=lambda text: screen.print(text, markup=False, highlight=False, soft_wrap=True),
         )
-
-
-def is_silent() -> bool:
-    """Whether this is one of several processes of `torchrun` and not the one that talks."""
-    return os.environ.get("RANK", "0") != "0"
 
 
 def count(number: int) -> str:

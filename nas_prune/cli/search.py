@@ -20,12 +20,12 @@ from nas_prune.cli.options import (
 from nas_prune.cli.output import (
     count,
     format_option,
-    is_silent,
     percent,
     print_json,
     print_table,
     showing_progress,
 )
+from nas_prune.runs.progress import is_main_process
 
 if TYPE_CHECKING:
     from nas_prune.search.config import SearchConfig
@@ -105,7 +105,7 @@ def command(context: click.Context, /, style: str, resume: Path | None, **given:
             )
         else:
             result = search(_config(given), given["out"], progress=progress)
-    if is_silent():
+    if not is_main_process():
         return
     if style == "json":
         print_json({"run": str(result.run), **summary(result)})

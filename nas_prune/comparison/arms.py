@@ -7,6 +7,7 @@ what is left after a deep cut (Le & Hua 2021): `rewound` repeats the whole recip
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, TypeAlias
 
 from nas_prune.errors import BadInputError
@@ -116,3 +117,9 @@ def chosen_arms(asked: Sequence[str], missing: Collection[str], known: dict[str,
     while more := {known[name].beside or name for name in wanted} - wanted:
         wanted |= more
     return tuple(name for name in known if name in wanted)
+
+
+def path_of(run: Path, kind: Kind, seed: int) -> Path:
+    """Where the widths of an arm stand; random ones differ from seed to seed."""
+    folder = run / "widths"
+    return folder / "random" / f"{seed}.json" if kind == "random" else folder / f"{kind}.json"

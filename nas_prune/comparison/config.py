@@ -1,14 +1,14 @@
 """What a comparison is told: every setting, and which of them may be added to later."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import Field
 
-from nas_prune.comparison.arms import ARMS, Arm, transfer_arms
+from nas_prune.comparison.arms import ARMS, Arm, Kind, path_of, transfer_arms
 from nas_prune.comparison.statistics import TestName
-from nas_prune.runs.directory import portable
 from nas_prune.search.config import SearchConfig
+from nas_prune.space.widths import read_widths
 from nas_prune.training.config import RunConfig
 from nas_prune.training.recipe import Recipe, default_recipe
 
@@ -45,11 +45,21 @@ class CompareConfig(RunConfig):
     schedule: Literal["scratch-e", "scratch-b"] = "scratch-e"
     notes: tuple[str, ...] = ()
 
-    def beside(self, run: Path) -> "CompareConfig":
-        """For the run's `config.yaml`: the images relative to the run's directory."""
-        moved = self.data.at(portable(self.data.name, run))
-        source = None if self.source is None else self.source.model_copy(update={"data": moved})
-        return self.model_copy(update={"data": moved, "source": source})
+    def network_in(self, run: Path) -> str:
+        """As `RunConfig`: that of the widths it is about."""
+        return read_widths(path_of(run, self.about, 0)).space.name
+
+    def relative_to(self, run: Path) -> Self:
+        """As `RunConfig`; the search looks at the same images."""
+        moved = super().relative_to(run)
+        if moved.source is None:
+            return moved
+        return moved.model_copy(update={"source": moved.source.model_copy(update={"data": moved.data})})
+
+    @property
+    def about(self) -> Kind:
+        """Which widths it is about: those found, or a guideline's."""
+        return "found" if self.command == "compare" else "guided"
 
     @property
     def known(self) -> dict[str, Arm]:

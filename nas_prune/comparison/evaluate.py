@@ -28,20 +28,21 @@ from nas_prune.errors import BadInputError
 from nas_prune.guideline.apply import Pattern, apply_guideline, guideline_named, sample_widths, setting_of
 from nas_prune.guideline.artefact import Guideline, read_guideline
 from nas_prune.guideline.hand import RULES
-from nas_prune.runs.directory import from_run, make_run, portable
-from nas_prune.runs.files import passing_folder, remove_partial_files, saying_why, write_whole
+from nas_prune.runs.directory import make_run
+from nas_prune.runs.files import passing_folder, saying_why, write_whole
 from nas_prune.runs.progress import SILENT, Progress
-from nas_prune.runs.settings import library_versions, read_config, write_config
+from nas_prune.runs.reopen import reopen
+from nas_prune.runs.settings import library_versions, write_config
 from nas_prune.runs.stopping import resume_hint
 from nas_prune.runs.workers import in_workers
 from nas_prune.space.budget import Budget
 from nas_prune.space.cut import check_feasible, matched
 from nas_prune.space.load import network_for
-from nas_prune.space.networks import check_trusted, image_channels, space_name
+from nas_prune.space.networks import image_channels, space_name
 from nas_prune.space.search_space import SearchSpace
 from nas_prune.space.widths import MethodRecord, Widths, read_widths
 from nas_prune.training.compute import pick_threads
-from nas_prune.training.config import RunConfig, TrainConfig, checked_images, resume_command, tell_of_versions
+from nas_prune.training.config import RunConfig, TrainConfig, checked_images, resume_command
 from nas_prune.training.ranks import ALONE
 from nas_prune.training.result import SeedResult
 from nas_prune.training.run import train_one
@@ -103,7 +104,7 @@ def evaluate_guideline(
         with saying_why(folder):
             folder.mkdir(parents=True)
         widths.write(folder / _WIDTHS)
-    write_config(run, config.model_copy(update={"data": config.data.at(portable(config.data.name, run))}))
+    write_config(run, config.relative_to(run))
     progress.say(where_images_are(data))
     progress.say(f"Writing to {run}. If it is stopped: {_command(run, config)}")
     return _finish(run, config, space, data, notes, workers, progress)
@@ -118,11 +119,7 @@ def resume_evaluation(
     progress: Progress = SILENT,
 ) -> EvaluateResult:
     """Go on with a judgement that was stopped; networks that are trained are left as they are."""
-    config = read_config(run, EvaluateConfig)
-    check_trusted(config.space, space, str(run))
-    config = config.model_copy(update={"data": config.data.at(data_name or from_run(config.data.name, run))})
-    tell_of_versions(config, progress)
-    remove_partial_files(run)
+    config = reopen(run, EvaluateConfig, trusted=space, data_name=data_name, progress=progress)
     pattern = RULES[config.guideline] if config.guideline in RULES else read_guideline(run / _GUIDELINE)
     data, network = _loaded(config, progress)
     notes = apply_guideline(pattern, network, config.budget, groups=config.groups).notes
@@ -256,8 +253,7 @@ def _train(
         seeds=(config.seed + member[1],),
         data_seed=config.seed,
     )
-    progress = Progress(update=lambda _, done, total: progress.update(name, done, total), say=progress.say)
-    result = train_one(settings, widths, folder, network=space, data=data, progress=progress)
+    result = train_one(settings, widths, folder, network=space, data=data, progress=progress.under(name))
     cost = widths.cost
     trained = Trained(
         member[1], cost.macs, cost.params, result.val_accuracy, result.test_accuracy, result.seconds

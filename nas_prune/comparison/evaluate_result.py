@@ -42,6 +42,10 @@ class EvaluateConfig(RunConfig):
     direct: int = Field(default=0, ge=0)
     seed: int = Field(default=0, ge=0, lt=2**31)
 
+    def network_in(self, run: Path) -> str:  # noqa: ARG002
+        """As `RunConfig`."""
+        return self.space
+
 
 @dataclass(frozen=True, slots=True)
 class Trained:

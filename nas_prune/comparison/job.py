@@ -10,10 +10,9 @@ from typing import TypeAlias
 
 from torch import nn
 
-from nas_prune.comparison.arms import Arm
+from nas_prune.comparison.arms import Arm, path_of
 from nas_prune.comparison.config import CompareConfig
 from nas_prune.comparison.parents import beginnings, trained_parent
-from nas_prune.comparison.plan import path_of
 from nas_prune.comparison.result import (
     RESULT,
     CompareResult,
@@ -107,10 +106,7 @@ class Job:
         )
         with saying_why(folder):
             folder.parent.mkdir(parents=True, exist_ok=True)
-        progress = Progress(
-            update=lambda _, done, of: progress.update(f"whole network, seed {seed}", done, of)
-        )
-        trained_parent(folder, settings, self.data, self.space, progress)
+        trained_parent(folder, settings, self.data, self.space, progress.under(f"whole network, seed {seed}"))
         starts = beginnings(folder, self.widths, self.data, self.space, seed)
         for arm in self.config.chosen:
             if arm.inherits and self.done(arm.name, seed) is None:
@@ -132,14 +128,13 @@ class Job:
             seeds=(seed,),
             data_seed=config.data_seed,
         )
-        progress = Progress(update=lambda _, done, of: progress.update(f"{arm.name}, seed {seed}", done, of))
         result = train_one(
             settings,
             widths,
             folder,
             network=self.space,
             data=self.data,
-            progress=progress,
+            progress=progress.under(f"{arm.name}, seed {seed}").without_words(),
             begin=begin,
         )
         plan, cost = plan_training(widths, config.recipe, arm.schedule, cap=config.cap), widths.cost

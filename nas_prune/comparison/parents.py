@@ -51,7 +51,7 @@ def trained_parent(
     """Train one whole network, or go on with that."""
     if (folder / RESULT).exists():
         return
-    loaded, progress = FixedInputs(given=(data, space)), Progress(update=progress.update)
+    loaded, progress = FixedInputs(given=(data, space)), progress.without_words()
     if (folder / CONFIG).exists():
         resume_search(
             folder, data_name=config.data.name, space=config.space, loaded=loaded, progress=progress

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nas_prune.comparison.arms import Arm, Kind
+from nas_prune.comparison.arms import Arm, Kind, path_of
 from nas_prune.errors import NasPruneError, WidthsError
 from nas_prune.guideline.apply import Pattern, apply_guideline
 from nas_prune.runs.files import saying_why
@@ -39,12 +39,6 @@ def columns_of(widths: Widths, space: SearchSpace) -> tuple[int, ...]:
     if widths.left_whole is None:
         return space.searched(groups_of(widths))
     return tuple(c for c, group in enumerate(space.groups) if group.name not in widths.left_whole)
-
-
-def path_of(run: Path, kind: Kind, seed: int) -> Path:
-    """Where the widths of an arm stand; random ones differ from seed to seed."""
-    folder = run / "widths"
-    return folder / "random" / f"{seed}.json" if kind == "random" else folder / f"{kind}.json"
 
 
 def planned(arm: Arm, seeds: int) -> Iterator[tuple[Kind, int]]:

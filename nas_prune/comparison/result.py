@@ -10,9 +10,8 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from nas_prune.comparison.arms import Arm, Kind
+from nas_prune.comparison.arms import Arm, path_of
 from nas_prune.comparison.config import CompareConfig
-from nas_prune.comparison.plan import path_of
 from nas_prune.comparison.statistics import LEVEL, Paired, detectable, holm, paired
 from nas_prune.runs.directory import RESULT as SEARCHED
 from nas_prune.runs.directory import published
@@ -317,11 +316,6 @@ def read_failures(run: Path) -> tuple[tuple[str, str], ...]:
     return tuple(found)
 
 
-def about(config: CompareConfig) -> Kind:
-    """Which widths a comparison is about: those found, or a guideline's."""
-    return "found" if config.command == "compare" else "guided"
-
-
 def read_comparison(run: Path) -> CompareResult:
     """What a comparison holds by now; nothing is trained.
 
@@ -329,7 +323,7 @@ def read_comparison(run: Path) -> CompareResult:
         BadInputError: the directory is no comparison's.
     """
     config = read_config(run, CompareConfig)
-    widths = read_widths(path_of(run, about(config), 0))
+    widths = read_widths(path_of(run, config.about, 0))
     found = {
         arm.name: tuple(
             one

@@ -6,28 +6,29 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from nas_prune.comparison.arms import Kind
+from nas_prune.comparison.arms import Kind, path_of
 from nas_prune.comparison.choosing import ALL, Wanted, extended, with_source
 from nas_prune.comparison.config import CompareConfig
 from nas_prune.comparison.job import Job, command_for, finish
-from nas_prune.comparison.plan import path_of, write_plan
-from nas_prune.comparison.result import CompareResult, about
+from nas_prune.comparison.plan import write_plan
+from nas_prune.comparison.result import CompareResult
 from nas_prune.data import ImageData
 from nas_prune.data.config import load_images, where_images_are
 from nas_prune.data.identity import identity_of
 from nas_prune.errors import BadInputError
 from nas_prune.guideline.artefact import Guideline
-from nas_prune.runs.directory import check_out, from_run, make_run, published
+from nas_prune.runs.directory import check_out, make_run, published
 from nas_prune.runs.files import alone_in, remove_partial_files
 from nas_prune.runs.progress import SILENT, Progress
-from nas_prune.runs.settings import library_versions, read_config, write_config
+from nas_prune.runs.reopen import reopen
+from nas_prune.runs.settings import library_versions, write_config
 from nas_prune.search.config import SearchConfig
 from nas_prune.space.load import load_referenced
 from nas_prune.space.networks import check_trusted
 from nas_prune.space.search_space import SearchSpace
 from nas_prune.space.widths import Widths, read_widths
 from nas_prune.training.compute import pick_threads
-from nas_prune.training.config import checked_images, tell_of_versions
+from nas_prune.training.config import checked_images
 from nas_prune.training.run import check_fit
 
 
@@ -130,18 +131,15 @@ def reopened(
     Raises:
         BadInputError: it is of another command, has more seeds already, or another process works at it.
     """
-    stored = read_config(run, CompareConfig)
+    stored = reopen(run, CompareConfig, trusted=space, data_name=data_name, progress=progress, cleans=False)
     if stored.command != command:
         raise BadInputError(
             f"--resume must be a run of nas-prune {command}, got {run}, of nas-prune {stored.command}."
         )
-    widths = read_widths(path_of(run, about(stored), 0))
-    check_trusted(widths.space.name, space, str(run))
+    widths = read_widths(path_of(run, stored.about, 0))
     if seeds is not None and seeds < stored.seeds:
         raise BadInputError(f"--seeds must be at least the {stored.seeds} that the run has, got {seeds}.")
-    data_config = stored.data.at(data_name or from_run(stored.data.name, run))
-    config = stored.model_copy(update={"data": data_config, "seeds": seeds or stored.seeds})
-    tell_of_versions(config, progress)
+    config = stored.model_copy(update={"seeds": seeds or stored.seeds})
     with alone_in(run):
         remove_partial_files(run)
         data, network = loaded(config, widths, progress)
@@ -207,4 +205,4 @@ def write_all(
         pattern=pattern,
         given=given,
     )
-    write_config(run, config.beside(run))
+    write_config(run, config.relative_to(run))

@@ -3,10 +3,10 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from nas_prune.comparison.arms import chosen_arms
+from nas_prune.comparison.arms import chosen_arms, path_of
 from nas_prune.comparison.config import CompareConfig
 from nas_prune.comparison.job import Job, command_for, finish
-from nas_prune.comparison.plan import groups_of, path_of, write_plan
+from nas_prune.comparison.plan import groups_of, write_plan
 from nas_prune.comparison.result import CompareResult
 from nas_prune.comparison.run import reopened, resolved, tell_where
 from nas_prune.data import ImageData
@@ -180,14 +180,14 @@ def _write(run: Path, config: CompareConfig, widths: Widths, network: SearchSpac
         pattern=None,
         given={"guided": widths},
     )
-    write_config(run, config.beside(run))
+    write_config(run, config.relative_to(run))
 
 
 def _go_on(job: Job, workers: int, progress: Progress) -> CompareResult:
     source = job.config.source
     if source is not None and not path_of(job.run, "direct", 0).exists():
         folder, given = job.run / "search", FixedInputs(given=(job.data, job.space))
-        progress = Progress(update=progress.update)
+        progress = progress.without_words()
         settings = source.model_copy(update={"data": job.config.data, "threads": job.config.threads})
         with resume_hint(command_for(job.run, job.widths, "transfer")):
             if (folder / CONFIG).exists():

@@ -3,7 +3,7 @@
 from math import isnan
 from pathlib import Path
 
-from nas_prune.comparison.plan import path_of
+from nas_prune.comparison.arms import path_of
 from nas_prune.comparison.result import CompareResult, read_comparison, sentences, summary
 from nas_prune.comparison.statistics import LEVEL
 from nas_prune.report.content import Part, Picture, Section, Table

@@ -10,6 +10,8 @@ from typing import Any
 from nas_prune.errors import BadInputError
 from nas_prune.runs.files import saying_why, write_whole
 
+METRICS, CHECKPOINT, RESULT, WIDTHS = "metrics.jsonl", "checkpoint.safetensors", "result.json", "widths.json"
+
 
 def check_out(out: Path | None) -> None:
     """Refuse an output directory that holds something, before any work is done.
@@ -95,6 +97,3 @@ def published(data_name: str) -> str:
     """A data set's name without directories, for a file that travels."""
     kind, colon, place = data_name.partition(":")
     return f"folder:{Path(place).expanduser().resolve().name}" if kind == "folder" and colon else data_name
-
-
-METRICS, CHECKPOINT, RESULT = "metrics.jsonl", "checkpoint.safetensors", "result.json"

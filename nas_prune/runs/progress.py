@@ -1,5 +1,6 @@
 """How long work tells of its progress, without knowing who listens."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,14 @@ class Progress:
     update: Callable[[str, int, int], None] = _nobody
     say: Callable[[str], None] = _nobody
 
+    def under(self, title: str) -> "Progress":
+        """The same, with all steps reported under one title."""
+        return Progress(lambda _, done, total: self.update(title, done, total), self.say)
+
+    def without_words(self) -> "Progress":
+        """The same without the sentences."""
+        return Progress(self.update)
+
     @contextmanager
     def waiting(self, what: str) -> Iterator[None]:
         """Tell of something whose length is not known beforehand."""
@@ -30,3 +39,8 @@ class Progress:
 
 
 SILENT = Progress()
+
+
+def is_main_process() -> bool:
+    """Whether this process writes and talks: not where it is one of several of `torchrun` and not the first."""
+    return os.environ.get("RANK", "0") == "0"

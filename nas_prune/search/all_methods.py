@@ -9,10 +9,11 @@ from typing import Any
 
 from nas_prune.data.identity import identity_of
 from nas_prune.errors import BadInputError, NasPruneError
-from nas_prune.runs.directory import RESULT, check_out, from_run, make_run, portable
-from nas_prune.runs.files import remove_partial_files, write_whole
+from nas_prune.runs.directory import RESULT, check_out, make_run
+from nas_prune.runs.files import write_whole
 from nas_prune.runs.progress import SILENT, Progress
-from nas_prune.runs.settings import CONFIG, read_config, write_config
+from nas_prune.runs.reopen import reopen
+from nas_prune.runs.settings import CONFIG, write_config
 from nas_prune.runs.stopping import resume_hint
 from nas_prune.search.config import SearchConfig
 from nas_prune.search.methods.contract import WidthMethod
@@ -76,7 +77,7 @@ def search_all(config: SearchConfig, out: Path | None = None, *, progress: Progr
     check_search(_settings(config, METHODS[_FIRST]), loaded, progress)
     config = config.model_copy(update={"images": identity_of(loaded.data(config, progress))})
     run = make_run(out, config.space, ALL, config.data.name)
-    write_config(run, config.model_copy(update={"data": config.data.at(portable(config.data.name, run))}))
+    write_config(run, config.relative_to(run))
     first = search(_settings(config, METHODS[_FIRST]), run / _FIRST, loaded=loaded)
     progress.say(f"Writing to {run}. If it is stopped: {resume_command('search', run, config.space, ALONE)}")
     searches = _AllSearches(run, config, progress, loaded)
@@ -95,11 +96,9 @@ def resume_all(
         space: the network again, if it is one of your own.
         progress: told how far the work is.
     """
-    config = read_config(run, SearchConfig)
-    config = config.model_copy(update={"data": config.data.at(data_name or from_run(config.data.name, run))})
+    config = reopen(run, SearchConfig, trusted=space, data_name=data_name, progress=progress)
     loaded = LoadedInputs()
     checked_images(config, loaded.data(config, progress))
-    remove_partial_files(run)
     return _AllSearches(run, config, progress, loaded, space).finish()
 
 

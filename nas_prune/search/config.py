@@ -1,6 +1,7 @@
 """What a search is told: every setting, and which of them go together."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
@@ -56,6 +57,10 @@ class SearchConfig(RunConfig):
     stop: bool | None = None
     stability: Stability = Stability(tolerance=0.04, epochs=3)
     seed: int = Field(default=0, ge=0, lt=2**31)
+
+    def network_in(self, run: Path) -> str:  # noqa: ARG002
+        """As `RunConfig`."""
+        return self.space
 
     @property
     def search_recipe(self) -> Recipe:

@@ -91,9 +91,9 @@ class PreparedSearch:
     compute: Compute
     threads: int
 
-    def resolved(self, data_name: str) -> SearchConfig:
+    def resolved(self) -> SearchConfig:
         """The configuration with what was chosen from data and device filled in."""
-        data = self.config.data.model_copy(update={"name": data_name, "image_size": self.data.image_size})
+        data = self.config.data.model_copy(update={"image_size": self.data.image_size})
         return self.config.model_copy(
             update={
                 "data": data,

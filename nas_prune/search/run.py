@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 from nas_prune.data.config import where_images_are
-from nas_prune.runs.directory import CHECKPOINT, METRICS, check_out, from_run, make_run, portable, published
-from nas_prune.runs.files import remove_partial_files, write_whole
-from nas_prune.runs.progress import SILENT, Progress
+from nas_prune.runs.directory import CHECKPOINT, METRICS, check_out, make_run, published
+from nas_prune.runs.files import write_whole
+from nas_prune.runs.progress import SILENT, Progress, is_main_process
+from nas_prune.runs.reopen import reopen
 from nas_prune.runs.settings import read_config, write_config
 from nas_prune.runs.stopping import resume_hint
 from nas_prune.search.config import SearchConfig, resolve
@@ -19,11 +20,10 @@ from nas_prune.search.methods.registry import method_named
 from nas_prune.search.prepared import LoadedInputs, PreparedSearch, channel_scores, prepared_search
 from nas_prune.search.result import FoundWidths, SearchResult, file_stem, warnings_of, write_result
 from nas_prune.space.cut import Cut, best_channels
-from nas_prune.space.networks import check_trusted
 from nas_prune.space.widths import DataRecord, MethodRecord, Widths
 from nas_prune.training.checkpoint import read_checkpoint, write_network
 from nas_prune.training.compute import limited_threads, pick_device
-from nas_prune.training.config import resume_command, tell_of_versions
+from nas_prune.training.config import resume_command
 from nas_prune.training.evaluation import evaluate
 from nas_prune.training.ranks import ALONE, joined
 from nas_prune.training.resumable import train_in
@@ -91,14 +91,16 @@ def resume_search(
     Raises:
         BadInputError: the directory is no search's, or its checkpoint is damaged.
     """
-    config = read_config(run, SearchConfig)
-    check_trusted(config.space, space, str(run))
-    config = config.model_copy(update={"data": config.data.at(data_name or from_run(config.data.name, run))})
+    progress = progress if is_main_process() else SILENT
+    config = reopen(
+        run,
+        SearchConfig,
+        trusted=space,
+        data_name=data_name,
+        progress=progress,
+        cleans=is_main_process(),
+    )
     with joined(pick_device(config.device)) as ranks:
-        progress = progress if ranks.is_first else SILENT
-        tell_of_versions(config, progress)
-        if ranks.is_first:
-            remove_partial_files(run)
         return _finish(prepared_search(config, ranks, progress, loaded), run, progress)
 
 
@@ -146,7 +148,7 @@ def _new_run(stage: PreparedSearch, out: Path | None) -> Path:
     run = None
     if ranks.is_first:
         run = make_run(out, config.space, config.method, config.data.name)
-        write_config(run, stage.resolved(portable(config.data.name, run)))
+        write_config(run, stage.resolved().relative_to(run))
     return Path(ranks.broadcast(str(run)))
 
 

@@ -8,7 +8,6 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from nas_prune.data.config import placed
 from nas_prune.errors import BadInputError
 from nas_prune.guideline.hand import RULES
-from nas_prune.runs.directory import from_run, portable
 from nas_prune.runs.files import shipped
 from nas_prune.runs.settings import first_problem, read_settings
 from nas_prune.space.budget import Budget
@@ -159,13 +158,9 @@ class StudyConfig(RunConfig):
             return {self.name: (budgets[0],)}
         return {f"{self.name} {budget}": (budget,) for budget in budgets}
 
-    def beside(self, run: Path) -> "StudyConfig":
-        """For the run's `config.yaml`: the images relative to the run's directory."""
-        return self.model_copy(update={"data": self.data.at(portable(self.data.name, run))})
-
-    def found_from(self, run: Path, data_name: str | None) -> "StudyConfig":
-        """The reverse of `beside`."""
-        return self.model_copy(update={"data": self.data.at(data_name or from_run(self.data.name, run))})
+    def network_in(self, run: Path) -> str:  # noqa: ARG002
+        """As `RunConfig`."""
+        return self.space
 
     def fixed(self) -> dict[str, Any]:
         """What a study must keep to, as plain JSON."""

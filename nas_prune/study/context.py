@@ -11,13 +11,14 @@ from nas_prune.guideline.apply import Pattern
 from nas_prune.guideline.artefact import read_guideline
 from nas_prune.guideline.hand import RULES
 from nas_prune.runs.progress import SILENT, Progress
-from nas_prune.runs.settings import read_config
+from nas_prune.runs.reopen import reopen
 from nas_prune.space.budget import Budget
 from nas_prune.space.load import network_for
-from nas_prune.space.networks import check_trusted, image_channels
+from nas_prune.space.networks import image_channels
 from nas_prune.space.search_space import SearchSpace
 from nas_prune.study.config import GUIDELINE, StudyConfig
 from nas_prune.study.parameters import Parametrised, parametrised
+from nas_prune.study.worker_lock import live_workers
 
 BUDGET = "log cost"  # the parameter of a study against a cost
 
@@ -55,9 +56,8 @@ def load_study(
     run: Path, *, data_name: str | None = None, space: str | None = None, progress: Progress = SILENT
 ) -> StudyContext:
     """What the study of a directory needs, loaded again."""
-    config = read_config(run, StudyConfig)
-    check_trusted(config.space, space, str(run))
-    config = config.found_from(run, data_name)
+    is_alone = not live_workers(run)  # or the files that are being written may be theirs
+    config = reopen(run, StudyConfig, trusted=space, data_name=data_name, progress=progress, cleans=is_alone)
     data, network = images_and_network(config, progress)
     return StudyContext(run, config, network, data, pattern_in(run, config))
 

@@ -83,7 +83,7 @@ def claim_directory(run: Path, config: StudyConfig, pattern: Pattern | None) -> 
         ) from None
     if isinstance(pattern, Guideline):
         pattern.write(run / GUIDELINE)
-    write_config(run, config.beside(run))
+    write_config(run, config.relative_to(run))
 
 
 def keep_wishes(run: Path, config: StudyConfig) -> None:

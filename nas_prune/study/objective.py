@@ -149,7 +149,7 @@ class Objective:
                 folder,
                 network=self.context.space,
                 data=self.context.data,
-                progress=Progress(update=self.progress.update),
+                progress=self.progress.without_words(),
                 observer=follower.observer if number == 0 else None,
             )
             accuracies.append(result.val_accuracy)

@@ -310,9 +310,13 @@ def train_task(
         where.mkdir(parents=True, exist_ok=True)
     widths = read_widths(folder / _stem(name) / _WIDTHS)
     title = f"{name}, {length}, seed {seed}"
-    progress = Progress(update=lambda _, done, total: progress.update(title, done, total), say=progress.say)
     result = train_one(
-        _settings(config, task, schedule), widths, where, network=space, data=data, progress=progress
+        _settings(config, task, schedule),
+        widths,
+        where,
+        network=space,
+        data=data,
+        progress=progress.under(title),
     )
     write_whole(where / _RESULT, json.dumps(asdict(result)) + "\n")
     if length == "short":

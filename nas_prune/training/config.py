@@ -1,28 +1,30 @@
 """What every run needs before it starts: the images a configuration names, a device, and threads."""
 
 import os
+from abc import abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import nn
 
 from nas_prune.data import ImageData
 from nas_prune.data.config import DataConfig
 from nas_prune.data.identity import identity_of
 from nas_prune.errors import BadInputError
-from nas_prune.runs.directory import from_run, portable, published
-from nas_prune.runs.progress import Progress
-from nas_prune.runs.settings import library_versions
-from nas_prune.space.networks import is_own
+from nas_prune.runs.directory import WIDTHS, from_run, portable, published
+from nas_prune.runs.reopen import RunSettings
+from nas_prune.space.networks import check_trusted, is_own
+from nas_prune.space.widths import read_widths
 from nas_prune.training.compute import Compute, Precision, takes_channels_last
 from nas_prune.training.ranks import Ranks
 from nas_prune.training.recipe import Recipe, default_recipe
 from nas_prune.training.schedules import Schedule
 
 
-class RunConfig(BaseModel):
+class RunConfig(RunSettings):
     """What every run is told of its images and of the machine.
 
     Attributes:
@@ -38,7 +40,7 @@ class RunConfig(BaseModel):
         images: what tells the images that the run was begun with from others; empty where that was not noted.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    path_fields: ClassVar[tuple[str, ...]] = ()  # settings that name directories, beside the images
 
     data: DataConfig = DataConfig()
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -46,9 +48,35 @@ class RunConfig(BaseModel):
     precision: Literal["auto", "float32", "bf16"] = "auto"
     channels_last: bool | None = None
     compiles: bool = False
-    versions: dict[str, str] = {}
+    versions: dict[str, str] = Field(default_factory=dict)
     machine: str = ""
     images: str = ""
+
+    @abstractmethod
+    def network_in(self, run: Path) -> str:
+        """The name of the network that a run of this configuration is about."""
+
+    def check_trusted(self, run: Path, trusted: str | None) -> None:
+        """As `RunSettings`."""
+        check_trusted(self.network_in(run), trusted, str(run))
+
+    def begun_with(self) -> Mapping[str, str]:
+        """As `RunSettings`."""
+        return self.versions
+
+    def relative_to(self, run: Path) -> Self:
+        """For the run's `config.yaml`: every path relative to the run's directory."""
+        paths = {name: os.path.relpath(path, run) for name, path in self._paths().items()}
+        return self.model_copy(update={"data": self.data.at(portable(self.data.name, run)), **paths})
+
+    def resolved_from(self, run: Path, data_name: str | None) -> Self:
+        """The reverse of `relative_to`: every path as it can be opened from here."""
+        paths = {name: os.path.relpath(run / path) for name, path in self._paths().items()}
+        data = self.data.at(data_name or from_run(self.data.name, run))
+        return self.model_copy(update={"data": data, **paths})
+
+    def _paths(self) -> dict[str, str]:
+        return {name: path for name in self.path_fields if (path := getattr(self, name)) is not None}
 
     def compute(
         self, device: torch.device, ranks: Ranks, network: nn.Module, image_shape: tuple[int, int, int]
@@ -99,20 +127,6 @@ def resume_command(command: str, run: Path, space: str, ranks: Ranks) -> str:
     return f"{program} {command} --resume {run}{again}"
 
 
-def tell_of_versions(config: RunConfig, progress: Progress) -> None:
-    """Say which libraries have changed since a run was begun: the same bits are promised for the same ones only."""
-    now = library_versions()
-    changed = [
-        f"{name} {then} then, {now.get(name)} now"
-        for name, then in config.versions.items()
-        if now.get(name) != then
-    ]
-    if changed:
-        progress.say(
-            f"Last digits may differ from those of a run that was not stopped: {'; '.join(changed)}."
-        )
-
-
 class TrainConfig(RunConfig):
     """Every setting of a training; what `config.yaml` holds.
 
@@ -129,6 +143,8 @@ class TrainConfig(RunConfig):
         teacher: the run whose trained network is imitated; None for none.
     """
 
+    path_fields: ClassVar[tuple[str, ...]] = ("inherits_from", "teacher")
+
     command: Literal["train"] = "train"
     recipe: Recipe = Field(default_factory=lambda known: default_recipe(known["data"].name))
     schedule: Schedule = "scratch-b"
@@ -140,17 +156,6 @@ class TrainConfig(RunConfig):
     inherits_from: str | None = None
     teacher: str | None = None
 
-    def beside(self, run: Path) -> "TrainConfig":
-        """For the run's `config.yaml`: every path relative to the run's directory."""
-        paths = {"inherits_from": self.inherits_from, "teacher": self.teacher}
-        relative = {
-            name: None if path is None else os.path.relpath(path, run) for name, path in paths.items()
-        }
-        return self.model_copy(update={"data": self.data.at(portable(self.data.name, run)), **relative})
-
-    def found_from(self, run: Path, data_name: str | None) -> "TrainConfig":
-        """The reverse of `beside`: every path as it can be opened from here."""
-        paths = {"inherits_from": self.inherits_from, "teacher": self.teacher}
-        here = {name: None if path is None else os.path.relpath(run / path) for name, path in paths.items()}
-        data = self.data.at(data_name or from_run(self.data.name, run))
-        return self.model_copy(update={"data": data, **here})
+    def network_in(self, run: Path) -> str:
+        """As `RunConfig`: that of the widths."""
+        return read_widths(run / WIDTHS).space.name

@@ -12,10 +12,11 @@ from torch import nn
 from nas_prune.data import ImageData, SharedImages, share
 from nas_prune.data.config import load_images, where_images_are
 from nas_prune.errors import BadInputError
-from nas_prune.runs.directory import check_out, make_run
-from nas_prune.runs.files import passing_folder, remove_partial_files, saying_why, write_whole
-from nas_prune.runs.progress import SILENT, Progress
-from nas_prune.runs.settings import library_versions, read_config, write_config
+from nas_prune.runs.directory import RESULT, WIDTHS, check_out, make_run
+from nas_prune.runs.files import passing_folder, saying_why, write_whole
+from nas_prune.runs.progress import SILENT, Progress, is_main_process
+from nas_prune.runs.reopen import reopen
+from nas_prune.runs.settings import library_versions, write_config
 from nas_prune.runs.stopping import resume_hint
 from nas_prune.runs.workers import Outcome, in_workers
 from nas_prune.space.load import load_referenced
@@ -23,7 +24,7 @@ from nas_prune.space.networks import check_trusted
 from nas_prune.space.search_space import SearchSpace
 from nas_prune.space.widths import Widths, read_widths
 from nas_prune.training.compute import Compute, limited_threads, pick_device, pick_threads
-from nas_prune.training.config import TrainConfig, checked_images, resume_command, tell_of_versions
+from nas_prune.training.config import TrainConfig, checked_images, resume_command
 from nas_prune.training.evaluation import evaluate
 from nas_prune.training.loop import Observer, Teacher, Training
 from nas_prune.training.ranks import ALONE, Ranks, joined
@@ -94,16 +95,17 @@ def resume_train(
     Raises:
         BadInputError: the directory is no training's, or its checkpoints are damaged.
     """
-    config, widths = read_config(run, TrainConfig), read_widths(run / "widths.json")
-    check_trusted(widths.space.name, space, str(run))
+    progress = progress if is_main_process() else SILENT
+    config = reopen(
+        run,
+        TrainConfig,
+        trusted=space,
+        data_name=data_name,
+        progress=progress,
+        cleans=is_main_process(),
+    )
     with joined(pick_device(config.device)) as ranks:
-        progress = progress if ranks.is_first else SILENT
-        tell_of_versions(config, progress)
-        if ranks.is_first:
-            remove_partial_files(run)
-        job = _prepare(
-            config.found_from(run, data_name), widths, ranks, progress, space=space, workers=workers
-        )
+        job = _prepare(config, read_widths(run / WIDTHS), ranks, progress, space=space, workers=workers)
         return _finish(run, job, workers, progress)
 
 
@@ -242,8 +244,8 @@ def _new_run(job: _Job, out: Path | None) -> Path:
     run = None
     if ranks.is_first:
         run = make_run(out, job.widths.space.name, config.schedule, config.data.name)
-        job.widths.write(run / "widths.json")
-        write_config(run, config.beside(run))
+        job.widths.write(run / WIDTHS)
+        write_config(run, config.relative_to(run))
     return Path(ranks.broadcast(str(run)))
 
 
@@ -261,7 +263,7 @@ def _finish(run: Path, job: _Job, workers: int, progress: Progress) -> TrainResu
     if not done:
         raise BadInputError(f"no seed was trained to its end: {failed[0][1]}")
     if job.compute.ranks.is_first and not failed:
-        write_whole(run / "result.json", json.dumps(summary(result), indent=1) + "\n")
+        write_whole(run / RESULT, json.dumps(summary(result), indent=1) + "\n")
     return result
 
 

@@ -74,7 +74,7 @@ def test_a_search_writes_everything_a_run_directory_holds(run_directory: Path) -
     found = {str(path.relative_to(run_directory)) for path in run_directory.rglob("*") if path.is_file()}
     assert found == {
         "config.yaml", "metrics.jsonl", "checkpoint.safetensors", "checkpoint.previous.safetensors",
-        "result.json", "widths.png", "kept.json",
+        "result.json", "widths.png", "kept.json", "network.safetensors",
         "widths/whole.json", "widths/macs-50pct.json", "widths/params-100K.json", "widths/channels-40pct.json",
     }  # fmt: skip
     rows = [json.loads(line) for line in (run_directory / "metrics.jsonl").read_text().splitlines()]

@@ -75,7 +75,7 @@ def test_rewinding_repeats_the_recipe_from_them() -> None:
     [
         (("--schedule", "fine-tune"), "--schedule fine-tune must come with --from RUN"),
         (("--from", "search"), "--from must come with --schedule fine-tune or rewind, got scratch-b"),
-        (("--schedule", "rewind", "--from", "nowhere"), "a run directory must hold config.yaml, got nowhere"),
+        (("--schedule", "rewind", "--from", "nowhere"), "got nowhere, without kept.json"),
         (
             ("--schedule", "rewind", "--cap", "2", "--from", "search"),
             "--cap must come with --schedule scratch-b",

@@ -34,7 +34,7 @@ def test_a_file_of_three_lines_is_a_study(tmp_path: Path) -> None:
 def test_what_is_written_into_a_run_reads_back_the_same(tmp_path: Path) -> None:
     config = read_study(write(tmp_path, data="folder:images", recipe="fast"))
     assert config.data.name == f"folder:{tmp_path / 'images'}"
-    text = yaml.safe_dump(config.beside(tmp_path / "run").model_dump(mode="json"))
+    text = yaml.safe_dump(config.relative_to(tmp_path / "run").model_dump(mode="json"))
     again = StudyConfig.model_validate(yaml.safe_load(text))
     assert again.data.name == "folder:../images"
     assert again.fixed() == config.fixed()

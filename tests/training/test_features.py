@@ -11,7 +11,7 @@ from torch.nn.functional import conv2d, cross_entropy, log_softmax, softmax
 from nas_prune.data import Augment, ImageData, load_data, train_batches
 from nas_prune.errors import BadInputError, NasPruneError
 from nas_prune.training.compute import Compute, takes_channels_last
-from nas_prune.training.config import RunConfig
+from nas_prune.training.config import TrainConfig
 from nas_prune.training.evaluation import evaluate
 from nas_prune.training.loop import Training, _imitation, fit
 from nas_prune.training.ranks import ALONE
@@ -259,14 +259,14 @@ def test_a_narrow_shortcut_with_a_stride_is_laid_out_plainly_on_the_cpu(network:
     why = takes_channels_last(network, (1, 8, 8))
     assert why is not None
     assert "reads 4 channels" in why
-    chosen = RunConfig().compute(torch.device("cpu"), ALONE, network, (1, 8, 8))
+    chosen = TrainConfig().compute(torch.device("cpu"), ALONE, network, (1, 8, 8))
     assert not chosen.channels_last
-    begun = RunConfig(channels_last=True, machine="the one it was begun on").compute(
+    begun = TrainConfig(channels_last=True, machine="the one it was begun on").compute(
         torch.device("cpu"), ALONE, network, (1, 8, 8)
     )
     assert not begun.channels_last  # of a run from before this was known
     with pytest.raises(BadInputError, match=r"reads 4 channels.*--no-channels-last"):
-        RunConfig(channels_last=True).compute(torch.device("cpu"), ALONE, network, (1, 8, 8))
+        TrainConfig(channels_last=True).compute(torch.device("cpu"), ALONE, network, (1, 8, 8))
 
 
 @pytest.mark.parametrize(

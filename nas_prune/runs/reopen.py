@@ -1,0 +1,80 @@
+"""Going on with a run: its settings as they were written, with every path as it can be opened from here."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from nas_prune.runs.files import remove_partial_files
+from nas_prune.runs.progress import Progress
+from nas_prune.runs.settings import library_versions, read_config
+
+
+class RunSettings(BaseModel, ABC):
+    """What the `config.yaml` of every kind of run can do."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @abstractmethod
+    def check_trusted(self, run: Path, trusted: str | None) -> None:
+        """Refuse to import code that only a file of the run names.
+
+        Args:
+            run: the run's directory.
+            trusted: the network that the user has named; None for none.
+
+        Raises:
+            BadInputError: the run's network is code of the user's own, and is not the one named.
+        """
+
+    @abstractmethod
+    def resolved_from(self, run: Path, data_name: str | None) -> Self:
+        """The settings with every path as it can be opened from here, and the images under the name given, if any."""
+
+    @abstractmethod
+    def begun_with(self) -> Mapping[str, str]:
+        """The versions of the libraries that the run was begun with."""
+
+
+Settings = TypeVar("Settings", bound=RunSettings)
+
+
+def reopen(
+    run: Path,
+    kind: type[Settings],
+    *,
+    trusted: str | None,
+    data_name: str | None,
+    progress: Progress,
+    cleans: bool = True,
+) -> Settings:
+    """The settings of a run that is to go on.
+
+    Args:
+        run: its directory.
+        kind: of its settings.
+        trusted: the network that the user has named; None for none. No code that only a file names is imported.
+        data_name: where the images are now, if they or the run were moved.
+        progress: told which libraries have changed.
+        cleans: whether to remove what writes that were killed have left; not where others may be writing now.
+
+    Raises:
+        BadInputError: there is no such run there, or its network must be named again.
+    """
+    config = read_config(run, kind)
+    config.check_trusted(run, trusted)
+    now = library_versions(config.begun_with())
+    changed = [
+        f"{name} {then} then, {now[name]} now"
+        for name, then in config.begun_with().items()
+        if now[name] != then
+    ]
+    if changed:  # the same bits are promised for the same versions only
+        progress.say(
+            f"Last digits may differ from those of a run that was not stopped: {'; '.join(changed)}."
+        )
+    if cleans:
+        remove_partial_files(run)
+    return config.resolved_from(run, data_name)
