@@ -24,7 +24,7 @@ from nas_prune.runs.progress import SILENT
 from nas_prune.runs.settings import library_versions
 from nas_prune.training.config import TrainConfig
 from nas_prune.training.recipe import Recipe
-from nas_prune.training.run import train_one
+from nas_prune.training.run import Inputs, train_one
 from tools.tabular_space import SEEDS, cells, small_space
 
 _FOLDER = Path(__file__).parent.parent / "studies" / "tabular"
@@ -101,7 +101,7 @@ def main() -> None:
         )
         folder = Path(tempfile.mkdtemp(prefix="tabular-"))
         try:
-            result = train_one(config, space.widths(vector), folder, network=space, data=data)
+            result = train_one(config, space.widths(vector), folder, Inputs(data, space))
             curve = [round(line["val_accuracy"], 4) for line in read_metrics(folder / f"seed-{seed}")]
         finally:
             shutil.rmtree(folder)

@@ -23,7 +23,7 @@ from nas_prune.runs.progress import Progress
 from nas_prune.study import objective
 from nas_prune.study.config import StudyConfig
 from nas_prune.study.run import run_study
-from nas_prune.training.result import SeedResult
+from nas_prune.training.result import Trained
 
 
 def main() -> None:
@@ -67,10 +67,10 @@ def cost(config: StudyConfig) -> None:
     )
 
 
-def _instant(rng: np.random.Generator) -> Callable[..., SeedResult]:
+def _instant(rng: np.random.Generator) -> Callable[..., Trained]:
     """A training that is over at once."""
 
-    def train_one(config: Any, _: Any, folder: Path, **given: Any) -> SeedResult:
+    def train_one(config: Any, _: Any, folder: Path, *__: Any, **given: Any) -> Trained:
         where = folder / f"seed-{config.seeds[0]}"
         where.mkdir(exist_ok=True)
         value = float(rng.normal(0.6, 0.02))
@@ -78,7 +78,7 @@ def _instant(rng: np.random.Generator) -> Callable[..., SeedResult]:
             losses = {"train_loss": 1.0, "train_accuracy": value, "val_loss": 1.0, "val_accuracy": value}
             append_metrics(where, {"epoch": epoch, "epochs": config.recipe.epochs, **losses})
             given["observer"].is_enough(read_metrics(where))
-        return SeedResult(config.seeds[0], value, value, 0.0)
+        return Trained(config.seeds[0], value, value, config.recipe.epochs, 0, 0, 0.0)
 
     return train_one
 

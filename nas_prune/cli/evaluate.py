@@ -148,8 +148,8 @@ def _print(result: "EvaluateResult") -> None:
     click.echo(f"{title(result.config)}: {result.config.recipe.epochs} epochs from scratch each\n")
     rows = []
     for name, own in result.populations.items():
-        mean, deviation = mean_and_deviation([one.error for one in own])
-        ordered = sorted(one.error for one in own)
+        mean, deviation = mean_and_deviation([1 - one.test_accuracy for one in own])
+        ordered = sorted(1 - one.test_accuracy for one in own)
         rows.append(
             [
                 name,

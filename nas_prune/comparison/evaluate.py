@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TypeAlias
@@ -16,7 +15,6 @@ from nas_prune.comparison.evaluate_result import (
     GUIDED,
     EvaluateConfig,
     EvaluateResult,
-    Trained,
     control_name,
     summary,
     title,
@@ -28,7 +26,7 @@ from nas_prune.errors import BadInputError
 from nas_prune.guideline.apply import Pattern, apply_guideline, guideline_named, sample_widths, setting_of
 from nas_prune.guideline.artefact import Guideline, read_guideline
 from nas_prune.guideline.hand import RULES
-from nas_prune.runs.directory import make_run
+from nas_prune.runs.directory import RESULT, WIDTHS, make_run
 from nas_prune.runs.files import passing_folder, saying_why, write_whole
 from nas_prune.runs.progress import SILENT, Progress
 from nas_prune.runs.reopen import reopen
@@ -44,10 +42,10 @@ from nas_prune.space.widths import MethodRecord, Widths, read_widths
 from nas_prune.training.compute import pick_threads
 from nas_prune.training.config import RunConfig, TrainConfig, checked_images, resume_command
 from nas_prune.training.ranks import ALONE
-from nas_prune.training.result import SeedResult
-from nas_prune.training.run import train_one
+from nas_prune.training.result import Trained, read_trained
+from nas_prune.training.run import Inputs, train_member
 
-_GUIDELINE, _RESULT, _WIDTHS = "guideline.yaml", "result.json", "widths.json"
+_GUIDELINE = "guideline.yaml"
 
 Member: TypeAlias = "tuple[str, int]"
 
@@ -103,7 +101,7 @@ def evaluate_guideline(
         folder = _folder(run, (population, number))
         with saying_why(folder):
             folder.mkdir(parents=True)
-        widths.write(folder / _WIDTHS)
+        widths.write(folder / WIDTHS)
     write_config(run, config.relative_to(run))
     progress.say(where_images_are(data))
     progress.say(f"Writing to {run}. If it is stopped: {_command(run, config)}")
@@ -198,7 +196,7 @@ def _finish(
     progress: Progress,
 ) -> EvaluateResult:
     members = _members(config)
-    waiting = [member for member in members if _read_one(run, member) is None]
+    waiting = [member for member in members if _read_one(run, config, member) is None]
     with resume_hint(_command(run, config)):
         if workers > 1 and len(waiting) > 1:
             with passing_folder(run) as folder:
@@ -215,7 +213,14 @@ def _finish(
     result = EvaluateResult(
         run,
         config,
-        _read(run, [member for member in members if member not in dict(failed)]),
+        {
+            name: tuple(
+                one
+                for number in range(config.networks)
+                if (one := _read_one(run, config, (name, number))) is not None
+            )
+            for name in dict.fromkeys(name for name, _ in members)
+        },
         tuple((f"{name} {number}", why or "") for (name, number), why in failed),
         notes,
     )
@@ -225,9 +230,7 @@ def _finish(
     return result
 
 
-def _worker(
-    run: Path, config: EvaluateConfig, shared: SharedImages
-) -> Callable[[Member, Progress], SeedResult]:
+def _worker(run: Path, config: EvaluateConfig, shared: SharedImages) -> Callable[[Member, Progress], Trained]:
     """What one worker process does for a network."""
     data = shared.attach()
     return partial(_train, run=run, config=config, space=network_for(config, data), data=data)
@@ -241,10 +244,10 @@ def _train(
     config: EvaluateConfig,
     space: SearchSpace,
     data: ImageData,
-) -> SeedResult:
-    """Train one network, note what came out, and drop its checkpoints."""
+) -> Trained:
+    """Train one network."""
     folder = _folder(run, member)
-    widths = read_widths(folder / _WIDTHS)
+    widths = read_widths(folder / WIDTHS)
     name = f"{member[0]} {member[1] + 1} of {config.networks}"
     settings = TrainConfig(
         **config.model_dump(include=set(RunConfig.model_fields)),
@@ -253,37 +256,24 @@ def _train(
         seeds=(config.seed + member[1],),
         data_seed=config.seed,
     )
-    result = train_one(settings, widths, folder, network=space, data=data, progress=progress.under(name))
-    cost = widths.cost
-    trained = Trained(
-        member[1], cost.macs, cost.params, result.val_accuracy, result.test_accuracy, result.seconds
+    return train_member(
+        settings,
+        widths,
+        folder,
+        Inputs(data, space),
+        result=folder / RESULT,
+        progress=progress.under(name),
     )
-    write_whole(folder / _RESULT, json.dumps(asdict(trained), indent=1) + "\n")
-    for checkpoint in folder.rglob("checkpoint*.safetensors"):
-        checkpoint.unlink()
-    return result
 
 
-def _read(run: Path, members: Sequence[Member]) -> dict[str, tuple[Trained, ...]]:
-    found: dict[str, list[Trained]] = {}
-    for member in members:
-        trained = _read_one(run, member)
-        assert trained is not None
-        found.setdefault(member[0], []).append(trained)
-    return {name: tuple(own) for name, own in found.items()}
-
-
-def _read_one(run: Path, member: Member) -> Trained | None:
+def _read_one(run: Path, config: EvaluateConfig, member: Member) -> Trained | None:
     """What training one network gave; None if it was not trained to its end, or what it gave is damaged."""
-    path = _folder(run, member) / _RESULT
-    try:
-        return Trained(**json.loads(path.read_text(encoding="utf-8")))
-    except (FileNotFoundError, ValueError, TypeError):
-        return None
+    path = _folder(run, member) / RESULT
+    return read_trained(path, seed=config.seed + member[1], epochs=config.recipe.epochs)
 
 
 def _write(result: EvaluateResult) -> None:
     from nas_prune.comparison.edf_figure import draw_edfs
 
-    write_whole(result.run / _RESULT, json.dumps(summary(result), indent=1) + "\n")
+    write_whole(result.run / RESULT, json.dumps(summary(result), indent=1) + "\n")
     draw_edfs(result.panels(), result.run / "edf.png", title=title(result.config))

@@ -12,6 +12,7 @@ from nas_prune.runs.directory import published
 from nas_prune.space.search_space import Groups
 from nas_prune.training.config import RunConfig
 from nas_prune.training.recipe import Recipe, default_recipe
+from nas_prune.training.result import Trained
 
 GUIDED, DIRECT = "guided", "direct"
 AXES = {"params": "parameters", "macs": "MACs"}
@@ -48,23 +49,6 @@ class EvaluateConfig(RunConfig):
 
 
 @dataclass(frozen=True, slots=True)
-class Trained:
-    """One network of a population: its costs, and its accuracies as shares."""
-
-    number: int
-    macs: int
-    params: int
-    val_accuracy: float
-    test_accuracy: float
-    seconds: float
-
-    @property
-    def error(self) -> float:
-        """Share of test images it gets wrong."""
-        return 1 - self.test_accuracy
-
-
-@dataclass(frozen=True, slots=True)
 class EvaluateResult:
     """What came out.
 
@@ -84,14 +68,16 @@ class EvaluateResult:
 
     def compared(self) -> dict[str, dict[str, PopulationDifference]]:
         """Guided networks beside every other population: {axis, or `direct`: {population: comparison}}."""
-        guided = [one.error for one in self.populations[GUIDED]]
+        guided = [1 - one.test_accuracy for one in self.populations[GUIDED]]
         found: dict[str, dict[str, PopulationDifference]] = {}
         for axis in AXES:
             for control in CONTROLS:
-                others = [one.error for one in self.populations[control_name(control, axis)]]
+                others = [1 - one.test_accuracy for one in self.populations[control_name(control, axis)]]
                 found.setdefault(axis, {})[control] = compared(guided, others)
         if self.populations.get(DIRECT):
-            found[DIRECT] = {DIRECT: compared(guided, [one.error for one in self.populations[DIRECT]])}
+            found[DIRECT] = {
+                DIRECT: compared(guided, [1 - one.test_accuracy for one in self.populations[DIRECT]])
+            }
         return found
 
     def panels(self) -> dict[str, dict[str, list[float]]]:
@@ -99,7 +85,7 @@ class EvaluateResult:
         extra = {GUIDED: self.populations[GUIDED], DIRECT: self.populations.get(DIRECT, ())}
         return {
             f"at matched {words}": {
-                name: [one.error for one in own]
+                name: [1 - one.test_accuracy for one in own]
                 for name, own in {
                     **extra,
                     **{control: self.populations[control_name(control, axis)] for control in CONTROLS},
@@ -138,6 +124,20 @@ def summary(result: EvaluateResult) -> dict[str, Any]:
             axis: {name: {**asdict(one), "verdict": one.verdict} for name, one in found.items()}
             for axis, found in result.compared().items()
         },
-        "populations": {name: [asdict(one) for one in own] for name, own in result.populations.items()},
+        "populations": {
+            name: [_row(number, one) for number, one in enumerate(own)]
+            for name, own in result.populations.items()
+        },
         "failed": [{"network": name, "why": why} for name, why in result.failed],
+    }
+
+
+def _row(number: int, one: Trained) -> dict[str, Any]:
+    return {
+        "number": number,
+        "macs": one.macs,
+        "params": one.params,
+        "val_accuracy": one.val_accuracy,
+        "test_accuracy": one.test_accuracy,
+        "seconds": one.seconds,
     }

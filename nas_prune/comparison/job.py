@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TypeAlias
@@ -14,16 +14,14 @@ from nas_prune.comparison.arms import Arm, path_of
 from nas_prune.comparison.config import CompareConfig
 from nas_prune.comparison.parents import beginnings, trained_parent
 from nas_prune.comparison.result import (
-    RESULT,
     CompareResult,
-    Trained,
     note_of_failure,
     read_comparison,
-    read_trained,
     write_comparison,
 )
 from nas_prune.data import ImageData, SharedImages, share
 from nas_prune.errors import BadInputError, FileError, NasPruneError
+from nas_prune.runs.directory import RESULT
 from nas_prune.runs.files import passing_folder, saying_why, write_whole
 from nas_prune.runs.progress import Progress
 from nas_prune.runs.stopping import resume_hint
@@ -33,8 +31,8 @@ from nas_prune.space.search_space import SearchSpace
 from nas_prune.space.widths import Widths, read_widths
 from nas_prune.training.config import RunConfig, TrainConfig, resume_command
 from nas_prune.training.ranks import ALONE
-from nas_prune.training.run import train_one
-from nas_prune.training.schedules import plan_training
+from nas_prune.training.result import Trained, read_trained
+from nas_prune.training.run import Inputs, train_member
 
 Task: TypeAlias = "tuple[str, int]"  # arm, or `inherited` for all that need one whole network; and seed
 _INHERITED = "inherited"
@@ -61,7 +59,7 @@ class Job:
 
     def done(self, arm: str, seed: int) -> Trained | None:
         """What one training gave; None if it is not done."""
-        return read_trained(self.folder(arm) / f"seed-{seed}")
+        return read_trained(self.folder(arm) / f"seed-{seed}" / RESULT)
 
     def parent(self, seed: int) -> Path:
         """Where a seed's whole network is trained."""
@@ -115,10 +113,8 @@ class Job:
     def train(
         self, arm: Arm, seed: int, progress: Progress, begin: Callable[[], nn.Module] | None = None
     ) -> None:
-        """Train one network, note what came out, and drop its checkpoints."""
+        """Train one network."""
         folder, config = self.folder(arm.name), self.config
-        with saying_why(folder):
-            folder.mkdir(parents=True, exist_ok=True)
         widths = read_widths(path_of(self.run, arm.kind, seed))
         settings = TrainConfig(
             **config.model_dump(include=set(RunConfig.model_fields)),
@@ -128,29 +124,14 @@ class Job:
             seeds=(seed,),
             data_seed=config.data_seed,
         )
-        result = train_one(
+        train_member(
             settings,
             widths,
             folder,
-            network=self.space,
-            data=self.data,
+            Inputs(self.data, self.space, begin),
+            result=folder / f"seed-{seed}" / RESULT,
             progress=progress.under(f"{arm.name}, seed {seed}").without_words(),
-            begin=begin,
         )
-        plan, cost = plan_training(widths, config.recipe, arm.schedule, cap=config.cap), widths.cost
-        trained = Trained(
-            seed,
-            result.val_accuracy,
-            result.test_accuracy,
-            plan.recipe.epochs,
-            cost.macs,
-            cost.params,
-            result.seconds,
-        )
-        own = folder / f"seed-{seed}"
-        write_whole(own / RESULT, json.dumps(asdict(trained), indent=1) + "\n")
-        for checkpoint in own.glob("checkpoint*.safetensors"):
-            checkpoint.unlink()
 
 
 def _prepared(

@@ -8,39 +8,19 @@ from math import isnan, nan
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter
-
 from nas_prune.comparison.arms import Arm, path_of
 from nas_prune.comparison.config import CompareConfig
 from nas_prune.comparison.statistics import LEVEL, Paired, detectable, holm, paired
-from nas_prune.runs.directory import RESULT as SEARCHED
-from nas_prune.runs.directory import published
+from nas_prune.runs.directory import RESULT, published
 from nas_prune.runs.files import write_whole
 from nas_prune.runs.settings import read_config
 from nas_prune.space.widths import Widths, read_widths
-from nas_prune.training.result import mean_and_deviation
+from nas_prune.training.result import Trained, mean_and_deviation, read_trained
 from nas_prune.training.schedules import training_macs
 
-RESULT = "result.json"
 # In the directory of a comparison file: what it says, and its comparison.
 FILE, COMPARED = "file.yaml", "compare"
 _GUESSING = 1.5
-
-
-@dataclass(frozen=True, slots=True)
-class Trained:
-    """One training of an arm: accuracies after the last epoch, as shares; test images were read once, there."""
-
-    seed: int
-    val_accuracy: float
-    test_accuracy: float
-    epochs: int
-    macs: int
-    params: int
-    seconds: float
-
-
-_TRAINED = TypeAdapter(Trained)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +157,7 @@ def _guessing(result: CompareResult) -> list[str]:
 def search_macs(result: CompareResult) -> int | None:
     """What the search on the new images took, forward and backward; None where there was none."""
     try:
-        content = json.loads((search_of(result.run) / SEARCHED).read_text(encoding="utf-8"))
+        content = json.loads((search_of(result.run) / RESULT).read_text(encoding="utf-8"))
         epochs = int(content["epochs"])
     except (OSError, ValueError, KeyError, TypeError):  # not finished yet, or damaged
         return None
@@ -292,15 +272,6 @@ def _arm(arm: Arm, result: CompareResult) -> dict[str, Any]:
     return {**row, "trained": [asdict(one) for one in own]}
 
 
-def read_trained(folder: Path) -> Trained | None:
-    """What a training gave; None if it has not come to its end, or what it gave is damaged."""
-    try:
-        content = json.loads((folder / RESULT).read_text(encoding="utf-8"))
-        return _TRAINED.validate_python(content)
-    except (FileNotFoundError, NotADirectoryError, ValueError):
-        return None
-
-
 def note_of_failure(run: Path, name: str, seed: int) -> Path:
     """Where it stands why a training did not come to its end; no such file where it did, or was not begun."""
     return run / "failed" / f"{name}-seed-{seed}.json"
@@ -328,11 +299,11 @@ def read_comparison(run: Path) -> CompareResult:
         arm.name: tuple(
             one
             for seed in range(config.seeds)
-            if (one := read_trained(run / "arms" / arm.name / f"seed-{seed}")) is not None
+            if (one := read_trained(run / "arms" / arm.name / f"seed-{seed}" / RESULT)) is not None
         )
         for arm in config.chosen
     }
-    parents = sum((folder / SEARCHED).exists() for folder in (run / "parents").glob("seed-*"))
+    parents = sum((folder / RESULT).exists() for folder in (run / "parents").glob("seed-*"))
     return CompareResult(run, config, widths, found, parents, config.num_train, read_failures(run))
 
 

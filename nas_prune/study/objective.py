@@ -17,6 +17,7 @@ from torch import nn
 
 from nas_prune.data import ImageData
 from nas_prune.errors import NasPruneError
+from nas_prune.runs.directory import RESULT, WIDTHS
 from nas_prune.runs.files import saying_why, write_whole
 from nas_prune.runs.progress import SILENT, Progress
 from nas_prune.space.budget import Budget
@@ -31,10 +32,10 @@ from nas_prune.study.trial_figure import widths_svg
 from nas_prune.training.compute import pick_device
 from nas_prune.training.config import RunConfig, TrainConfig
 from nas_prune.training.loop import Observer
-from nas_prune.training.run import train_one
+from nas_prune.training.run import Inputs, drop_checkpoints, train_one
 from nas_prune.training.schedules import training_macs
 
-_ARTIFACTS, _TRIALS, _RESULT = "artifacts", "trials", "result.json"
+_ARTIFACTS, _TRIALS = "artifacts", "trials"
 
 
 class Surplus(NasPruneError):  # noqa: N818  (it is no error)
@@ -137,7 +138,7 @@ class Objective:
         folder = trial_folder(self.context.run, self.study.study_name, line)
         with saying_why(folder):
             folder.mkdir(parents=True, exist_ok=True)
-        widths.write(folder / "widths.json")
+        widths.write(folder / WIDTHS)
         self._show(trial, folder, "widths.svg", widths_svg(widths, title=self._title(trial, widths)))
         started, accuracies, tests, epochs = perf_counter(), [], [], 0
         config = self.context.config
@@ -147,8 +148,7 @@ class Objective:
                 train_config(config, (config.seed + number,)),
                 widths,
                 folder,
-                network=self.context.space,
-                data=self.context.data,
+                Inputs(self.context.data, self.context.space),
                 progress=self.progress.without_words(),
                 observer=follower.observer if number == 0 else None,
             )
@@ -164,9 +164,8 @@ class Objective:
         trial.set_user_attr(record.TRAINING_MACS, spent)
         self._show(trial, folder, "curve.csv", follower.curve())
         # The test part is for whoever looks back at a study; its trials are chosen by validation alone.
-        write_whole(folder / _RESULT, json.dumps({"val": accuracies, "test": tests}) + "\n")
-        for checkpoint in folder.rglob("checkpoint*.safetensors"):
-            checkpoint.unlink()
+        write_whole(folder / RESULT, json.dumps({"val": accuracies, "test": tests}) + "\n")
+        drop_checkpoints(folder)
         if follower.is_stopped:
             raise optuna.TrialPruned(f"fell behind after epoch {epochs}")
         return accuracy

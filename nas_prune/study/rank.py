@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial
 
 from nas_prune.data import ImageData, SharedImages, share
 from nas_prune.errors import BadInputError, NasPruneError
-from nas_prune.runs.directory import published
+from nas_prune.runs.directory import RESULT, WIDTHS, published
 from nas_prune.runs.files import passing_folder, remove_partial_files, saying_why, write_whole
 from nas_prune.runs.progress import SILENT, Progress
 from nas_prune.runs.stopping import resume_hint
@@ -33,15 +33,14 @@ from nas_prune.study.objective import artefact, folder_name, train_config
 from nas_prune.study.rank_statistics import Correlation, Gain, Interval, correlation, gain, interval
 from nas_prune.study.worker_lock import WorkerLock, live_workers
 from nas_prune.training.config import TrainConfig
-from nas_prune.training.result import SeedResult
-from nas_prune.training.run import train_one
+from nas_prune.training.result import Trained, read_trained
+from nas_prune.training.run import Inputs, train_member
 from nas_prune.training.schedules import Schedule
 
 Length: TypeAlias = Literal["short", "full"]
 Task: TypeAlias = "tuple[str, Length, int]"  # candidate, length, seed
 _FIRST_SEED = {"short": 1000, "full": 2000}  # none that a trial was trained with, nor the other length
 _LENGTHS: tuple[Length, ...] = ("short", "full")
-_RESULT, _WIDTHS = "result.json", "widths.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,8 +203,8 @@ class _Job:
             own = self.folder / _stem(name)
             with saying_why(own):
                 own.mkdir(parents=True, exist_ok=True)
-            if not (own / _WIDTHS).exists():
-                widths.write(own / _WIDTHS)
+            if not (own / WIDTHS).exists():
+                widths.write(own / WIDTHS)
         failed = self._train([(name, "short", seed) for seed in self._seeds("short") for name in trials])
         candidates = [self._candidate(name, trial.number) for name, trial in trials.items()]
         ordered = sorted((one for one in candidates if one.short), key=lambda one: -one.interval.mean)
@@ -266,26 +265,26 @@ class _Job:
         return Candidate(
             name,
             number,
-            read_widths(self.folder / _stem(name) / _WIDTHS),
-            tuple(one["val_accuracy"] for one in results["short"]),
-            tuple(one["val_accuracy"] for one in results["full"]),
-            tuple(one["test_accuracy"] for one in results["full"]),
+            read_widths(self.folder / _stem(name) / WIDTHS),
+            tuple(one.val_accuracy for one in results["short"]),
+            tuple(one.val_accuracy for one in results["full"]),
+            tuple(one.test_accuracy for one in results["full"]),
         )
 
     def _write(self, ranking: Ranking) -> None:
-        ranking.winner.widths.write(self.folder / _WIDTHS)
+        ranking.winner.widths.write(self.folder / WIDTHS)
         content = summary(ranking, self.context.config)
-        write_whole(self.folder / _RESULT, json.dumps(content, indent=1) + "\n")
+        write_whole(self.folder / RESULT, json.dumps(content, indent=1) + "\n")
 
 
 def _prepared(
     folder: Path, config: StudyConfig, schedule: Schedule, shared: SharedImages
-) -> Callable[[Task, Progress], SeedResult]:
+) -> Callable[[Task, Progress], Trained]:
     """What one worker process does for a training."""
     data = shared.attach()
     space = network_for(config, data)
 
-    def work(task: Task, progress: Progress) -> SeedResult:
+    def work(task: Task, progress: Progress) -> Trained:
         return train_task(
             task, folder=folder, config=config, schedule=schedule, progress=progress, space=space, data=data
         )
@@ -302,27 +301,19 @@ def train_task(
     progress: Progress,
     space: SearchSpace,
     data: ImageData,
-) -> SeedResult:
+) -> Trained:
     """One training of one candidate; its result is written, its checkpoints are dropped unless it is in full."""
     name, length, seed = task
     where = _place(folder, task, schedule)
-    with saying_why(where):
-        where.mkdir(parents=True, exist_ok=True)
-    widths = read_widths(folder / _stem(name) / _WIDTHS)
-    title = f"{name}, {length}, seed {seed}"
-    result = train_one(
+    return train_member(
         _settings(config, task, schedule),
-        widths,
+        read_widths(folder / _stem(name) / WIDTHS),
         where,
-        network=space,
-        data=data,
-        progress=progress.under(title),
+        Inputs(data, space),
+        result=where / RESULT,
+        progress=progress.under(f"{name}, {length}, seed {seed}"),
+        keeps_checkpoint=length == "full",
     )
-    write_whole(where / _RESULT, json.dumps(asdict(result)) + "\n")
-    if length == "short":
-        for checkpoint in where.rglob("checkpoint*.safetensors"):
-            checkpoint.unlink()
-    return result
 
 
 def _settings(config: StudyConfig, task: Task, schedule: Schedule) -> TrainConfig:
@@ -341,13 +332,10 @@ def _place(folder: Path, task: Task, schedule: Schedule) -> Path:
     return folder / _stem(name) / (length if length == "short" else schedule) / str(seed)
 
 
-def read_result(folder: Path, task: Task, schedule: Schedule) -> dict[str, Any] | None:
+def read_result(folder: Path, task: Task, schedule: Schedule) -> Trained | None:
     """What a training gave; None if it has not come to its end."""
-    try:
-        content = json.loads((_place(folder, task, schedule) / _RESULT).read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
-        return None
-    return content if isinstance(content, dict) else None
+    # Files of before have no more than the accuracies, which are all that is looked at here.
+    return read_trained(_place(folder, task, schedule) / RESULT, epochs=0, macs=0, params=0)
 
 
 def summary(ranking: Ranking, config: StudyConfig) -> dict[str, Any]:
@@ -388,6 +376,6 @@ def summary(ranking: Ranking, config: StudyConfig) -> dict[str, Any]:
             }
             for kind, one in gains.items()
         },
-        "widths": _WIDTHS,
+        "widths": WIDTHS,
         "failed": [{"training": name, "why": why} for name, why in ranking.failed],
     }

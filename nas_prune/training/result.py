@@ -1,24 +1,59 @@
 """What a training is asked to do, and what came out of it."""
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from nas_prune.runs.directory import published
+from nas_prune.runs.files import write_whole
 from nas_prune.space.widths import Widths
 from nas_prune.training.config import TrainConfig
 
 
 @dataclass(frozen=True, slots=True)
-class SeedResult:
-    """One training's accuracies after its last epoch, as shares; test images were read once, here."""
+class Trained:
+    """One training: accuracies after its last epoch, as shares; test images were read once, there.
+
+    Attributes:
+        seed: of its first weights and of the order of its images.
+        epochs: how many it had.
+        macs, params: of its network.
+        seconds: that training took.
+    """
 
     seed: int
     val_accuracy: float
     test_accuracy: float
+    epochs: int
+    macs: int
+    params: int
     seconds: float
+
+
+_TRAINED = TypeAdapter(Trained)
+
+
+def write_trained(path: Path, trained: Trained) -> None:
+    """Write what a training gave, as JSON."""
+    write_whole(path, json.dumps(asdict(trained), indent=1) + "\n")
+
+
+def read_trained(path: Path, **unwritten: int) -> Trained | None:
+    """What `write_trained` wrote; None if it is not there, or damaged.
+
+    Args:
+        path: the file.
+        unwritten: values of fields that files of earlier versions lack.
+    """
+    try:
+        return _TRAINED.validate_python({**unwritten, **json.loads(path.read_text(encoding="utf-8"))})
+    except (FileNotFoundError, NotADirectoryError, ValueError, TypeError):
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +71,7 @@ class TrainResult:
     run: Path
     config: TrainConfig
     widths: Widths
-    seeds: tuple[SeedResult, ...]
+    seeds: tuple[Trained, ...]
     failed: tuple[tuple[int, str], ...] = ()
 
 

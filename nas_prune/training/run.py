@@ -29,7 +29,7 @@ from nas_prune.training.evaluation import evaluate
 from nas_prune.training.loop import Observer, Teacher, Training
 from nas_prune.training.ranks import ALONE, Ranks, joined
 from nas_prune.training.recipe import Recipe
-from nas_prune.training.result import SeedResult, TrainResult, summary
+from nas_prune.training.result import Trained, TrainResult, summary, write_trained
 from nas_prune.training.resumable import train_in
 from nas_prune.training.schedules import SCHEDULES, plan_training
 from nas_prune.training.starts import inherited, load_teacher
@@ -140,8 +140,15 @@ class _Job:
 
 
 @dataclass(frozen=True, slots=True)
-class _Preloaded:
-    """What is there already and needs no loading."""
+class Inputs:
+    """What is there already and needs no loading.
+
+    Attributes:
+        data: the images.
+        network: the space that the widths are of.
+        begin: makes the network before its first step; random weights, or those of the search that the settings
+            name, if None.
+    """
 
     data: ImageData | None = None
     network: SearchSpace | None = None
@@ -156,9 +163,9 @@ def _prepare(
     *,
     space: str | None,
     workers: int = 1,
-    given: "_Preloaded | None" = None,
+    given: "Inputs | None" = None,
 ) -> _Job:
-    given = given or _Preloaded()
+    given = given or Inputs()
     network = given.network
     if network is None:
         with progress.waiting("tracing the network"):
@@ -267,11 +274,11 @@ def _finish(run: Path, job: _Job, workers: int, progress: Progress) -> TrainResu
     return result
 
 
-def _in_turn(run: Path, job: _Job, progress: Progress) -> list[Outcome[SeedResult]]:
+def _in_turn(run: Path, job: _Job, progress: Progress) -> list[Outcome[Trained]]:
     return [Outcome(_one_seed(seed, progress, run=run, job=job), None) for seed in job.config.seeds]
 
 
-def _in_workers(run: Path, job: _Job, workers: int, progress: Progress) -> list[Outcome[SeedResult]]:
+def _in_workers(run: Path, job: _Job, workers: int, progress: Progress) -> list[Outcome[Trained]]:
     with passing_folder(run) as folder:
         prepare = partial(_worker, run, job.config, job.widths, job.typed, share(job.data, folder))
         return in_workers(prepare, job.config.seeds, workers, progress)
@@ -279,9 +286,9 @@ def _in_workers(run: Path, job: _Job, workers: int, progress: Progress) -> list[
 
 def _worker(
     run: Path, config: TrainConfig, widths: Widths, space: str | None, shared: SharedImages
-) -> Callable[[int, Progress], SeedResult]:
+) -> Callable[[int, Progress], Trained]:
     """What one worker process does for a seed."""
-    job = _prepare(config, widths, ALONE, SILENT, space=space, given=_Preloaded(shared.attach()))
+    job = _prepare(config, widths, ALONE, SILENT, space=space, given=Inputs(shared.attach()))
     return partial(_one_seed, run=run, job=job)
 
 
@@ -289,34 +296,70 @@ def train_one(
     config: TrainConfig,
     widths: Widths,
     folder: Path,
+    inputs: Inputs,
     *,
-    network: SearchSpace,
-    data: ImageData,
     progress: Progress = SILENT,
     observer: Observer | None = None,
-    begin: Callable[[], nn.Module] | None = None,
-) -> SeedResult:
+) -> Trained:
     """Train one network with everything loaded already, as one of many; if it was stopped, go on.
 
     Args:
         config: every setting, with one seed.
         widths: the artefact.
         folder: where its training is kept, in a directory of its own.
-        network: the space that the widths are of.
-        data: the images.
+        inputs: what is loaded.
         progress: told how far the work is.
         observer: looks at the network after every epoch, and may end the training.
-        begin: makes the network before its first step; random weights, or those of the search that the settings
-            name, if None.
+
+    Raises:
+        NasPruneError: it did not come to its end.
     """
-    given = _Preloaded(data, network, begin)
-    job = _prepare(config, widths, ALONE, SILENT, space=None, given=given)
+    job = _prepare(config, widths, ALONE, SILENT, space=None, given=inputs)
     return _one_seed(config.seeds[0], progress, run=folder, job=job, observer=observer)
+
+
+def train_member(
+    config: TrainConfig,
+    widths: Widths,
+    folder: Path,
+    inputs: Inputs,
+    *,
+    result: Path,
+    progress: Progress = SILENT,
+    keeps_checkpoint: bool = False,
+) -> Trained:
+    """Train one network of a population, note what came out, and then drop its checkpoints.
+
+    Args:
+        config: every setting, with one seed.
+        widths: the artefact.
+        folder: where its training is kept, in a directory of its own; it is made.
+        inputs: what is loaded.
+        result: the file that what came out is written to; until it is there the training can go on.
+        progress: told how far the work is.
+        keeps_checkpoint: whether the trained network is kept.
+
+    Raises:
+        NasPruneError: it did not come to its end.
+    """
+    with saying_why(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    trained = train_one(config, widths, folder, inputs, progress=progress)
+    write_trained(result, trained)
+    if not keeps_checkpoint:
+        drop_checkpoints(folder / f"seed-{trained.seed}")
+    return trained
+
+
+def drop_checkpoints(folder: Path) -> None:
+    """Remove the checkpoints of trainings whose results are written, in a directory and below."""
+    for checkpoint in folder.rglob("checkpoint*.safetensors"):
+        checkpoint.unlink()
 
 
 def _one_seed(
     seed: int, progress: Progress, *, run: Path, job: _Job, observer: Observer | None = None
-) -> SeedResult:
+) -> Trained:
     folder = run / f"seed-{seed}"
     with saying_why(folder):
         folder.mkdir(exist_ok=True)
@@ -338,4 +381,5 @@ def _one_seed(
         seconds = train_in(folder, state, training, progress)
         _, val_accuracy = evaluate(state.trained, job.data.val, job.data, job.compute)
         _, test_accuracy = evaluate(state.trained, job.data.test, job.data, job.compute)
-    return SeedResult(seed, val_accuracy, test_accuracy, seconds)
+    cost = job.widths.cost
+    return Trained(seed, val_accuracy, test_accuracy, state.epochs_done, cost.macs, cost.params, seconds)

@@ -17,7 +17,7 @@ from nas_prune.study.location import StudyLocation, read_trials
 from nas_prune.study.rank import Ranking, rank_study, summary
 from nas_prune.study.run import run_study
 from nas_prune.training.recipe import changed, recipe_named
-from nas_prune.training.result import SeedResult
+from nas_prune.training.result import Trained
 from nas_prune.training.run import train_one
 
 CONFIG = StudyConfig(
@@ -94,11 +94,11 @@ def test_ranking_again_trains_only_what_is_missing(
     place, ranking = ranked
     calls: list[Path] = []
 
-    def train(*given: Any, **more: Any) -> SeedResult:
+    def train(*given: Any, **more: Any) -> Trained:
         calls.append(given[2])
         return train_one(*given, **more)
 
-    monkeypatch.setattr("nas_prune.study.rank.train_one", train)
+    monkeypatch.setattr("nas_prune.training.run.train_one", train)
     (again,) = rank_study(place, top=2, seeds=2)
     assert calls == []
     assert again == ranking
@@ -125,12 +125,12 @@ def test_a_candidate_that_diverges_does_not_end_the_ranking(
     shutil.copytree(ranked[0].run, place.run)
     shutil.rmtree(place.run / "rank")
 
-    def train(*given: Any, **more: Any) -> SeedResult:
+    def train(*given: Any, **more: Any) -> Trained:
         if given[2].parts[-3] in ("guideline", "uniform"):
             raise NasPruneError("the loss must stay finite.")
         return train_one(*given, **more)
 
-    monkeypatch.setattr("nas_prune.study.rank.train_one", train)
+    monkeypatch.setattr("nas_prune.training.run.train_one", train)
     (ranking,) = rank_study(place, top=2, seeds=1)
     assert [one.name.partition(" ")[0] for one in ranking.candidates] == ["trial", "trial"]
     assert {name for name, _ in ranking.failed} == {"guideline short 1000", "uniform short 1000"}
