@@ -17,7 +17,12 @@ if TYPE_CHECKING:
     from nas_prune.guideline.artefact import Guideline as Guideline
     from nas_prune.guideline.artefact import read_guideline as read_guideline
     from nas_prune.guideline.fit import fit_guideline as fit_guideline
+    from nas_prune.report.read import read_parts as read_parts
+    from nas_prune.report.render import as_html as as_html
     from nas_prune.search.config import SearchConfig as SearchConfig
+    from nas_prune.search.methods.contract import Evidence as Evidence
+    from nas_prune.search.methods.contract import WidthMethod as WidthMethod
+    from nas_prune.search.methods.registry import register_method as register_method
     from nas_prune.search.run import search as search
     from nas_prune.space.budget import Budget as Budget
     from nas_prune.space.load import load_space as load_space
@@ -35,25 +40,30 @@ if TYPE_CHECKING:
 _HOMES = {
     "Budget": "space.budget",
     "CompareConfig": "comparison.config",
-    "Guideline": "guideline.artefact",
     "EvaluateConfig": "comparison.evaluate_result",
+    "Evidence": "search.methods.contract",
+    "Guideline": "guideline.artefact",
     "NasPruneError": "errors",
     "SearchConfig": "search.config",
     "SearchSpace": "space.search_space",
     "StudyConfig": "study.config",
     "TrainConfig": "training.config",
+    "WidthMethod": "search.methods.contract",
     "Widths": "space.widths",
     "apply_guideline": "guideline.apply",
+    "as_html": "report.render",
     "compare": "comparison.run",
+    "evaluate_guideline": "comparison.evaluate",
     "fit_guideline": "guideline.fit",
     "load_space": "space.load",
-    "read_guideline": "guideline.artefact",
     "rank_study": "study.rank",
+    "read_guideline": "guideline.artefact",
+    "read_parts": "report.read",
     "read_study": "study.config",
     "read_widths": "space.widths",
+    "register_method": "search.methods.registry",
     "run_study": "study.run",
     "search": "search.run",
-    "judge_guideline": "comparison.evaluate",
     "train": "training.run",
     "transfer": "comparison.transfer",
 }

@@ -87,7 +87,7 @@ def test_a_comparison_file_and_an_evaluation_go_on(earlier: Path) -> None:
     before = result_of(earlier / "compare-file" / "compare")
     assert main(["compare", "compare.yaml", "--out", "compare-file"]) == 0
     assert result_of(earlier / "compare-file" / "compare") == before
-    assert main(["guide", "--evaluate", "--resume", "evaluate"]) == 0
+    assert main(["evaluate", "--resume", "evaluate"]) == 0
     assert (earlier / "evaluate" / "random-macs" / "001" / "result.json").exists()
 
 

@@ -27,7 +27,7 @@ from scipy.stats import t as student
 
 from nas_prune.guideline.fit import fit_guideline
 from nas_prune.runs.directory import read_metrics
-from nas_prune.runs.figure import save
+from nas_prune.runs.figure import BLACK, BLUE, VERMILION, save
 from nas_prune.runs.progress import Progress
 from nas_prune.search.config import SearchConfig
 from nas_prune.search.run import resume_search, search
@@ -44,7 +44,7 @@ ARMS: dict[str, dict[str, Any]] = {
     "raw-tpe": {"parameters": "layers", "sampler": "tpe"},
     "random": {"parameters": "layers", "sampler": "random"},
 }
-_LOOKS = {"guided": ("#0072B2", "-"), "raw-tpe": ("#D55E00", "--"), "random": ("#000000", ":")}
+_LOOKS = {"guided": (BLUE, "-"), "raw-tpe": (VERMILION, "--"), "random": (BLACK, ":")}
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ COMMANDS: dict[str, str] = {
     "methods": "Width methods: what each does and needs.",
     "search": "Sparse-train a network and write the layer widths found at each budget.",
     "guide": "Say what found widths have in common: in words, numbers and a picture.",
+    "evaluate": "Is a guideline worth anything? Networks drawn from it beside uniform and random ones.",
     "apply": "Give a network the widths that a guideline has for it, at a budget.",
     "study": "Let Optuna sample widths around a guideline; rank them, train the winner.",
     "dashboard": "Progress a study in a browser.",

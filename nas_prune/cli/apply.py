@@ -5,48 +5,44 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nas_prune.cli.options import SPACE_HELP, narrowing_options
-from nas_prune.cli.output import count, format_option, percent, print_json, print_table, showing_progress
+from nas_prune.cli.options import (
+    GUIDELINE_HELP,
+    SPACE_HELP,
+    NetworkOptions,
+    ShapeOptions,
+    format_option,
+    network_options,
+    shape_options,
+)
+from nas_prune.cli.output import count, percent, print_json, print_table, showing_progress
 
 if TYPE_CHECKING:
     from nas_prune.guideline.apply import Applied
-    from nas_prune.space.search_space import Groups
     from nas_prune.space.widths import Widths
 
 
 @click.command()
-@click.option(
-    "--guideline",
-    required=True,
-    help="A file that `guide` wrote, or uniform, smart-ratio, erk, bottleneck-first.",
-)
+@click.option("--guideline", required=True, help=GUIDELINE_HELP)
 @click.option("--space", required=True, help=SPACE_HELP)
 @click.option(
     "--budget",
     help="Upper bound on a cost: macs<=50%, params<=1.2M, channels<=40%. Without one the "
     "guideline's ratios stand as they are.",
 )
-@click.option(
-    "--image-size", type=int, help="Pixels a side; 32, or what torchvision and timm say, by default."
-)
-@click.option("--in-channels", type=click.IntRange(1), help="Channels of the images; 3 by default.")
-@click.option("--classes", type=int, help="Outputs of the classifier; 10, or the library's own, by default.")
-@narrowing_options
+@shape_options
+@network_options
 @click.option(
     "--divisor", type=click.IntRange(min=1), default=1, show_default=True, help="Widths are multiples of it."
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Write the widths there.")
 @format_option
-def command(  # noqa: PLR0913  (one for each option)
+def command(
     *,
     guideline: str,
     space: str,
     budget: str | None,
-    image_size: int | None,
-    in_channels: int | None,
-    classes: int | None,
-    width_multiplier: float,
-    groups: "Groups",
+    made_for: ShapeOptions,
+    network: NetworkOptions,
     divisor: int,
     out: Path | None,
     style: str,
@@ -56,8 +52,6 @@ def command(  # noqa: PLR0913  (one for each option)
 
     from nas_prune.guideline.apply import apply_guideline, guideline_named
     from nas_prune.runs.settings import library_versions
-    from nas_prune.space.load import load_space
-    from nas_prune.space.networks import network_named
 
     if out is not None and (out.exists() or not out.parent.is_dir()):
         raise click.UsageError(
@@ -65,14 +59,13 @@ def command(  # noqa: PLR0913  (one for each option)
         )
     pattern = guideline_named(guideline)
     with showing_progress() as progress, progress.waiting("tracing the network"):
-        channels, height, width = network_named(space).input_shape
-        shape = (in_channels or channels, image_size or height, image_size or width)
-        selections = groups == "selections"
-        found = load_space(
-            space, shape, num_classes=classes, width_multiplier=width_multiplier, selections=selections
+        found = made_for.load(
+            space,
+            width_multiplier=network.width_multiplier,
+            selections=network.groups == "selections",
         )
-    network = replace(found, divisor=divisor)
-    applied = apply_guideline(pattern, network, budget, groups=groups)
+    target = replace(found, divisor=divisor)
+    applied = apply_guideline(pattern, target, budget, groups=network.groups)
     widths = applied.artefact(Path(guideline).name, versions=library_versions())
     if out is not None:
         widths.write(out)

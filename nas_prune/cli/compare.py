@@ -1,13 +1,21 @@
 """`nas-prune compare`."""
 
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
 
 import click
 
 from nas_prune.cli.options import (
-    data_options,
-    machine,
+    ImageOptions,
+    MachineOptions,
+    RecipeOptions,
+    RunOptions,
+    config_from,
+    format_option,
+    image_options,
+    machine_options,
+    packed,
     positive,
     recipe_options,
     refuse_beside,
@@ -16,66 +24,110 @@ from nas_prune.cli.options import (
     was_typed,
     workers_option,
 )
-from nas_prune.cli.output import format_option, print_json, print_table, showing_progress
+from nas_prune.cli.output import print_json, print_table, showing_progress
 
 if TYPE_CHECKING:
     from nas_prune.comparison.choosing import Wanted
     from nas_prune.comparison.config import CompareConfig
     from nas_prune.comparison.result import CompareResult
-    from nas_prune.data.config import DataConfig
+    from nas_prune.comparison.subject import Subject
     from nas_prune.report.content import Table
     from nas_prune.runs.progress import Progress
-    from nas_prune.search.config import SearchConfig
-    from nas_prune.space.widths import Widths
+
+
+@dataclass(frozen=True, slots=True)
+class CompareOptions:
+    """What is compared with what."""
+
+    search: Path | None
+    budget: str | None
+    widths_file: Path | None
+    source: Path | None
+    guideline: str | None
+    study: Path | None
+    arms: tuple[str, ...]
+    seeds: int
+    cap: float | None
+    test: Literal["t", "wilcoxon", "sign-flip"]
+    space: str | None
+
+    @property
+    def is_file(self) -> bool:
+        """Whether a comparison file holds every setting."""
+        return self.search is not None and self.search.suffix in (".yaml", ".yml")
+
+
+_compare_options = packed(
+    "asked",
+    CompareOptions,
+    click.argument("search", required=False, metavar="[RUN|FILE]", type=click.Path(path_type=Path)),
+    click.option(
+        "--budget", help="Which of RUN's widths, where it found several: macs<=50%, as it was written."
+    ),
+    click.option(
+        "--widths", "widths_file", type=click.Path(path_type=Path), help="A widths file, instead of RUN."
+    ),
+    click.option(
+        "--from",
+        "source",
+        type=click.Path(path_type=Path),
+        help="With --widths: the search that found them, if they no longer lie in it; arms that inherit weights need "
+        "it.",
+    ),
+    click.option(
+        "--guideline", help="Add the guideline's widths at the same cost: a file, or uniform, erk, …"
+    ),
+    click.option(
+        "--study",
+        type=click.Path(path_type=Path),
+        help="Add a study's winner: the study's directory after `study rank`, or a widths file.",
+    ),
+    click.option(
+        "--arm",
+        "arms",
+        multiple=True,
+        help="Only this arm and what it is compared with; repeatable. With --resume: add it.",
+    ),
+    click.option(
+        "--seeds", type=click.IntRange(min=1), default=5, show_default=True, help="Trainings of each arm."
+    ),
+    click.option(
+        "--cap",
+        type=click.FloatRange(min=1, max=10_000),
+        help="Largest factor on the epochs of Scratch-B; none by default.",
+    ),
+    click.option(
+        "--test",
+        type=click.Choice(["t", "wilcoxon", "sign-flip"]),
+        default="t",
+        show_default=True,
+        help="Of the paired differences. The other two need more seeds before they can reject anything.",
+    ),
+    click.option("--space", help="Needed again where the widths are of a network of your own."),
+)
 
 
 @click.command()
-@click.argument("search", required=False, metavar="[RUN|FILE]", type=click.Path(path_type=Path))
-@click.option("--budget", help="Which of RUN's widths, where it found several: macs<=50%, as it was written.")
-@click.option(
-    "--widths", "widths_file", type=click.Path(path_type=Path), help="A widths file, instead of RUN."
-)
-@click.option(
-    "--from",
-    "source",
-    type=click.Path(path_type=Path),
-    help="With --widths: the search that found them, if they no longer lie in it; arms that inherit weights need it.",
-)
-@click.option("--guideline", help="Add the guideline's widths at the same cost: a file, or uniform, erk, …")
-@click.option(
-    "--study",
-    type=click.Path(path_type=Path),
-    help="Add a study's winner: the study's directory after `study rank`, or a widths file.",
-)
-@click.option(
-    "--arm",
-    "arms",
-    multiple=True,
-    help="Only this arm and what it is compared with; repeatable. With --resume: add it.",
-)
-@click.option(
-    "--seeds", type=click.IntRange(min=1), default=5, show_default=True, help="Trainings of each arm."
-)
-@click.option(
-    "--cap",
-    type=click.FloatRange(min=1, max=10_000),
-    help="Largest factor on the epochs of Scratch-B; none by default.",
-)
-@click.option(
-    "--test",
-    type=click.Choice(["t", "wilcoxon", "sign-flip"]),
-    default="t",
-    show_default=True,
-    help="Of the paired differences. The other two need more seeds before they can reject anything.",
-)
-@click.option("--space", help="Needed again where the widths are of a network of your own.")
+@_compare_options
 @workers_option
-@data_options
+@image_options
 @recipe_options
 @run_options
+@machine_options
 @format_option
 @click.pass_context
-def command(context: click.Context, /, style: str, resume: Path | None, **given: Any) -> None:
+def command(
+    context: click.Context,
+    /,
+    *,
+    asked: CompareOptions,
+    workers: int,
+    images: ImageOptions,
+    training: RecipeOptions,
+    run: RunOptions,
+    machine: MachineOptions,
+    style: str,
+) -> None:
     """Is it structure or weights? Train found widths beside all that they should be compared with.
 
     RUN is a directory that `nas-prune search` wrote. Arms: the whole network; the widths with inherited weights,
@@ -88,28 +140,12 @@ def command(context: click.Context, /, style: str, resume: Path | None, **given:
     With --resume it goes on where it was stopped; arms and seeds may be added then (--arm, --guideline, --study,
     --seeds).
     """
-    from nas_prune.comparison.result import COMPARED, FILE
-    from nas_prune.comparison.run import resume_compare
-
+    typed = _Typed(context, asked, workers, images, training, run, machine)
     with showing_progress() as progress:
-        if resume is not None:
-            resume = resume / COMPARED if (resume / FILE).is_file() else resume
-            refuse_with_resume(
-                context, ("seeds", "arms", "study", "guideline"), "Only arms and seeds can be added."
-            )
-            result = resume_compare(
-                resume,
-                seeds=given["seeds"] if was_typed(context, "seeds") else None,
-                wanted=_wanted(given),
-                data_name=given["data_name"],
-                space=given["space"],
-                workers=given["workers"],
-                progress=progress,
-            )
-        elif _is_file(given["search"]):
-            result = _run_file(context, given, progress)
+        if run.resume is not None:
+            result = typed.resume(run.resume, progress)
         else:
-            result = _run(given, progress)
+            result = typed.run_file(progress) if asked.is_file else typed.compare(progress)
     conclude(context, result, style)
 
 
@@ -118,175 +154,131 @@ _OF_A_FILE = {"search", "style", "data_name", "max_images", "epochs", "seeds", "
 }
 
 
-def _is_file(path: Path | None) -> bool:
-    return path is not None and path.suffix in (".yaml", ".yml")
+@dataclass(frozen=True, slots=True)
+class _Typed:
+    """All that was typed."""
 
+    context: click.Context
+    asked: CompareOptions
+    workers: int
+    images: ImageOptions
+    training: RecipeOptions
+    run: RunOptions
+    machine: MachineOptions
 
-def _run_file(context: click.Context, given: dict[str, Any], progress: "Progress") -> "CompareResult":
-    """Search and compare as a file says."""
-    from nas_prune.comparison.file import read_compare_file, run_file
+    def resume(self, run: Path, progress: "Progress") -> "CompareResult":
+        """Go on with a run, or add to it."""
+        from nas_prune.comparison.result import COMPARED, FILE
+        from nas_prune.comparison.run import resume_compare
 
-    refuse_beside(context, _OF_A_FILE, "a comparison file holds every setting", "Write it into the file.")
-    file = read_compare_file(
-        given["search"],
-        data_name=given["data_name"],
-        max_images=given["max_images"],
-        epochs=positive("--epochs", given["epochs"]),
-        seeds=given["seeds"] if was_typed(context, "seeds") else None,
-    )
-    return run_file(
-        file,
-        given["out"],
-        machine=machine(given),
-        space=given["space"],
-        workers=given["workers"],
-        progress=progress,
-    )
-
-
-def _run(given: dict[str, Any], progress: "Progress") -> "CompareResult":
-    """Compare the widths of a search, or of a file."""
-    from nas_prune.comparison.run import compare
-
-    widths, search, images = _chosen(given)
-    return compare(
-        _config(given, widths, search, images),
-        widths,
-        given["out"],
-        search=search,
-        wanted=_wanted(given),
-        space=given["space"],
-        workers=given["workers"],
-        progress=progress,
-    )
-
-
-def _chosen(given: dict[str, Any]) -> "tuple[Widths, SearchConfig | None, DataConfig | None]":
-    """The widths, the settings of their search, and its images as they are found from here; None where unknown."""
-    from nas_prune.runs.directory import from_run
-    from nas_prune.runs.settings import read_config
-    from nas_prune.search.config import SearchConfig
-    from nas_prune.space.widths import read_widths
-
-    run, file = given["search"], given["widths_file"]
-    if (run is None) == (file is None):
-        raise click.UsageError("name a search's directory, or a widths file with --widths, one of the two.")
-    if file is not None and given["budget"] is not None:
-        raise click.UsageError("--budget must come with RUN, got --widths, which is one network already.")
-    if run is not None and given["source"] is not None:
-        raise click.UsageError("--from must come with --widths, got RUN, which is the search itself.")
-    path = file or _widths_in(run, given["budget"])
-    widths = read_widths(path)
-    home = run or given["source"] or _home_of(path)
-    if home is None:
-        return widths, None, None
-    search = read_config(home, SearchConfig)
-    return widths, search, search.data.at(from_run(search.data.name, home))
-
-
-def _home_of(path: Path) -> Path | None:
-    """The search that a widths file lies in."""
-    home = path.resolve().parent.parent
-    is_in_search = path.resolve().parent.name == "widths" and (home / "kept.json").exists()
-    return home if is_in_search else None
-
-
-def _widths_in(run: Path, budget: str | None) -> Path:
-    from nas_prune.search.result import file_stem
-    from nas_prune.space.budget import Budget
-    from nas_prune.space.widths import read_widths
-
-    found = {path.stem: path for path in sorted((run / "widths").glob("*.json")) if path.stem != "whole"}
-    if not found:
-        raise click.UsageError(f"RUN must be the directory of a finished search, got {run}, without widths.")
-    if budget is None and len(found) == 1:
-        return next(iter(found.values()))
-    stem = None if budget is None else file_stem(Budget.parse(budget))
-    if stem not in found:
-        names = ", ".join(f"'{read_widths(path).budget}'" for path in found.values())
-        raise click.UsageError(f"--budget must be one of {names}, got {budget or 'none'}.")
-    return found[stem]
-
-
-def _wanted(given: dict[str, Any]) -> "Wanted":
-    from nas_prune.comparison.choosing import Wanted
-    from nas_prune.guideline.apply import guideline_named
-
-    name = given["guideline"]
-    guideline = None if name is None else (Path(name).name, guideline_named(name))
-    return Wanted(
-        tuple(given["arms"]), guideline, None if given["study"] is None else _winner(given["study"])
-    )
-
-
-def _winner(path: Path) -> "Widths":
-    from nas_prune.space.widths import read_widths
-
-    if not path.is_dir():
-        return read_widths(path)
-    found = sorted(path.glob("rank/*/widths.json"))
-    if not found:
-        raise click.UsageError(
-            f"--study must be a study that was ranked, got {path}. Rank it: nas-prune study rank {path}"
+        refuse_with_resume(
+            self.context, ("seeds", "arms", "study", "guideline"), "Only arms and seeds can be added."
         )
-    if len(found) > 1:
-        names = ", ".join(map(str, found))
-        raise click.UsageError(f"--study must name one winner, got several in {path}. Name one of {names}.")
-    return read_widths(found[0])
+        return resume_compare(
+            run / COMPARED if (run / FILE).is_file() else run,
+            seeds=self._typed_seeds,
+            wanted=self._wanted(),
+            data_name=self.images.data_name,
+            space=self.asked.space,
+            workers=self.workers,
+            progress=progress,
+        )
 
+    def run_file(self, progress: "Progress") -> "CompareResult":
+        """Search and compare as a file says."""
+        from nas_prune.comparison.file import read_compare_file, run_file
 
-def _config(
-    given: dict[str, Any], widths: "Widths", search: "SearchConfig | None", images: "DataConfig | None"
-) -> "CompareConfig":
-    from nas_prune.comparison.config import CompareConfig
-    from nas_prune.training.recipe import changed, default_recipe, recipe_named
-    from nas_prune.training.schedules import recipe_of
+        assert self.asked.search is not None
+        advice = "Write it into the file."
+        refuse_beside(self.context, _OF_A_FILE, "a comparison file holds every setting", advice)
+        file = read_compare_file(
+            self.asked.search,
+            data_name=self.images.data_name,
+            max_images=self.images.max_images,
+            epochs=positive("--epochs", self.training.epochs),
+            seeds=self._typed_seeds,
+        )
+        return run_file(
+            file,
+            self.run.out,
+            machine=asdict(self.machine),
+            space=self.asked.space,
+            workers=self.workers,
+            progress=progress,
+        )
 
-    data = data_for(given, widths, images)
-    recorded = search.recipe if search is not None else recipe_of(widths)
-    recipe = (
-        recipe_named(given["recipe_name"]) if given["recipe_name"] else recorded or default_recipe(data.name)
-    )
-    return CompareConfig(
-        recipe=changed(
-            recipe,
-            epochs=positive("--epochs", given["epochs"]),
-            batch_size=given["batch_size"],
-            learning_rate=given["learning_rate"],
-        ),
-        cap=given["cap"],
-        seeds=given["seeds"],
-        test=given["test"],
-        data=data,
-        data_seed=widths.seed or 0,
-        **machine(given),
-    )
+    def compare(self, progress: "Progress") -> "CompareResult":
+        """Compare the widths of a search, or of a widths file."""
+        from nas_prune.comparison.run import compare
 
+        subject = self._subject()
+        return compare(
+            self._config(subject),
+            subject.widths,
+            self.run.out,
+            search=subject.search,
+            wanted=self._wanted(),
+            space=self.asked.space,
+            workers=self.workers,
+            progress=progress,
+        )
 
-def data_for(given: dict[str, Any], widths: "Widths", images: "DataConfig | None") -> "DataConfig":
-    """Which images: those named, or the search's own."""
-    from nas_prune.data.config import DataConfig
-    from nas_prune.runs.directory import published
+    @property
+    def _typed_seeds(self) -> int | None:
+        return self.asked.seeds if was_typed(self.context, "seeds") else None
 
-    known = widths.data
-    name = given["data_name"] or (images.name if images else known.name if known else "digits")
-    if images is None and given["data_name"] is None and name.startswith("folder:"):
-        raise click.UsageError(f"--data must say where the images are; the widths were found on {name}.")
-    found_on = published(images.name) if images else known.name if known else None
-    if published(name) != found_on:  # how much of other images is looked at says nothing of these
-        images = known = None
-    most = given["max_images"]
-    if most is None:
-        most = images.max_images if images else known.max_images if known else None
-    fraction = images.val_fraction if images else known.val_fraction if known else 0.1
-    stream = given["stream"] if given["stream"] is not None else images.stream if images else None
-    return DataConfig(
-        name=name,
-        image_size=widths.space.input_shape[1],
-        max_images=most,
-        val_fraction=fraction,
-        stream=stream,
-    )
+    def _subject(self) -> "Subject":
+        from nas_prune.comparison.subject import subject_in_file, subject_in_run
+        from nas_prune.space.budget import Budget
+
+        run, file, budget = self.asked.search, self.asked.widths_file, self.asked.budget
+        if file is None and run is not None:
+            if self.asked.source is not None:
+                raise click.UsageError("--from must come with --widths, got RUN, which is the search itself.")
+            return subject_in_run(run, None if budget is None else Budget.parse(budget))
+        if file is None or run is not None:
+            raise click.UsageError(
+                "name a search's directory, or a widths file with --widths, one of the two."
+            )
+        if budget is not None:
+            raise click.UsageError("--budget must come with RUN, got --widths, which is one network already.")
+        return subject_in_file(file, self.asked.source)
+
+    def _wanted(self) -> "Wanted":
+        from nas_prune.comparison.choosing import Wanted
+        from nas_prune.comparison.subject import winner_of
+        from nas_prune.guideline.apply import guideline_named
+
+        name, study = self.asked.guideline, self.asked.study
+        return Wanted(
+            self.asked.arms,
+            None if name is None else (Path(name).name, guideline_named(name)),
+            None if study is None else winner_of(study),
+        )
+
+    def _config(self, subject: "Subject") -> "CompareConfig":
+        from nas_prune.comparison.config import CompareConfig
+        from nas_prune.training.config import images_for
+        from nas_prune.training.schedules import recipe_of
+
+        data = images_for(
+            subject.widths,
+            found_on=subject.images,
+            name=self.images.data_name,
+            max_images=self.images.max_images,
+            stream=self.images.stream,
+        )
+        recorded = recipe_of(subject.widths) if subject.search is None else subject.search.recipe
+        return config_from(
+            CompareConfig,
+            data,
+            self.training.recipe(recorded or data.name),
+            self.machine,
+            cap=self.asked.cap,
+            seeds=self.asked.seeds,
+            test=self.asked.test,
+            data_seed=subject.widths.seed or 0,
+        )
 
 
 def conclude(context: click.Context, result: "CompareResult", style: str) -> None:

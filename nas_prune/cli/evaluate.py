@@ -1,81 +1,132 @@
-"""`nas-prune guide --evaluate`: a guideline judged by networks trained from it."""
+"""`nas-prune evaluate`: a guideline beside controls, by populations of networks trained from each."""
 
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from nas_prune.cli.options import (
-    Function,
-    machine,
-    narrowing_options,
-    positive,
+    BUDGET_HELP,
+    GUIDELINE_HELP,
+    SPACE_HELP,
+    FitOptions,
+    ImageOptions,
+    MachineOptions,
+    NetworkOptions,
+    RecipeOptions,
+    RunOptions,
+    config_from,
+    fit_options,
+    format_option,
+    machine_options,
+    network_options,
+    packed,
+    recipe_options,
     refuse_with_resume,
+    run_options,
+    seed_option,
+    sized_image_options,
+    was_typed,
     workers_option,
 )
-from nas_prune.cli.output import percent, print_json, print_table, showing_progress
+from nas_prune.cli.output import count, percent, print_json, print_table, showing_progress
 
 if TYPE_CHECKING:
     from nas_prune.comparison.evaluate_result import EvaluateConfig, EvaluateResult
     from nas_prune.guideline.apply import Pattern
 
 
-def evaluate_options(function: Function) -> Function:
-    """What is judged: on which network, at which cost, by how many networks."""
-    for option in (
-        click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True),
-        workers_option,
-        click.option(
-            "--direct",
-            multiple=True,
-            type=click.Path(path_type=Path),
-            help="Widths found on these images themselves, to be trained beside them; repeatable.",
-        ),
-        click.option(
-            "--networks",
-            type=click.IntRange(2, 1000),
-            default=10,
-            show_default=True,
-            help="Of each population.",
-        ),
-        narrowing_options,
-        click.option("--image-size", type=int, help="Resize images to this many pixels a side (at least 8)."),
-        click.option("--budget", help="What the networks may cost: macs<=50%, params<=1.2M, channels<=40%."),
-        click.option(
-            "--evaluate", "is_judged", is_flag=True, help="Train networks drawn from it beside controls."
-        ),
-    ):
-        function = option(function)
-    return function
+@dataclass(frozen=True, slots=True)
+class EvaluateOptions:
+    """What is evaluated: on which network, at which cost, by how many networks."""
+
+    sources: tuple[Path, ...]
+    guideline: str | None
+    space: str | None
+    budget: str | None
+    networks: int
+    direct: tuple[Path, ...]
+    seed: int
 
 
-def evaluate(context: click.Context, style: str, given: dict[str, Any]) -> None:
-    """Judge a guideline, or go on with that."""
+_evaluate_options = packed(
+    "wanted",
+    EvaluateOptions,
+    click.argument("sources", nargs=-1, metavar="[RUN]...", type=click.Path(path_type=Path)),
+    click.option("--guideline", help=f"{GUIDELINE_HELP} Instead of RUN."),
+    click.option("--space", help=f"The network to evaluate it on. {SPACE_HELP}"),
+    click.option("--budget", help=f"What the networks may cost: {BUDGET_HELP}"),
+    click.option(
+        "--networks",
+        type=click.IntRange(2, 1000),
+        default=10,
+        show_default=True,
+        help="Of each population.",
+    ),
+    click.option(
+        "--direct",
+        multiple=True,
+        type=click.Path(path_type=Path),
+        help="Widths found on these images themselves, to be trained beside them; repeatable.",
+    ),
+    seed_option,
+)
+
+
+@click.command()
+@_evaluate_options
+@network_options
+@fit_options
+@workers_option
+@sized_image_options
+@recipe_options
+@run_options
+@machine_options
+@format_option
+@click.pass_context
+def command(  # noqa: PLR0913  (one for each group of options)
+    context: click.Context,
+    /,
+    *,
+    wanted: EvaluateOptions,
+    network: NetworkOptions,
+    fitting: FitOptions,
+    workers: int,
+    images: ImageOptions,
+    training: RecipeOptions,
+    run: RunOptions,
+    machine: MachineOptions,
+    style: str,
+) -> None:
+    """Is a guideline worth anything? Train networks drawn from it beside uniform and random ones of the same cost.
+
+    The guideline is fitted to RUNs, directories that `nas-prune search` wrote or widths files, or given with
+    --guideline. Networks of each population are trained briefly from random weights, and their errors compared: those
+    of the same parameters with each other, and those of the same MACs.
+    """
     from nas_prune.comparison.evaluate import evaluate_guideline, resume_evaluation
     from nas_prune.comparison.evaluate_result import summary
     from nas_prune.space.widths import read_widths
 
-    resume = given["resume"]
-    with showing_progress() as progress:
-        if resume is not None:
-            refuse_with_resume(context)
+    if run.resume is not None:
+        refuse_with_resume(context)
+        with showing_progress() as progress:
             result = resume_evaluation(
-                resume,
-                data_name=given["data_name"],
-                space=_one(given["spaces"]) if given["spaces"] else None,
-                workers=given["workers"],
+                run.resume,
+                data_name=images.data_name,
+                space=wanted.space,
+                workers=workers,
                 progress=progress,
             )
-        else:
-            config, pattern = _config(given)
-            direct = [read_widths(path) for path in given["direct"]]
+    else:
+        _refuse_unfitted(context, wanted)
+        config = _config(wanted, network, images, training, machine)
+        pattern = _pattern(wanted, fitting)
+        direct = [read_widths(path) for path in wanted.direct]
+        with showing_progress() as progress:
             result = evaluate_guideline(
-                config,
-                given["out"],
-                pattern=pattern,
-                direct=direct,
-                workers=given["workers"],
-                progress=progress,
+                config, run.out, pattern=pattern, direct=direct, workers=workers, progress=progress
             )
     if style == "json":
         print_json({"run": str(result.run), **summary(result)})
@@ -85,63 +136,62 @@ def evaluate(context: click.Context, style: str, given: dict[str, Any]) -> None:
         context.exit(1)
 
 
-def _one(spaces: tuple[str, ...]) -> str:
-    if len(spaces) != 1:
-        raise click.UsageError(
-            f"--space must name the one network to judge the guideline on, got {', '.join(spaces) or 'none'}."
-        )
-    return spaces[0]
-
-
-def _config(given: dict[str, Any]) -> "tuple[EvaluateConfig, Pattern]":
-    from nas_prune.comparison.evaluate_result import EvaluateConfig
-    from nas_prune.data.config import DataConfig
-    from nas_prune.guideline.apply import guideline_named
-    from nas_prune.guideline.fit import fit_guideline
-    from nas_prune.training.recipe import changed, default_recipe, recipe_named
-
-    space = _one(given["spaces"])
-    if given["budget"] is None:
-        raise click.UsageError("--budget must say what the networks may cost, e.g. --budget 'macs<=50%'.")
-    if bool(given["sources"]) == (given["guideline"] is not None):
+def _refuse_unfitted(context: click.Context, wanted: EvaluateOptions) -> None:
+    """Refuse what decides a fit where a guideline is given, and both or none of the two."""
+    if bool(wanted.sources) == (wanted.guideline is not None):
         raise click.UsageError(
             "name runs to fit a guideline to, or a guideline with --guideline, one of the two."
         )
-    pattern: Pattern
-    if given["guideline"] is not None:
-        pattern = guideline_named(given["guideline"])
-    else:
-        fitting = {name: given[name] for name in ("model", "match", "cost", "confidence", "spaces")}
-        pattern = fit_guideline(given["sources"], **fitting)
-    data_name = given["data_name"] or "digits"
-    recipe = recipe_named(given["recipe_name"]) if given["recipe_name"] else default_recipe(data_name)
-    config = EvaluateConfig(
-        guideline=given["guideline"] or "guideline.yaml",
-        space=space,
-        width_multiplier=given["width_multiplier"],
-        groups=given["groups"],
-        budget=given["budget"],
-        networks=given["networks"],
-        data=DataConfig(
-            name=data_name,
-            image_size=given["image_size"],
-            max_images=given["max_images"],
-            stream=given["stream"],
-        ),
-        recipe=changed(
-            recipe,
-            epochs=positive("--epochs", given["epochs"]),
-            batch_size=given["batch_size"],
-            learning_rate=given["learning_rate"],
-        ),
-        seed=given["seed"],
-        **machine(given),
+    refuse_fitting(context, wanted.guideline)
+
+
+def refuse_fitting(context: click.Context, guideline: str | None) -> None:
+    """Refuse what decides a fit where a guideline is given."""
+    names = [name for name in ("model", "match", "cost", "confidence") if was_typed(context, name)]
+    if guideline is not None and names:
+        raise click.UsageError(f"--{', --'.join(names)} must come with runs to fit, got --guideline.")
+
+
+def _pattern(wanted: EvaluateOptions, fitting: FitOptions) -> "Pattern":
+    from nas_prune.guideline.apply import guideline_named
+    from nas_prune.guideline.fit import fit_guideline
+
+    if wanted.guideline is not None:
+        return guideline_named(wanted.guideline)
+    spaces = () if wanted.space is None else (wanted.space,)
+    return fit_guideline(wanted.sources, **asdict(fitting), spaces=spaces)
+
+
+def _config(
+    wanted: EvaluateOptions,
+    network: NetworkOptions,
+    images: ImageOptions,
+    training: RecipeOptions,
+    machine: MachineOptions,
+) -> "EvaluateConfig":
+    from nas_prune.comparison.evaluate_result import EvaluateConfig
+    from nas_prune.space.budget import Budget
+
+    if wanted.space is None:
+        raise click.UsageError("--space must name the network to evaluate the guideline on, got none.")
+    if wanted.budget is None:
+        raise click.UsageError("--budget must say what the networks may cost, e.g. --budget 'macs<=50%'.")
+    return config_from(
+        EvaluateConfig,
+        images.config(),
+        training.recipe(images.name),
+        machine,
+        guideline=wanted.guideline or "guideline.yaml",
+        space=wanted.space,
+        width_multiplier=network.width_multiplier,
+        groups=network.groups,
+        budget=Budget.parse(wanted.budget),
+        networks=wanted.networks,
+        seed=wanted.seed,
     )
-    return config, pattern
 
 
 def _print(result: "EvaluateResult") -> None:
-    from nas_prune.cli.output import count
     from nas_prune.comparison.evaluate_result import AXES, DIRECT, title
     from nas_prune.training.result import mean_and_deviation
 

@@ -1,13 +1,14 @@
 """`nas-prune guide`."""
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from nas_prune.cli.evaluate import evaluate, evaluate_options
-from nas_prune.cli.options import data_options, recipe_options, run_options
-from nas_prune.cli.output import format_option, print_json, print_table, showing_progress
+from nas_prune.cli.evaluate import refuse_fitting
+from nas_prune.cli.options import FitOptions, fit_options, format_option
+from nas_prune.cli.output import print_json, print_table, showing_progress
 
 if TYPE_CHECKING:
     from nas_prune.guideline.apply import Pattern
@@ -17,56 +18,32 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("sources", nargs=-1, metavar="[RUN]...", type=click.Path(path_type=Path))
 @click.option(
-    "--guideline", help="Take this guideline: a file, or uniform, smart-ratio, erk, bottleneck-first."
+    "--guideline", help="Show this guideline: a file, or uniform, smart-ratio, erk, bottleneck-first."
 )
-@click.option(
-    "--model",
-    type=click.Choice(
-        ["auto", "uniform", "stage-means", "stage-role", "stage-role-slope", "stage-role-shape"]
-    ),
-    default="auto",
-    show_default=True,
-    help="The form of the pattern. auto: the one that foretells runs left out best; uniform where runs do not agree.",
-)
-@click.option(
-    "--match",
-    type=click.Choice(["output", "input"]),
-    default="output",
-    show_default=True,
-    help="From which end stages are counted where networks have different numbers of them.",
-)
-@click.option("--cost", help="Use only runs driven by this cost (macs, params, …); all pools them.")
-@click.option("--confidence", type=float, default=0.9, show_default=True, help="Of all intervals together.")
-@click.option(
-    "--space",
-    "spaces",
-    multiple=True,
-    help="With --evaluate, the network to judge it on. Otherwise, for runs of a network of your own: its name again.",
-)
-@evaluate_options
-@data_options
-@recipe_options
-@run_options
+@fit_options
+@click.option("--space", "spaces", multiple=True, help="For runs of a network of your own: its name again.")
+@click.option("--out", type=click.Path(path_type=Path), help="Write the guideline there, and its picture.")
 @format_option
 @click.pass_context
-def command(context: click.Context, /, style: str, *, is_judged: bool, **given: Any) -> None:
+def command(
+    context: click.Context,
+    /,
+    *,
+    sources: tuple[Path, ...],
+    guideline: str | None,
+    fitting: FitOptions,
+    spaces: tuple[str, ...],
+    out: Path | None,
+    style: str,
+) -> None:
     """Say what found widths have in common: in words, numbers and a picture.
 
     RUN is a directory that `nas-prune search` wrote, or a widths file. --out guideline.yaml writes the guideline
     there and its picture beside it.
-
-    With --evaluate, networks drawn from the guideline (of RUNs, or the one given with --guideline) are trained briefly
-    from scratch beside uniform and random ones of the same parameters and the same MACs, and their errors are
-    compared; --out is then the run's directory. Options from --budget on are for that.
     """
-    _refuse_unfitted(context, given["guideline"])
-    if is_judged:
-        evaluate(context, style, given)
-        return
-    _refuse_unused(context)
     from nas_prune.guideline.apply import guideline_named
 
-    sources, guideline, out = given["sources"], given["guideline"], given["out"]
+    refuse_fitting(context, guideline)
     if bool(sources) == (guideline is not None):
         raise click.UsageError(
             "name the runs to fit a guideline to, or one to show with --guideline, one of the two."
@@ -77,33 +54,7 @@ def command(context: click.Context, /, style: str, *, is_judged: bool, **given: 
         _show(guideline_named(guideline), style, None)
         return
     _refuse_existing(out)
-    _show(fit(sources, out, **{name: given[name] for name in _FITTING}), style, out)
-
-
-_FITTING = ("model", "match", "cost", "confidence", "spaces")
-_PLAIN = {"sources", "guideline", "style", "out", *_FITTING}
-
-
-def _refuse_unfitted(context: click.Context, guideline: str | None) -> None:
-    """Refuse what decides a fit where a guideline is given."""
-    names = [name for name in _FITTING if name != "spaces" and _is_typed(context, name)]
-    if guideline is not None and names:
-        raise click.UsageError(f"--{', --'.join(names)} must come with runs to fit, got --guideline.")
-
-
-def _is_typed(context: click.Context, name: str) -> bool:
-    return context.get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE
-
-
-def _refuse_unused(context: click.Context) -> None:
-    """Refuse what only --evaluate uses."""
-    given = [
-        parameter.opts[0]
-        for parameter in context.command.params
-        if parameter.name not in _PLAIN and _is_typed(context, parameter.name or "")
-    ]
-    if given:
-        raise click.UsageError(f"{', '.join(given)} must come with --evaluate, which trains networks.")
+    _show(_fit(sources, out, fitting, spaces), style, out)
 
 
 def _refuse_existing(out: Path | None) -> None:
@@ -118,21 +69,22 @@ def _refuse_existing(out: Path | None) -> None:
         raise click.UsageError(f"--out must be in a directory that exists, got {out}.")
 
 
-def fit(sources: tuple[Path, ...], out: Path | None, **given: Any) -> "Guideline":
+def _fit(
+    sources: tuple[Path, ...], out: Path | None, fitting: FitOptions, spaces: tuple[str, ...]
+) -> "Guideline":
     """Fit a guideline and, where that is asked for, write it and its picture."""
     from nas_prune.guideline import fit_guideline
     from nas_prune.guideline.sources import read_sources
 
     with showing_progress() as progress, progress.waiting("fitting"):
-        read, notes = read_sources(sources, spaces=given["spaces"])
-        fitted = fit_guideline(read, notes=notes, **given)
+        read, notes = read_sources(sources, spaces=spaces)
+        fitted = fit_guideline(read, notes=notes, spaces=spaces, **asdict(fitting))
         if out is not None:
             from nas_prune.guideline.figure import draw_guideline
 
             fitted.write(out)
-            draw_guideline(
-                fitted, out.with_suffix(".png"), sources=[one for one in read if one.record in fitted.sources]
-            )
+            used = [one for one in read if one.record in fitted.sources]
+            draw_guideline(fitted, out.with_suffix(".png"), sources=used)
     return fitted
 
 

@@ -6,8 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nas_prune.cli.options import SPACE_HELP
-from nas_prune.cli.output import count, format_option, percent, print_json, print_table, showing_progress
+from nas_prune.cli.options import (
+    SPACE_HELP,
+    ShapeOptions,
+    format_option,
+    shape_options,
+    width_multiplier_option,
+)
+from nas_prune.cli.output import count, percent, print_json, print_table, showing_progress
 
 if TYPE_CHECKING:
     from nas_prune.space.search_space import Groups, SearchSpace
@@ -17,12 +23,8 @@ _CHOICES: tuple["Groups", ...] = ("inner", "all")
 
 @click.command()
 @click.option("--space", default="resnet", show_default=True, help=SPACE_HELP)
-@click.option(
-    "--image-size", type=int, help="Pixels a side; 32, or what torchvision and timm say, by default."
-)
-@click.option("--in-channels", type=click.IntRange(1), help="Channels of the images; 3 by default.")
-@click.option("--classes", type=int, help="Outputs of the classifier; 10, or the library's own, by default.")
-@click.option("--width-multiplier", type=float, default=1.0, show_default=True, help="Factor on all widths.")
+@shape_options
+@width_multiplier_option
 @click.option(
     "--groups",
     type=click.Choice(["inner", "all", "selections"]),
@@ -33,9 +35,7 @@ _CHOICES: tuple["Groups", ...] = ("inner", "all")
 def command(
     *,
     space: str,
-    image_size: int | None,
-    in_channels: int | None,
-    classes: int | None,
+    made_for: ShapeOptions,
     width_multiplier: float,
     groups: "Groups | None",
     method: str,
@@ -43,19 +43,9 @@ def command(
 ) -> None:
     """Channel groups, roles, frozen parts and why, costs, feasible budgets."""
     from nas_prune.search.methods.registry import method_named
-    from nas_prune.space.load import load_space
-    from nas_prune.space.networks import network_named
 
     with showing_progress() as progress, progress.waiting("tracing the network"):
-        channels, height, width = network_named(space).input_shape
-        shape = (in_channels or channels, image_size or height, image_size or width)
-        found = load_space(
-            space,
-            shape,
-            num_classes=classes,
-            width_multiplier=width_multiplier,
-            selections=groups == "selections",
-        )
+        found = made_for.load(space, width_multiplier=width_multiplier, selections=groups == "selections")
     facts = _facts(found, method_named(method).name, _CHOICES if groups is None else (groups,))
     if style == "json":
         print_json(facts)
@@ -64,7 +54,7 @@ def command(
 
 
 def _facts(space: "SearchSpace", method: str, choices: "Sequence[Groups]") -> dict[str, Any]:
-    from nas_prune.search.methods.registry import METHODS, scorable
+    from nas_prune.search.methods.registry import method_named, scorable
     from nas_prune.space.cost import fixed_share
     from nas_prune.space.cut import least_cost
 
@@ -101,7 +91,8 @@ def _facts(space: "SearchSpace", method: str, choices: "Sequence[Groups]") -> di
         "method": method,
         "base": asdict(space.cost_at(space.base_G)),
         "feasible": {
-            choice: asdict(least_cost(space, scorable(space, METHODS[method], choice))) for choice in choices
+            choice: asdict(least_cost(space, scorable(space, method_named(method), choice)))
+            for choice in choices
         },
     }
 

@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nas_prune.cli.output import format_option, print_json
+from nas_prune.cli.options import format_option
+from nas_prune.cli.output import print_json
 
 if TYPE_CHECKING:
     from nas_prune.search.methods.contract import WidthMethod
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 @format_option
 def command(style: str) -> None:
     """Width methods: what each does and needs."""
-    from nas_prune.search.methods.registry import METHODS
+    from nas_prune.search.methods.registry import REGISTRY
 
     rows = [
         {
@@ -23,16 +24,20 @@ def command(style: str) -> None:
             "trains": _trains(method),
             "summary": method.summary,
             "citation": method.citation,
+            "source": REGISTRY.source(name),
         }
-        for method in METHODS.values()
+        for name, method in REGISTRY.methods.items()
     ]
+    for name, why in REGISTRY.failed.items():
+        click.echo(f"nas-prune: method {name} cannot be used: {why}.", err=True)
     if style == "json":
         print_json(rows)
         return
     for row in rows:
         click.echo(f"{row['name']:<20}{row['kind']:<12}training: {row['trains']}")
         click.echo(f"    {row['summary']}")
-        click.echo(f"    {row['citation']}\n")
+        click.echo(f"    {row['citation']}")
+        click.echo("" if row["name"] in REGISTRY.builtin else f"    from {row['source']}\n")
     click.echo(
         "automatic: the method decides how many channels each layer keeps; predefined: the same share of each"
     )

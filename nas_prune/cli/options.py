@@ -1,128 +1,313 @@
-"""Options that several commands share."""
+"""Options that several commands share, each group of them handed on as one typed object."""
 
 from collections.abc import Callable, Collection
+from dataclasses import asdict, dataclass, fields
+from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 
+if TYPE_CHECKING:
+    from nas_prune.data.config import DataConfig
+    from nas_prune.guideline.artefact import Match
+    from nas_prune.guideline.fit import Choice
+    from nas_prune.space.search_space import Groups, SearchSpace
+    from nas_prune.training.config import RunConfig
+    from nas_prune.training.recipe import Recipe
+
 Function = TypeVar("Function", bound=Callable[..., Any])
+Decorator = Callable[[Function], Function]
+Config = TypeVar("Config", bound="RunConfig")
 
 SPACE_HELP = "A name from `nas-prune spaces`, torchvision:NAME, timm:NAME, or package.module:factory."
+GUIDELINE_HELP = "A file that `guide` wrote, or uniform, smart-ratio, erk, bottleneck-first."
+BUDGET_HELP = "macs<=50%, params<=1.2M, channels<=40%."
 
 
-def data_options(function: Function) -> Function:
-    """Which images, and how much of them."""
-    for option in (
-        click.option(
-            "--stream/--no-stream",
-            default=None,
-            help="Leave a folder's images in their files and decode them batch by batch; by size if neither is given.",
-        ),
-        click.option(
-            "--max-images", type=int, help="Use this many training images, chosen by seed, class by class."
-        ),
-        click.option(
-            "--data",
-            "data_name",
-            help="digits (the default), cifar10, cifar100, mnist, fashion-mnist, svhn, or folder:PATH.",
-        ),
-    ):
-        function = option(function)
-    return function
+@dataclass(frozen=True, slots=True)
+class ImageOptions:
+    """Which images, and how much of them; None for what was not typed."""
+
+    data_name: str | None
+    max_images: int | None
+    stream: bool | None
+    image_size: int | None = None
+
+    @property
+    def name(self) -> str:
+        """The data set, by default the one that needs no download."""
+        return self.data_name or "digits"
+
+    def config(self) -> "DataConfig":
+        """As settings hold them."""
+        from nas_prune.data.config import DataConfig
+
+        return DataConfig(
+            name=self.name, image_size=self.image_size, max_images=self.max_images, stream=self.stream
+        )
 
 
-def recipe_options(function: Function) -> Function:
-    """How networks are trained."""
-    for option in (
-        click.option("--learning-rate", type=float, help="Largest learning rate; the recipe's by default."),
-        click.option("--batch-size", type=int, help="Images in a step; the recipe's by default."),
-        click.option("--epochs", type=int, help="Epochs; the recipe's by default."),
-        click.option(
-            "--recipe",
-            "recipe_name",
-            help="digits, fast, paper-cifar, tas-cifar, or a .yaml file.",
-        ),
-    ):
-        function = option(function)
-    return function
+@dataclass(frozen=True, slots=True)
+class RecipeOptions:
+    """How networks are trained; None for what was not typed."""
+
+    recipe_name: str | None
+    epochs: int | None
+    batch_size: int | None
+    learning_rate: float | None
+
+    def recipe(self, otherwise: "Recipe | str", *, has_own_epochs: bool = False) -> "Recipe":
+        """The recipe that is named, with what was typed changed.
+
+        Args:
+            otherwise: the recipe if none is named, or the data set whose recipe that is.
+            has_own_epochs: whether `--epochs` says something else than how long the recipe is.
+        """
+        from nas_prune.training.recipe import changed, default_recipe, recipe_named
+
+        if self.recipe_name:
+            chosen = recipe_named(self.recipe_name)
+        else:
+            chosen = default_recipe(otherwise) if isinstance(otherwise, str) else otherwise
+        epochs = None if has_own_epochs else positive("--epochs", self.epochs)
+        return changed(chosen, epochs=epochs, batch_size=self.batch_size, learning_rate=self.learning_rate)
 
 
-def narrowing_options(function: Function) -> Function:
-    """How wide the network is before anything, and which of its groups are narrowed."""
-    for option in (
-        click.option(
-            "--width-multiplier",
-            type=float,
-            default=1.0,
-            show_default=True,
-            help="Factor on all widths beforehand.",
-        ),
-        click.option(
-            "--groups",
-            type=click.Choice(["inner", "all", "selections"]),
-            default="inner",
-            show_default=True,
-            help="inner leaves residual streams whole; all narrows them too; with selections, layers that read a "
-            "stream or a concatenation select channels of it.",
-        ),
-    ):
-        function = option(function)
-    return function
+@dataclass(frozen=True, slots=True)
+class MachineOptions:
+    """On what a run computes, by the names that settings have for it."""
+
+    device: Literal["auto", "cpu", "cuda"]
+    threads: int | None
+    precision: Literal["auto", "float32", "bf16"]
+    channels_last: bool | None
+    compiles: bool
 
 
-def run_options(function: Function) -> Function:
-    """Where a run goes and on what it runs."""
-    for option in (
-        click.option("--compile", "compiles", is_flag=True, help="Use torch.compile."),
-        click.option(
-            "--channels-last/--no-channels-last",
-            default=None,
-            help="Lay images out channel by channel for each pixel; by default where the network can take them so.",
-        ),
-        click.option(
-            "--precision",
-            type=click.Choice(["auto", "float32", "bf16"]),
-            default="auto",
-            show_default=True,
-            help="auto is bf16 on CUDA devices that have it.",
-        ),
-        click.option(
-            "--threads", type=click.IntRange(min=1), help="CPU threads; by default one for small networks."
-        ),
-        click.option(
-            "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True
-        ),
-        click.option(
-            "--resume",
-            type=click.Path(path_type=Path),
-            help="Go on with a stopped run; its own settings hold. --data may say where images moved, --space that a "
-            "network of your own may be imported.",
-        ),
-        click.option(
-            "--out",
-            type=click.Path(path_type=Path),
-            help="Directory of the run, new or empty; a free name in runs/.",
-        ),
-    ):
-        function = option(function)
-    return function
+@dataclass(frozen=True, slots=True)
+class ShapeOptions:
+    """What a network is made for, where there are no images to tell it; None for its own."""
+
+    image_size: int | None
+    in_channels: int | None
+    classes: int | None
+
+    def load(self, space: str, *, width_multiplier: float, selections: bool) -> "SearchSpace":
+        """The network of a name, for such images."""
+        from nas_prune.space.load import load_space
+        from nas_prune.space.networks import network_named
+
+        channels, height, width = network_named(space).input_shape
+        shape = (self.in_channels or channels, self.image_size or height, self.image_size or width)
+        return load_space(
+            space,
+            shape,
+            num_classes=self.classes,
+            width_multiplier=width_multiplier,
+            selections=selections,
+        )
 
 
-def workers_option(function: Function) -> Function:
-    """How many trainings at once."""
-    return click.option(
-        "--workers",
-        type=click.IntRange(min=1),
-        default=1,
+@dataclass(frozen=True, slots=True)
+class NetworkOptions:
+    """How wide a network is before anything, and which of its groups are narrowed."""
+
+    width_multiplier: float
+    groups: "Groups"
+
+
+@dataclass(frozen=True, slots=True)
+class FitOptions:
+    """How a guideline is fitted to runs, by the names that `fit_guideline` has for it."""
+
+    model: "Choice"
+    match: "Match"
+    cost: str | None
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """Where a run goes, or which run goes on."""
+
+    out: Path | None
+    resume: Path | None
+
+
+def config_from(
+    kind: type[Config], data: "DataConfig", recipe: "Recipe", machine: MachineOptions, **own: Any
+) -> Config:
+    """The settings of a run from what was typed.
+
+    Args:
+        kind: of settings.
+        data: the images.
+        recipe: how networks are trained.
+        machine: on what.
+        own: what this kind has beside them.
+    """
+    return kind(**{"data": data, "recipe": recipe, **asdict(machine), **own})
+
+
+def packed(name: str, kind: type[Any], *options: Decorator[Any]) -> Decorator[Function]:
+    """A decorator that adds options to a command and hands their values on as one object.
+
+    Args:
+        name: of the argument that the command's function takes.
+        kind: a dataclass whose fields are named like the options.
+        options: click's own decorators, in the order of the help text.
+    """
+    names = [field.name for field in fields(kind)]
+
+    def decorate(function: Function) -> Function:
+        @wraps(function)
+        def with_object(*arguments: Any, **given: Any) -> Any:
+            values = {field: given.pop(field) for field in names if field in given}
+            return function(*arguments, **{name: kind(**values)}, **given)
+
+        decorated: Any = with_object
+        for option in reversed(options):
+            decorated = option(decorated)
+        found: Function = decorated
+        return found
+
+    return decorate
+
+
+image_size_option = click.option(
+    "--image-size", type=int, help="Resize images to this many pixels a side (at least 8)."
+)
+budget_option = click.option("--budget", help=f"What the widths may cost: {BUDGET_HELP}")
+seed_option = click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
+format_option = click.option(
+    "--format",
+    "style",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    help="How to print the result.",
+)
+workers_option = click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Trainings at once, each in a process of its own with its share of the threads.",
+)
+groups_option = click.option(
+    "--groups",
+    type=click.Choice(["inner", "all", "selections"]),
+    default="inner",
+    show_default=True,
+    help="inner leaves residual streams whole; all narrows them too; with selections, layers that read a "
+    "stream or a concatenation select channels of it.",
+)
+width_multiplier_option = click.option(
+    "--width-multiplier",
+    type=float,
+    default=1.0,
+    show_default=True,
+    help="Factor on all widths beforehand.",
+)
+data_option = click.option(
+    "--data",
+    "data_name",
+    help="digits (the default), cifar10, cifar100, mnist, fashion-mnist, svhn, or folder:PATH.",
+)
+_IMAGES: tuple[Decorator[Any], ...] = (
+    data_option,
+    click.option(
+        "--max-images", type=int, help="Use this many training images, chosen by seed, class by class."
+    ),
+    click.option(
+        "--stream/--no-stream",
+        default=None,
+        help="Leave a folder's images in their files and decode them batch by batch; by size if neither is given.",
+    ),
+)
+image_options: Decorator[Any] = packed("images", ImageOptions, *_IMAGES)
+sized_image_options: Decorator[Any] = packed("images", ImageOptions, *_IMAGES, image_size_option)
+recipe_options: Decorator[Any] = packed(
+    "training",
+    RecipeOptions,
+    click.option("--recipe", "recipe_name", help="digits, fast, paper-cifar, tas-cifar, or a .yaml file."),
+    click.option("--epochs", type=int, help="Epochs; the recipe's by default."),
+    click.option("--batch-size", type=int, help="Images in a step; the recipe's by default."),
+    click.option("--learning-rate", type=float, help="Largest learning rate; the recipe's by default."),
+)
+shape_options: Decorator[Any] = packed(
+    "made_for",
+    ShapeOptions,
+    click.option(
+        "--image-size", type=int, help="Pixels a side; 32, or what torchvision and timm say, by default."
+    ),
+    click.option("--in-channels", type=click.IntRange(1), help="Channels of the images; 3 by default."),
+    click.option(
+        "--classes", type=int, help="Outputs of the classifier; 10, or the library's own, by default."
+    ),
+)
+network_options: Decorator[Any] = packed("network", NetworkOptions, groups_option, width_multiplier_option)
+machine_options: Decorator[Any] = packed(
+    "machine",
+    MachineOptions,
+    click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True),
+    click.option(
+        "--threads", type=click.IntRange(min=1), help="CPU threads; by default one for small networks."
+    ),
+    click.option(
+        "--precision",
+        type=click.Choice(["auto", "float32", "bf16"]),
+        default="auto",
         show_default=True,
-        help="Trainings at once, each in a process of its own with its share of the threads.",
-    )(function)
-
-
-def machine(given: dict[str, Any]) -> dict[str, Any]:
-    """The settings of `run_options` that a configuration holds."""
-    return {name: given[name] for name in ("device", "threads", "precision", "channels_last", "compiles")}
+        help="auto is bf16 on CUDA devices that have it.",
+    ),
+    click.option(
+        "--channels-last/--no-channels-last",
+        default=None,
+        help="Lay images out channel by channel for each pixel; by default where the network can take them so.",
+    ),
+    click.option("--compile", "compiles", is_flag=True, help="Use torch.compile."),
+)
+fit_options: Decorator[Any] = packed(
+    "fitting",
+    FitOptions,
+    click.option(
+        "--model",
+        type=click.Choice(
+            ["auto", "uniform", "stage-means", "stage-role", "stage-role-slope", "stage-role-shape"]
+        ),
+        default="auto",
+        show_default=True,
+        help="The form of the pattern. auto: the one that foretells runs left out best; uniform where runs do not "
+        "agree.",
+    ),
+    click.option(
+        "--match",
+        type=click.Choice(["output", "input"]),
+        default="output",
+        show_default=True,
+        help="From which end stages are counted where networks have different numbers of them.",
+    ),
+    click.option("--cost", help="Use only runs driven by this cost (macs, params, …); all pools them."),
+    click.option(
+        "--confidence", type=float, default=0.9, show_default=True, help="Of all intervals together."
+    ),
+)
+run_options: Decorator[Any] = packed(
+    "run",
+    RunOptions,
+    click.option(
+        "--out",
+        type=click.Path(path_type=Path),
+        help="Directory of the run, new or empty; a free name in runs/.",
+    ),
+    click.option(
+        "--resume",
+        type=click.Path(path_type=Path),
+        help="Go on with a stopped run; its own settings hold. --data may say where images moved, --space that a "
+        "network of your own may be imported.",
+    ),
+)
 
 
 def was_typed(context: click.Context, name: str) -> bool:
@@ -149,7 +334,7 @@ def refuse_with_resume(context: click.Context, adding: Collection[str] = (), add
         adding: options by which something is added to a run.
         addable: what that is, in a sentence.
     """
-    allowed = {"resume", "style", "data_name", "space", "spaces", "workers", "is_judged", *adding}
+    allowed = {"resume", "style", "data_name", "space", "workers", *adding}
     rule = "go on by the run's own settings" if adding else "stand alone"
     refuse_beside(context, allowed, f"--resume must {rule}", addable or "The run's settings hold.")
 

@@ -2,9 +2,9 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 from rich.console import Console
@@ -14,19 +14,7 @@ from rich.table import Table
 
 from nas_prune.runs.progress import Progress, is_main_process
 
-Function = TypeVar("Function", bound=Callable[..., Any])
 _PLAIN_WIDTH = 140  # columns when stdout is a file or a pipe
-
-
-def format_option(function: Function) -> Function:
-    """The `--format table|json` option."""
-    return click.option(
-        "--format",
-        "style",
-        type=click.Choice(["table", "json"]),
-        default="table",
-        help="How to print the result.",
-    )(function)
 
 
 def print_json(content: Any) -> None:

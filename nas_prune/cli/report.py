@@ -30,7 +30,7 @@ def command(
 ) -> None:
     """Write what runs hold as one page that needs nothing but itself.
 
-    RUN is a directory of a search, training, judgement, study, comparison or transfer, finished or not, or a guideline
+    RUN is a directory of a search, training, evaluation, study, comparison or transfer, finished or not, or a guideline
     file. The page has its figures in it, opens from disk and fetches nothing.
     """
     from nas_prune.cli.output import showing_progress

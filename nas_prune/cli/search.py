@@ -1,30 +1,32 @@
 """`nas-prune search`."""
 
 import shlex
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 import click
 
 from nas_prune.cli.all_methods import print_all
 from nas_prune.cli.options import (
     SPACE_HELP,
-    data_options,
-    machine,
-    narrowing_options,
+    ImageOptions,
+    MachineOptions,
+    NetworkOptions,
+    RecipeOptions,
+    RunOptions,
+    config_from,
+    format_option,
+    machine_options,
+    network_options,
+    packed,
     positive,
     recipe_options,
     refuse_with_resume,
     run_options,
+    seed_option,
+    sized_image_options,
 )
-from nas_prune.cli.output import (
-    count,
-    format_option,
-    percent,
-    print_json,
-    print_table,
-    showing_progress,
-)
+from nas_prune.cli.output import count, percent, print_json, print_table, showing_progress
 from nas_prune.runs.progress import is_main_process
 
 if TYPE_CHECKING:
@@ -32,79 +34,110 @@ if TYPE_CHECKING:
     from nas_prune.search.result import SearchResult
 
 
+@dataclass(frozen=True, slots=True)
+class SearchOptions:
+    """What is searched, and by what."""
+
+    space: str | None
+    method: str
+    budgets: tuple[str, ...]
+    sparsity: float | None
+    scope: Literal["global", "local"] | None
+    cost: Literal["macs", "params", "activations"] | None
+    stop: bool | None
+    seed: int
+
+
+_search_options = packed(
+    "wanted",
+    SearchOptions,
+    click.option("--space", help=f"{SPACE_HELP}  [default: resnet]"),
+    click.option(
+        "--method",
+        default="slimming",
+        show_default=True,
+        help="A name from `nas-prune methods`, or all: each that can judge the network, in a directory of its own.",
+    ),
+    click.option(
+        "--budget",
+        "budgets",
+        multiple=True,
+        help="macs<=50%, params<=1.2M, channels<=40%, activations<=60%; or own, what the method itself lets go; "
+        "repeatable. Default: macs<=75%, 50%, 25%.",
+    ),
+    click.option(
+        "--sparsity", type=float, help="Strength of the method's pull; chosen from the recipe by default."
+    ),
+    click.option(
+        "--scope",
+        type=click.Choice(["global", "local"]),
+        help="global compares the channels of all groups; local keeps the same share of each. The method's own by "
+        "default.",
+    ),
+    click.option(
+        "--cost",
+        type=click.Choice(["macs", "params", "activations"]),
+        help="What weighs the pull of cost-aware; that of the first budget by default.",
+    ),
+    click.option(
+        "--stop/--no-stop",
+        default=None,
+        help="End the training when the widths are stable; the default for methods that learn channels.",
+    ),
+    seed_option,
+)
+
+
 @click.command()
-@click.option("--space", help=f"{SPACE_HELP}  [default: resnet]")
-@click.option(
-    "--method",
-    default="slimming",
-    show_default=True,
-    help="A name from `nas-prune methods`, or all: each that can judge the network, in a directory of its own.",
-)
-@data_options
-@click.option("--image-size", type=int, help="Resize images to this many pixels a side (at least 8).")
-@click.option(
-    "--budget",
-    "budgets",
-    multiple=True,
-    help="macs<=50%, params<=1.2M, channels<=40%, activations<=60%; or own, what the method itself lets go; "
-    "repeatable. Default: macs<=75%, 50%, 25%.",
-)
-@narrowing_options
+@_search_options
+@sized_image_options
+@network_options
 @recipe_options
-@click.option(
-    "--sparsity", type=float, help="Strength of the method's pull; chosen from the recipe by default."
-)
-@click.option(
-    "--scope",
-    type=click.Choice(["global", "local"]),
-    help="global compares the channels of all groups; local keeps the same share of each. The method's own by default.",
-)
-@click.option(
-    "--cost",
-    type=click.Choice(["macs", "params", "activations"]),
-    help="What weighs the pull of cost-aware; that of the first budget by default.",
-)
-@click.option(
-    "--stop/--no-stop",
-    default=None,
-    help="End the training when the widths are stable; the default for methods that learn channels.",
-)
-@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
 @run_options
+@machine_options
 @format_option
 @click.pass_context
-def command(context: click.Context, /, style: str, resume: Path | None, **given: Any) -> None:
+def command(
+    context: click.Context,
+    /,
+    *,
+    wanted: SearchOptions,
+    images: ImageOptions,
+    network: NetworkOptions,
+    training: RecipeOptions,
+    run: RunOptions,
+    machine: MachineOptions,
+    style: str,
+) -> None:
     """Sparse-train a network and write the layer widths found at each budget."""
     from nas_prune.runs.settings import read_config
     from nas_prune.search.all_methods import ALL, resume_all, search_all
     from nas_prune.search.config import SearchConfig
-    from nas_prune.search.methods.registry import METHODS
+    from nas_prune.search.methods.registry import REGISTRY
     from nas_prune.search.result import summary
     from nas_prune.search.run import resume_search, search
 
+    resume, data_name, space = run.resume, images.data_name, wanted.space
     if resume is not None:
         refuse_with_resume(context)
-    if (given["method"] if resume is None else read_config(resume, SearchConfig).method) == ALL:
+    elif wanted.method not in (ALL, *REGISTRY.names):
+        raise click.UsageError(
+            f"--method must be all or one of {', '.join(REGISTRY.names)}, got {wanted.method!r}."
+        )
+    if (wanted.method if resume is None else read_config(resume, SearchConfig).method) == ALL:
         with showing_progress() as progress:
             if resume is not None:
-                found = resume_all(
-                    resume, data_name=given["data_name"], space=given["space"], progress=progress
-                )
+                found = resume_all(resume, data_name=data_name, space=space, progress=progress)
             else:
-                found = search_all(_config(given), given["out"], progress=progress)
+                config = _config(wanted, images, network, training, machine)
+                found = search_all(config, run.out, progress=progress)
         print_all(found, style)
         return
-    if resume is None and given["method"] not in METHODS:
-        raise click.UsageError(
-            f"--method must be all or one of {', '.join(METHODS)}, got {given['method']!r}."
-        )
     with showing_progress() as progress:
         if resume is not None:
-            result = resume_search(
-                resume, data_name=given["data_name"], space=given["space"], progress=progress
-            )
+            result = resume_search(resume, data_name=data_name, space=space, progress=progress)
         else:
-            result = search(_config(given), given["out"], progress=progress)
+            result = search(_config(wanted, images, network, training, machine), run.out, progress=progress)
     if not is_main_process():
         return
     if style == "json":
@@ -113,38 +146,34 @@ def command(context: click.Context, /, style: str, resume: Path | None, **given:
         _print(result)
 
 
-def _config(given: dict[str, Any]) -> "SearchConfig":
-    from nas_prune.data.config import DataConfig
+def _config(
+    wanted: SearchOptions,
+    images: ImageOptions,
+    network: NetworkOptions,
+    training: RecipeOptions,
+    machine: MachineOptions,
+) -> "SearchConfig":
     from nas_prune.search.config import DEFAULT_BUDGETS, SearchConfig
-    from nas_prune.training.recipe import changed, default_recipe, recipe_named
+    from nas_prune.space.budget import Budget
 
-    data_name = given["data_name"] or "digits"
-    if given["sparsity"] is not None and not 0 < given["sparsity"] < float("inf"):
-        raise click.UsageError(f"--sparsity must be above 0, got {given['sparsity']:g}.")
-    return SearchConfig(
-        space=given["space"] or "resnet",
-        width_multiplier=given["width_multiplier"],
-        method=given["method"],
-        data=DataConfig(
-            name=data_name,
-            image_size=given["image_size"],
-            max_images=given["max_images"],
-            stream=given["stream"],
-        ),
-        groups=given["groups"],
-        budgets=given["budgets"] or DEFAULT_BUDGETS,
-        recipe=changed(
-            recipe_named(given["recipe_name"]) if given["recipe_name"] else default_recipe(data_name),
-            batch_size=given["batch_size"],
-            learning_rate=given["learning_rate"],
-        ),
-        epochs=positive("--epochs", given["epochs"]),
-        sparsity=given["sparsity"],
-        scope=given["scope"],
-        cost=given["cost"],
-        stop=given["stop"],
-        seed=given["seed"],
-        **machine(given),
+    if wanted.sparsity is not None and not 0 < wanted.sparsity < float("inf"):
+        raise click.UsageError(f"--sparsity must be above 0, got {wanted.sparsity:g}.")
+    return config_from(
+        SearchConfig,
+        images.config(),
+        training.recipe(images.name, has_own_epochs=True),
+        machine,
+        space=wanted.space or "resnet",
+        width_multiplier=network.width_multiplier,
+        groups=network.groups,
+        method=wanted.method,
+        budgets=tuple(map(Budget.parse, wanted.budgets)) or DEFAULT_BUDGETS,
+        epochs=positive("--epochs", training.epochs),
+        sparsity=wanted.sparsity,
+        scope=wanted.scope,
+        cost=wanted.cost,
+        stop=wanted.stop,
+        seed=wanted.seed,
     )
 
 

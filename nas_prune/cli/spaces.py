@@ -2,7 +2,8 @@
 
 import click
 
-from nas_prune.cli.output import format_option, print_json, print_table
+from nas_prune.cli.options import format_option
+from nas_prune.cli.output import print_json, print_table
 
 
 @click.command()

@@ -1,18 +1,20 @@
 """`nas-prune study`: run a study, rank what it found, recover what dead workers left."""
 
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from nas_prune.cli.options import Function
-from nas_prune.cli.output import count, format_option, percent, print_json, print_table, showing_progress
+from nas_prune.cli.options import Decorator, Function, format_option, packed
+from nas_prune.cli.output import count, percent, print_json, print_table, showing_progress
 
 if TYPE_CHECKING:
-    from nas_prune.study.config import StudyConfig
+    from nas_prune.study.config import SamplerName, StudyConfig
     from nas_prune.study.location import StudyResult
     from nas_prune.study.rank import Ranking
+    from nas_prune.training.schedules import Schedule
 
 _STORAGE_HELP = (
     "Any URL that Optuna takes (postgresql+psycopg://…, sqlite:///…, redis://…, grpc://HOST:PORT), or a journal file; "
@@ -31,20 +33,58 @@ def storage_option(function: Function) -> Function:
     return click.option("--storage", help=_STORAGE_HELP)(function)
 
 
-def _machines(function: Function) -> Function:
-    for option in (
-        click.option("--data", "data_name", help="Where the images are, if not where the study says."),
-        click.option("--space", help="Your own network's name again, which permits its import."),
-        click.option(
-            "--workers",
-            type=click.IntRange(min=1),
-            default=1,
-            show_default=True,
-            help="Processes of this machine, each with its share of the threads.",
-        ),
-    ):
-        function = option(function)
-    return function
+@dataclass(frozen=True, slots=True)
+class WorkerOptions:
+    """What the processes of this machine that work on a study are told."""
+
+    workers: int
+    space: str | None
+    data_name: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class StudyOptions:
+    """How a study is begun, or gone on with; None for what was not typed."""
+
+    sampler: "SamplerName | None"
+    trials: int | None
+    timeout: float | None
+    is_new: bool
+    heartbeat: float
+
+
+_worker_options: Decorator[Any] = packed(
+    "machine",
+    WorkerOptions,
+    click.option(
+        "--workers",
+        type=click.IntRange(min=1),
+        default=1,
+        show_default=True,
+        help="Processes of this machine, each with its share of the threads.",
+    ),
+    click.option("--space", help="Your own network's name again, which permits its import."),
+    click.option("--data", "data_name", help="Where the images are, if not where the study says."),
+)
+_study_options: Decorator[Any] = packed(
+    "wanted",
+    StudyOptions,
+    click.option("--sampler", type=click.Choice(["cma", "tpe", "gp", "nsga2", "random"])),
+    click.option("--trials", type=click.IntRange(1, 100_000), help="How many trials it is to have."),
+    click.option(
+        "--timeout",
+        type=click.FloatRange(min=0, min_open=True),
+        help="Begin no trial after so many seconds.",
+    ),
+    click.option("--new", "is_new", is_flag=True, help="Begin another study beside the one that is there."),
+    click.option(
+        "--heartbeat",
+        type=click.FloatRange(min=1),
+        default=60.0,
+        show_default=True,
+        help="Seconds between a worker's signs of life in a database; after three it counts as dead.",
+    ),
+)
 
 
 @command.command()
@@ -54,23 +94,19 @@ def _machines(function: Function) -> Function:
     type=click.Path(path_type=Path),
     help="The study's directory, new or its own; runs/NAME by default.",
 )
-@click.option("--sampler", type=click.Choice(["cma", "tpe", "gp", "nsga2", "random"]))
-@click.option("--trials", type=click.IntRange(1, 100_000), help="How many trials it is to have.")
-@click.option(
-    "--timeout", type=click.FloatRange(min=0, min_open=True), help="Begin no trial after so many seconds."
-)
-@click.option("--new", "is_new", is_flag=True, help="Begin another study beside the one that is there.")
-@click.option(
-    "--heartbeat",
-    type=click.FloatRange(min=1),
-    default=60.0,
-    show_default=True,
-    help="Seconds between a worker's signs of life in a database; after three it counts as dead.",
-)
+@_study_options
 @storage_option
-@_machines
+@_worker_options
 @format_option
-def run(*, file: str, out: Path | None, style: str, **given: Any) -> None:
+def run(
+    *,
+    file: str,
+    out: Path | None,
+    wanted: StudyOptions,
+    storage: str | None,
+    machine: WorkerOptions,
+    style: str,
+) -> None:
     """Create the study of FILE, or go on with it; FILE may be a study's directory, or `quickstart`.
 
     The same command in further terminals or on further machines joins in.
@@ -81,21 +117,32 @@ def run(*, file: str, out: Path | None, style: str, **given: Any) -> None:
 
     with showing_progress() as progress:
         if Path(file).is_dir():
-            _refuse_beside_directory(out, given)
+            _refuse_beside_directory(out, wanted)
             result = resume_study(
-                StudyLocation(Path(file), given["storage"], given["heartbeat"]),
-                data_name=given["data_name"],
-                space=given["space"],
-                trials=given["trials"],
-                timeout=given["timeout"],
-                workers=given["workers"],
+                StudyLocation(Path(file), storage, wanted.heartbeat),
+                trials=wanted.trials,
+                timeout=wanted.timeout,
+                **asdict(machine),
                 progress=progress,
             )
         else:
-            changes = {name: given[name] for name in ("sampler", "trials", "timeout", "data_name", "space")}
-            config = read_study(file, **changes)
-            where = {name: given[name] for name in ("storage", "workers", "heartbeat")}
-            result = run_study(config, out, is_new=given["is_new"], progress=progress, **where)
+            config = read_study(
+                file,
+                sampler=wanted.sampler,
+                trials=wanted.trials,
+                timeout=wanted.timeout,
+                data_name=machine.data_name,
+                space=machine.space,
+            )
+            result = run_study(
+                config,
+                out,
+                storage=storage,
+                workers=machine.workers,
+                is_new=wanted.is_new,
+                heartbeat=wanted.heartbeat,
+                progress=progress,
+            )
     if style == "json":
         from nas_prune.study.result import summary
 
@@ -104,8 +151,8 @@ def run(*, file: str, out: Path | None, style: str, **given: Any) -> None:
         _print(result)
 
 
-def _refuse_beside_directory(out: Path | None, given: dict[str, Any]) -> None:
-    flags = {"--out": out, "--sampler": given["sampler"], "--new": given["is_new"] or None}
+def _refuse_beside_directory(out: Path | None, wanted: StudyOptions) -> None:
+    flags = {"--out": out, "--sampler": wanted.sampler, "--new": wanted.is_new or None}
     beside = [flag for flag, value in flags.items() if value is not None]
     if beside:
         raise click.UsageError(
@@ -172,9 +219,18 @@ def _print(result: "StudyResult") -> None:
     help="Of the full trainings: the recipe's epochs, or the MACs of training the whole network.",
 )
 @storage_option
-@_machines
+@_worker_options
 @format_option
-def rank(*, directory: Path, style: str, storage: str | None, **given: Any) -> None:
+def rank(
+    *,
+    directory: Path,
+    top: int,
+    seeds: int,
+    schedule: "Schedule",
+    storage: str | None,
+    machine: WorkerOptions,
+    style: str,
+) -> None:
     """Train the best trials of a study again with other seeds, and the winner in full.
 
     The order is that of the new trainings; the winner's widths are written to DIRECTORY/rank/NAME/widths.json.
@@ -184,7 +240,9 @@ def rank(*, directory: Path, style: str, storage: str | None, **given: Any) -> N
 
     location = StudyLocation(directory, storage)
     with showing_progress() as progress:
-        rankings = rank_study(location, progress=progress, **given)
+        rankings = rank_study(
+            location, top=top, seeds=seeds, schedule=schedule, **asdict(machine), progress=progress
+        )
     config = read_trials(location).config
     if style == "json":
         print_json([summary(one, config) for one in rankings])

@@ -1,132 +1,167 @@
 """`nas-prune transfer`."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
 
 import click
 
+from nas_prune.cli.compare import conclude
 from nas_prune.cli.options import (
+    GUIDELINE_HELP,
     SPACE_HELP,
-    data_options,
-    machine,
-    narrowing_options,
-    positive,
+    ImageOptions,
+    MachineOptions,
+    NetworkOptions,
+    RecipeOptions,
+    RunOptions,
+    budget_option,
+    config_from,
+    format_option,
+    machine_options,
+    network_options,
+    packed,
     recipe_options,
     refuse_with_resume,
     run_options,
+    sized_image_options,
     was_typed,
     workers_option,
 )
-from nas_prune.cli.output import format_option, showing_progress
+from nas_prune.cli.output import showing_progress
 
 if TYPE_CHECKING:
     from nas_prune.comparison.config import CompareConfig
-    from nas_prune.comparison.transfer import Target
+
+
+@dataclass(frozen=True, slots=True)
+class TransferOptions:
+    """What is carried where, and how often it is trained there."""
+
+    guideline: str | None
+    space: str | None
+    budget: str | None
+    direct: str | None
+    schedule: Literal["scratch-e", "scratch-b"]
+    cap: float | None
+    seeds: int
+
+
+_transfer_options = packed(
+    "wanted",
+    TransferOptions,
+    click.option("--guideline", help=GUIDELINE_HELP),
+    click.option("--space", help=f"The network to carry it to. {SPACE_HELP}"),
+    budget_option,
+    click.option(
+        "--direct",
+        is_flag=False,
+        flag_value="slimming",
+        metavar="[METHOD]",
+        help="Search on these images too, by slimming or the method named, and train what that finds.",
+    ),
+    click.option(
+        "--schedule",
+        type=click.Choice(["scratch-e", "scratch-b"]),
+        default="scratch-e",
+        show_default=True,
+        help="The same epochs for all, or the whole network's total MACs.",
+    ),
+    click.option(
+        "--cap",
+        type=click.FloatRange(min=1, max=10_000),
+        help="Largest factor on the epochs of scratch-b; none by default.",
+    ),
+    click.option(
+        "--seeds", type=click.IntRange(min=1), default=5, show_default=True, help="Trainings of each."
+    ),
+)
 
 
 @click.command()
-@click.option(
-    "--guideline", help="A file that `guide` wrote, or uniform, smart-ratio, erk, bottleneck-first."
-)
-@click.option("--space", help=f"The network to carry it to. {SPACE_HELP}")
-@click.option("--budget", help="What the widths may cost: macs<=50%, params<=1.2M, channels<=40%.")
-@click.option("--image-size", type=int, help="Resize images to this many pixels a side (at least 8).")
-@narrowing_options
-@click.option(
-    "--direct",
-    is_flag=False,
-    flag_value="slimming",
-    metavar="[METHOD]",
-    help="Search on these images too, by slimming or the method named, and train what that finds.",
-)
-@click.option(
-    "--schedule",
-    type=click.Choice(["scratch-e", "scratch-b"]),
-    default="scratch-e",
-    show_default=True,
-    help="The same epochs for all, or the whole network's total MACs.",
-)
-@click.option(
-    "--cap",
-    type=click.FloatRange(min=1, max=10_000),
-    help="Largest factor on the epochs of scratch-b; none by default.",
-)
-@click.option("--seeds", type=click.IntRange(min=1), default=5, show_default=True, help="Trainings of each.")
+@_transfer_options
+@network_options
 @workers_option
-@data_options
+@sized_image_options
 @recipe_options
 @run_options
+@machine_options
 @format_option
 @click.pass_context
-def command(context: click.Context, /, style: str, resume: Path | None, **given: Any) -> None:
+def command(  # noqa: PLR0913  (one for each group of options)
+    context: click.Context,
+    /,
+    *,
+    wanted: TransferOptions,
+    network: NetworkOptions,
+    workers: int,
+    images: ImageOptions,
+    training: RecipeOptions,
+    run: RunOptions,
+    machine: MachineOptions,
+    style: str,
+) -> None:
     """Carry a guideline to other images: what does that save, and what does it cost?
 
     The guideline's widths are trained from random weights, beside uniform ones of the same parameters and of the same
     MACs and, with --direct, beside those of a search on these images. With --resume it goes on where it was stopped;
     --seeds and --direct may be added then.
     """
-    from nas_prune.cli.compare import conclude
-    from nas_prune.comparison.transfer import resume_transfer, transfer
+    from nas_prune.comparison.transfer import Target, resume_transfer, transfer
     from nas_prune.guideline.apply import guideline_named
+    from nas_prune.space.budget import Budget
 
-    with showing_progress() as progress:
-        if resume is not None:
-            refuse_with_resume(context, ("seeds", "direct"), "Only seeds and --direct can be added.")
+    if run.resume is not None:
+        refuse_with_resume(context, ("seeds", "direct"), "Only seeds and --direct can be added.")
+        with showing_progress() as progress:
             result = resume_transfer(
-                resume,
-                seeds=given["seeds"] if was_typed(context, "seeds") else None,
-                direct=given["direct"],
-                data_name=given["data_name"],
-                space=given["space"],
-                workers=given["workers"],
+                run.resume,
+                seeds=wanted.seeds if was_typed(context, "seeds") else None,
+                direct=wanted.direct,
+                data_name=images.data_name,
+                space=wanted.space,
+                workers=workers,
                 progress=progress,
             )
-        else:
-            for name, example in (
-                ("guideline", "guideline.yaml"),
-                ("space", "vgg19"),
-                ("budget", "'params<=20%'"),
-            ):
-                if given[name] is None:
-                    raise click.UsageError(f"--{name} must be given, e.g. --{name} {example}.")
+    else:
+        guideline = _given("guideline", wanted.guideline, "guideline.yaml")
+        target = Target(
+            _given("space", wanted.space, "vgg19"),
+            Budget.parse(_given("budget", wanted.budget, "'params<=20%'")),
+            network.width_multiplier,
+            network.groups,
+        )
+        with showing_progress() as progress:
             result = transfer(
-                _config(given),
-                _target(given),
-                (Path(given["guideline"]).name, guideline_named(given["guideline"])),
-                given["out"],
-                direct=given["direct"],
-                workers=given["workers"],
+                _config(wanted, images, training, machine),
+                target,
+                (Path(guideline).name, guideline_named(guideline)),
+                run.out,
+                direct=wanted.direct,
+                workers=workers,
                 progress=progress,
             )
     conclude(context, result, style)
 
 
-def _target(given: dict[str, Any]) -> "Target":
-    from nas_prune.comparison.transfer import Target
+def _given(name: str, value: str | None, example: str) -> str:
+    if value is None:
+        raise click.UsageError(f"--{name} must be given, e.g. --{name} {example}.")
+    return value
 
-    return Target(given["space"], given["budget"], given["width_multiplier"], given["groups"])
 
-
-def _config(given: dict[str, Any]) -> "CompareConfig":
+def _config(
+    wanted: TransferOptions, images: ImageOptions, training: RecipeOptions, machine: MachineOptions
+) -> "CompareConfig":
     from nas_prune.comparison.config import CompareConfig
-    from nas_prune.data.config import DataConfig
-    from nas_prune.training.recipe import changed, default_recipe, recipe_named
 
-    name = given["data_name"] or "digits"
-    recipe = recipe_named(given["recipe_name"]) if given["recipe_name"] else default_recipe(name)
-    return CompareConfig(
+    return config_from(
+        CompareConfig,
+        images.config(),
+        training.recipe(images.name),
+        machine,
         command="transfer",
-        data=DataConfig(
-            name=name, image_size=given["image_size"], max_images=given["max_images"], stream=given["stream"]
-        ),
-        recipe=changed(
-            recipe,
-            epochs=positive("--epochs", given["epochs"]),
-            batch_size=given["batch_size"],
-            learning_rate=given["learning_rate"],
-        ),
-        cap=given["cap"],
-        seeds=given["seeds"],
-        schedule=given["schedule"],
-        **machine(given),
+        cap=wanted.cap,
+        seeds=wanted.seeds,
+        schedule=wanted.schedule,
     )

@@ -1,4 +1,4 @@
-"""The picture of populations: empirical distribution functions of their errors."""
+"""The picture of populations of networks: empirical distribution functions (EDF) of their errors."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,15 +7,15 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from nas_prune.comparison.populations import edf
-from nas_prune.runs.figure import save
+from nas_prune.runs.figure import BLACK, BLUE, GREEN, MARKERS, VERMILION, save
+from nas_prune.training.accuracies import edf
 
-# By population, so that the same one looks the same in every panel; distinct in greyscale by line and marker.
+# By name, so that a population looks the same in every panel. Dashes and markers tell them apart in grey.
 _LOOKS = {
-    "guided": ("#0072B2", "-", "o"),
-    "uniform": ("#000000", "--", "s"),
-    "random": ("#D55E00", ":", "^"),
-    "direct": ("#009E73", "-.", "D"),
+    "guided": (BLUE, "-", MARKERS[0]),
+    "uniform": (BLACK, "--", MARKERS[1]),
+    "random": (VERMILION, ":", MARKERS[2]),
+    "direct": (GREEN, "-.", MARKERS[3]),
 }
 
 
@@ -27,12 +27,12 @@ def draw_edfs(panels: Mapping[str, Mapping[str, Sequence[float]]], path: Path, *
 def edfs_figure(
     panels: Mapping[str, Mapping[str, Sequence[float]]], *, title: str, what: str = "test error e (%)"
 ) -> Figure:
-    """The distribution functions of errors, one panel beside the other.
+    """Empirical distribution functions of errors, in panels side by side.
 
     Args:
         panels: {heading: {population: errors as shares}}.
-        title: over all.
-        what: the errors.
+        title: the title above all panels.
+        what: what the errors are, for the axis.
     """
     figure = Figure(figsize=(4.6 * len(panels), 4.2), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)

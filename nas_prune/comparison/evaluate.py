@@ -1,4 +1,4 @@
-"""Judging a guideline: networks drawn from it, trained briefly from scratch, beside uniform and random ones as dear."""
+"""Evaluating a guideline: networks drawn from it, trained briefly, beside uniform and random ones of the same cost."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -65,7 +65,7 @@ def evaluate_guideline(
 
     Args:
         config: every setting.
-        out: the run's directory, new or empty; the next free `runs/SPACE-judge-DATA-NNN` if None.
+        out: the run's directory, new or empty; the next free `runs/SPACE-evaluate-DATA-NNN` if None.
         pattern: the guideline itself, instead of the one that the settings name.
         direct: widths found on this very data, trained in turn until there are as many networks.
         workers: how many are trained at once, each in a process of its own with its share of the threads.
@@ -75,10 +75,9 @@ def evaluate_guideline(
         NasPruneError: something in the settings cannot be used; nothing has been written then.
     """
     pattern = pattern or guideline_named(config.guideline)
-    config = config.model_copy(
+    config = config.checked().model_copy(
         update={
             "space": space_name(config.space),
-            "budget": str(Budget.parse(config.budget)),
             "direct": len(direct),
             "versions": library_versions(),
             "guideline": _name(pattern),
@@ -86,15 +85,14 @@ def evaluate_guideline(
     )
     data, space = _loaded(config, progress)
     config = config.model_copy(update={"images": identity_of(data)})
-    bound = Budget.parse(config.budget)
-    check_feasible(space, bound, setting_of(space, config.groups).columns)
-    notes = apply_guideline(pattern, space, bound, groups=config.groups).notes
+    check_feasible(space, config.budget, setting_of(space, config.groups).columns)
+    notes = apply_guideline(pattern, space, config.budget, groups=config.groups).notes
     for widths in direct:
         space.vector(widths)
     drawn = _drawn(config, space, pattern, direct)
     threads = pick_threads(config.threads, space.cost_at(space.base_G).macs, config.recipe.batch_size)
     config = config.model_copy(update={"threads": config.threads or max(1, threads // workers)})
-    run = make_run(out, config.space, "judge", config.data.name)
+    run = make_run(out, config.space, config.command, config.data.name)
     if isinstance(pattern, Guideline):
         pattern.write(run / _GUIDELINE)
     for (population, number), widths in drawn.items():
@@ -116,7 +114,7 @@ def resume_evaluation(
     workers: int = 1,
     progress: Progress = SILENT,
 ) -> EvaluateResult:
-    """Go on with a judgement that was stopped; networks that are trained are left as they are."""
+    """Go on with an evaluation that was stopped; networks that are trained are left as they are."""
     config = reopen(run, EvaluateConfig, trusted=space, data_name=data_name, progress=progress)
     pattern = RULES[config.guideline] if config.guideline in RULES else read_guideline(run / _GUIDELINE)
     data, network = _loaded(config, progress)
@@ -130,12 +128,12 @@ def _name(pattern: Pattern) -> str:
         return _GUIDELINE
     name = next((name for name, rule in RULES.items() if rule is pattern), None)
     if name is None:
-        raise BadInputError(f"a rule to be judged must be one of {', '.join(RULES)}, got another.")
+        raise BadInputError(f"a rule to be evaluated must be one of {', '.join(RULES)}, got another.")
     return name
 
 
 def _command(run: Path, config: EvaluateConfig) -> str:
-    return resume_command("guide --evaluate", run, config.space, ALONE)
+    return resume_command("evaluate", run, config.space, ALONE)
 
 
 def _loaded(config: EvaluateConfig, progress: Progress) -> tuple[ImageData, SearchSpace]:

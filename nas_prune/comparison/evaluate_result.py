@@ -1,4 +1,4 @@
-"""What a judgement of a guideline is asked to do, and what came out of it."""
+"""What an evaluation of a guideline is asked to do, and what came out of it."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -9,6 +9,7 @@ from pydantic import Field
 
 from nas_prune.comparison.populations import PopulationDifference, compared
 from nas_prune.runs.directory import published
+from nas_prune.space.budget import BudgetSetting
 from nas_prune.space.search_space import Groups
 from nas_prune.training.config import RunConfig
 from nas_prune.training.recipe import Recipe, default_recipe
@@ -20,7 +21,7 @@ CONTROLS = ("uniform", "random")
 
 
 class EvaluateConfig(RunConfig):
-    """Every setting of a judgement; what `config.yaml` holds.
+    """Every setting of an evaluation; what `config.yaml` holds.
 
     Attributes:
         guideline: the name of a rule, or of the file that was copied into the run.
@@ -32,12 +33,12 @@ class EvaluateConfig(RunConfig):
         seed: fixes what is drawn, the validation split, and the first weights of each network.
     """
 
-    command: Literal["judge"] = "judge"
+    command: Literal["evaluate"] = "evaluate"
     guideline: str
     space: str
     width_multiplier: float = 1.0
     groups: Groups = "inner"
-    budget: str
+    budget: BudgetSetting
     networks: int = Field(default=10, ge=2, le=1000)
     recipe: Recipe = Field(default_factory=lambda known: default_recipe(known["data"].name))
     direct: int = Field(default=0, ge=0)
@@ -102,19 +103,19 @@ def control_name(control: str, axis: str) -> str:
 
 
 def title(config: EvaluateConfig) -> str:
-    """What was judged, in one line."""
+    """What is evaluated, in one line."""
     factor = "" if config.width_multiplier == 1 else f" ×{config.width_multiplier:g}"
     return f"{config.space}{factor} on {published(config.data.name)}, guided at {config.budget}"
 
 
 def summary(result: EvaluateResult) -> dict[str, Any]:
-    """A judgement as plain JSON, for `--format json` and `result.json`."""
+    """An evaluation as plain JSON, for `--format json` and `result.json`."""
     config = result.config
     return {
         "space": config.space,
         "width_multiplier": config.width_multiplier,
         "data": published(config.data.name),
-        "budget": config.budget,
+        "budget": str(config.budget),
         "guideline": config.guideline,
         "networks": config.networks,
         "epochs": config.recipe.epochs,

@@ -24,6 +24,7 @@ from nas_prune.search.config import SearchConfig, resolve
 from nas_prune.search.methods.contract import Scope
 from nas_prune.search.methods.registry import method_named
 from nas_prune.search.run import resume_search, search
+from nas_prune.space.budget import BudgetSetting
 from nas_prune.space.networks import check_trusted
 from nas_prune.space.search_space import Groups
 from nas_prune.space.widths import read_widths
@@ -54,7 +55,7 @@ class CompareFile(BaseModel):
     method: str = "slimming"
     scope: Scope | None = None
     sparsity: float | None = Field(default=None, gt=0)
-    budget: str
+    budget: BudgetSetting
     seed: int = Field(default=0, ge=0, lt=2**31)
     stop: bool | None = None
     data: DataConfig = DataConfig()

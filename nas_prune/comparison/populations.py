@@ -48,17 +48,6 @@ class PopulationDifference:
         return "better" if self.high < 0 else "worse"
 
 
-def edf(errors: Sequence[float]) -> tuple[Floats, Floats]:
-    """The steps of a distribution function: errors, rising, and the share of networks at or below each.
-
-    Example:
-        >>> edf([0.3, 0.1])
-        (array([0.1, 0.3]), array([0.5, 1. ]))
-    """
-    rising = np.sort(np.asarray(errors, dtype=np.float64))
-    return rising, np.arange(1, len(rising) + 1) / len(rising)
-
-
 def compared(errors: "Sequence[float] | Floats", others: "Sequence[float] | Floats") -> PopulationDifference:
     """The errors of a population beside those of another; both must have at least one network."""
     mine, theirs = np.asarray(errors, dtype=np.float64), np.asarray(others, dtype=np.float64)

@@ -60,6 +60,7 @@ def compare(
     """
     check_trusted(widths.space.name, space, "the widths file")
     check_out(out)
+    config = config.checked()
     data, network = loaded(config, widths, progress)
     widths = network.priced(widths)
     known = widths.data

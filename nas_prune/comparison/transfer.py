@@ -42,7 +42,7 @@ class Target:
     """
 
     space: str
-    budget: str
+    budget: Budget
     width_multiplier: float = 1.0
     groups: Groups = "inner"
 
@@ -72,13 +72,14 @@ def transfer(
         NasPruneError: something in the settings cannot be used; nothing has been written then.
     """
     check_out(out)
+    config = config.checked()
     source = None if direct is None else direct_search(config, target, direct)
     in_channels = image_channels(space_name(target.space))
     data = load_images(config.data, config.data_seed, progress, in_channels=in_channels)
     with progress.waiting("tracing the network"):
         network = network_for(target, data)
     network.check_trainable()
-    check_feasible(network, Budget.parse(target.budget), setting_of(network, target.groups).columns)
+    check_feasible(network, target.budget, setting_of(network, target.groups).columns)
     applied = apply_guideline(guideline[1], network, target.budget, groups=target.groups)
     widths = applied.artefact(guideline[0])
     if source is not None:
@@ -114,7 +115,10 @@ def resume_transfer(
                         f"a transfer has one search, and {run} has its own already. Leave --direct out."
                     )
                 target = Target(
-                    widths.space.name, str(widths.budget), widths.space.width_multiplier, groups_of(widths)
+                    widths.space.name,
+                    Budget.parse(str(widths.budget)),
+                    widths.space.width_multiplier,
+                    groups_of(widths),
                 )
                 source = direct_search(config, target, direct)
                 check_direct(source, job.data, job.space, progress)

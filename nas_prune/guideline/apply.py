@@ -128,7 +128,7 @@ def apply_guideline(
         raise GuidelineError("a guideline's budget must bound a cost, got own.")
     own = placed(pattern, setting, bound)
     found = cut(space, scores_of(setting, own.log_ratio_S), bound)
-    return _judged(pattern, setting, found.widths_G, found, own.notes)
+    return _applied(pattern, setting, found.widths_G, found, own.notes)
 
 
 def sample_widths(
@@ -246,10 +246,10 @@ def _as_it_is(pattern: Pattern, setting: Setting) -> Applied:
         base, floor, step = space.base_G[column], space.floor_G[column], space.divisor
         width = step * round(base * float(keep) / step)
         widths[column] = base if width >= base else max(floor, width)
-    return _judged(pattern, setting, tuple(widths), None, shape.notes)
+    return _applied(pattern, setting, tuple(widths), None, shape.notes)
 
 
-def _judged(
+def _applied(
     pattern: Pattern, setting: Setting, widths_G: tuple[int, ...], found: Cut | None, notes: Sequence[str]
 ) -> Applied:
     """With how far that is from what the sources cover; refused beyond a factor of two."""

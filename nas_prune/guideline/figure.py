@@ -1,4 +1,4 @@
-"""The picture of a guideline: keep ratio along the depth, its interval, every source, and uniform beside it."""
+"""The picture of a guideline: keep ratios along the depth, their intervals, every source, and uniform widths."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ from matplotlib.figure import Figure
 
 from nas_prune.guideline.artefact import Cell, Guideline
 from nas_prune.guideline.sources import Source, aligned
-from nas_prune.runs.figure import save
+from nas_prune.runs.figure import BLACK, BLUE, save
 
-_INK, _BAND, _THIN = "#0072B2", "#9ecae1", "0.55"
+_INK, _BAND, _THIN = BLUE, "#9ecae1", "0.55"
 
 
 @dataclass(frozen=True, slots=True)
 class _Slot:
-    """Where a cell stands in the picture: from and to, in stages."""
+    """Where a cell lies in the picture: from `start` to `end`, counted in stages."""
 
     cell: Cell
     start: float
@@ -32,11 +32,11 @@ def draw_guideline(guideline: Guideline, path: Path, *, sources: Sequence[Source
 
 
 def guideline_figure(guideline: Guideline, *, sources: Sequence[Source] = ()) -> Figure:
-    """Keep ratios at the budget where a guideline holds (beside uniform's width, where it holds at any).
+    """Keep ratios at the budget that a guideline was made for; relative to uniform widths if it is for any budget.
 
     Args:
         guideline: the guideline.
-        sources: what it was fitted to; each is a thin line, as it was found.
+        sources: the widths that it was fitted to; each is a thin line.
     """
     num_stages = guideline.num_stages or 1 + max((cell.stage for cell in guideline.cells), default=0)
     slots = _slots(guideline, num_stages)
@@ -59,7 +59,7 @@ def guideline_figure(guideline: Guideline, *, sources: Sequence[Source] = ()) ->
         )
     uniform = guideline.uniform_keep or 1.0
     axes.axhline(
-        uniform, color="black", linestyle="--", linewidth=1.2, label=f"uniform ({uniform:.2f})", zorder=1
+        uniform, color=BLACK, linestyle="--", linewidth=1.2, label=f"uniform ({uniform:.2f})", zorder=1
     )
     for number, slot in enumerate(slots):
         _draw_cell(guideline, slot, axes, is_first=number == 0)
@@ -115,7 +115,7 @@ def _draw_cell(guideline: Guideline, slot: _Slot, axes: Axes, *, is_first: bool)
 
 
 def _line(guideline: Guideline, source: Source, slots: Sequence[_Slot]) -> tuple[list[float], list[float]]:
-    """Where a source's groups stand in the picture, and what they keep."""
+    """Where the groups of a source lie in the picture, and their keep ratios."""
     points = []
     for column, log_keep in zip(source.setting.columns, source.log_keep_S, strict=True):
         group = source.setting.space.groups[column]

@@ -1,4 +1,4 @@
-"""What a report is made of, whatever it is written as."""
+"""What a report is made of, in whichever form it is written."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows for people; all columns but the first `left`, and the last if it `ends_in_words`, hold numbers."""
+    """Rows of text. All columns hold numbers but the first `left`, and the last if it `ends_in_words`."""
 
     headings: Sequence[str]
     rows: Sequence[Sequence[str]]
@@ -22,7 +22,12 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A drawing as SVG, and what it shows, for who cannot see it."""
+    """A drawing, and what it shows in words, also for readers who cannot see it.
+
+    Attributes:
+        svg: an `<svg>` element. It goes into the page as it is, so it must come from `report.figures.drawn`.
+        caption: what it shows.
+    """
 
     svg: str
     caption: str
@@ -36,8 +41,8 @@ class Section:
         title: what it is about.
         sentences: in words.
         facts: {name: value}.
-        tables, pictures: what they say.
-        is_folded: whether it is closed at first.
+        tables, pictures: the same as numbers and drawings.
+        is_folded: whether the reader must open it.
     """
 
     title: str
@@ -47,6 +52,11 @@ class Section:
     pictures: Sequence[Picture] = ()
     is_folded: bool = False
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether it holds nothing but its title."""
+        return not (self.sentences or self.facts or self.tables or self.pictures)
+
 
 @dataclass(frozen=True, slots=True)
 class Part:
@@ -54,7 +64,7 @@ class Part:
 
     Attributes:
         name: of its directory, or file.
-        kind: `search`, `train`, `judge`, `study`, `compare`, `transfer` or `guideline`.
+        kind: `search`, `train`, `evaluate`, `study`, `compare`, `transfer` or `guideline`.
         headline: what it is, in one line.
         sections: what it holds.
         numbers: the same as plain JSON.

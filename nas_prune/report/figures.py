@@ -1,10 +1,9 @@
 """Figures as SVG inside a page: in its colours, light or dark, with nothing to fetch.
 
-Lines of one figure differ by colour (Okabe & Ito's, which the colour-blind tell apart), by dashes and by markers, so
-that they can be told apart in grey as well. Ink and greys become those of the page.
+Lines of one figure differ by colour, markers and dashes, so that they can be told apart in grey as well. Ink and greys
+become those of the page.
 """
 
-import io
 import re
 from collections.abc import Mapping, Sequence
 
@@ -15,10 +14,13 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#808080")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+from nas_prune.runs.figure import BLACK, BLUE, COLOURS, MARKERS, VERMILION, rendered
+from nas_prune.training.accuracies import pareto_front
+
 DASHES = ("-", "--", ":", "-.")
-_GREYS = re.compile(r"#([0-9a-f]{2})\1\1\b")
+_TAG = re.compile(r"<[^>]*>")
+_GREY = re.compile(r"#([0-9a-f]{2})\1\1\b")
+_XLINK = 'xmlns:xlink="http://www.w3.org/1999/xlink"'
 
 
 def drawn(figure: Figure, name: str) -> str:
@@ -26,26 +28,24 @@ def drawn(figure: Figure, name: str) -> str:
 
     Args:
         figure: what is drawn.
-        name: another one for each figure of a page, since their parts refer to each other by names.
+        name: another one for each figure of a page, since the parts of a figure refer to each other by names.
     """
-    buffer = io.StringIO()
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    text = buffer.getvalue()
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    text = re.sub(r'(\bid="|url\(#|xlink:href="#)', rf"\g<1>{name}-", text)
-    text = text.replace("xlink:href", "href").replace('xmlns:xlink="http://www.w3.org/1999/xlink"', "")
-    text = re.sub(
-        r'(<svg[^>]*?) width="[^"]*"',
-        r"\1",
-        re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1),
-        count=1,
-    )
-    return _GREYS.sub(_of_the_page, text)
+        written = rendered(figure, "svg", transparent=True, metadata={"Date": None, "Creator": None})
+    text = written.decode()
+    text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
+    return _TAG.sub(lambda found: _on_the_page(found.group(), name), text)
 
 
-def _of_the_page(found: "re.Match[str]") -> str:
+def _on_the_page(tag: str, name: str) -> str:
+    """A tag as it stands in the page. Text between tags is left as it is: it may be a name like `#000000`."""
+    if tag.startswith("<svg"):
+        tag = re.sub(r' (?:width|height)="[^"]*"', "", tag).replace(_XLINK, "")
+    tag = re.sub(r'(\bid="|url\(#|xlink:href="#)', rf"\g<1>{name}-", tag)
+    return _GREY.sub(_page_colour, tag.replace("xlink:href", "href"))
+
+
+def _page_colour(found: "re.Match[str]") -> str:
     """A grey of the figure as a colour of the page: ink, muted ink, or the tint of grids and bands."""
     level = int(found.group(1), 16)
     if level < 60:
@@ -68,11 +68,11 @@ def panels(titles: Sequence[str], *, height: float = 3.4) -> tuple[Figure, list[
 
 
 def curves_figure(curves: Mapping[str, Sequence[Sequence[float]]], *, what: str) -> Figure:
-    """Values by epoch, one line for each name: the mean of its trainings, shaded from the lowest to the highest.
+    """Values by epoch, one line for each name: the mean of its trainings, with a band from the lowest to the highest.
 
     Args:
-        curves: {name: one sequence for each training, of shares}; trainings that go on may be shorter.
-        what: the values.
+        curves: {name: for each training, a share after each epoch}. Unfinished trainings are shorter.
+        what: what the values are.
     """
     figure, (axes,) = panels([what], height=3.8)
     figure.set_size_inches(8.4, 3.8)
@@ -81,13 +81,13 @@ def curves_figure(curves: Mapping[str, Sequence[Sequence[float]]], *, what: str)
         padded = np.full((len(own), length), np.nan)
         for row, values in zip(padded, own, strict=True):
             row[: len(values)] = 100 * np.asarray(values)
-        epochs, colour = np.arange(1, length + 1), COLOURS[number % 7]
+        epochs, colour = np.arange(1, length + 1), COLOURS[number % len(COLOURS)]
         axes.plot(
             epochs,
             np.nanmean(padded, axis=0),
             color=colour,
-            linestyle=DASHES[number // 7 % 4],
-            marker=MARKERS[number % 7],
+            linestyle=DASHES[number // len(COLOURS) % len(DASHES)],
+            marker=MARKERS[number % len(MARKERS)],
             markevery=max(1, length // 8),
             markersize=4,
             linewidth=1.4,
@@ -112,12 +112,12 @@ def curves_figure(curves: Mapping[str, Sequence[Sequence[float]]], *, what: str)
 def dots_figure(
     values: Mapping[str, Sequence[float]], *, what: str, reference: float | None = None
 ) -> Figure:
-    """One row for each name: every training as a dot, their mean as a bar.
+    """One row for each name, with a dot for every training and a bar for their mean.
 
     Args:
-        values: {name: shares}.
-        what: the values.
-        reference: a share marked over all rows.
+        values: {name: one share for each training}.
+        what: what the values are.
+        reference: a share that is marked across all rows.
     """
     figure, (axes,) = panels([""], height=1.0 + 0.3 * len(values))
     figure.set_size_inches(8.4, 1.0 + 0.3 * len(values))
@@ -125,14 +125,14 @@ def dots_figure(
     for place, name in enumerate(names):
         shares = 100 * np.asarray(values[name])
         axes.plot(
-            shares, [place] * len(shares), linestyle="", marker="o", color=COLOURS[0], markersize=5, alpha=0.7
+            shares, [place] * len(shares), linestyle="", marker="o", color=BLUE, markersize=5, alpha=0.7
         )
         axes.plot(
             [shares.mean()],
             [place],
             linestyle="",
             marker="|",
-            color="black",
+            color=BLACK,
             markersize=14,
             markeredgewidth=2,
         )
@@ -147,12 +147,12 @@ def dots_figure(
 def fronts_figure(
     points: Sequence[tuple[float, float, float]], *, what: str, marked: Mapping[str, int]
 ) -> Figure:
-    """Accuracy against MACs and against parameters, each with the networks that none beats and undercuts.
+    """Accuracy against MACs and against parameters, each with its Pareto front.
 
     Args:
         points: (MACs, parameters, accuracy as a share) of each network.
-        what: the accuracy.
-        marked: {name: number of a point}.
+        what: which accuracy it is.
+        marked: {name: number of a point}, for networks with a marker of their own.
     """
     figure, both = panels([f"{what} against MACs", f"{what} against parameters"])
     for axes, column, unit, label in zip(
@@ -161,9 +161,13 @@ def fronts_figure(
         costs = [point[column] / unit for point in points]
         shares = [100 * point[2] for point in points]
         axes.plot(costs, shares, linestyle="", marker="o", color="0.6", markersize=4, label="network")
-        front = _front(costs, shares)
         axes.step(
-            *front, where="post", color=COLOURS[1], marker="s", markersize=4, label="none better and cheaper"
+            *pareto_front(costs, shares),
+            where="post",
+            color=VERMILION,
+            marker="s",
+            markersize=4,
+            label="none better and cheaper",
         )
         for number, (name, place) in enumerate(marked.items()):
             axes.plot(
@@ -184,15 +188,6 @@ def fronts_figure(
     return figure
 
 
-def _front(costs: Sequence[float], values: Sequence[float]) -> tuple[list[float], list[float]]:
-    found: tuple[list[float], list[float]] = ([], [])
-    for cost, value in sorted(zip(costs, values, strict=True), key=lambda pair: (pair[0], -pair[1])):
-        if not found[1] or value > found[1][-1]:
-            found[0].append(cost)
-            found[1].append(value)
-    return found
-
-
 def best_so_far_figure(values: Sequence[float]) -> Figure:
     """The best value after each trial, and every trial's own."""
     figure, (axes,) = panels(["Best so far"])
@@ -200,7 +195,7 @@ def best_so_far_figure(values: Sequence[float]) -> Figure:
     shares = 100 * np.asarray(values)
     axes.plot(range(len(shares)), shares, linestyle="", marker="o", markersize=4, color="0.6", label="trial")
     axes.step(
-        range(len(shares)), np.maximum.accumulate(shares), where="post", color=COLOURS[0], label="best so far"
+        range(len(shares)), np.maximum.accumulate(shares), where="post", color=BLUE, label="best so far"
     )
     axes.set_xlabel("trials that are complete", fontsize=9)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))

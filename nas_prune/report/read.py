@@ -4,12 +4,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
-import yaml
-
 from nas_prune.comparison.result import COMPARED, FILE
 from nas_prune.errors import BadInputError, NasPruneError
 from nas_prune.report.content import Part
-from nas_prune.runs.settings import CONFIG
+from nas_prune.runs.settings import CONFIG, command_of
 
 Reader: TypeAlias = Callable[[Path, str], Part]
 
@@ -18,7 +16,7 @@ def read_parts(runs: Sequence[Path], *, storage: str | None = None) -> list[Part
     """The parts of a report, one for each run.
 
     Args:
-        runs: directories of searches, trainings, judgements, studies, comparisons or transfers; guideline files.
+        runs: directories of searches, trainings, evaluations, studies, comparisons or transfers; guideline files.
         storage: where the trials of studies are, if they are not in their directories.
 
     Raises:
@@ -52,12 +50,12 @@ def _read(run: Path, name: str, storage: str | None) -> Part:
     readers: dict[str, Reader] = {
         "search": part_of_search,
         "train": part_of_training,
-        "judge": part_of_evaluation,
+        "evaluate": part_of_evaluation,
         "study": lambda path, own: part_of_study(path, own, storage),
         "compare": part_of_comparison,
         "transfer": part_of_comparison,
     }
-    kind = _kind(run)
+    kind = command_of(run)
     if kind not in readers:
         raise BadInputError(
             f"a run to be reported must be a directory of {', '.join(readers)} or a guideline file, got {run}."
@@ -70,12 +68,3 @@ def _read(run: Path, name: str, storage: str | None) -> Part:
         raise BadInputError(
             f"{run} cannot be read as a {kind}: {error}. Is it of another version?"
         ) from error
-
-
-def _kind(run: Path) -> str | None:
-    try:
-        content = yaml.safe_load((run / CONFIG).read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError, UnicodeDecodeError):
-        return None
-    kind = content.get("command") if isinstance(content, dict) else None
-    return kind if isinstance(kind, str) else None

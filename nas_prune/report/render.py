@@ -2,78 +2,36 @@
 
 import json
 from collections.abc import Sequence
-from html import escape
 from importlib.metadata import version
 from importlib.resources import files
 
-from nas_prune.report.content import Part, Section, Table
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from nas_prune.report.content import Part, Table
 
 SCHEMA = "nas-prune/report/1"
-_NOTHING_FROM_OUTSIDE = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+_ROOM = "nas_prune.report"
 
 
 def as_html(parts: Sequence[Part], *, title: str) -> str:
-    """One page: styles and figures stand in it, and it has no script."""
-    style = (files("nas_prune.report") / "page.css").read_text(encoding="utf-8")
-    several = len(parts) > 1
-    contents = "".join(
-        f'<li><a href="#r{number}">{escape(part.name)}</a> <span>{escape(part.headline)}</span></li>'
-        for number, part in enumerate(parts, start=1)
+    """One page: styles and figures stand in it, and it has no script.
+
+    Text is escaped, so that a name with `<` or `{{` in it is shown as it is. Only the pictures are markup.
+    """
+    pages = Environment(
+        loader=PackageLoader(_ROOM, package_path=""),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
-    index = f"<nav><ol>{contents}</ol></nav>" if several else ""
-    body = "".join(_part(part, number) for number, part in enumerate(parts, start=1))
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        '<meta name="color-scheme" content="light dark">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{_NOTHING_FROM_OUTSIDE}">\n'
-        f'<link rel="icon" href="data:,">\n<title>{escape(title)}</title>\n<style>\n{style}</style>\n</head>\n'
-        "<body>\n<main>\n"
-        f"<h1>{escape(title)}</h1>\n{index}\n{body}\n"
-        f"<footer>nas-prune {version('nas-prune')}</footer>\n</main>\n</body>\n</html>\n"
+    return pages.get_template("page.html.jinja").render(
+        title=title,
+        parts=parts,
+        style=(files(_ROOM) / "page.css").read_text(encoding="utf-8"),
+        version=version("nas-prune"),
     )
-
-
-def _part(part: Part, number: int) -> str:
-    sections = "".join(_section(section) for section in part.sections)
-    return (
-        f'<article id="r{number}">\n<header><p class="kind">{escape(part.kind)} · {escape(part.name)}</p>'
-        f"<h2>{escape(part.headline)}</h2></header>\n{sections}</article>\n"
-    )
-
-
-def _section(section: Section) -> str:
-    inside = "".join(f"<p>{escape(sentence)}</p>\n" for sentence in section.sentences)
-    if section.facts:
-        rows = "".join(
-            f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in section.facts.items()
-        )
-        inside += f"<dl>{rows}</dl>\n"
-    inside += "".join(map(_table, section.tables))
-    inside += "".join(
-        f'<figure role="img" aria-label="{escape(picture.caption)}">{picture.svg}'
-        f"<figcaption>{escape(picture.caption)}</figcaption></figure>\n"
-        for picture in section.pictures
-    )
-    if not inside:
-        inside = "<p>Nothing yet.</p>\n"
-    if section.is_folded:
-        return f"<details><summary>{escape(section.title)}</summary>\n{inside}</details>\n"
-    return f"<section>\n<h3>{escape(section.title)}</h3>\n{inside}</section>\n"
-
-
-def _table(table: Table) -> str:
-    def cell(kind: str, column: int, text: str) -> str:
-        name = ' class="number"' if table.is_number(column) else ""
-        return f"<{kind}{name}>{escape(text)}</{kind}>"
-
-    head = "".join(cell("th", column, text) for column, text in enumerate(table.headings))
-    rows = "".join(
-        "<tr>" + "".join(cell("td", column, text) for column, text in enumerate(row)) + "</tr>\n"
-        for row in table.rows
-    )
-    caption = f"<caption>{escape(table.caption)}</caption>" if table.caption else ""
-    return f'<div class="wide"><table>{caption}<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}</tbody></table></div>\n'
 
 
 def as_markdown(parts: Sequence[Part], *, title: str) -> str:

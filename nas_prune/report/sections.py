@@ -4,17 +4,15 @@ import json
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from nas_prune.report.content import Picture, Section
 from nas_prune.report.figures import curves_figure, drawn
 from nas_prune.runs.directory import METRICS, published, read_metrics
-from nas_prune.runs.settings import CONFIG
+from nas_prune.runs.settings import CONFIG, load_yaml
 
 
 def settings_section(run: Path) -> Section:
     """The resolved configuration, versions and machine of a run, whole."""
-    content = yaml.safe_load((run / CONFIG).read_text(encoding="utf-8"))
+    content = load_yaml((run / CONFIG).read_text(encoding="utf-8"))
     facts = {name: text for name, text in _flat(content, "") if text not in ("", "None")}
     return Section("Settings, versions and machine", facts=facts, is_folded=True)
 

@@ -1,4 +1,4 @@
-"""Trainings and judgements of guidelines as parts of a report."""
+"""Trainings and evaluations of guidelines as parts of a report."""
 
 import json
 from pathlib import Path
@@ -58,7 +58,7 @@ def part_of_training(run: Path, name: str) -> Part:
 
 
 def part_of_evaluation(run: Path, name: str) -> Part:
-    """A guideline judged by populations, as far as they are trained."""
+    """A guideline evaluated by populations, as far as they are trained."""
     config, numbers = read_config(run, EvaluateConfig), read_json(run / "result.json")
     members = _members(run)
     said, tables = [], []
@@ -87,7 +87,7 @@ def part_of_evaluation(run: Path, name: str) -> Part:
         ),
         settings_section(run),
     ]
-    return Part(run.name, "judge", title(config), sections, numbers or {"populations": members})
+    return Part(run.name, "evaluate", title(config), sections, numbers or {"populations": members})
 
 
 def _members(run: Path) -> dict[str, list[dict[str, Any]]]:

@@ -1,24 +1,48 @@
-"""Pictures: one palette, and PNG files that are whole and the same bytes for the same figure."""
+"""Pictures: one palette, and files that are the same bytes for the same figure.
+
+matplotlib is loaded when a picture is written: the palette alone costs nothing.
+"""
 
 import io
 import warnings
 from pathlib import Path
-
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING, Any
 
 from nas_prune.runs.files import write_whole
 
-# Distinct in greyscale and for colour-blind readers (Okabe & Ito), each with a marker of its own.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# Okabe and Ito's, which colour-blind readers can tell apart. Some are alike in grey: give each a marker or dashes too.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY_BLUE, BLACK = COLOURS
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")  # one for each colour
 
 
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-
-
-def save(figure: Figure, path: Path) -> None:
+def save(figure: "Figure", path: Path) -> None:
     """Write a figure as PNG: whole or not at all, and the same bytes for the same figure."""
+    write_whole(path, rendered(figure, "png", metadata={"Software": "nas-prune"}))
+
+
+def rendered(figure: "Figure", kind: str, **options: Any) -> bytes:
+    """The content of a picture file.
+
+    Names in the figure are shown as they are: a `$` in one does not begin a formula.
+
+    Args:
+        figure: what is drawn.
+        kind: `png` or `svg`.
+        options: what else matplotlib's `savefig` takes.
+    """
+    from matplotlib.text import Text
+
+    for text in figure.findobj(Text):
+        if isinstance(text, Text):
+            text.set_parse_math(False)
     buffer = io.BytesIO()
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # a folder's name, say
-        figure.savefig(buffer, format="png", metadata={"Software": "nas-prune"})
-    write_whole(path, buffer.getvalue())
+        warnings.filterwarnings(
+            "ignore", message="Glyph .* missing from font"
+        )  # in a folder's name, for example
+        figure.savefig(buffer, format=kind, **options)
+    return buffer.getvalue()

@@ -28,6 +28,7 @@ Config = TypeVar("Config", bound=BaseModel)
 
 
 CONFIG = "config.yaml"
+_EARLIER_COMMANDS = {"judge": "evaluate"}  # in runs of before a command was renamed
 
 
 def write_config(run: Path, config: BaseModel) -> None:
@@ -60,7 +61,7 @@ def read_config(run: Path, kind: type[Config]) -> Config:
     """
     path = run / CONFIG
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = _with_command(load_yaml(path.read_text(encoding="utf-8")))
         _check_kind(content, kind, run)
         return kind.model_validate(content)
     except OSError:
@@ -69,6 +70,23 @@ def read_config(run: Path, kind: type[Config]) -> Config:
         raise BadInputError(f"{path} must be whole YAML. Start the run again.") from None
     except ValidationError as error:
         raise BadInputError(f"{path} cannot be used here: {first_problem(error)}.") from None
+
+
+def command_of(run: Path) -> str | None:
+    """The command that a run is of, by its `config.yaml`; None if there is none that can be read."""
+    try:
+        content = _with_command(load_yaml((run / CONFIG).read_text(encoding="utf-8")))
+    except (OSError, yaml.YAMLError, UnicodeDecodeError):
+        return None
+    command = content.get("command") if isinstance(content, dict) else None
+    return command if isinstance(command, str) else None
+
+
+def _with_command(content: Any) -> Any:
+    """What a configuration says, its command by today's name."""
+    if isinstance(content, dict) and content.get("command") in _EARLIER_COMMANDS:
+        return {**content, "command": _EARLIER_COMMANDS[content["command"]]}
+    return content
 
 
 def _check_kind(content: Any, kind: type[BaseModel], run: Path) -> None:

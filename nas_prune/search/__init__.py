@@ -5,15 +5,22 @@ loaded, so `nas_prune.search` is this module or that function, whichever came fi
 """
 
 import sys
+from inspect import Signature, signature
 from types import ModuleType
 from typing import Any
 
 
 class _Room(ModuleType):
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *arguments: Any, **settings: Any) -> Any:
         from nas_prune.search.run import search
 
-        return search(*args, **kwargs)
+        return search(*arguments, **settings)
+
+    @property
+    def __signature__(self) -> Signature:
+        from nas_prune.search.run import search
+
+        return signature(search)
 
 
 sys.modules[__name__].__class__ = _Room

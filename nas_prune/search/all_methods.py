@@ -17,11 +17,10 @@ from nas_prune.runs.settings import CONFIG, write_config
 from nas_prune.runs.stopping import resume_hint
 from nas_prune.search.config import SearchConfig
 from nas_prune.search.methods.contract import WidthMethod
-from nas_prune.search.methods.registry import METHODS
+from nas_prune.search.methods.registry import HOW, METHODS, REGISTRY, known_methods
 from nas_prune.search.prepared import LoadedInputs
 from nas_prune.search.result import SearchResult, warnings_of
 from nas_prune.search.run import check_search, resume_search, search, trains_as_usual
-from nas_prune.space.budget import OWN
 from nas_prune.training.config import checked_images, resume_command
 from nas_prune.training.ranks import ALONE
 
@@ -58,6 +57,7 @@ def search_all(config: SearchConfig, out: Path | None = None, *, progress: Progr
     Raises:
         NasPruneError: something in the settings can be used by no method; nothing has been written then.
     """
+    config = config.checked()
     if config.sparsity is not None:
         raise BadInputError(
             "--sparsity must come with one method, got all of them. Each has a scale of its own."
@@ -66,8 +66,8 @@ def search_all(config: SearchConfig, out: Path | None = None, *, progress: Progr
         raise BadInputError(
             "--method all must run in one process, got torchrun. Start one search for each method."
         )
-    if OWN in (text.strip().lower() for text in config.budgets):
-        names = ", ".join(name for name, method in METHODS.items() if method.zero is not None)
+    if any(budget.is_own for budget in config.budgets):
+        names = ", ".join(name for name, method in known_methods().items() if method.zero is not None)
         raise BadInputError(
             "--budget own must come with one method that lets channels go by itself, got all of them. "
             f"Those do: {names}."
@@ -122,7 +122,7 @@ class _AllSearches:
         found: dict[str, Mapping[str, Any]] = {}
         left_out: dict[str, str] = {}
         with resume_hint(resume_command("search", self.run, self.config.space, ALONE)):
-            for name, method in METHODS.items():
+            for name, method in known_methods().items():
                 settings, folder = _settings(self.config, method), self.run / name
                 try:
                     if not (folder / RESULT).exists():
@@ -133,10 +133,23 @@ class _AllSearches:
                 except NasPruneError as error:
                     left_out[name] = str(error).partition(" These find channels there")[0]
                     continue
-                found[name] = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+                found[name] = self._result(name)
                 if self.trained is None and trains_as_usual(settings):
                     self.trained = folder
+        for name in sorted((self._begun() | REGISTRY.failed.keys()) - {*found, *left_out}):
+            if (self.run / name / RESULT).exists():
+                found[name] = self._result(name)
+            else:
+                left_out[name] = REGISTRY.failed.get(name, f"It is not known here. First {HOW}.")
         return AllResult(self.run, found, self._seconds(), left_out)
+
+    def _begun(self) -> set[str]:
+        """The methods that have a directory, whether they are known here or not."""
+        return {path.parent.name for path in self.run.glob(f"*/{CONFIG}")}
+
+    def _result(self, name: str) -> Mapping[str, Any]:
+        content: Mapping[str, Any] = json.loads((self.run / name / RESULT).read_text(encoding="utf-8"))
+        return content
 
     def _search(self, settings: SearchConfig, folder: Path) -> SearchResult:
         def update(what: str, done: int, total: int) -> None:

@@ -9,15 +9,15 @@ from pydantic import Field
 from nas_prune.errors import BadInputError
 from nas_prune.runs.settings import library_versions
 from nas_prune.search.methods.contract import DrivingCost, Scope, WidthMethod
-from nas_prune.search.methods.registry import METHODS, method_named
+from nas_prune.search.methods.registry import REGISTRY, known_methods, method_named
 from nas_prune.search.stability import Stability
-from nas_prune.space.budget import OWN, Budget
+from nas_prune.space.budget import Budget, BudgetSetting
 from nas_prune.space.networks import space_name
 from nas_prune.space.search_space import Groups
 from nas_prune.training.config import RunConfig
 from nas_prune.training.recipe import MOST_EPOCHS, Recipe, default_recipe
 
-DEFAULT_BUDGETS = ("macs<=75%", "macs<=50%", "macs<=25%")
+DEFAULT_BUDGETS = (Budget("macs", 0.75), Budget("macs", 0.5), Budget("macs", 0.25))
 
 
 class SearchConfig(RunConfig):
@@ -30,7 +30,7 @@ class SearchConfig(RunConfig):
             None.
         groups: `inner` leaves residual streams whole, `all` searches them too, `selections` lets each of their readers
             select its channels.
-        budgets: as written, e.g. `macs<=50%`; `own` for what the method itself lets go.
+        budgets: upper bounds, in Python also as text, e.g. `macs<=50%`; `own` for what the method itself lets go.
         recipe: how the whole network is trained; the data set's own by default.
         epochs: epochs of the search; the recipe's if None. Scratch training goes by the recipe's all the same.
         sparsity: the strength of the method's pull; None for one chosen from the recipe, and for methods without.
@@ -49,7 +49,7 @@ class SearchConfig(RunConfig):
     method: str = "slimming"
     scope: Scope | None = None
     groups: Groups = "inner"
-    budgets: tuple[str, ...] = DEFAULT_BUDGETS
+    budgets: tuple[BudgetSetting, ...] = DEFAULT_BUDGETS
     recipe: Recipe = Field(default_factory=lambda known: default_recipe(known["data"].name))
     epochs: int | None = Field(default=None, ge=1, le=MOST_EPOCHS)
     sparsity: float | None = Field(default=None, gt=0)
@@ -75,23 +75,24 @@ def resolve(config: SearchConfig) -> SearchConfig:
         BadInputError, BudgetError: an unknown space or method, a setting that the method has no use for, or a budget
             that is not well formed.
     """
+    config = config.checked()
     method = method_named(config.method)
-    budgets = tuple(str(Budget.parse(text)) for text in config.budgets)
-    if not budgets:
+    if not config.budgets:
         raise BadInputError("--budget must be given at least once, got none.")
-    _check_settings(config, method, budgets)
+    _check_settings(config, method)
     changed: dict[str, object] = {
         "space": space_name(config.space),
-        "budgets": tuple(dict.fromkeys(budgets)),
-        "versions": library_versions(),
+        "budgets": tuple(dict.fromkeys(config.budgets)),
+        "versions": {**library_versions(), **REGISTRY.versions(method.name)},
     }
     if method.is_driven:
-        changed["cost"] = config.cost or _driving(Budget.parse(budgets[0]))
+        changed["cost"] = config.cost or _driving(config.budgets[0])
     return config.model_copy(update=changed)
 
 
-def _check_settings(config: SearchConfig, method: WidthMethod, budgets: tuple[str, ...]) -> None:
+def _check_settings(config: SearchConfig, method: WidthMethod) -> None:
     """Refuse what would be ignored in silence."""
+    has_own = any(budget.is_own for budget in config.budgets)
     if config.sparsity is not None and method.sparsity is None:
         _refuse("--sparsity", method, lambda other: other.sparsity is not None)
     if config.cost is not None and not method.is_driven:
@@ -105,9 +106,9 @@ def _check_settings(config: SearchConfig, method: WidthMethod, budgets: tuple[st
         _refuse("--stop or --no-stop", method, lambda other: other.shows_widths())
     if config.scope is not None and not method.takes_scope:
         _refuse("--scope", method, lambda other: other.takes_scope)
-    if OWN in budgets and method.zero is None:
+    if has_own and method.zero is None:
         _refuse("--budget own", method, lambda other: other.zero is not None)
-    if OWN in budgets and config.scope == "local":
+    if has_own and config.scope == "local":
         raise BadInputError(
             "--budget own must come with --scope global, got local, where the share is given."
         )
@@ -118,7 +119,7 @@ def _check_settings(config: SearchConfig, method: WidthMethod, budgets: tuple[st
 
 
 def _refuse(flag: str, method: WidthMethod, takes: Callable[[WidthMethod], bool]) -> None:
-    names = ", ".join(other.name for other in METHODS.values() if takes(other))
+    names = ", ".join(other.name for other in known_methods().values() if takes(other))
     raise BadInputError(f"{flag} must come with a method that uses it, got {method.name}. Those do: {names}.")
 
 

@@ -12,9 +12,9 @@ from nas_prune.errors import BadInputError
 from nas_prune.runs.progress import Progress
 from nas_prune.search.config import SearchConfig
 from nas_prune.search.methods.contract import Evidence, PenaltyTarget, WidthMethod
-from nas_prune.search.methods.registry import METHODS, method_named, scorable
+from nas_prune.search.methods.registry import known_methods, method_named, scorable, scores_of
 from nas_prune.search.stability import KEPT
-from nas_prune.space.budget import OWN, Budget
+from nas_prune.space.budget import Budget
 from nas_prune.space.cut import Cut, check_feasible, cut
 from nas_prune.space.load import load_space
 from nas_prune.space.networks import image_channels
@@ -147,14 +147,14 @@ class PreparedSearch:
         if not self.method.shows_widths(self.config.scope):
             return None
         stop = self.config.stop
-        can_tell = self.method.of == "channels" and OWN not in self.config.budgets
+        can_tell = self.method.of == "channels" and not any(budget.is_own for budget in self.config.budgets)
         is_wanted = can_tell if stop is None else stop
         return Observer(self.note, lambda lines: is_wanted and self.config.stability.is_reached(lines))
 
-    def cuts(self, model: nn.Module, budgets: Sequence[str] | None = None) -> list[Cut]:
+    def cuts(self, model: nn.Module, budgets: Sequence[Budget] | None = None) -> list[Cut]:
         """The scores of a trained network, cut at some budgets; at every one by default."""
         scores = channel_scores(self.method, self.config, self.evidence(model))
-        chosen = map(Budget.parse, budgets or self.config.budgets)
+        chosen = budgets or self.config.budgets
         return [cut(self.space, scores, budget, self.method.zero) for budget in chosen]
 
     def evidence(self, model: nn.Module) -> Evidence:
@@ -187,7 +187,7 @@ class PreparedSearch:
         """Those that the method takes."""
         config = self.config
         scope = None if self.method.is_control else config.scope or self.method.scope
-        softly_to = None if self.method.after_epoch is None else config.budgets[0]
+        softly_to = None if self.method.after_epoch is None else str(config.budgets[0])
         found = {"sparsity": self.sparsity, "scope": scope, "cost": config.cost, "softly_to": softly_to}
         of = {"groups": config.groups} if self.method.of == "channels" else {}
         return {**of, **{name: value for name, value in found.items() if value is not None}}
@@ -217,7 +217,7 @@ def prepared_search(
     space.check_trainable()
     columns, unscored = _searched(space, method, config.groups)
     for budget in config.budgets:
-        check_feasible(space, Budget.parse(budget), columns)
+        check_feasible(space, budget, columns)
     sparsity = config.sparsity or chosen_sparsity(method, config.search_recipe, data)
     threads = pick_threads(config.threads, space.cost_at(space.base_G).macs, config.recipe.batch_size)
     ranks.check(config.recipe.batch_size, len(data.train))
@@ -234,7 +234,7 @@ def _searched(
     """The columns that are searched, and the names of groups that would be if the method could score them."""
     columns = scorable(space, method, groups)
     if not columns:
-        others = ", ".join(name for name, other in METHODS.items() if scorable(space, other, groups))
+        others = ", ".join(name for name, other in known_methods().items() if scorable(space, other, groups))
         hint = f" These find channels there: {others}." if others else ""
         raise BadInputError(
             f"--method {method.name} must find {method.asks}, got none in {space.reference.name} with --groups "
@@ -261,5 +261,5 @@ def chosen_sparsity(method: WidthMethod, recipe: Recipe, data: ImageData) -> flo
 
 def channel_scores(method: WidthMethod, config: SearchConfig, evidence: Evidence) -> Scores:
     """What the method gives each channel, compared within groups where the search is a local one."""
-    scores = method.scores(evidence)
+    scores = scores_of(method, evidence)
     return within_groups(scores) if (config.scope or method.scope) == "local" else scores

@@ -100,6 +100,7 @@ def resume_search(
         progress=progress,
         cleans=is_main_process(),
     )
+    method_named(config.method, run=run)
     with joined(pick_device(config.device)) as ranks:
         return _finish(prepared_search(config, ranks, progress, loaded), run, progress)
 

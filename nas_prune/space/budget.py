@@ -4,6 +4,9 @@ import re
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from math import floor
+from typing import Annotated, Any, TypeAlias
+
+from pydantic import PlainSerializer, PlainValidator
 
 from nas_prune.errors import BudgetError
 
@@ -110,3 +113,15 @@ def with_suffix(count: int) -> str:
         if count >= size and count % (size // 1000) == 0:
             return f"{(Decimal(count) / size).normalize():f}{suffix}"
     return str(count)
+
+
+def _read(written: Any) -> Budget:
+    if isinstance(written, Budget):
+        return written
+    if not isinstance(written, str):
+        raise BudgetError(f"a budget must be text such as {_EXAMPLES}, got {written!r}.")
+    return Budget.parse(written)
+
+
+# As a setting: read from text, checked where it is read, and written as text again.
+BudgetSetting: TypeAlias = Annotated[Budget, PlainValidator(_read), PlainSerializer(str)]

@@ -13,14 +13,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import nn
 
 from nas_prune.errors import BadInputError
 from nas_prune.graph.trace import first_line
 from nas_prune.runs.files import shipped
-from nas_prune.runs.settings import first_problem
+from nas_prune.runs.settings import first_problem, load_yaml
 from nas_prune.space.models.densenet import densenet
 from nas_prune.space.models.preresnet import preresnet
 from nas_prune.space.models.resnet import resnet
@@ -171,7 +170,7 @@ def _natural(path: Path) -> tuple[str, int]:
 
 
 def _read(filename: str) -> SpaceFile:
-    content = yaml.safe_load((shipped("search_spaces") / filename).read_text(encoding="utf-8"))
+    content = load_yaml((shipped("search_spaces") / filename).read_text(encoding="utf-8"))
     try:
         return SpaceFile.model_validate(content)
     except ValidationError as error:

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from nas_prune.runs.figure import _COLOURS, _MARKERS, save
+from nas_prune.runs.figure import COLOURS, MARKERS, save
 from nas_prune.space.widths import GroupWidth, Widths
 
 
@@ -19,12 +19,12 @@ def draw_widths(widths: Sequence[Widths], path: Path, *, searched: Sequence[int]
 def widths_figure(
     widths: Sequence[Widths], *, searched: Sequence[int] | None = None, names: Sequence[str] | None = None
 ) -> Figure:
-    """Keep ratio along the depth, stages marked, one line for each widths artefact.
+    """Keep ratios along the depth, one line for each widths artefact; stages are marked.
 
     Args:
         widths: artefacts of one space.
-        searched: which groups were searched; all if None. The others are left out.
-        names: what each is called; its budget if None.
+        searched: the numbers of the groups to draw; None for all.
+        names: a name for each artefact; None for its budget.
     """
     columns = list(range(len(widths[0].groups))) if searched is None else list(searched)
     groups = [widths[0].groups[column] for column in columns]
@@ -33,14 +33,14 @@ def widths_figure(
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     _mark_stages(axes, groups)
-    has_gone = False
+    has_removed = False
     for number, one in enumerate(widths):
-        gone = [one.is_gone(one.groups[column]) for column in columns]
+        removed = [one.is_gone(one.groups[column]) for column in columns]
         ratios = [
-            0 if is_gone else one.groups[column].keep_ratio
-            for column, is_gone in zip(columns, gone, strict=True)
+            0 if is_removed else one.groups[column].keep_ratio
+            for column, is_removed in zip(columns, removed, strict=True)
         ]
-        colour, marker = _COLOURS[number % 7], _MARKERS[number % 7]
+        colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
         name = names[number] if names else one.budget or "as given"
         label = f"{name}  ({one.cost.macs / 1e6:#.3g}M MACs, {one.cost.params / 1e3:,.0f}K params)"
         axes.plot(
@@ -50,18 +50,20 @@ def widths_figure(
             color=colour,
             marker=marker,
             markersize=4.5,
-            linewidth=max(1.2, 3.0 - 0.6 * number),  # so that one that lies below another shows
+            linewidth=max(
+                1.2, 3.0 - 0.6 * number
+            ),  # the first is the thickest, so that it shows below others
         )
-        has_gone = has_gone or any(gone)
+        has_removed = has_removed or any(removed)
     _name_axes(axes, groups, widths[0])
-    if has_gone:
+    if has_removed:
         axes.set_xlabel("channel group, in order of depth (0: its block is gone)")
     figure.legend(fontsize=8, loc="outside lower center", frameon=False)
     return figure
 
 
 def _mark_stages(axes: Axes, groups: Sequence[GroupWidth]) -> None:
-    """Shade every other run of groups of one stage and name it at the top."""
+    """Shade every second stage, and write the name of each above it."""
     start = 0
     for number in range(1, len(groups) + 1):
         if number == len(groups) or groups[number].stage != groups[start].stage:

@@ -10,7 +10,7 @@ from nas_prune.errors import BadInputError
 from nas_prune.guideline.hand import RULES
 from nas_prune.runs.files import shipped
 from nas_prune.runs.settings import first_problem, read_settings
-from nas_prune.space.budget import Budget
+from nas_prune.space.budget import Budget, BudgetSetting
 from nas_prune.space.networks import space_name
 from nas_prune.space.search_space import Groups
 from nas_prune.training.config import RunConfig
@@ -69,7 +69,7 @@ class StudyConfig(RunConfig):
     groups: Groups = "inner"
     recipe: Recipe = Field(default_factory=lambda known: default_recipe(known["data"].name))
     epochs: int = Field(ge=1, le=MOST_EPOCHS)
-    budgets: tuple[str, ...] = Field(min_length=1)
+    budgets: tuple[BudgetSetting, ...] = Field(min_length=1)
     guideline: str | None = None
     parameters: Parameters = "shape"
     sampler: SamplerName | None = None
@@ -114,20 +114,18 @@ class StudyConfig(RunConfig):
 
     @field_validator("budgets")
     @classmethod
-    def _well_formed(cls, budgets: tuple[str, ...]) -> tuple[str, ...]:
-        parsed = [Budget.parse(text) for text in budgets]
-        if any(budget.is_own for budget in parsed):
+    def _well_formed(cls, budgets: tuple[Budget, ...]) -> tuple[Budget, ...]:
+        if any(budget.is_own for budget in budgets):
             raise ValueError("a budget must bound a cost, got own")
-        written = tuple(dict.fromkeys(map(str, parsed)))
-        if len(written) < len(budgets):
+        if len(set(budgets)) < len(budgets):
             raise ValueError("budgets must each be named once")
-        return written
+        return budgets
 
     @model_validator(mode="after")
     def _goes_together(self) -> "StudyConfig":
         if self.against is None:
             return self
-        parsed = [Budget.parse(text) for text in self.budgets]
+        parsed = self.budgets
         if len(parsed) != 2 or len({(one.kind, one.share is None) for one in parsed}) > 1:
             raise ValueError(
                 f"against {self.against} must come with two budgets of one cost, the ends of its range, both as "
@@ -151,7 +149,7 @@ class StudyConfig(RunConfig):
     @property
     def studies(self) -> dict[str, tuple[Budget, ...]]:
         """The name of each Optuna study, and its budget (the ends of its range, the smaller first)."""
-        budgets = [Budget.parse(text) for text in self.budgets]
+        budgets = self.budgets
         if self.against is not None:
             return {self.name: tuple(sorted(budgets, key=lambda one: one.share or one.absolute or 0))}
         if len(budgets) == 1:

@@ -4,20 +4,20 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-import numpy as np
 from optuna.trial import FrozenTrial, TrialState
 
 from nas_prune.guideline.explain import sentences
 from nas_prune.runs.directory import published
+from nas_prune.runs.figure import BLUE, VERMILION
 from nas_prune.study import trial_record as record
 from nas_prune.study.context import StudyContext
 from nas_prune.study.creation import OneStudy
+from nas_prune.training.accuracies import edf, pareto_front
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-_BLUE, _ORANGE, _GREY = "#0072B2", "#D55E00", "#999999"
-
+_GREY = "#999999"
 
 _PARAMETERS = {
     "shape": "`offset` and `slope` move the widths of a stage and role, in units of what the guideline is unsure of; "
@@ -87,7 +87,7 @@ def _standing(trials: Sequence[FrozenTrial]) -> str:
 
 
 def figures(context: StudyContext, trials: Sequence[FrozenTrial]) -> "dict[str, Figure]":
-    """Plotly figures, by name: distribution of errors, accuracy against costs, and where the guideline stands."""
+    """Plotly figures by name: errors, accuracy against each cost, and keep ratios; none before a trial is complete."""
     done = [
         trial for trial in trials if trial.state == TrialState.COMPLETE and record.MACS in trial.user_attrs
     ]
@@ -104,10 +104,9 @@ def figures(context: StudyContext, trials: Sequence[FrozenTrial]) -> "dict[str, 
 def _errors(done: Sequence[FrozenTrial]) -> "Figure":
     from plotly.graph_objects import Figure, Scatter
 
-    errors = np.sort([100 * (1 - trial.values[0]) for trial in done])
-    shares = np.arange(1, len(errors) + 1) / len(errors)
+    errors, shares = edf([100 * (1 - trial.values[0]) for trial in done])
     figure = Figure(Scatter(x=errors.tolist(), y=shares.tolist(), mode="lines+markers", line_shape="hv"))
-    figure.update_traces(line_color=_BLUE)
+    figure.update_traces(line_color=BLUE)
     return _laid_out(
         figure, "Validation errors of all trials", "error e (%)", "share of trials with error ≤ e"
     )
@@ -117,16 +116,13 @@ def _against(done: Sequence[FrozenTrial], name: str, unit: float, label: str) ->
     from plotly.graph_objects import Figure, Scatter
 
     points = sorted((trial.user_attrs[name] / unit, 100 * trial.values[0], trial.number) for trial in done)
-    front, best = [], -1.0
-    for cost, accuracy, _ in sorted(points, key=lambda point: (point[0], -point[1])):
-        if accuracy > best:
-            best = accuracy
-            front.append((cost, accuracy))
+    costs, accuracies = [cost for cost, _, _ in points], [accuracy for _, accuracy, _ in points]
+    front_costs, front_accuracies = pareto_front(costs, accuracies)
     figure = Figure()
     figure.add_trace(
         Scatter(
-            x=[cost for cost, _, _ in points],
-            y=[accuracy for _, accuracy, _ in points],
+            x=costs,
+            y=accuracies,
             text=[f"trial {number}" for _, _, number in points],
             mode="markers",
             marker_color=_GREY,
@@ -135,11 +131,11 @@ def _against(done: Sequence[FrozenTrial], name: str, unit: float, label: str) ->
     )
     figure.add_trace(
         Scatter(
-            x=[cost for cost, _ in front],
-            y=[accuracy for _, accuracy in front],
+            x=front_costs,
+            y=front_accuracies,
             mode="lines+markers",
             line_shape="hv",
-            line_color=_ORANGE,
+            line_color=VERMILION,
             name="none is better and cheaper",
         )
     )
@@ -147,7 +143,7 @@ def _against(done: Sequence[FrozenTrial], name: str, unit: float, label: str) ->
 
 
 def _kept(context: StudyContext, done: Sequence[FrozenTrial]) -> "Figure":
-    """Keep ratio along the depth: the guideline's, uniform, and the best trial's."""
+    """Keep ratios along the depth: of the guideline, of uniform widths and of the best trial."""
     from plotly.graph_objects import Figure, Scatter
 
     best = max(done, key=lambda trial: trial.values[0])
@@ -167,7 +163,7 @@ def _kept(context: StudyContext, done: Sequence[FrozenTrial]) -> "Figure":
                 name=name,
                 marker_symbol=number,
                 line_dash=("solid", "dash", "dot")[number % 3],
-                line_color=(_BLUE, _GREY, _ORANGE)[number % 3],
+                line_color=(BLUE, _GREY, VERMILION)[number % 3],
             )
         )
     return _laid_out(figure, "Keep ratio along the depth", "channel group", "width / base width")

@@ -16,7 +16,6 @@ from nas_prune.runs.files import remove_partial_files
 from nas_prune.runs.progress import SILENT, Progress
 from nas_prune.runs.settings import library_versions
 from nas_prune.runs.stopping import resume_hint
-from nas_prune.space.budget import Budget
 from nas_prune.space.cut import check_feasible
 from nas_prune.study.config import GUIDELINE, StudyConfig
 from nas_prune.study.context import StudyContext, images_and_network, load_study
@@ -61,7 +60,7 @@ def run_study(
     if config.guideline is not None and config.guideline not in RULES:
         config = config.model_copy(update={"guideline": GUIDELINE})
     data, space = images_and_network(config, progress)
-    for budget in (Budget.parse(text) for text in config.budgets):
+    for budget in config.budgets:
         check_feasible(space, budget, setting_of(space, config.groups).columns)
     threads = pick_threads(config.threads, space.cost_at(space.base_G).macs, config.recipe.batch_size)
     config = config.model_copy(update={"threads": config.threads or max(1, threads // workers)})
@@ -111,6 +110,7 @@ def resume_study(
 
 
 def _resolved(config: StudyConfig, storage: str | None) -> StudyConfig:
+    config = config.checked()
     versions = library_versions(("nas-prune", "torch", "torchvision", "numpy", "optuna", "cmaes"))
     is_tpe = is_shared(storage) or config.against is not None
     return config.model_copy(

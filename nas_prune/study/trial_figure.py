@@ -1,20 +1,20 @@
-"""The picture of one trial: how much of each channel group is kept, as an SVG that takes a millisecond to write."""
+"""The picture of one trial: the keep ratio of each channel group, as an SVG. Writing it takes a millisecond."""
 
 from html import escape
 
+from nas_prune.runs.figure import BLUE, ORANGE
 from nas_prune.space.widths import Widths
 
 _BAR, _HEIGHT, _LEFT, _TOP = 14, 160, 44, 30
-# By stage, alternating; distinct in greyscale (Okabe & Ito).
-_COLOURS = ("#0072B2", "#E69F00")
+_STAGE_COLOURS = (BLUE, ORANGE)  # in turn; in grey, the first is the darker
 
 
 def widths_svg(widths: Widths, *, title: str) -> str:
-    """Keep ratios along the depth as bars, one for each group, stages in turn of two colours.
+    """Keep ratios along the depth, one bar for each group. Stages have two colours in turn.
 
     Args:
         widths: the artefact.
-        title: over the picture.
+        title: the title above the picture.
     """
     groups = widths.groups
     right = _LEFT + _BAR * len(groups)
@@ -34,7 +34,7 @@ def widths_svg(widths: Widths, *, title: str) -> str:
         said = escape(f"{group.name}: {group.width} of {group.base}")
         parts.append(
             f'<rect x="{x + 1}" y="{_TOP + _HEIGHT - tall_bar:.1f}" width="{_BAR - 2}" height="{tall_bar:.1f}" '
-            f'fill="{_COLOURS[group.stage % 2]}"><title>{said}</title></rect>'
+            f'fill="{_STAGE_COLOURS[group.stage % 2]}"><title>{said}</title></rect>'
         )
         at = f"{x + _BAR - 4} {_TOP + _HEIGHT + 6}"
         parts.append(

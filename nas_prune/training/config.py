@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import ClassVar, Literal, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, ValidationError
 from torch import nn
 
 from nas_prune.data import ImageData
@@ -16,8 +16,9 @@ from nas_prune.data.identity import identity_of
 from nas_prune.errors import BadInputError
 from nas_prune.runs.directory import WIDTHS, from_run, portable, published
 from nas_prune.runs.reopen import RunSettings
+from nas_prune.runs.settings import first_problem
 from nas_prune.space.networks import check_trusted, is_own
-from nas_prune.space.widths import read_widths
+from nas_prune.space.widths import Widths, read_widths
 from nas_prune.training.compute import Compute, Precision, takes_channels_last
 from nas_prune.training.ranks import Ranks
 from nas_prune.training.recipe import Recipe, default_recipe
@@ -55,6 +56,17 @@ class RunConfig(RunSettings):
     @abstractmethod
     def network_in(self, run: Path) -> str:
         """The name of the network that a run of this configuration is about."""
+
+    def checked(self) -> Self:
+        """The same settings, checked again: `model_copy` takes whatever it is given.
+
+        Raises:
+            BadInputError: one of them cannot be used.
+        """
+        try:
+            return self.model_validate(dict(self))
+        except ValidationError as error:
+            raise BadInputError(f"the settings cannot be used: {first_problem(error)}.") from None
 
     def check_trusted(self, run: Path, trusted: str | None) -> None:
         """As `RunSettings`."""
@@ -103,6 +115,43 @@ def _precision(asked: Literal["auto", "float32", "bf16"], device: torch.device) 
     if asked != "auto":
         return asked
     return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "float32"
+
+
+def images_for(
+    widths: Widths,
+    *,
+    found_on: DataConfig | None = None,
+    name: str | None = None,
+    max_images: int | None = None,
+    stream: bool | None = None,
+) -> DataConfig:
+    """The images that networks of some widths are trained on: those named, or those that the widths were found on.
+
+    Args:
+        widths: the artefact.
+        found_on: the images of the search that found them, as they can be loaded from here; None if not known.
+        name: the data set that is asked for; None for the search's own.
+        max_images: how many of the training part, where that is asked for.
+        stream: whether they stay in their files, where that is asked for.
+
+    Raises:
+        BadInputError: they were found on a folder, and it is not said where that is now.
+    """
+    known = widths.data
+    chosen = name or (found_on.name if found_on else known.name if known else "digits")
+    if found_on is None and name is None and chosen.startswith("folder:"):
+        raise BadInputError(f"--data must say where the images are; the widths were found on {chosen}.")
+    theirs = published(found_on.name) if found_on else known.name if known else None
+    if published(chosen) != theirs:  # how much of other images is looked at says nothing of these
+        found_on = known = None
+    before = found_on or known
+    return DataConfig(
+        name=chosen,
+        image_size=widths.space.input_shape[1],
+        max_images=max_images if max_images is not None or before is None else before.max_images,
+        val_fraction=0.1 if before is None else before.val_fraction,
+        stream=stream if stream is not None or found_on is None else found_on.stream,
+    )
 
 
 def checked_images(config: RunConfig, data: ImageData) -> str:

@@ -9,6 +9,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nas_prune.errors import BadInputError
+from nas_prune.runs.settings import load_yaml
 
 MOST_EPOCHS = 100_000
 _FOLDER = Path(__file__).with_name("recipes")
@@ -117,7 +118,7 @@ def _shipped(name: str) -> Recipe:
 
 def _read(path: Path) -> Recipe:
     try:
-        content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content: Any = load_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise BadInputError(
             f"--recipe must name a file that can be read, got {path}: {error.strerror}."

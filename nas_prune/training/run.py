@@ -64,6 +64,7 @@ def train(
     """
     check_trusted(widths.space.name, space, "the widths file")
     check_out(out)
+    config = config.checked()
     with joined(pick_device(config.device)) as ranks:
         progress = progress if ranks.is_first else SILENT
         job = _prepare(config, widths, ranks, progress, space=space, workers=workers)

@@ -64,7 +64,7 @@ def test_one_that_was_stopped_goes_on_to_the_same_and_repeats_nothing(tmp_path: 
         if what.startswith("random-params") and done == 1:
             signal.raise_signal(signal.SIGINT)
 
-    with pytest.raises(KeyboardInterrupt, match="guide --evaluate --resume"):
+    with pytest.raises(KeyboardInterrupt, match="nas-prune evaluate --resume"):
         evaluate_guideline(CONFIG, tmp_path / "stopped", pattern=RULES["erk"], progress=Progress(update=stop))
     first = tmp_path / "stopped" / "guided" / "000" / "result.json"
     done = first.read_bytes()
@@ -89,7 +89,7 @@ def test_one_that_was_stopped_goes_on_to_the_same_and_repeats_nothing(tmp_path: 
 def test_a_budget_that_cannot_be_met_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     with pytest.raises(BudgetError, match="feasible are"):
         evaluate_guideline(
-            CONFIG.model_copy(update={"budget": "macs<=1%"}), tmp_path / "run", pattern=GUIDELINE
+            CONFIG.model_copy(update={"budget": Budget.parse("macs<=1%")}), tmp_path / "run", pattern=GUIDELINE
         )
     assert not (tmp_path / "run").exists()
 
@@ -98,13 +98,20 @@ def test_the_command_refuses_what_does_not_go_together(
     capsys: pytest.CaptureFixture[str], in_empty_directory: Path
 ) -> None:
     for arguments, message in (
-        (["--evaluate"], "--space must name the one network"),
-        (["--evaluate", "--space", "resnet20"], "--budget must say what the networks may cost"),
+        (["--guideline", "erk"], "--space must name the network"),
+        (["--guideline", "erk", "--space", "resnet20"], "--budget must say what the networks may cost"),
+        (["--space", "resnet20", "--budget", "macs<=50%"], "name runs to fit a guideline to, or a guideline"),
+        (["--resume", "run", "--networks", "3"], "--resume must stand alone, got --networks"),
         (
-            ["--evaluate", "--space", "resnet20", "--budget", "macs<=50%"],
-            "name runs to fit a guideline to, or a guideline",
+            ["--guideline", "erk", "--model", "stage-role"],
+            "--model must come with runs to fit, got --guideline",
         ),
-        (["--networks", "3", "run"], "--networks must come with --evaluate"),
+    ):
+        assert main(["evaluate", *arguments]) == 2
+        error = capsys.readouterr().err
+        assert message in error
+        assert len(error.splitlines()) == 1
+    for arguments, message in (
         (
             ["--guideline", "erk", "--model", "stage-role"],
             "--model must come with runs to fit, got --guideline",

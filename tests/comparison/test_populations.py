@@ -3,13 +3,7 @@
 import numpy as np
 import pytest
 
-from nas_prune.comparison.populations import compared, edf
-
-
-def test_a_distribution_function_rises_by_one_step_for_each_network() -> None:
-    errors, shares = edf([0.3, 0.1, 0.2, 0.2])
-    assert errors.tolist() == [0.1, 0.2, 0.2, 0.3]
-    assert shares.tolist() == [0.25, 0.5, 0.75, 1.0]
+from nas_prune.comparison.populations import compared
 
 
 def test_a_better_population_is_called_better_and_the_reverse_worse() -> None:

@@ -17,6 +17,7 @@ from nas_prune.data.config import DataConfig
 from nas_prune.errors import BadInputError, BudgetError, DataError
 from nas_prune.guideline.artefact import Cell, Guideline
 from nas_prune.runs.progress import Progress
+from nas_prune.space.budget import Budget
 from nas_prune.space.widths import read_widths
 from nas_prune.training.recipe import recipe_named
 from tests.conftest import WriteDigits
@@ -31,7 +32,7 @@ GUIDELINE = (
     "g.yaml",
     Guideline(num_stages=3, cells=(Cell(stage=0, log_ratio=0.3), Cell(stage=2, log_ratio=-0.3))),
 )
-TARGET = Target("resnet20", "macs<=40%")
+TARGET = Target("resnet20", Budget.parse("macs<=40%"))
 FILE = """
 space: resnet20
 recipe: digits
@@ -83,7 +84,7 @@ def test_a_search_that_cannot_be_begun_leaves_a_transfer_as_it_was(tmp_path: Pat
 
 def test_what_a_transfer_cannot_use_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     with pytest.raises(BudgetError, match="feasible are"):
-        transfer(CONFIG, Target("resnet20", "macs<=1%"), GUIDELINE, tmp_path / "run")
+        transfer(CONFIG, Target("resnet20", Budget.parse("macs<=1%")), GUIDELINE, tmp_path / "run")
     with pytest.raises(BadInputError, match="--direct must be a width method that looks"):
         transfer(CONFIG, TARGET, GUIDELINE, tmp_path / "run", direct="uniform")
     assert not (tmp_path / "run").exists()

@@ -13,7 +13,7 @@ from tests.guideline.synthetic import cut_to, found, space
 
 
 def at(keep: float, stage: int, **given: object) -> Cell:
-    return Cell(stage=stage, log_ratio=log(keep / 0.4), **given)  # type: ignore[arg-type]
+    return Cell(stage=stage, log_ratio=log(keep / 0.4), **given)
 
 
 def test_stages_that_are_alike_share_a_sentence_with_runs_and_interval() -> None:

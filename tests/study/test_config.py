@@ -7,6 +7,7 @@ import yaml
 
 from nas_prune.errors import BadInputError
 from nas_prune.runs.files import shipped
+from nas_prune.space.budget import Budget
 from nas_prune.study.config import StudyConfig, read_study
 
 PLAIN = {"space": "resnet20", "epochs": 2, "budget": "macs<=30%"}
@@ -26,7 +27,7 @@ def test_a_file_of_three_lines_is_a_study(tmp_path: Path) -> None:
         "digits",
         30,
     )
-    assert config.budgets == ("macs<=30%",)
+    assert config.budgets == (Budget("macs", 0.3),)
     assert config.trial_recipe.epochs == 2
     assert list(config.studies) == ["own"]
 

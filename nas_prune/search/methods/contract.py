@@ -1,4 +1,9 @@
-"""What every width method provides, and what it may judge channels by."""
+"""What every width method provides, and what it may judge channels by.
+
+A method of your own is a `WidthMethod` like those here. `nas_prune.register_method` makes it known to a program; an
+entry point in the group `nas_prune.methods` makes it known to every program, and to the command line, where its package
+is installed. `studies/examples/own_method.py` shows both.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -93,7 +98,7 @@ class WidthMethod:
     """An algorithm that turns a network and images into channel scores, and so into widths.
 
     Attributes:
-        name: what `--method` takes.
+        name: what `--method` takes, and the name of directories: small letters, digits and hyphens.
         summary: one line.
         scope: `global` compares the channels of all groups with each other, so that the method itself decides how
             many each keeps (the paper calls it automatic); `local` keeps the same share of each group (predefined).

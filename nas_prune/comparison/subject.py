@@ -1,0 +1,105 @@
+"""What a comparison is about: widths, the search that found them, and the images that it looked at."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from nas_prune.data.config import DataConfig
+from nas_prune.errors import BadInputError
+from nas_prune.runs.directory import WIDTHS
+from nas_prune.runs.settings import read_config
+from nas_prune.search.config import SearchConfig
+from nas_prune.search.result import file_stem
+from nas_prune.space.budget import Budget
+from nas_prune.space.widths import Widths, read_widths
+from nas_prune.training.starts import KEPT
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Widths to be compared.
+
+    Attributes:
+        widths: the artefact.
+        search: the settings of the search that found them; None where it is not known.
+        images: what that looked at, as it can be loaded from here; None where it is not known.
+    """
+
+    widths: Widths
+    search: SearchConfig | None = None
+    images: DataConfig | None = None
+
+
+def subject_in_run(run: Path, budget: Budget | None = None) -> Subject:
+    """The widths that a search found at a budget.
+
+    Args:
+        run: the search's directory.
+        budget: as it was written; needed where it found several.
+
+    Raises:
+        BadInputError: the search has not finished, or the budget is none of its own.
+    """
+    return _with_search(read_widths(_widths_in(run, budget)), run)
+
+
+def subject_in_file(path: Path, search: Path | None = None) -> Subject:
+    """The widths in a file.
+
+    Args:
+        path: the file.
+        search: the search that found them, where the file does not lie in it any more.
+
+    Raises:
+        WidthsError: it is no widths file.
+        BadInputError: `search` is no search's directory.
+    """
+    home = search or _home_of(path)
+    widths = read_widths(path)
+    return Subject(widths) if home is None else _with_search(widths, home)
+
+
+def winner_of(study: Path) -> Widths:
+    """The widths of a study's winner.
+
+    Args:
+        study: the directory of a study that was ranked, or a widths file.
+
+    Raises:
+        BadInputError: it was not ranked, or has several winners, one for each budget.
+    """
+    if not study.is_dir():
+        return read_widths(study)
+    found = sorted(study.glob(f"rank/*/{WIDTHS}"))
+    if not found:
+        raise BadInputError(
+            f"--study must be a study that was ranked, got {study}. Rank it: nas-prune study rank {study}"
+        )
+    if len(found) > 1:
+        names = ", ".join(map(str, found))
+        raise BadInputError(f"--study must name one winner, got several in {study}. Name one of {names}.")
+    return read_widths(found[0])
+
+
+def _with_search(widths: Widths, home: Path) -> Subject:
+    search = read_config(home, SearchConfig)
+    return Subject(widths, search, search.resolved_from(home, None).data)
+
+
+def _home_of(path: Path) -> Path | None:
+    """The search that a widths file lies in."""
+    home = path.resolve().parent.parent
+    is_in_search = path.resolve().parent.name == "widths" and (home / KEPT).exists()
+    return home if is_in_search else None
+
+
+def _widths_in(run: Path, budget: Budget | None) -> Path:
+    found = {path.stem: path for path in sorted((run / "widths").glob("*.json")) if path.stem != "whole"}
+    if not found:
+        raise BadInputError(f"RUN must be the directory of a finished search, got {run}, without widths.")
+    if budget is None and len(found) == 1:
+        return next(iter(found.values()))
+    stem = None if budget is None else file_stem(budget)
+    if stem not in found:
+        names = ", ".join(f"'{read_widths(path).budget}'" for path in found.values())
+        raise BadInputError(f"--budget must be one of {names}, got {budget or 'none'}.")
+    return found[stem]

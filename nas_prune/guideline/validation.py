@@ -1,0 +1,123 @@
+"""How far a pattern holds: whether searches agree on one, and which model predicts searches left out best.
+
+Shape suffixes: U searches (one network, data set, method and seed; widths at one budget or at several), N sources of
+one network, C places, S searched groups.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from math import sqrt
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas_prune.guideline.artefact import HAND_SPREAD, Evidence, Guideline, Model
+from nas_prune.guideline.cells import Estimates, Fit, short, within_places
+from nas_prune.guideline.models import MODELS, StageRole, profile
+from nas_prune.guideline.pooling import LEVELS, Nodes, at_nodes, gathered, pattern_test
+from nas_prune.guideline.shape import shape_on
+from nas_prune.guideline.sources import Source
+
+Floats: TypeAlias = "NDArray[np.float64]"
+
+SIGNIFICANCE = 0.05
+_MOST_FOLDS = 10
+
+
+def best_model(evidence: Evidence, errors: dict[str, float]) -> Model:
+    """Uniform where there is no pattern, else the model that predicts best; `stage-role` with one search."""
+    if evidence.p_value is None:
+        return "stage-role"
+    if not evidence.is_found:
+        return "uniform"
+    return min(MODELS, key=lambda name: errors.get(name, float("inf")))
+
+
+def evidence_of(fit: Fit) -> Evidence:
+    """Whether searches agree on a pattern: the weakest of the tests at each level that has several members.
+
+    Levels go down to the one that intervals are over. Seeds that agree with each other are no pattern where their
+    networks do not.
+    """
+    nodes = fit.nodes
+    said = [profile(budgets, fit.at) for budgets in fit.searches]
+    levels_UC, rises_UC = (_table([one[part] for one in said]) for part in (0, 1))
+    depths = range(1, 1 + LEVELS.index(nodes.level))
+    levels = [
+        *(other for depth in depths if len((other := gathered(fit.keys_U, depth)).members) > 1),
+        nodes,
+    ]
+    tests = [(*_agreement(levels_UC, rises_UC, level), level.level) for level in levels]
+    p_value, test, level = max(tests, key=lambda one: -1.0 if one[0] is None else one[0])
+    found = p_value is not None and p_value < SIGNIFICANCE
+    return Evidence(is_found=found, p_value=p_value, test=test, level=level)
+
+
+def prediction_errors(fit: Fit, said: Mapping[Model, Estimates]) -> dict[str, float]:
+    """How far each model is from the log keep ratios of sources left out; empty with one search.
+
+    What is left out is a whole network where there are several, or else a data set, and so on.
+    """
+    if len(fit.searches) < 2:
+        return {}
+    levels = [gathered(fit.keys_U, depth) for depth in range(1, 1 + len(LEVELS))]
+    nodes = next(level for level in levels if len(level.members) > 1)
+    folds = [nodes.members[start :: min(_MOST_FOLDS, len(nodes.members))] for start in range(_MOST_FOLDS)]
+    squares: dict[str, list[float]] = defaultdict(list)
+    for fold in folds:
+        out = {number for members in fold for number in members}
+        rest = [number for number in range(len(fit.searches)) if number not in out]
+        if not out or not rest:
+            continue
+        other = Fit([fit.searches[number] for number in rest], fit.at, fit.confidence)
+        for model, mine in said.items():
+            part = other.guideline(model, Estimates(mine.names, mine.values_UC[rest]))
+            left_out = [source for number in sorted(out) for source in fit.searches[number]]
+            squares[model] += [float(np.mean(miss**2)) for miss in _missed(part, left_out)]
+    return {model: short(sqrt(float(np.mean(found)))) for model, found in squares.items()}
+
+
+def layer_spread(fit: Fit, guideline: Guideline) -> float:
+    """Standard deviation of single groups around the pattern, after taking off the source's mean in each cell."""
+    squares, count = 0.0, 0
+    for source, missed_S in zip(fit.sources, _missed(guideline, fit.sources), strict=True):
+        part, own = within_places(source, missed_S)
+        squares, count = squares + part, count + len(missed_S) - own
+    return sqrt(squares / count) if count > 0 else HAND_SPREAD
+
+
+def _table(said: Sequence[Mapping[StageRole, float]]) -> Floats:
+    """What searches say of places, U×C; NaN where nothing."""
+    places = sorted({place for one in said for place in one})
+    values = [[one.get(place, np.nan) for place in places] for one in said]
+    return np.array(values, dtype=np.float64).reshape(len(said), len(places))
+
+
+def _agreement(levels_UC: Floats, rises_UC: Floats, nodes: Nodes) -> tuple[float | None, str]:
+    """The test of levels and that of how they rise along stages; the smaller p, times how many were made."""
+    tests = [pattern_test(at_nodes(values, nodes), nodes) for values in (levels_UC, rises_UC)]
+    made = [(p_value, how) for p_value, how in tests if p_value is not None]
+    if not made:
+        return tests[0]
+    p_value, how = min(made)
+    return min(1.0, len(made) * p_value), how
+
+
+def _missed(guideline: Guideline, sources: Sequence[Source]) -> list[Floats]:
+    """Log keep ratios of sources less those that the guideline gives their networks at the same cost."""
+    alike: dict[tuple[int, str], list[int]] = defaultdict(list)
+    for number, source in enumerate(sources):
+        alike[id(source.setting), source.cost].append(number)
+    missed: list[Floats] = [np.empty(0)] * len(sources)
+    for numbers in alike.values():
+        members = [sources[number] for number in numbers]
+        setting, cost = members[0].setting, members[0].cost
+        limit_N = np.array([source.limit for source in members]) * (1 + 1e-12)
+        log_uniform_N = np.array([source.log_uniform for source in members])
+        log_ratio_NS = shape_on(guideline, setting).log_ratio_NS(log_uniform_N)
+        factor_N = setting.scaled(cost, log_ratio_NS, limit_N)
+        keep_NS = np.minimum(0.0, factor_N[:, None] + log_ratio_NS)
+        for number, source, keep_S in zip(numbers, members, keep_NS, strict=True):
+            missed[number] = source.log_keep_S - keep_S
+    return missed

@@ -1,0 +1,80 @@
+"""A directory is held by one process at a time, and the hold ends with the process."""
+
+import errno
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from time import perf_counter
+
+import pytest
+
+from nas_prune.errors import BadInputError
+from nas_prune.runs import files
+from nas_prune.runs.files import alone_in
+
+HOLDING = """
+import os, sys, time
+from pathlib import Path
+from nas_prune.runs.files import alone_in
+with alone_in(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "_PATIENCE", 0.3)
+
+
+def is_free(folder: Path) -> bool:
+    try:
+        with alone_in(folder):
+            return True
+    except BadInputError:
+        return False
+
+
+def test_a_second_hold_is_refused_within_one_process_and_from_another_thread(tmp_path: Path) -> None:
+    found: list[bool] = []
+    thread = threading.Thread(target=lambda: found.append(is_free(tmp_path)))
+    with alone_in(tmp_path):
+        with pytest.raises(BadInputError, match=r"by one process at a time, and another holds it now\. Wait"):
+            alone_in(tmp_path).__enter__()
+        thread.start()
+        thread.join()
+    assert found == [False]
+    assert is_free(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_hold_of_a_killed_process_ends_at_once_and_leaves_nothing(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDING, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        assert not is_free(tmp_path)
+        holder.kill()
+        holder.wait()
+        began = perf_counter()
+        assert is_free(tmp_path)
+        assert perf_counter() - began < 0.25
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_system_without_locks_is_no_obstacle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(handle: int, *, blocking: bool) -> bool:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(files, "lock_descriptor", refuse)
+    with alone_in(tmp_path):
+        assert is_free(tmp_path)
+
+
+def test_what_fails_within_the_hold_is_heard_of(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="no space"), alone_in(tmp_path):
+        raise OSError(errno.ENOSPC, "no space")
+    assert is_free(tmp_path)
