@@ -9,6 +9,30 @@ class BadInputError(NasPruneError, ValueError):
     """A value, a name or a file that cannot be used as it is."""
 
 
+class DamagedError(BadInputError):
+    """A file of a run that is torn, or whose content does not match its checksum.
+
+    Attributes:
+        problem: what is wrong with it, without what to do.
+    """
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(f"{problem} Start the run again.")
+        self.problem = problem
+
+
+class NothingToSearchError(BadInputError):
+    """A width method that can score nothing in a network.
+
+    Attributes:
+        problem: what it looks for, without what to do.
+    """
+
+    def __init__(self, problem: str, advice: str) -> None:
+        super().__init__(f"{problem}{advice}")
+        self.problem = problem
+
+
 class BudgetError(NasPruneError, ValueError):
     """A budget that is not well formed or that no widths can meet."""
 

@@ -172,9 +172,10 @@ def check_command(words: list[str]) -> None:
 
 
 def wrong_commands(page: Page) -> list[str]:
-    """Commands in blocks that would be refused."""
+    """Commands in blocks, and tools also within a sentence, that would be refused."""
     found = []
-    for words in page.commands:
+    tools = [code.split() for code in page.inline if "python tools/" in code]
+    for words in (*page.commands, *tools):
         try:
             check_command(words)
         except (click.ClickException, NasPruneError) as error:
@@ -283,6 +284,7 @@ def fenced(text: str, language: str = "") -> str:
         (wrong_commands, fenced("$ nas-prune spaces --colour\nnot a command", "console"), "--colour"),
         (wrong_commands, fenced("python tools/bench_nothing.py"), "there is no tools/bench_nothing.py"),
         (wrong_commands, fenced("python tools/bench_cost.py --vektors 3"), "has no --vektors"),
+        (wrong_commands, "by `python tools/bench_cost.py --vektors 3`", "has no --vektors"),
         (wrong_mentions, "as `nas-prune judge FILE` says", "there is no command judge"),
         (wrong_mentions, "`nas-prune guide\n--evaluat RUN`", "no --evaluat"),
         (wrong_mentions, "`train --epocs`", "no --epocs"),

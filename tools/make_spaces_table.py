@@ -1,4 +1,4 @@
-"""Write search_spaces/README.md: what can be searched of every network of torchvision, and of timm's families."""
+"""Write the tables of search_spaces/README.md: what can be searched of every network of torchvision, and of timm's families."""
 
 import argparse
 import os
@@ -86,10 +86,10 @@ def table(rows: Iterable[Row]) -> Iterator[str]:
         )
 
 
-def page(torchvision: list[Row], timm: list[Row], workers: int) -> str:
-    """The whole file."""
+def tables(torchvision: list[Row], timm: list[Row], workers: int) -> str:
+    """The end of the file: what was measured."""
     libraries = ", ".join(f"{name} {version(name)}" for name in ("torch", "torchvision", "timm"))
-    return PAGE.format(
+    return TABLES.format(
         workers=workers,
         number=len(torchvision),
         least=f"{100 * min(row.share for row in torchvision):.1f}",
@@ -102,11 +102,8 @@ def page(torchvision: list[Row], timm: list[Row], workers: int) -> str:
     )
 
 
-PAGE = """# What can be searched
-
-One YAML file here for each network of the project's own. The tables say what `nas-prune inspect` finds in the networks
-of torchvision and in one network of each of many timm families. They are made by `python tools/make_spaces_table.py`.
-
+_MARK = "is written by `python tools/make_spaces_table.py`.\n"
+TABLES = """
 *Searchable share*: 1 − MACs with every searchable group at its floor / MACs. *Frozen*: groups that keep their width,
 the network's output left out; the two most frequent reasons. *Trace*: the channel graph; *load*: construction,
 self-check and costs as well.
@@ -114,11 +111,11 @@ self-check and costs as well.
 {number} networks of torchvision, smallest share {least} %; {families} of timm, of which {good} at 95 % or more.
 Seconds: one run each, {workers} at a time, on {hardware}, {versions}.
 
-## torchvision
+### torchvision
 
 {torchvision}
 
-## timm
+### timm
 
 {timm}
 """
@@ -140,6 +137,9 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, default=ROOT / "search_spaces" / "README.md")
     options = parser.parse_args()
+    written, mark, _ = options.out.read_text(encoding="utf-8").partition(_MARK)
+    if not mark:
+        raise SystemExit(f"{options.out} must hold the words {_MARK!r}; the tables go behind them.")
     sys.path.insert(0, str(ROOT))
     from nas_prune.space.networks import torchvision_names
     from tests.space.test_any_network import TIMM
@@ -152,7 +152,8 @@ def main() -> None:
         for row in pool.map(measure, names):
             print(f"{row.name}: {100 * row.share:.1f} % in {row.load_s:.1f} s", file=sys.stderr)
             rows.append(row)
-    options.out.write_text(page(rows[: len(vision)], rows[len(vision) :], options.workers), encoding="utf-8")
+    made = tables(rows[: len(vision)], rows[len(vision) :], options.workers)
+    options.out.write_text(written + mark + made, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ COMMANDS: dict[str, str] = {
     "evaluate": "Is a guideline worth anything? Networks drawn from it beside uniform and random ones.",
     "apply": "Give a network the widths that a guideline has for it, at a budget.",
     "study": "Let Optuna sample widths around a guideline; rank them, train the winner.",
-    "dashboard": "Progress a study in a browser.",
+    "dashboard": "Watch a study in a browser.",
     "train": "Train found widths, from random weights or from those of their search.",
     "compare": "Structure or weights? Found widths beside all that they should be compared with.",
     "transfer": "Carry a guideline to other images, and say what that saves and costs.",

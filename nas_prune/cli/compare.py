@@ -7,20 +7,13 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from nas_prune.cli.options import (
-    ImageOptions,
-    MachineOptions,
-    RecipeOptions,
-    RunOptions,
-    config_from,
+    Setup,
     format_option,
-    image_options,
-    machine_options,
     packed,
     positive,
-    recipe_options,
     refuse_beside,
     refuse_with_resume,
-    run_options,
+    setup_options,
     was_typed,
     workers_option,
 )
@@ -110,10 +103,7 @@ _compare_options = packed(
 @click.command()
 @_compare_options
 @workers_option
-@image_options
-@recipe_options
-@run_options
-@machine_options
+@setup_options()
 @format_option
 @click.pass_context
 def command(
@@ -122,10 +112,7 @@ def command(
     *,
     asked: CompareOptions,
     workers: int,
-    images: ImageOptions,
-    training: RecipeOptions,
-    run: RunOptions,
-    machine: MachineOptions,
+    setup: Setup,
     style: str,
 ) -> None:
     """Is it structure or weights? Train found widths beside all that they should be compared with.
@@ -140,10 +127,10 @@ def command(
     With --resume it goes on where it was stopped; arms and seeds may be added then (--arm, --guideline, --study,
     --seeds).
     """
-    typed = _Typed(context, asked, workers, images, training, run, machine)
+    typed = _Typed(context, asked, workers, setup)
     with showing_progress() as progress:
-        if run.resume is not None:
-            result = typed.resume(run.resume, progress)
+        if setup.run.resume is not None:
+            result = typed.resume(setup.run.resume, progress)
         else:
             result = typed.run_file(progress) if asked.is_file else typed.compare(progress)
     conclude(context, result, style)
@@ -161,10 +148,7 @@ class _Typed:
     context: click.Context
     asked: CompareOptions
     workers: int
-    images: ImageOptions
-    training: RecipeOptions
-    run: RunOptions
-    machine: MachineOptions
+    setup: Setup
 
     def resume(self, run: Path, progress: "Progress") -> "CompareResult":
         """Go on with a run, or add to it."""
@@ -178,7 +162,7 @@ class _Typed:
             run / COMPARED if (run / FILE).is_file() else run,
             seeds=self._typed_seeds,
             wanted=self._wanted(),
-            data_name=self.images.data_name,
+            data_name=self.setup.images.data_name,
             space=self.asked.space,
             workers=self.workers,
             progress=progress,
@@ -193,15 +177,15 @@ class _Typed:
         refuse_beside(self.context, _OF_A_FILE, "a comparison file holds every setting", advice)
         file = read_compare_file(
             self.asked.search,
-            data_name=self.images.data_name,
-            max_images=self.images.max_images,
-            epochs=positive("--epochs", self.training.epochs),
+            data_name=self.setup.images.data_name,
+            max_images=self.setup.images.max_images,
+            epochs=positive("--epochs", self.setup.training.epochs),
             seeds=self._typed_seeds,
         )
         return run_file(
             file,
-            self.run.out,
-            machine=asdict(self.machine),
+            self.setup.run.out,
+            machine=asdict(self.setup.machine),
             space=self.asked.space,
             workers=self.workers,
             progress=progress,
@@ -215,7 +199,7 @@ class _Typed:
         return compare(
             self._config(subject),
             subject.widths,
-            self.run.out,
+            self.setup.run.out,
             search=subject.search,
             wanted=self._wanted(),
             space=self.asked.space,
@@ -264,16 +248,15 @@ class _Typed:
         data = images_for(
             subject.widths,
             found_on=subject.images,
-            name=self.images.data_name,
-            max_images=self.images.max_images,
-            stream=self.images.stream,
+            name=self.setup.images.data_name,
+            max_images=self.setup.images.max_images,
+            stream=self.setup.images.stream,
         )
         recorded = recipe_of(subject.widths) if subject.search is None else subject.search.recipe
-        return config_from(
+        return self.setup.config(
             CompareConfig,
             data,
-            self.training.recipe(recorded or data.name),
-            self.machine,
+            self.setup.training.recipe(recorded or data.name),
             cap=self.asked.cap,
             seeds=self.asked.seeds,
             test=self.asked.test,

@@ -11,22 +11,15 @@ from nas_prune.cli.options import (
     GUIDELINE_HELP,
     SPACE_HELP,
     FitOptions,
-    ImageOptions,
-    MachineOptions,
     NetworkOptions,
-    RecipeOptions,
-    RunOptions,
-    config_from,
+    Setup,
     fit_options,
     format_option,
-    machine_options,
     network_options,
     packed,
-    recipe_options,
     refuse_with_resume,
-    run_options,
     seed_option,
-    sized_image_options,
+    setup_options,
     was_typed,
     workers_option,
 )
@@ -79,13 +72,10 @@ _evaluate_options = packed(
 @network_options
 @fit_options
 @workers_option
-@sized_image_options
-@recipe_options
-@run_options
-@machine_options
+@setup_options(are_sized=True)
 @format_option
 @click.pass_context
-def command(  # noqa: PLR0913  (one for each group of options)
+def command(
     context: click.Context,
     /,
     *,
@@ -93,10 +83,7 @@ def command(  # noqa: PLR0913  (one for each group of options)
     network: NetworkOptions,
     fitting: FitOptions,
     workers: int,
-    images: ImageOptions,
-    training: RecipeOptions,
-    run: RunOptions,
-    machine: MachineOptions,
+    setup: Setup,
     style: str,
 ) -> None:
     """Is a guideline worth anything? Train networks drawn from it beside uniform and random ones of the same cost.
@@ -109,24 +96,24 @@ def command(  # noqa: PLR0913  (one for each group of options)
     from nas_prune.comparison.evaluate_result import summary
     from nas_prune.space.widths import read_widths
 
-    if run.resume is not None:
+    if setup.run.resume is not None:
         refuse_with_resume(context)
         with showing_progress() as progress:
             result = resume_evaluation(
-                run.resume,
-                data_name=images.data_name,
+                setup.run.resume,
+                data_name=setup.images.data_name,
                 space=wanted.space,
                 workers=workers,
                 progress=progress,
             )
     else:
         _refuse_unfitted(context, wanted)
-        config = _config(wanted, network, images, training, machine)
+        config = _config(wanted, network, setup)
         pattern = _pattern(wanted, fitting)
         direct = [read_widths(path) for path in wanted.direct]
         with showing_progress() as progress:
             result = evaluate_guideline(
-                config, run.out, pattern=pattern, direct=direct, workers=workers, progress=progress
+                config, setup.run.out, pattern=pattern, direct=direct, workers=workers, progress=progress
             )
     if style == "json":
         print_json({"run": str(result.run), **summary(result)})
@@ -162,13 +149,7 @@ def _pattern(wanted: EvaluateOptions, fitting: FitOptions) -> "Pattern":
     return fit_guideline(wanted.sources, **asdict(fitting), spaces=spaces)
 
 
-def _config(
-    wanted: EvaluateOptions,
-    network: NetworkOptions,
-    images: ImageOptions,
-    training: RecipeOptions,
-    machine: MachineOptions,
-) -> "EvaluateConfig":
+def _config(wanted: EvaluateOptions, network: NetworkOptions, setup: Setup) -> "EvaluateConfig":
     from nas_prune.comparison.evaluate_result import EvaluateConfig
     from nas_prune.space.budget import Budget
 
@@ -176,11 +157,8 @@ def _config(
         raise click.UsageError("--space must name the network to evaluate the guideline on, got none.")
     if wanted.budget is None:
         raise click.UsageError("--budget must say what the networks may cost, e.g. --budget 'macs<=50%'.")
-    return config_from(
+    return setup.config(
         EvaluateConfig,
-        images.config(),
-        training.recipe(images.name),
-        machine,
         guideline=wanted.guideline or "guideline.yaml",
         space=wanted.space,
         width_multiplier=network.width_multiplier,

@@ -135,19 +135,29 @@ class RunOptions:
     resume: Path | None
 
 
-def config_from(
-    kind: type[Config], data: "DataConfig", recipe: "Recipe", machine: MachineOptions, **own: Any
-) -> Config:
-    """The settings of a run from what was typed.
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What every command is told that trains networks: on which images, how, where it is written, and on what."""
 
-    Args:
-        kind: of settings.
-        data: the images.
-        recipe: how networks are trained.
-        machine: on what.
-        own: what this kind has beside them.
-    """
-    return kind(**{"data": data, "recipe": recipe, **asdict(machine), **own})
+    images: ImageOptions
+    training: RecipeOptions
+    run: RunOptions
+    machine: MachineOptions
+
+    def config(
+        self, kind: type[Config], data: "DataConfig | None" = None, recipe: "Recipe | None" = None, **own: Any
+    ) -> Config:
+        """The settings of a run.
+
+        Args:
+            kind: of settings.
+            data: the images; those that were named if None.
+            recipe: how networks are trained; as was typed, or as is usual for the images, if None.
+            own: what this kind has beside them.
+        """
+        data = data or self.images.config()
+        recipe = recipe or self.training.recipe(self.images.name)
+        return kind(**{"data": data, "recipe": recipe, **asdict(self.machine), **own})
 
 
 def packed(name: str, kind: type[Any], *options: Decorator[Any]) -> Decorator[Function]:
@@ -308,6 +318,39 @@ run_options: Decorator[Any] = packed(
         "network of your own may be imported.",
     ),
 )
+
+
+def setup_options(*, are_sized: bool = False) -> Decorator[Any]:
+    """A decorator that adds the options of `Setup`.
+
+    Args:
+        are_sized: whether the size of the images can be chosen.
+    """
+
+    def decorate(function: Function) -> Function:
+        @wraps(function)
+        def with_setup(
+            *arguments: Any,
+            images: ImageOptions,
+            training: RecipeOptions,
+            run: RunOptions,
+            machine: MachineOptions,
+            **given: Any,
+        ) -> Any:
+            return function(*arguments, setup=Setup(images, training, run, machine), **given)
+
+        decorated: Any = with_setup
+        for options in (
+            machine_options,
+            run_options,
+            recipe_options,
+            sized_image_options if are_sized else image_options,
+        ):
+            decorated = options(decorated)
+        found: Function = decorated
+        return found
+
+    return decorate
 
 
 def was_typed(context: click.Context, name: str) -> bool:

@@ -9,22 +9,15 @@ import click
 from nas_prune.cli.all_methods import print_all
 from nas_prune.cli.options import (
     SPACE_HELP,
-    ImageOptions,
-    MachineOptions,
     NetworkOptions,
-    RecipeOptions,
-    RunOptions,
-    config_from,
+    Setup,
     format_option,
-    machine_options,
     network_options,
     packed,
     positive,
-    recipe_options,
     refuse_with_resume,
-    run_options,
     seed_option,
-    sized_image_options,
+    setup_options,
 )
 from nas_prune.cli.output import count, percent, print_json, print_table, showing_progress
 from nas_prune.runs.progress import is_main_process
@@ -56,7 +49,7 @@ _search_options = packed(
         "--method",
         default="slimming",
         show_default=True,
-        help="A name from `nas-prune methods`, or all: each that can judge the network, in a directory of its own.",
+        help="A name from `nas-prune methods`, or all: each that can score its channels, in a directory of its own.",
     ),
     click.option(
         "--budget",
@@ -90,11 +83,8 @@ _search_options = packed(
 
 @click.command()
 @_search_options
-@sized_image_options
 @network_options
-@recipe_options
-@run_options
-@machine_options
+@setup_options(are_sized=True)
 @format_option
 @click.pass_context
 def command(
@@ -102,11 +92,8 @@ def command(
     /,
     *,
     wanted: SearchOptions,
-    images: ImageOptions,
     network: NetworkOptions,
-    training: RecipeOptions,
-    run: RunOptions,
-    machine: MachineOptions,
+    setup: Setup,
     style: str,
 ) -> None:
     """Sparse-train a network and write the layer widths found at each budget."""
@@ -117,7 +104,7 @@ def command(
     from nas_prune.search.result import summary
     from nas_prune.search.run import resume_search, search
 
-    resume, data_name, space = run.resume, images.data_name, wanted.space
+    resume, data_name, space = setup.run.resume, setup.images.data_name, wanted.space
     if resume is not None:
         refuse_with_resume(context)
     elif wanted.method not in (ALL, *REGISTRY.names):
@@ -129,15 +116,14 @@ def command(
             if resume is not None:
                 found = resume_all(resume, data_name=data_name, space=space, progress=progress)
             else:
-                config = _config(wanted, images, network, training, machine)
-                found = search_all(config, run.out, progress=progress)
+                found = search_all(_config(wanted, network, setup), setup.run.out, progress=progress)
         print_all(found, style)
         return
     with showing_progress() as progress:
         if resume is not None:
             result = resume_search(resume, data_name=data_name, space=space, progress=progress)
         else:
-            result = search(_config(wanted, images, network, training, machine), run.out, progress=progress)
+            result = search(_config(wanted, network, setup), setup.run.out, progress=progress)
     if not is_main_process():
         return
     if style == "json":
@@ -146,29 +132,21 @@ def command(
         _print(result)
 
 
-def _config(
-    wanted: SearchOptions,
-    images: ImageOptions,
-    network: NetworkOptions,
-    training: RecipeOptions,
-    machine: MachineOptions,
-) -> "SearchConfig":
+def _config(wanted: SearchOptions, network: NetworkOptions, setup: Setup) -> "SearchConfig":
     from nas_prune.search.config import DEFAULT_BUDGETS, SearchConfig
     from nas_prune.space.budget import Budget
 
     if wanted.sparsity is not None and not 0 < wanted.sparsity < float("inf"):
         raise click.UsageError(f"--sparsity must be above 0, got {wanted.sparsity:g}.")
-    return config_from(
+    return setup.config(
         SearchConfig,
-        images.config(),
-        training.recipe(images.name, has_own_epochs=True),
-        machine,
+        recipe=setup.training.recipe(setup.images.name, has_own_epochs=True),
         space=wanted.space or "resnet",
         width_multiplier=network.width_multiplier,
         groups=network.groups,
         method=wanted.method,
         budgets=tuple(map(Budget.parse, wanted.budgets)) or DEFAULT_BUDGETS,
-        epochs=positive("--epochs", training.epochs),
+        epochs=positive("--epochs", setup.training.epochs),
         sparsity=wanted.sparsity,
         scope=wanted.scope,
         cost=wanted.cost,

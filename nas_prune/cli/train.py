@@ -7,18 +7,11 @@ from typing import TYPE_CHECKING
 import click
 
 from nas_prune.cli.options import (
-    ImageOptions,
-    MachineOptions,
-    RecipeOptions,
-    RunOptions,
-    config_from,
+    Setup,
     format_option,
-    image_options,
-    machine_options,
     packed,
-    recipe_options,
     refuse_with_resume,
-    run_options,
+    setup_options,
     workers_option,
 )
 from nas_prune.cli.output import count, percent, print_json, print_table, showing_progress
@@ -84,10 +77,7 @@ _train_options = packed(
 @click.command()
 @_train_options
 @workers_option
-@image_options
-@recipe_options
-@run_options
-@machine_options
+@setup_options()
 @format_option
 @click.pass_context
 def command(
@@ -96,10 +86,7 @@ def command(
     *,
     wanted: TrainOptions,
     workers: int,
-    images: ImageOptions,
-    training: RecipeOptions,
-    run: RunOptions,
-    machine: MachineOptions,
+    setup: Setup,
     style: str,
 ) -> None:
     """Train found widths, from random weights or from those of their search."""
@@ -107,21 +94,23 @@ def command(
     from nas_prune.training.result import summary
     from nas_prune.training.run import resume_train, train
 
-    if run.resume is not None:
+    if setup.run.resume is not None:
         refuse_with_resume(context)
         with showing_progress() as progress:
             result = resume_train(
-                run.resume,
-                data_name=images.data_name,
+                setup.run.resume,
+                data_name=setup.images.data_name,
                 space=wanted.space,
                 workers=workers,
                 progress=progress,
             )
     else:
         widths = read_widths(_checked_file(wanted))
-        config = _config(wanted, widths, images, training, machine)
+        config = _config(wanted, widths, setup)
         with showing_progress() as progress:
-            result = train(config, widths, run.out, space=wanted.space, workers=workers, progress=progress)
+            result = train(
+                config, widths, setup.run.out, space=wanted.space, workers=workers, progress=progress
+            )
     if not is_main_process():
         return
     if style == "json":
@@ -149,23 +138,17 @@ def _checked_file(wanted: TrainOptions) -> Path:
     return wanted.widths_file
 
 
-def _config(
-    wanted: TrainOptions,
-    widths: "Widths",
-    images: ImageOptions,
-    training: RecipeOptions,
-    machine: MachineOptions,
-) -> "TrainConfig":
+def _config(wanted: TrainOptions, widths: "Widths", setup: Setup) -> "TrainConfig":
     from nas_prune.training.config import TrainConfig, images_for
     from nas_prune.training.schedules import recipe_of
 
+    images = setup.images
     data = images_for(widths, name=images.data_name, max_images=images.max_images, stream=images.stream)
-    recorded = recipe_of(widths) if training.recipe_name is None else None
-    return config_from(
+    recorded = recipe_of(widths) if setup.training.recipe_name is None else None
+    return setup.config(
         TrainConfig,
         data,
-        training.recipe(recorded or data.name),
-        machine,
+        setup.training.recipe(recorded or data.name),
         schedule=wanted.schedule,
         cap=wanted.cap,
         seeds=tuple(range(wanted.seeds)),

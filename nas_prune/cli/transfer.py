@@ -10,21 +10,14 @@ from nas_prune.cli.compare import conclude
 from nas_prune.cli.options import (
     GUIDELINE_HELP,
     SPACE_HELP,
-    ImageOptions,
-    MachineOptions,
     NetworkOptions,
-    RecipeOptions,
-    RunOptions,
+    Setup,
     budget_option,
-    config_from,
     format_option,
-    machine_options,
     network_options,
     packed,
-    recipe_options,
     refuse_with_resume,
-    run_options,
-    sized_image_options,
+    setup_options,
     was_typed,
     workers_option,
 )
@@ -82,23 +75,17 @@ _transfer_options = packed(
 @_transfer_options
 @network_options
 @workers_option
-@sized_image_options
-@recipe_options
-@run_options
-@machine_options
+@setup_options(are_sized=True)
 @format_option
 @click.pass_context
-def command(  # noqa: PLR0913  (one for each group of options)
+def command(
     context: click.Context,
     /,
     *,
     wanted: TransferOptions,
     network: NetworkOptions,
     workers: int,
-    images: ImageOptions,
-    training: RecipeOptions,
-    run: RunOptions,
-    machine: MachineOptions,
+    setup: Setup,
     style: str,
 ) -> None:
     """Carry a guideline to other images: what does that save, and what does it cost?
@@ -111,14 +98,14 @@ def command(  # noqa: PLR0913  (one for each group of options)
     from nas_prune.guideline.apply import guideline_named
     from nas_prune.space.budget import Budget
 
-    if run.resume is not None:
+    if setup.run.resume is not None:
         refuse_with_resume(context, ("seeds", "direct"), "Only seeds and --direct can be added.")
         with showing_progress() as progress:
             result = resume_transfer(
-                run.resume,
+                setup.run.resume,
                 seeds=wanted.seeds if was_typed(context, "seeds") else None,
                 direct=wanted.direct,
-                data_name=images.data_name,
+                data_name=setup.images.data_name,
                 space=wanted.space,
                 workers=workers,
                 progress=progress,
@@ -133,10 +120,10 @@ def command(  # noqa: PLR0913  (one for each group of options)
         )
         with showing_progress() as progress:
             result = transfer(
-                _config(wanted, images, training, machine),
+                _config(wanted, setup),
                 target,
                 (Path(guideline).name, guideline_named(guideline)),
-                run.out,
+                setup.run.out,
                 direct=wanted.direct,
                 workers=workers,
                 progress=progress,
@@ -150,16 +137,11 @@ def _given(name: str, value: str | None, example: str) -> str:
     return value
 
 
-def _config(
-    wanted: TransferOptions, images: ImageOptions, training: RecipeOptions, machine: MachineOptions
-) -> "CompareConfig":
+def _config(wanted: TransferOptions, setup: Setup) -> "CompareConfig":
     from nas_prune.comparison.config import CompareConfig
 
-    return config_from(
+    return setup.config(
         CompareConfig,
-        images.config(),
-        training.recipe(images.name),
-        machine,
         command="transfer",
         cap=wanted.cap,
         seeds=wanted.seeds,

@@ -29,7 +29,8 @@ from nas_prune.space.networks import check_trusted
 from nas_prune.space.search_space import Groups
 from nas_prune.space.widths import read_widths
 from nas_prune.study.config import with_recipe_beside
-from nas_prune.training.recipe import Recipe, changed, recipe_named
+from nas_prune.training.config import with_short_forms
+from nas_prune.training.recipe import Recipe, changed
 
 _SEARCH = "search"
 
@@ -41,7 +42,7 @@ class CompareFile(BaseModel):
         name: of its directory; the file's own name by default.
         question: what it is to answer, in words.
         space, width_multiplier, groups, method, scope, sparsity, budget, seed, stop: of the search.
-        data, recipe, epochs: of the search and all trainings.
+        data, recipe: of the search and all trainings; `epochs` in the file changes the recipe's.
         seeds, arms, cap, test: of the comparison.
     """
 
@@ -71,11 +72,7 @@ class CompareFile(BaseModel):
         """Names stand for data sets and recipes; `epochs` changes the recipe's."""
         if not isinstance(content, dict):
             return content
-        content = dict(content)
-        if isinstance(content.get("data"), str):
-            content["data"] = {"name": content["data"]}
-        if isinstance(content.get("recipe"), str):
-            content["recipe"] = recipe_named(content["recipe"])
+        content = with_short_forms(content)
         if "epochs" in content and isinstance(content.get("recipe"), Recipe):
             content["recipe"] = changed(content["recipe"], epochs=content.pop("epochs"))
         return content

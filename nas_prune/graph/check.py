@@ -1,7 +1,7 @@
 """The channel graph proves itself: the network is resized and traced again, and what differs is mended or frozen."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
 
@@ -27,6 +27,7 @@ from nas_prune.graph.trace import (
     slow_attention,
     trace,
 )
+from nas_prune.graph.trial_widths import opposites, unlike
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,21 +45,45 @@ class Problem:
     is_layout: bool = False
 
 
-_MOST_STEPS = 60_000  # operations that probes of one network may take, all together
-
-
 @dataclass(frozen=True, slots=True)
-class _Checked:
-    """What every step of the check needs: the network, the shape of its input, a seed for widths, probes so far."""
+class _Network:
+    """What is checked: the network, the shape of its input, and a seed for the widths that are tried."""
 
     template: nn.Module
     input_shape: tuple[int, ...]
     seed: int = 0
-    probes: list[int] = field(default_factory=lambda: [0])
 
-    def probes_left(self, record: Record) -> int:
-        """How many groups may still be tried alone, so that a large network is never probed for minutes."""
-        return max(16, _MOST_STEPS // max(1, len(record.steps))) - self.probes[0]
+
+@dataclass(slots=True)
+class _Effort:
+    """What has been tried on one network so far: the one object here that changes.
+
+    Attributes:
+        probes: how many groups have been narrowed alone.
+        ties: how often axes have been tied, for each type of module and each way.
+    """
+
+    probes: int = 0
+    ties: Counter[tuple[type[nn.Module], bool]] = field(default_factory=Counter)
+
+    def spend_probes(self, count: int, record: Record) -> bool:
+        """Count groups that are narrowed alone; False if they are too many, so that no network takes minutes."""
+        most = max(16, _MOST_STEPS // max(1, len(record.steps)))
+        if count > most - self.probes:
+            return False
+        self.probes += count
+        return True
+
+    def spend_tie(self, kind: type[nn.Module], *, boldly: bool) -> bool:
+        """Count one more tie for a type of module; False if there were enough."""
+        if self.ties[kind, boldly] >= _MOST_TIES:
+            return False
+        self.ties[kind, boldly] += 1
+        return True
+
+
+_MOST_STEPS = 60_000  # operations that probes of one network may take, all together
+_MOST_TIES = 3  # for each type: what is tied elsewhere may show more to tie
 
 
 def checked(template: nn.Module, input_shape: tuple[int, ...], *, seed: int = 0) -> ChannelGraph:
@@ -80,19 +105,18 @@ def checked(template: nn.Module, input_shape: tuple[int, ...], *, seed: int = 0)
 
 
 def proved(template: nn.Module, input_shape: tuple[int, ...], *, seed: int = 0) -> Record:
-    """The record whose graph `checked` returns: what a trace showed, with what the checks taught beyond it."""
-    network = _Checked(template, input_shape, seed)
+    """The record whose graph `checked` returns: what a trace showed, with what the checks found out beyond it."""
+    network, effort = _Network(template, input_shape, seed), _Effort()
     record = trace(template, input_shape)
     record = replace(record, attributes=held_sizes(template, record) | record.attributes)
-    tried: Counter[tuple[type[nn.Module], bool]] = Counter()
-    problem = _problem(network, record)
+    record, problem = _examined(network, record)
     while problem is not None:
-        record, problem = _mended(network, record, problem, tried)
+        record, problem = _mended(network, record, problem, effort)
     return record
 
 
 def _mended(
-    network: _Checked, record: Record, problem: Problem, tried: Counter[tuple[type[nn.Module], bool]]
+    network: _Network, record: Record, problem: Problem, effort: _Effort
 ) -> tuple[Record, Problem | None]:
     """The record after one more tie or freeze, and what is still wrong.
 
@@ -102,67 +126,73 @@ def _mended(
     unmended = [(record, problem)]
     for boldly in (False, True):
         candidate = None
-        if tried[kind, boldly] < _MOST_TIES:
-            tried[kind, boldly] += 1
+        if effort.spend_tie(kind, boldly=boldly):
             path = home_of(problem.path, network.template)
             candidate = tied(record, network.template, path, boldly=boldly)
         if candidate is not None:
-            left = _problem(network, candidate)
+            candidate, left = _examined(network, candidate)
             if left is None or _kind(network, left) is not kind:
                 return candidate, left
             unmended.append((candidate, left))
-    frozen = [_frozen(network, *one) for one in unmended]
-    best = max(frozen, key=lambda one: Prediction(one).searchable_share())
-    return best, _problem(network, best)
+    frozen = [_frozen(network, *one, effort) for one in unmended]
+    return _examined(network, max(frozen, key=lambda one: Prediction(one).searchable_share()))
 
 
-_MOST_TIES = 3  # for each type: what is tied elsewhere may show more to tie
-
-
-def _frozen(network: _Checked, record: Record, problem: Problem) -> Record:
+def _frozen(network: _Network, record: Record, problem: Problem, effort: _Effort) -> Record:
     """The record with what is to blame for a problem frozen."""
+    return _with_frozen(record, _culprits(network, record, problem, effort))
+
+
+def _with_frozen(record: Record, reasons: Mapping[Atom, str]) -> Record:
+    """The record with some atoms frozen, each for a reason."""
     table = record.table.copy()
-    for atom, reason in _culprits(network, record, problem).items():
+    for atom, reason in reasons.items():
         table.freeze(((atom,),), reason)
     return replace(record, table=table)
 
 
-def _kind(network: _Checked, problem: Problem) -> type[nn.Module]:
+def _kind(network: _Network, problem: Problem) -> type[nn.Module]:
     """The type of module whose code is to blame."""
     return type(network.template.get_submodule(home_of(problem.path, network.template)))
 
 
-def _problem(network: _Checked, record: Record) -> Problem | None:
-    """What is wrong when all groups are narrowed together; None when nothing is.
+def _examined(network: _Network, record: Record) -> tuple[Record, Problem | None]:
+    """What is wrong when all groups are narrowed together, None when nothing is; and the record.
 
-    The record learns the smallest width that the network's code survives.
+    The record may know more than the one passed in: what is multiplied with itself is frozen, and if nothing is
+    wrong, the smallest width is the one that the network's code survives.
     """
-    _freeze_squares(record)
+    record = _without_squares(record)
     prediction = Prediction(record)
     base = prediction.base_G
     if not base:
-        return None
+        return record, None
     rng = np.random.default_rng(network.seed)
-    for widths in _opposites(base, rng):
+    for widths in opposites(base, rng):
         found = difference(network.template, prediction, network.input_shape, widths)
         if found is not None and found.is_layout:
-            # By chance one layout may look like another at some widths, though hardly at two more.
+            # At some widths one layout may look like another by chance; at two more that is unlikely.
             again = (
                 difference(network.template, prediction, network.input_shape, other)
-                for other in _opposites(base, rng)
+                for other in opposites(base, rng)
             )
             found = next(filter(None, again), None)
         if found is not None:
-            return found
-    return _at_least(network, prediction)
+            return record, found
+    least, problem = _smallest(network, prediction)
+    return replace(record, least=least), problem
 
 
-def _freeze_squares(record: Record) -> None:
-    """Freeze channels that are multiplied with themselves: a place then holds two of them."""
-    for axes in record.parameters.values():
-        for axis in map(record.table.resolve, axes):
-            twice = tuple((atom,) for atom in set(atoms_of(axis)) if _power(axis, atom) > 1)
-            record.table.freeze(twice, "the network's code gives one size to both factors of a product")
+def _without_squares(record: Record) -> Record:
+    """The record with channels frozen that are multiplied with themselves: a place then holds two of them."""
+    twice = {
+        atom: "the network's code gives one size to both factors of a product"
+        for axes in record.parameters.values()
+        for axis in map(record.table.resolve, axes)
+        for atom in set(atoms_of(axis))
+        if _power(axis, atom) > 1 and record.table.frozen_reason(atom) is None
+    }
+    return _with_frozen(record, twice) if twice else record
 
 
 def _power(axis: Axis, atom: Atom) -> int:
@@ -173,90 +203,25 @@ def _power(axis: Axis, atom: Atom) -> int:
     )
 
 
-def _opposites(base: Sequence[int], rng: np.random.Generator) -> tuple[list[int], list[int]]:
-    """Two random width vectors; which of two like groups is the wider one differs between them.
-
-    Widths are below the base, and of at least two where possible, since one says little of what lies where. A group
-    of two is narrowed in one of the vectors.
-    """
-    choices: dict[int, Iterator[int]] = {}
-    widths, opposite = [], []
-    for size in base:
-        lowest = max(2, size // 3) if size > 3 else 1
-        highest = max(size - 1, min(size, 2))
-        width = next(choices.get(size, iter(())), None)
-        if width is None:
-            choices[size] = iter((rng.permutation(highest - lowest + 1) + lowest).tolist())
-            width = next(choices[size])
-        widths.append(width)
-        opposite.append(lowest + highest - width)
-    return widths, opposite
-
-
-def _at_least(network: _Checked, prediction: Prediction) -> Problem | None:
-    """What is wrong at the smallest widths.
+def _smallest(network: _Network, prediction: Prediction) -> tuple[int, Problem | None]:
+    """The smallest width that the network's code survives, and what is wrong at small widths; None when nothing is.
 
     A network may run with two channels everywhere and not with one (norms of weights, say), or another kernel may
-    take over there (`einsum` multiplies instead of contracting): the record learns it.
+    take over there (`einsum` multiplies instead of contracting).
     """
     record = prediction.record
     found = None
-    for widths in _unlike(prediction.base_G, np.random.default_rng(network.seed + 1), len(record.steps)):
+    for widths in unlike(prediction.base_G, np.random.default_rng(network.seed + 1), len(record.steps)):
         found = failure(network.template, prediction.graph, network.input_shape, widths, in_training=False)
         if found is not None:
-            return found
+            return record.least, found
     for least in range(record.least, 3):
         smallest = [min(size, least) for size in prediction.base_G]
         wrong = failure(network.template, prediction.graph, network.input_shape, smallest)
         if wrong is None:
-            record.least = least
-            return None
+            return least, None
         found = found or wrong
-    return found
-
-
-def _unlike(base: Sequence[int], rng: np.random.Generator, steps: int) -> Iterator[list[int]]:
-    """Width vectors that tell groups of one size apart: of any two, one is narrow and one wide in some vector.
-
-    Code that halves an axis of several pieces, say, runs as long as the pieces happen to be equal. The first vector
-    is one below the base, so that no group of two escapes and few widths are even. Where a run is cheap, each of two
-    groups is the wider one in some vector, and random vectors follow.
-
-    Args:
-        base: the widths of the whole network.
-        rng: draws the widths.
-        steps: how many operations one run takes.
-    """
-    yield [max(1, size - 1) for size in base]
-    seen: Counter[int] = Counter()
-    ranks = []  # among the groups of its size
-    for size in base:
-        ranks.append(seen[size])
-        seen[size] += 1
-    digits = max(1, (max(seen.values()) - 1).bit_length())
-    sides = (0, 1) if 2 * digits * steps <= _MOST_STEPS // 30 else (0,)
-    for digit in range(digits):
-        for side in sides:
-            is_wide = [rank >> digit & 1 == side for rank in ranks]
-            yield [_half(*one, rng) for one in zip(base, is_wide, strict=True)]
-    for _ in range(2 * digits, min(_MOST_RANDOM, _MOST_STEPS // 60 // steps)):
-        yield [int(rng.integers(_lowest(size), size + 1)) for size in base]
-
-
-_MOST_RANDOM = 8
-
-
-def _half(size: int, is_wide: bool, rng: np.random.Generator) -> int:  # noqa: FBT001
-    """A width from the upper or the lower half of those that a group is tried at."""
-    lowest = _lowest(size)
-    middle = (lowest + size) // 2
-    low, high = (min(size, middle + 1), size) if is_wide else (lowest, middle)
-    return int(rng.integers(low, high + 1))
-
-
-def _lowest(size: int) -> int:
-    """The smallest width that a group is tried at, together with others."""
-    return max(2, size // 3) if size > 2 else 1
+    return record.least, found
 
 
 def failure(
@@ -335,7 +300,7 @@ def difference(
     return Problem(path or layer or "", message or f"layer {layer} has other sizes when they are fewer")
 
 
-def _culprits(network: _Checked, record: Record, problem: Problem) -> dict[Atom, str]:
+def _culprits(network: _Network, record: Record, problem: Problem, effort: _Effort) -> dict[Atom, str]:
     """Atoms that cannot even be narrowed alone, and why; all that a module has met when none is to blame alone."""
     prediction = Prediction(record)
     columns = prediction.columns
@@ -343,9 +308,8 @@ def _culprits(network: _Checked, record: Record, problem: Problem) -> dict[Atom,
     near = [atom for atom in atoms_met(record, network.template, path) if atom in columns]
     far = [atom for atom in columns if atom not in near]
     for atoms in (near, far):
-        if len(atoms) > network.probes_left(record):
+        if not effort.spend_probes(len(atoms), record):
             continue
-        network.probes[0] += len(atoms)
         reasons = _blamed(network, prediction, path, {atom: columns[atom] for atom in atoms})
         if reasons:
             return reasons
@@ -356,7 +320,7 @@ def _culprits(network: _Checked, record: Record, problem: Problem) -> dict[Atom,
 
 
 def _blamed(
-    network: _Checked, prediction: Prediction, path: str, columns: Mapping[Atom, int]
+    network: _Network, prediction: Prediction, path: str, columns: Mapping[Atom, int]
 ) -> dict[Atom, str]:
     """Those of some atoms, by column, that cannot be narrowed alone, with their like in modules of the same type."""
     record = prediction.record
@@ -370,7 +334,7 @@ def _blamed(
     return reasons
 
 
-def _alone(network: _Checked, prediction: Prediction, column: int) -> Problem | None:
+def _alone(network: _Network, prediction: Prediction, column: int) -> Problem | None:
     """What is wrong when one group alone is narrowed, to about a half and to a single channel; None if nothing."""
     base = prediction.base_G
     half = [*base[:column], max(1, base[column] // 2 - 1), *base[column + 1 :]]

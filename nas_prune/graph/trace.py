@@ -156,17 +156,24 @@ class ForwardError(BadInputError):
         path: the module that was running.
         message: the first line of what it said.
         record: what was seen until then.
+        is_of_devices: tensors lie on different devices.
     """
 
     def __init__(self, shape: Sequence[int], path: str, error: Exception, record: Record) -> None:
         self.path, self.record = path, record
         self.message = first_line(error)
+        self.is_of_devices = _names_devices(self.message)
         hint = "Check the image size and the input channels; forward must not branch on values."
-        if "device" in self.message:
+        if self.is_of_devices:
             hint = "Make tensors that forward needs in forward, or register them as buffers."
         super().__init__(
             f"the network must run on an input of shape {list(shape)}, got: {self.message.rstrip('.')}. {hint}"
         )
+
+
+def _names_devices(message: str) -> bool:
+    """Whether PyTorch says that tensors lie on different devices; it has no type of error for that, only words."""
+    return "device" in message
 
 
 def first_line(error: BaseException) -> str:
@@ -192,7 +199,8 @@ def made_where_it_runs(run: Callable[[], Result]) -> Result:
     try:
         return run()
     except Exception as error:
-        if "device" not in str(error):
+        is_of_devices = error.is_of_devices if isinstance(error, ForwardError) else _names_devices(str(error))
+        if not is_of_devices:
             raise
         with torch.device("meta"):
             return run()

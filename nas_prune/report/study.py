@@ -94,8 +94,8 @@ def _pictures(done: Sequence[FrozenTrial], config: StudyConfig, name: str) -> li
         return []
     points = [(one.user_attrs[record.MACS], one.user_attrs[record.PARAMS], one.values[0]) for one in done]
     marked = {
-        one.user_attrs[record.SOURCE]: location
-        for location, one in enumerate(done)
+        one.user_attrs[record.SOURCE]: number
+        for number, one in enumerate(done)
         if record.SOURCE in one.user_attrs
     }
     fronts = fronts_figure(points, what="Validation accuracy", marked=marked)

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import perf_counter, sleep
-from typing import Any
+
+from filelock import lock_descriptor
 
 from nas_prune.errors import BadInputError, FileError, NasPruneError
 
@@ -26,38 +27,35 @@ def passing_folder(parent: Path) -> Iterator[Path]:
 def alone_in(folder: Path, *, is_needed: bool = True) -> Iterator[None]:
     """Hold a directory for this process; the hold ends with the process, however it ends.
 
+    The directory itself is locked, not a file in it as `filelock.FileLock` would: `kill -9` would leave that file
+    behind, and an otherwise empty directory would be refused as the place of a new run. Children that the process has
+    forked (loaders of images) share the hold, and end about a second after it; that is why we wait.
+
+    Nothing is locked on Windows, where a directory cannot be opened, or on a file system without locks.
+
     Raises:
         BadInputError: another process holds it.
     """
-    try:
-        import fcntl  # not on Windows
-    except ImportError:
-        is_needed = False
-    if not is_needed:
+    if not is_needed or os.name == "nt":
         yield
         return
     handle = os.open(folder, os.O_RDONLY)
     try:
-        until = perf_counter() + _PATIENCE
-        while not _held(fcntl.flock, handle, fcntl.LOCK_EX | fcntl.LOCK_NB):
-            if perf_counter() > until:
-                raise BadInputError(
-                    f"{folder} must be written by one process at a time, and another is at it. Wait, or stop that one."
-                )
-            sleep(0.1)
+        _wait_for(handle, folder)
         yield
     finally:
         os.close(handle)
 
 
-def _held(lock: Any, handle: int, how: int) -> bool:
-    try:
-        lock(handle, how)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True  # a file system without locks
-    return True
+def _wait_for(handle: int, folder: Path) -> None:
+    until = perf_counter() + _PATIENCE
+    with suppress(OSError):  # a file system without locks
+        while not lock_descriptor(handle, blocking=False):
+            if perf_counter() > until:
+                raise BadInputError(
+                    f"{folder} must be written by one process at a time, and another holds it. Wait, or stop that one."
+                )
+            sleep(0.1)
 
 
 def remove_partial_files(folder: Path) -> None:

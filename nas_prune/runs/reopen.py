@@ -8,7 +8,7 @@ from typing import Self, TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from nas_prune.runs.files import remove_partial_files
-from nas_prune.runs.progress import Progress
+from nas_prune.runs.progress import SILENT, Progress, is_main_process
 from nas_prune.runs.settings import library_versions, read_config
 
 
@@ -63,6 +63,8 @@ def reopen(
     Raises:
         BadInputError: there is no such run there, or its network must be named again.
     """
+    if not is_main_process():  # of several that train together one talks and cleans
+        progress, cleans = SILENT, False
     config = read_config(run, kind)
     config.check_trusted(run, trusted)
     now = library_versions(config.begun_with())

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nas_prune.data.identity import identity_of
-from nas_prune.errors import BadInputError, NasPruneError
+from nas_prune.errors import BadInputError, NasPruneError, NothingToSearchError
 from nas_prune.runs.directory import RESULT, check_out, make_run
 from nas_prune.runs.files import write_whole
 from nas_prune.runs.progress import SILENT, Progress
@@ -130,8 +130,11 @@ class _AllSearches:
                         self.note(name, result.seconds)
                         for text in warnings_of(result):
                             self.progress.say(f"{name}: {text}")
+                except NothingToSearchError as error:
+                    left_out[name] = error.problem
+                    continue
                 except NasPruneError as error:
-                    left_out[name] = str(error).partition(" These find channels there")[0]
+                    left_out[name] = str(error)
                     continue
                 found[name] = self._result(name)
                 if self.trained is None and trains_as_usual(settings):

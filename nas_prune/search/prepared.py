@@ -8,7 +8,7 @@ from torch import nn
 
 from nas_prune.data import ImageData, num_batches
 from nas_prune.data.config import DataConfig, load_images
-from nas_prune.errors import BadInputError
+from nas_prune.errors import NothingToSearchError
 from nas_prune.runs.progress import Progress
 from nas_prune.search.config import SearchConfig
 from nas_prune.search.methods.contract import Evidence, PenaltyTarget, WidthMethod
@@ -236,9 +236,10 @@ def _searched(
     if not columns:
         others = ", ".join(name for name, other in known_methods().items() if scorable(space, other, groups))
         hint = f" These find channels there: {others}." if others else ""
-        raise BadInputError(
+        raise NothingToSearchError(
             f"--method {method.name} must find {method.asks}, got none in {space.reference.name} with --groups "
-            f"{groups}.{hint}"
+            f"{groups}.",
+            hint,
         )
     wanted = space.searched(groups) if method.of == "channels" else ()
     return columns, tuple(space.groups[column].name for column in wanted if column not in columns)

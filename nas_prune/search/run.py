@@ -11,7 +11,7 @@ from torch import nn
 from nas_prune.data.config import where_images_are
 from nas_prune.runs.directory import CHECKPOINT, METRICS, check_out, make_run, published
 from nas_prune.runs.files import write_whole
-from nas_prune.runs.progress import SILENT, Progress, is_main_process
+from nas_prune.runs.progress import SILENT, Progress
 from nas_prune.runs.reopen import reopen
 from nas_prune.runs.settings import read_config, write_config
 from nas_prune.runs.stopping import resume_hint
@@ -91,17 +91,10 @@ def resume_search(
     Raises:
         BadInputError: the directory is no search's, or its checkpoint is damaged.
     """
-    progress = progress if is_main_process() else SILENT
-    config = reopen(
-        run,
-        SearchConfig,
-        trusted=space,
-        data_name=data_name,
-        progress=progress,
-        cleans=is_main_process(),
-    )
+    config = reopen(run, SearchConfig, trusted=space, data_name=data_name, progress=progress)
     method_named(config.method, run=run)
     with joined(pick_device(config.device)) as ranks:
+        progress = progress if ranks.is_first else SILENT
         return _finish(prepared_search(config, ranks, progress, loaded), run, progress)
 
 

@@ -13,8 +13,8 @@ from nas_prune.runs.settings import first_problem, read_settings
 from nas_prune.space.budget import Budget, BudgetSetting
 from nas_prune.space.networks import space_name
 from nas_prune.space.search_space import Groups
-from nas_prune.training.config import RunConfig
-from nas_prune.training.recipe import MOST_EPOCHS, Recipe, changed, default_recipe, recipe_named
+from nas_prune.training.config import RunConfig, with_short_forms
+from nas_prune.training.recipe import MOST_EPOCHS, Recipe, changed, default_recipe
 
 SamplerName: TypeAlias = Literal["cma", "tpe", "gp", "nsga2", "random"]
 Stopping: TypeAlias = Literal["none", "median"]
@@ -87,15 +87,11 @@ class StudyConfig(RunConfig):
         """One budget may be written as `budget`, and names stand for data sets and recipes."""
         if not isinstance(content, dict):
             return content
-        content = dict(content)
+        content = with_short_forms(content)
         if "budget" in content:
             if "budgets" in content:
                 raise ValueError("budget and budgets must not stand beside each other")
             content["budgets"] = (content.pop("budget"),)
-        if isinstance(content.get("data"), str):
-            content["data"] = {"name": content["data"]}
-        if isinstance(content.get("recipe"), str):
-            content["recipe"] = recipe_named(content["recipe"])
         return content
 
     @field_validator("name")

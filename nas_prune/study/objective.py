@@ -47,12 +47,13 @@ class Objective:
     """What Optuna calls.
 
     Attributes:
-        loaded: what every trial needs.
+        context: what every trial needs.
         study: the Optuna study.
         budgets: its budget, or the two ends of its range.
         worker: the name of this process, for those that look whether it lives.
         progress: told how far the work is.
         parametrisation: of the one budget, where there is one.
+        number: of the trial that it was last called for.
     """
 
     context: StudyContext
@@ -61,6 +62,7 @@ class Objective:
     worker: str
     progress: Progress = SILENT
     parametrisation: Parametrised = field(init=False)
+    number: int | None = None
 
     def __post_init__(self) -> None:
         self.parametrisation = self.context.parametrised(self.budgets[-1])
@@ -72,6 +74,7 @@ class Objective:
             NasPruneError: the trial has failed, for a reason that stands in its record then.
             optuna.TrialPruned: it fell behind.
         """
+        self.number = trial.number
         trial.set_user_attr(record.WORKER, self.worker)
         try:
             return self._value(trial)
@@ -89,6 +92,12 @@ class Objective:
             trial.set_user_attr(record.FAILED, f"{type(error).__name__}: {' '.join(str(error).split())}.")
             self.progress.say(traceback.format_exc())
             raise
+
+    def has_ended(self) -> bool:
+        """Whether the trial that it was last called for has come to an end in the storage."""
+        return (
+            self.number is not None and self.study.get_trials(deepcopy=False)[self.number].state.is_finished()
+        )
 
     def _value(self, trial: optuna.Trial) -> float | tuple[float, float]:
         config = self.context.config

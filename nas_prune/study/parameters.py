@@ -199,7 +199,7 @@ class Parametrisation:
         ratio_S = self.centre_S + (parameters.get(SHAPE, 1.0) - 1) * self.bend_S
         for cell in self.cells:
             places = cell.places
-            positions = np.array([self.setting.groups_S[location].position - 0.5 for location in places])
+            positions = np.array([self.setting.groups_S[number].position - 0.5 for number in places])
             moved = cell.unit * parameters[f"offset {cell.name}"]
             ratio_S[places] += moved + cell.slope_unit * parameters.get(f"slope {cell.name}", 0.0) * positions
         return ratio_S
@@ -245,7 +245,7 @@ def _spreads(pattern: Pattern | None, setting: Setting) -> Floats:
 
 
 def _cell(name: str, places: NDArray[np.int64], setting: Setting, line_S: Floats, spread_S: Floats) -> _Cell:
-    positions = np.array([setting.groups_S[location].position - 0.5 for location in places])
+    positions = np.array([setting.groups_S[number].position - 0.5 for number in places])
     has_slope = bool(np.ptp(positions) > 0)
     level, slope = float(line_S[places].mean()), 0.0
     if has_slope:

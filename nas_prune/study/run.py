@@ -128,9 +128,9 @@ def _free(run: Path, config: StudyConfig, url: str | None) -> tuple[Path, StudyC
     while True:
         suffix = "" if number == 1 else f"-{number}"
         other = config.model_copy(update={"name": f"{config.name}{suffix}"})
-        location = run.with_name(f"{run.name}{suffix}")
-        if not location.exists() and not taken & set(other.studies):
-            return location, other
+        folder = run.with_name(f"{run.name}{suffix}")
+        if not folder.exists() and not taken & set(other.studies):
+            return folder, other
         number += 1
 
 

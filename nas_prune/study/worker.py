@@ -1,7 +1,6 @@
 """One process at work on a study: which trial is next, whose workers have died, and when it is over."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -39,10 +38,10 @@ class Worker:
     """One process at work on a study.
 
     Attributes:
-        place: where the study is.
-        loaded: what every trial needs.
+        location: where the study is.
+        context: what every trial needs.
         storage: Optuna's.
-        presence: shows others that it is alive.
+        worker_lock: shows others that it is alive.
         began: when the command began; failures before that are forgiven.
         deadline: when no further trial is begun, in seconds since 1970.
         studies: Optuna's.
@@ -124,9 +123,16 @@ class Worker:
         one.study.sampler = sampler_named(config.sampler, *chance)
         progress.update(one.name, record.count_finished(trials), config.trials)
         objective = Objective(self.context, one.study, one.budgets, self.worker_lock.name, progress)
-        with _taken_over(progress):
+        try:
             one.study.optimize(objective, n_trials=1, catch=(Exception,))
-            self._tell(one, progress)
+        except (UpdateFinishedTrialError, ValueError):
+            if not objective.has_ended():  # by somebody else: this process could not end it
+                raise
+            progress.say(
+                "This worker seemed to be dead, and its trial was put back for another; going on with the next."
+            )
+            return
+        self._tell(one, progress)
 
     def _tell(self, one: OneStudy, progress: Progress) -> None:
         trials = one.study.get_trials(deepcopy=False)
@@ -175,19 +181,6 @@ class Worker:
                 f"trials must not fail {most} times in a row, which they did; the last one because {reasons[0]} "
                 f"Mend it and go on: {command_for(self.location)}"
             )
-
-
-@contextmanager
-def _taken_over(progress: Progress) -> Iterator[None]:
-    """Leave a trial that somebody else has ended meanwhile, since this worker seemed to be dead."""
-    try:
-        yield
-    except (UpdateFinishedTrialError, ValueError) as error:
-        if not isinstance(error, UpdateFinishedTrialError) and "Cannot tell a" not in str(error):
-            raise
-        progress.say(
-            "This worker seemed to be dead, and its trial was put back for another; going on with the next."
-        )
 
 
 def work_in_processes(worker: Worker, workers: int, progress: Progress) -> None:

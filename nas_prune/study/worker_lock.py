@@ -1,7 +1,7 @@
 """Which workers of a study are alive: each holds a file of the study's directory locked, as long as its process lives.
 
-Process numbers say nothing on another machine and are used again; a lock ends with its process, however that ends, and
-is seen by whoever shares the directory.
+Process numbers say nothing on another machine and are used again. A lock ends with its process, however that ends, and
+all who share the directory can see it.
 """
 
 import os
@@ -11,14 +11,18 @@ from pathlib import Path
 from time import sleep
 from uuid import uuid4
 
+from filelock import FileLock, lock_descriptor
+
 from nas_prune.runs.files import saying_why
 
-_FOLDER = "workers"
+_FOLDER, _SUFFIX = "workers", ".lock"
 _WRITING_TAKES = 100  # hundredths of a second, for eight letters
 
 
 class WorkerLock:
     """A worker that is there, until it is closed or its process ends.
+
+    Children that the process forks do not hold the file: `FileLock` closes it in them.
 
     Attributes:
         name: what its trials bear.
@@ -28,49 +32,54 @@ class WorkerLock:
         folder = run / _FOLDER
         with saying_why(folder):
             folder.mkdir(exist_ok=True)
-            whose = _identity(folder)
-            while True:
-                self.name = f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}-{whose}"
-                self._path = _path(run, self.name)
-                self._handle = os.open(self._path, os.O_CREAT | os.O_RDWR)
-                _lock(self._handle)
-                if self._path.exists():  # and was not swept away before it was locked
-                    return
-                os.close(self._handle)
+            self.name = f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}-{_identity(folder)}"
+            self._path = _path(run, self.name)
+            self._path.touch()
+        # Waits for whoever looks at the file now, and makes it again if that one has removed it.
+        self._lock = FileLock(self._path, thread_local=False, fallback_to_soft=False)
+        with suppress(OSError):  # a file system without locks: nobody can tell that this worker is alive
+            self._lock.acquire()
 
     def close(self) -> None:
         """Leave in an orderly way."""
-        os.close(self._handle)
+        self._lock.release()
         with suppress(OSError):
             self._path.unlink()
 
 
 def is_gone(run: Path, name: str) -> bool | None:
     """Whether a worker has ended; None where that cannot be told from here, as of one with another directory."""
+    return _looked_at(run, name, is_removed=False)
+
+
+def live_workers(run: Path) -> list[str]:
+    """The names of the workers that are known to be alive; the files of workers that have ended are removed."""
+    names = [path.name.removesuffix(_SUFFIX) for path in sorted((run / _FOLDER).glob(f"*{_SUFFIX}"))]
+    return [name for name in names if _looked_at(run, name, is_removed=True) is False]
+
+
+def _looked_at(run: Path, name: str, *, is_removed: bool) -> bool | None:
+    """Whether a worker has ended; if it has, its file may be removed.
+
+    The file is removed while it is locked, so that a worker that has just made it sees that it must make it again.
+    """
+    path = _path(run, name)
     try:
-        handle = os.open(_path(run, name), os.O_RDWR)
+        handle = os.open(path, os.O_RDWR)  # not by `FileLock`, which makes a file that is not there
     except FileNotFoundError:
         # One of this directory that ended in an orderly way took its file with it.
         return True if name.endswith(f"-{_identity(run / _FOLDER)}") else None
     except OSError:
         return None
     try:
-        return _lock(handle)
+        is_ended = lock_descriptor(handle, blocking=False)
+        if is_ended and is_removed:
+            path.unlink()
+    except OSError:
+        return None
     finally:
         os.close(handle)
-
-
-def live_workers(run: Path) -> list[str]:
-    """The names of the workers that are known to be alive; the files of others are removed."""
-    found = []
-    for path in sorted((run / _FOLDER).glob("*.lock")):
-        name = path.name.removesuffix(".lock")
-        gone = is_gone(run, name)
-        if gone:
-            path.unlink(missing_ok=True)
-        elif gone is False:
-            found.append(name)
-    return found
+    return is_ended
 
 
 def _identity(folder: Path) -> str:
@@ -92,19 +101,4 @@ def _identity(folder: Path) -> str:
 
 
 def _path(run: Path, name: str) -> Path:
-    return run / _FOLDER / f"{name}.lock"
-
-
-def _lock(handle: int) -> bool | None:
-    """Whether a file could be locked; None where the system has no locks."""
-    try:
-        import fcntl  # not on Windows
-    except ImportError:
-        return None
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return None
-    return True
+    return run / _FOLDER / f"{name}{_SUFFIX}"

@@ -11,15 +11,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from nas_prune.errors import BadInputError
+from nas_prune.errors import BadInputError, DamagedError
 from nas_prune.runs.files import write_whole
 from nas_prune.training.state import RngState, Sums, TrainState, rng_state_now
 
 _KEY = "state"
-
-
-class DamagedError(BadInputError):
-    """A checkpoint that is torn, or whose content does not match its checksum."""
 
 
 def write_checkpoint(
@@ -150,13 +146,9 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         said = content.pop("checksum")
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         why = "no such file" if isinstance(error, FileNotFoundError) else " ".join(str(error).split())
-        raise DamagedError(
-            f"checkpoint must be whole, got {path.name} ({why}). Start the run again."
-        ) from None
+        raise DamagedError(f"checkpoint must be whole, got {path.name} ({why}).") from None
     if said != _checksum(content, tensors):
-        raise DamagedError(
-            f"checkpoint must be as it was written, got {path.name}, whose checksum differs. Start the run again."
-        )
+        raise DamagedError(f"checkpoint must be as it was written, got {path.name}, whose checksum differs.")
     return content, tensors
 
 

@@ -4,7 +4,7 @@ import os
 from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from pydantic import Field, ValidationError
@@ -21,7 +21,7 @@ from nas_prune.space.networks import check_trusted, is_own
 from nas_prune.space.widths import Widths, read_widths
 from nas_prune.training.compute import Compute, Precision, takes_channels_last
 from nas_prune.training.ranks import Ranks
-from nas_prune.training.recipe import Recipe, default_recipe
+from nas_prune.training.recipe import Recipe, default_recipe, recipe_named
 from nas_prune.training.schedules import Schedule
 
 
@@ -115,6 +115,16 @@ def _precision(asked: Literal["auto", "float32", "bf16"], device: torch.device) 
     if asked != "auto":
         return asked
     return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "float32"
+
+
+def with_short_forms(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as a file has them, where names may stand for data sets and recipes."""
+    content = dict(content)
+    if isinstance(content.get("data"), str):
+        content["data"] = {"name": content["data"]}
+    if isinstance(content.get("recipe"), str):
+        content["recipe"] = recipe_named(content["recipe"])
+    return content
 
 
 def images_for(

@@ -2,19 +2,19 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from hashlib import blake2b
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 from torch import nn
 
-from nas_prune.errors import BadInputError
+from nas_prune.data.identity import identity_of_labels
+from nas_prune.errors import BadInputError, DamagedError
 from nas_prune.runs.directory import CHECKPOINT, METRICS, append_metrics, keep_metrics, read_metrics
 from nas_prune.runs.files import alone_in, sync
 from nas_prune.runs.progress import SILENT, Progress
 from nas_prune.runs.stopping import Stop, stoppable
-from nas_prune.training.checkpoint import DamagedError, read_checkpoint, write_checkpoint
+from nas_prune.training.checkpoint import read_checkpoint, write_checkpoint
 from nas_prune.training.loop import EpochReport, Training, fit
 from nas_prune.training.recipe import Recipe
 from nas_prune.training.state import TrainState
@@ -80,7 +80,7 @@ def _newest(folder: Path, state: TrainState, facts: Mapping[str, Any], progress:
         try:
             read_checkpoint(folder / name, state, facts)
         except DamagedError as error:
-            problems.append(str(error).partition(" Start the run")[0])
+            problems.append(error.problem)
         else:
             if problems:
                 progress.say(f"{problems[0]} Going on from {name}.")
@@ -93,11 +93,10 @@ def _newest(folder: Path, state: TrainState, facts: Mapping[str, Any], progress:
 def _facts(training: Training) -> dict[str, Any]:
     """What a checkpoint says of itself: all that decides the result, as far as files can be edited or moved."""
     data, compute = training.data, training.compute
-    labels = b"".join(part.labels.cpu().numpy().tobytes() for part in (data.train, data.val))
     return {
         "seed": training.seed,
         "recipe": training.recipe.model_dump(mode="json"),
-        "images": f"{len(data.train)} + {len(data.val)} ({blake2b(labels, digest_size=6).hexdigest()})",
+        "images": identity_of_labels(data),
         "precision": compute.precision,
         "channels_last": compute.channels_last,
         "settings": dict(training.settings),

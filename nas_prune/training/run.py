@@ -14,7 +14,7 @@ from nas_prune.data.config import load_images, where_images_are
 from nas_prune.errors import BadInputError
 from nas_prune.runs.directory import RESULT, WIDTHS, check_out, make_run
 from nas_prune.runs.files import passing_folder, saying_why, write_whole
-from nas_prune.runs.progress import SILENT, Progress, is_main_process
+from nas_prune.runs.progress import SILENT, Progress
 from nas_prune.runs.reopen import reopen
 from nas_prune.runs.settings import library_versions, write_config
 from nas_prune.runs.stopping import resume_hint
@@ -96,16 +96,9 @@ def resume_train(
     Raises:
         BadInputError: the directory is no training's, or its checkpoints are damaged.
     """
-    progress = progress if is_main_process() else SILENT
-    config = reopen(
-        run,
-        TrainConfig,
-        trusted=space,
-        data_name=data_name,
-        progress=progress,
-        cleans=is_main_process(),
-    )
+    config = reopen(run, TrainConfig, trusted=space, data_name=data_name, progress=progress)
     with joined(pick_device(config.device)) as ranks:
+        progress = progress if ranks.is_first else SILENT
         job = _prepare(config, read_widths(run / WIDTHS), ranks, progress, space=space, workers=workers)
         return _finish(run, job, workers, progress)
 

@@ -58,7 +58,7 @@ class TrainState:
         epochs_done: whole epochs.
         steps_done: steps of the epoch after them.
         sums: over these steps; None before the first.
-        chance: where randomness goes on within the epoch; None at its beginning.
+        rng_state: where randomness goes on within the epoch; None at its beginning.
     """
 
     model: nn.Module

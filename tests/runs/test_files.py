@@ -41,7 +41,7 @@ def test_a_second_hold_is_refused_within_one_process_and_from_another_thread(tmp
     found: list[bool] = []
     thread = threading.Thread(target=lambda: found.append(is_free(tmp_path)))
     with alone_in(tmp_path):
-        with pytest.raises(BadInputError, match=r"by one process at a time, and another holds it now\. Wait"):
+        with pytest.raises(BadInputError, match=r"by one process at a time, and another holds it\. Wait"):
             alone_in(tmp_path).__enter__()
         thread.start()
         thread.join()

@@ -10,8 +10,8 @@ from pathlib import Path
 from threading import Thread
 from time import sleep
 
-import filelock
 import pytest
+from filelock import FileLock, lock_descriptor
 
 from nas_prune.errors import FileError
 from nas_prune.study import worker_lock
@@ -83,22 +83,25 @@ def test_a_worker_whose_file_is_removed_as_it_begins_is_alive_all_the_same(
     """Another worker looks at the file between its making and its locking, and takes it for that of a dead one."""
     made: list[WorkerLock] = []
     beginning = Thread(target=lambda: made.append(WorkerLock(tmp_path)))
+    looking: list[Thread] = []
     touch = Path.touch
 
-    def held(path: Path) -> None:
+    def seen(path: Path) -> None:
         touch(path)
         handle = os.open(path, os.O_RDWR)
-        assert filelock.lock_descriptor(handle, blocking=False)
-        Thread(target=removed, args=(path, handle)).start()
+        assert lock_descriptor(handle, blocking=False)
+        looking.append(Thread(target=removed, args=(path, handle)))
+        looking[0].start()
 
     def removed(path: Path, handle: int) -> None:
         sleep(0.3)
         path.unlink()
         os.close(handle)
 
-    monkeypatch.setattr(Path, "touch", held)
+    monkeypatch.setattr(Path, "touch", seen)
     beginning.start()
     beginning.join()
+    looking[0].join()
     with closing(made[0]) as worker:
         assert is_gone(tmp_path, worker.name) is False
         assert live_workers(tmp_path) == [worker.name]
@@ -110,7 +113,7 @@ def test_without_locks_a_worker_works_and_nobody_can_tell_whether_it_is_alive(
     def refuse(*_: object, **__: object) -> None:
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
-    monkeypatch.setattr(filelock.FileLock, "acquire", refuse)
+    monkeypatch.setattr(FileLock, "acquire", refuse)
     monkeypatch.setattr(worker_lock, "lock_descriptor", refuse)
     with closing(WorkerLock(tmp_path)) as worker:
         assert is_gone(tmp_path, worker.name) is None

@@ -165,7 +165,7 @@ class TestRandom(_Control):
 
 def test_all_methods_are_tested() -> None:
     tested = {kind.method.name for kind in _subclasses(Contract) if hasattr(kind, "method")}
-    assert tested == set(METHODS)
+    assert tested >= set(METHODS)
 
 
 def _subclasses(kind: type[Contract]) -> list[type[Contract]]:

@@ -1,0 +1,83 @@
+"""Going on with a run: trust, moved paths, changed versions and torn files, the same for every kind of run."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nas_prune.comparison.config import CompareConfig
+from nas_prune.comparison.evaluate_result import EvaluateConfig
+from nas_prune.errors import BadInputError
+from nas_prune.runs.progress import SILENT, Progress
+from nas_prune.runs.reopen import reopen
+from nas_prune.runs.settings import read_config, write_config
+from nas_prune.search.config import SearchConfig
+from nas_prune.study.config import StudyConfig
+from nas_prune.training.config import RunConfig, TrainConfig
+
+RUNS = Path(__file__).parents[1] / "earlier_runs"
+KINDS: dict[str, type[RunConfig]] = {
+    "search": SearchConfig,
+    "search-all": SearchConfig,
+    "train": TrainConfig,
+    "evaluate": EvaluateConfig,
+    "study": StudyConfig,
+    "compare": CompareConfig,
+    "transfer": CompareConfig,
+}
+
+
+@pytest.fixture(params=KINDS)
+def run(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A run of each kind."""
+    shutil.copytree(RUNS / request.param, tmp_path / "runs" / request.param)
+    return tmp_path / "runs" / str(request.param)
+
+
+def reopened(run: Path, *, trusted: str | None = None, progress: Progress = SILENT) -> RunConfig:
+    return reopen(run, KINDS[run.name], trusted=trusted, data_name=None, progress=progress)
+
+
+def name_own_network(run: Path) -> None:
+    """Let the files of a run name code, as somebody else's might."""
+    for path in (run / "config.yaml", *run.rglob("*.json")):
+        text = path.read_text(encoding="utf-8")
+        path.write_text(
+            text.replace("space: resnet20", "space: evil:net").replace('"resnet20"', '"evil:net"')
+        )
+
+
+def test_no_code_that_only_a_file_names_is_imported(run: Path) -> None:
+    name_own_network(run)
+    with pytest.raises(BadInputError, match="--space evil:net must be given again, got none"):
+        reopened(run)
+    with pytest.raises(BadInputError, match="--space must be evil:net, .*, got other:net"):
+        reopened(run, trusted="other:net")
+    reopened(run, trusted="evil:net")
+
+
+def test_changed_versions_are_told_and_torn_files_removed(run: Path) -> None:
+    config = read_config(run, KINDS[run.name])
+    write_config(run, config.model_copy(update={"versions": {"torch": "1.0"}}))
+    torn = run / ".config.yaml.x.part"
+    torn.touch()
+    said: list[str] = []
+    reopened(run, progress=Progress(say=said.append))
+    assert [text.partition(", ")[0] for text in said] == [
+        "Last digits may differ from those of a run that was not stopped: torch 1.0 then"
+    ]
+    assert not torn.exists()
+
+
+def test_paths_are_found_from_where_the_command_is_typed(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def paths(config: RunConfig) -> list[Any]:
+        return [config.data.name, *(getattr(config, name) for name in config.path_fields)]
+
+    given = {"data": {"name": "folder:images"}, **dict.fromkeys(KINDS[run.name].path_fields, "other")}
+    config = KINDS[run.name].model_validate({**read_config(run, KINDS[run.name]).model_dump(), **given})
+    monkeypatch.chdir(run.parent)
+    write_config(run, config.relative_to(run))
+    assert paths(read_config(run, KINDS[run.name])) == ["folder:../images", *["../other"] * (len(given) - 1)]
+    monkeypatch.chdir(run.parent.parent)
+    assert paths(reopened(run)) == ["folder:runs/images", *["runs/other"] * (len(given) - 1)]

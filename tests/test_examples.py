@@ -1,0 +1,168 @@
+"""The examples run as they stand, each in a directory of its own, and leave what their first lines promise."""
+
+import ast
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from matplotlib.image import imread
+
+import nas_prune
+from nas_prune.search.methods.registry import METHODS
+from tests.search.methods.contract import Contract
+from tests.search.methods.test_registry import install
+
+FOLDER = Path(__file__).parent.parent / "studies" / "examples"
+EXAMPLES = sorted(FOLDER.glob("*.py"))
+
+
+@dataclass(frozen=True)
+class Promise:
+    """What an example leaves.
+
+    Attributes:
+        files: below the directory it runs in.
+        lines: beginnings of what it prints, in this order.
+        quickly: what is added on the command line where it is to be quick.
+    """
+
+    files: tuple[str, ...]
+    lines: tuple[str, ...]
+    quickly: tuple[str, ...] = ("--epochs", "1")
+
+
+PROMISES = {
+    "own_network": Promise(
+        ("own-network/network.json", "own-network/weights.safetensors", "own-network-search/widths.png"),
+        ("widths: stem.0 ", "test accuracy from random weights: ", "without nas-prune: "),
+    ),
+    "own_method": Promise(
+        tuple(f"own-method-{name}/widths.png" for name in ("apoz", "slimming", "uniform")),
+        ("Share of the channels kept", "apoz ", "slimming ", "uniform "),
+    ),
+    "notebook_style": Promise(
+        ("notebook/search-0/widths.png", "notebook/guideline.yaml", "notebook/report.html"),
+        ("8 groups of channels; half as wide, 25% of the MACs", "scratch-e: ", "uniform-macs-e: "),
+        ("--epochs", "1", "--trials", "2", "--max-images", "200"),
+    ),
+}
+
+
+def run(command: Sequence[str | Path], folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run Python in a directory; what it says is in the message if it fails."""
+    folder.mkdir(exist_ok=True)
+    done = subprocess.run(
+        [sys.executable, *command],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def check(example: Path, folder: Path, more: Sequence[str]) -> list[str]:
+    """Run an example, look for all that it promises, and hand on what it printed."""
+    promise = PROMISES[example.stem]
+    printed = run([example, *more], folder).stdout.splitlines()
+    starts = iter(printed)
+    for expected in promise.lines:
+        assert any(line.startswith(expected) for line in starts), f"{expected!r} in {printed}"
+    for name in promise.files:
+        assert (folder / name).stat().st_size > 0
+    for picture in folder.rglob("widths.png"):
+        assert imread(picture).std() > 0.01
+    return printed
+
+
+def test_there_are_examples_and_each_has_its_promise() -> None:
+    assert {path.stem for path in EXAMPLES} == set(PROMISES)
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_runs_with_few_epochs(example: Path, tmp_path: Path) -> None:
+    check(example, tmp_path, PROMISES[example.stem].quickly)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_runs_as_it_stands(example: Path, tmp_path: Path) -> None:
+    printed = check(example, tmp_path, ())
+    if example.stem == "own_network":
+        right = int(printed[-1].removeprefix("without nas-prune: ").split(" ")[0])
+        assert right > 0.95 * 1797
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_the_first_lines_say_how_to_run_it_and_how_long_that_took(example: Path) -> None:
+    said = ast.get_docstring(ast.parse(example.read_text(encoding="utf-8"))) or ""
+    for words in (
+        f"    python studies/examples/{example.name}\n",
+        "What it shows: ",
+        "What comes out: ",
+        "\nTook ",
+    ):
+        assert words in said
+    assert " s on two cores of an AMD EPYC" in said.partition("\nTook ")[2]
+
+
+def used_names(example: Path) -> tuple[set[str], set[str]]:
+    """The modules that an example imports, and the attributes of `nas_prune` that it uses."""
+    modules, names = set(), set()
+    for node in ast.walk(ast.parse(example.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            modules |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            modules.add(node.module or "")
+        elif (
+            isinstance(node, ast.Attribute)
+            and isinstance(node.value, ast.Name)
+            and node.value.id == "nas_prune"
+        ):
+            names.add(node.attr)
+    return modules, names
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_examples_use_public_names(example: Path) -> None:
+    modules, names = used_names(example)
+    assert names
+    assert names <= set(nas_prune.__all__)
+    if example.stem == "notebook_style":
+        assert {name for name in modules if name.startswith("nas_prune")} == {"nas_prune"}
+
+
+def example_module(name: str) -> Any:
+    """An example as a module; only what stands under `if __name__` is left out."""
+    spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+class TestApoz(Contract):
+    method = example_module("own_method").APOZ
+
+
+def test_the_method_of_a_package_is_listed_and_one_that_fails_is_named(tmp_path: Path) -> None:
+    """By the lines that the example's own first lines show."""
+    site, code = tmp_path / "site", (FOLDER / "own_method.py").read_text(encoding="utf-8")
+    shown = next(line.split('"')[1] for line in code.splitlines() if line.startswith('    apoz = "'))
+    install(site, "my_package", {"apoz": shown.replace(".own_method", "")}, code)
+    install(site, "bad_package", {"bad-method": "bad_package:METHOD"}, "import no_such_module")
+    done = run(["-m", "nas_prune", "methods", "--format", "json"], tmp_path, PYTHONPATH=str(site))
+    sources = {row["name"]: row["source"] for row in json.loads(done.stdout)}
+    assert sources == {**dict.fromkeys(METHODS, "nas-prune"), "apoz": "my_package 1.0"}
+    why = "bad_package 1.0 fails with ModuleNotFoundError: No module named 'no_such_module'"
+    assert done.stderr == f"nas-prune: method bad-method cannot be used: {why}.\n"
