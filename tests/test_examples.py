@@ -55,15 +55,15 @@ PROMISES = {
 }
 
 
-def run(command: Sequence[str | Path], folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run Python in a directory; what it says is in the message if it fails."""
-    folder.mkdir(exist_ok=True)
+def run(command: Sequence[str | Path], folder: Path, *packages: Path) -> subprocess.CompletedProcess[str]:
+    """Run Python in a directory, with more places of packages; what it says is in the message if it fails."""
+    paths = os.pathsep.join([*map(str, packages), os.environ.get("PYTHONPATH", "")]).strip(os.pathsep)
     done = subprocess.run(
         [sys.executable, *command],
         cwd=folder,
         capture_output=True,
         text=True,
-        env={**os.environ, **environment},
+        env={**os.environ, "PYTHONPATH": paths},
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -161,7 +161,7 @@ def test_the_method_of_a_package_is_listed_and_one_that_fails_is_named(tmp_path:
     shown = next(line.split('"')[1] for line in code.splitlines() if line.startswith('    apoz = "'))
     install(site, "my_package", {"apoz": shown.replace(".own_method", "")}, code)
     install(site, "bad_package", {"bad-method": "bad_package:METHOD"}, "import no_such_module")
-    done = run(["-m", "nas_prune", "methods", "--format", "json"], tmp_path, PYTHONPATH=str(site))
+    done = run(["-m", "nas_prune", "methods", "--format", "json"], tmp_path, site)
     sources = {row["name"]: row["source"] for row in json.loads(done.stdout)}
     assert sources == {**dict.fromkeys(METHODS, "nas-prune"), "apoz": "my_package 1.0"}
     why = "bad_package 1.0 fails with ModuleNotFoundError: No module named 'no_such_module'"

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 _MOST_RANDOM = 8
-_STEPS_OF_SIDES = 2_000  # operations that all runs may take, beyond which each group is wide and narrow only once
-_STEPS_OF_RANDOM = 1_000  # likewise, beyond which no random vectors follow
+_STEPS_OF_SIDES = 2_000  # operations of all runs, beyond which a group is either wide or narrow in a vector
+_STEPS_OF_RANDOM = 1_000  # likewise, beyond which fewer random vectors follow
 
 
 def opposites(base: Sequence[int], rng: np.random.Generator) -> tuple[list[int], list[int]]:

@@ -96,9 +96,19 @@ def _loaded(
     return _make(named, network, inits, width_multiplier, selections=selections)
 
 
-_loaded_once = lru_cache(maxsize=32)(
-    _loaded
-)  # a space is never changed; one of a user's code may be another next time
+@lru_cache(maxsize=32)
+def _loaded_once(
+    name: str,
+    shape: Shape | None,
+    num_classes: int | None,
+    width_multiplier: float,
+    selections: bool,  # noqa: FBT001
+) -> SearchSpace:
+    """The space of a named network, loaded once in a process; it never changes, so that all can share it.
+
+    The arguments are the key, and decide what the network is. A user's own code may be another the next time.
+    """
+    return _loaded(name, shape, num_classes, width_multiplier, selections)
 
 
 def load_referenced(reference: SpaceReference) -> SearchSpace:
@@ -207,9 +217,9 @@ def _scaled(graph: ChannelGraph, multiplier: float) -> list[int]:
 
 
 def _why_none(graph: ChannelGraph) -> str:
-    """The reasons for which every group is frozen, the most frequent ones first."""
+    """The reasons for which every group is frozen, the most frequent ones first, then in order of the groups."""
     reasons = [group.frozen for group in graph.groups if group.frozen]
-    listed = sorted(set(reasons), key=reasons.count, reverse=True)[:2]
+    listed = sorted(dict.fromkeys(reasons), key=reasons.count, reverse=True)[:2]
     return f"every channel group is frozen ({'; '.join(listed) or 'it has no layers'})."
 
 

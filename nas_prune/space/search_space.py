@@ -2,9 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, Literal, TypeAlias
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
@@ -20,10 +19,9 @@ from nas_prune.space.initialise import Init, fresh
 from nas_prune.space.widths import CostRecord, GroupWidth, SpaceReference, Widths
 
 Groups: TypeAlias = Literal["inner", "all", "selections"]
-_BLOCKS: WeakKeyDictionary[nn.Module, tuple[Block, ...]] = WeakKeyDictionary()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class SearchSpace:
     """A network whose widths are searched.
 
@@ -52,13 +50,10 @@ class SearchSpace:
         """The searchable groups, in the order every width vector has."""
         return tuple(self.graph.groups[number] for number in self.graph.searchable)
 
-    @property
+    @cached_property
     def blocks(self) -> tuple[Block, ...]:
         """The residual blocks that can be taken out; found when first asked for, which takes a run of the network."""
-        if self.template not in _BLOCKS:
-            shape = self.reference.input_shape
-            _BLOCKS[self.template] = removable_blocks(partial(self.build, seed=0), self.graph, shape)
-        return _BLOCKS[self.template]
+        return removable_blocks(partial(self.build, seed=0), self.graph, self.reference.input_shape)
 
     @property
     def base_G(self) -> tuple[int, ...]:

@@ -1,12 +1,14 @@
 """Networks by name: libraries, a user's own modules, and what is refused."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
 from nas_prune.errors import BadInputError
+from nas_prune.space.blocks import Block, removable_blocks
 from nas_prune.space.load import load_space
 from nas_prune.space.networks import check_trusted, image_channels, is_own, network_named, space_name
 
@@ -211,3 +213,25 @@ def test_old_weight_norm_does_not_stop_a_copy() -> None:
     normed = nn.utils.weight_norm(nn.Conv2d(8, 6, 3))
     model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3), normed, nn.Conv2d(6, 4, 3))
     assert [group.name for group in load_space(model, (3, 9, 9)).groups] == ["0"]
+
+
+def test_a_named_network_is_loaded_once_and_one_of_ones_own_each_time(own: str) -> None:
+    one = load_space("vgg11", (1, 8, 8), num_classes=3)
+    assert load_space("vgg11", [1, 8, 8], num_classes=3) is one  # type: ignore[arg-type]
+    assert load_space("vgg11", (1, 8, 8), num_classes=4) is not one
+    assert load_space(f"{own}:make", (3, 8, 8)) is not load_space(f"{own}:make", (3, 8, 8))
+
+
+def test_the_blocks_of_a_network_are_looked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[object] = []
+
+    def counted(*given: Any) -> tuple[Block, ...]:
+        calls.append(given)
+        return removable_blocks(*given)
+
+    monkeypatch.setattr("nas_prune.space.search_space.removable_blocks", counted)
+    space = load_space(lambda: network_named("resnet20", (3, 8, 8), 10).make(), (3, 8, 8))
+    assert calls == []
+    assert len(space.blocks) == 7
+    assert space.blocks is space.blocks
+    assert len(calls) == 1

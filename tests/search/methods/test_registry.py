@@ -19,7 +19,7 @@ from nas_prune.errors import BadInputError
 from nas_prune.search.all_methods import resume_all, search_all
 from nas_prune.search.config import SearchConfig
 from nas_prune.search.methods.contract import Evidence, WidthMethod
-from nas_prune.search.methods.controls import RANDOM, UNIFORM
+from nas_prune.search.methods.controls import RANDOM, UNIFORM, uniform
 from nas_prune.search.methods.registry import (
     METHODS,
     REGISTRY,
@@ -300,6 +300,13 @@ def test_scores_that_break_the_contract_are_refused(column: int, values: Any, me
     assert scores_of(OWN, seen)[0] is not None
     with pytest.raises(BadInputError, match=f"method own-one {message}|method own-one must give {message}"):
         scores_of(method, seen)
+
+
+@pytest.mark.usefixtures("registry")
+def test_a_search_refuses_scores_that_are_no_numbers(tmp_path: Path) -> None:
+    nas_prune.register_method(replace(OWN, scores=lambda seen: [0 * one / 0 for one in uniform(seen)]))  # type: ignore[operator]
+    with np.errstate(invalid="ignore"), pytest.raises(BadInputError, match="finite numbers for features.0"):
+        nas_prune.search(config("own-one"), tmp_path / "run")
 
 
 WITH_WORKERS = """
