@@ -6,8 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 import nas_prune
 
 
@@ -24,12 +22,12 @@ def test_editors_see_the_names_that_programs_get() -> None:
     assert all(getattr(nas_prune, name) is not None for name in nas_prune.__all__)
 
 
-@pytest.mark.parametrize("first", ["import nas_prune.search.config", "nas_prune.Budget", "nas_prune.search"])
-def test_search_is_a_function_whatever_was_loaded_before(first: str) -> None:
+def test_search_is_a_function_before_and_after_its_room_is_loaded() -> None:
     code = (
-        f"import nas_prune; {first}; from nas_prune.search.run import search; import inspect; "
-        "assert inspect.signature(nas_prune.search) == inspect.signature(search), inspect.signature(nas_prune.search); "
-        "nas_prune.search(None)"
+        "import inspect, sys, nas_prune; assert 'nas_prune.search' not in sys.modules; before = nas_prune.search; "
+        "after = nas_prune.search; from nas_prune.search.run import search; "
+        "assert inspect.isfunction(before) and inspect.ismodule(after); "
+        "assert inspect.signature(after) == inspect.signature(before) == inspect.signature(search); after(None)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "in search\n    config = resolve(config)" in done.stderr
