@@ -68,6 +68,20 @@ def test_rooms_import_only_from_lower_rooms_and_nothing_lies_outside_them() -> N
     assert {path.name for path in ROOT.iterdir() if path.name in ORDER} == set(ORDER) - {"errors"}
 
 
+def floors(root: Path) -> int:
+    """How many rooms stand above each other at most."""
+    arrows: "nx.DiGraph[str]" = nx.DiGraph()
+    for path in root.rglob("*.py"):
+        room = path.relative_to(root).parts[0].removesuffix(".py")
+        used = {name.split(".")[1] for name in imports(path) if name.startswith(f"{root.name}.")}
+        arrows.add_edges_from((room, other) for other in used & set(ORDER) if room in ORDER and other != room)
+    return len(nx.dag_longest_path(arrows))
+
+
+def test_there_are_ten_floors_at_most() -> None:
+    assert 5 < floors(ROOT) <= 10
+
+
 def test_no_files_import_each_other() -> None:
     assert circles(ROOT) == []
 
