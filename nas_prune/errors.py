@@ -1,8 +1,8 @@
-"""The errors a user can cause: one clear line each, what to do included."""
+"""The errors a user can cause: one clear line each, with what to do."""
 
 
 class NasPruneError(Exception):
-    """Something the user can mend; the command line prints it in one line and exits with 2."""
+    """Something the user can correct; the command line prints it in one line and exits with 2."""
 
 
 class BadInputError(NasPruneError, ValueError):
@@ -10,7 +10,7 @@ class BadInputError(NasPruneError, ValueError):
 
 
 class DamagedError(BadInputError):
-    """A file of a run that is torn, or whose content does not match its checksum.
+    """A file of a run that is incomplete, or whose content does not match its checksum.
 
     Attributes:
         problem: what is wrong with it, without what to do.

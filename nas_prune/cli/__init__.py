@@ -11,14 +11,14 @@ COMMANDS: dict[str, str] = {
     "methods": "Width methods: what each does and needs.",
     "search": "Sparse-train a network and write the layer widths found at each budget.",
     "guide": "Say what found widths have in common: in words, numbers and a picture.",
-    "evaluate": "Is a guideline worth anything? Networks drawn from it beside uniform and random ones.",
+    "evaluate": "Does a guideline help? Compare networks drawn from it with uniform and random ones.",
     "apply": "Give a network the widths that a guideline has for it, at a budget.",
     "study": "Let Optuna sample widths around a guideline; rank them, train the winner.",
     "dashboard": "Watch a study in a browser.",
     "train": "Train found widths, from random weights or from those of their search.",
-    "compare": "Structure or weights? Found widths beside all that they should be compared with.",
-    "transfer": "Carry a guideline to other images, and say what that saves and costs.",
-    "report": "Write what runs hold as one page that needs nothing but itself.",
+    "compare": "Structure or weights? Train found widths and the networks to compare them with.",
+    "transfer": "Apply a guideline to other images, and say what that saves and costs.",
+    "report": "Write the results of runs as one page that needs no other file.",
 }
 
 

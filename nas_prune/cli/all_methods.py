@@ -30,8 +30,8 @@ def print_all(result: "AllResult", style: str) -> None:
         "Stages: share of the searched channels kept. Accuracy: on the validation part, before any further training."
     )
     click.echo(
-        "Time: of the search; without the training where a network trained as usual is shared (that of the first such "
-        "method has it)."
+        "Time: of the search. Methods that train as usual share one trained network; its training counts for the first "
+        "of them."
     )
     for name, why in result.left_out.items():
         click.echo(f"Left out: {name}. {why}")

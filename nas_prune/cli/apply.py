@@ -26,15 +26,19 @@ if TYPE_CHECKING:
 @click.option("--space", required=True, help=SPACE_HELP)
 @click.option(
     "--budget",
-    help="Upper bound on a cost: macs<=50%, params<=1.2M, channels<=40%. Without one the "
-    "guideline's ratios stand as they are.",
+    help="Upper bound on a cost: macs<=50%, params<=1.2M, channels<=40%. Without one, the "
+    "guideline's ratios are used as they are.",
 )
 @shape_options
 @network_options
 @click.option(
-    "--divisor", type=click.IntRange(min=1), default=1, show_default=True, help="Widths are multiples of it."
+    "--divisor",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Widths are multiples of this number.",
 )
-@click.option("--out", type=click.Path(path_type=Path), help="Write the widths there.")
+@click.option("--out", type=click.Path(path_type=Path), help="File to write the widths to.")
 @format_option
 def command(
     *,

@@ -55,7 +55,7 @@ _compare_options = packed(
     CompareOptions,
     click.argument("search", required=False, metavar="[RUN|FILE]", type=click.Path(path_type=Path)),
     click.option(
-        "--budget", help="Which of RUN's widths, where it found several: macs<=50%, as it was written."
+        "--budget", help="Which of RUN's widths, if it found several: macs<=50%, written as in the search."
     ),
     click.option(
         "--widths", "widths_file", type=click.Path(path_type=Path), help="A widths file, instead of RUN."
@@ -64,8 +64,8 @@ _compare_options = packed(
         "--from",
         "source",
         type=click.Path(path_type=Path),
-        help="With --widths: the search that found them, if they no longer lie in it; arms that inherit weights need "
-        "it.",
+        help="With --widths: the search that found them, if the file is no longer in its directory; arms that inherit "
+        "weights need it.",
     ),
     click.option(
         "--guideline", help="Add the guideline's widths at the same cost: a file, or uniform, erk, …"
@@ -82,7 +82,11 @@ _compare_options = packed(
         help="Only this arm and what it is compared with; repeatable. With --resume: add it.",
     ),
     click.option(
-        "--seeds", type=click.IntRange(min=1), default=5, show_default=True, help="Trainings of each arm."
+        "--seeds",
+        type=click.IntRange(min=1),
+        default=5,
+        show_default=True,
+        help="Number of trainings of each arm.",
     ),
     click.option(
         "--cap",
@@ -94,9 +98,9 @@ _compare_options = packed(
         type=click.Choice(["t", "wilcoxon", "sign-flip"]),
         default="t",
         show_default=True,
-        help="Of the paired differences. The other two need more seeds before they can reject anything.",
+        help="Test of the paired differences; wilcoxon and sign-flip need more seeds than t.",
     ),
-    click.option("--space", help="Needed again where the widths are of a network of your own."),
+    click.option("--space", help="The network's name, needed if the widths are of a network of your own."),
 )
 
 
@@ -115,17 +119,16 @@ def command(
     setup: Setup,
     style: str,
 ) -> None:
-    """Is it structure or weights? Train found widths beside all that they should be compared with.
+    """Is it structure or weights? Train found widths and the networks to compare them with.
 
-    RUN is a directory that `nas-prune search` wrote. Arms: the whole network; the widths with inherited weights,
-    fine-tuned at a small rate and trained again at a large one; their first weights; and from random weights for the
-    same epochs (Scratch-E) and the same total MACs (Scratch-B); under these two also uniform widths of the same
-    parameters and of the same MACs, random ones, and, where given, a guideline's and a study's.
+    RUN is a directory that `nas-prune search` wrote. The arms are the whole network and the found widths: with
+    inherited weights, fine-tuned at a small rate or trained again at a large one; with their first weights; and with
+    random weights, for the same epochs (Scratch-E) or the same total MACs (Scratch-B). These two also train uniform
+    widths of the same parameters and of the same MACs, random widths, and those of a guideline and a study, if given.
 
-    FILE is a YAML file of a search and its comparison, which the same command begins and goes on with.
+    FILE is a YAML file of a search and its comparison. The same command starts and resumes it.
 
-    With --resume it goes on where it was stopped; arms and seeds may be added then (--arm, --guideline, --study,
-    --seeds).
+    --resume continues a stopped comparison. It can also add arms and seeds (--arm, --guideline, --study, --seeds).
     """
     typed = _Typed(context, asked, workers, setup)
     with showing_progress() as progress:
@@ -143,7 +146,7 @@ _OF_A_FILE = {"search", "style", "data_name", "max_images", "epochs", "seeds", "
 
 @dataclass(frozen=True, slots=True)
 class _Typed:
-    """All that was typed."""
+    """Everything that was typed."""
 
     context: click.Context
     asked: CompareOptions
@@ -151,7 +154,7 @@ class _Typed:
     setup: Setup
 
     def resume(self, run: Path, progress: "Progress") -> "CompareResult":
-        """Go on with a run, or add to it."""
+        """Resume a run, or add to it."""
         from nas_prune.comparison.result import COMPARED, FILE
         from nas_prune.comparison.run import resume_compare
 
@@ -265,7 +268,7 @@ class _Typed:
 
 
 def conclude(context: click.Context, result: "CompareResult", style: str) -> None:
-    """Print what came out; the exit code is 1 where something was not trained to its end."""
+    """Print the result; the exit code is 1 if a training did not finish."""
     from nas_prune.comparison.result import summary
 
     page = _write_report(result)
@@ -279,7 +282,7 @@ def conclude(context: click.Context, result: "CompareResult", style: str) -> Non
 
 
 def _write_report(result: "CompareResult") -> Path:
-    """Write the run as one page beside its numbers, its own search included."""
+    """Write the run, with its own search, as one page next to its numbers."""
     from nas_prune.comparison.result import search_of
     from nas_prune.report.read import read_parts
     from nas_prune.report.render import as_html

@@ -11,9 +11,14 @@ from nas_prune.cli.study import storage_option
 @click.command()
 @click.argument("study", type=click.Path(path_type=Path), required=False)
 @click.option(
-    "--host", default="127.0.0.1", show_default=True, help="There are no passwords: mind who can reach it."
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Address to listen on; there is no password, so choose who can reach it.",
 )
-@click.option("--port", type=click.IntRange(1, 65535), default=8080, show_default=True)
+@click.option(
+    "--port", type=click.IntRange(1, 65535), default=8080, show_default=True, help="Port to listen on."
+)
 @storage_option
 def command(study: Path | None, host: str, port: int, storage: str | None) -> None:
     """Watch a study in a browser: STUDY is its directory, by default the newest in runs/."""

@@ -1,4 +1,4 @@
-"""`nas-prune evaluate`: a guideline beside controls, by populations of networks trained from each."""
+"""`nas-prune evaluate`: compares networks drawn from a guideline with control populations."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -47,7 +47,7 @@ _evaluate_options = packed(
     "wanted",
     EvaluateOptions,
     click.argument("sources", nargs=-1, metavar="[RUN]...", type=click.Path(path_type=Path)),
-    click.option("--guideline", help=f"{GUIDELINE_HELP} Instead of RUN."),
+    click.option("--guideline", help=f"{GUIDELINE_HELP} Use it instead of RUN."),
     click.option("--space", help=f"The network to evaluate it on. {SPACE_HELP}"),
     click.option("--budget", help=f"What the networks may cost: {BUDGET_HELP}"),
     click.option(
@@ -55,13 +55,13 @@ _evaluate_options = packed(
         type=click.IntRange(2, 1000),
         default=10,
         show_default=True,
-        help="Of each population.",
+        help="Number of networks in each population.",
     ),
     click.option(
         "--direct",
         multiple=True,
         type=click.Path(path_type=Path),
-        help="Widths found on these images themselves, to be trained beside them; repeatable.",
+        help="A widths file that a search on these images found, to be trained too; repeatable.",
     ),
     seed_option,
 )
@@ -86,11 +86,11 @@ def command(
     setup: Setup,
     style: str,
 ) -> None:
-    """Is a guideline worth anything? Train networks drawn from it beside uniform and random ones of the same cost.
+    """Does a guideline help? Compare networks drawn from it with uniform and random ones of the same cost.
 
-    The guideline is fitted to RUNs, directories that `nas-prune search` wrote or widths files, or given with
-    --guideline. Networks of each population are trained briefly from random weights, and their errors compared: those
-    of the same parameters with each other, and those of the same MACs.
+    The guideline is fitted to RUNs (directories that `nas-prune search` wrote, or widths files) or given with
+    --guideline. The networks of each population are trained briefly from random weights. Then their errors are
+    compared: once at the same parameters and once at the same MACs.
     """
     from nas_prune.comparison.evaluate import evaluate_guideline, resume_evaluation
     from nas_prune.comparison.evaluate_result import summary
@@ -124,7 +124,7 @@ def command(
 
 
 def _refuse_unfitted(context: click.Context, wanted: EvaluateOptions) -> None:
-    """Refuse what decides a fit where a guideline is given, and both or none of the two."""
+    """Refuse both runs and a guideline, none of the two, and options of a fit with a guideline."""
     if bool(wanted.sources) == (wanted.guideline is not None):
         raise click.UsageError(
             "name runs to fit a guideline to, or a guideline with --guideline, one of the two."
@@ -133,7 +133,7 @@ def _refuse_unfitted(context: click.Context, wanted: EvaluateOptions) -> None:
 
 
 def refuse_fitting(context: click.Context, guideline: str | None) -> None:
-    """Refuse what decides a fit where a guideline is given."""
+    """Refuse options of a fit if a guideline is given."""
     names = [name for name in ("model", "match", "cost", "confidence") if was_typed(context, name)]
     if guideline is not None and names:
         raise click.UsageError(f"--{', --'.join(names)} must come with runs to fit, got --guideline.")
@@ -207,7 +207,7 @@ def _print(result: "EvaluateResult") -> None:
     print_table(headings, rows)
     if DIRECT in result.populations:
         click.echo(
-            "direct: widths that a search on these images found; what they cost is theirs, matched to nothing."
+            "direct: widths that a search on these images found; their cost is their own, not matched."
         )
     for note in result.notes:
         click.echo(f"Note: {note}")

@@ -21,8 +21,14 @@ if TYPE_CHECKING:
     "--guideline", help="Show this guideline: a file, or uniform, smart-ratio, erk, bottleneck-first."
 )
 @fit_options
-@click.option("--space", "spaces", multiple=True, help="For runs of a network of your own: its name again.")
-@click.option("--out", type=click.Path(path_type=Path), help="Write the guideline there, and its picture.")
+@click.option(
+    "--space", "spaces", multiple=True, help="The network's name, needed for runs of a network of your own."
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="File to write the guideline to; its picture is written next to it.",
+)
 @format_option
 @click.pass_context
 def command(
@@ -38,8 +44,7 @@ def command(
 ) -> None:
     """Say what found widths have in common: in words, numbers and a picture.
 
-    RUN is a directory that `nas-prune search` wrote, or a widths file. --out guideline.yaml writes the guideline
-    there and its picture beside it.
+    RUN is a directory that `nas-prune search` wrote, or a widths file.
     """
     from nas_prune.guideline.apply import guideline_named
 
@@ -72,7 +77,7 @@ def _refuse_existing(out: Path | None) -> None:
 def _fit(
     sources: tuple[Path, ...], out: Path | None, fitting: FitOptions, spaces: tuple[str, ...]
 ) -> "Guideline":
-    """Fit a guideline and, where that is asked for, write it and its picture."""
+    """Fit a guideline; if asked for, write it and its picture."""
     from nas_prune.guideline import fit_guideline
     from nas_prune.guideline.sources import read_sources
 

@@ -28,9 +28,11 @@ _CHOICES: tuple["Groups", ...] = ("inner", "all")
 @click.option(
     "--groups",
     type=click.Choice(["inner", "all", "selections"]),
-    help="Which groups are searched, as in search; inner and all side by side by default.",
+    help="Which groups are searched, as in search; by default both inner and all.",
 )
-@click.option("--method", default="slimming", show_default=True, help="Whose feasible budgets.")
+@click.option(
+    "--method", default="slimming", show_default=True, help="The method whose feasible budgets are shown."
+)
 @format_option
 def command(
     *,
@@ -146,4 +148,4 @@ def _print(space: "SearchSpace", facts: dict[str, Any]) -> None:
         ],
     )
     share = 1 - space.cost_at(space.floor_G).macs / base["macs"]
-    click.echo(f"\nSearchable share of the MACs, were every group narrowed to its floor: {percent(share)}.")
+    click.echo(f"\nSearchable share of the MACs, if every group is narrowed to its floor: {percent(share)}.")

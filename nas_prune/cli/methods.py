@@ -41,7 +41,7 @@ def command(style: str) -> None:
     click.echo(
         "automatic: the method decides how many channels each layer keeps; predefined: the same share of each"
     )
-    click.echo("(--scope makes the one the other); control: looks at neither weights nor images.")
+    click.echo("(--scope changes one to the other); control: looks at neither weights nor images.")
 
 
 def _trains(method: "WidthMethod") -> str:

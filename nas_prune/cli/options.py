@@ -1,4 +1,4 @@
-"""Options that several commands share, each group of them handed on as one typed object."""
+"""Options that several commands share; each group of them becomes one typed object."""
 
 from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, fields
@@ -27,7 +27,7 @@ BUDGET_HELP = "macs<=50%, params<=1.2M, channels<=40%."
 
 @dataclass(frozen=True, slots=True)
 class ImageOptions:
-    """Which images, and how much of them; None for what was not typed."""
+    """Which images, and how many of them; None for what was not typed."""
 
     data_name: str | None
     max_images: int | None
@@ -61,8 +61,8 @@ class RecipeOptions:
         """The recipe that is named, with what was typed changed.
 
         Args:
-            otherwise: the recipe if none is named, or the data set whose recipe that is.
-            has_own_epochs: whether `--epochs` says something else than how long the recipe is.
+            otherwise: the recipe if none is named, or the data set whose default recipe is taken.
+            has_own_epochs: whether `--epochs` is another setting than the length of the recipe.
         """
         from nas_prune.training.recipe import changed, default_recipe, recipe_named
 
@@ -76,7 +76,7 @@ class RecipeOptions:
 
 @dataclass(frozen=True, slots=True)
 class MachineOptions:
-    """On what a run computes, by the names that settings have for it."""
+    """On what a run computes, with the names of the settings."""
 
     device: Literal["auto", "cpu", "cuda"]
     threads: int | None
@@ -87,14 +87,14 @@ class MachineOptions:
 
 @dataclass(frozen=True, slots=True)
 class ShapeOptions:
-    """What a network is made for, where there are no images to tell it; None for its own."""
+    """The images and classes of a network, where no data set gives them; None for its own."""
 
     image_size: int | None
     in_channels: int | None
     classes: int | None
 
     def load(self, space: str, *, width_multiplier: float, selections: bool) -> "SearchSpace":
-        """The network of a name, for such images."""
+        """The network of this name, for these images."""
         from nas_prune.space.load import load_space
         from nas_prune.space.networks import network_named
 
@@ -111,7 +111,7 @@ class ShapeOptions:
 
 @dataclass(frozen=True, slots=True)
 class NetworkOptions:
-    """How wide a network is before anything, and which of its groups are narrowed."""
+    """How wide the whole network is, and which of its groups are narrowed."""
 
     width_multiplier: float
     groups: "Groups"
@@ -119,7 +119,7 @@ class NetworkOptions:
 
 @dataclass(frozen=True, slots=True)
 class FitOptions:
-    """How a guideline is fitted to runs, by the names that `fit_guideline` has for it."""
+    """How a guideline is fitted to runs, with the names of the arguments of `fit_guideline`."""
 
     model: "Choice"
     match: "Match"
@@ -129,7 +129,7 @@ class FitOptions:
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """Where a run goes, or which run goes on."""
+    """Where a new run is written, or which run is resumed."""
 
     out: Path | None
     resume: Path | None
@@ -137,7 +137,7 @@ class RunOptions:
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What every command is told that trains networks: on which images, how, where it is written, and on what."""
+    """The options of every command that trains networks: images, recipe, run directory and machine."""
 
     images: ImageOptions
     training: RecipeOptions
@@ -152,8 +152,8 @@ class Setup:
         Args:
             kind: of settings.
             data: the images; those that were named if None.
-            recipe: how networks are trained; as was typed, or as is usual for the images, if None.
-            own: what this kind has beside them.
+            recipe: how networks are trained; if None, as typed, or by default for the images.
+            own: the other settings of this kind.
         """
         data = data or self.images.config()
         recipe = recipe or self.training.recipe(self.images.name)
@@ -161,7 +161,7 @@ class Setup:
 
 
 def packed(name: str, kind: type[Any], *options: Decorator[Any]) -> Decorator[Function]:
-    """A decorator that adds options to a command and hands their values on as one object.
+    """A decorator that adds options to a command and passes their values as one object.
 
     Args:
         name: of the argument that the command's function takes.
@@ -189,7 +189,13 @@ image_size_option = click.option(
     "--image-size", type=int, help="Resize images to this many pixels a side (at least 8)."
 )
 budget_option = click.option("--budget", help=f"What the widths may cost: {BUDGET_HELP}")
-seed_option = click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
+seed_option = click.option(
+    "--seed",
+    type=click.IntRange(0, 2**31 - 1),
+    default=0,
+    show_default=True,
+    help="Seed of all random numbers.",
+)
 format_option = click.option(
     "--format",
     "style",
@@ -202,7 +208,7 @@ workers_option = click.option(
     type=click.IntRange(min=1),
     default=1,
     show_default=True,
-    help="Trainings at once, each in a process of its own with its share of the threads.",
+    help="Number of trainings at once, each in its own process with its share of the threads.",
 )
 groups_option = click.option(
     "--groups",
@@ -217,12 +223,12 @@ width_multiplier_option = click.option(
     type=float,
     default=1.0,
     show_default=True,
-    help="Factor on all widths beforehand.",
+    help="Factor on all base widths.",
 )
 data_option = click.option(
     "--data",
     "data_name",
-    help="digits (the default), cifar10, cifar100, mnist, fashion-mnist, svhn, or folder:PATH.",
+    help="Data set: digits (the default), cifar10, cifar100, mnist, fashion-mnist, svhn, or folder:PATH.",
 )
 _IMAGES: tuple[Decorator[Any], ...] = (
     data_option,
@@ -232,7 +238,7 @@ _IMAGES: tuple[Decorator[Any], ...] = (
     click.option(
         "--stream/--no-stream",
         default=None,
-        help="Leave a folder's images in their files and decode them batch by batch; by size if neither is given.",
+        help="Leave a folder's images in their files and decode them batch by batch; by default decided by size.",
     ),
 )
 image_options: Decorator[Any] = packed("images", ImageOptions, *_IMAGES)
@@ -240,7 +246,11 @@ sized_image_options: Decorator[Any] = packed("images", ImageOptions, *_IMAGES, i
 recipe_options: Decorator[Any] = packed(
     "training",
     RecipeOptions,
-    click.option("--recipe", "recipe_name", help="digits, fast, paper-cifar, tas-cifar, or a .yaml file."),
+    click.option(
+        "--recipe",
+        "recipe_name",
+        help="Recipe of the training: digits, fast, paper-cifar, tas-cifar, or a .yaml file.",
+    ),
     click.option("--epochs", type=int, help="Epochs; the recipe's by default."),
     click.option("--batch-size", type=int, help="Images in a step; the recipe's by default."),
     click.option("--learning-rate", type=float, help="Largest learning rate; the recipe's by default."),
@@ -249,18 +259,26 @@ shape_options: Decorator[Any] = packed(
     "made_for",
     ShapeOptions,
     click.option(
-        "--image-size", type=int, help="Pixels a side; 32, or what torchvision and timm say, by default."
+        "--image-size",
+        type=int,
+        help="Pixels a side; by default 32, or the size that torchvision or timm gives.",
     ),
     click.option("--in-channels", type=click.IntRange(1), help="Channels of the images; 3 by default."),
     click.option(
-        "--classes", type=int, help="Outputs of the classifier; 10, or the library's own, by default."
+        "--classes", type=int, help="Outputs of the classifier; by default 10, or the library's own number."
     ),
 )
 network_options: Decorator[Any] = packed("network", NetworkOptions, groups_option, width_multiplier_option)
 machine_options: Decorator[Any] = packed(
     "machine",
     MachineOptions,
-    click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True),
+    click.option(
+        "--device",
+        type=click.Choice(["auto", "cpu", "cuda"]),
+        default="auto",
+        show_default=True,
+        help="auto is CUDA where PyTorch finds a GPU.",
+    ),
     click.option(
         "--threads", type=click.IntRange(min=1), help="CPU threads; by default one for small networks."
     ),
@@ -274,7 +292,7 @@ machine_options: Decorator[Any] = packed(
     click.option(
         "--channels-last/--no-channels-last",
         default=None,
-        help="Lay images out channel by channel for each pixel; by default where the network can take them so.",
+        help="Store the channels of each pixel together (faster); by default where the network allows it.",
     ),
     click.option("--compile", "compiles", is_flag=True, help="Use torch.compile."),
 )
@@ -288,7 +306,7 @@ fit_options: Decorator[Any] = packed(
         ),
         default="auto",
         show_default=True,
-        help="The form of the pattern. auto: the one that foretells runs left out best; uniform where runs do not "
+        help="The form of the pattern. auto: the one that best predicts runs left out; uniform where runs do not "
         "agree.",
     ),
     click.option(
@@ -298,9 +316,13 @@ fit_options: Decorator[Any] = packed(
         show_default=True,
         help="From which end stages are counted where networks have different numbers of them.",
     ),
-    click.option("--cost", help="Use only runs driven by this cost (macs, params, …); all pools them."),
+    click.option("--cost", help="Use only runs driven by this cost (macs, params, …); all uses every run."),
     click.option(
-        "--confidence", type=float, default=0.9, show_default=True, help="Of all intervals together."
+        "--confidence",
+        type=float,
+        default=0.9,
+        show_default=True,
+        help="Confidence of all intervals together.",
     ),
 )
 run_options: Decorator[Any] = packed(
@@ -309,13 +331,13 @@ run_options: Decorator[Any] = packed(
     click.option(
         "--out",
         type=click.Path(path_type=Path),
-        help="Directory of the run, new or empty; a free name in runs/.",
+        help="Directory of the run, new or empty; by default a free name in runs/.",
     ),
     click.option(
         "--resume",
         type=click.Path(path_type=Path),
-        help="Go on with a stopped run; its own settings hold. --data may say where images moved, --space that a "
-        "network of your own may be imported.",
+        help="Resume a stopped run with its own settings; --data says where its images are now, --space permits the "
+        "import of a network of your own.",
     ),
 )
 
@@ -359,7 +381,7 @@ def was_typed(context: click.Context, name: str) -> bool:
 
 
 def refuse_beside(context: click.Context, allowed: Collection[str], rule: str, advice: str) -> None:
-    """Refuse all that was typed but what is allowed."""
+    """Refuse every typed option that is not allowed."""
     names = [
         parameter.make_metavar(context) if isinstance(parameter, click.Argument) else parameter.opts[0]
         for parameter in context.command.params
@@ -370,11 +392,11 @@ def refuse_beside(context: click.Context, allowed: Collection[str], rule: str, a
 
 
 def refuse_with_resume(context: click.Context, adding: Collection[str] = (), addable: str = "") -> None:
-    """Refuse settings given beside `--resume`, since the run's own would win in silence.
+    """Refuse settings given with `--resume`: they would be ignored in favour of the run's own.
 
     Args:
         context: of the command.
-        adding: options by which something is added to a run.
+        adding: options that add something to a run.
         addable: what that is, in a sentence.
     """
     allowed = {"resume", "style", "data_name", "space", "workers", *adding}

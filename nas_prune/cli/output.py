@@ -1,4 +1,4 @@
-"""How commands print: data to stdout, talk and progress to stderr."""
+"""How commands print: data to stdout, messages and progress to stderr."""
 
 import json
 import sys

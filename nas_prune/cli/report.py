@@ -14,11 +14,13 @@ import click
     "--format",
     "style",
     type=click.Choice(["html", "md", "json"]),
-    help="By the end of --out's name if left out, or html.",
+    help="Format of the report; by default from the ending of --out, or html.",
 )
-@click.option("--title", default="nas-prune report", show_default=True, help="Heading of the whole.")
-@click.option("--storage", help="Where studies' trials are, if they are not in their directories.")
-@click.option("--force", is_flag=True, help="Replace the file if it is there.")
+@click.option("--title", default="nas-prune report", show_default=True, help="Title of the report.")
+@click.option(
+    "--storage", help="Storage of the studies' trials, if they are not in the studies' directories."
+)
+@click.option("--force", is_flag=True, help="Replace the file if it exists.")
 def command(
     *,
     runs: tuple[Path, ...],
@@ -28,10 +30,10 @@ def command(
     storage: str | None,
     force: bool,
 ) -> None:
-    """Write what runs hold as one page that needs nothing but itself.
+    """Write the results of runs as one page that needs no other file.
 
     RUN is a directory of a search, training, evaluation, study, comparison or transfer, finished or not, or a guideline
-    file. The page has its figures in it, opens from disk and fetches nothing.
+    file. The page contains its figures, opens from disk and loads nothing else.
     """
     from nas_prune.cli.output import showing_progress
     from nas_prune.report.read import read_parts

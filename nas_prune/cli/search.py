@@ -49,28 +49,30 @@ _search_options = packed(
         "--method",
         default="slimming",
         show_default=True,
-        help="A name from `nas-prune methods`, or all: each that can score its channels, in a directory of its own.",
+        help="A name from `nas-prune methods`, or all: each method that can score the network, in its own directory.",
     ),
     click.option(
         "--budget",
         "budgets",
         multiple=True,
-        help="macs<=50%, params<=1.2M, channels<=40%, activations<=60%; or own, what the method itself lets go; "
-        "repeatable. Default: macs<=75%, 50%, 25%.",
+        help="Upper bound on a cost: macs<=50%, params<=1.2M, channels<=40%, activations<=60%; or own: what the method "
+        "itself removes. Repeatable. Default: macs<=75%, 50%, 25%.",
     ),
     click.option(
-        "--sparsity", type=float, help="Strength of the method's pull; chosen from the recipe by default."
+        "--sparsity",
+        type=float,
+        help="Strength of the method's pull towards zero; chosen from the recipe by default.",
     ),
     click.option(
         "--scope",
         type=click.Choice(["global", "local"]),
-        help="global compares the channels of all groups; local keeps the same share of each. The method's own by "
-        "default.",
+        help="global compares the channels of all groups; local keeps the same share of each; by default the "
+        "method's own.",
     ),
     click.option(
         "--cost",
         type=click.Choice(["macs", "params", "activations"]),
-        help="What weighs the pull of cost-aware; that of the first budget by default.",
+        help="The cost that weights the pull of cost-aware; by default that of the first budget.",
     ),
     click.option(
         "--stop/--no-stop",

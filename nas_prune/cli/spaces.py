@@ -36,7 +36,7 @@ def command(style: str) -> None:
             "name": "package.module:factory",
             "aliases": [],
             "description": "your own: a function or class that makes a torch.nn.Module; if it takes num_classes, "
-            "in_channels or image_size, it is told them",
+            "in_channels or image_size, it gets them",
         },
     ]
     if style == "json":

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from nas_prune.training.schedules import Schedule
 
 _STORAGE_HELP = (
-    "Any URL that Optuna takes (postgresql+psycopg://…, sqlite:///…, redis://…, grpc://HOST:PORT), or a journal file; "
-    "a journal in the study's directory by default."
+    "Where the trials are: a URL that Optuna takes (postgresql+psycopg://…, sqlite:///…, redis://…, grpc://HOST:PORT) "
+    "or a journal file; by default a journal in the study's directory."
 )
 _BEST = 5
 
@@ -35,7 +35,7 @@ def storage_option(function: Function) -> Function:
 
 @dataclass(frozen=True, slots=True)
 class WorkerOptions:
-    """What the processes of this machine that work on a study are told."""
+    """Options of the processes of this machine that work on a study."""
 
     workers: int
     space: str | None
@@ -44,7 +44,7 @@ class WorkerOptions:
 
 @dataclass(frozen=True, slots=True)
 class StudyOptions:
-    """How a study is begun, or gone on with; None for what was not typed."""
+    """How a study is started or resumed; None for what was not typed."""
 
     sampler: "SamplerName | None"
     trials: int | None
@@ -61,28 +61,32 @@ _worker_options: Decorator[Any] = packed(
         type=click.IntRange(min=1),
         default=1,
         show_default=True,
-        help="Processes of this machine, each with its share of the threads.",
+        help="Number of processes on this machine, each with its share of the threads.",
     ),
-    click.option("--space", help="Your own network's name again, which permits its import."),
+    click.option("--space", help="The name of a network of your own, which permits its import."),
     click.option("--data", "data_name", help="Where the images are, if not where the study says."),
 )
 _study_options: Decorator[Any] = packed(
     "wanted",
     StudyOptions,
-    click.option("--sampler", type=click.Choice(["cma", "tpe", "gp", "nsga2", "random"])),
-    click.option("--trials", type=click.IntRange(1, 100_000), help="How many trials it is to have."),
+    click.option(
+        "--sampler",
+        type=click.Choice(["cma", "tpe", "gp", "nsga2", "random"]),
+        help="Optuna's sampler; by default cma, or tpe with a shared storage or two objectives.",
+    ),
+    click.option("--trials", type=click.IntRange(1, 100_000), help="Number of trials for each budget."),
     click.option(
         "--timeout",
         type=click.FloatRange(min=0, min_open=True),
-        help="Begin no trial after so many seconds.",
+        help="Start no new trial after this many seconds.",
     ),
-    click.option("--new", "is_new", is_flag=True, help="Begin another study beside the one that is there."),
+    click.option("--new", "is_new", is_flag=True, help="Start another study and keep the existing one."),
     click.option(
         "--heartbeat",
         type=click.FloatRange(min=1),
         default=60.0,
         show_default=True,
-        help="Seconds between a worker's signs of life in a database; after three it counts as dead.",
+        help="Seconds between a worker's heartbeats in a database; one that misses three counts as dead.",
     ),
 )
 
@@ -92,7 +96,7 @@ _study_options: Decorator[Any] = packed(
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
-    help="The study's directory, new or its own; runs/NAME by default.",
+    help="The study's directory, new or existing; runs/NAME by default.",
 )
 @_study_options
 @storage_option
@@ -107,9 +111,9 @@ def run(
     machine: WorkerOptions,
     style: str,
 ) -> None:
-    """Create the study of FILE, or go on with it; FILE may be a study's directory, or `quickstart`.
+    """Create the study of FILE, or resume it; FILE may be a study's directory, or `quickstart`.
 
-    The same command in further terminals or on further machines joins in.
+    Run the same command in more terminals or on more machines to add workers.
     """
     from nas_prune.study.config import read_study
     from nas_prune.study.location import StudyLocation
@@ -190,7 +194,7 @@ def _print(result: "StudyResult") -> None:
     location = result.location
     if not any(record.best_first(trials) for trials in result.trials.values()):
         raise BadInputError(
-            "a study must have a trial that came to its end, got none; the reasons stand in the dashboard: "
+            "a study must have a trial that has finished, got none; the dashboard shows the reasons: "
             f"nas-prune dashboard {quote(str(location.run))}{storage_flag(location)}"
         )
     if result.config.against is None:
@@ -203,20 +207,20 @@ def _print(result: "StudyResult") -> None:
 
 @command.command()
 @click.argument("directory", type=click.Path(path_type=Path))
-@click.option("--top", type=click.IntRange(1, 1000), default=5, show_default=True, help="How many trials.")
+@click.option("--top", type=click.IntRange(1, 1000), default=5, show_default=True, help="Number of trials.")
 @click.option(
     "--seeds",
     type=click.IntRange(min=1),
     default=3,
     show_default=True,
-    help="New trainings of each; the winner and the guideline's centre are trained in full as often.",
+    help="Number of short trainings of each, and of full ones of the winner and the guideline's centre.",
 )
 @click.option(
     "--schedule",
     type=click.Choice(["scratch-e", "scratch-b"]),
     default="scratch-e",
     show_default=True,
-    help="Of the full trainings: the recipe's epochs, or the MACs of training the whole network.",
+    help="Schedule of the full trainings: the recipe's epochs, or the total MACs of the whole network.",
 )
 @storage_option
 @_worker_options
@@ -231,9 +235,9 @@ def rank(
     machine: WorkerOptions,
     style: str,
 ) -> None:
-    """Train the best trials of a study again with other seeds, and the winner in full.
+    """Train the best trials of a study again with other seeds, then in full.
 
-    The order is that of the new trainings; the winner's widths are written to DIRECTORY/rank/NAME/widths.json.
+    The new short trainings decide the order; the winner's widths are written to DIRECTORY/rank/NAME/widths.json.
     """
     from nas_prune.study.location import StudyLocation, read_trials
     from nas_prune.study.rank import rank_study, summary
@@ -287,12 +291,12 @@ def _print_ranking(ranking: "Ranking", config: "StudyConfig") -> None:
 @click.option(
     "--older-than",
     type=click.FloatRange(min=1),
-    help="Also see to trials begun so many seconds ago, on machines that cannot be looked at from here.",
+    help="Also recover trials started this many seconds ago on machines that cannot be checked from here.",
 )
 @storage_option
 @format_option
 def recover(directory: Path, older_than: float | None, storage: str | None, style: str) -> None:
-    """Put back the trials of workers that died, and mend a journal whose last line breaks off.
+    """Put back the trials of dead workers, and repair a journal whose last line is incomplete.
 
     `study run` does this by itself for workers of the same machine or shared directory.
     """
@@ -310,14 +314,10 @@ def recover(directory: Path, older_than: float | None, storage: str | None, styl
         return
     if dropped:
         click.echo(
-            f"journal: {dropped} unfinished line{'s' * (dropped > 1)} taken out; journal.log.damaged is as it was"
+            f"journal: {dropped} unfinished line{'s' * (dropped > 1)} removed; journal.log.damaged holds the old file"
         )
     for one in found:
-        what = (
-            "given up, after several workers died at it"
-            if one.is_given_up
-            else "put back, to be gone on with"
-        )
+        what = "given up: several workers died at it" if one.is_given_up else "put back, to be resumed"
         click.echo(f"{one.study}, trial {one.number}: {what}")
     if not dropped and not found:
         click.echo("Nothing to recover.")

@@ -46,7 +46,7 @@ _train_options = packed(
         type=click.Path(path_type=Path),
         help="A widths file that a search wrote.",
     ),
-    click.option("--space", help="Needed again where the widths are of a network of your own."),
+    click.option("--space", help="The network's name, needed if the widths are of a network of your own."),
     click.option(
         "--schedule",
         type=click.Choice(["scratch-e", "scratch-b", "fine-tune", "rewind"]),
@@ -65,11 +65,11 @@ _train_options = packed(
     click.option(
         "--teacher",
         type=click.Path(path_type=Path),
-        help="A search or training whose network is to be imitated.",
+        help="A search or training whose network is imitated.",
     ),
     click.option("--cap", type=float, help="Largest factor on the epochs of scratch-b; none by default."),
     click.option(
-        "--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="How many trainings."
+        "--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="Number of trainings."
     ),
 )
 
@@ -122,7 +122,7 @@ def command(
 
 
 def _checked_file(wanted: TrainOptions) -> Path:
-    """The widths file, where all that was typed goes together."""
+    """The widths file, if the typed options fit together."""
     if wanted.cap is not None and wanted.schedule != "scratch-b":
         raise click.UsageError(
             f"--cap must come with --schedule scratch-b, got {wanted.schedule}, which has no multiplier."

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class TransferOptions:
-    """What is carried where, and how often it is trained there."""
+    """Which guideline is applied to which network, and how often that is trained."""
 
     guideline: str | None
     space: str | None
@@ -44,21 +44,21 @@ _transfer_options = packed(
     "wanted",
     TransferOptions,
     click.option("--guideline", help=GUIDELINE_HELP),
-    click.option("--space", help=f"The network to carry it to. {SPACE_HELP}"),
+    click.option("--space", help=f"The network to apply it to. {SPACE_HELP}"),
     budget_option,
     click.option(
         "--direct",
         is_flag=False,
         flag_value="slimming",
         metavar="[METHOD]",
-        help="Search on these images too, by slimming or the method named, and train what that finds.",
+        help="Also search on these images, by slimming or the method named, and train the widths found.",
     ),
     click.option(
         "--schedule",
         type=click.Choice(["scratch-e", "scratch-b"]),
         default="scratch-e",
         show_default=True,
-        help="The same epochs for all, or the whole network's total MACs.",
+        help="The same epochs for all, or the same total MACs as the whole network.",
     ),
     click.option(
         "--cap",
@@ -66,7 +66,11 @@ _transfer_options = packed(
         help="Largest factor on the epochs of scratch-b; none by default.",
     ),
     click.option(
-        "--seeds", type=click.IntRange(min=1), default=5, show_default=True, help="Trainings of each."
+        "--seeds",
+        type=click.IntRange(min=1),
+        default=5,
+        show_default=True,
+        help="Number of trainings of each.",
     ),
 )
 
@@ -88,11 +92,12 @@ def command(
     setup: Setup,
     style: str,
 ) -> None:
-    """Carry a guideline to other images: what does that save, and what does it cost?
+    """Apply a guideline to other images: what does that save, and what does it cost?
 
-    The guideline's widths are trained from random weights, beside uniform ones of the same parameters and of the same
-    MACs and, with --direct, beside those of a search on these images. With --resume it goes on where it was stopped;
-    --seeds and --direct may be added then.
+    The guideline's widths are trained from random weights. They are compared with uniform widths of the same parameters
+    and of the same MACs and, with --direct, with those of a search on these images.
+
+    --resume continues a stopped transfer. It can also add --seeds and --direct.
     """
     from nas_prune.comparison.transfer import Target, resume_transfer, transfer
     from nas_prune.guideline.apply import guideline_named

@@ -1,8 +1,8 @@
 """The arms of a comparison: which widths, what they start from, how long they are trained, what they are compared with.
 
-An arm is compared with the found widths under the schedule that is like its own; what inherits weights, and the whole
-network, with Scratch-B, as in Liu et al. 2019. Fine-tuning has two arms, since a rate of a hundredth is too small for
-what is left after a deep cut (Le & Hua 2021): `rewound` repeats the whole recipe from its largest rate.
+An arm is compared with the found widths under the same schedule. Arms that start from trained weights, and the whole
+network, are compared with Scratch-B, as in Liu et al. 2019. Fine-tuning has two arms, since a rate of a hundredth is
+too small for what is left after a deep cut (Le & Hua 2021): `rewound` repeats the whole recipe from its largest rate.
 """
 
 from collections.abc import Collection, Sequence
@@ -21,13 +21,13 @@ Start: TypeAlias = Literal["random", "trained", "initial"]
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """One way to come to a trained network.
+    """One way to get a trained network.
 
     Attributes:
         name: what it is called.
         kind: which widths.
         schedule: how long, at which rate.
-        start: random weights; the trained weights of the channels kept; or those weights as they were at first.
+        start: random weights; the trained weights of the channels kept; or their initial weights.
         beside: the arm it is compared with; None for the one that others are compared with.
         words: what it is, for people.
     """
@@ -120,6 +120,6 @@ def chosen_arms(asked: Sequence[str], missing: Collection[str], known: dict[str,
 
 
 def path_of(run: Path, kind: Kind, seed: int) -> Path:
-    """Where the widths of an arm stand; random ones differ from seed to seed."""
+    """Where the widths of an arm are stored; random ones differ from seed to seed."""
     folder = run / "widths"
     return folder / "random" / f"{seed}.json" if kind == "random" else folder / f"{kind}.json"

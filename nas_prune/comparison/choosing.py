@@ -1,4 +1,4 @@
-"""Which arms a comparison has: those asked for, as far as there is what they are made from."""
+"""Which arms a comparison has: those asked for, if what they are made from is given."""
 
 from dataclasses import dataclass
 
@@ -71,7 +71,7 @@ def extended(
     """The settings with the arms that are asked for, and why others are left out; nothing is written.
 
     Raises:
-        BadInputError: an arm is asked for by name that is not known, or lacks what it is made from.
+        BadInputError: a named arm is not known, or what it is made from is not given.
     """
     known, given = config.known, _given(config, widths, network, wanted)
     there = (
@@ -88,7 +88,7 @@ def extended(
         if name in left:
             raise BadInputError(f"--arm {name} cannot be trained here: {left[name].rstrip('.')}.")
     asked = [*wanted.arms]
-    if asked or config.arms:  # what a run has stays, and what is newly given comes to it
+    if asked or config.arms:  # a run keeps its arms, and newly given ones are added
         asked += [
             *config.arms,
             *(name for name, arm in known.items() if arm.kind in _FLAGS and arm.kind in there),
@@ -105,7 +105,7 @@ _FLAGS: dict[Kind, str] = {"guided": "--guideline", "winner": "--study"}
 
 @dataclass(frozen=True, slots=True)
 class _GivenArms:
-    """What the things that are given come to on this network: widths, or why there are none."""
+    """The widths that the given inputs have on this network, or why there are none."""
 
     widths: dict[Kind, Widths]
     has_guided: bool

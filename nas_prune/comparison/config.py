@@ -1,4 +1,4 @@
-"""What a comparison is told: every setting, and which of them may be added to later."""
+"""The settings of a comparison, with its arms."""
 
 from pathlib import Path
 from typing import Literal, Self
@@ -29,7 +29,7 @@ class CompareConfig(RunConfig):
         num_train: images of the training part.
         test: of the paired differences.
         schedule: of a transfer.
-        notes: what was guessed on the way, in words.
+        notes: what was guessed, in words.
     """
 
     command: Literal["compare", "transfer"] = "compare"

@@ -1,4 +1,4 @@
-"""Evaluating a guideline: networks drawn from it, trained briefly, beside uniform and random ones of the same cost."""
+"""Evaluating a guideline: networks drawn from it, trained briefly, and compared with controls of the same cost."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -59,7 +59,7 @@ def evaluate_guideline(
     workers: int = 1,
     progress: Progress = SILENT,
 ) -> EvaluateResult:
-    """Draw networks from a guideline and train them beside controls, each of which costs what a drawn one does.
+    """Draw networks from a guideline, and train them and controls of the same cost.
 
     Number i of a control population has the parameters, or the MACs, of number i of the guided one.
 
@@ -67,9 +67,9 @@ def evaluate_guideline(
         config: every setting.
         out: the run's directory, new or empty; the next free `runs/SPACE-evaluate-DATA-NNN` if None.
         pattern: the guideline itself, instead of the one that the settings name.
-        direct: widths found on this very data, trained in turn until there are as many networks.
+        direct: widths found on the same data, repeated until there are as many networks.
         workers: how many are trained at once, each in a process of its own with its share of the threads.
-        progress: told how far the work is.
+        progress: reports how far the work is.
 
     Raises:
         NasPruneError: something in the settings cannot be used; nothing has been written then.
@@ -114,7 +114,7 @@ def resume_evaluation(
     workers: int = 1,
     progress: Progress = SILENT,
 ) -> EvaluateResult:
-    """Go on with an evaluation that was stopped; networks that are trained are left as they are."""
+    """Resume an evaluation; networks that are already trained are kept."""
     config = reopen(run, EvaluateConfig, trusted=space, data_name=data_name, progress=progress)
     pattern = RULES[config.guideline] if config.guideline in RULES else read_guideline(run / _GUIDELINE)
     data, network = _loaded(config, progress)
@@ -180,7 +180,7 @@ def _folder(run: Path, member: Member) -> Path:
 def _members(config: EvaluateConfig) -> list[Member]:
     names = [GUIDED, *(control_name(control, axis) for axis in AXES for control in CONTROLS)]
     names += [DIRECT] if config.direct else []
-    # Number by number, so that what is there after half of the time is half of every population.
+    # Number by number: after half of the time, half of every population is trained.
     return [(name, number) for number in range(config.networks) for name in names]
 
 
@@ -265,7 +265,7 @@ def _train(
 
 
 def _read_one(run: Path, config: EvaluateConfig, member: Member) -> Trained | None:
-    """What training one network gave; None if it was not trained to its end, or what it gave is damaged."""
+    """The result of training one network; None if it has not finished, or its file is damaged."""
     path = _folder(run, member) / RESULT
     return read_trained(path, seed=config.seed + member[1], epochs=config.recipe.epochs)
 

@@ -1,4 +1,4 @@
-"""What an evaluation of a guideline is asked to do, and what came out of it."""
+"""The settings and the result of evaluating a guideline."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -29,7 +29,7 @@ class EvaluateConfig(RunConfig):
         budget: the bound on the networks drawn.
         networks: how many of each population.
         recipe: how each is trained, briefly, from random weights.
-        direct: how many widths found on the data itself are trained beside them.
+        direct: how many widths found on the same data are trained too.
         seed: fixes what is drawn, the validation split, and the first weights of each network.
     """
 
@@ -51,7 +51,7 @@ class EvaluateConfig(RunConfig):
 
 @dataclass(frozen=True, slots=True)
 class EvaluateResult:
-    """What came out.
+    """The result of an evaluation.
 
     Attributes:
         run: the run's directory.
@@ -68,7 +68,7 @@ class EvaluateResult:
     notes: tuple[str, ...]
 
     def compared(self) -> dict[str, dict[str, PopulationDifference]]:
-        """Guided networks beside every other population: {axis, or `direct`: {population: comparison}}."""
+        """Guided networks compared with every other population: {axis, or `direct`: {population: comparison}}."""
         guided = [1 - one.test_accuracy for one in self.populations[GUIDED]]
         found: dict[str, dict[str, PopulationDifference]] = {}
         for axis in AXES:
@@ -82,7 +82,7 @@ class EvaluateResult:
         return found
 
     def panels(self) -> dict[str, dict[str, list[float]]]:
-        """The errors to be seen beside each other: {heading: {population: errors}}."""
+        """The errors to show side by side: {heading: {population: errors}}."""
         extra = {GUIDED: self.populations[GUIDED], DIRECT: self.populations.get(DIRECT, ())}
         return {
             f"at matched {words}": {
@@ -98,7 +98,7 @@ class EvaluateResult:
 
 
 def control_name(control: str, axis: str) -> str:
-    """The name of a control population that is as dear as the guided one on one axis."""
+    """The name of a control population with the same cost as the guided one on one axis."""
     return f"{control}-{axis}"
 
 

@@ -1,4 +1,4 @@
-"""A search and its comparison in one file: the same command begins it and goes on with it."""
+"""A search and its comparison in one file: the same command starts and resumes it."""
 
 import shutil
 from pathlib import Path
@@ -139,19 +139,19 @@ def run_file(
     workers: int = 1,
     progress: Progress = SILENT,
 ) -> CompareResult:
-    """Search, then compare; what is done already is left as it is.
+    """Search, then compare; what is already done is kept.
 
     Args:
         file: what the comparison file holds.
         out: the directory, new or its own; `runs/NAME` if None. The search is in `search/`, the comparison in
             `compare/`.
-        machine: settings of `RunConfig` but the images.
+        machine: settings of `RunConfig` except the images.
         space: the network's name, if it is one of your own.
         workers: how many trainings at once.
-        progress: told how far the work is.
+        progress: reports how far the work is.
 
     Raises:
-        NasPruneError: something in the settings cannot be used, or differs from what the directory was begun with.
+        NasPruneError: something in the settings cannot be used, or differs from what the directory was started with.
     """
     check_trusted(file.space, space, "the comparison file")
     run = out or Path("runs") / file.name
@@ -205,7 +205,7 @@ def _searched(
 
 
 def _check(file: CompareFile) -> None:
-    """Refuse what the comparison would refuse, before the search is paid for."""
+    """Refuse what the comparison would refuse, before time is spent on the search."""
     chosen = [ARMS[name] for name in chosen_arms(file.arms, (), ARMS)]
     check_test(file.test, file.seeds, sum(arm.beside is not None for arm in chosen))
     inheriting = [arm.name for arm in chosen if arm.inherits and arm.name in file.arms]
@@ -217,7 +217,7 @@ def _check(file: CompareFile) -> None:
 
 
 def _claimed(path: Path, content: dict[str, Any]) -> dict[str, Any] | None:
-    """What a directory was claimed with; None if it was not, or if the file there is another's."""
+    """What a directory was claimed with; None if it was not, or if the file there is not ours."""
     if not path.is_file():
         return None
     try:
@@ -228,24 +228,24 @@ def _claimed(path: Path, content: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _clear(folder: Path) -> None:
-    """Remove the widths of a comparison that was killed before it was begun; a directory with anything else stays."""
+    """Remove the widths of a comparison that was killed before it started; a directory with other files is kept."""
     if folder.is_dir() and {path.name for path in folder.iterdir()} == {"widths"}:
         shutil.rmtree(folder / "widths")
 
 
 def _images_noted(folder: Path) -> bool:
-    """Whether a run says which images it was begun with."""
+    """Whether a run records which images it was started with."""
     kind = SearchConfig if folder.name == _SEARCH else CompareConfig
     return bool(read_config(folder, kind).images)
 
 
 def _is_foreign(path: Path) -> bool:
-    """Whether something in a directory is not of a process that was killed while it claimed that."""
+    """Whether a file is not the partial file of a process that was killed while it claimed the directory."""
     return not path.name.startswith(f".{FILE}.")
 
 
 def _claim(run: Path, file: CompareFile) -> None:
-    """Make the directory, or see that it is this file's; until the search is begun the file may still be changed."""
+    """Make the directory, or check that it is this file's; until the search starts, the file may still be changed."""
     path = run / FILE
     content = file.model_dump(mode="json", exclude={"seeds", "arms", "question"})
     content["data"]["name"] = published(file.data.name)

@@ -39,7 +39,7 @@ _INHERITED = "inherited"
 
 
 def command_for(run: Path, widths: Widths, command: str = "compare") -> str:
-    """What to type to go on."""
+    """The command that resumes a comparison."""
     return resume_command(command, run, widths.space.name, ALONE)
 
 
@@ -66,7 +66,7 @@ class Job:
         return self.run / "parents" / f"seed-{seed}"
 
     def tasks(self) -> list[Task]:
-        """What is left to train; seed by seed, so that what is there after half of the time is half of every arm."""
+        """What is left to train, seed by seed: after half of the time, half of every arm is trained."""
         found: list[Task] = []
         for seed in range(self.config.seeds):
             left = [arm for arm in self.config.chosen if self.done(arm.name, seed) is None]
@@ -84,10 +84,10 @@ class Job:
             raise
 
     def note(self, task: Task, why: str) -> None:
-        """Note why a training did not come to its end."""
+        """Note why a training did not finish."""
         path = note_of_failure(self.run, *task)
         content = {"training": _name_of(task), "why": why}
-        with suppress(FileError):  # a full disk is the reason often enough
+        with suppress(FileError):  # a full disk is often the reason
             with saying_why(path.parent):
                 path.parent.mkdir(exist_ok=True)
             write_whole(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
@@ -158,7 +158,7 @@ def finish(job: Job, workers: int, progress: Progress) -> CompareResult:
                 outcomes = in_workers(prepare, tasks, workers, progress)
             failed = {task: one.error for task, one in zip(tasks, outcomes, strict=True) if one.error}
             for task, why in failed.items():
-                job.note(task, why)  # of one whose process died, too
+                job.note(task, why)  # also of a task whose process died
         else:
             for count, task in enumerate(tasks):
                 progress.update("trainings", count, len(tasks))

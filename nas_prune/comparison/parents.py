@@ -1,4 +1,4 @@
-"""Whole networks that arms inherit from: one for each seed, trained as the search that found the widths trains."""
+"""Whole networks that arms inherit from: one for each seed, trained like the search that found the widths."""
 
 from collections.abc import Callable
 from functools import partial
@@ -24,7 +24,7 @@ from nas_prune.training.recipe import Recipe
 def source_for(found: SearchConfig, run: RunConfig, recipe: Recipe) -> SearchConfig:
     """How the whole networks are trained: as in a search, but to the end, and by the comparison's recipe.
 
-    Where that is another recipe than the search's, the strength of the pull is chosen anew, as a search does.
+    If that is not the search's recipe, the strength of the pull is chosen again, as in a new search.
 
     Raises:
         BadInputError: the search's method trains no network.
@@ -48,7 +48,7 @@ def source_for(found: SearchConfig, run: RunConfig, recipe: Recipe) -> SearchCon
 def trained_parent(
     folder: Path, config: SearchConfig, data: ImageData, space: SearchSpace, progress: Progress
 ) -> None:
-    """Train one whole network, or go on with that."""
+    """Train one whole network, or resume its training."""
     if (folder / RESULT).exists():
         return
     loaded, progress = FixedInputs(given=(data, space)), progress.without_words()
@@ -66,7 +66,7 @@ def beginnings(
 ) -> dict[str, Callable[[], nn.Module]]:
     """What arms of found widths start from: {`trained` or `initial`: a function that makes the network}.
 
-    `initial` holds the first weights of the channels that were kept, its norms as those of fresh networks are.
+    `initial` has the initial weights of the channels that were kept, and norms as in a new network.
     """
     model, kept_G = best_of_trained(folder, widths, FixedInputs(given=(data, space)))
     return {

@@ -1,4 +1,4 @@
-"""Which widths the arms of a comparison have: all of them are written down before anything is trained."""
+"""Which widths the arms of a comparison have: all of them are written before anything is trained."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,11 +14,11 @@ from nas_prune.space.cut import matched
 from nas_prune.space.search_space import Groups, SearchSpace
 from nas_prune.space.widths import MethodRecord, Widths
 
-_NEAR = 0.05  # costs further apart than this share are no equal costs
+_NEAR = 0.05  # costs that differ by more than this share are not equal
 
 
 def driving_axis(widths: Widths) -> str:
-    """The cost at which controls are matched: what bounded the search, or MACs where that was neither."""
+    """The cost at which controls are matched: parameters if they bounded the search, otherwise MACs."""
     kind = Budget.parse(widths.budget).kind if widths.budget else "macs"
     return kind if kind in ("macs", "params") else "macs"
 
@@ -35,14 +35,14 @@ def groups_of(widths: Widths) -> Groups:
 
 
 def columns_of(widths: Widths, space: SearchSpace) -> tuple[int, ...]:
-    """The places of those groups."""
+    """The places of the groups that a search narrowed."""
     if widths.left_whole is None:
         return space.searched(groups_of(widths))
     return tuple(c for c, group in enumerate(space.groups) if group.name not in widths.left_whole)
 
 
 def planned(arm: Arm, seeds: int) -> Iterator[tuple[Kind, int]]:
-    """What an arm needs widths for."""
+    """The kinds and seeds that an arm needs widths for."""
     for seed in range(seeds) if arm.kind == "random" else (0,):
         yield arm.kind, seed
 
@@ -61,7 +61,7 @@ def plan_widths(
     Args:
         kind: all but `winner` and `direct`.
         seed: of random ones.
-        found: the widths that the others are as dear as.
+        found: the widths whose cost the others have.
         space: the network.
         data_seed: with `seed` it fixes random widths.
         pattern: the guideline with its name, for `guided`.
@@ -82,7 +82,7 @@ def plan_widths(
 
 
 def why_not_comparable(other: Widths, found: Widths, space: SearchSpace, data_name: str) -> str | None:
-    """Why other widths cannot stand beside the found ones, in one line; None if they can."""
+    """Why other widths cannot be compared with the found ones, in one line; None if they can."""
     try:
         space.vector(other)
     except WidthsError as error:

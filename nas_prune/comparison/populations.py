@@ -15,19 +15,17 @@ from scipy.stats import ks_2samp
 Floats: TypeAlias = "NDArray[np.float64]"
 _RESAMPLES = 10_000
 _SEED = 20190710
-_MOST_CHANCE = (
-    0.1  # of a distance between distribution functions; the bootstrap of a few medians alone is too bold
-)
+_MOST_CHANCE = 0.1  # largest p value; the bootstrap of a few medians alone finds too many differences
 
 
 @dataclass(frozen=True, slots=True)
 class PopulationDifference:
-    """How the errors of one population lie beside another's.
+    """How the errors of one population compare with another's.
 
     Attributes:
         median: of the first; other_median: of the second.
         difference: between the medians; negative where the first is better.
-        low, high: ends of the 90 % interval of that, by bootstrap of both.
+        low, high: ends of the 90 % interval of the difference, by bootstrap of both.
         ks: largest distance between the two distribution functions (Kolmogorov and Smirnov).
         p_value: how often two samples of one population would lie as far apart.
     """
@@ -49,7 +47,7 @@ class PopulationDifference:
 
 
 def compared(errors: "Sequence[float] | Floats", others: "Sequence[float] | Floats") -> PopulationDifference:
-    """The errors of a population beside those of another; both must have at least one network."""
+    """The errors of a population compared with those of another; both must have at least one network."""
     mine, theirs = np.asarray(errors, dtype=np.float64), np.asarray(others, dtype=np.float64)
     rng = np.random.default_rng(_SEED)
     drawn = _medians(mine, rng) - _medians(theirs, rng)

@@ -25,13 +25,13 @@ _GUESSING = 1.5
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """An arm beside the one it is compared with.
+    """An arm and the one it is compared with.
 
     Attributes:
-        beside: that one's name.
+        beside: the name of the other arm.
         paired: the differences of test accuracy over the seeds that both have.
         holm: the p value after Holm's correction over all arms; NaN where nothing could be tested.
-        detectable: the smallest true difference that would be called one in four of five repeats, as a share.
+        detectable: the smallest true difference that would be found in four of five repeats, as a share.
     """
 
     beside: str
@@ -60,7 +60,7 @@ class CompareResult:
         arms: the trainings of each arm that are done, by seed.
         parents_done: how many whole networks were trained for arms that inherit.
         num_train: images of the training part.
-        failed: trainings that did not come to their end when they were last tried, and why.
+        failed: trainings that did not finish in their last try, and why.
     """
 
     run: Path
@@ -72,7 +72,7 @@ class CompareResult:
     failed: tuple[tuple[str, str], ...] = ()
 
     def compared(self) -> dict[str, Difference]:
-        """Each arm beside the one it is compared with, where both have a seed in common."""
+        """Each arm compared with its other arm, where both have a seed in common."""
         pairs: dict[str, tuple[Arm, Paired]] = {}
         for arm in self.config.chosen:
             mine, other = (
@@ -110,7 +110,7 @@ class CompareResult:
 
 
 def sentences(result: CompareResult) -> list[str]:
-    """What the differences say of structure and weights, in words; only of arms that are there."""
+    """What the differences say about structure and weights, in words; only for arms that were trained."""
     found, said = result.compared(), []
     about = {
         "unpruned": "The whole network",
@@ -155,7 +155,7 @@ def _guessing(result: CompareResult) -> list[str]:
 
 
 def search_macs(result: CompareResult) -> int | None:
-    """What the search on the new images took, forward and backward; None where there was none."""
+    """MACs of the search on the new images, forward and backward; None where there was none."""
     try:
         content = json.loads((search_of(result.run) / RESULT).read_text(encoding="utf-8"))
         epochs = int(content["epochs"])
@@ -165,18 +165,18 @@ def search_macs(result: CompareResult) -> int | None:
 
 
 def search_of(run: Path) -> Path:
-    """The search that was made for a comparison: a transfer has it inside, a comparison file beside."""
+    """The search that was made for a comparison: inside a transfer, next to a comparison from a file."""
     return (run.parent if (run.parent / FILE).exists() and run.name == COMPARED else run) / "search"
 
 
 def saved(result: CompareResult) -> list[str]:
-    """What carrying the guideline over saved and what it cost, in words."""
+    """What the transfer of the guideline saved and what it cost, in words."""
     spent = search_macs(result)
     if spent is None:
         whole = training_macs(result.widths.base_cost.macs, result.num_train, result.config.recipe.epochs)
         return [
             f"The transfer saved a search: {whole / 1e12:.3g} · 10¹² training MACs, at as many epochs as the recipe's.",
-            "What that cost in accuracy --resume RUN --direct tells.",
+            "To see what that cost in accuracy: --resume RUN --direct.",
         ]
     own = result.training_macs().get("guided", 0) / max(1, len(result.arms.get("guided", ())))
     share = f", {spent / own:.1f} times what one training of the guideline's widths takes" if own else ""
@@ -273,12 +273,12 @@ def _arm(arm: Arm, result: CompareResult) -> dict[str, Any]:
 
 
 def note_of_failure(run: Path, name: str, seed: int) -> Path:
-    """Where it stands why a training did not come to its end; no such file where it did, or was not begun."""
+    """The file that says why a training did not finish; there is none if it finished or did not start."""
     return run / "failed" / f"{name}-seed-{seed}.json"
 
 
 def read_failures(run: Path) -> tuple[tuple[str, str], ...]:
-    """Trainings that did not come to their end when they were last tried, and why."""
+    """Trainings that did not finish in their last try, and why."""
     found = []
     for path in sorted((run / "failed").glob("*.json")):
         with suppress(OSError, ValueError, KeyError, TypeError):
@@ -291,7 +291,7 @@ def read_comparison(run: Path) -> CompareResult:
     """What a comparison holds by now; nothing is trained.
 
     Raises:
-        BadInputError: the directory is no comparison's.
+        BadInputError: the directory is not that of a comparison.
     """
     config = read_config(run, CompareConfig)
     widths = read_widths(path_of(run, config.about, 0))

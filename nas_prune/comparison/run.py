@@ -1,4 +1,4 @@
-"""Comparing arms: found widths beside all that should be compared with them, seed by seed."""
+"""Comparing arms: found widths and the networks to compare them with, seed by seed."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -53,7 +53,7 @@ def compare(
         wanted: which arms, a guideline, a study's widths.
         space: the network's name again, if it is one of your own.
         workers: how many trainings at once, each in a process of its own with its share of the threads.
-        progress: told how far the work is.
+        progress: reports how far the work is.
 
     Raises:
         NasPruneError: something in the settings cannot be used; nothing has been written then.
@@ -89,7 +89,7 @@ def resume_compare(
     workers: int = 1,
     progress: Progress = SILENT,
 ) -> CompareResult:
-    """Go on with a comparison that was stopped, or add arms or seeds to it; what is trained is left as it is.
+    """Resume a comparison, or add arms or seeds to it; what is already trained is kept.
 
     Args:
         run: its directory.
@@ -98,7 +98,7 @@ def resume_compare(
         data_name: where the images are now, if they or the run were moved.
         space: the network's name again, if it is one of your own.
         workers: how many trainings at once.
-        progress: told how far the work is.
+        progress: reports how far the work is.
     """
     with reopened(run, "compare", seeds=seeds, data_name=data_name, space=space, progress=progress) as job:
         config, widths, network = job.config, job.widths, job.space
@@ -110,7 +110,7 @@ def resume_compare(
                     raise BadInputError(
                         f"a comparison has one {kind} arm, and {run} has its own already. Begin another comparison."
                     )
-                if kind not in there:  # what a process that was killed left there is of no arm
+                if kind not in there:  # a file that a killed process left there belongs to no arm
                     path_of(run, kind, 0).unlink(missing_ok=True)
             config, given = extended(config, widths, network, wanted)
             write_all(run, config, widths, network, wanted, given)
@@ -127,10 +127,10 @@ def reopened(
     space: str | None,
     progress: Progress,
 ) -> Iterator[Job]:
-    """A run as it was left, with everything loaded, and with more seeds where that is asked for; held meanwhile.
+    """A stopped run with everything loaded, with more seeds if asked for; locked inside the block.
 
     Raises:
-        BadInputError: it is of another command, has more seeds already, or another process works at it.
+        BadInputError: it is of another command, has more seeds already, or another process works on it.
     """
     stored = reopen(run, CompareConfig, trusted=space, data_name=data_name, progress=progress, cleans=False)
     if stored.command != command:
@@ -154,7 +154,7 @@ def reopened(
 def resolved(
     config: CompareConfig, widths: Widths, data: ImageData, workers: int, notes: tuple[str, ...]
 ) -> CompareConfig:
-    """The settings of a new run: its threads, versions and size, and what is to be said of it."""
+    """The settings of a new run: its threads, versions, size and notes."""
     threads = pick_threads(config.threads, widths.base_cost.macs, config.recipe.batch_size)
     return config.model_copy(
         update={
@@ -192,7 +192,7 @@ def write_all(
     wanted: Wanted,
     given: dict[Kind, Widths],
 ) -> None:
-    """Write the settings and the widths of all arms; widths that are there stay."""
+    """Write the settings and the widths of all arms; existing widths are kept."""
     pattern = wanted.guideline
     if pattern is not None and isinstance(pattern[1], Guideline):
         pattern[1].write(run / "guideline.yaml")

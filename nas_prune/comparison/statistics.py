@@ -1,4 +1,4 @@
-"""What paired trainings say of two arms: differences, intervals, tests, and what so few seeds could show at all.
+"""What paired trainings say about two arms: differences, intervals, tests, and what so few seeds can show.
 
 Every arm is trained with the same seeds, so that number i of one arm is paired with number i of another: same split,
 same order of images. Pure arithmetic.
@@ -25,13 +25,13 @@ _FLIPS = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Paired:
-    """One arm beside another over the same seeds.
+    """One arm compared with another over the same seeds.
 
     Attributes:
         n: pairs.
         difference: mean of (arm minus other), as a share.
         deviation: standard deviation of the pairs' differences; NaN for fewer than two.
-        low, high: ends of the 95 % interval of the difference by Student's t, for itself alone; NaN likewise.
+        low, high: ends of the 95 % interval of the difference by Student's t, not corrected; NaN likewise.
         p_value: two-sided; NaN where nothing can be tested: fewer than two pairs, or differences without any spread.
     """
 
@@ -44,7 +44,7 @@ class Paired:
 
 
 def paired(values: Sequence[float], others: Sequence[float], test: TestName = "t") -> Paired:
-    """One arm's accuracies beside another's, seed by seed.
+    """One arm's accuracies compared with another's, seed by seed.
 
     Args:
         values: of the arm, for at least one seed.
@@ -80,10 +80,10 @@ def _p_value(differences: Sequence[float], test: TestName) -> float:
 
 
 def holm(p_values: Sequence[float], family: int | None = None) -> list[float]:
-    """The p values after Holm's correction; NaN, of what was not tested, stays.
+    """The p values after Holm's correction; NaN (not tested) stays NaN.
 
-    Holm 1979: the k-th smallest of m is multiplied by m - k + 1, and none is smaller than one before it. Rejecting what
-    is at most α errs in any of them with a probability of at most α, however they depend on each other.
+    Holm 1979: the k-th smallest of m is multiplied by m - k + 1, and none is smaller than one before it. If all that
+    are at most α are rejected, the probability of any wrong rejection is at most α, even if they depend on each other.
 
     Args:
         p_values: two-sided.
@@ -119,7 +119,7 @@ def detectable(deviation: float, n: int, comparisons: int = 1) -> float:
     critical = float(student.ppf(1 - LEVEL / comparisons / 2, freedom))
 
     def missing(shift: float) -> float:
-        # A rejection with the wrong sign, of a probability below 1e-4 there, is none that finds the difference.
+        # A rejection with the wrong sign (of a probability below 1e-4) does not find the difference.
         return float(nct.sf(critical, freedom, shift)) - POWER
 
     high = critical

@@ -21,7 +21,7 @@ class Subject:
     Attributes:
         widths: the artefact.
         search: the settings of the search that found them; None where it is not known.
-        images: what that looked at, as it can be loaded from here; None where it is not known.
+        images: the images of that search, as they can be loaded from here; None where they are not known.
     """
 
     widths: Widths
@@ -37,7 +37,7 @@ def subject_in_run(run: Path, budget: Budget | None = None) -> Subject:
         budget: as it was written; needed where it found several.
 
     Raises:
-        BadInputError: the search has not finished, or the budget is none of its own.
+        BadInputError: the search has not finished, or the budget is not one of the search's.
     """
     return _with_search(read_widths(_widths_in(run, budget)), run)
 
@@ -47,11 +47,11 @@ def subject_in_file(path: Path, search: Path | None = None) -> Subject:
 
     Args:
         path: the file.
-        search: the search that found them, where the file does not lie in it any more.
+        search: the search that found them, if the file is no longer in its directory.
 
     Raises:
         WidthsError: it is no widths file.
-        BadInputError: `search` is no search's directory.
+        BadInputError: `search` is not the directory of a search.
     """
     home = search or _home_of(path)
     widths = read_widths(path)
@@ -86,7 +86,7 @@ def _with_search(widths: Widths, home: Path) -> Subject:
 
 
 def _home_of(path: Path) -> Path | None:
-    """The search that a widths file lies in."""
+    """The search whose directory a widths file is in; None if there is none."""
     home = path.resolve().parent.parent
     is_in_search = path.resolve().parent.name == "widths" and (home / KEPT).exists()
     return home if is_in_search else None

@@ -1,4 +1,4 @@
-"""A guideline carried to other images: its widths from scratch, beside uniform ones and a search made there itself."""
+"""A guideline on other images: its widths from scratch, compared with uniform ones and a search on these images."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,7 +34,7 @@ from nas_prune.training.config import RunConfig
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a guideline is carried to.
+    """What a guideline is applied to.
 
     Attributes:
         space, width_multiplier, groups: the network, and which of its groups are narrowed.
@@ -57,16 +57,16 @@ def transfer(
     workers: int = 1,
     progress: Progress = SILENT,
 ) -> CompareResult:
-    """Train a guideline's widths on other images, beside uniform ones of the same parameters and of the same MACs.
+    """Train a guideline's widths on other images, and uniform ones of the same parameters and of the same MACs.
 
     Args:
         config: every setting; its arms are worked out here.
         target: network and budget.
         guideline: its name, and the guideline.
         out: the run's directory, new or empty; the next free `runs/SPACE-transfer-DATA-NNN` if None.
-        direct: the width method of a search on these very images, whose widths are trained too; None for no search.
+        direct: the width method of a search on these same images, whose widths are trained too; None for no search.
         workers: how many trainings at once.
-        progress: told how far the work is.
+        progress: reports how far the work is.
 
     Raises:
         NasPruneError: something in the settings cannot be used; nothing has been written then.
@@ -105,7 +105,7 @@ def resume_transfer(
     workers: int = 1,
     progress: Progress = SILENT,
 ) -> CompareResult:
-    """Go on with a transfer that was stopped, or add seeds or a search to it; what is trained is left as it is."""
+    """Resume a transfer, or add seeds or a search to it; what is already trained is kept."""
     with reopened(run, "transfer", seeds=seeds, data_name=data_name, space=space, progress=progress) as job:
         config, widths = job.config, job.widths
         if seeds is not None or direct is not None:
@@ -132,7 +132,7 @@ def direct_search(config: CompareConfig, target: Target, method: str) -> SearchC
     """The settings of a search on the new images themselves.
 
     Raises:
-        BadInputError: there is no such method, or it cannot be used so.
+        BadInputError: there is no such method, or it cannot be used for this.
     """
     try:
         found = method_named(method)
@@ -155,7 +155,7 @@ def direct_search(config: CompareConfig, target: Target, method: str) -> SearchC
 
 
 def check_direct(source: SearchConfig, data: ImageData, network: SearchSpace, progress: Progress) -> None:
-    """Refuse a search that could not be begun, before anything is written.
+    """Refuse a search that could not start, before anything is written.
 
     Raises:
         BadInputError: the method cannot judge this network, or no such widths meet the budget.
@@ -172,7 +172,7 @@ def _with_arms(config: CompareConfig) -> CompareConfig:
 
 
 def _write(run: Path, config: CompareConfig, widths: Widths, network: SearchSpace) -> None:
-    """Write the settings and the widths of all arms but those that the search is yet to find."""
+    """Write the settings and the widths of all arms except those that the search will find."""
     known = tuple(arm for arm in config.chosen if arm.kind != "direct")
     write_plan(
         run,

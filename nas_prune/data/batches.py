@@ -1,4 +1,4 @@
-"""Batches of normalised images, augmented on the device they lie on, without a loop over images.
+"""Batches of normalised images, augmented on their device, without a loop over images.
 
 Shape letters: B images of a batch, C channels, H rows, W columns.
 """
@@ -65,7 +65,7 @@ def num_batches(count: int, batch_size: int) -> int:
     """How many batches an epoch of `count` training images has.
 
     A last, incomplete batch is left out when it has one image or fewer than half of `batch_size` (batch norm
-    makes little of a handful), unless it is the only one.
+    needs more), unless it is the only one.
 
     Example:
         >>> num_batches(100, 64), num_batches(90, 64), num_batches(5, 64)
@@ -77,7 +77,7 @@ def num_batches(count: int, batch_size: int) -> int:
 
 
 def normalise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """The images with each channel's mean taken off and divided by its standard deviation, as float32.
+    """The images with each channel's mean subtracted and divided by its standard deviation, as float32.
 
     Args:
         images: uint8, N×C×H×W.
@@ -114,7 +114,7 @@ def train_batches(  # noqa: PLR0913  (all but the first by keyword)
         augment: how the images are varied.
         seed: with `epoch`, fixes order and augmentation.
         epoch: the number of the epoch.
-        first: how many batches to pass over.
+        first: how many batches to skip.
         share: which part of every batch to take.
 
     Returns:
@@ -144,7 +144,7 @@ def train_batches(  # noqa: PLR0913  (all but the first by keyword)
 
 @dataclass(frozen=True, slots=True)
 class _Drawn:
-    """What chance decides for N images: their order, crops (2×N), mirrors, centres of cut-outs (2×N)."""
+    """The random choices for N images: their order, crops (2×N), mirrors, centres of cut-outs (2×N)."""
 
     order: Tensor
     offsets: Tensor
@@ -208,7 +208,7 @@ def _cut_out(images: Tensor, centres: Tensor, side: int) -> Tensor:
 
 
 def _outside(centres: Tensor, side: int, size: int) -> Tensor:
-    """Which of `size` places lie outside a stretch about each centre, given as a share: B×size."""
+    """Which of `size` places lie outside an interval around each centre, given as a share: B×size."""
     first = (centres * size).floor().view(-1, 1) - side // 2
     places = torch.arange(size, device=centres.device)
     return (places < first) | (places >= first + side)

@@ -40,7 +40,7 @@ def load_images(
     Args:
         config: which.
         seed: fixes the validation split and, with `max_images`, the images chosen.
-        progress: told how far the work is.
+        progress: reports how far the work is.
         in_channels: 1 or 3 to convert to; None for what the data set has.
     """
     return load_data(
@@ -66,7 +66,7 @@ def where_images_are(data: ImageData) -> str:
 
 
 def placed(data: DataConfig, folder: Path, data_name: str | None) -> DataConfig:
-    """A folder of images is named from where the study file stands."""
+    """The images; a folder is named relative to the directory of the file that names it."""
     if data_name is not None:
         return data.at(data_name)
     kind, colon, place = data.name.partition(":")

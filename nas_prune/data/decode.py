@@ -97,7 +97,7 @@ def _in_mode(image: Image.Image, mode: str) -> Image.Image:
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert(mode)
     if image.mode in ("I", "F"):
         raise ValueError("32-bit pixels have no known range; save it with 8 or 16 bits")
-    if image.mode == "P":  # by way of RGBA, or Pillow warns of transparent palettes
+    if image.mode == "P":  # through RGBA, or Pillow warns about transparent palettes
         return image.convert("RGBA").convert(mode)
     return image.convert(mode)
 

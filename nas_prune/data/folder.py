@@ -31,7 +31,7 @@ def folder_source(path: Path) -> Source:
     """The images under `path`, listed and not yet decoded.
 
     `train/` and `test/` are the parts; so is `val/` where all three exist. With `val/` and no `test/`, `val/`
-    is the test part; with neither, a fixed fifth of each class is. Names with a dot in front are passed over.
+    is the test part; with neither, a fixed fifth of each class is. Names with a dot in front are skipped.
 
     Raises:
         DataError: no such folder, no images, one class only, or classes that differ between the parts.

@@ -1,6 +1,6 @@
 """`load_data`: from the name of a data set to three parts in memory.
 
-What is read is settled on labels alone (parts, subset, validation cut); only then are those images read.
+What to read is decided by labels alone (parts, subset, validation cut); only then are these images read.
 """
 
 from dataclasses import dataclass
@@ -55,7 +55,7 @@ def load_data(  # noqa: PLR0913  (all but the first by keyword)
     """A data set in three parts, in memory or in its files.
 
     The test part is the same for every seed. The validation part is cut from the training images, class by
-    class; a folder that brings both `val/` and `test/` keeps its own, and then `val_fraction` has no use.
+    class; a folder that has both `val/` and `test/` keeps its own, and then `val_fraction` has no use.
 
     Args:
         name: one of `KNOWN_DATA`, or `folder:PATH`.
@@ -149,7 +149,7 @@ def _chosen(source: Source, rng: np.random.Generator, val_fraction: float, max_i
 def _both_reduced(
     source: Source, val: IntArray, rng: np.random.Generator, max_images: int | None
 ) -> tuple[IntArray, IntArray]:
-    """The training and validation part a data set brings itself, reduced alike to `max_images` in all."""
+    """The training and validation part a data set has itself, reduced alike to `max_images` in all."""
     counts = np.array([len(source.train), len(val)])
     if max_images is None or max_images >= counts.sum():
         return source.train, val

@@ -90,7 +90,7 @@ def _fetched(name: str, directory: Path, which: Mapping[str, Any]) -> Any:
 
     try:
         with redirect_stdout(sys.stderr), warnings.catch_warnings():
-            # CIFAR's pickles were written by a numpy of long ago
+            # CIFAR's pickles were written by an old numpy
             warnings.simplefilter("ignore", np.exceptions.VisibleDeprecationWarning)
             directory.mkdir(parents=True, exist_ok=True)
             return getattr(datasets, _DOWNLOADS[name].torchvision_class)(directory, download=True, **which)

@@ -21,7 +21,7 @@ class Source:
     Attributes:
         labels: the class of every image.
         train, test: indices of the two parts.
-        val: indices of a validation part that the data set brings itself; None where it is cut from `train`.
+        val: indices of a validation part that the data set has itself; None where it is cut from `train`.
         class_names: one for each label.
         flip: whether images may be mirrored.
         image_size, in_channels: used when the caller asks for nothing else.

@@ -21,7 +21,7 @@ _AHEAD = 4  # batches that each worker has ready
 class StreamedSet:
     """Images in files and their classes; batches come out on one device.
 
-    They have the very pixels that they would have in memory: each is decoded, cut to its centred square and resized.
+    They have the same pixels as in memory: each is decoded, cut to its centred square and resized.
 
     Attributes:
         files: the pictures.
@@ -53,7 +53,7 @@ class StreamedSet:
             prefetch_factor=_AHEAD if workers else None,
             pin_memory=is_cuda,
             collate_fn=_stacked,
-            generator=torch.Generator(),  # or it would draw from the one that the network draws from
+            generator=torch.Generator(),  # or it would use the network's generator
         )
         for images in loader:
             if isinstance(images, str):
@@ -74,7 +74,7 @@ class StreamedSet:
 
 
 class _Decoded(Dataset[Tensor | str]):
-    """Pictures by place; what cannot be read comes as the reason, which survives the way between processes."""
+    """Pictures by place; for what cannot be read, the reason as text, which can be sent between processes."""
 
     def __init__(self, files: tuple[Path, ...], shape: tuple[int, int, int], root: Path) -> None:
         self._files, self._shape, self._root = files, shape, root

@@ -1,4 +1,4 @@
-"""Guidelines: what found widths have in common, fitted, applied and said."""
+"""Guidelines: what found widths have in common, fitted, applied and explained."""
 
 from nas_prune.guideline.artefact import Cell, Guideline, read_guideline
 from nas_prune.guideline.fit import fit_guideline

@@ -38,8 +38,8 @@ class Applied:
     Attributes:
         widths_G: a width for each searchable group.
         cut: how they were cut to the budget; None where none was asked for.
-        share: the share of the cost that drove the guideline's sources that they keep; NaN where none is known.
-        is_extrapolated: whether the sources kept more or less than that.
+        share: the share that they keep of the cost that drove the guideline's sources; NaN if none is known.
+        is_extrapolated: whether this share is outside what the sources kept.
         notes: what had to be guessed, in words.
         setting: the network and which of its groups were narrowed.
     """
@@ -111,8 +111,8 @@ def apply_guideline(
 
     Args:
         pattern: a guideline or a rule.
-        space: the network, of whatever depth, family and images.
-        budget: the bound; None for the keep ratios just as the guideline has them, whatever that costs.
+        space: the network, of any depth, family and images.
+        budget: the bound; None for the keep ratios as the guideline has them, at any cost.
         groups: which groups are narrowed.
 
     Raises:
@@ -142,14 +142,14 @@ def sample_widths(
 ) -> list[tuple[int, ...]]:
     """Widths drawn around a guideline, all of them cut to the budget: what one more source might have found.
 
-    A draw moves each cell by the guideline's spread there, and each group by what single layers scatter.
+    A draw moves each cell by the guideline's spread there, and each group by the scatter of single layers.
 
     Args:
         pattern: a guideline or a rule.
         space: the network.
         budget: the bound.
         count: how many.
-        rng: where chance comes from.
+        rng: the generator of random numbers.
         groups: which groups are narrowed.
     """
     setting = setting_of(space, groups)
@@ -160,7 +160,7 @@ def sample_widths(
 
 
 def scatter(pattern: Pattern, setting: Setting, count: int, rng: np.random.Generator) -> Floats:
-    """What draws around a guideline differ by from it, N×S; a rule's spread is that of a guideline written by hand."""
+    """How draws differ from a guideline, N×S; a rule has the spread of a guideline written by hand."""
     guideline = pattern if isinstance(pattern, Guideline) else Guideline()
     shape = shape_on(guideline, setting)
     noise_NS = rng.normal(0, guideline.layer_spread, (count, len(setting.columns)))
@@ -174,13 +174,13 @@ def scatter(pattern: Pattern, setting: Setting, count: int, rng: np.random.Gener
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """What a pattern says of each searched group at one budget.
+    """What a pattern says about each searched group at one budget.
 
     Attributes:
-        log_ratio_S: log ratios to the uniform network of the same cost, up to a common number.
+        log_ratio_S: log ratios to the uniform network of the same cost, up to a common constant.
         bend_S: how much of them is the shape along stages.
         notes: what had to be guessed.
-        growth: what they are multiples of where the guideline holds; less towards the whole network.
+        growth: the factor on the guideline's log ratios at this budget; 0 for the whole network.
     """
 
     log_ratio_S: Floats
@@ -204,10 +204,10 @@ def placed(pattern: Pattern, setting: Setting, bound: Budget) -> Placed:
 
 
 def _place(shape: Shape, setting: Setting, kind: str, limit: float, driver: str) -> float:
-    """Where along its budgets a pattern is to be taken: log keep ratio of the uniform network of the same cost.
+    """At which of its budgets a pattern is used: log keep ratio of the uniform network of the same cost.
 
-    The same in the cost that drove the sources, as theirs were, while the bound may be on another: found by bisection,
-    since the pattern decides what the network that meets the bound costs in the other.
+    "Same" is in the cost that drove the sources; the bound may be on another one. Found by bisection, since the
+    pattern decides what the network at the bound costs.
     """
     zeros_NS = np.zeros((1, len(setting.columns)))
 
@@ -252,7 +252,7 @@ def _as_it_is(pattern: Pattern, setting: Setting) -> Applied:
 def _applied(
     pattern: Pattern, setting: Setting, widths_G: tuple[int, ...], found: Cut | None, notes: Sequence[str]
 ) -> Applied:
-    """With how far that is from what the sources cover; refused beyond a factor of two."""
+    """The widths, with how far they are from what the sources cover; refused beyond a factor of two."""
     if isinstance(pattern, Rule) or pattern.cost is None or pattern.covers_share is None:
         return Applied(widths_G, found, nan, is_extrapolated=False, notes=tuple(notes), setting=setting)
     kind = measure(pattern.cost)

@@ -41,8 +41,8 @@ class Cell(_Strict):
         low, high: ends of the interval for `log_ratio`; None where too few sources say anything.
         spread: standard deviation of one more source's log ratio around it.
         slope: how much `log_ratio` rises from the first group of the cell to the last.
-        shape: (position, log ratio) pairs that come on top at these positions in the cell, and between them in
-            proportion; positions rise from 0, the first group, to 1, the last.
+        shape: (position, log ratio) pairs, added at these positions in the cell and interpolated between them;
+            positions rise from 0, the first group, to 1, the last.
         trend: how much it rises when log `uniform_keep` rises by 1, beyond what a power of it gives.
         up, of: how many of the sources keep more than uniform here, and how many say anything.
     """
@@ -74,7 +74,7 @@ class Cell(_Strict):
     @model_validator(mode="before")
     @classmethod
     def _of_a_factor(cls, content: Any) -> Any:
-        """Take `times_uniform`, which is how a hand writes it, for `log_ratio`."""
+        """Accept `times_uniform`, as people write it, for `log_ratio`."""
         if not isinstance(content, dict) or "times_uniform" not in content:
             return content
         if "log_ratio" in content:
@@ -99,11 +99,11 @@ class Cell(_Strict):
 
 
 class Evidence(_Strict):
-    """The test of whether there is any pattern: that the sources prefer the same cells is no accident.
+    """The test of whether there is any pattern: whether the sources agree by more than chance.
 
     Attributes:
-        is_found: whether it is improbable enough.
-        p_value: how often sources without a common pattern would agree as much; None where one source stands alone.
+        is_found: whether they do.
+        p_value: how often sources without a common pattern would agree as much; None with one source alone.
         test: how that was worked out.
         level: what was taken as independent: `network`, `data`, `method` or `seed`.
     """
@@ -142,14 +142,14 @@ class Guideline(_Strict):
     """A statement about keep ratios by stage, role and position.
 
     Attributes:
-        model: how cells were made of the sources; `hand` where there are none.
+        model: how cells were made from the sources; `hand` where there are none.
         cost: which cost drove the sources; None if not known.
         match: whether stages are counted from the output or from the input where networks have different numbers.
         num_stages: how many stages the cells are counted in; 0, in those written by hand, for as many as the network
             has. What these do not name is as wide as uniform scaling makes it.
         uniform_keep: keep ratio of the uniform network where `log_ratio` holds; at other budgets it grows with its
             logarithm. None for a pattern that is the same at every budget.
-        covers: least and largest keep ratio of the uniform networks that the sources were as dear as.
+        covers: least and largest keep ratio of the uniform networks that cost as much as the sources.
         covers_share: least and largest share of the cost that the sources kept.
         confidence: of all intervals together.
         pattern: the test.
@@ -233,7 +233,7 @@ def read_guideline(path: Path | str) -> Guideline:
     """Read and validate a guideline file. It is data: nothing in it is imported or run.
 
     Raises:
-        GuidelineError: it does not exist, is no YAML, of a newer schema, or holds what no guideline may.
+        GuidelineError: it does not exist, is not YAML, has a newer schema, or holds a value that is not allowed.
     """
     path = Path(path)
     try:

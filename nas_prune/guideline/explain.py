@@ -120,7 +120,7 @@ def _sure(guideline: Guideline, cells: Sequence[Cell]) -> list[str]:
 
 
 def _along(guideline: Guideline) -> list[str]:
-    """How widths run along the cells in which they do not stay about the same."""
+    """How widths change along the cells, where they change clearly."""
     said = []
     for cell in guideline.cells:
         places = [place for place, _ in cell.shape] or [0.0, 1.0]

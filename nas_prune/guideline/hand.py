@@ -1,4 +1,4 @@
-"""Guidelines that nobody fitted: rules from the literature, as baselines and for people without runs."""
+"""Guidelines without a fit: rules from the literature, as baselines and for people without runs."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ _FIRST_STAGE = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A rule that gives every searched group of any network its log ratio to uniform, up to a common number.
+    """A rule that gives every searched group of any network its log ratio to uniform, up to a common constant.
 
     Attributes:
         summary: one line.

@@ -33,7 +33,7 @@ MODELS: dict[Model, str] = {
     "stage-role-slope": "the same, with a slope from the first group of each stage and role to the last",
     "stage-role-shape": "the same, with what every position differs by from that line",
 }
-_CURVED = 3  # positions, below which a line says all
+_CURVED = 3  # positions; with fewer, a line says everything
 _APART = 1.5  # how many times further from the whole network the smallest budget must be than the largest
 
 
@@ -49,7 +49,7 @@ class Coefficient:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """What all sources are brought to: so many stages, counted from one end, at one budget."""
+    """The scale that all sources are brought to: a number of stages, counted from one end, at one budget."""
 
     num_stages: int
     match: Match
@@ -61,7 +61,7 @@ class Reference:
 
 
 def saying(model: Model, budgets: Sequence[Source], at: Reference) -> dict[Coefficient, float]:
-    """What one search says of each coefficient of a model, from its widths at one budget or at several."""
+    """What one search says about each coefficient of a model, from its widths at one budget or at several."""
     if model == "uniform":
         return {}
     return _stage_means(budgets, at) if model == "stage-means" else _least_squares(model, budgets, at)
@@ -70,9 +70,9 @@ def saying(model: Model, budgets: Sequence[Source], at: Reference) -> dict[Coeff
 def profile(
     budgets: Sequence[Source], at: Reference
 ) -> tuple[dict[StageRole, float], dict[StageRole, float]]:
-    """What one search says of each stage and role: the mean log ratio, and how much its second half is above its first.
+    """What one search says about each stage and role: the mean log ratio, and the second half minus the first.
 
-    Together no coarser than any model by as much as a pattern shows, so that a test on them misses none.
+    Together they show every pattern that a model can show, so that a test on them misses none.
     """
     firsts: dict[StageRole, list[float]] = defaultdict(list)
     seconds: dict[StageRole, list[float]] = defaultdict(list)
@@ -115,7 +115,7 @@ def arithmetic(
 def _least_squares(model: Model, budgets: Sequence[Source], at: Reference) -> dict[Coefficient, float]:
     """The coefficients that fit a search's log ratios best.
 
-    Gentle budgets weigh little: a log ratio near the whole network, brought to a smaller one, is mostly rounding.
+    Large budgets weigh little: a log ratio near the whole network, scaled to a smaller budget, is mostly rounding.
     """
     slopes = model in ("stage-role-slope", "stage-role-shape")
     if len(budgets) == 1:
@@ -187,7 +187,7 @@ def _bends(
 
 @cache
 def terms_of(setting: Setting, at: Reference, *, slopes: bool) -> list[dict[Coefficient, float]]:
-    """For each searched group the coefficients of which its log ratio is the sum, and with what factor."""
+    """For each searched group, its log ratio as a sum of coefficients: {coefficient: factor}."""
     terms = []
     several = _several(setting)
     for group in setting.groups_S:

@@ -1,4 +1,4 @@
-"""Pooling what several sources say of the same quantities, with intervals that hold for a handful of sources.
+"""Pooling what several sources say about the same quantities, with intervals that hold for few sources.
 
 Sources are nested: seeds of a method, methods on a data set, data sets of a network. Means are taken level by level, so
 that ten seeds of one network do not outvote another network; intervals are over the highest level that repeats often
@@ -41,7 +41,7 @@ class Nodes:
         members: for each node the places of its sources.
         shares_U: each source's weight within its node.
         weights_N: each node's weight in the mean over all.
-        parents_N: number of the node above, of those that are compared with each other only.
+        parents_N: number of the node above; only nodes with the same one are compared.
     """
 
     level: str
@@ -57,7 +57,7 @@ class Nodes:
 
 
 def weights_of(keys_U: Sequence[Keys]) -> Floats:
-    """The weight of each source where every level counts all that lies directly below it alike; they add up to 1.
+    """The weight of each source if every level gives equal weight to all directly below it; they add up to 1.
 
     No two sources may have the same keys.
     """
@@ -91,7 +91,7 @@ def gathered(keys_U: Sequence[Keys], depth: int, weights_U: "Floats | None" = No
 
 
 def independent(keys_U: Sequence[Keys]) -> Nodes:
-    """Sources gathered at the highest level that repeats often enough for an interval, or else as often as it does."""
+    """Sources gathered at the highest level that repeats often enough for an interval, or else that repeats at all."""
     weights_U = weights_of(keys_U)
     candidates = [gathered(keys_U, depth, weights_U) for depth in range(1, len(LEVELS) + 1)]
     for fewest in (_FEWEST_DEGREES, 1):
@@ -109,7 +109,7 @@ def at_nodes(values_UC: Floats, nodes: Nodes) -> Floats:
 
 
 def _weighted(values_NC: Floats, weights_N: Floats) -> Floats:
-    """The mean over what is there, for each column."""
+    """The mean over the known values, for each column."""
     there_NC = ~np.isnan(values_NC)
     total_C = (there_NC * weights_N[:, None]).sum(0)
     sums_C = (np.nan_to_num(values_NC) * weights_N[:, None]).sum(0)
@@ -120,7 +120,7 @@ def _weighted(values_NC: Floats, weights_N: Floats) -> Floats:
 
 @dataclass(frozen=True, slots=True)
 class Pooled:
-    """What sources together say of C quantities.
+    """What sources together say about C quantities.
 
     Attributes:
         mean_C: means, level by level.
@@ -180,17 +180,17 @@ def pool(values_NC: Floats, nodes: Nodes, least_variance_C: "Floats | float" = 0
 def _critical(degrees_C: NDArray[np.int64], confidence: float) -> Floats:
     """How many standard errors each of several t statistics stays within, all of them together with `confidence`.
 
-    Each gets the same share of what may go wrong: with few degrees of freedom one factor for all would be
-    that of the worst known quantity. They are taken for independent, which errs on the safe side where they are not.
+    Each gets the same share of the error probability: one factor for all would be that of the quantity with the fewest
+    degrees of freedom. They are assumed to be independent, which is on the safe side if they are not.
     """
     each = confidence ** (1 / len(degrees_C))
     return np.asarray(t_distribution.ppf((1 + each) / 2, degrees_C), dtype=np.float64)
 
 
 def shrunk(pooled: Pooled, doubt: float) -> Floats:
-    """Means drawn towards zero by as much as they are uncertain, beside how far they are from zero on the whole.
+    """Means shrunk towards zero, by how uncertain they are compared with how far all of them are from zero.
 
-    Empirical Bayes: means are taken to scatter about zero with a variance τ² found from all of them.
+    Empirical Bayes: means are assumed to scatter about zero with a variance τ² found from all of them.
 
     Args:
         pooled: the means.
@@ -205,9 +205,9 @@ def shrunk(pooled: Pooled, doubt: float) -> Floats:
 
 
 def _scatter(mean_C: Floats, variance_C: Floats) -> float:
-    """The variance about zero that means have beside their own: where Σ mean² / (it + own) is how many there are.
+    """The variance about zero that means have beyond their own: where Σ mean² / (it + own) is their number.
 
-    The estimate of Paule and Mandel (1982): a mean that is badly known says little of how the others scatter.
+    The estimate of Paule and Mandel (1982): a mean that is badly known says little about how the others scatter.
     """
 
     def excess(scatter: float) -> float:
@@ -221,7 +221,7 @@ def _scatter(mean_C: Floats, variance_C: Floats) -> float:
 def pattern_test(values_NC: Floats, nodes: Nodes) -> tuple[float | None, str]:
     """Whether nodes agree in which quantities are large: the p value of "each node's values could be in any order".
 
-    The statistic is the variance between the means of the quantities, each node's own mean taken off first. It is
+    The statistic is the variance between the means of the quantities, each node's own mean subtracted first. It is
     compared with that of shuffled nodes, or with an F distribution where too few shuffles differ for a small p value.
 
     Args:
@@ -250,13 +250,13 @@ def pattern_test(values_NC: Floats, nodes: Nodes) -> tuple[float | None, str]:
 
 
 def _ranks(values_NC: Floats) -> Floats:
-    """Each node's values by rank, the mean rank taken off: a few that are far out are no more than the last."""
+    """Each node's values by rank, the mean rank subtracted: outliers count no more than the last rank."""
     ranks_NC = np.asarray(rankdata(values_NC, axis=1, nan_policy="omit"))
     return np.asarray(ranks_NC - np.nanmean(ranks_NC, axis=1, keepdims=True))
 
 
 def _statistics(values_NC: Floats, there_NC: NDArray[np.bool_], weights_N: Floats) -> Floats:
-    """Sum of squared means of the cells, each as often as there are nodes behind it: as they are, then shuffled.
+    """Sum of squared means of the cells, each weighted by its number of nodes: first as they are, then shuffled.
 
     Each node's values are put in a random order; the orders are the same whatever the values.
     """

@@ -1,4 +1,4 @@
-"""What a guideline says of each group of a network, and what it had to guess.
+"""What a guideline says about each group of a network, and what it had to guess.
 
 Shape suffixes: S searched groups of a network, N budgets.
 """
@@ -27,7 +27,7 @@ class Shape:
         bend_S: how much of that is the cell's shape.
         reference: log uniform keep ratio at which levels hold; None where they hold at every budget.
         covers: log uniform keep ratios of the sources' smallest budget and of their largest.
-        cells_S: which cells speak of each group; several where their mean had to be taken.
+        cells_S: which cells are used for each group; several where their mean had to be taken.
         notes: what had to be guessed.
     """
 
@@ -42,7 +42,7 @@ class Shape:
     def log_ratio_NS(self, log_uniform_N: Floats) -> Floats:
         """Log ratios at some budgets, each given by the log keep ratio of the uniform network of the same cost.
 
-        They fade out towards the whole network, which is not narrowed anywhere, and stay as they are beyond
+        They shrink to zero towards the whole network, which is not narrowed anywhere, and stay constant below
         the smallest budget of the sources.
         """
         if self.reference is None:
@@ -95,7 +95,7 @@ def shape_on(guideline: Guideline, setting: Setting) -> Shape:
 def _by_hand(
     guideline: Guideline, stage: int, group: ChannelGroup, notes: dict[str, None]
 ) -> tuple[Cell, ...]:
-    """What a hand wrote of a group; what it did not is as uniform, since it was meant so."""
+    """What a guideline written by hand says about a group; what it does not name is meant to be uniform."""
     here = [cell for cell in guideline.cells if cell.stage == stage]
     exact = [cell for cell in here if cell.role == group.role] or [cell for cell in here if cell.role is None]
     if not exact:
@@ -111,7 +111,7 @@ def _mean(values: Sequence[float]) -> float:
 def _cells_for(
     guideline: Guideline, group: ChannelGroup, setting: Setting, notes: dict[str, None]
 ) -> tuple[Cell, ...]:
-    """The cells that speak of a group: those of its stage and role, or of what is nearest to that."""
+    """The cells for a group: those of its stage and role, or of what is nearest to that."""
     if not guideline.cells:
         return ()
     num_stages = guideline.num_stages or setting.num_stages

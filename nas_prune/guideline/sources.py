@@ -1,4 +1,4 @@
-"""Widths files as a guideline sees them: keep ratios by place, beside those of the uniform network of the same cost.
+"""Widths files as a guideline sees them: keep ratios by place, and those of the uniform network of equal cost.
 
 Shape suffixes: G searchable groups of a space, S those of them that were searched, N width vectors of one space.
 """
@@ -58,7 +58,7 @@ class Setting:
 
     @cached_property
     def num_stages(self) -> int:
-        """How many resolutions the searched groups have among them, those above the first of them included."""
+        """How many stages there are up to the last one with a searched group."""
         return 1 + max(group.stage for group in self.groups_S)
 
     def count(self, kind: str, keep_NS: Floats) -> Floats:
@@ -78,12 +78,12 @@ class Setting:
         return Polynomial.of({(column,): 1 for column in self.columns}, len(self.base_G))
 
     def scaled(self, kind: str, log_ratio_NS: Floats, limit_N: Floats) -> Floats:
-        """The log factor on each pattern of widths at which, no group above its base, it costs as much as asked.
+        """The log factor on each pattern of widths that gives the cost asked for, with no group above its base.
 
         Args:
             kind: which cost.
             log_ratio_NS: patterns.
-            limit_N: costs; one beyond the whole network gives a factor at which all is whole.
+            limit_N: costs; one above the whole network gives a factor that leaves all groups whole.
         """
         low_N = -log_ratio_NS.max(-1) - 30.0
         high_N = -log_ratio_NS.min(-1)
@@ -127,7 +127,7 @@ class Source:
 
     @cached_property
     def rounding(self) -> dict[tuple[int, Role | None], float]:
-        """Variance of the mean log width of each stage and role, and stage, if widths are but rounded numbers."""
+        """Variance of the mean log width of each stage and role, and stage, from rounding widths."""
         variances: dict[tuple[int, Role | None], list[float]] = defaultdict(list)
         for group, variance in zip(self.setting.groups_S, 1 / 12 / self.widths_S**2, strict=True):
             variances[group.stage, group.role].append(float(variance))
@@ -141,13 +141,13 @@ class Source:
 
 
 def measure(driver: str) -> str:
-    """In which cost networks are compared that some cost drove: its first word; channels for a method's own choice."""
+    """The cost to compare networks in, from what drove them: its first word; channels for a method's own choice."""
     first = driver.split(" ", maxsplit=1)[0]
     return _OWN_COST if first == "own" else first
 
 
 def driver_of(widths: Widths) -> str:
-    """Which cost drove a search: the budget's, and what else pulled at the channels."""
+    """Which cost drove a search: the budget's, and the one that weighted the channels if that is another."""
     bound = (widths.budget or "channels").split("<=")[0]
     pulled = widths.method.settings.get("cost") if widths.method else None
     return bound if pulled in (None, bound) else f"{bound} (channels weighted by {pulled})"
@@ -230,7 +230,7 @@ def sources_of(
 
 
 def _useless(widths: Widths) -> str | None:
-    """Why widths say nothing of a pattern; None if they do."""
+    """Why widths say nothing about a pattern; None if they do."""
     method = widths.method
     if widths.removed_blocks:
         return "blocks were removed, and a guideline speaks of widths, not of depth"
@@ -246,7 +246,7 @@ def _useless(widths: Widths) -> str | None:
 
 
 def searched_in(space: SearchSpace, widths: Widths) -> tuple[int, ...]:
-    """Columns of the groups that a search decided; where its file does not say, of all that are not whole streams."""
+    """Columns of the groups that a search decided; if its file does not say, of all except whole streams."""
     if widths.left_whole is not None:
         whole = set(widths.left_whole)
         return tuple(column for column, group in enumerate(space.groups) if group.name not in whole)
@@ -258,7 +258,7 @@ def searched_in(space: SearchSpace, widths: Widths) -> tuple[int, ...]:
 
 
 def sources_in(setting: Setting, members: Sequence[Widths]) -> list[Source]:
-    """What widths of one network say of its searched groups, beside the uniform networks of the same cost."""
+    """What widths of one network say about its searched groups, relative to uniform networks of equal cost."""
     columns = list(setting.columns)
     base_S = setting.base_S
     keep_NS = np.array([widths.vector for widths in members], dtype=np.float64)[:, columns] / base_S

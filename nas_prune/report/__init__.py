@@ -1,1 +1,1 @@
-"""The report: what runs hold, finished or not, as one page that needs nothing but itself."""
+"""The report: the results of runs, finished or not, as one page that needs no other file."""

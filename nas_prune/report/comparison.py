@@ -1,4 +1,4 @@
-"""Comparisons and transfers as parts of a report: the table in the form of the paper's, and what may be said of it."""
+"""Comparisons and transfers as parts of a report: a table in the paper's form, and what it shows."""
 
 from math import isnan
 from pathlib import Path
@@ -16,7 +16,7 @@ from nas_prune.space.widths_figure import widths_figure
 
 
 def part_of_comparison(run: Path, name: str) -> Part:
-    """A comparison, or a transfer, as far as it is."""
+    """A comparison, or a transfer, as far as it is done."""
     result = read_comparison(run)
     config, widths = result.config, result.widths
     asked = "structure or weights?" if config.command == "compare" else "a guideline carried over"
@@ -85,7 +85,7 @@ def arms_table(result: CompareResult) -> Table:
 
 
 def how_compared(result: CompareResult) -> str:
-    """What the numbers of that table are."""
+    """What the numbers in the table of differences are."""
     tests = {"t": "Student's paired t test", "wilcoxon": "Wilcoxon's signed ranks", "sign-flip": "sign flips"}
     return (
         "Differences of test accuracy in points, arm minus the arm it is compared with. p by "
@@ -96,7 +96,7 @@ def how_compared(result: CompareResult) -> str:
 
 
 def differences_table(result: CompareResult) -> Table:
-    """Each arm beside the one it is compared with."""
+    """Each arm and the one it is compared with."""
 
     def shown(value: float, digits: str) -> str:
         return "–" if isnan(value) else format(value, digits)
@@ -129,7 +129,7 @@ def _dots(result: CompareResult, name: str) -> list[Picture]:
     return [
         Picture(
             drawn(figure, name),
-            "Test accuracy of every training; bars are means, the dashed line that of what others are compared with.",
+            "Test accuracy of every training; bars are means, the dashed line the mean that others are compared with.",
         )
     ]
 

@@ -1,4 +1,4 @@
-"""Figures as SVG inside a page: in its colours, light or dark, with nothing to fetch.
+"""Figures as SVG inside a page: in its colours, light or dark, with nothing else to load.
 
 Lines of one figure differ by colour, markers and dashes, so that they can be told apart in grey as well. Ink and greys
 become those of the page.
@@ -28,7 +28,7 @@ def drawn(figure: Figure, name: str) -> str:
 
     Args:
         figure: what is drawn.
-        name: another one for each figure of a page, since the parts of a figure refer to each other by names.
+        name: a different one for each figure of a page, since the parts of a figure refer to each other by names.
     """
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
         written = rendered(figure, "svg", transparent=True, metadata={"Date": None, "Creator": None})
@@ -38,7 +38,7 @@ def drawn(figure: Figure, name: str) -> str:
 
 
 def _on_the_page(tag: str, name: str) -> str:
-    """A tag as it stands in the page. Text between tags is left as it is: it may be a name like `#000000`."""
+    """A tag as the page needs it. Text between tags is left as it is: it may be a name like `#000000`."""
     if tag.startswith("<svg"):
         tag = re.sub(r' (?:width|height)="[^"]*"', "", tag).replace(_XLINK, "")
     tag = re.sub(r'(\bid="|url\(#|xlink:href="#)', rf"\g<1>{name}-", tag)
@@ -54,7 +54,7 @@ def _page_colour(found: "re.Match[str]") -> str:
 
 
 def panels(titles: Sequence[str], *, height: float = 3.4) -> tuple[Figure, list[Axes]]:
-    """An empty figure with panels beside each other."""
+    """An empty figure with panels side by side."""
     figure = Figure(figsize=(4.6 * len(titles), height), layout="constrained")
     FigureCanvasAgg(figure)
     rows = figure.subplots(1, len(titles), squeeze=False)

@@ -1,4 +1,4 @@
-"""What a run's directory holds, by its kind, as parts of a report; a run that goes on is told as far as it is."""
+"""What a run's directory holds, by its kind, as parts of a report; an unfinished run as far as it is done."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path

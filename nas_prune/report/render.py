@@ -1,4 +1,4 @@
-"""A report as one HTML file that fetches nothing, as Markdown, or as JSON: the same numbers in each."""
+"""A report as one HTML file that loads nothing else, as Markdown, or as JSON: the same numbers in each."""
 
 import json
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ _ROOM = "nas_prune.report"
 
 
 def as_html(parts: Sequence[Part], *, title: str) -> str:
-    """One page: styles and figures stand in it, and it has no script.
+    """One page: it contains its styles and figures, and has no script.
 
     Text is escaped, so that a name with `<` or `{{` in it is shown as it is. Only the pictures are markup.
     """

@@ -15,7 +15,7 @@ from nas_prune.training.schedules import training_macs
 
 
 def part_of_search(run: Path, name: str) -> Part:
-    """A search, as far as it is."""
+    """A search, as far as it is done."""
     config, numbers = read_config(run, SearchConfig), read_json(run / "result.json")
     factor = "" if config.width_multiplier == 1 else f" ×{config.width_multiplier:g}"
     headline = f"{config.space}{factor} on {published(config.data.name)}: widths by {config.method}"

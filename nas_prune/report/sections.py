@@ -40,7 +40,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 
 def curve_of(folder: Path, kind: str = "val_accuracy") -> list[float]:
-    """One value of a training after each epoch, as far as it is."""
+    """One value of a training after each epoch, as far as it is done."""
     if not (folder / METRICS).exists():
         return []
     try:
@@ -61,5 +61,5 @@ def curves(folders: dict[str, list[Path]], name: str) -> list[Picture]:
 
 
 def unfinished(what: str) -> str:
-    """A sentence for runs that go on."""
+    """A sentence for unfinished runs."""
     return f"Not finished: {what}."

@@ -24,7 +24,7 @@ _BEST = 10
 
 
 def part_of_study(run: Path, name: str, storage: str | None) -> Part:
-    """A study, as far as it is."""
+    """A study, as far as it is done."""
     result = read_trials(StudyLocation(run, storage))
     config = result.config
     factor = "" if config.width_multiplier == 1 else f" ×{config.width_multiplier:g}"

@@ -70,7 +70,7 @@ def keep_metrics(run: Path, epochs: int) -> int:
         return 0
     kept: dict[int, str] = {}
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        with suppress(ValueError, TypeError, KeyError):  # a torn line
+        with suppress(ValueError, TypeError, KeyError):  # an incomplete line
             kept.setdefault(int(json.loads(line)["epoch"]), line)
     lines = [kept[epoch] for epoch in range(1, epochs + 1) if epoch in kept]
     write_whole(path, "".join(f"{line}\n" for line in lines))
@@ -94,6 +94,6 @@ def from_run(data_name: str, run: Path) -> str:
 
 
 def published(data_name: str) -> str:
-    """A data set's name without directories, for a file that travels."""
+    """A data set's name without directories, for a file that is published."""
     kind, colon, place = data_name.partition(":")
     return f"folder:{Path(place).expanduser().resolve().name}" if kind == "folder" and colon else data_name

@@ -1,4 +1,4 @@
-"""How long work tells of its progress, without knowing who listens."""
+"""How long work reports its progress, without knowing who receives the reports."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -16,7 +16,7 @@ class Progress:
 
     Attributes:
         update: (what, done, total), often.
-        say: a sentence for the person who waits.
+        say: a sentence for the user.
     """
 
     update: Callable[[str, int, int], None] = _nobody
@@ -32,7 +32,7 @@ class Progress:
 
     @contextmanager
     def waiting(self, what: str) -> Iterator[None]:
-        """Tell of something whose length is not known beforehand."""
+        """Report work whose length is not known beforehand."""
         self.update(what, 0, 1)
         yield
         self.update(what, 1, 1)
@@ -42,5 +42,5 @@ SILENT = Progress()
 
 
 def is_main_process() -> bool:
-    """Whether this process writes and talks: not where it is one of several of `torchrun` and not the first."""
+    """Whether this process writes files and messages: of several of `torchrun` only the first does."""
     return os.environ.get("RANK", "0") == "0"

@@ -1,4 +1,4 @@
-"""Going on with a run: its settings as they were written, with every path as it can be opened from here."""
+"""Resuming a run: its settings as they were written, with every path as it can be opened from here."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -35,7 +35,7 @@ class RunSettings(BaseModel, ABC):
 
     @abstractmethod
     def begun_with(self) -> Mapping[str, str]:
-        """The versions of the libraries that the run was begun with."""
+        """The versions of the libraries that the run was started with."""
 
 
 Settings = TypeVar("Settings", bound=RunSettings)
@@ -50,20 +50,20 @@ def reopen(
     progress: Progress,
     cleans: bool = True,
 ) -> Settings:
-    """The settings of a run that is to go on.
+    """The settings of a run that is resumed.
 
     Args:
         run: its directory.
         kind: of its settings.
         trusted: the network that the user has named; None for none. No code that only a file names is imported.
         data_name: where the images are now, if they or the run were moved.
-        progress: told which libraries have changed.
-        cleans: whether to remove what writes that were killed have left; not where others may be writing now.
+        progress: reports which libraries have changed.
+        cleans: whether to remove the partial files of killed writes; not while others may be writing.
 
     Raises:
         BadInputError: there is no such run there, or its network must be named again.
     """
-    if not is_main_process():  # of several that train together one talks and cleans
+    if not is_main_process():  # of several that train together one reports and cleans
         progress, cleans = SILENT, False
     config = read_config(run, kind)
     config.check_trusted(run, trusted)

@@ -17,7 +17,7 @@ from nas_prune.runs.files import write_whole
 
 def first_problem(error: ValidationError) -> str:
     """The first thing a validation found wrong, in one line: where, and what."""
-    # A key that is none is often the one that is missing, misspelt.
+    # An unknown key is often a missing one, misspelt.
     problem = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
     where = ".".join(str(part) for part in problem["loc"])
     message = problem["msg"].removeprefix("Value error, ").rstrip(".")
@@ -28,7 +28,7 @@ Config = TypeVar("Config", bound=BaseModel)
 
 
 CONFIG = "config.yaml"
-_EARLIER_COMMANDS = {"judge": "evaluate"}  # in runs of before a command was renamed
+_EARLIER_COMMANDS = {"judge": "evaluate"}  # in runs from before a command was renamed
 
 
 def write_config(run: Path, config: BaseModel) -> None:
@@ -73,7 +73,7 @@ def read_config(run: Path, kind: type[Config]) -> Config:
 
 
 def command_of(run: Path) -> str | None:
-    """The command that a run is of, by its `config.yaml`; None if there is none that can be read."""
+    """The command of a run, by its `config.yaml`; None if there is none that can be read."""
     try:
         content = _with_command(load_yaml((run / CONFIG).read_text(encoding="utf-8")))
     except (OSError, yaml.YAMLError, UnicodeDecodeError):
@@ -83,14 +83,14 @@ def command_of(run: Path) -> str | None:
 
 
 def _with_command(content: Any) -> Any:
-    """What a configuration says, its command by today's name."""
+    """A configuration, its command by the current name."""
     if isinstance(content, dict) and content.get("command") in _EARLIER_COMMANDS:
         return {**content, "command": _EARLIER_COMMANDS[content["command"]]}
     return content
 
 
 def _check_kind(content: Any, kind: type[BaseModel], run: Path) -> None:
-    """Say it plainly where a directory is of another command."""
+    """Refuse a directory of another command."""
     field = kind.model_fields.get("command")
     asked = () if field is None else get_args(field.annotation)
     own = content.get("command") if isinstance(content, dict) else None
@@ -114,7 +114,7 @@ def library_versions(names: Iterable[str] = ("nas-prune", "torch", "torchvision"
 
 
 class _Plain(yaml.SafeLoader):
-    """Plain YAML in which no mapping has a key twice: of two lines one would be ignored in silence."""
+    """Plain YAML in which no mapping has a key twice: one of the two lines would be silently ignored."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002
         keys = [key.value for key, _ in node.value]

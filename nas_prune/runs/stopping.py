@@ -1,4 +1,4 @@
-"""Stopping at the end of a step when Ctrl-C is pressed or a cluster says so."""
+"""Stopping at the end of a step when Ctrl-C is pressed or a cluster asks for it."""
 
 import signal
 import threading
@@ -41,7 +41,7 @@ def stoppable() -> Iterator[Stop]:
 
 @contextmanager
 def resume_hint(command: str) -> Iterator[None]:
-    """Add the command that goes on to what is said of a stop; of several around each other the outermost is it."""
+    """Add the command that resumes to the message of a stop; of several nested ones the outermost is used."""
     try:
         yield
     except KeyboardInterrupt as error:

@@ -1,4 +1,4 @@
-"""Several trainings at once, each in a process of its own, so that the end of one is not the end of the others."""
+"""Several trainings at once, each in a process of its own, so that one that dies does not end the others."""
 
 import os
 import signal
@@ -34,15 +34,15 @@ def in_workers(
 ) -> list[Outcome[Result]]:
     """Work through tasks in `count` processes.
 
-    A process that dies takes only its task with it; another is started for the rest. When this process is stopped, so
-    are the others, each at the end of a step; when it is killed they notice.
+    If a process dies, only its task fails; another is started for the rest. If this process is stopped, the others stop
+    too, each at the end of a step. If it is killed, they notice and stop.
 
     Args:
         prepare: called once in each process, for the function that works on one task. It, the tasks and the results
             travel between our own processes by pickle.
         tasks: what is to be done.
         count: how many processes.
-        progress: told how far the work is.
+        progress: reports how far the work is.
 
     Returns:
         One outcome for each task, in their order.
@@ -81,7 +81,7 @@ class _Pool(Generic[Task, Result]):
     def stop(self) -> None:
         for connection, (process, _) in self._workers.items():
             process.terminate()
-            connection.close()  # so that one that waits for work ends too
+            connection.close()  # so that a worker that waits for work ends too
         for process, _ in self._workers.values():
             process.join(_LAST_WORDS)
             process.kill()
@@ -99,7 +99,7 @@ class _Pool(Generic[Task, Result]):
         self._workers[connection] = (
             process,
             None,
-        )  # what it had is done, and not to be failed if it is dead by now
+        )  # its last task is done, and must not fail if the process is dead by now
         if not self._waiting:
             with suppress(OSError):
                 connection.send(None)
@@ -107,7 +107,7 @@ class _Pool(Generic[Task, Result]):
         number = self._waiting.pop(0)
         try:
             connection.send(self._tasks[number])
-        except OSError:  # it has just died, for a reason that is not this task's, unless it happens again
+        except OSError:  # it has just died; this task is not the reason, unless it happens again
             if number in self._given_twice:
                 self._workers[connection] = (process, number)
             else:
@@ -134,7 +134,7 @@ class _Pool(Generic[Task, Result]):
                 self._hand_out(connection)
 
     def _bury(self, connection: Connection) -> None:
-        """Take leave of a process that has ended; if it had a task, that has failed, and others may be waiting."""
+        """Remove a process that has ended; its task, if any, has failed, and others may be waiting."""
         process, number = self._workers.pop(connection)
         process.join()
         if number is not None:
@@ -152,7 +152,7 @@ def _obituary(code: int) -> str:
 
 
 def _serve(connection: Connection, prepare: Callable[[], Work[Any, Any]]) -> None:
-    """One worker: prepares, then works on what it is sent until it is sent nothing."""
+    """One worker: prepares, then works on the tasks it is sent, until it is sent None."""
     _end_with_parent()
     progress = Progress(
         update=lambda *content: connection.send(("progress", content)),

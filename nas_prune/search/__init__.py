@@ -1,6 +1,6 @@
 """The search stage: a network is trained under a width method, and its channels' scores are cut at every budget.
 
-The room bears the name of its public function. Python binds a sub-package to its parent as soon as anything in it is
+This package has the name of its public function. Python binds a sub-package to its parent as soon as anything in it is
 loaded, so `nas_prune.search` is this module or that function, whichever came first; either can be called.
 """
 

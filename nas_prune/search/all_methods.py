@@ -52,7 +52,7 @@ def search_all(config: SearchConfig, out: Path | None = None, *, progress: Progr
     Args:
         config: every setting; `method` is `all`. Settings that only some methods take go to those.
         out: the directory, new or empty; the next free `runs/SPACE-all-DATA-NNN` if None.
-        progress: told how far the work is.
+        progress: reports how far the work is.
 
     Raises:
         NasPruneError: something in the settings can be used by no method; nothing has been written then.
@@ -88,13 +88,13 @@ def search_all(config: SearchConfig, out: Path | None = None, *, progress: Progr
 def resume_all(
     run: Path, *, data_name: str | None = None, space: str | None = None, progress: Progress = SILENT
 ) -> AllResult:
-    """Go on with a search by all methods that was stopped; those that are done are left as they are.
+    """Resume a search by all methods; finished searches are kept.
 
     Args:
         run: its directory.
         data_name: where the images are now, if they or the run were moved.
         space: the network again, if it is one of your own.
-        progress: told how far the work is.
+        progress: reports how far the work is.
     """
     config = reopen(run, SearchConfig, trusted=space, data_name=data_name, progress=progress)
     loaded = LoadedInputs()
@@ -172,12 +172,12 @@ class _AllSearches:
         return content
 
     def note(self, name: str, seconds: float) -> None:
-        """Write down what a search took, at once: the next may be the one that is stopped."""
+        """Write how long a search took, at once: the next one may be stopped."""
         write_whole(self.run / _SECONDS, json.dumps({**self._seconds(), name: seconds}, indent=1) + "\n")
 
 
 def _settings(config: SearchConfig, method: WidthMethod) -> SearchConfig:
-    """What one method is told: the settings that it takes."""
+    """The settings of one method: those that it takes."""
     changed: dict[str, object] = {"method": method.name}
     if not method.takes_scope:
         changed["scope"] = None

@@ -1,4 +1,4 @@
-"""What a search is told: every setting, and which of them go together."""
+"""The settings of a search, and which of them go together."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -30,16 +30,16 @@ class SearchConfig(RunConfig):
             None.
         groups: `inner` leaves residual streams whole, `all` searches them too, `selections` lets each of their readers
             select its channels.
-        budgets: upper bounds, in Python also as text, e.g. `macs<=50%`; `own` for what the method itself lets go.
+        budgets: upper bounds, in Python also as text, e.g. `macs<=50%`; `own` for what the method itself removes.
         recipe: how the whole network is trained; the data set's own by default.
-        epochs: epochs of the search; the recipe's if None. Scratch training goes by the recipe's all the same.
+        epochs: epochs of the search; the recipe's if None. Scratch training still takes the recipe's.
         sparsity: the strength of the method's pull; None for one chosen from the recipe, and for methods without.
         cost: which cost weighs the pull of `cost-aware`; None for that of the first budget (MACs for channels), and
             for the other methods.
         stop: whether the training ends when the widths are stable, for methods that learn them; None for yes
-            where channels are learned and a budget says how many go. Blocks are few, so that which of them go may
-            stand still for epochs and then change; and what a method itself lets go it lets go late.
-        stability: when they are.
+            where channels are learned and a budget says how many are removed. Not for blocks, which are few: the
+            choice may stay the same for epochs and then change. Not for `own`: a method removes channels late.
+        stability: when widths count as stable.
         seed: fixes the validation split, the first weights, and the order of the images.
     """
 
@@ -91,7 +91,7 @@ def resolve(config: SearchConfig) -> SearchConfig:
 
 
 def _check_settings(config: SearchConfig, method: WidthMethod) -> None:
-    """Refuse what would be ignored in silence."""
+    """Refuse settings that would be silently ignored."""
     has_own = any(budget.is_own for budget in config.budgets)
     if config.sparsity is not None and method.sparsity is None:
         _refuse("--sparsity", method, lambda other: other.sparsity is not None)

@@ -1,4 +1,4 @@
-"""A search that has been found sound: images and network loaded, everything chosen, nothing written yet."""
+"""A search that has been checked: images and network loaded, everything chosen, nothing written yet."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -62,7 +62,7 @@ class LoadedInputs:
 
 @dataclass(frozen=True, slots=True)
 class FixedInputs(LoadedInputs):
-    """Images and network of others, whatever the settings say: searches with other seeds see the same split."""
+    """Images and network as given, whatever the settings say: searches with other seeds see the same split."""
 
     given: tuple[ImageData, SearchSpace] | None = None
 
@@ -79,7 +79,7 @@ class FixedInputs(LoadedInputs):
 
 @dataclass(frozen=True, slots=True)
 class PreparedSearch:
-    """A search that has been found sound: everything loaded, nothing written yet."""
+    """A search that has been checked: everything loaded, nothing written yet."""
 
     config: SearchConfig
     method: WidthMethod
@@ -134,7 +134,7 @@ class PreparedSearch:
     def soften(self, state: TrainState) -> None:
         """Let the method change the networks after an epoch, by what the cut at the first budget keeps now.
 
-        Processes that train together have the same weights, and so change the same.
+        Processes that train together have the same weights, and so make the same changes.
         """
         assert self.method.after_epoch is not None
         kept_G = self.cuts(state.trained, self.config.budgets[:1])[0].kept_G
@@ -184,7 +184,7 @@ class PreparedSearch:
 
     @property
     def settings(self) -> dict[str, str | float | None]:
-        """Those that the method takes."""
+        """The settings that the method takes."""
         config = self.config
         scope = None if self.method.is_control else config.scope or self.method.scope
         softly_to = None if self.method.after_epoch is None else str(config.budgets[0])
@@ -201,7 +201,7 @@ def prepared_search(
     Args:
         config: every setting, resolved.
         ranks: the processes that train together.
-        progress: told how far the work is.
+        progress: reports how far the work is.
         loaded: what earlier searches loaded.
 
     Raises:
@@ -246,7 +246,7 @@ def _searched(
 
 
 def chosen_sparsity(method: WidthMethod, recipe: Recipe, data: ImageData) -> float | None:
-    """The strength λ that pulls what has no other gradient from its start to zero over the whole training.
+    """The strength λ that pulls a parameter without other gradient from its start to zero over the whole training.
 
     With momentum m a gradient of λ moves a parameter by λ · Σ learning rates / (1 - m). The paper's 160 epochs on
     CIFAR-10 at λ = 1e-4 make about 7; short recipes at that λ would not move γ at all.

@@ -21,11 +21,11 @@ class FoundWidths:
     Attributes:
         widths: the artefact.
         path: where it was written.
-        gap: the share of the budget that no further channel fits into.
+        gap: the share of the budget that is left, where no further channel fits.
         val_accuracy_cut: validation accuracy of the trained network cut to these widths, before any more training;
             None where no network was trained.
-        at_floor: names of groups of which no channel would be left, had they no floor.
-        tied_at_zero: how many channels (or blocks) stay that score zero, as others do that go.
+        at_floor: names of groups that would have no channel left without a floor.
+        tied_at_zero: how many channels (or blocks) with score zero are kept while others with score zero are removed.
     """
 
     widths: Widths
@@ -108,8 +108,8 @@ def warnings_of(result: SearchResult) -> list[str]:
         )
         counts = ", ".join(f"{count} at {budget}" for budget, count in tied_at_zero.items())
         said.append(
-            f"{name} gives {what} that stay the same score, zero, as those that go ({counts}): these were taken "
-            f"{order}. A smaller --sparsity leaves more to tell them by."
+            f"{name} gives kept {what} the same score, zero, as removed ones ({counts}): they were chosen "
+            f"{order}. A smaller --sparsity separates them better."
         )
     classes = result.space.reference.num_classes
     if result.val_accuracy is not None and result.val_accuracy < _GUESSING / classes:

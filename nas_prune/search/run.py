@@ -45,9 +45,9 @@ def search(
         config: every setting.
         out: the run's directory, new or empty; the next free `runs/SPACE-METHOD-DATA-NNN` if None.
         trained: a finished search by a method that, like this one, trains as usual (`trains_as_usual`), with the same
-            settings otherwise; its network is taken instead of training one again.
+            settings otherwise; its network is used instead of training one again.
         loaded: what earlier searches loaded.
-        progress: told how far the work is.
+        progress: reports how far the work is.
 
     Returns:
         The widths found; they are also written to the run's directory.
@@ -79,17 +79,17 @@ def resume_search(
     loaded: LoadedInputs | None = None,
     progress: Progress = SILENT,
 ) -> SearchResult:
-    """Go on with a search that was stopped, from its last whole epoch; the result is as if it never was.
+    """Resume a search from its last whole epoch; the result is as if it had never been stopped.
 
     Args:
         run: its directory.
         data_name: where the images are now, if they or the run were moved.
         space: the network again, if it is one of your own, since no code that only a file names is imported.
         loaded: what earlier searches loaded.
-        progress: told how far the work is.
+        progress: reports how far the work is.
 
     Raises:
-        BadInputError: the directory is no search's, or its checkpoint is damaged.
+        BadInputError: the directory is not that of a search, or its checkpoint is damaged.
     """
     config = reopen(run, SearchConfig, trusted=space, data_name=data_name, progress=progress)
     method_named(config.method, run=run)
@@ -99,7 +99,7 @@ def resume_search(
 
 
 def check_search(config: SearchConfig, loaded: LoadedInputs, progress: Progress = SILENT) -> None:
-    """Refuse settings that no search could be begun with; what is loaded for that stays loaded.
+    """Refuse settings that no search could start with; what is loaded for that stays loaded.
 
     Raises:
         NasPruneError: as `search` would.
@@ -116,10 +116,10 @@ def best_of_trained(
         run: the search's directory.
         widths: of the same space, found by any search.
         loaded: images and network.
-        progress: told how far the work is.
+        progress: reports how far the work is.
 
     Raises:
-        BadInputError: the directory is no search's that trained a network, or its checkpoint is damaged.
+        BadInputError: the directory is not that of a search that trained a network, or its checkpoint is damaged.
     """
     stage = prepared_search(read_config(run, SearchConfig), ALONE, progress, loaded)
     state = stage.first_state()
@@ -162,7 +162,7 @@ def _finish(stage: PreparedSearch, run: Path, progress: Progress) -> SearchResul
 
 
 def _conclude(stage: PreparedSearch, run: Path, state: TrainState, started: float) -> SearchResult:
-    """Cut at every budget; the process that writes writes the results."""
+    """Cut at every budget; the first process writes the results."""
     stage.compute.ranks.take_buffers(state.trained)
     cuts = stage.cuts(state.trained)
     seconds = perf_counter() - started

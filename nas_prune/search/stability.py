@@ -1,8 +1,8 @@
 """When the widths of a search no longer change from epoch to epoch, so that the rest of the training can be saved.
 
 You et al., Drawing Early-Bird Tickets (ICLR 2020), look at which channels would be kept. Here the share of each stage's
-channels is looked at: what a search finds is a pattern over the depth, and single layers go on changing places with
-their neighbours long after it stands.
+channels is looked at: what a search finds is a pattern over the depth, and single layers keep changing places with
+their neighbours long after it is stable.
 """
 
 from collections.abc import Mapping, Sequence

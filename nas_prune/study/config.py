@@ -22,7 +22,7 @@ Against: TypeAlias = Literal["macs", "params", "latency"]
 Parameters: TypeAlias = Literal["shape", "layers"]
 
 GUIDELINE = "guideline.yaml"
-# May differ from what the study was created with: they decide nothing of what a trial is.
+# May differ from what the study was created with: they do not change what a trial is.
 FREE = frozenset(
     {
         "command",
@@ -53,9 +53,9 @@ class StudyConfig(RunConfig):
         parameters: `shape` for offsets and slopes by stage and role, `layers` for a number for each group.
         sampler: Optuna's; None for CMA-ES, or TPE where the storage is shared or there are two objectives.
         stopping: whether trials that fall behind are ended.
-        against: a second objective, to be small.
+        against: a second objective, to be minimised.
         trials: how many for each budget.
-        timeout: seconds after which no trial is begun; None for none.
+        timeout: seconds after which no trial is started; None for none.
         seeds: trainings of a trial, of which the mean counts.
         seed: fixes the validation split, first weights, and what samplers draw.
         max_failures: how many trials in a row may fail before the study stops.
@@ -157,7 +157,7 @@ class StudyConfig(RunConfig):
         return self.space
 
     def fixed(self) -> dict[str, Any]:
-        """What a study must keep to, as plain JSON."""
+        """The settings that must not change within a study, as plain JSON."""
         content = self.model_dump(mode="json", exclude=set(FREE))
         content["data"]["name"] = self.data.name.partition(":")[
             0
@@ -195,7 +195,7 @@ def read_study(name: str | Path, **changes: Any) -> StudyConfig:
 
 
 def with_recipe_beside(content: dict[str, Any], path: Path) -> dict[str, Any]:
-    """The settings with a recipe's file named from where the settings' own stands."""
+    """The settings, a recipe's file named relative to the directory of their own file."""
     recipe = content.get("recipe")
     if isinstance(recipe, str) and recipe.endswith((".yaml", ".yml")):
         return {**content, "recipe": str(path.parent / recipe)}

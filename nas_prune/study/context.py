@@ -47,7 +47,7 @@ class StudyContext:
         )
 
     def ends(self, budgets: Sequence[Budget]) -> tuple[float, float]:
-        """The logarithms of the two costs between which a study against a cost draws."""
+        """The logarithms of the two costs between which a study against a cost samples."""
         low, high = (log(self.space.limit(budget)) for budget in budgets)
         return low, high
 
@@ -56,7 +56,7 @@ def load_study(
     run: Path, *, data_name: str | None = None, space: str | None = None, progress: Progress = SILENT
 ) -> StudyContext:
     """What the study of a directory needs, loaded again."""
-    is_alone = not live_workers(run)  # or the files that are being written may be theirs
+    is_alone = not live_workers(run)  # otherwise partial files may be theirs
     config = reopen(run, StudyConfig, trusted=space, data_name=data_name, progress=progress, cleans=is_alone)
     data, network = images_and_network(config, progress)
     return StudyContext(run, config, network, data, pattern_in(run, config))

@@ -1,4 +1,4 @@
-"""Creating a study, or finding the one that is there and seeing that it is the same."""
+"""Creating a study, or finding the existing one and checking that it is the same."""
 
 import json
 import warnings
@@ -26,7 +26,7 @@ from nas_prune.study.config import GUIDELINE, StudyConfig
 from nas_prune.study.context import BUDGET, StudyContext
 from nas_prune.study.samplers import sampler_named, stopping_named
 
-_CREATOR_TAKES = 20  # seconds at most, or it was killed at it
+_CREATOR_TAKES = 20  # seconds at most, or the creator was killed
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +49,10 @@ def fingerprint(pattern: Pattern | None) -> str:
 
 
 def check_storage(context: StudyContext, storage: BaseStorage) -> None:
-    """See, before anything is written, that what a storage holds under the names of a study is this study.
+    """Check, before anything is written, that a storage holds no other study under the names of this one.
 
     Raises:
-        BadInputError: it is another.
+        BadInputError: it holds another.
     """
     there = {summary.study_name for summary in optuna.get_all_study_summaries(storage)}
     for name in set(context.config.studies) & there:
@@ -62,7 +62,7 @@ def check_storage(context: StudyContext, storage: BaseStorage) -> None:
 
 
 def claim_directory(run: Path, config: StudyConfig, pattern: Pattern | None) -> None:
-    """Make a study's directory, or see that the one there is of the same study.
+    """Make a study's directory, or check that the existing one is of the same study.
 
     Raises:
         BadInputError: it is of another study, or holds something else.
@@ -87,7 +87,7 @@ def claim_directory(run: Path, config: StudyConfig, pattern: Pattern | None) -> 
 
 
 def keep_wishes(run: Path, config: StudyConfig) -> None:
-    """Write down how many trials are wanted now, for whoever goes on without the file."""
+    """Store how many trials are wanted now, for a later resume without the file."""
     there = read_config(run, StudyConfig)
     wishes = {"trials": config.trials, "timeout": config.timeout}
     if there.model_copy(update=wishes) != there:
@@ -117,7 +117,7 @@ def open_studies(context: StudyContext, storage: BaseStorage) -> list[OneStudy]:
     """Every Optuna study of a configuration, created where it is not there yet.
 
     Raises:
-        BadInputError: one of that name is there and is another.
+        BadInputError: another study of that name exists.
     """
     return [
         OneStudy(name, _opened(context, storage, name, budgets), budgets)
@@ -152,7 +152,7 @@ def _opened(
 
 
 def _check_own(study: optuna.Study, context: StudyContext) -> None:
-    """Refuse a study that is not gone on with as it was created."""
+    """Refuse to resume a study with other settings, guideline or images."""
     config, name = context.config, study.study_name
     check_same(study.user_attrs[record.SETTINGS], config.fixed(), f"study {name!r} in the storage")
     now = {
@@ -169,7 +169,7 @@ def _check_own(study: optuna.Study, context: StudyContext) -> None:
 
 
 def _wait_until_ready(study: optuna.Study) -> None:
-    """Give the worker that has just created a study the time to fill it."""
+    """Wait for the worker that has just created a study to fill it."""
     for _ in range(_CREATOR_TAKES):
         if record.READY in study.user_attrs:
             return

@@ -1,4 +1,4 @@
-"""What optuna-dashboard shows of a study beside its trials: a note in words, and figures; nothing if not installed."""
+"""What optuna-dashboard shows besides the trials of a study: a note and figures; nothing if not installed."""
 
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _GREY = "#999999"
 
 _PARAMETERS = {
-    "shape": "`offset` and `slope` move the widths of a stage and role, in units of what the guideline is unsure of; "
+    "shape": "`offset` and `slope` move the widths of a stage and role, in units of the guideline's uncertainty; "
     "`kept` is the share of channels that is left there.",
     "layers": "`keep` is the logarithm of a group's keep ratio before all of them are cut to the budget together.",
 }

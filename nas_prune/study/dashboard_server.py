@@ -20,7 +20,7 @@ def serve(location: StudyLocation, host: str, port: int, *, say: Callable[[str],
         location: where it is.
         host: the address to listen at.
         port: and its port.
-        say: told the address.
+        say: called with the address.
 
     Raises:
         BadInputError: optuna-dashboard is not installed, the port is taken, or there is no study.

@@ -1,4 +1,4 @@
-"""Where a study is, and looking at it there: its trials, and what dead workers left."""
+"""Where a study is, reading its trials there, and recovering what dead workers left."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -50,7 +50,7 @@ def storage_flag(location: StudyLocation) -> str:
 
 
 def command_for(location: StudyLocation, verb: str = "run", space: str = "") -> str:
-    """What to type to go on; a network of your own must be named again."""
+    """The command that resumes a study; a network of your own must be named again."""
     again = f" --space {space}" if is_own(space) else ""
     return f"nas-prune study {verb} {quote(str(location.run))}{storage_flag(location)}{again}"
 
@@ -87,25 +87,25 @@ def read_trials(location: StudyLocation) -> StudyResult:
 
 
 def mend_if_idle(location: StudyLocation, progress: Progress) -> None:
-    """Take a line that breaks off out of the journal, if nobody is writing to it."""
+    """Remove incomplete lines from the journal, if no worker is alive."""
     path = journal_path(location.storage, location.run)
     if path is None or not path.exists() or live_workers(location.run):
         return
     dropped = mend_journal(path)
     if dropped:
-        progress.say(f"{path.name} broke off; {dropped} unfinished line{'s' * (dropped > 1)} taken out.")
+        progress.say(f"{path.name} was incomplete; {dropped} unfinished line{'s' * (dropped > 1)} removed.")
 
 
 def recover_study(location: StudyLocation, *, older_than: float | None = None) -> tuple[int, list[Recovered]]:
-    """See to what dead workers left: a journal that breaks off, and trials that are still called running.
+    """Repair what dead workers left: an incomplete journal, and trials that are still marked as running.
 
     Args:
         location: where the study is.
         older_than: seconds since the beginning of a trial after which its worker counts as dead too; None to leave
-            those of machines that cannot be looked at from here.
+            those of machines that cannot be checked from here.
 
     Returns:
-        How many unfinished lines were taken out of the journal, and the trials that were put back or given up.
+        How many unfinished lines were removed from the journal, and the trials that were put back or given up.
 
     Raises:
         NasPruneError: there is no such study, or workers are writing to a journal that is damaged.

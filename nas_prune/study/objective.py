@@ -1,4 +1,4 @@
-"""One trial: its parameters, its widths, a short training from scratch, and what the dashboard is to show of it."""
+"""One trial: its parameters, its widths, a short training from scratch, and what the dashboard shows of it."""
 
 import json
 import traceback
@@ -50,8 +50,8 @@ class Objective:
         context: what every trial needs.
         study: the Optuna study.
         budgets: its budget, or the two ends of its range.
-        worker: the name of this process, for those that look whether it lives.
-        progress: told how far the work is.
+        worker: the name of this process, by which others check that it is alive.
+        progress: reports how far the work is.
         parametrisation: of the one budget, where there is one.
         number: of the trial that it was last called for.
     """
@@ -68,10 +68,10 @@ class Objective:
         self.parametrisation = self.context.parametrised(self.budgets[-1])
 
     def __call__(self, trial: optuna.Trial) -> float | tuple[float, float]:
-        """Validation accuracy, and the cost where that is to be small too.
+        """Validation accuracy, and the cost if it is an objective too.
 
         Raises:
-            NasPruneError: the trial has failed, for a reason that stands in its record then.
+            NasPruneError: the trial has failed; its record holds the reason.
             optuna.TrialPruned: it fell behind.
         """
         self.number = trial.number
@@ -81,7 +81,7 @@ class Objective:
         except optuna.TrialPruned:
             raise
         except KeyboardInterrupt:
-            trial.set_user_attr(record.INTERRUPTED, True)  # noqa: FBT003  (it is waiting again then)
+            trial.set_user_attr(record.INTERRUPTED, True)  # noqa: FBT003  (it waits to be resumed)
             raise
         except NasPruneError as error:
             trial.set_user_attr(record.FAILED, str(error))
@@ -94,7 +94,7 @@ class Objective:
             raise
 
     def has_ended(self) -> bool:
-        """Whether the trial that it was last called for has come to an end in the storage."""
+        """Whether the trial that it was last called for has ended in the storage."""
         return (
             self.number is not None and self.study.get_trials(deepcopy=False)[self.number].state.is_finished()
         )
@@ -133,7 +133,7 @@ class Objective:
         return widths
 
     def _told(self, trial: optuna.Trial, first: optuna.trial.FrozenTrial) -> float:
-        """The record of a trial of the same widths, told again."""
+        """The result of an earlier trial of the same widths, reported again."""
         trial.set_user_attr(record.TOLD_FROM, first.number)
         trial.set_user_attr(record.TRAINING_MACS, 0)
         if self.context.config.against is None:
@@ -172,7 +172,7 @@ class Objective:
         spent = training_macs(widths.cost.macs, len(self.context.data.train), epochs)
         trial.set_user_attr(record.TRAINING_MACS, spent)
         self._show(trial, folder, "curve.csv", follower.curve())
-        # The test part is for whoever looks back at a study; its trials are chosen by validation alone.
+        # Test accuracies are for a later look at the study; its trials are chosen by validation alone.
         write_whole(folder / RESULT, json.dumps({"val": accuracies, "test": tests}) + "\n")
         drop_checkpoints(folder)
         if follower.is_stopped:
@@ -184,7 +184,7 @@ class Objective:
         return f"trial {trial.number}: {cost.macs / 1e6:.3g}M MACs, {cost.params / 1e3:.3g}K parameters"
 
     def _show(self, trial: optuna.Trial, folder: Path, name: str, content: str) -> None:
-        """Put a file beside the trial's, and give the dashboard a copy."""
+        """Write a file to the trial's directory, and give the dashboard a copy."""
         path = folder / name
         write_whole(path, content)
         with saying_why(path):
@@ -208,7 +208,7 @@ class _Follower:
 
     Attributes:
         trial: whose.
-        is_reporting: not with two objectives, where Optuna takes none.
+        is_reporting: not with two objectives, where Optuna takes no reports.
         lines: what was seen of each epoch.
         is_stopped: whether it fell behind.
     """
@@ -287,12 +287,12 @@ def kept_shares(space: SearchSpace, vector_G: Sequence[int], columns: Sequence[i
 
 
 def trial_folder(run: Path, study: str, line: int) -> Path:
-    """Where the training of a trial is kept, whatever number it is tried again under."""
+    """Where the training of a trial is kept, the same for all attempts at it."""
     return run / _TRIALS / folder_name(study) / f"{line:04d}"
 
 
 def folder_name(study: str) -> str:
-    """A study's name, which may hold a budget, as that of a directory."""
+    """A study's name, which may hold a budget, as the name of a directory."""
     return "".join(letter if letter.isalnum() or letter in "-._" else "_" for letter in study)
 
 

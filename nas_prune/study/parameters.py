@@ -1,8 +1,8 @@
 """A trial's parameters: a few floats around a guideline, and the widths they stand for.
 
 For each stage and role of the network one offset and, where it has groups at several positions, one slope, both in
-units of what the guideline is unsure of there; and where the guideline has a shape along stages, how much of that is
-kept. All zero (and the whole shape) is the guideline itself; uniform widths lie inside the ranges too. Whatever is
+units of the guideline's uncertainty there. Where the guideline has a shape along stages, one more says how much of
+that is kept. All zero (and the whole shape) is the guideline itself; uniform widths lie inside the ranges too. What is
 drawn is cut to the budget, so that every trial is feasible and costs the same.
 
 Shape suffix: S searched groups of the network.
@@ -29,7 +29,7 @@ Parameters: TypeAlias = "dict[str, float]"
 
 REACH = 6.0  # units either way; less is too little where a guideline is wrong, more costs little where it is right
 _LEAST_UNIT = (
-    0.1  # of a log ratio: how sure a guideline is of itself says little of how right it is elsewhere
+    0.1  # of a log ratio: how sure a guideline is of itself says little about how right it is elsewhere
 )
 _UNINFORMED_UNIT = (
     0.25  # without a guideline: offsets from a fifth of uniform's width to more than four times it
@@ -133,8 +133,8 @@ class _Cell:
     Attributes:
         name: as in the names of parameters.
         places: which of the searched groups they are.
-        level: what the guideline says of them on the whole; slope: from the first to the last.
-        unit, slope_unit: what offsets and slopes are multiples of; no slope where that is zero.
+        level: the mean that the guideline gives them; slope: from the first to the last.
+        unit, slope_unit: what offsets and slopes are multiples of; no slope if that is zero.
     """
 
     name: str
@@ -235,7 +235,7 @@ def parametrisation(
 
 
 def _spreads(pattern: Pattern | None, setting: Setting) -> Floats:
-    """What a guideline is unsure of in each group's cell."""
+    """The uncertainty of a guideline in each group's cell."""
     if not isinstance(pattern, Guideline) or not pattern.cells:
         return np.full(len(setting.columns), _UNINFORMED_UNIT if pattern is None else _LEAST_UNIT)
     shape = shape_on(pattern, setting)

@@ -52,7 +52,7 @@ class Candidate:
         number: of its trial.
         widths: its widths.
         short: validation accuracies after short training, one for each new seed.
-        full: after full training; full_test: test accuracies of these.
+        full: the same after full training; full_test: test accuracies of these.
     """
 
     name: str
@@ -64,7 +64,7 @@ class Candidate:
 
     @property
     def interval(self) -> Interval:
-        """By which candidates are ordered."""
+        """The mean by which candidates are ordered, and its interval."""
         return interval(self.short)
 
 
@@ -77,7 +77,7 @@ class Ranking:
         candidates: the best first.
         folder: where the winner's `widths.json` is.
         schedule: of the full trainings.
-        failed: trainings that did not come to their end, and why.
+        failed: trainings that did not finish, and why.
     """
 
     study: str
@@ -129,20 +129,20 @@ def rank_study(
     workers: int = 1,
     progress: Progress = SILENT,
 ) -> list[Ranking]:
-    """Train the best trials of a study again, and the winner in full; what is trained already is left as it is.
+    """Train the best trials of a study again, then in full; what is already trained is kept.
 
     Args:
         location: where the study is.
-        top: how many trials, beside the guideline's centre and uniform widths.
+        top: how many trials, besides the guideline's centre and uniform widths.
         seeds: short trainings of each, and full ones of the winner and the centre; the others are trained in full once.
         schedule: of the full trainings: `scratch-e` or `scratch-b`.
         data_name: where the images are now, if they were moved.
         space: the network's name again, if it is one of your own.
         workers: how many are trained at once.
-        progress: told how far the work is.
+        progress: reports how far the work is.
 
     Returns:
-        A ranking for each Optuna study; everything is in `rank/` below the study's directory too.
+        A ranking for each Optuna study; everything is also in `rank/` in the study's directory.
 
     Raises:
         NasPruneError: there is no study, or too few trials are complete.
@@ -333,8 +333,8 @@ def _place(folder: Path, task: Task, schedule: Schedule) -> Path:
 
 
 def read_result(folder: Path, task: Task, schedule: Schedule) -> Trained | None:
-    """What a training gave; None if it has not come to its end."""
-    # Files of before have no more than the accuracies, which are all that is looked at here.
+    """What a training gave; None if it has not finished."""
+    # Files of earlier versions hold the accuracies alone; no more is used here.
     return read_trained(_place(folder, task, schedule) / RESULT, epochs=0, macs=0, params=0)
 
 

@@ -1,4 +1,4 @@
-"""How trained candidates are put in order, and what may be said of the difference: pure arithmetic."""
+"""How trained candidates are put in order, and what the differences say: pure arithmetic."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -51,7 +51,7 @@ class Gain:
 
     Attributes:
         difference: of mean accuracies, as a share.
-        noise: what single trainings scatter by.
+        noise: the standard deviation of single trainings.
     """
 
     difference: float

@@ -1,4 +1,4 @@
-"""Trials whose workers have died: found, failed, and put back to be gone on with."""
+"""Trials of dead workers: found, failed, and put back to be resumed."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ from nas_prune.study.worker_lock import is_gone, live_workers
 
 _OF_THE_ATTEMPT = (record.WORKER, record.FAILED, record.INTERRUPTED)
 
-_NAMING_TAKES = 15.0  # seconds, at the very most
+_NAMING_TAKES = 15.0  # seconds at most
 
 IsDead = Callable[[FrozenTrial], bool]
 
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """A trial that was put back, or given up where it had killed too many workers."""
+    """A trial that was put back, or given up because too many workers died at it."""
 
     study: str
     number: int
@@ -31,14 +31,14 @@ class Recovered:
 def worker_is_gone(run: Path) -> IsDead:
     """Whether the worker of a trial is known to have ended, from its lock in the study's directory.
 
-    A trial that bears no name has just been begun, or its worker died at that very moment.
+    A trial without a worker has just been started, or its worker died at that moment.
     """
     unnamed = silent_for(_NAMING_TAKES)
 
     def is_dead(trial: FrozenTrial) -> bool:
         name = trial.user_attrs.get(record.WORKER)
         if name is None:
-            # Whoever may have begun it and is about to name it is alive, beside the one who asks.
+            # A worker that has just started it, and has yet to name itself, is alive besides the one that asks.
             return unnamed(trial) and len(live_workers(run)) <= 1
         return is_gone(run, str(name)) is True
 
@@ -51,7 +51,7 @@ def may_be_gone(run: Path) -> IsDead:
 
 
 def silent_for(seconds: float) -> IsDead:
-    """Whether a trial was begun so long ago; for workers on machines that cannot be looked at from here."""
+    """Whether a trial was started so long ago; for workers on machines that cannot be checked from here."""
 
     def is_dead(trial: FrozenTrial) -> bool:
         began = trial.datetime_start
@@ -61,10 +61,10 @@ def silent_for(seconds: float) -> IsDead:
 
 
 def recover(study: optuna.Study, is_dead: IsDead) -> list[Recovered]:
-    """Put back every trial whose worker is dead, under a new number; its training goes on from its last checkpoint.
+    """Put back every trial whose worker is dead, under a new number; its training resumes from its last checkpoint.
 
-    It is put back first and failed then, so that whoever is killed in between leaves nothing behind that is lost; two
-    that do this at once put it back twice, and the second of the two sees that it is not needed.
+    It is put back first and failed afterwards, so that nothing is lost if this process is killed in between. Two
+    processes that do this at once put it back twice; the second copy is then found not to be needed.
     """
     trials = study.get_trials(deepcopy=False)
     retried = {number for trial in trials for number in record.attempts(trial)[-1:]}
@@ -83,7 +83,7 @@ def recover(study: optuna.Study, is_dead: IsDead) -> list[Recovered]:
 
 
 def put_back(study: optuna.Study, trial: FrozenTrial) -> None:
-    """Let a trial wait to be gone on with, as another number of the same line."""
+    """Let a trial wait to be resumed, as another number of the same line."""
     study.add_trial(
         create_trial(
             state=TrialState.WAITING,

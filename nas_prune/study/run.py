@@ -1,4 +1,4 @@
-"""Running a study: created or gone on with, by one worker or several, until every trial has come to its end."""
+"""Running a study: created or resumed, by one worker or several, until every trial has ended."""
 
 from contextlib import closing
 from dataclasses import replace
@@ -39,20 +39,20 @@ def run_study(
     heartbeat: float = HEARTBEAT,
     progress: Progress = SILENT,
 ) -> StudyResult:
-    """Create a study, or go on with it, until it has all its trials.
+    """Create or resume a study, until it has all its trials.
 
     Args:
         config: every setting.
         out: its directory; `runs/NAME` if None.
         storage: any URL that Optuna takes, or a journal file; the journal in its directory if None.
         workers: how many processes of this machine work on it; others may join from anywhere.
-        is_new: begin another beside the one that is there, under the next free name.
-        heartbeat: seconds between the signs of life of a worker, where the storage is a database.
-        progress: told how far the work is.
+        is_new: start another, under the next free name; the existing one is kept.
+        heartbeat: seconds between a worker's heartbeats, where the storage is a database.
+        progress: reports how far the work is.
 
     Raises:
-        NasPruneError: something in the settings cannot be used (nothing has been written then), the study is there and
-            is another, the storage does not answer, or too many trials in a row have failed.
+        NasPruneError: something in the settings cannot be used (nothing has been written then), another study of
+            that name exists, the storage does not answer, or too many trials in a row have failed.
         KeyboardInterrupt: it was stopped.
     """
     config = _resolved(config, storage)
@@ -73,7 +73,7 @@ def run_study(
         StudyLocation(run, storage, heartbeat),
     )
     if storage is not None:
-        # One that does not answer or holds another study is to be said before anything is written.
+        # A storage that does not answer or holds another study is refused before anything is written.
         with opened(storage, run, heartbeat=heartbeat) as known:
             check_storage(context, known)
     claim_directory(run, config, pattern)
@@ -91,16 +91,16 @@ def resume_study(
     timeout: float | None = None,
     progress: Progress = SILENT,
 ) -> StudyResult:
-    """Go on with the study of a directory.
+    """Resume the study of a directory.
 
     Args:
         location: where it is.
         data_name: where the images are now, if they or the directory were moved.
         space: the network's name again, if it is one of your own.
         workers: how many processes work on it.
-        trials: how many trials it is to have; as many as it was given if None.
-        timeout: seconds after which no trial is begun; as it was given if None.
-        progress: told how far the work is.
+        trials: how many trials it is to have; the study's own number if None.
+        timeout: seconds after which no trial is started; the study's own if None.
+        progress: reports how far the work is.
     """
     context = load_study(location.run, data_name=data_name, space=space, progress=progress)
     changes = {"trials": trials, "timeout": timeout}
@@ -135,9 +135,9 @@ def _free(run: Path, config: StudyConfig, url: str | None) -> tuple[Path, StudyC
 
 
 def _work(location: StudyLocation, context: StudyContext, workers: int, progress: Progress) -> StudyResult:
-    """All that is left, in this process or in several."""
+    """Run the trials that are left, in this process or in several."""
     quiet()
-    if not live_workers(location.run):  # whose files these may be
+    if not live_workers(location.run):  # otherwise partial files may be theirs
         remove_partial_files(location.run)
     mend_if_idle(location, progress)
     began = datetime.now()  # noqa: DTZ005  (Optuna's times have no zone)

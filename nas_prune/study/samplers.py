@@ -21,7 +21,7 @@ from nas_prune.study.config import SamplerName, Stopping
 
 _POPULATION = 12  # Optuna's 50 would be chance alone for the first 50 trials
 _SEEN_BEFORE_STOPPING = 8  # trials
-_PATIENCE = 1  # epochs that a trial may go on falling behind
+_PATIENCE = 1  # epochs that a trial may stay behind
 
 SAMPLERS: Mapping[SamplerName, Callable[[int], BaseSampler]] = {
     "cma": lambda seed: CmaEsSampler(seed=seed, warn_independent_sampling=False),
@@ -33,7 +33,7 @@ SAMPLERS: Mapping[SamplerName, Callable[[int], BaseSampler]] = {
 
 
 def sampler_named(name: SamplerName, *chance: object) -> BaseSampler:
-    """A sampler whose draws are fixed by what is given for chance."""
+    """A sampler whose draws depend on the values given for chance alone."""
     digest = blake2b("/".join(map(str, chance)).encode(), digest_size=4).digest()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
@@ -41,7 +41,7 @@ def sampler_named(name: SamplerName, *chance: object) -> BaseSampler:
 
 
 def stopping_named(name: Stopping, epochs: int) -> BasePruner:
-    """What ends trials that fall behind; said explicitly, since Optuna's own default ends the best ones.
+    """What ends trials that fall behind; set explicitly, since Optuna's own default ends the best ones.
 
     `median` ends a trial that is worse than the median of the others at the same epoch, from half of the epochs on and
     for two of them: while the learning rate is high, an accuracy says little of the last one.
@@ -55,5 +55,5 @@ def stopping_named(name: Stopping, epochs: int) -> BasePruner:
 
 
 def quiet() -> None:
-    """Let Optuna speak of what is wrong only: what becomes of trials is told by us."""
+    """Let Optuna log errors only: what becomes of trials is reported by us."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)

@@ -86,10 +86,10 @@ def opened(
 
 
 def journal_path(url: str | None, run: Path) -> Path | None:
-    """Where the journal file is; None for a storage that is none.
+    """Where the journal file is; None for a storage that is not a journal.
 
-    Absolute, since Optuna's lock is a symbolic link to that very name: relative to a directory it leads nowhere, and
-    whoever waits for a lock whose owner was killed waits forever.
+    Absolute, since Optuna's lock is a symbolic link to this name: a relative one leads nowhere, and a process that
+    waits for a lock whose owner was killed would wait forever.
     """
     if url is not None and "://" in url:
         return None
@@ -114,7 +114,7 @@ def answered(ask: Callable[[], Answer], url: str | None) -> Answer:
                 f"--storage {shown(url)} must have its driver installed, got: {error}. "
                 "For PostgreSQL: pip install 'nas-prune[postgresql]'."
             ) from None
-        except (UnboundLocalError, JSONDecodeError) as error:  # of Optuna, where its journal breaks off
+        except (UnboundLocalError, JSONDecodeError) as error:  # Optuna's, where its journal is incomplete
             if not isinstance(error, JSONDecodeError) and not isinstance(error.__context__, ValueError):
                 raise
             raise StorageError(_TORN.format(path=shown(url), why=_first_line(error))) from None
@@ -185,17 +185,17 @@ def _journal(path: Path) -> BaseStorage:
         return JournalStorage(JournalFileBackend(str(path)))
     except OSError as error:
         raise StorageError(f"journal {path} must be readable and writable, got: {error.strerror}.") from None
-    except (ValueError, KeyError) as error:  # a line that breaks off, and what was written behind it
+    except (ValueError, KeyError) as error:  # an incomplete line, and what was written after it
         raise StorageError(_TORN.format(path=path, why=_first_line(error))) from None
 
 
 def mend_journal(path: Path) -> int:
-    """Take out of a journal what a writer that was killed left unfinished; nobody may be writing.
+    """Remove from a journal what a killed writer left unfinished; no other process may be writing.
 
-    Where a whole line was written behind the beginning of another, the whole one is kept.
+    Where a whole line was written after the beginning of another, the whole one is kept.
 
     Returns:
-        How many unfinished lines were taken out.
+        How many unfinished lines were removed.
     """
     raw = path.read_bytes()
     lines = raw.splitlines(keepends=True)

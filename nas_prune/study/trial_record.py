@@ -1,4 +1,4 @@
-"""What stands in a storage for each trial, and what became of it: pure functions of Optuna's own records.
+"""What a storage holds for each trial, and what became of it: pure functions of Optuna's own records.
 
 A trial whose worker died fails and is waiting again under a new number; both are one *line* of attempts. What a study
 counts are lines.
@@ -17,7 +17,7 @@ WIDTHS, MACS, PARAMS, ACTIVATIONS, LATENCY = "widths", "macs", "params", "activa
 SOURCE, WORKER, FAILED, INTERRUPTED = "source", "worker", "failed", "interrupted"
 TOLD_FROM, SECONDS, EPOCHS, TRAINING_MACS = "told from trial", "seconds", "epochs", "training MACs"
 MOST_DEATHS = 4  # workers that may die at one trial before it is given up: it may be what kills them
-SOURCES = ("guideline", "uniform")  # what needs no search, the first that there is counts as the centre
+SOURCES = ("guideline", "uniform")  # what needs no search; the first that exists is the centre
 # Of studies.
 SETTINGS, PATTERN_HASH, IMAGES, READY = (
     "nas-prune settings",
@@ -38,8 +38,8 @@ class Fate(StrEnum):
     COMPLETE = "complete"
     STOPPED = "stopped"  # fell behind
     FAILED = "failed"
-    RETRIED = "retried"  # its worker died; a later number goes on with it
-    LOST = "lost"  # its worker died, and nothing goes on with it yet
+    RETRIED = "retried"  # its worker died; a later number continues it
+    LOST = "lost"  # its worker died, and no number continues it yet
     SURPLUS = "surplus"  # not needed: another worker had the same at the same moment
 
 
@@ -128,8 +128,8 @@ def count_missing(trials: Sequence[FrozenTrial], wanted: int) -> int:
 def why_surplus(trial: FrozenTrial, trials: Sequence[FrozenTrial], wanted: int) -> str | None:
     """Why a trial that was just begun is not needed; None where it is.
 
-    Workers begin trials without asking each other. Where two take the last one, or two see to the same dead worker's,
-    the later number gives way.
+    Workers begin trials without asking each other. If two take the last one, or two put back the same trial, the later
+    number is not needed.
     """
     before = attempts(trial)[-1:]
     for other in trials:
@@ -169,7 +169,7 @@ def tally(trials: Sequence[FrozenTrial]) -> dict[str, int]:
 
 
 def failures_in_a_row(trials: Sequence[FrozenTrial], since: datetime) -> list[str]:
-    """The reasons of the latest failures that nothing else came between, the last one first; none before a time."""
+    """The reasons of the latest failures in a row, the last one first; of trials that ended since a time."""
     ended = [
         (trial.datetime_complete, trial, fate)
         for trial, fate in zip(trials, fates(trials), strict=True)

@@ -1,4 +1,4 @@
-"""One process at work on a study: which trial is next, whose workers have died, and when it is over."""
+"""One worker of a study: which trial is next, which workers have died, and when the study is done."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -29,23 +29,23 @@ from nas_prune.study.samplers import quiet, sampler_named
 from nas_prune.study.storage import answered, has_heartbeat, open_storage
 from nas_prune.study.worker_lock import WorkerLock
 
-_SHOWN_EVERY = 10  # trials after which figures and note are drawn anew
-_LOOK_AGAIN = 2.0  # seconds between looks at what others are still at
+_SHOWN_EVERY = 10  # trials after which figures and note are renewed
+_LOOK_AGAIN = 2.0  # seconds between checks of other workers' trials
 
 
 @dataclass(slots=True)
 class Worker:
-    """One process at work on a study.
+    """One worker of a study.
 
     Attributes:
         location: where the study is.
         context: what every trial needs.
         storage: Optuna's.
         worker_lock: shows others that it is alive.
-        began: when the command began; failures before that are forgiven.
+        began: when the command began; failures before that do not count.
         deadline: when no further trial is begun, in seconds since 1970.
         studies: Optuna's.
-        has_said: whether it was told that others are waited for.
+        has_said: whether it has reported that it waits for others.
     """
 
     location: StudyLocation
@@ -77,7 +77,7 @@ class Worker:
         return self.waits(progress)
 
     def next_study(self) -> OneStudy | None:
-        """The study that has a trial to begin; those of dead workers are seen to first."""
+        """The study that has a trial to begin; those of dead workers are put back first."""
         for one in self.studies:
             recover(one.study, self._is_dead)
             trials = one.study.get_trials(deepcopy=False)
@@ -86,12 +86,12 @@ class Worker:
         return None
 
     def _is_dead(self, trial: FrozenTrial) -> bool:
-        """Whether nobody is at a trial any more: this worker, which asks, is at none."""
+        """Whether no worker runs a trial any more: this worker, which asks, runs none."""
         own = trial.user_attrs.get(record.WORKER) == self.worker_lock.name
         return own or worker_is_gone(self.location.run)(trial)
 
     def waits(self, progress: Progress) -> bool:
-        """Wait a moment where others are at the last trials: should they die, somebody must go on with these."""
+        """Wait a moment while others run the last trials: if they die, their trials must be resumed."""
         running = [
             trial
             for one in self.studies
@@ -105,7 +105,7 @@ class Worker:
                 str(trial.user_attrs.get(record.WORKER, "one without a name")) for trial in running
             )
             progress.say(
-                f"Waiting for the last trials of other workers ({names}). Should they be dead without a sign of it: "
+                f"Waiting for the last trials of other workers ({names}). If these are dead: "
                 f"{command_for(self.location, 'recover')} --older-than 3600"
             )
         if has_heartbeat(self.location.storage):
@@ -129,7 +129,7 @@ class Worker:
             if not objective.has_ended():  # by somebody else: this process could not end it
                 raise
             progress.say(
-                "This worker seemed to be dead, and its trial was put back for another; going on with the next."
+                "This worker seemed to be dead, and its trial was put back for another; continuing with the next."
             )
             return
         self._tell(one, progress)
@@ -173,18 +173,18 @@ class Worker:
         """Stop where too many trials in a row have failed.
 
         Raises:
-            BadInputError: it is so; the last reason is named.
+            BadInputError: they have; the last reason is named.
         """
         reasons, most = self.failures(), self.context.config.max_failures
         if len(reasons) >= most:
             raise BadInputError(
                 f"trials must not fail {most} times in a row, which they did; the last one because {reasons[0]} "
-                f"Mend it and go on: {command_for(self.location)}"
+                f"Correct that and resume: {command_for(self.location)}"
             )
 
 
 def work_in_processes(worker: Worker, workers: int, progress: Progress) -> None:
-    """Hand trials out to processes of this machine until all have come to their end."""
+    """Give trials to processes of this machine until all have ended."""
     location, context = worker.location, worker.context
     with passing_folder(location.run) as folder:
         shared = share(context.data, folder)
@@ -228,7 +228,7 @@ def _prepared(
 
 
 def put_back_stale(study: optuna.Study, trial: FrozenTrial) -> None:
-    """What a database is to do with a trial whose worker has fallen silent."""
+    """What a database does with a trial whose worker sends no more heartbeats."""
     trials = study.get_trials(deepcopy=False)
     if record.deaths(trial, trials) < record.MOST_DEATHS:
         put_back(study, trial)

@@ -1,7 +1,7 @@
-"""Which workers of a study are alive: each holds a file of the study's directory locked, as long as its process lives.
+"""Which workers of a study are alive: each keeps a file in the study's directory locked while its process lives.
 
-Process numbers say nothing on another machine and are used again. A lock ends with its process, however that ends, and
-all who share the directory can see it.
+Process numbers mean nothing on another machine and are reused. A lock ends with its process, however that ends, and
+every machine that shares the directory can see it.
 """
 
 import os
@@ -20,12 +20,12 @@ _WRITING_TAKES = 100  # hundredths of a second, for eight letters
 
 
 class WorkerLock:
-    """A worker that is there, until it is closed or its process ends.
+    """The sign that a worker is alive, until it is closed or its process ends.
 
     Children that the process forks do not hold the file: `FileLock` closes it in them.
 
     Attributes:
-        name: what its trials bear.
+        name: of the worker, as its trials record it.
     """
 
     def __init__(self, run: Path) -> None:
@@ -35,20 +35,20 @@ class WorkerLock:
             self.name = f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}-{_identity(folder)}"
             self._path = _path(run, self.name)
             self._path.touch()
-        # Waits for whoever looks at the file now, and makes it again if that one has removed it.
+        # Waits for a process that is checking the file, and makes it again if that one has removed it.
         self._lock = FileLock(self._path, thread_local=False, fallback_to_soft=False)
-        with suppress(OSError):  # a file system without locks: nobody can tell that this worker is alive
+        with suppress(OSError):  # a file system without locks: others cannot see that this worker is alive
             self._lock.acquire()
 
     def close(self) -> None:
-        """Leave in an orderly way."""
+        """Release the lock and remove the file."""
         self._lock.release()
         with suppress(OSError):
             self._path.unlink()
 
 
 def is_gone(run: Path, name: str) -> bool | None:
-    """Whether a worker has ended; None where that cannot be told from here, as of one with another directory."""
+    """Whether a worker has ended; None if that cannot be seen from here, as with another directory."""
     return _looked_at(run, name, is_removed=False)
 
 
@@ -67,7 +67,7 @@ def _looked_at(run: Path, name: str, *, is_removed: bool) -> bool | None:
     try:
         handle = os.open(path, os.O_RDWR)  # not by `FileLock`, which makes a file that is not there
     except FileNotFoundError:
-        # One of this directory that ended in an orderly way took its file with it.
+        # A worker of this directory that was closed has removed its file.
         return True if name.endswith(f"-{_identity(run / _FOLDER)}") else None
     except OSError:
         return None
@@ -83,7 +83,7 @@ def _looked_at(run: Path, name: str, *, is_removed: bool) -> bool | None:
 
 
 def _identity(folder: Path) -> str:
-    """What tells this directory's workers from those of the same study in another; made by whoever comes first."""
+    """What tells this directory's workers from those of the same study in another; made by the first worker."""
     path = folder / "identity"
     try:
         with path.open("x", encoding="utf-8") as stream:
@@ -91,7 +91,7 @@ def _identity(folder: Path) -> str:
     except FileExistsError:
         pass
     except OSError:
-        return "?"  # one may look at a directory in which one may not write
+        return "?"  # the directory may be read-only
     for _ in range(_WRITING_TAKES):
         text = path.read_text(encoding="utf-8")
         if len(text) == 8:

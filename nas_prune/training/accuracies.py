@@ -1,4 +1,4 @@
-"""The accuracies of many networks at once: how their errors are spread, and which networks none beats."""
+"""The accuracies of many networks at once: how their errors are spread, and which networks no other beats."""
 
 from collections.abc import Sequence
 

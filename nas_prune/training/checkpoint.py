@@ -21,13 +21,13 @@ _KEY = "state"
 def write_checkpoint(
     path: Path, state: TrainState, facts: Mapping[str, Any] | None = None, *, previous: Path | None = None
 ) -> None:
-    """Write all that a training goes on from.
+    """Write all that a training resumes from.
 
     Args:
         path: the file; whole or as it was, whatever happens.
         state: at the end of an epoch, or after any step of one.
         facts: plain JSON that says whose checkpoint it is.
-        previous: where the checkpoint that stood there goes; None to let it go.
+        previous: where the old checkpoint is moved; None to overwrite it.
     """
     tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in _tensors(state).items()}
     content: dict[str, Any] = {
@@ -46,16 +46,16 @@ def write_checkpoint(
 
 
 def read_checkpoint(path: Path, state: TrainState, facts: Mapping[str, Any] | None = None) -> None:
-    """Bring a state to where a checkpoint left it.
+    """Set a state to that of a checkpoint.
 
     Args:
         path: the checkpoint.
         state: a state of the same network, changed in place.
-        facts: what the checkpoint must say of itself; not looked at if None.
+        facts: what the checkpoint must record about itself; not checked if None.
 
     Raises:
         DamagedError: the file is missing or damaged.
-        BadInputError: it is of another network or another run. In both cases the state is as it was.
+        BadInputError: it is of another network or another run. In both cases the state is unchanged.
     """
     content, tensors = _read(path)
     _check_same_run(path, content["facts"], facts)
@@ -68,7 +68,7 @@ def read_checkpoint(path: Path, state: TrainState, facts: Mapping[str, Any] | No
     state.optimiser.state.clear()
     for name, parameter in state.model.named_parameters():
         if name in momentum:
-            # as the parameter lies in memory, or sums would be taken in another order
+            # in the parameter's memory layout, or sums would be taken in another order
             buffer = torch.empty_like(parameter, requires_grad=False).copy_(momentum[name])
             state.optimiser.state[parameter] = {"momentum_buffer": buffer}
     state.epochs_done, state.steps_done = content["epochs_done"], content["steps_done"]

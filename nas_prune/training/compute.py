@@ -1,4 +1,4 @@
-"""How a training is computed, as against what it computes: device, precision, memory format, compilation, processes."""
+"""How a training is computed, not what: device, precision, memory format, compilation, processes."""
 
 import copy
 import os
@@ -26,7 +26,7 @@ class Compute:
     Attributes:
         device: where.
         precision: `bf16` runs convolutions and linear layers in bfloat16, with weights and sums in float32.
-        channels_last: whether images and weights lie channel by channel for each pixel.
+        channels_last: whether images and weights store the channels of each pixel together.
         compiles: whether `torch.compile` is used; the first step of each size then takes long.
         ranks: the processes that train together.
     """
@@ -43,7 +43,7 @@ class Compute:
         return cast("nn.Module", torch.compile(wrapped)) if self.compiles else wrapped
 
     def laid_out(self, images: Tensor) -> Tensor:
-        """Images as they lie best in memory."""
+        """Images in the best memory layout."""
         return images.contiguous(memory_format=torch.channels_last) if self.channels_last else images
 
     def rounding(self) -> AbstractContextManager[object]:
@@ -57,9 +57,9 @@ PLAIN = Compute()
 def takes_channels_last(
     model: nn.Module, image_shape: tuple[int, int, int], device: torch.device = _CPU
 ) -> str | None:
-    """Why a network cannot be trained with images that lie channel by channel for each pixel; None if it can.
+    """Why a network cannot be trained with images in channels-last layout; None if it can.
 
-    `view` is what fails on them, where code flattens pictures with it. On the CPU so does a 1×1 convolution with a
+    Code that flattens images with `view` fails on them. On the CPU so does a 1×1 convolution with a
     stride and few channels: oneDNN writes beyond its working memory there when it computes the gradient of the weights
     (its issue 6035, in PyTorch up to 2.14 at least), which ends in wrong gradients, a crash, or threads that wait for
     ever.
@@ -109,16 +109,16 @@ SMALL_STEP_MACS = 500_000_000  # forward MACs of a batch below which a second th
 def pick_threads(asked: int | None, macs: int, batch_size: int) -> int:
     """How many CPU threads a training uses: what is asked for, or one where a step is small.
 
-    Threads wait for each other at every operation. In small steps that costs as much as it gains, and on a
-    machine that does anything else many times more. The number is a function of the settings alone, since it
-    decides the order of sums and with it the last bits of the result.
+    Threads wait for each other at every operation. In small steps that costs as much as it gains, and many
+    times more on a machine that is also busy with something else. The number is a function of the settings alone,
+    since it decides the order of sums and with it the last bits of the result.
     """
     return asked or (1 if macs * batch_size < SMALL_STEP_MACS else torch.get_num_threads())
 
 
 @contextmanager
 def limited_threads(count: int) -> Iterator[None]:
-    """Run with a number of CPU threads, and put the old number back."""
+    """Run with a number of CPU threads, then restore the old number."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:

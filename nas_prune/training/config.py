@@ -26,22 +26,22 @@ from nas_prune.training.schedules import Schedule
 
 
 class RunConfig(RunSettings):
-    """What every run is told of its images and of the machine.
+    """The settings of every run: its images and the machine.
 
     Attributes:
         data: the images.
         device: `auto`, `cpu` or `cuda`.
         threads: CPU threads; None for one where a step is small, and PyTorch's number elsewhere.
         precision: `float32`, `bf16`, or `auto`: bf16 on CUDA devices that have it.
-        channels_last: whether images lie channel by channel for each pixel, which is faster; None where the network's
-            code can take them so.
+        channels_last: whether images store the channels of each pixel together, which is faster; None where the
+            network allows it.
         compiles: whether `torch.compile` is used.
         versions: of the libraries that took part.
-        machine: on which the run was begun; written with the run.
-        images: what tells the images that the run was begun with from others; empty where that was not noted.
+        machine: on which the run was started; written with the run.
+        images: what tells the images that the run was started with from others; empty if not recorded.
     """
 
-    path_fields: ClassVar[tuple[str, ...]] = ()  # settings that name directories, beside the images
+    path_fields: ClassVar[tuple[str, ...]] = ()  # settings that name directories, except the images
 
     data: DataConfig = DataConfig()
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -58,7 +58,7 @@ class RunConfig(RunSettings):
         """The name of the network that a run of this configuration is about."""
 
     def checked(self) -> Self:
-        """The same settings, checked again: `model_copy` takes whatever it is given.
+        """The same settings, checked again: `model_copy` checks nothing.
 
         Raises:
             BadInputError: one of them cannot be used.
@@ -102,7 +102,7 @@ class RunConfig(RunSettings):
         why_not = None if self.channels_last is False else takes_channels_last(network, image_shape, device)
         if (
             self.channels_last and why_not is not None and not self.machine
-        ):  # nobody asks for it again on resuming
+        ):  # a resumed run does not ask for it again
             raise BadInputError(
                 f"--channels-last must come with a network that takes such images, got: {why_not}. "
                 "Use --no-channels-last."
@@ -152,7 +152,7 @@ def images_for(
     if found_on is None and name is None and chosen.startswith("folder:"):
         raise BadInputError(f"--data must say where the images are; the widths were found on {chosen}.")
     theirs = published(found_on.name) if found_on else known.name if known else None
-    if published(chosen) != theirs:  # how much of other images is looked at says nothing of these
+    if published(chosen) != theirs:  # settings for other images say nothing about these
         found_on = known = None
     before = found_on or known
     return DataConfig(
@@ -168,7 +168,7 @@ def checked_images(config: RunConfig, data: ImageData) -> str:
     """What tells a run's images from others.
 
     Raises:
-        BadInputError: the run was begun with others.
+        BadInputError: the run was started with others.
     """
     own = identity_of(data)
     if config.images not in ("", own):
@@ -180,7 +180,7 @@ def checked_images(config: RunConfig, data: ImageData) -> str:
 
 
 def resume_command(command: str, run: Path, space: str, ranks: Ranks) -> str:
-    """What to type to go on with a run."""
+    """The command that resumes a run."""
     program = "nas-prune" if ranks.world == 1 else f"torchrun --nproc-per-node {ranks.world} -m nas_prune"
     again = f" --space {space}" if is_own(space) else ""
     return f"{program} {command} --resume {run}{again}"

@@ -26,13 +26,13 @@ from nas_prune.training.state import (
 
 Penalty: TypeAlias = Callable[[nn.Module, float], None]
 Teacher: TypeAlias = Callable[[Tensor], Tensor]
-_CHECK_EVERY = 50  # steps between looks at the loss where each look makes a device wait
+_CHECK_EVERY = 50  # steps between checks of the loss where each check makes a device wait
 _EVAL_BATCH = 250
 
 
 @dataclass(frozen=True, slots=True)
 class EpochReport:
-    """What one epoch left behind; accuracies are shares in [0, 1], epochs count from 1."""
+    """The result of one epoch; accuracies are shares in [0, 1], epochs count from 1."""
 
     epoch: int
     epochs: int
@@ -48,7 +48,7 @@ class Observer:
     """What looks at a network after every epoch of its training.
 
     Attributes:
-        note: plain JSON to write down beside the epoch's report.
+        note: plain JSON to write with the epoch's report.
         is_enough: whether to stop, from all lines written so far, the oldest first.
     """
 
@@ -69,7 +69,7 @@ class Training:
             move parameters of its own.
         after_epoch: changes the networks in place after the last step of each epoch, before they are evaluated.
         teacher: gives the scores to imitate for a batch of images.
-        title: how progress calls it.
+        title: its name in progress reports.
         observer: looks at the network after every epoch, and may say that it is enough.
         settings: plain JSON of what else decides the result; a checkpoint of other settings is refused.
     """
@@ -96,9 +96,9 @@ def fit(
     """Train until the recipe's epochs are done; the state is changed in place, step by step.
 
     Args:
-        state: where to go on from, at the beginning of an epoch or within one.
+        state: where to start, at the beginning of an epoch or within one.
         training: what is trained, and how.
-        on_step: called as (step, steps) after each step; the state is then one to go on from.
+        on_step: called as (step, steps) after each step; the state is then one to resume from.
         on_epoch: called with the report of each epoch after its evaluation on the validation part; the training ends
             there if it says True.
 
@@ -257,7 +257,7 @@ class _Loop:
             self.on_step(self._steps_done(), self.steps)
 
     def _check_losses(self) -> None:
-        """Refuse a loss that is no number, by the step where it first was none."""
+        """Refuse a loss that is not finite, and name the first such step."""
         if not self.recent:
             return
         losses = torch.stack([loss for _, loss in self.recent]).isfinite().tolist()

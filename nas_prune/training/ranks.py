@@ -29,7 +29,7 @@ class Ranks:
 
     @property
     def is_first(self) -> bool:
-        """Whether this is the process that writes and talks."""
+        """Whether this is the process that writes files and messages."""
         return self.rank == 0
 
     @property
@@ -61,7 +61,7 @@ class Ranks:
                 distributed.broadcast(buffer, 0)
 
     def broadcast(self, text: str) -> str:
-        """What rank 0 says."""
+        """The text of rank 0, in every process."""
         if self.world == 1:
             return text
         told = [text]
@@ -90,7 +90,7 @@ class Ranks:
 
 
 ALONE = Ranks()
-# each process normalises by its own half of the batch, and rank 0's running statistics are taken when they are used
+# each process normalises by its own part of the batch, and rank 0's running statistics are taken when they are used
 _NAMES = signature(DistributedDataParallel).parameters
 _OWN_BUFFERS: dict[str, Any] = {
     "forward_sync_buffers" if "forward_sync_buffers" in _NAMES else "broadcast_buffers": False

@@ -1,4 +1,4 @@
-"""What a training is asked to do, and what came out of it."""
+"""The results of trainings, and their files."""
 
 import json
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from nas_prune.training.config import TrainConfig
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """One training: accuracies after its last epoch, as shares; test images were read once, there.
+    """One training: accuracies after its last epoch, as shares; test images were used only then.
 
     Attributes:
         seed: of its first weights and of the order of its images.

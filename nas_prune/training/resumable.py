@@ -1,4 +1,4 @@
-"""One training in a directory: its checkpoints, its metrics, and going on with it after any end."""
+"""One training in a directory: its checkpoints, its metrics, and resuming it after any stop."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -21,23 +21,23 @@ from nas_prune.training.state import TrainState
 
 PREVIOUS = "checkpoint.previous.safetensors"
 _SHARE = 0.05  # of the time that checkpoints may take
-_WITHIN_EPOCH = 60.0  # seconds after which an epoch is not waited for
+_WITHIN_EPOCH = 60.0  # seconds after which a checkpoint does not wait for the end of the epoch
 
 
 def train_in(folder: Path, state: TrainState, training: Training, progress: Progress = SILENT) -> float:
     """Train what is left, so that at any moment all but the last minute is on the disk.
 
     Args:
-        folder: where checkpoints and metrics are kept; what is there is gone on with.
+        folder: where checkpoints and metrics are kept; a training that is there is resumed.
         state: the network, fresh; it is changed in place.
         training: what is trained.
-        progress: told how far the work is.
+        progress: reports how far the work is.
 
     Returns:
         The seconds that this call took.
 
     Raises:
-        NasPruneError: the training cannot go on; what is on the disk can be resumed.
+        NasPruneError: the training cannot continue; what is on the disk can be resumed.
         KeyboardInterrupt: it was stopped, after a checkpoint.
     """
     started = perf_counter()
@@ -53,9 +53,9 @@ def train_in(folder: Path, state: TrainState, training: Training, progress: Prog
 
 
 def _go_on(folder: Path, state: TrainState, training: Training, progress: Progress) -> None:
-    """Bring a state to the newest sound checkpoint, and the metrics with it.
+    """Set a state to the newest undamaged checkpoint, and cut the metrics back to it.
 
-    The process that holds the directory chooses; the others take what it has chosen.
+    The process that holds the directory chooses; the others read the same one.
     """
     ranks = training.compute.ranks
     if not ranks.is_first:
@@ -64,7 +64,7 @@ def _go_on(folder: Path, state: TrainState, training: Training, progress: Progre
         return
     used = _newest(folder, state, _facts(training), progress)
     if used == PREVIOUS:
-        (folder / PREVIOUS).replace(folder / CHECKPOINT)  # or the next write would push it out
+        (folder / PREVIOUS).replace(folder / CHECKPOINT)  # or the next write would replace it
     missing = state.epochs_done - keep_metrics(folder, state.epochs_done)
     ranks.broadcast(used or "")
     if used is not None:
@@ -91,7 +91,7 @@ def _newest(folder: Path, state: TrainState, facts: Mapping[str, Any], progress:
 
 
 def _facts(training: Training) -> dict[str, Any]:
-    """What a checkpoint says of itself: all that decides the result, as far as files can be edited or moved."""
+    """What a checkpoint records about itself: all that decides the result and that edited files could change."""
     data, compute = training.data, training.compute
     return {
         "seed": training.seed,
@@ -111,7 +111,7 @@ def how_far(state: TrainState, recipe: Recipe) -> str:
 
 @dataclass(slots=True)
 class _Keeper:
-    """Writes checkpoints and metrics as a training goes on."""
+    """Writes the checkpoints and metrics of a training."""
 
     folder: Path
     state: TrainState
@@ -124,7 +124,7 @@ class _Keeper:
     def after_step(self, done: int, total: int) -> None:
         self.progress.update(self.training.title, done, total)
         if self.training.compute.ranks.world > 1:
-            return  # each process has sums and randomness of its own: only whole epochs are kept
+            return  # each process has its own sums and random state: only whole epochs are kept
         is_stopped = self.stop.is_asked
         if is_stopped or self._since() > max(_WITHIN_EPOCH, self.cost / _SHARE):
             self._write()
@@ -143,7 +143,7 @@ class _Keeper:
         )
         if ranks.is_first and is_due:
             self._write()
-        if is_stopped:  # what is asked from here on is seen after the next step: all processes must agree
+        if is_stopped:  # a later request is seen after the next step: all processes must agree
             self._stop()
         return is_enough
 
@@ -159,7 +159,7 @@ class _Keeper:
 
     def _write(self) -> None:
         if not _is_finite(self.state.model):
-            return  # the look at the losses, some steps late on a GPU, is about to say so; the last good state stays
+            return  # the check of the losses, some steps late on a GPU, will report it; the last good state stays
         started = perf_counter()
         sync(self.folder / METRICS)
         write_checkpoint(

@@ -53,7 +53,7 @@ def train(
         out: the run's directory, new or empty; the next free `runs/SPACE-SCHEDULE-DATA-NNN` if None.
         space: the network's name again, if it is one of your own: no code that only a file names is imported.
         workers: how many seeds are trained at once, each in a process of its own with its share of the threads.
-        progress: told how far the work is.
+        progress: reports how far the work is.
 
     Returns:
         Accuracies of each seed after the last epoch; they are also written to the run's directory.
@@ -84,17 +84,17 @@ def resume_train(
     workers: int = 1,
     progress: Progress = SILENT,
 ) -> TrainResult:
-    """Go on with a training that was stopped; the result is as if it never was.
+    """Resume a training; the result is as if it had never been stopped.
 
     Args:
         run: its directory.
         data_name: where the images are now, if they or the run were moved.
         space: the network's name again, if it is one of your own.
         workers: how many seeds are trained at once.
-        progress: told how far the work is.
+        progress: reports how far the work is.
 
     Raises:
-        BadInputError: the directory is no training's, or its checkpoints are damaged.
+        BadInputError: the directory is not that of a training, or its checkpoints are damaged.
     """
     config = reopen(run, TrainConfig, trusted=space, data_name=data_name, progress=progress)
     with joined(pick_device(config.device)) as ranks:
@@ -105,7 +105,7 @@ def resume_train(
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """A training that has been found sound: everything loaded, nothing written yet."""
+    """A training that has been checked: everything loaded, nothing written yet."""
 
     config: TrainConfig
     widths: Widths
@@ -135,7 +135,7 @@ class _Job:
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """What is there already and needs no loading.
+    """What is already loaded.
 
     Attributes:
         data: the images.
@@ -295,18 +295,18 @@ def train_one(
     progress: Progress = SILENT,
     observer: Observer | None = None,
 ) -> Trained:
-    """Train one network with everything loaded already, as one of many; if it was stopped, go on.
+    """Train one network with everything loaded already, as one of many; a stopped training is resumed.
 
     Args:
         config: every setting, with one seed.
         widths: the artefact.
         folder: where its training is kept, in a directory of its own.
         inputs: what is loaded.
-        progress: told how far the work is.
+        progress: reports how far the work is.
         observer: looks at the network after every epoch, and may end the training.
 
     Raises:
-        NasPruneError: it did not come to its end.
+        NasPruneError: it did not finish.
     """
     job = _prepare(config, widths, ALONE, SILENT, space=None, given=inputs)
     return _one_seed(config.seeds[0], progress, run=folder, job=job, observer=observer)
@@ -322,19 +322,19 @@ def train_member(
     progress: Progress = SILENT,
     keeps_checkpoint: bool = False,
 ) -> Trained:
-    """Train one network of a population, note what came out, and then drop its checkpoints.
+    """Train one network of a population, write its result, and then remove its checkpoints.
 
     Args:
         config: every setting, with one seed.
         widths: the artefact.
         folder: where its training is kept, in a directory of its own; it is made.
         inputs: what is loaded.
-        result: the file that what came out is written to; until it is there the training can go on.
-        progress: told how far the work is.
+        result: the file of the result; until it exists, the training can be resumed.
+        progress: reports how far the work is.
         keeps_checkpoint: whether the trained network is kept.
 
     Raises:
-        NasPruneError: it did not come to its end.
+        NasPruneError: it did not finish.
     """
     with saying_why(folder):
         folder.mkdir(parents=True, exist_ok=True)

@@ -2,7 +2,7 @@
 
 Scratch-E and Scratch-B are those of Liu et al. 2019, section 3; fine-tuning goes by their code (a quarter of the epochs
 at a hundredth of the learning rate); rewinding the learning rate (Renda et al. 2020) repeats the recipe from inherited
-weights. They are one training each: what differs is in `SCHEDULES`.
+weights. The training is the same in all: what differs is in `SCHEDULES`.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ Schedule: TypeAlias = Literal["scratch-e", "scratch-b", "fine-tune", "rewind"]
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What a schedule makes of a recipe.
+    """How a schedule changes a recipe.
 
     Attributes:
         inherits: it starts from the trained weights of the channels that were kept.

@@ -52,7 +52,7 @@ def read_kept(run: Path) -> dict[str, list[NDArray[np.int64]]]:
 
 
 def inherited(run: Path, widths: Widths, *, space: str | None = None) -> Callable[[], nn.Module]:
-    """What a search's trained network is when cut to widths it found: the start of fine-tuning.
+    """A search's trained network, cut to widths that it found: the start of fine-tuning.
 
     Args:
         run: the search's directory.
@@ -63,7 +63,7 @@ def inherited(run: Path, widths: Widths, *, space: str | None = None) -> Callabl
         A function that makes the network, its weights those of the channels kept.
 
     Raises:
-        BadInputError: the directory is no finished search's that trained a network, or its widths are others.
+        BadInputError: the directory is not that of a finished search that trained a network, or has other widths.
     """
     kept = read_kept(run)
     reference = read_widths(run / "widths" / "whole.json").space
@@ -85,7 +85,7 @@ def trained_network(run: Path, whole: SearchSpace) -> nn.Module:
         whole: its network.
 
     Raises:
-        BadInputError: the search has not finished, or is of before it wrote its network; or the file is damaged.
+        BadInputError: the search has not finished, is of a version that wrote no network, or the file is damaged.
     """
     path = run / NETWORK
     if not path.exists():

@@ -1,4 +1,4 @@
-"""What a training goes on from: network, optimiser, moving average, progress, and the state of chance."""
+"""What a training resumes from: network, optimiser, moving average, progress, and random state."""
 
 import copy
 import random
@@ -49,7 +49,7 @@ class RngState:
 
 @dataclass(slots=True)
 class TrainState:
-    """What a training goes on from.
+    """What a training resumes from.
 
     Attributes:
         model: the network.
@@ -58,7 +58,7 @@ class TrainState:
         epochs_done: whole epochs.
         steps_done: steps of the epoch after them.
         sums: over these steps; None before the first.
-        rng_state: where randomness goes on within the epoch; None at its beginning.
+        rng_state: the random state within the epoch; None at its beginning.
     """
 
     model: nn.Module
@@ -105,9 +105,9 @@ def moved_by_recipe(model: nn.Module) -> list[nn.Parameter]:
 
 
 def lay_out_channels_last(state: TrainState) -> None:
-    """Let weights, their momentum and their average lie channel by channel, in place.
+    """Store weights, their momentum and their average in channels-last layout, in place.
 
-    All three together: a fused step goes through the memory of weight and momentum side by side, heedless of strides.
+    All three together: a fused step reads the memory of weight and momentum in the same order and ignores strides.
     """
     for network in (state.model, state.average):
         if network is not None:
@@ -120,9 +120,9 @@ def lay_out_channels_last(state: TrainState) -> None:
 
 @torch.no_grad()
 def move_average(state: TrainState, decay: float, step: int) -> None:
-    """Take the weights of one more step into the moving average.
+    """Add the weights of one more step to the moving average.
 
-    What is no fraction is copied, and so is what has steps of its own: the average of a factor is never quite zero.
+    Integers are copied, and so is what has steps of its own: the average of a factor is never exactly zero.
     """
     assert state.average is not None
     weight = 1 - min(decay, (1 + step) / (10 + step))
@@ -156,7 +156,7 @@ def rng_state_now(device: torch.device) -> RngState:
 
 
 def set_rng_state(rng_state: RngState, device: torch.device) -> None:
-    """Put the generators where they were."""
+    """Set the generators to an earlier state."""
     torch.set_rng_state(rng_state.torch)
     if rng_state.device is not None:
         torch.cuda.set_rng_state(rng_state.device, device)
@@ -168,7 +168,7 @@ def set_rng_state(rng_state: RngState, device: torch.device) -> None:
 
 @contextmanager
 def seeded_rng(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed all generators for what runs inside the block, and leave them as they were."""
+    """Seed all generators for what runs inside the block, then restore them."""
     before = rng_state_now(device)
     _seed(seed, [device] if device.type == "cuda" else [])
     try:

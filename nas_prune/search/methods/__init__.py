@@ -1,4 +1,4 @@
 """Width methods: algorithms that turn data and a network into channel scores.
 
-A method is a file of its own; what it hands on are scores, never weights. `registry.py` lists them.
+Each method has its own file; it returns scores, never weights. `registry.py` lists them.
 """

@@ -81,9 +81,9 @@ class Sparsity:
             the learning rate of the step.
         distance: how far a channel that nothing else moves is to be pulled over the training by default: from where
             it starts to zero.
-        without_gates: the network as it is without the method, given what was trained: of the space's own parameters,
-            and with the same outputs in evaluation.
-        momentum: of the steps that the pull takes; None where those are the recipe's optimiser's.
+        without_gates: makes the trained network without the method: with the space's own parameters only, and the same
+            outputs in evaluation.
+        momentum: of the steps that the pull takes; None where the recipe's optimiser takes them.
     """
 
     prepare: Callable[[nn.Module, SearchSpace, Sequence[int]], None]
@@ -103,8 +103,8 @@ class WidthMethod:
         scope: `global` compares the channels of all groups with each other, so that the method itself decides how
             many each keeps (the paper calls it automatic); `local` keeps the same share of each group (predefined).
         citation: where it was published.
-        scores: one value for each channel of each searched group (for each block, behind the last group), larger is
-            more worth keeping; None for what is not searched.
+        scores: one value for each channel of each searched group (for each block, behind the last group), a larger one
+            is more worth keeping; None for what is not searched.
         can_score: whether the method can judge the channels of a group at all.
         asks: what a group must have for that, for people.
         trains: whether the whole network is trained before it is judged.
@@ -113,7 +113,7 @@ class WidthMethod:
             the first budget keeps then; None where nothing does.
         is_cheap: scores cost next to nothing, so that they can be looked at after every epoch.
         is_driven: a cost weighs its pull.
-        zero: what scores as much or less is gone by the method's own account; None where nothing ever is.
+        zero: a channel with this score or less counts as removed by the method itself; None where none does.
         of: whether it judges channels, or whole residual blocks, so that the search finds a depth.
         is_control: it looks at neither weights nor images, and is there to be compared with.
     """
@@ -142,7 +142,7 @@ class WidthMethod:
 
     @property
     def changes_training(self) -> bool:
-        """Whether the network trains otherwise than it would without the method."""
+        """Whether the method changes how the network trains."""
         return self.sparsity is not None or self.after_epoch is not None
 
     @property

@@ -1,6 +1,6 @@
 """Widths that look at neither weights nor images: what every found width vector must be compared with.
 
-Scores alone say nothing of widths; these are chosen so that one global threshold gives each group the share wanted.
+Scores alone say nothing about widths; these are chosen so that one global threshold gives each group the share wanted.
 """
 
 import numpy as np
@@ -13,7 +13,7 @@ from nas_prune.space.search_space import SearchSpace
 def uniform(evidence: Evidence) -> Scores:
     """The same share of every group: by channels, or at matched parameters or MACs, as the budget says.
 
-    What a selection takes lies evenly over what it could take.
+    The channels that a selection takes are evenly spread over those it could take.
     """
     return evidence.for_each(lambda column: shares_of(evidence.space, column, 1.0))
 

@@ -1,4 +1,4 @@
-"""Factors on channels that chance moves: drawn before every pass of the network in training, at rest in evaluation."""
+"""Random factors on channels: drawn before every pass of the network in training, at rest in evaluation."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ class DrawnGates(Gates):
 
     @abstractmethod
     def drawn(self, factor: Tensor, images: int) -> Tensor:
-        """What chance says to a group with these parameters, for so many images."""
+        """Random numbers for a group with these parameters, for this many images."""
 
     def draw(self, images: int) -> None:
         """Draw for every group."""

@@ -1,7 +1,7 @@
 """Scores from the weights alone: the L1 norm of filters, and their distance to one another.
 
-A filter is what the layers that write a channel compute it with: one row of a convolution's or linear layer's weight,
-or several where a channel stands for several places (one for each group of a grouped convolution, say). A group that
+A filter is the weights that a layer computes a channel with: one row of a convolution's or linear layer's weight, or
+several where a channel stands for several places (one for each group of a grouped convolution, say). A group that
 several layers write has a filter in each; their scores are added. Biases and norms play no part, as in the papers.
 """
 

@@ -19,7 +19,7 @@ from nas_prune.space.search_space import SearchSpace
 
 @dataclass(frozen=True, slots=True)
 class Spot:
-    """One layer's output, and whose factors lie where on it.
+    """One layer's output, and which factors act where on it.
 
     Attributes:
         path: the layer.

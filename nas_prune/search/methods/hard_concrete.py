@@ -84,7 +84,7 @@ L0 = WidthMethod(
     can_score=can_gate,
     asks=ASKS_TO_GATE,
     # Half of the way from log α = 0 to where a gate is zero, log(1/11); the slope of the penalty is a quarter at most.
-    # On digits a strength that closes all gates leaves a network at chance, and this one at its full accuracy.
+    # On digits a strength that closes all gates leaves a network at chance; this one leaves it at full accuracy.
     sparsity=Sparsity(prepare, penalty, distance=log(11) / 2, without_gates=taken_out, momentum=MOMENTUM),
     is_cheap=True,
     zero=1 / (1 + exp(_SHIFT - _CLOSED)),

@@ -32,8 +32,8 @@ def gate_places(space: SearchSpace, column: int) -> list[LayerChannels]:
     """Where a factor on each channel must act so that a factor of zero makes the channel dead.
 
     On the output of every norm that holds the channels; and where some layer reads them without a norm, on that of
-    every convolution and linear layer that writes them too. That holds where what lies between keeps zero at zero; a
-    norm over the channels (a layer norm) sees even a dead one. For a block it is its last layer, all channels alike.
+    every convolution and linear layer that writes them too. That holds where the operations between keep zero at
+    zero; a norm over the channels (a layer norm) sees even a dead one. For a block: its last layer, all channels alike.
     """
     if column >= len(space.groups):
         block = space.blocks[column - len(space.groups)]
@@ -88,7 +88,7 @@ class _Seen:
 
 @lru_cache(maxsize=8)
 def _seen(template: nn.Module, input_shape: tuple[int, ...]) -> Mapping[str, _Seen]:
-    """What went through each module of a network that was called once or more; weights used as functions are not."""
+    """What went through each module of a network that was called; not of those whose weights are only read."""
     model, seen = on_meta(template).eval(), dict[str, _Seen]()
 
     def note(path: str, inputs: tuple[object, ...], output: object) -> None:
@@ -115,7 +115,7 @@ def is_cardinality(space: SearchSpace, column: int) -> bool:
 
 
 def can_gate(space: SearchSpace, column: int) -> bool:
-    """Whether factors can be put on the channels of a group, each image's by itself, and taken in by weights."""
+    """Whether factors can be put on the channels of a group, one for each image, and merged into weights."""
     places = gate_places(space, column)
     return bool(places) and all(_can_gate_at(space, place) for place in places)
 
@@ -148,7 +148,7 @@ def channel_dim(module: nn.Module, shape: Sequence[int], count: int) -> int:
     """Which dimension of a layer's input or output holds its channels.
 
     The second of convolutions, batch and group norms; the last of linear layers and layer norms, but for layer norms
-    over the channels of maps (`LayerNorm2d`), which are told by their name where the sizes do not.
+    over the channels of maps (`LayerNorm2d`), which are known by their name where the sizes fit both.
     """
     if isinstance(module, (nn.LayerNorm, nn.RMSNorm)):
         fits = [dim for dim in (1, len(shape) - 1) if shape[dim] == count] or [len(shape) - 1]

@@ -22,7 +22,7 @@ _NAME = "width_gates"
 
 
 class Gates(nn.Module):
-    """One factor for each channel of each searched group (one for a block), and how it moved last.
+    """One factor for each channel of each searched group (one for a block), and its velocity.
 
     Where more than one number makes a factor, `start` has each of them, and a group's parameters are so many rows.
 
@@ -86,7 +86,7 @@ def gates_of(model: nn.Module) -> Gates:
 
 
 def taken_out(model: nn.Module, space: SearchSpace) -> nn.Module:
-    """The network without factors, which its norms (or the layers they act on) have taken in."""
+    """The network without factors: they are merged into its norms (or the layers they act on)."""
     gates, plain = gates_of(model), space.build(seed=0, device=next(model.parameters()).device)
     own = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith(f"{_NAME}.")}
     plain.load_state_dict(own)
@@ -119,7 +119,7 @@ _Step = Callable[[nn.Parameter, Tensor, Tensor, float], None]
 
 
 def stepping(step: _Step) -> Penalty:
-    """The function that moves all factors after each backward pass, and keeps the recipe's optimiser from it."""
+    """The function that moves all factors after each backward pass; the recipe's optimiser gets no gradient of them."""
 
     @torch.no_grad()
     def penalty(model: nn.Module, rate: float) -> None:
@@ -189,8 +189,8 @@ SSS_BLOCKS = replace(
     name="sss-blocks",
     summary="as sss, with a factor on every residual block; blocks go as a whole, widths stay",
     asks="residual blocks that give back what they are given when their last layer adds nothing",
-    # A block resists more than a channel does: on digits a pull of ten times the way closes half of ResNet-20's blocks
-    # within ten epochs, at full accuracy; one of once the way closes none.
+    # A block needs a stronger pull than a channel: on digits ten times the distance closes half of ResNet-20's blocks
+    # within ten epochs, at full accuracy; once the distance closes none.
     sparsity=Sparsity(_ones, accelerated, distance=10.0, without_gates=taken_out, momentum=MOMENTUM),
     of="blocks",
 )

@@ -2,7 +2,7 @@
 
 What a convolution or linear layer puts out at one place is a sum over the channels it reads. Entries of that output are
 drawn at random, as ThiNet does (section 3.2.1), and each is split into what each channel of the group contributes. From
-these three papers choose channels, each in its own way; weights are then adapted, which matters nothing here.
+these, three papers choose channels, each in its own way. They then adapt the weights, which is not needed here.
 
 Shape letters: N entries, C channels of a group, P channels that a layer reads (of all groups), K taps of a kernel.
 """
@@ -28,7 +28,7 @@ _MOST_NUMBERS = 2**25  # of one layer's contributions
 _CHUNK = 256
 _RIDGE = 1e-4
 _SMALL = 1e-12
-_STEPS = 10  # of a path, for each channel: each enters it once, and now and then one leaves and enters again
+_STEPS = 10  # of a path, for each channel: each enters it once, and sometimes one leaves and enters again
 
 
 def thinet(evidence: Evidence) -> Scores:
@@ -47,9 +47,7 @@ def thinet(evidence: Evidence) -> Scores:
             after = np.where(removed, np.inf, total + 2 * with_removed + missing)
             channel = int(after.argmin())
             total, removed[channel] = float(after[channel]), True
-            worst = max(
-                float(np.nextafter(worst, np.inf)), total / whole
-            )  # later is larger, whatever comes back
+            worst = max(float(np.nextafter(worst, np.inf)), total / whole)  # later is always larger
             scores[channel] = worst
             with_removed += gram_CC[channel]
         return scores
@@ -82,7 +80,7 @@ def regression(evidence: Evidence) -> Scores:
 
 
 def surgeon(evidence: Evidence) -> Scores:
-    """½ / [H⁻¹] of each channel: what is missing when it goes and the factors of all others make up for it.
+    """½ / [H⁻¹] of each channel: the error when it is removed and the factors of all others compensate.
 
     That is the paper's saliency (equation 5) of a factor of 1 on the channel, H the second derivative of the squared
     error of the readers' outputs; its compensation is by factors on channels, as in ThiNet's section 3.2.3.

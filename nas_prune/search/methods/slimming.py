@@ -45,7 +45,7 @@ def penalty_by_cost(target: PenaltyTarget) -> Penalty:
     """The function that adds λ · c · sign(γ) to the gradient, c the cost of the channel as a multiple of the mean.
 
     A channel's cost is what the whole network saves without it: the last channel of each group at its base width. The
-    paper (section 3.2) takes the widths that the pull has left so far instead.
+    paper (section 3.2) takes the current widths instead.
     """
     assert target.cost is not None
     return _penalty(target, channel_costs(target.space, target.columns, target.cost))

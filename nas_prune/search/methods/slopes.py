@@ -28,17 +28,17 @@ _Labels = Callable[[Tensor, Tensor], Tensor]
 
 
 def taylor(evidence: Evidence) -> Scores:
-    """Mean over images of |slope|: what the loss hangs on a channel by, to the first order (equation 8 of the paper).
+    """Mean over images of |slope|: how much the loss depends on a channel, to first order (equation 8 of the paper).
 
-    The slopes are in units of the loss, so that channels of all layers compare; the paper's division by the norm of
-    each layer's scores, which its 2019 successor drops as well, is left out.
+    The slopes are in units of the loss, so that channels of all layers can be compared. The paper's division by the
+    norm of each layer's scores is left out, as in its 2019 successor.
     """
     means = _means(evidence, torch.abs, lambda _, labels: labels)
     return evidence.for_each(lambda column: means[column])
 
 
 def damage(evidence: Evidence) -> Scores:
-    """½ ∂²L/∂g² of each channel: what the loss rises by at a minimum when the channel goes and nothing makes up for it.
+    """½ ∂²L/∂g² of each channel: how much a minimum of the loss rises without it, if nothing compensates.
 
     The paper sums ½ h w² over single weights, with a diagonal Hessian. All weights of a channel go together here, so
     that the second derivative by their common factor is what counts, with all terms between them. It is the mean of

@@ -20,7 +20,7 @@ from nas_prune.space.search_space import SearchSpace
 
 _K1, _K2, _K3 = 0.63576, 1.87320, 1.48695  # section 4.2 of the paper
 _SMALL = 1e-8
-_DROPPED = 3.0  # log α from which the paper takes a weight for zero (α > 20: the noise drowns it)
+_DROPPED = 3.0  # log α from which the paper treats a weight as zero (α > 20: it is mostly noise)
 _START = -5.0  # of log σ², and of log α as μ starts at 1: noise of 8 %
 _LOWEST, _HIGHEST = -10.0, 3.0  # of log σ²
 
@@ -74,7 +74,7 @@ def _slope(factor: Tensor) -> Tensor:
 
 
 def scores(evidence: Evidence) -> Scores:
-    """3 - log α of each channel: what the paper takes for zero is at zero or below."""
+    """3 - log α of each channel: what the paper treats as zero is at zero or below."""
     gates = gates_of(evidence.model)
 
     def of_column(column: int) -> NDArray[np.float64]:
