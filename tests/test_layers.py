@@ -70,7 +70,7 @@ def test_rooms_import_only_from_lower_rooms_and_nothing_lies_outside_them() -> N
 
 def floors(root: Path) -> int:
     """How many rooms stand above each other at most."""
-    arrows: "nx.DiGraph[str]" = nx.DiGraph()
+    arrows: nx.DiGraph[str] = nx.DiGraph()
     for path in root.rglob("*.py"):
         room = path.relative_to(root).parts[0].removesuffix(".py")
         used = {name.split(".")[1] for name in imports(path) if name.startswith(f"{root.name}.")}

@@ -142,7 +142,7 @@ def curve(folder: Path, charged: int) -> Curve:
     ended = [trial for trial in trials if trial.values is not None and trial.datetime_complete is not None]
     for trial in sorted(ended, key=lambda one: one.datetime_complete.timestamp()):  # type: ignore[union-attr]
         spent += int(trial.user_attrs[record.TRAINING_MACS])
-        told = trial.user_attrs.get(record.TOLD_FROM)
+        told = trial.user_attrs.get(record.REPEAT_OF)
         line = record.line_of(trial if told is None else trials[told])
         read = json.loads((trial_folder(folder, name, line) / "result.json").read_text(encoding="utf-8"))
         best = max(best, (trial.values[0], float(np.mean(read["test"]))), key=lambda pair: pair[0])

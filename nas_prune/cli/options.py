@@ -22,7 +22,7 @@ Config = TypeVar("Config", bound="RunConfig")
 
 SPACE_HELP = "A name from `nas-prune spaces`, torchvision:NAME, timm:NAME, or package.module:factory."
 GUIDELINE_HELP = "A file that `guide` wrote, or uniform, smart-ratio, erk, bottleneck-first."
-BUDGET_HELP = "macs<=50%, params<=1.2M, channels<=40%."
+BUDGET_HELP = "macs<=50%, params<=1.2M, channels<=40% or activations<=60%."
 
 
 @dataclass(frozen=True, slots=True)

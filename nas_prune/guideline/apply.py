@@ -211,18 +211,18 @@ def _place(shape: Shape, setting: Setting, kind: str, limit: float, driver: str)
     """
     zeros_NS = np.zeros((1, len(setting.columns)))
 
-    def as_dear(log_uniform: float) -> float:
+    def of_same_cost(log_uniform: float) -> float:
         pattern_NS = shape.log_ratio_NS(np.array([log_uniform]))
         factor_N = setting.scaled(kind, pattern_NS, np.array([limit]))
         cost_N = setting.count(driver, np.exp(np.minimum(0.0, factor_N[:, None] + pattern_NS)))
         return float(setting.scaled(driver, zeros_NS, cost_N * (1 + 1e-12))[0])
 
     low, high = (shape.covers or (shape.reference or -1.0,))[0], 0.0
-    if as_dear(low) <= low:
+    if of_same_cost(low) <= low:
         return low
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
-        low, high = (middle, high) if as_dear(middle) > middle else (low, middle)
+        low, high = (middle, high) if of_same_cost(middle) > middle else (low, middle)
     return low
 
 

@@ -62,7 +62,7 @@ def _no_pattern(guideline: Guideline) -> str:
         return "Too little is known for a pattern: use uniform widths, or add searches with other seeds."
     if evidence is not None and evidence.is_found:
         return (
-            "The runs have something in common, but it foretells one that is left out no better than uniform widths "
+            "The runs have something in common, but it predicts one that is left out no better than uniform widths "
             "do: use uniform widths, or add searches."
         )
     if evidence is None or evidence.p_value is None:

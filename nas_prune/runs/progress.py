@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 
-def _nobody(*_: object) -> None:
+def _ignore(*_: object) -> None:
     return None
 
 
@@ -19,8 +19,8 @@ class Progress:
         say: a sentence for the user.
     """
 
-    update: Callable[[str, int, int], None] = _nobody
-    say: Callable[[str], None] = _nobody
+    update: Callable[[str, int, int], None] = _ignore
+    say: Callable[[str], None] = _ignore
 
     def under(self, title: str) -> "Progress":
         """The same, with all steps reported under one title."""

@@ -34,7 +34,7 @@ class RunSettings(BaseModel, ABC):
         """The settings with every path as it can be opened from here, and the images under the name given, if any."""
 
     @abstractmethod
-    def begun_with(self) -> Mapping[str, str]:
+    def versions_at_start(self) -> Mapping[str, str]:
         """The versions of the libraries that the run was started with."""
 
 
@@ -67,10 +67,10 @@ def reopen(
         progress, cleans = SILENT, False
     config = read_config(run, kind)
     config.check_trusted(run, trusted)
-    now = library_versions(config.begun_with())
+    now = library_versions(config.versions_at_start())
     changed = [
         f"{name} {then} then, {now[name]} now"
-        for name, then in config.begun_with().items()
+        for name, then in config.versions_at_start().items()
         if now[name] != then
     ]
     if changed:  # the same bits are promised for the same versions only

@@ -147,7 +147,7 @@ def _obituary(code: int) -> str:
     if code >= 0:
         return f"its process ended with exit code {code}"
     name = signal.Signals(-code).name
-    hint = ", perhaps for want of memory" if name == "SIGKILL" else ""
+    hint = ", perhaps for lack of memory" if name == "SIGKILL" else ""
     return f"its process was ended by {name}{hint}"
 
 

@@ -86,7 +86,7 @@ def claim_directory(run: Path, config: StudyConfig, pattern: Pattern | None) -> 
     write_config(run, config.relative_to(run))
 
 
-def keep_wishes(run: Path, config: StudyConfig) -> None:
+def write_wanted(run: Path, config: StudyConfig) -> None:
     """Store how many trials are wanted now, for a later resume without the file."""
     there = read_config(run, StudyConfig)
     wishes = {"trials": config.trials, "timeout": config.timeout}
@@ -103,7 +103,7 @@ def check_same(then: Mapping[str, Any], now: Mapping[str, Any], what: str) -> No
     for name in [*then, *(name for name in now if name not in then)]:
         if then.get(name) != now.get(name):
             raise BadInputError(
-                f"{what} must be gone on with as it was created, but {name} was {_short(then.get(name))} and is "
+                f"{what} must be continued as it was created, but {name} was {_short(then.get(name))} and is "
                 f"{_short(now.get(name))} now. Put it back, or begin a study of its own with --new."
             )
 
@@ -163,7 +163,7 @@ def _check_own(study: optuna.Study, context: StudyContext) -> None:
     for key, value in now.items():
         if study.user_attrs[key] != value:
             raise BadInputError(
-                f"study {name!r} must be gone on with as it was created, but its {what[key]} are others now "
+                f"study {name!r} must be continued as it was created, but its {what[key]} are others now "
                 f"({study.user_attrs[key]} then, {value} now). Put them back, or begin a study of its own with --new."
             )
 

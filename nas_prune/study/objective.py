@@ -108,7 +108,7 @@ class Objective:
         widths = self._drawn(trial)
         first = record.find_duplicate(widths.vector, trials)
         if first is not None:
-            accuracy = self._told(trial, first)
+            accuracy = self._repeated(trial, first)
         else:
             accuracy = self._trained(trial, widths, record.line_of(trials[trial.number]))
         return accuracy if config.against is None else (accuracy, self._cost(trial, widths))
@@ -132,9 +132,9 @@ class Objective:
             trial.set_user_attr(f"kept {name}", share)
         return widths
 
-    def _told(self, trial: optuna.Trial, first: optuna.trial.FrozenTrial) -> float:
+    def _repeated(self, trial: optuna.Trial, first: optuna.trial.FrozenTrial) -> float:
         """The result of an earlier trial of the same widths, reported again."""
-        trial.set_user_attr(record.TOLD_FROM, first.number)
+        trial.set_user_attr(record.REPEAT_OF, first.number)
         trial.set_user_attr(record.TRAINING_MACS, 0)
         if self.context.config.against is None:
             for step, value in first.intermediate_values.items():

@@ -19,7 +19,7 @@ from nas_prune.runs.stopping import resume_hint
 from nas_prune.space.cut import check_feasible
 from nas_prune.study.config import GUIDELINE, StudyConfig
 from nas_prune.study.context import StudyContext, images_and_network, load_study
-from nas_prune.study.creation import check_storage, claim_directory, keep_wishes
+from nas_prune.study.creation import check_storage, claim_directory, write_wanted
 from nas_prune.study.dashboard import show_study
 from nas_prune.study.location import StudyLocation, StudyResult, command_for, mend_if_idle, storage_flag
 from nas_prune.study.samplers import quiet
@@ -150,7 +150,7 @@ def _work(location: StudyLocation, context: StudyContext, workers: int, progress
         ) as storage,
     ):
         worker = Worker(location, context, storage, worker_lock, began, deadline)
-        keep_wishes(location.run, context.config)
+        write_wanted(location.run, context.config)
         if live_workers(location.run) == [worker_lock.name]:
             worker.put_back_first_ones()
         progress.say(

@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 # Names of user attributes. Numbers are scalars, so that the dashboard takes them for axes.
 WIDTHS, MACS, PARAMS, ACTIVATIONS, LATENCY = "widths", "macs", "params", "activations", "latency_ms"
 SOURCE, WORKER, FAILED, INTERRUPTED = "source", "worker", "failed", "interrupted"
-TOLD_FROM, SECONDS, EPOCHS, TRAINING_MACS = "told from trial", "seconds", "epochs", "training MACs"
+REPEAT_OF, SECONDS, EPOCHS, TRAINING_MACS = "told from trial", "seconds", "epochs", "training MACs"
 MOST_DEATHS = 4  # workers that may die at one trial before it is given up: it may be what kills them
 SOURCES = ("guideline", "uniform")  # what needs no search; the first that exists is the centre
 # Of studies.
@@ -157,7 +157,7 @@ def widths_of(trial: FrozenTrial) -> tuple[int, ...] | None:
 def best_first(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
     """The complete trials that were trained themselves, by accuracy, the best one first."""
     done = [
-        trial for trial in trials if trial.state == TrialState.COMPLETE and TOLD_FROM not in trial.user_attrs
+        trial for trial in trials if trial.state == TrialState.COMPLETE and REPEAT_OF not in trial.user_attrs
     ]
     return sorted(done, key=lambda trial: (-trial.values[0], trial.number))
 

@@ -245,7 +245,7 @@ def said_of(trial: FrozenTrial, trials: list[FrozenTrial], study: str) -> str:
         return f"{name} fell behind and was ended after {trial.user_attrs.get(record.EPOCHS)} epochs"
     if trial.values is None:
         return f"{name} has ended without a value"
-    told = trial.user_attrs.get(record.TOLD_FROM)
+    told = trial.user_attrs.get(record.REPEAT_OF)
     best = max((one for one in trials if one.values), key=lambda one: one.values[0])
     source = trial.user_attrs.get(record.SOURCE)
     return (

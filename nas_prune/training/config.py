@@ -72,7 +72,7 @@ class RunConfig(RunSettings):
         """As `RunSettings`."""
         check_trusted(self.network_in(run), trusted, str(run))
 
-    def begun_with(self) -> Mapping[str, str]:
+    def versions_at_start(self) -> Mapping[str, str]:
         """As `RunSettings`."""
         return self.versions
 

@@ -9,7 +9,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nas_prune.errors import BadInputError
-from nas_prune.runs.settings import load_yaml
+from nas_prune.runs.settings import first_problem, load_yaml
 
 MOST_EPOCHS = 100_000
 _FOLDER = Path(__file__).with_name("recipes")
@@ -130,9 +130,7 @@ def _read(path: Path) -> Recipe:
     try:
         return Recipe.model_validate({"name": path.stem, **content})
     except ValidationError as error:
-        problem = error.errors()[0]
-        where = ".".join(str(part) for part in problem["loc"])
-        raise BadInputError(f"{where} in the recipe {path} cannot be used: {problem['msg']}.") from None
+        raise BadInputError(f"the recipe {path} cannot be used: {first_problem(error)}.") from None
 
 
 def default_recipe(data_name: str) -> Recipe:

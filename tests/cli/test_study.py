@@ -44,7 +44,7 @@ def test_a_study_is_run_gone_on_with_and_recovered(
     assert main(["study", "run", "own.yaml"]) == 2
     said = capsys.readouterr().err.splitlines()
     assert said[-1].startswith(
-        "nas-prune: the study in runs/own must be gone on with as it was created, but epochs was 1"
+        "nas-prune: the study in runs/own must be continued as it was created, but epochs was 1"
     )
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -223,7 +223,7 @@ def test_a_worker_that_is_killed_costs_its_seed_only_and_resume_makes_it_up() ->
         os.kill(workers[0], signal.SIGKILL)
         said = process.communicate()[0]
     assert process.returncode == 1
-    assert "was not trained to its end: its process was ended by SIGKILL, perhaps for want of memory" in said
+    assert "was not trained to its end: its process was ended by SIGKILL, perhaps for lack of memory" in said
     assert "Try it again: nas-prune train --resume hurt" in said
     assert not Path("hurt/result.json").exists()
     assert main([*TRAIN, *flags, "--out", "unhurt"]) == 0

@@ -101,5 +101,5 @@ def test_the_global_test_is_not_repeated_where_nobody_made_it() -> None:
     assert "in 42 % of cases" in sentences(tested)[1]
     useless = Guideline(uniform_keep=0.5, pattern=Evidence(is_found=True, p_value=0.02))
     assert sentences(useless)[1].startswith(
-        "The runs have something in common, but it foretells one that is left out"
+        "The runs have something in common, but it predicts one that is left out"
     )

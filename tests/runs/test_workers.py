@@ -37,7 +37,7 @@ def test_one_crash_does_not_touch_the_others() -> None:
     assert [one.result and one.result[0] for one in outcomes] == ["A", None, "B", None, None, "C"]
     assert [one.error for one in outcomes] == [
         None,
-        "its process was ended by SIGKILL, perhaps for want of memory",
+        "its process was ended by SIGKILL, perhaps for lack of memory",
         None,
         "it must not be so.",
         "its process ended with exit code 3",

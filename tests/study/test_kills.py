@@ -46,7 +46,7 @@ def check(trials: list[FrozenTrial], run: Path, wanted: int = TRIALS) -> None:
     for trial in trials:
         if trial.state == TrialState.COMPLETE:
             assert sorted(trial.intermediate_values) == [1, 2, 3, 4, 5, 6]
-            if record.TOLD_FROM not in trial.user_attrs:
+            if record.REPEAT_OF not in trial.user_attrs:
                 folder = trial_folder(run, "s", record.line_of(trial))
                 lines = (folder / "seed-0" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
                 assert len(lines) == 6

@@ -106,7 +106,7 @@ def test_the_storage_refuses_another_study_of_the_same_name(tmp_path: Path) -> N
     url = f"sqlite:///{tmp_path}/trials.db"
     run_study(changed(trials=1), tmp_path / "one", storage=url)
     with pytest.raises(
-        BadInputError, match="study 'small' in the storage must be gone on with as it was created"
+        BadInputError, match="study 'small' in the storage must be continued as it was created"
     ):
         run_study(changed(trials=1, seed=1), tmp_path / "other", storage=url)
     rule = changed(trials=1, guideline="erk")
@@ -198,7 +198,7 @@ def test_equal_widths_are_trained_once(tmp_path: Path, monkeypatch: pytest.Monke
     trials = run_study(changed(trials=3), place.run).trials["small"]
     first, told = trials[0], trials[1]
     assert len(calls) == 2
-    assert told.user_attrs[record.TOLD_FROM] == 0
+    assert told.user_attrs[record.REPEAT_OF] == 0
     assert (told.value, told.intermediate_values) == (first.value, first.intermediate_values)
     assert told.user_attrs[record.TRAINING_MACS] == 0
 

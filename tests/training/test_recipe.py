@@ -94,10 +94,10 @@ def test_recipes_are_read_from_files_of_your_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("epochs: 7", "batch_size in the recipe .* Field required"),
-        ("epochs: 0\nbatch_size: 32\nlearning_rate: 0.05\nschedule: cosine", "epochs in the recipe"),
-        ("epochs: 3\nbatch_size: 32\nlearning_rate: .inf\nschedule: cosine", "learning_rate in the recipe"),
-        ("epochs: 3\nbatch_sise: 32\nlearning_rate: 1\nschedule: cosine", "batch_size in the recipe"),
+        ("epochs: 7", "the recipe .* cannot be used: batch_size: Field required"),
+        ("epochs: 0\nbatch_size: 32\nlearning_rate: 0.05\nschedule: cosine", "cannot be used: epochs: Input should be"),
+        ("epochs: 3\nbatch_size: 32\nlearning_rate: .inf\nschedule: cosine", "cannot be used: learning_rate: "),
+        ("epochs: 3\nbatch_sise: 32\nlearning_rate: 1\nschedule: cosine", "cannot be used: batch_sise: Extra inputs"),
         ("- 1", "one setting a line"),
         ("a: [", "must be YAML"),
     ],
