@@ -4,6 +4,7 @@ import ast
 import importlib.util
 import json
 import os
+import runpy
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from matplotlib.image import imread
 
 import nas_prune
 from nas_prune.search.methods.registry import METHODS
+from tests.forking import FORKING
 from tests.search.methods.contract import Contract
 from tests.search.methods.test_registry import install
 
@@ -70,10 +72,28 @@ def run(command: Sequence[str | Path], folder: Path, *packages: Path) -> subproc
     return done
 
 
-def check(example: Path, folder: Path, more: Sequence[str]) -> list[str]:
-    """Run an example, look for all that it promises, and hand on what it printed."""
-    promise = PROMISES[example.stem]
-    printed = run([example, *more], folder).stdout.splitlines()
+def run_here(example: str, folder: str, more: Sequence[str]) -> None:
+    """What a forked process does, whose libraries are loaded already."""
+    os.chdir(folder)
+    sys.argv, sys.path[0] = [example, *more], str(FOLDER)
+    with Path("printed.txt").open("w", encoding="utf-8") as printed:
+        os.dup2(printed.fileno(), 1)  # for processes that it starts, too
+        runpy.run_path(example, run_name="__main__")
+        sys.stdout.flush()
+
+
+def printed_by_fork(example: Path, folder: Path, more: Sequence[str]) -> str:
+    """What an example prints, run in a process of its own that need not load the libraries."""
+    process = FORKING.Process(target=run_here, args=(str(example), str(folder), more), daemon=False)
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+    return (folder / "printed.txt").read_text(encoding="utf-8")
+
+
+def check(example: Path, folder: Path, text: str) -> list[str]:
+    """Look for all that an example promises in its directory and in what it printed."""
+    promise, printed = PROMISES[example.stem], text.splitlines()
     starts = iter(printed)
     for expected in promise.lines:
         assert any(line.startswith(expected) for line in starts), f"{expected!r} in {printed}"
@@ -90,13 +110,13 @@ def test_there_are_examples_and_each_has_its_promise() -> None:
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 def test_an_example_runs_with_few_epochs(example: Path, tmp_path: Path) -> None:
-    check(example, tmp_path, PROMISES[example.stem].quickly)
+    check(example, tmp_path, printed_by_fork(example, tmp_path, PROMISES[example.stem].quickly))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 def test_an_example_runs_as_it_stands(example: Path, tmp_path: Path) -> None:
-    printed = check(example, tmp_path, ())
+    printed = check(example, tmp_path, run([example], tmp_path).stdout)
     if example.stem == "own_network":
         right = int(printed[-1].removeprefix("without nas-prune: ").split(" ")[0])
         assert right > 0.95 * 1797

@@ -85,7 +85,7 @@ def test_an_empty_section_says_so_and_a_full_one_does_not() -> None:
     assert "<nav>" not in page
 
 
-@pytest.mark.parametrize("name", IN_PICTURES)
+@pytest.mark.parametrize("name", [" ".join(IN_PICTURES[first::4]) for first in range(4)])
 def test_pictures_show_names_as_they_are(name: str) -> None:
     space = load_space("resnet20", (1, 8, 8))
     whole = space.widths(space.base_G)
