@@ -95,9 +95,18 @@ def test_recipes_are_read_from_files_of_your_own(tmp_path: Path) -> None:
     ("text", "why"),
     [
         ("epochs: 7", "the recipe .* cannot be used: batch_size: Field required"),
-        ("epochs: 0\nbatch_size: 32\nlearning_rate: 0.05\nschedule: cosine", "cannot be used: epochs: Input should be"),
-        ("epochs: 3\nbatch_size: 32\nlearning_rate: .inf\nschedule: cosine", "cannot be used: learning_rate: "),
-        ("epochs: 3\nbatch_sise: 32\nlearning_rate: 1\nschedule: cosine", "cannot be used: batch_sise: Extra inputs"),
+        (
+            "epochs: 0\nbatch_size: 32\nlearning_rate: 0.05\nschedule: cosine",
+            "cannot be used: epochs: Input should be",
+        ),
+        (
+            "epochs: 3\nbatch_size: 32\nlearning_rate: .inf\nschedule: cosine",
+            "cannot be used: learning_rate: ",
+        ),
+        (
+            "epochs: 3\nbatch_sise: 32\nlearning_rate: 1\nschedule: cosine",
+            "cannot be used: batch_sise: Extra inputs",
+        ),
         ("- 1", "one setting a line"),
         ("a: [", "must be YAML"),
     ],
