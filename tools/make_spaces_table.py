@@ -1,4 +1,4 @@
-"""Write the tables of search_spaces/README.md: what can be searched of torchvision's networks and timm's families.
+"""Write the tables of search_spaces/README.md: what can be searched of torchvision's networks and timm's families."""
 
 import argparse
 import os
