@@ -1,4 +1,4 @@
-"""The channel graph proves itself: the network is resized and traced again, and what differs is mended or frozen."""
+"""The channel graph proves itself: the network is resized and traced again, and what differs is corrected or frozen."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence

@@ -147,7 +147,7 @@ class Record:
         self._notes[id(tensor)] = (tensor, note)
 
     def forget_activations(self) -> None:
-        """Between two passes: only parameters and buffers go on being known."""
+        """Between two passes: only parameters and buffers stay known."""
         self._notes = {key: value for key, value in self._notes.items() if value[1].parameter is not None}
 
     def settle_picked(self) -> None:

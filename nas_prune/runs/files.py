@@ -59,7 +59,7 @@ def _wait_for(handle: int, folder: Path) -> None:
 
 
 def remove_partial_files(folder: Path) -> None:
-    """Remove what writes that were killed left behind, in a directory and below."""
+    """Remove the unfinished files of processes that were killed, in a directory and below."""
     for path in folder.rglob(f".*{_UNFINISHED}"):
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
@@ -73,12 +73,12 @@ def write_whole(path: Path, content: bytes | str, *, previous: Path | None = Non
     The bytes go to a temporary name in the same directory, are synced, and are renamed.
 
     Args:
-        path: where the file is to stand; its directory must exist.
+        path: the file; its directory must exist.
         content: the bytes, or text that is encoded as UTF-8.
-        previous: where a file that stands there already goes; None to replace it.
+        previous: where a file that is there already is moved; None to replace it.
 
     Raises:
-        FileError: the operating system refused to write; what stood there stands there still.
+        FileError: the operating system refused to write; a file that was there is unchanged.
 
     Example:
         >>> import pathlib, tempfile
@@ -126,7 +126,7 @@ def _write_whole(path: Path, raw: bytes, previous: Path | None) -> None:
 
 
 def sync(path: Path) -> None:
-    """See that a file, or the names in a directory, are on the disk, where the system can tell."""
+    """Force a file, or the names in a directory, onto the disk, where the system can."""
     with suppress(OSError):
         handle = os.open(path, os.O_RDONLY)
         try:

@@ -114,8 +114,8 @@ class SearchSpace:
         Args:
             widths: a widths artefact, a width for each searchable group, or None for the whole network.
             seed: fixes the weights.
-            removed: blocks to leave out, by path; those of a widths artefact are left out anyhow.
-            device: where the network is to live.
+            removed: blocks to leave out, by path; those of a widths artefact are always left out.
+            device: where the network is put.
 
         Raises:
             WidthsError: the widths are of another space.
