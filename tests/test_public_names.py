@@ -22,12 +22,14 @@ def test_editors_see_the_names_that_programs_get() -> None:
     assert all(getattr(nas_prune, name) is not None for name in nas_prune.__all__)
 
 
-def test_search_is_a_function_before_and_after_its_room_is_loaded() -> None:
+def test_search_can_be_called_and_pickled_before_and_after_its_room_is_loaded() -> None:
     code = (
-        "import inspect, sys, nas_prune; assert 'nas_prune.search' not in sys.modules; before = nas_prune.search; "
+        "import inspect, pickle, sys, nas_prune; assert 'nas_prune.search' not in sys.modules; "
+        "before = nas_prune.search; "
         "after = nas_prune.search; from nas_prune.search.run import search; "
         "assert inspect.isfunction(before) and inspect.ismodule(after); "
-        "assert inspect.signature(after) == inspect.signature(before) == inspect.signature(search); after(None)"
+        "assert inspect.signature(after) == inspect.signature(before) == inspect.signature(search); "
+        "assert pickle.loads(pickle.dumps(after)) is search; after(None)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "in search\n    config = resolve(config)" in done.stderr

@@ -5,15 +5,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nas_prune.cli.options import (
-    GUIDELINE_HELP,
-    SPACE_HELP,
-    NetworkOptions,
-    ShapeOptions,
-    format_option,
-    network_options,
-    shape_options,
-)
+from nas_prune.cli.option_types import NetworkOptions, ShapeOptions
+from nas_prune.cli.options import GUIDELINE_HELP, SPACE_HELP, format_option, network_options, shape_options
 from nas_prune.cli.output import count, percent, print_json, print_table, showing_progress
 
 if TYPE_CHECKING:

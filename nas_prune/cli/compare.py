@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from nas_prune.cli.option_types import Setup, positive
 from nas_prune.cli.options import (
-    Setup,
     format_option,
     packed,
-    positive,
     refuse_beside,
     refuse_with_resume,
     setup_options,

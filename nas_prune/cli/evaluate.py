@@ -6,13 +6,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from nas_prune.cli.option_types import FitOptions, NetworkOptions, Setup
 from nas_prune.cli.options import (
     BUDGET_HELP,
     GUIDELINE_HELP,
     SPACE_HELP,
-    FitOptions,
-    NetworkOptions,
-    Setup,
     fit_options,
     format_option,
     network_options,

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from nas_prune.cli.evaluate import refuse_fitting
-from nas_prune.cli.options import FitOptions, fit_options, format_option
+from nas_prune.cli.option_types import FitOptions
+from nas_prune.cli.options import fit_options, format_option
 from nas_prune.cli.output import print_json, print_table, showing_progress
 
 if TYPE_CHECKING:

@@ -6,13 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nas_prune.cli.options import (
-    SPACE_HELP,
-    ShapeOptions,
-    format_option,
-    shape_options,
-    width_multiplier_option,
-)
+from nas_prune.cli.option_types import ShapeOptions
+from nas_prune.cli.options import SPACE_HELP, format_option, shape_options, width_multiplier_option
 from nas_prune.cli.output import count, percent, print_json, print_table, showing_progress
 
 if TYPE_CHECKING:

@@ -50,4 +50,4 @@ def _trains(method: "WidthMethod") -> str:
     return _TRAINS[method.trains, method.sparsity is not None]
 
 
-_TRAINS = {(False, False): "none", (True, False): "as usual", (True, True): "with a pull towards zero"}
+_TRAINS = {(False, False): "none", (True, False): "as usual", (True, True): "with a penalty"}

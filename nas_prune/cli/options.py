@@ -1,163 +1,30 @@
 """Options that several commands share; each group of them becomes one typed object."""
 
 from collections.abc import Callable, Collection
-from dataclasses import asdict, dataclass, fields
+from dataclasses import fields
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import click
 
-if TYPE_CHECKING:
-    from nas_prune.data.config import DataConfig
-    from nas_prune.guideline.artefact import Match
-    from nas_prune.guideline.fit import Choice
-    from nas_prune.space.search_space import Groups, SearchSpace
-    from nas_prune.training.config import RunConfig
-    from nas_prune.training.recipe import Recipe
+from nas_prune.cli.option_types import (
+    FitOptions,
+    ImageOptions,
+    MachineOptions,
+    NetworkOptions,
+    RecipeOptions,
+    RunOptions,
+    Setup,
+    ShapeOptions,
+)
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Decorator = Callable[[Function], Function]
-Config = TypeVar("Config", bound="RunConfig")
 
 SPACE_HELP = "A name from `nas-prune spaces`, torchvision:NAME, timm:NAME, or package.module:factory."
 GUIDELINE_HELP = "A file that `guide` wrote, or uniform, smart-ratio, erk, bottleneck-first."
 BUDGET_HELP = "macs<=50%, params<=1.2M, channels<=40% or activations<=60%."
-
-
-@dataclass(frozen=True, slots=True)
-class ImageOptions:
-    """Which images, and how many of them; None for what was not typed."""
-
-    data_name: str | None
-    max_images: int | None
-    stream: bool | None
-    image_size: int | None = None
-
-    @property
-    def name(self) -> str:
-        """The data set, by default the one that needs no download."""
-        return self.data_name or "digits"
-
-    def config(self) -> "DataConfig":
-        """As settings hold them."""
-        from nas_prune.data.config import DataConfig
-
-        return DataConfig(
-            name=self.name, image_size=self.image_size, max_images=self.max_images, stream=self.stream
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class RecipeOptions:
-    """How networks are trained; None for what was not typed."""
-
-    recipe_name: str | None
-    epochs: int | None
-    batch_size: int | None
-    learning_rate: float | None
-
-    def recipe(self, otherwise: "Recipe | str", *, has_own_epochs: bool = False) -> "Recipe":
-        """The recipe that is named, with what was typed changed.
-
-        Args:
-            otherwise: the recipe if none is named, or the data set whose default recipe is taken.
-            has_own_epochs: whether `--epochs` is another setting than the length of the recipe.
-        """
-        from nas_prune.training.recipe import changed, default_recipe, recipe_named
-
-        if self.recipe_name:
-            chosen = recipe_named(self.recipe_name)
-        else:
-            chosen = default_recipe(otherwise) if isinstance(otherwise, str) else otherwise
-        epochs = None if has_own_epochs else positive("--epochs", self.epochs)
-        return changed(chosen, epochs=epochs, batch_size=self.batch_size, learning_rate=self.learning_rate)
-
-
-@dataclass(frozen=True, slots=True)
-class MachineOptions:
-    """On what a run computes, with the names of the settings."""
-
-    device: Literal["auto", "cpu", "cuda"]
-    threads: int | None
-    precision: Literal["auto", "float32", "bf16"]
-    channels_last: bool | None
-    compiles: bool
-
-
-@dataclass(frozen=True, slots=True)
-class ShapeOptions:
-    """The images and classes of a network, where no data set gives them; None for its own."""
-
-    image_size: int | None
-    in_channels: int | None
-    classes: int | None
-
-    def load(self, space: str, *, width_multiplier: float, selections: bool) -> "SearchSpace":
-        """The network of this name, for these images."""
-        from nas_prune.space.load import load_space
-        from nas_prune.space.networks import network_named
-
-        channels, height, width = network_named(space).input_shape
-        shape = (self.in_channels or channels, self.image_size or height, self.image_size or width)
-        return load_space(
-            space,
-            shape,
-            num_classes=self.classes,
-            width_multiplier=width_multiplier,
-            selections=selections,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class NetworkOptions:
-    """How wide the whole network is, and which of its groups are narrowed."""
-
-    width_multiplier: float
-    groups: "Groups"
-
-
-@dataclass(frozen=True, slots=True)
-class FitOptions:
-    """How a guideline is fitted to runs, with the names of the arguments of `fit_guideline`."""
-
-    model: "Choice"
-    match: "Match"
-    cost: str | None
-    confidence: float
-
-
-@dataclass(frozen=True, slots=True)
-class RunOptions:
-    """Where a new run is written, or which run is resumed."""
-
-    out: Path | None
-    resume: Path | None
-
-
-@dataclass(frozen=True, slots=True)
-class Setup:
-    """The options of every command that trains networks: images, recipe, run directory and machine."""
-
-    images: ImageOptions
-    training: RecipeOptions
-    run: RunOptions
-    machine: MachineOptions
-
-    def config(
-        self, kind: type[Config], data: "DataConfig | None" = None, recipe: "Recipe | None" = None, **own: Any
-    ) -> Config:
-        """The settings of a run.
-
-        Args:
-            kind: of settings.
-            data: the images; those that were named if None.
-            recipe: how networks are trained; if None, as typed, or by default for the images.
-            own: the other settings of this kind.
-        """
-        data = data or self.images.config()
-        recipe = recipe or self.training.recipe(self.images.name)
-        return kind(**{"data": data, "recipe": recipe, **asdict(self.machine), **own})
 
 
 def packed(name: str, kind: type[Any], *options: Decorator[Any]) -> Decorator[Function]:
@@ -402,10 +269,3 @@ def refuse_with_resume(context: click.Context, adding: Collection[str] = (), add
     allowed = {"resume", "style", "data_name", "space", "workers", *adding}
     rule = "go on by the run's own settings" if adding else "stand alone"
     refuse_beside(context, allowed, f"--resume must {rule}", addable or "The run's settings hold.")
-
-
-def positive(flag: str, value: int | None) -> int | None:
-    """The value of a flag that counts something; refused below 1."""
-    if value is not None and not 1 <= value <= 100_000:
-        raise click.UsageError(f"{flag} must be from 1 to 100,000, got {value}.")
-    return value

@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from nas_prune.cli.all_methods import print_all
+from nas_prune.cli.option_types import NetworkOptions, Setup, positive
 from nas_prune.cli.options import (
     SPACE_HELP,
-    NetworkOptions,
-    Setup,
     format_option,
     network_options,
     packed,
-    positive,
     refuse_with_resume,
     seed_option,
     setup_options,
@@ -61,7 +59,7 @@ _search_options = packed(
     click.option(
         "--sparsity",
         type=float,
-        help="Strength of the method's pull towards zero; chosen from the recipe by default.",
+        help="Strength of the method's penalty; chosen from the recipe by default.",
     ),
     click.option(
         "--scope",
@@ -72,7 +70,7 @@ _search_options = packed(
     click.option(
         "--cost",
         type=click.Choice(["macs", "params", "activations"]),
-        help="The cost that weights the pull of cost-aware; by default that of the first budget.",
+        help="The cost that weights the penalty of cost-aware; by default that of the first budget.",
     ),
     click.option(
         "--stop/--no-stop",

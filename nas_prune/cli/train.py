@@ -6,14 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nas_prune.cli.options import (
-    Setup,
-    format_option,
-    packed,
-    refuse_with_resume,
-    setup_options,
-    workers_option,
-)
+from nas_prune.cli.option_types import Setup
+from nas_prune.cli.options import format_option, packed, refuse_with_resume, setup_options, workers_option
 from nas_prune.cli.output import count, percent, print_json, print_table, showing_progress
 from nas_prune.runs.progress import is_main_process
 

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from nas_prune.cli.compare import conclude
+from nas_prune.cli.option_types import NetworkOptions, Setup
 from nas_prune.cli.options import (
     GUIDELINE_HELP,
     SPACE_HELP,
-    NetworkOptions,
-    Setup,
     budget_option,
     format_option,
     network_options,

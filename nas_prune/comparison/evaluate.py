@@ -27,7 +27,7 @@ from nas_prune.guideline.apply import Pattern, apply_guideline, guideline_named,
 from nas_prune.guideline.artefact import Guideline, read_guideline
 from nas_prune.guideline.hand import RULES
 from nas_prune.runs.directory import RESULT, WIDTHS, make_run
-from nas_prune.runs.files import passing_folder, saying_why, write_whole
+from nas_prune.runs.files import alone_in, passing_folder, saying_why, write_whole
 from nas_prune.runs.progress import SILENT, Progress
 from nas_prune.runs.reopen import reopen
 from nas_prune.runs.settings import library_versions, write_config
@@ -195,7 +195,7 @@ def _finish(
 ) -> EvaluateResult:
     members = _members(config)
     waiting = [member for member in members if _read_one(run, config, member) is None]
-    with resume_hint(_command(run, config)):
+    with alone_in(run), resume_hint(_command(run, config)):
         if workers > 1 and len(waiting) > 1:
             with passing_folder(run) as folder:
                 outcomes = in_workers(

@@ -24,7 +24,7 @@ from nas_prune.training.recipe import Recipe
 def source_for(found: SearchConfig, run: RunConfig, recipe: Recipe) -> SearchConfig:
     """How the whole networks are trained: as in a search, but to the end, and by the comparison's recipe.
 
-    If that is not the search's recipe, the strength of the pull is chosen again, as in a new search.
+    If that is not the search's recipe, the strength of the penalty is chosen again, as in a new search.
 
     Raises:
         BadInputError: the search's method trains no network.

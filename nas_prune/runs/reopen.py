@@ -7,7 +7,7 @@ from typing import Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
-from nas_prune.runs.files import remove_partial_files
+from nas_prune.runs.files import alone_in, remove_partial_files
 from nas_prune.runs.progress import SILENT, Progress, is_main_process
 from nas_prune.runs.settings import library_versions, read_config
 
@@ -61,7 +61,7 @@ def reopen(
         cleans: whether to remove the partial files of killed writes; not while others may be writing.
 
     Raises:
-        BadInputError: there is no such run there, or its network must be named again.
+        BadInputError: there is no such run there, another process is writing to it, or its network must be named again.
     """
     if not is_main_process():  # of several that train together one reports and cleans
         progress, cleans = SILENT, False
@@ -78,5 +78,6 @@ def reopen(
             f"Last digits may differ from those of a run that was not stopped: {'; '.join(changed)}."
         )
     if cleans:
-        remove_partial_files(run)
+        with alone_in(run):  # or the files that are being written would be removed
+            remove_partial_files(run)
     return config.resolved_from(run, data_name)

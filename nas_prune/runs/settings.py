@@ -117,6 +117,8 @@ class _Plain(yaml.SafeLoader):
     """Plain YAML in which no mapping has a key twice: one of the two lines would be silently ignored."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002
+        if not isinstance(node, yaml.MappingNode):
+            return super().construct_mapping(node, deep)
         keys = [key.value for key, _ in node.value]
         twice = next((key for number, key in enumerate(keys) if key in keys[:number]), None)
         if twice is not None:

@@ -10,17 +10,22 @@ from types import ModuleType
 from typing import Any
 
 
-class _Room(ModuleType):
-    def __call__(self, *arguments: Any, **settings: Any) -> Any:
-        from nas_prune.search.run import search
+def _function() -> Any:
+    from nas_prune.search.run import search
 
-        return search(*arguments, **settings)
+    return search
+
+
+class _Room(ModuleType):
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _function, ()
+
+    def __call__(self, *arguments: Any, **settings: Any) -> Any:
+        return _function()(*arguments, **settings)
 
     @property
     def __signature__(self) -> Signature:
-        from nas_prune.search.run import search
-
-        return signature(search)
+        return signature(_function())
 
 
 sys.modules[__name__].__class__ = _Room

@@ -10,7 +10,7 @@ from typing import Any
 from nas_prune.data.identity import identity_of
 from nas_prune.errors import BadInputError, NasPruneError, NothingToSearchError
 from nas_prune.runs.directory import RESULT, check_out, make_run
-from nas_prune.runs.files import write_whole
+from nas_prune.runs.files import alone_in, write_whole
 from nas_prune.runs.progress import SILENT, Progress
 from nas_prune.runs.reopen import reopen
 from nas_prune.runs.settings import CONFIG, write_config
@@ -121,7 +121,8 @@ class _AllSearches:
     def finish(self) -> AllResult:
         found: dict[str, Mapping[str, Any]] = {}
         left_out: dict[str, str] = {}
-        with resume_hint(resume_command("search", self.run, self.config.space, ALONE)):
+        command = resume_command("search", self.run, self.config.space, ALONE)
+        with alone_in(self.run), resume_hint(command):
             for name, method in known_methods().items():
                 settings, folder = _settings(self.config, method), self.run / name
                 try:

@@ -33,8 +33,8 @@ class SearchConfig(RunConfig):
         budgets: upper bounds, in Python also as text, e.g. `macs<=50%`; `own` for what the method itself removes.
         recipe: how the whole network is trained; the data set's own by default.
         epochs: epochs of the search; the recipe's if None. Scratch training still takes the recipe's.
-        sparsity: the strength of the method's pull; None for one chosen from the recipe, and for methods without.
-        cost: which cost weighs the pull of `cost-aware`; None for that of the first budget (MACs for channels), and
+        sparsity: the strength of the method's penalty; None for one chosen from the recipe, and for methods without.
+        cost: which cost weighs the penalty of `cost-aware`; None for that of the first budget (MACs for channels), and
             for the other methods.
         stop: whether the training ends when the widths are stable, for methods that learn them; None for yes
             where channels are learned and a budget says how many are removed. Not for blocks, which are few: the

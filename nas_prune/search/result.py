@@ -45,7 +45,7 @@ class SearchResult:
         config: its settings.
         space: the network.
         method: the width method.
-        sparsity: the strength of the pull that was used; None for methods without.
+        sparsity: the strength of the penalty that was used; None for methods without.
         epochs_done: how many epochs were trained, fewer than asked for if the widths were stable before.
         val_accuracy: validation accuracy of the whole network after that; None where none was trained.
         found: one for each budget, in the order asked for.

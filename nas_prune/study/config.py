@@ -11,7 +11,7 @@ from nas_prune.guideline.hand import RULES
 from nas_prune.runs.files import shipped
 from nas_prune.runs.settings import first_problem, read_settings
 from nas_prune.space.budget import Budget, BudgetSetting
-from nas_prune.space.networks import space_name
+from nas_prune.space.networks import check_trusted, space_name
 from nas_prune.space.search_space import Groups
 from nas_prune.training.config import RunConfig, with_short_forms
 from nas_prune.training.recipe import MOST_EPOCHS, Recipe, changed, default_recipe
@@ -177,6 +177,8 @@ def read_study(name: str | Path, **changes: Any) -> StudyConfig:
     """
     path = _file(name)
     content = read_settings(path, "study file", "trials: 30")
+    if changes.get("space") is None and isinstance(content.get("space"), str):
+        check_trusted(content["space"], None, f"the study file {path}")
     recipe_changes = {key: content.pop(key) for key in ("batch_size", "learning_rate") if key in content}
     data_name = changes.pop("data_name", None)
     content = {"name": path.stem, **content, **{key: one for key, one in changes.items() if one is not None}}

@@ -18,7 +18,6 @@ from nas_prune.space.networks import image_channels
 from nas_prune.space.search_space import SearchSpace
 from nas_prune.study.config import GUIDELINE, StudyConfig
 from nas_prune.study.parameters import Parametrised, parametrised
-from nas_prune.study.worker_lock import live_workers
 
 BUDGET = "log cost"  # the parameter of a study against a cost
 
@@ -56,8 +55,7 @@ def load_study(
     run: Path, *, data_name: str | None = None, space: str | None = None, progress: Progress = SILENT
 ) -> StudyContext:
     """What the study of a directory needs, loaded again."""
-    is_alone = not live_workers(run)  # otherwise partial files may be theirs
-    config = reopen(run, StudyConfig, trusted=space, data_name=data_name, progress=progress, cleans=is_alone)
+    config = reopen(run, StudyConfig, trusted=space, data_name=data_name, progress=progress, cleans=False)
     data, network = images_and_network(config, progress)
     return StudyContext(run, config, network, data, pattern_in(run, config))
 

@@ -104,7 +104,7 @@ def read_network(path: Path) -> dict[str, Tensor]:
     Raises:
         DamagedError: the file is missing or damaged.
     """
-    return _read(path)[1]
+    return _read(path, "a network")[1]
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -138,7 +138,7 @@ def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def _read(path: Path, what: str = "checkpoint") -> tuple[dict[str, Any], dict[str, Tensor]]:
     try:
         with safe_open(path, framework="pt") as file:
             content: dict[str, Any] = json.loads(file.metadata()[_KEY])
@@ -146,9 +146,9 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         said = content.pop("checksum")
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         why = "no such file" if isinstance(error, FileNotFoundError) else " ".join(str(error).split())
-        raise DamagedError(f"checkpoint must be whole, got {path.name} ({why}).") from None
+        raise DamagedError(f"{what} must be whole, got {path.name} ({why}).") from None
     if said != _checksum(content, tensors):
-        raise DamagedError(f"checkpoint must be as it was written, got {path.name}, whose checksum differs.")
+        raise DamagedError(f"{what} must be as it was written, got {path.name}, whose checksum differs.")
     return content, tensors
 
 

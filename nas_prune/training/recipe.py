@@ -123,8 +123,9 @@ def _read(path: Path) -> Recipe:
         raise BadInputError(
             f"--recipe must name a file that can be read, got {path}: {error.strerror}."
         ) from None
-    except (yaml.YAMLError, UnicodeDecodeError):
-        raise BadInputError(f"--recipe must be YAML, got {path}, which is not.") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        said = " ".join(str(error).split())
+        raise BadInputError(f"--recipe must be YAML, got {path}, which is not: {said}.") from None
     if not isinstance(content, dict):
         raise BadInputError(f"--recipe must hold one setting a line, such as epochs: 30, got {path}.")
     try:

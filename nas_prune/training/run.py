@@ -13,7 +13,7 @@ from nas_prune.data import ImageData, SharedImages, share
 from nas_prune.data.config import load_images, where_images_are
 from nas_prune.errors import BadInputError
 from nas_prune.runs.directory import RESULT, WIDTHS, check_out, make_run
-from nas_prune.runs.files import passing_folder, saying_why, write_whole
+from nas_prune.runs.files import alone_in, passing_folder, saying_why, write_whole
 from nas_prune.runs.progress import SILENT, Progress
 from nas_prune.runs.reopen import reopen
 from nas_prune.runs.settings import library_versions, write_config
@@ -256,7 +256,7 @@ def _finish(run: Path, job: _Job, workers: int, progress: Progress) -> TrainResu
     if workers > 1 and job.compute.ranks.world > 1:
         raise BadInputError(f"--workers must be 1 under torchrun, got {workers}.")
     command = resume_command("train", run, job.widths.space.name, job.compute.ranks)
-    with resume_hint(command):
+    with alone_in(run, is_needed=job.compute.ranks.is_first), resume_hint(command):
         outcomes = _in_workers(run, job, workers, progress) if workers > 1 else _in_turn(run, job, progress)
     done = tuple(one.result for one in outcomes if one.result is not None)
     failed = tuple((seed, one.error) for seed, one in zip(seeds, outcomes, strict=True) if one.error)

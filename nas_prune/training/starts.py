@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from nas_prune.errors import BadInputError
+from nas_prune.errors import BadInputError, DamagedError
 from nas_prune.graph.resize import Kept
 from nas_prune.runs.directory import CHECKPOINT, RESULT
 from nas_prune.runs.files import write_whole
@@ -24,8 +24,10 @@ from nas_prune.space.search_space import SearchSpace
 from nas_prune.space.widths import SpaceReference, Widths, read_widths
 from nas_prune.training.checkpoint import check_same_network, read_network, read_weights
 from nas_prune.training.compute import Compute
+from nas_prune.training.config import resume_command
 from nas_prune.training.evaluation import class_scores
 from nas_prune.training.loop import Teacher
+from nas_prune.training.ranks import ALONE
 
 KEPT, NETWORK = "kept.json", "network.safetensors"
 
@@ -87,13 +89,16 @@ def trained_network(run: Path, whole: SearchSpace) -> nn.Module:
     Raises:
         BadInputError: the search has not finished, is of a version that wrote no network, or the file is damaged.
     """
-    path = run / NETWORK
+    path, again = run / NETWORK, resume_command("search", run, whole.reference.name, ALONE)
     if not path.exists():
         raise BadInputError(
-            f"a search whose weights are used must hold {NETWORK}, got {run}. "
-            f"Write it: nas-prune search --resume {run}"
+            f"a search whose weights are used must hold {NETWORK}, got {run}. Write it: {again}"
         )
-    return _with_weights(whole.build(seed=0), path, read_network(path))
+    try:
+        weights = read_network(path)
+    except DamagedError as error:
+        raise BadInputError(f"{error.problem} Write it again: {again}") from None
+    return _with_weights(whole.build(seed=0), path, weights)
 
 
 def load_teacher(run: Path, like: SpaceReference, compute: Compute, *, space: str | None = None) -> Teacher:

@@ -50,9 +50,9 @@ def test_spaces_and_methods_are_listed(capsys: pytest.CaptureFixture[str]) -> No
     assert {"resnet20", "vgg16", "densenet40", "preresnet164", "torchvision:mobilenet_v2"} <= set(names)
     assert main(["methods"]) == 0
     text = capsys.readouterr().out
-    assert "slimming            automatic   training: with a pull towards zero" in text
+    assert "slimming            automatic   training: with a penalty" in text
     assert "uniform             control     training: none" in text
-    assert "variational-dropout automatic   training: with a pull" in text
+    assert "variational-dropout automatic   training: with a penalty" in text
     assert (
         "soft-filter         predefined  training: as usual, but for what it changes after each epoch" in text
     )

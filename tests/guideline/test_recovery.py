@@ -116,7 +116,7 @@ def test_a_slope_along_the_stage_is_found_where_there_is_one() -> None:
 
 
 def test_what_changes_with_the_budget_is_told_from_what_does_not() -> None:
-    """Twice the pull at the smaller budget than a power of uniform gives: the trend, and it is used when applied."""
+    """Twice the penalty at the smaller budget than a power of uniform gives: the trend, and it is used when applied."""
     network = space("vgg16")
     place = setting(network)
     shape = np.array([-0.3 if group.stage == 4 else 0.1 for group in place.groups_S])

@@ -114,3 +114,11 @@ def test_every_shipped_study_can_be_read(name: str) -> None:
     config = read_study(name)
     assert config.question
     assert config.guideline is None or Path(config.guideline).exists()
+
+
+def test_a_network_that_only_the_file_names_is_not_imported(tmp_path: Path) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text("space: evil:net\nepochs: 1\nbudget: macs<=30%\n", encoding="utf-8")
+    with pytest.raises(BadInputError, match="--space evil:net must be given again, got none: the study file"):
+        read_study(path)
+    assert read_study(path, space="evil:net").space == "evil:net"

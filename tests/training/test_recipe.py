@@ -94,6 +94,8 @@ def test_recipes_are_read_from_files_of_your_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "why"),
     [
+        ("epochs: 1\nepochs: 2", "must be YAML, .*epochs stands twice"),
+        ("!!map foo", "must be YAML, .*expected a mapping node"),
         ("epochs: 7", "the recipe .* cannot be used: batch_size: Field required"),
         (
             "epochs: 0\nbatch_size: 32\nlearning_rate: 0.05\nschedule: cosine",

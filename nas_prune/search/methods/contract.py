@@ -57,7 +57,7 @@ class PenaltyTarget:
         space: the search space.
         columns: the groups or blocks, by place.
         strength: λ.
-        cost: which cost weighs the pull, for methods that a cost drives.
+        cost: which cost weighs the penalty, for methods that a cost drives.
     """
 
     space: SearchSpace
@@ -77,13 +77,13 @@ class Sparsity:
 
     Attributes:
         prepare: changes a fresh network before training, in place.
-        penalty: makes the function that adds the method's pull after each backward pass, called with the network and
+        penalty: makes the function that adds the method's penalty after each backward pass, called with the network and
             the learning rate of the step.
         distance: how far a channel that nothing else moves is to be pulled over the training by default: from where
             it starts to zero.
         without_gates: makes the trained network without the method: with the space's own parameters only, and the same
             outputs in evaluation.
-        momentum: of the steps that the pull takes; None where the recipe's optimiser takes them.
+        momentum: of the steps that the penalty takes; None where the recipe's optimiser takes them.
     """
 
     prepare: Callable[[nn.Module, SearchSpace, Sequence[int]], None]
@@ -112,7 +112,7 @@ class WidthMethod:
         after_epoch: changes the network in place after each epoch, given the channels of each group that the cut at
             the first budget keeps then; None where nothing does.
         is_cheap: scores cost next to nothing, so that they can be looked at after every epoch.
-        is_driven: a cost weighs its pull.
+        is_driven: a cost weighs its penalty.
         zero: a channel with this score or less counts as removed by the method itself; None where none does.
         of: whether it judges channels, or whole residual blocks, so that the search finds a depth.
         is_control: it looks at neither weights nor images, and is there to be compared with.

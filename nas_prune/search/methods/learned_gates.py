@@ -189,7 +189,7 @@ SSS_BLOCKS = replace(
     name="sss-blocks",
     summary="as sss, with a factor on every residual block; blocks go as a whole, widths stay",
     asks="residual blocks that give back what they are given when their last layer adds nothing",
-    # A block needs a stronger pull than a channel: on digits ten times the distance closes half of ResNet-20's blocks
+    # A block needs a stronger penalty than a channel: on digits ten times this closes half of ResNet-20's blocks
     # within ten epochs, at full accuracy; once the distance closes none.
     sparsity=Sparsity(_ones, accelerated, distance=10.0, without_gates=taken_out, momentum=MOMENTUM),
     of="blocks",

@@ -126,7 +126,7 @@ def can_score(space: SearchSpace, column: int) -> bool:
 _ASKS = "norms with a scale, through which every layer reads the channels"
 SLIMMING = WidthMethod(
     name="slimming",
-    summary="L1 pull on the scale of every norm while training; a global threshold on it",
+    summary="L1 penalty on the scale of every norm while training; a global threshold on it",
     scope="global",
     citation="Liu et al., Learning Efficient Convolutional Networks through Network Slimming, ICCV 2017",
     scores=scores,

@@ -1,4 +1,4 @@
-"""Network slimming: the pull on γ, the scores, and which groups it can judge."""
+"""Network slimming: the penalty on γ, the scores, and which groups it can judge."""
 
 import numpy as np
 import torch
