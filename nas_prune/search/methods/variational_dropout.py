@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.functional import softplus
 
 from nas_prune.search.methods.contract import Evidence, Penalty, PenaltyTarget, Sparsity, WidthMethod
 from nas_prune.search.methods.drawn_gates import DrawnGates, put_in_drawn
@@ -46,7 +47,7 @@ def prepare(model: nn.Module, space: SearchSpace, columns: Sequence[int]) -> Non
 
 def divergence(log_alpha: Tensor) -> Tensor:
     """How far factors of a dropout rate are from the prior, up to a constant (equation 14 of the paper)."""
-    return _K1 - _K1 * torch.sigmoid(_K2 + _K3 * log_alpha) + 0.5 * nn.functional.softplus(-log_alpha)
+    return _K1 - _K1 * torch.sigmoid(_K2 + _K3 * log_alpha) + 0.5 * softplus(-log_alpha)
 
 
 def log_rate(factor: Tensor) -> Tensor:
