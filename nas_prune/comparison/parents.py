@@ -19,6 +19,8 @@ from nas_prune.space.search_space import SearchSpace
 from nas_prune.space.widths import Widths
 from nas_prune.training.config import RunConfig
 from nas_prune.training.recipe import Recipe
+from nas_prune.training.resumable import PREVIOUS
+from nas_prune.training.starts import NETWORK
 
 
 def source_for(found: SearchConfig, run: RunConfig, recipe: Recipe) -> SearchConfig:
@@ -58,7 +60,8 @@ def trained_parent(
         )
     else:
         search(config, folder, loaded=loaded, progress=progress)
-    (folder / "checkpoint.previous.safetensors").unlink(missing_ok=True)
+    for name in (PREVIOUS, NETWORK):  # what no arm starts from
+        (folder / name).unlink(missing_ok=True)
 
 
 def beginnings(
