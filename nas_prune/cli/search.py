@@ -59,7 +59,8 @@ _search_options = packed(
     click.option(
         "--sparsity",
         type=float,
-        help="Strength of the method's penalty; chosen from the recipe by default.",
+        help="Strength of the method's penalty, 0 for a control without; by default its paper's, or chosen from the "
+        "recipe.",
     ),
     click.option(
         "--scope",
@@ -136,8 +137,8 @@ def _config(wanted: SearchOptions, network: NetworkOptions, setup: Setup) -> "Se
     from nas_prune.search.config import DEFAULT_BUDGETS, SearchConfig
     from nas_prune.space.budget import Budget
 
-    if wanted.sparsity is not None and not 0 < wanted.sparsity < float("inf"):
-        raise click.UsageError(f"--sparsity must be above 0, got {wanted.sparsity:g}.")
+    if wanted.sparsity is not None and not 0 <= wanted.sparsity < float("inf"):
+        raise click.UsageError(f"--sparsity must be at least 0, got {wanted.sparsity:g}.")
     return setup.config(
         SearchConfig,
         recipe=setup.training.recipe(setup.images.name, has_own_epochs=True),

@@ -33,7 +33,8 @@ class SearchConfig(RunConfig):
         budgets: upper bounds, in Python also as text, e.g. `macs<=50%`; `own` for what the method itself removes.
         recipe: how the whole network is trained; the data set's own by default.
         epochs: epochs of the search; the recipe's if None. Scratch training still takes the recipe's.
-        sparsity: the strength of the method's penalty; None for one chosen from the recipe, and for methods without.
+        sparsity: the strength of the method's penalty, 0 for a control without any; None for the one that its paper
+            takes with the recipe, or one chosen from it, and for methods without.
         cost: which cost weighs the penalty of `cost-aware`; None for that of the first budget (MACs for channels), and
             for the other methods.
         stop: whether the training ends when the widths are stable, for methods that learn them; None for yes
@@ -52,7 +53,7 @@ class SearchConfig(RunConfig):
     budgets: tuple[BudgetSetting, ...] = DEFAULT_BUDGETS
     recipe: Recipe = Field(default_factory=lambda known: default_recipe(known["data"].name))
     epochs: int | None = Field(default=None, ge=1, le=MOST_EPOCHS)
-    sparsity: float | None = Field(default=None, gt=0)
+    sparsity: float | None = Field(default=None, ge=0)
     cost: DrivingCost | None = None
     stop: bool | None = None
     stability: Stability = Stability(tolerance=0.04, epochs=3)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import expm1
 from typing import Any
 
 from torch import nn
@@ -218,7 +219,9 @@ def prepared_search(
     columns, unscored = _searched(space, method, config.groups)
     for budget in config.budgets:
         check_feasible(space, budget, columns)
-    sparsity = config.sparsity or chosen_sparsity(method, config.search_recipe, data)
+    sparsity = config.sparsity
+    if sparsity is None:
+        sparsity = chosen_sparsity(method, config.search_recipe, data, space)
     threads = pick_threads(config.threads, space.cost_at(space.base_G).macs, config.recipe.batch_size)
     ranks.check(config.recipe.batch_size, len(data.train))
     shape = space.reference.input_shape
@@ -245,19 +248,27 @@ def _searched(
     return columns, tuple(space.groups[column].name for column in wanted if column not in columns)
 
 
-def chosen_sparsity(method: WidthMethod, recipe: Recipe, data: ImageData) -> float | None:
-    """The strength λ that pulls a parameter without other gradient from its start to zero over the whole training.
+def chosen_sparsity(method: WidthMethod, recipe: Recipe, data: ImageData, space: SearchSpace) -> float | None:
+    """The strength λ of a method's penalty: its paper's, or one that takes an idle parameter to zero by the end.
 
-    With momentum m a gradient of λ moves a parameter by λ · Σ learning rates / (1 - m). The paper's 160 epochs on
-    CIFAR-10 at λ = 1e-4 make about 7; short recipes at that λ would not move γ at all.
+    A gradient of λ and a weight decay of w move a parameter that nothing else moves from γ to
+    (γ + λ/w) exp(-w S) - λ/w, S = Σ learning rates / (1 - momentum). So it is at zero in the end if
+    λ = w γ / (exp(w S) - 1), which is γ / S without decay. Decay acts where the recipe's optimiser moves the
+    parameter.
     """
     if method.sparsity is None:
         return None
+    published = method.sparsity.strength(recipe, space)
+    if published is not None:
+        return published
     per_epoch = num_batches(len(data.train), recipe.batch_size)
     steps = per_epoch * recipe.epochs
     rates = sum(recipe.rate_at(step, steps, per_epoch) for step in range(steps))
-    momentum = recipe.momentum if method.sparsity.momentum is None else method.sparsity.momentum
-    return method.sparsity.distance * (1 - momentum) / rates
+    is_own = method.sparsity.momentum is not None
+    momentum = method.sparsity.momentum if is_own else recipe.momentum
+    decay = 0.0 if is_own or not recipe.decay_norms else recipe.weight_decay
+    length = rates / (1 - momentum)
+    return method.sparsity.distance * (decay / expm1(decay * length) if decay else 1 / length)
 
 
 def channel_scores(method: WidthMethod, config: SearchConfig, evidence: Evidence) -> Scores:

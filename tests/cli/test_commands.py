@@ -171,7 +171,7 @@ def make_folder(root: Path, *, classes: int = 2) -> None:
         (["search", "--image-size", "4"], "--image-size must be at least 8"),
         (["search", "--seed", "100000000000000"], "Invalid value for '--seed'"),
         (["train", "--image-size", "16"], "No such option"),
-        (["search", "--sparsity", "-1"], "--sparsity must be above 0"),
+        (["search", "--sparsity", "-1"], "--sparsity must be at least 0"),
         (["search", "--width-multiplier", "0"], "--width-multiplier must be between"),
         (["search", "--space", "torchvision:resnet19"], "must name a classification or segmentation network"),
         (["search", "--groups", "some"], "Invalid value for '--groups'"),

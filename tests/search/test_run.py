@@ -56,8 +56,9 @@ def test_the_default_strength_moves_an_unused_scale_from_its_start_to_zero(tmp_p
     per_epoch = num_batches(len(data.train), recipe.batch_size)
     steps = per_epoch * recipe.epochs
     assert result.sparsity is not None
-    distance = sum(recipe.rate_at(step, steps, per_epoch) for step in range(steps)) * result.sparsity
-    assert distance / (1 - recipe.momentum) == pytest.approx(0.5)
+    length = sum(recipe.rate_at(step, steps, per_epoch) for step in range(steps)) / (1 - recipe.momentum)
+    assert result.sparsity * length == pytest.approx(0.5, rel=0.01)
+    assert result.sparsity * length < 0.5  # the decay does the rest
 
 
 def test_images_of_the_test_part_are_never_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,10 +16,12 @@ from torch import nn
 from nas_prune.data import ImageData
 from nas_prune.space.scores import Scores
 from nas_prune.space.search_space import SearchSpace
+from nas_prune.training.recipe import Recipe
 
 Scope: TypeAlias = Literal["global", "local"]
 DrivingCost: TypeAlias = Literal["macs", "params", "activations"]
 Penalty: TypeAlias = Callable[[nn.Module, float], None]
+Strength: TypeAlias = Callable[[Recipe, SearchSpace], float | None]
 AfterEpoch: TypeAlias = Callable[[nn.Module, SearchSpace, Sequence[NDArray[np.int64]]], None]
 
 
@@ -66,6 +68,11 @@ class PenaltyTarget:
     cost: DrivingCost | None = None
 
 
+def by_distance(_: Recipe, __: SearchSpace) -> float | None:
+    """No strength of its own: it follows from the distance and the recipe."""
+    return None
+
+
 def as_it_is(model: nn.Module, _: SearchSpace) -> nn.Module:
     """The trained network where nothing was put into it for the training."""
     return model
@@ -79,18 +86,21 @@ class Sparsity:
         prepare: changes a fresh network before training, in place.
         penalty: makes the function that adds the method's penalty after each backward pass, called with the network and
             the learning rate of the step.
-        distance: how far a channel that nothing else moves is to be pulled over the training by default: from where
-            it starts to zero.
+        distance: how far a channel that nothing else moves is to be pulled over the training by default, where
+            `strength` says nothing: from where it starts to zero.
         without_gates: makes the trained network without the method: with the space's own parameters only, and the same
             outputs in evaluation.
-        momentum: of the steps that the penalty takes; None where the recipe's optimiser takes them.
+        momentum: of the steps that the penalty takes; None where the recipe's optimiser takes them, and its weight
+            decay acts, too.
+        strength: the strength that the paper takes with a recipe on a network; None where it says nothing.
     """
 
     prepare: Callable[[nn.Module, SearchSpace, Sequence[int]], None]
     penalty: Callable[[PenaltyTarget], Penalty]
-    distance: float
+    distance: float = 1.0
     without_gates: Callable[[nn.Module, SearchSpace], nn.Module] = as_it_is
     momentum: float | None = None
+    strength: Strength = by_distance
 
 
 @dataclass(frozen=True, slots=True)

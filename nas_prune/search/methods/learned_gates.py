@@ -1,4 +1,4 @@
-"""Factors that are learned with the network: sparse structure selection, and gates on random weights.
+"""Factors that are learned with the network: sparse structure selection, and what other learned factors share.
 
 The factors are parameters of the network while it trains, so that a checkpoint holds them. They have steps of their
 own, outside the recipe's optimiser: no weight decay acts on them.
@@ -146,23 +146,8 @@ def accelerated(target: PenaltyTarget) -> Penalty:
     return stepping(step)
 
 
-def pushed_down(target: PenaltyTarget) -> Penalty:
-    """One step of gradient descent with momentum on each factor and λ times their sum; they stay in [0, 1]."""
-
-    def step(factor: nn.Parameter, velocity: Tensor, slope: Tensor, rate: float) -> None:
-        velocity.mul_(MOMENTUM).sub_(slope + target.strength, alpha=rate)
-        factor.add_(velocity).clamp_(0, 1)
-
-    return stepping(step)
-
-
 def _ones(model: nn.Module, space: SearchSpace, columns: Sequence[int]) -> None:
     put_in(model, space, Gates(space, columns, 1.0))
-
-
-def _halves_on_fixed_weights(model: nn.Module, space: SearchSpace, columns: Sequence[int]) -> None:
-    model.requires_grad_(requires_grad=False)
-    put_in(model, space, Gates(space, columns, 0.5))
 
 
 SSS = WidthMethod(
@@ -193,18 +178,4 @@ SSS_BLOCKS = replace(
     # within ten epochs, at full accuracy; once the distance closes none.
     sparsity=Sparsity(_ones, accelerated, distance=10.0, without_gates=taken_out, momentum=MOMENTUM),
     of="blocks",
-)
-RANDOM_WEIGHTS = WidthMethod(
-    name="random-weights",
-    summary="factors learned with an L1 penalty on a network whose random weights stay as they are",
-    scope="global",
-    citation="Wang et al., Pruning from Scratch, AAAI 2020",
-    scores=scores,
-    can_score=can_gate,
-    asks=ASKS_TO_GATE,
-    sparsity=Sparsity(
-        _halves_on_fixed_weights, pushed_down, distance=0.5, without_gates=taken_out, momentum=MOMENTUM
-    ),
-    is_cheap=True,
-    zero=0.0,
 )

@@ -23,7 +23,8 @@ from nas_prune.search.methods.contract import Evidence, Scope, WidthMethod
 from nas_prune.search.methods.controls import RANDOM, UNIFORM
 from nas_prune.search.methods.filters import FPGM, L1_NORM
 from nas_prune.search.methods.hard_concrete import L0
-from nas_prune.search.methods.learned_gates import RANDOM_WEIGHTS, SSS, SSS_BLOCKS, SSS_GROUPS
+from nas_prune.search.methods.learned_gates import SSS, SSS_BLOCKS, SSS_GROUPS
+from nas_prune.search.methods.random_weights import RANDOM_WEIGHTS
 from nas_prune.search.methods.reconstruction import OBS, REGRESSION, THINET
 from nas_prune.search.methods.slimming import COST_AWARE, SLIMMING
 from nas_prune.search.methods.slopes import OBD, TAYLOR

@@ -25,6 +25,7 @@ from nas_prune.search.methods.contract import (
 )
 from nas_prune.space.scores import Scores
 from nas_prune.space.search_space import SearchSpace
+from nas_prune.training.recipe import Recipe, recipe_named
 
 INITIAL_SCALE = 0.5  # γ before training (the authors' code)
 
@@ -123,6 +124,17 @@ def can_score(space: SearchSpace, column: int) -> bool:
     return bool(space.groups[column].norms) and space.groups[column].is_gated
 
 
+def published(recipe: Recipe, space: SearchSpace) -> float | None:
+    """The strength that Liu et al. 2019 take with their recipe: 1e-4 on VGG, 1e-5 on networks with streams.
+
+    Their recipe is `paper-cifar` at its own length; any other has the strength that its length asks for.
+    """
+    if recipe != recipe_named("paper-cifar"):
+        return None
+    has_streams = any(group.role in ("stream", "growth") for group in space.groups)
+    return 1e-5 if has_streams else 1e-4
+
+
 _ASKS = "norms with a scale, through which every layer reads the channels"
 SLIMMING = WidthMethod(
     name="slimming",
@@ -132,7 +144,7 @@ SLIMMING = WidthMethod(
     scores=scores,
     can_score=can_score,
     asks=_ASKS,
-    sparsity=Sparsity(prepare, penalty, distance=INITIAL_SCALE),
+    sparsity=Sparsity(prepare, penalty, distance=INITIAL_SCALE, strength=published),
     is_cheap=True,
 )
 COST_AWARE = WidthMethod(

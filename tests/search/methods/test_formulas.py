@@ -17,10 +17,10 @@ from nas_prune.search.methods.learned_gates import (
     Gates,
     accelerated,
     gates_of,
-    pushed_down,
     put_in,
     taken_out,
 )
+from nas_prune.search.methods.random_weights import RANDOM_WEIGHTS
 from nas_prune.search.methods.reconstruction import _by_channel, _parts, _windows, regression, surgeon, thinet
 from nas_prune.search.methods.slimming import channel_costs
 from nas_prune.search.methods.slopes import _slopes
@@ -149,15 +149,40 @@ def test_thinet_removes_what_is_missed_least(monkeypatch: pytest.MonkeyPatch) ->
     assert scores[removed[0]] == pytest.approx(missing(removed[:1]) / np.square(parts.sum(1)).sum())
 
 
-def test_the_surgeons_score_is_the_error_that_is_left_when_the_others_make_up(
+def missed(parts: np.ndarray, removed: list[int]) -> float:
+    """Half the squares of the output that channels leave over when the others make up for them."""
+    target = parts.sum(1)
+    others = np.delete(parts, removed, axis=1)
+    factors, *_ = np.linalg.lstsq(others, target, rcond=None)
+    return float(np.square(others @ factors - target).sum() / 2)
+
+
+def test_the_surgeon_removes_one_by_one_what_the_others_make_up_for_best(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    parts = np.random.default_rng(0).normal(size=(200, 4)) @ np.random.default_rng(1).normal(size=(4, 4))
+    parts = np.random.default_rng(0).normal(size=(200, 5)) @ np.random.default_rng(1).normal(size=(5, 5))
     scores = scores_of(surgeon, parts.T @ parts, monkeypatch)
-    for channel in range(4):
-        others = np.delete(parts, channel, axis=1)
-        _, error, *_ = np.linalg.lstsq(others, parts.sum(1), rcond=None)
-        assert scores[channel] == pytest.approx(error[0] / 2, rel=0.01)
+    removed: list[int] = []
+    worst, before = 0.0, 0.0
+    while len(removed) < 4:
+        left = sorted(set(range(5)) - set(removed))
+        removed.append(min(left, key=lambda c: missed(parts, [*removed, c])))
+        after = missed(parts, removed)
+        worst = max(worst, after - before)
+        assert scores[removed[-1]] == pytest.approx(worst, rel=0.02)
+        before = after
+    assert np.argsort(scores, kind="stable").tolist()[:4] == removed
+
+
+def test_the_surgeon_keeps_one_of_two_that_stand_in_for_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scored once, both of each pair would look useless, and both would go."""
+    rng = np.random.default_rng(0)
+    single = rng.normal(size=(4000, 6)) * [3, 3, 3, 1, 1, 1]
+    parts = np.concatenate([single, single[:, :3] + 0.01 * rng.normal(size=(4000, 3))], axis=1)
+    scores = scores_of(surgeon, parts.T @ parts / len(parts), monkeypatch)
+    removed = np.argsort(scores, kind="stable")[:3].tolist()
+    assert {channel % 6 for channel in removed} == {0, 1, 2}
+    assert missed(parts, removed) < 1e-3 * np.square(parts.sum(1)).sum() / 2
 
 
 def test_a_channel_stays_in_the_regression_up_to_its_strength(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -242,15 +267,40 @@ def test_a_sequential_network_runs_with_factors() -> None:
     assert torch.equal(model(images), before)
 
 
-def test_factors_stay_between_zero_and_one_on_random_weights() -> None:
+def test_factors_on_random_weights_move_by_adam_and_their_mean_is_pulled_to_a_half() -> None:
+    """Beside PyTorch's own Adam on the paper's objective."""
     model = SMALL.build(seed=0)
-    put_in(model, SMALL, Gates(SMALL, [0], 0.5))
-    penalty = pushed_down(PenaltyTarget(SMALL, (0,), 0.5))
-    factor = gates_of(model).of(0)
-    for _ in range(3):
-        factor.grad = torch.tensor([0.0, 100.0, -100.0])
+    RANDOM_WEIGHTS.sparsity.prepare(model, SMALL, [0, 1])  # type: ignore[union-attr]
+    penalty = RANDOM_WEIGHTS.sparsity.penalty(PenaltyTarget(SMALL, (0, 1), 0.5))  # type: ignore[union-attr]
+    factors = gates_of(model).factors
+    theirs = [torch.ones(3, requires_grad=True), torch.ones(2, requires_grad=True)]
+    adam = torch.optim.Adam(theirs, lr=0.01)
+    slopes = [torch.tensor([0.0, 3.0, -0.01]), torch.tensor([0.02, 0.0])]
+    for _ in range(50):
+        adam.zero_grad()
+        loss = sum((slope * one).sum() for slope, one in zip(slopes, theirs, strict=True))
+        (loss + 0.5 * (torch.cat(theirs).mean() - 0.5) ** 2).backward()
+        adam.step()
+        for own, factor, slope in zip(theirs, factors, slopes, strict=True):
+            own.data.clamp_(0, 1)
+            factor.grad = slope.clone()
         penalty(model, 0.1)
-    assert factor.tolist() == pytest.approx([0.5 - 0.05 * (1 + 1.9 + 2.71), 0, 1])
+    for own, factor in zip(theirs, factors, strict=True):
+        assert factor.tolist() == pytest.approx(own.tolist(), abs=1e-5)
+        assert factor.grad is None
+    assert 0.45 < factors[0][1].item() < 0.55
+
+
+def test_the_mean_of_factors_on_random_weights_ends_at_the_target() -> None:
+    """Without a slope of the loss the penalty alone moves them; an L1 penalty would take all to zero."""
+    model = SMALL.build(seed=0)
+    RANDOM_WEIGHTS.sparsity.prepare(model, SMALL, [0, 1])  # type: ignore[union-attr]
+    penalty = RANDOM_WEIGHTS.sparsity.penalty(PenaltyTarget(SMALL, (0, 1), 0.5))  # type: ignore[union-attr]
+    for _ in range(400):
+        for factor in gates_of(model).factors:
+            factor.grad = torch.zeros_like(factor)
+        penalty(model, 0.1)
+    assert torch.cat(list(gates_of(model).factors)).tolist() == pytest.approx([0.5] * 5, abs=0.01)
 
 
 @pytest.mark.parametrize("name", ["vgg11", "resnet20", "dense", "depthwise and grouped"])

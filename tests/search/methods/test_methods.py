@@ -12,7 +12,8 @@ from torch import nn
 from nas_prune.search.methods.controls import RANDOM, UNIFORM
 from nas_prune.search.methods.filters import FPGM, L1_NORM, filters
 from nas_prune.search.methods.hard_concrete import L0
-from nas_prune.search.methods.learned_gates import RANDOM_WEIGHTS, SSS, SSS_BLOCKS, SSS_GROUPS, gates_of
+from nas_prune.search.methods.learned_gates import SSS, SSS_BLOCKS, SSS_GROUPS, gates_of
+from nas_prune.search.methods.random_weights import RANDOM_WEIGHTS
 from nas_prune.search.methods.reconstruction import OBS, REGRESSION, THINET
 from nas_prune.search.methods.registry import METHODS, scorable
 from nas_prune.search.methods.slimming import COST_AWARE, SLIMMING

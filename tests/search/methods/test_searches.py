@@ -5,17 +5,21 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from nas_prune.cli import main
-from nas_prune.data import load_data
+from nas_prune.data import load_data, num_batches
 from nas_prune.data.config import DataConfig
 from nas_prune.errors import BadInputError
 from nas_prune.runs.progress import Progress
+from nas_prune.runs.settings import read_config
 from nas_prune.search.config import SearchConfig, resolve
 from nas_prune.search.methods.registry import METHODS
 from nas_prune.search.prepared import chosen_sparsity
 from nas_prune.search.result import warnings_of
 from nas_prune.search.run import resume_search, search
+from nas_prune.space.load import load_space
+from nas_prune.training.recipe import recipe_named
 from nas_prune.training.starts import inherited
 from tests.conftest import WriteDigits
 from tests.runs.test_resume import contents
@@ -182,12 +186,59 @@ def test_a_strength_that_kills_everything_is_said_and_spreads_what_is_left(tmp_p
 
 def test_the_pull_goes_by_the_momentum_of_its_own_steps() -> None:
     """Factors step with a momentum of 0.9, whatever that of the recipe is; scales of norms with the recipe's."""
-    data = load_data("digits", max_images=200)
+    data, space = load_data("digits", max_images=200), load_space("resnet20", (1, 8, 8))
     for method, factor in (("sss", 1.0), ("slimming", 5.0)):
-        recipes = [CONFIG.recipe.model_copy(update={"momentum": momentum}) for momentum in (0.9, 0.5)]
-        found = [chosen_sparsity(METHODS[method], recipe, data) for recipe in recipes]
+        recipes = [
+            CONFIG.recipe.model_copy(update={"momentum": momentum, "weight_decay": 0.0})
+            for momentum in (0.9, 0.5)
+        ]
+        found = [chosen_sparsity(METHODS[method], recipe, data, space) for recipe in recipes]
         assert found[0] is not None
         assert found[1] == pytest.approx(found[0] * factor)
+
+
+@pytest.mark.parametrize(("decay", "epochs"), [(0.0, 20), (5e-4, 20), (1e-3, 40), (1e-2, 20)])
+def test_the_strength_takes_an_idle_scale_to_zero_with_the_recipes_decay(decay: float, epochs: int) -> None:
+    """Stepped by PyTorch's own SGD; a rule that forgot the decay would be 17 times too strong on the last."""
+    data, space = load_data("digits", max_images=2000), load_space("resnet20", (1, 8, 8))
+    recipe = CONFIG.recipe.model_copy(update={"weight_decay": decay, "epochs": epochs, "nesterov": False})
+    strength = chosen_sparsity(METHODS["slimming"], recipe, data, space)
+    assert strength is not None
+    scale = torch.tensor([0.5], dtype=torch.float64, requires_grad=True)
+    optimiser = torch.optim.SGD([scale], lr=1.0, momentum=recipe.momentum, weight_decay=decay)
+    per_epoch = num_batches(len(data.train), recipe.batch_size)
+    steps = per_epoch * epochs
+    crossed = steps
+    for step in range(steps):
+        optimiser.param_groups[0]["lr"] = recipe.rate_at(step, steps, per_epoch)
+        scale.grad = torch.full((1,), strength, dtype=torch.float64)
+        optimiser.step()
+        if scale.item() <= 0.005:
+            crossed = min(crossed, step)
+    assert abs(scale.item()) < 0.015
+    assert crossed > 0.5 * steps
+
+
+def test_the_papers_recipe_has_the_papers_strength() -> None:
+    data, recipe = load_data("digits", max_images=200), recipe_named("paper-cifar")
+    spaces = {name: load_space(name, (1, 8, 8)) for name in ("vgg16", "resnet20", "densenet40")}
+    found = {
+        name: chosen_sparsity(METHODS["slimming"], recipe, data, space) for name, space in spaces.items()
+    }
+    assert found == {"vgg16": 1e-4, "resnet20": 1e-5, "densenet40": 1e-5}
+    shorter = chosen_sparsity(METHODS["slimming"], recipe.with_epochs(10), data, spaces["vgg16"])
+    assert shorter not in (None, 1e-4)
+
+
+def test_a_control_without_a_penalty_is_one(tmp_path: Path) -> None:
+    """λ = 0 is no λ left out, which would be chosen."""
+    config = CONFIG.model_copy(update={"sparsity": 0.0})
+    result = search(config, tmp_path / "run")
+    assert result.sparsity == 0.0
+    assert read_config(tmp_path / "run", SearchConfig).sparsity == 0.0
+    method = result.found[0].widths.method
+    assert method is not None
+    assert method.settings["sparsity"] == 0.0
 
 
 def test_factors_that_are_zero_are_so_in_the_average_too(tmp_path: Path) -> None:
