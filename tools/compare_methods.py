@@ -1,157 +1,230 @@
-"""Every width method on one network and one budget: what is found, at what cost, and how good it is from scratch.
+"""Every width method on some networks, searched several times, each find trained several times from scratch.
 
-    python tools/compare_methods.py --space vgg16 --width-multiplier 0.5 --data folder:cifar10-jpeg --image-size 16 \
-        --max-images 10000 --epochs 10 --train-epochs 8 --seeds 3 --out vgg16
+    python tools/compare_methods.py studies/width-methods/plan.yaml --data folder:cifar10-jpeg --workers 2 --out width-methods
 
-Searches by all methods, trains each width vector found (Scratch-E, equal ones once; the whole network beside them) and
-writes `table.md` and `table.json` below `--out`. Stopped at any moment, the same command goes on.
+The plan says which networks, arms, epochs and seeds. Writes `table.md` and `result.json` below `--out`; stopped at any
+moment, the same command goes on. `--arm NAME` does only some, `--report` only makes the tables of what is there.
 """
 
 import argparse
-import json
-import platform
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
+from pydantic import BaseModel, ConfigDict
 
-from nas_prune.data.config import DataConfig
-from nas_prune.runs.progress import Progress
-from nas_prune.search.all_methods import AllResult, resume_all, search_all
+from nas_prune.data.config import DataConfig, load_images
+from nas_prune.errors import NasPruneError, NothingToSearchError
+from nas_prune.runs.directory import RESULT
+from nas_prune.runs.progress import SILENT, Progress
+from nas_prune.runs.settings import CONFIG, load_yaml
+from nas_prune.runs.workers import in_workers
+from nas_prune.search.all_methods import settings_of
 from nas_prune.search.config import SearchConfig
+from nas_prune.search.methods.registry import method_named
+from nas_prune.search.prepared import LoadedInputs
 from nas_prune.search.result import file_stem
+from nas_prune.search.run import resume_search, search, trains_as_usual
 from nas_prune.space.budget import Budget
+from nas_prune.space.load import network_for
 from nas_prune.space.widths import Widths, read_widths
 from nas_prune.training.config import TrainConfig
-from nas_prune.training.recipe import recipe_named
-from nas_prune.training.result import summary as summary_of_training
-from nas_prune.training.run import resume_train, train
+from nas_prune.training.recipe import Recipe, recipe_named
+from nas_prune.training.result import read_trained
+from nas_prune.training.run import Inputs, train_member
+from tools.methods_table import write_tables
 
-WHOLE = "whole"
+WHOLE, FIRST = "whole", "uniform"
+
+
+class Network(BaseModel):
+    """A network of the plan."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    space: str
+    width_multiplier: float = 1.0
+
+    @property
+    def name(self) -> str:
+        """What its directory is called."""
+        return self.space if self.width_multiplier == 1 else f"{self.space}-{self.width_multiplier:g}"
+
+
+class Plan(BaseModel):
+    """What is searched and trained; `studies/width-methods/plan.yaml` explains each field."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    question: str
+    networks: tuple[Network, ...]
+    image_size: int
+    max_images: int
+    recipe: str
+    epochs: int
+    budget: str
+    searches: int
+    trainings: int
+    arms: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def schedule(self) -> Recipe:
+        """How every network is trained."""
+        return recipe_named(self.recipe).with_epochs(self.epochs)
+
+    def data(self, name: str) -> DataConfig:
+        """The images."""
+        return DataConfig(name=name, image_size=self.image_size, max_images=self.max_images)
+
+    def seeds(self, number: int) -> range:
+        """Of the trainings of what one search found: none that those of another have."""
+        return range(number * self.trainings, (number + 1) * self.trainings)
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One search of every arm on one network, and the trainings of what they found."""
+
+    plan: Plan
+    network: Network
+    number: int
+    data: str
+    folder: Path
+
+    def found_in(self, arm: str) -> Path:
+        """The directory of a search."""
+        return self.folder / "search" / arm.replace(" ", "-")
+
+    def widths_of(self, arm: str) -> Widths | None:
+        """What an arm's search found; None where it has not been searched."""
+        searched = self.found_in(FIRST if arm == WHOLE else arm)
+        stem = "whole" if arm == WHOLE else file_stem(Budget.parse(self.plan.budget))
+        path = searched / "widths" / f"{stem}.json"
+        return read_widths(path) if (searched / RESULT).exists() else None
+
+    def trained_in(self, arm: str, seed: int) -> Path:
+        """The file of a training's result."""
+        return self.folder / "train" / arm.replace(" ", "-") / str(seed) / RESULT
 
 
 def main() -> None:
-    """Search, train, write the table."""
+    """Search, train, write the tables."""
     options = _options()
-    progress = Progress(say=lambda text: print(text, flush=True))
-    found = _search(options, progress)
-    stem = file_stem(Budget.parse(options.budget))
-    widths = {WHOLE: read_widths(found.run / next(iter(found.found)) / "widths" / "whole.json")}
-    controls_first = sorted(found.found, key=lambda name: found.found[name]["kind"] != "control")
-    widths |= {name: read_widths(found.run / name / "widths" / f"{stem}.json") for name in controls_first}
-    trained: dict[tuple[Any, ...], dict[str, Any]] = {}
-    rows = []
-    for name, one in widths.items():
-        shape = (one.vector, one.removed_blocks)
-        if shape not in trained:
-            trained[shape] = {"name": name, **_train(options, name, one, progress)}
-        rows.append(_row(name, one, found, trained[shape]))
-        print(_line(rows[-1]), flush=True)
-    _write(options, rows, found)
+    plan = Plan.model_validate(load_yaml(options.plan.read_text(encoding="utf-8")))
+    units = [
+        Unit(plan, network, number, options.data, options.out / network.name / str(number))
+        for number in range(plan.searches)
+        for network in plan.networks
+    ]
+    if not options.report:
+        progress = Progress(say=lambda text: print(text, flush=True))
+        arms = tuple(options.arms or plan.arms)
+        outcomes = in_workers(partial(_worker, arms), units, options.workers, progress)
+        for unit, outcome in zip(units, outcomes, strict=True):
+            if outcome.error:
+                print(f"{unit.network.name}, search {unit.number}: {outcome.error}")
+    write_tables(plan, units, options.out)
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--space", required=True)
-    parser.add_argument("--width-multiplier", type=float, default=1.0)
+    parser.add_argument("plan", type=Path)
     parser.add_argument("--data", required=True)
-    parser.add_argument("--image-size", type=int)
-    parser.add_argument("--max-images", type=int)
-    parser.add_argument("--recipe", default="fast")
-    parser.add_argument("--epochs", type=int, default=10, help="of the search")
-    parser.add_argument("--train-epochs", type=int, default=8, help="of Scratch-E")
-    parser.add_argument("--budget", default="macs<=50%")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--arm", dest="arms", action="append", help="only this one; may be repeated")
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--report", action="store_true", help="train nothing")
     parser.add_argument("--out", type=Path, required=True)
     return parser.parse_args()
 
 
-def _data(options: argparse.Namespace) -> DataConfig:
-    return DataConfig(name=options.data, image_size=options.image_size, max_images=options.max_images)
+def _worker(arms: tuple[str, ...]) -> Callable[[Unit, Progress], None]:
+    return partial(_work, arms)
 
 
-def _search(options: argparse.Namespace, progress: Progress) -> AllResult:
-    run = options.out / "search"
-    if run.exists():
-        return resume_all(run, space=options.space, progress=progress)
+def _work(arms: tuple[str, ...], unit: Unit, progress: Progress) -> None:
+    """Search with every arm, then train what was found; equal widths are trained once."""
+    loaded = LoadedInputs()
+    for arm in (FIRST, *arms):
+        if arm != WHOLE and unit.widths_of(arm) is None:
+            _search(unit, arm, loaded)
+            progress.say(f"{unit.network.name} {unit.number}: {arm} searched")
+    config = _train_config(unit, unit.plan.seeds(unit.number)[0])
+    data = load_images(config.data, config.data_seed, SILENT)
+    space = network_for(_search_config(unit, FIRST), data)
+    for arm in arms:
+        widths = unit.widths_of(arm)
+        if widths is None or first_alike(unit, arm) != arm:
+            continue
+        for seed in unit.plan.seeds(unit.number):
+            result = unit.trained_in(arm, seed)
+            if read_trained(result) is None:
+                train_member(
+                    _train_config(unit, seed), widths, result.parent, Inputs(data, space), result=result
+                )
+        progress.say(f"{unit.network.name} {unit.number}: {arm} trained")
+
+
+def first_alike(unit: Unit, arm: str) -> str:
+    """The first arm of the plan that found the same network, whose trainings stand for both."""
+    own = unit.widths_of(arm)
+    assert own is not None
+    for other in unit.plan.arms:
+        widths = unit.widths_of(other)
+        if widths is not None and (widths.vector, widths.removed_blocks) == (own.vector, own.removed_blocks):
+            return other
+    return arm
+
+
+def _search_config(unit: Unit, arm: str) -> SearchConfig:
+    plan, changes = unit.plan, dict(unit.plan.arms[arm])
     config = SearchConfig(
-        space=options.space,
-        width_multiplier=options.width_multiplier,
-        method="all",
-        data=_data(options),
-        budgets=(options.budget,),
-        recipe=recipe_named(options.recipe),
-        epochs=options.epochs,
-        threads=options.threads,
+        space=unit.network.space,
+        width_multiplier=unit.network.width_multiplier,
+        data=plan.data(unit.data),
+        budgets=(plan.budget,),
+        recipe=plan.schedule,
+        epochs=plan.epochs,
+        stop=False,
+        seed=unit.number,
+        threads=1,
     )
-    return search_all(config, run, progress=progress)
+    method = method_named(str(changes.pop("method", arm)))
+    return settings_of(config, method).model_copy(update=changes)
 
 
-def _train(options: argparse.Namespace, name: str, widths: Widths, progress: Progress) -> dict[str, Any]:
-    run = options.out / "train" / name
-    if run.exists():
-        return summary_of_training(resume_train(run, space=options.space, progress=progress))
-    config = TrainConfig(
-        data=_data(options),
-        recipe=recipe_named(options.recipe).with_epochs(options.train_epochs),
+def _search(unit: Unit, arm: str, loaded: LoadedInputs) -> None:
+    """One search; methods that train as usual share the first one's network."""
+    config, folder = _search_config(unit, arm), unit.found_in(arm)
+    if (folder / CONFIG).exists():
+        resume_search(folder, space=config.space, loaded=loaded)
+        return
+    shared = None
+    if trains_as_usual(config):
+        usual = [other for other in unit.plan.arms if other != WHOLE and _is_usual(unit, other)]
+        shared = next((found for other in usual if (found := unit.found_in(other) / RESULT).exists()), None)
+    try:
+        search(config, folder, trained=shared and shared.parent, loaded=loaded)
+    except NothingToSearchError:
+        return
+
+
+def _is_usual(unit: Unit, arm: str) -> bool:
+    try:
+        return trains_as_usual(_search_config(unit, arm))
+    except NasPruneError:
+        return False
+
+
+def _train_config(unit: Unit, seed: int) -> TrainConfig:
+    return TrainConfig(
+        data=unit.plan.data(unit.data),
+        recipe=unit.plan.schedule,
         schedule="scratch-e",
-        seeds=tuple(range(options.seeds)),
-        threads=options.threads,
+        seeds=(seed,),
+        threads=1,
     )
-    return summary_of_training(train(config, widths, run, space=options.space, progress=progress))
-
-
-def _row(name: str, widths: Widths, found: AllResult, trained: dict[str, Any]) -> dict[str, Any]:
-    search = found.found.get(name)
-    return {
-        "method": name,
-        "kind": search["kind"] if search else "–",
-        "keep_by_stage": search["budgets"][0]["keep_by_stage"] if search else {},
-        "removed_blocks": list(widths.removed_blocks),
-        "macs": widths.cost.macs,
-        "params": widths.cost.params,
-        "epochs": search["epochs"] if search else 0,
-        "seconds": found.seconds.get(name),
-        "trained_as": trained["name"],
-        "test_accuracies": [seed["test_accuracy"] for seed in trained["seeds"]],
-        "test_mean": trained["test_accuracy_mean"],
-        "test_deviation": trained["test_accuracy_std"],
-    }
-
-
-def _line(row: dict[str, Any]) -> str:
-    stages = " / ".join(f"{share:.2f}" for share in row["keep_by_stage"].values()) or "–"
-    gone = f", {len(row['removed_blocks'])} blocks gone" if row["removed_blocks"] else ""
-    seconds = "–" if row["seconds"] is None else f"{row['seconds']:.0f}"
-    deviation = "" if row["test_deviation"] is None else f" ± {100 * row['test_deviation']:.2f}"
-    same = "" if row["trained_as"] == row["method"] else f" (as {row['trained_as']})"
-    cells = [
-        row["method"],
-        row["kind"] + gone,
-        stages,
-        f"{row['macs'] / 1e6:.2f}",
-        f"{row['params'] / 1e3:,.0f}",
-        str(row["epochs"] or "–"),
-        seconds,
-        f"{100 * row['test_mean']:.2f}{deviation}{same}",
-    ]
-    return f"| {' | '.join(cells)} |"
-
-
-def _write(options: argparse.Namespace, rows: list[dict[str, Any]], found: AllResult) -> None:
-    head = [
-        "| method | widths | kept by stage | M MACs | K params | epochs | search, s | test accuracy, % |",
-        "|---|---|---|--:|--:|--:|--:|--:|",
-    ]
-    left_out = [f"Left out: {name}. {why}" for name, why in found.left_out.items()]
-    machine = (
-        f"{platform.processor() or platform.machine()}, {options.threads} thread, torch {torch.__version__}"
-    )
-    text = "\n".join([*head, *map(_line, rows), "", *left_out, machine])
-    (options.out / "table.md").write_text(text + "\n", encoding="utf-8")
-    (options.out / "table.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
-    print(text)
 
 
 if __name__ == "__main__":

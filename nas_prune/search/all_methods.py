@@ -74,11 +74,11 @@ def search_all(config: SearchConfig, out: Path | None = None, *, progress: Progr
         )
     loaded = LoadedInputs()
     check_out(out)
-    check_search(_settings(config, METHODS[_FIRST]), loaded, progress)
+    check_search(settings_of(config, METHODS[_FIRST]), loaded, progress)
     config = config.model_copy(update={"images": identity_of(loaded.data(config, progress))})
     run = make_run(out, config.space, ALL, config.data.name)
     write_config(run, config.relative_to(run))
-    first = search(_settings(config, METHODS[_FIRST]), run / _FIRST, loaded=loaded)
+    first = search(settings_of(config, METHODS[_FIRST]), run / _FIRST, loaded=loaded)
     progress.say(f"Writing to {run}. If it is stopped: {resume_command('search', run, config.space, ALONE)}")
     searches = _AllSearches(run, config, progress, loaded)
     searches.note(_FIRST, first.seconds)
@@ -124,7 +124,7 @@ class _AllSearches:
         command = resume_command("search", self.run, self.config.space, ALONE)
         with alone_in(self.run), resume_hint(command):
             for name, method in known_methods().items():
-                settings, folder = _settings(self.config, method), self.run / name
+                settings, folder = settings_of(self.config, method), self.run / name
                 try:
                     if not (folder / RESULT).exists():
                         result = self._search(settings, folder)
@@ -177,7 +177,7 @@ class _AllSearches:
         write_whole(self.run / _SECONDS, json.dumps({**self._seconds(), name: seconds}, indent=1) + "\n")
 
 
-def _settings(config: SearchConfig, method: WidthMethod) -> SearchConfig:
+def settings_of(config: SearchConfig, method: WidthMethod) -> SearchConfig:
     """The settings of one method: those that it takes."""
     changed: dict[str, object] = {"method": method.name}
     if not method.takes_scope:
