@@ -1,6 +1,6 @@
 """Every width method on some networks, searched several times, each find trained several times from scratch.
 
-    python tools/compare_methods.py studies/width-methods/plan.yaml --data folder:cifar10-jpeg --workers 2 --out width-methods
+    python tools/compare_methods.py studies/width-methods/plan.yaml --data folder:cifar10-jpeg --workers 2 --out methods
 
 The plan says which networks, arms, epochs and seeds. Writes `table.md` and `result.json` below `--out`; stopped at any
 moment, the same command goes on. `--arm NAME` does only some, `--report` only makes the tables of what is there.

@@ -35,6 +35,7 @@ class SearchOptions:
     sparsity: float | None
     scope: Literal["global", "local"] | None
     cost: Literal["macs", "params", "activations"] | None
+    iterations: int
     stop: bool | None
     seed: int
 
@@ -72,6 +73,13 @@ _search_options = packed(
         "--cost",
         type=click.Choice(["macs", "params", "activations"]),
         help="The cost that weights the penalty of cost-aware; by default that of the first budget.",
+    ),
+    click.option(
+        "--iterations",
+        type=int,
+        default=1,
+        help="Methods that score channels after training: remove them in so many steps in its second half, and score "
+        "those that are left again each time. With one --budget.  [default: 1]",
     ),
     click.option(
         "--stop/--no-stop",
@@ -151,6 +159,7 @@ def _config(wanted: SearchOptions, network: NetworkOptions, setup: Setup) -> "Se
         sparsity=wanted.sparsity,
         scope=wanted.scope,
         cost=wanted.cost,
+        iterations=positive("--iterations", wanted.iterations),
         stop=wanted.stop,
         seed=wanted.seed,
     )

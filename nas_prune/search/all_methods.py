@@ -190,4 +190,6 @@ def settings_of(config: SearchConfig, method: WidthMethod) -> SearchConfig:
         changed["epochs"] = None
     if not method.shows_widths(config.scope):
         changed["stop"] = None
+    if not method.scores_as_usual:
+        changed["iterations"] = 1
     return config.model_copy(update=changed)

@@ -37,6 +37,8 @@ class SearchConfig(RunConfig):
             takes with the recipe, or one chosen from it, and for methods without.
         cost: which cost weighs the penalty of `cost-aware`; None for that of the first budget (MACs for channels), and
             for the other methods.
+        iterations: in how many steps channels go, for methods that score a network trained as usual: in the second half
+            of the training a part of them goes at a time, and the rest are scored again. It needs a single budget.
         stop: whether the training ends when the widths are stable, for methods that learn them; None for yes
             where channels are learned and a budget says how many are removed. Not for blocks, which are few: the
             choice may stay the same for epochs and then change. Not for `own`: a method removes channels late.
@@ -55,6 +57,7 @@ class SearchConfig(RunConfig):
     epochs: int | None = Field(default=None, ge=1, le=MOST_EPOCHS)
     sparsity: float | None = Field(default=None, ge=0)
     cost: DrivingCost | None = None
+    iterations: int = Field(default=1, ge=1, le=1000)
     stop: bool | None = None
     stability: Stability = Stability(tolerance=0.04, epochs=3)
     seed: int = Field(default=0, ge=0, lt=2**31)
@@ -115,8 +118,28 @@ def _check_settings(config: SearchConfig, method: WidthMethod) -> None:
         )
     if config.groups != "inner" and method.of == "blocks":
         _refuse("--groups", method, lambda other: other.of == "channels")
+    if config.iterations > 1:
+        _check_iterations(config, method)
     if config.epochs is not None and not method.trains:
         _refuse("--epochs", method, lambda other: other.trains)
+
+
+def _check_iterations(config: SearchConfig, method: WidthMethod) -> None:
+    """Refuse steps that a method has no use for, or that there is no training between."""
+    if not method.scores_as_usual:
+        _refuse("--iterations", method, lambda other: other.scores_as_usual)
+    if len(config.budgets) > 1:
+        raise BadInputError(
+            f"--iterations must come with one --budget, got {len(config.budgets)}: what goes early goes for all."
+        )
+    if config.stop:
+        raise BadInputError("--stop must come without --iterations, which need the whole training.")
+    epochs, fewest = config.search_recipe.epochs, 2 * config.iterations
+    if epochs < fewest:
+        raise BadInputError(
+            f"--iterations {config.iterations} must come with at least {fewest} epochs, got {epochs}. "
+            f"Use --epochs {fewest}, or fewer iterations."
+        )
 
 
 def _refuse(flag: str, method: WidthMethod, takes: Callable[[WidthMethod], bool]) -> None:

@@ -1,6 +1,6 @@
 """A search that has been checked: images and network loaded, everything chosen, nothing written yet."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from math import expm1
 from typing import Any
@@ -12,15 +12,18 @@ from nas_prune.data.config import DataConfig, load_images
 from nas_prune.errors import NothingToSearchError
 from nas_prune.runs.progress import Progress
 from nas_prune.search.config import SearchConfig
+from nas_prune.search.iterations import bound_at, epochs_of_steps, hold, remove, with_removed_last
 from nas_prune.search.methods.contract import Evidence, PenaltyTarget, WidthMethod
+from nas_prune.search.methods.layer_channels import can_gate
+from nas_prune.search.methods.learned_gates import taken_out
 from nas_prune.search.methods.registry import known_methods, method_named, scorable, scores_of
 from nas_prune.search.stability import KEPT
 from nas_prune.space.budget import Budget
-from nas_prune.space.cut import Cut, check_feasible, cut
+from nas_prune.space.cut import Cut, check_feasible, cut, feasible_range
 from nas_prune.space.load import load_space
 from nas_prune.space.networks import image_channels
 from nas_prune.space.scores import Scores, within_groups
-from nas_prune.space.search_space import Groups, SearchSpace
+from nas_prune.space.search_space import SearchSpace
 from nas_prune.space.widths import stage_means
 from nas_prune.training.compute import Compute, pick_device, pick_threads
 from nas_prune.training.config import checked_images
@@ -119,17 +122,35 @@ class PreparedSearch:
             config.seed,
             self.compute,
             penalise=penalty,
-            after_epoch=None if self.method.after_epoch is None else self.soften,
+            after_epoch=self.after_epoch(),
             title="training" if penalty is None else "sparse training",
             observer=self.observer(),
-            settings={"method": self.method.name, **self.settings} if self.method.changes_training else {},
+            settings={"method": self.method.name, **self.settings} if self.changes_training else {},
         )
+
+    @property
+    def changes_training(self) -> bool:
+        """Whether the network does not train as if there were no method."""
+        return self.method.changes_training or self.is_stepwise
+
+    @property
+    def is_stepwise(self) -> bool:
+        """Whether channels go in several steps."""
+        return self.config.iterations > 1
+
+    def after_epoch(self) -> Callable[[TrainState], None] | None:
+        """What changes the networks after an epoch; None where nothing does."""
+        if self.is_stepwise:
+            return self.remove_some
+        return None if self.method.after_epoch is None else self.soften
 
     def first_state(self) -> TrainState:
         """The state that the training starts from."""
         model = self.space.build(seed=self.config.seed, device=self.compute.device)
         if self.method.sparsity is not None:
             self.method.sparsity.prepare(model, self.space, self.columns)
+        if self.is_stepwise:
+            hold(model, self.space, self.columns)
         return start(model, self.config.search_recipe)
 
     def soften(self, state: TrainState) -> None:
@@ -143,20 +164,42 @@ class PreparedSearch:
             if network is not None:
                 self.method.after_epoch(network, self.space, kept_G)
 
+    def remove_some(self, state: TrainState) -> None:
+        """Where a step is due after an epoch, score the channels that are left and remove a part of them."""
+        iterations, (final,) = self.config.iterations, self.config.budgets
+        due = epochs_of_steps(self.config.search_recipe.epochs, iterations)
+        if state.epochs_done + 1 not in due:
+            return
+        step = due.index(state.epochs_done + 1) + 1
+        _, whole = feasible_range(self.space, final, self.columns)
+        bound = bound_at(final, step, iterations, whole, self.space.limit(final, self.columns))
+        kept_G = self.cuts(state.trained, [bound])[0].kept_G
+        for network in (state.model, state.average):
+            if network is not None:
+                remove(network, kept_G)
+
     def observer(self) -> Observer | None:
         """What notes the widths after every epoch and stops when they are stable; none where they are not searched."""
         if not self.method.shows_widths(self.config.scope):
             return None
         stop = self.config.stop
-        can_tell = self.method.of == "channels" and not any(budget.is_own for budget in self.config.budgets)
+        is_own = any(budget.is_own for budget in self.config.budgets)
+        can_tell = self.method.of == "channels" and not is_own and not self.is_stepwise
         is_wanted = can_tell if stop is None else stop
         return Observer(self.note, lambda lines: is_wanted and self.config.stability.is_reached(lines))
 
     def cuts(self, model: nn.Module, budgets: Sequence[Budget] | None = None) -> list[Cut]:
         """The scores of a trained network, cut at some budgets; at every one by default."""
-        scores = channel_scores(self.method, self.config, self.evidence(model))
+        scores = self.scores(model)
         chosen = budgets or self.config.budgets
         return [cut(self.space, scores, budget, self.method.zero) for budget in chosen]
+
+    def scores(self, model: nn.Module) -> Scores:
+        """What the method gives each channel, compared within groups where the search is a local one."""
+        scores = scores_of(self.method, self.evidence(model))
+        if self.is_stepwise:
+            scores = with_removed_last(model, scores)
+        return within_groups(scores) if (self.config.scope or self.method.scope) == "local" else scores
 
     def evidence(self, model: nn.Module) -> Evidence:
         """What the method looks at."""
@@ -179,9 +222,10 @@ class PreparedSearch:
 
     def without_gates(self, model: nn.Module) -> nn.Module:
         """The trained network without what the method put into it."""
-        return (
-            model if self.method.sparsity is None else self.method.sparsity.without_gates(model, self.space)
-        )
+        if self.is_stepwise:
+            return taken_out(model, self.space)
+        sparsity = self.method.sparsity
+        return model if sparsity is None else sparsity.without_gates(model, self.space)
 
     @property
     def settings(self) -> dict[str, str | float | None]:
@@ -189,7 +233,14 @@ class PreparedSearch:
         config = self.config
         scope = None if self.method.is_control else config.scope or self.method.scope
         softly_to = None if self.method.after_epoch is None else str(config.budgets[0])
-        found = {"sparsity": self.sparsity, "scope": scope, "cost": config.cost, "softly_to": softly_to}
+        iterations = config.iterations if self.is_stepwise else None
+        found = {
+            "sparsity": self.sparsity,
+            "scope": scope,
+            "cost": config.cost,
+            "softly_to": softly_to,
+            "iterations": iterations,
+        }
         of = {"groups": config.groups} if self.method.of == "channels" else {}
         return {**of, **{name: value for name, value in found.items() if value is not None}}
 
@@ -216,7 +267,7 @@ def prepared_search(
     with progress.waiting("tracing the network"):
         space = loaded.space(config, data)
     space.check_trainable()
-    columns, unscored = _searched(space, method, config.groups)
+    columns, unscored = _searched(space, method, config)
     for budget in config.budgets:
         check_feasible(space, budget, columns)
     sparsity = config.sparsity
@@ -232,10 +283,16 @@ def prepared_search(
 
 
 def _searched(
-    space: SearchSpace, method: WidthMethod, groups: Groups
+    space: SearchSpace, method: WidthMethod, config: SearchConfig
 ) -> tuple[tuple[int, ...], tuple[str, ...]]:
-    """The columns that are searched, and the names of groups that would be if the method could score them."""
-    columns = scorable(space, method, groups)
+    """The columns that are searched, and the names of groups that would be if the method could score them.
+
+    Where channels go in steps, it must be possible to hold them at zero, too.
+    """
+    groups, is_stepwise = config.groups, config.iterations > 1
+    columns = tuple(
+        column for column in scorable(space, method, groups) if not is_stepwise or can_gate(space, column)
+    )
     if not columns:
         others = ", ".join(name for name, other in known_methods().items() if scorable(space, other, groups))
         hint = f" These find channels there: {others}." if others else ""
@@ -264,14 +321,8 @@ def chosen_sparsity(method: WidthMethod, recipe: Recipe, data: ImageData, space:
     per_epoch = num_batches(len(data.train), recipe.batch_size)
     steps = per_epoch * recipe.epochs
     rates = sum(recipe.rate_at(step, steps, per_epoch) for step in range(steps))
-    is_own = method.sparsity.momentum is not None
-    momentum = method.sparsity.momentum if is_own else recipe.momentum
-    decay = 0.0 if is_own or not recipe.decay_norms else recipe.weight_decay
+    momentum, decay = recipe.momentum, recipe.weight_decay if recipe.decay_norms else 0.0
+    if method.sparsity.momentum is not None:
+        momentum, decay = method.sparsity.momentum, 0.0
     length = rates / (1 - momentum)
     return method.sparsity.distance * (decay / expm1(decay * length) if decay else 1 / length)
-
-
-def channel_scores(method: WidthMethod, config: SearchConfig, evidence: Evidence) -> Scores:
-    """What the method gives each channel, compared within groups where the search is a local one."""
-    scores = scores_of(method, evidence)
-    return within_groups(scores) if (config.scope or method.scope) == "local" else scores

@@ -17,7 +17,7 @@ from nas_prune.runs.settings import read_config, write_config
 from nas_prune.runs.stopping import resume_hint
 from nas_prune.search.config import SearchConfig, resolve
 from nas_prune.search.methods.registry import method_named
-from nas_prune.search.prepared import LoadedInputs, PreparedSearch, channel_scores, prepared_search
+from nas_prune.search.prepared import LoadedInputs, PreparedSearch, prepared_search
 from nas_prune.search.result import FoundWidths, SearchResult, file_stem, warnings_of, write_result
 from nas_prune.space.cut import Cut, best_channels
 from nas_prune.space.widths import DataRecord, MethodRecord, Widths
@@ -125,7 +125,7 @@ def best_of_trained(
     state = stage.first_state()
     read_checkpoint(run / CHECKPOINT, state)
     with limited_threads(stage.threads):
-        scores = channel_scores(stage.method, stage.config, stage.evidence(state.trained))
+        scores = stage.scores(state.trained)
     kept_G = best_channels(scores[: len(stage.space.groups)], stage.space.vector(widths))
     return stage.without_gates(state.trained), kept_G
 
@@ -133,7 +133,8 @@ def best_of_trained(
 def trains_as_usual(config: SearchConfig) -> bool:
     """Whether a search trains the network as if there were no method: not changed by it, and not stopped early."""
     method = method_named(config.method)
-    return method.trains and not method.changes_training and not method.shows_widths(config.scope)
+    is_usual = method.trains and not method.changes_training and config.iterations == 1
+    return is_usual and not method.shows_widths(config.scope)
 
 
 def _new_run(stage: PreparedSearch, out: Path | None) -> Path:

@@ -156,6 +156,11 @@ class WidthMethod:
         return self.sparsity is not None or self.after_epoch is not None
 
     @property
+    def scores_as_usual(self) -> bool:
+        """Whether it scores the channels of a network that was trained as if there were no method."""
+        return self.trains and not self.changes_training and self.of == "channels"
+
+    @property
     def takes_scope(self) -> bool:
         """Whether its scores can be compared within each group instead of over all groups."""
         return not self.is_control and self.of == "channels"

@@ -1,0 +1,141 @@
+"""Channels that go in several steps: when, how many, and that they stay away."""
+
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from nas_prune.cli import main
+from nas_prune.data.config import DataConfig
+from nas_prune.errors import BadInputError
+from nas_prune.search.config import SearchConfig, resolve
+from nas_prune.search.iterations import bound_at, epochs_of_steps
+from nas_prune.search.methods.learned_gates import gates_of
+from nas_prune.search.prepared import PreparedSearch
+from nas_prune.search.run import resume_search, search
+from nas_prune.space.budget import Budget
+from nas_prune.training.starts import inherited
+from nas_prune.training.state import TrainState
+from tests.runs.test_resume import contents
+from tests.training.test_resumable import stopping_at
+
+CONFIG = SearchConfig(
+    space="resnet20",
+    width_multiplier=0.5,
+    method="taylor",
+    data=DataConfig(max_images=200),
+    epochs=4,
+    iterations=2,
+    budgets=("macs<=40%",),
+    threads=1,
+)
+
+
+@pytest.mark.parametrize(("epochs", "iterations"), [(2, 1), (4, 2), (16, 4), (17, 8), (60, 30)])
+def test_steps_lie_in_the_second_half_and_training_follows_each(epochs: int, iterations: int) -> None:
+    steps = epochs_of_steps(epochs, iterations)
+    assert len(set(steps)) == iterations - 1
+    assert all(epochs / 2 < step < epochs for step in steps)
+
+
+def test_each_step_leaves_the_same_share_of_the_cost() -> None:
+    final = Budget.parse("macs<=6.25%")
+    bounds = [bound_at(final, step, 4, 160_000, 10_000) for step in (1, 2, 3, 4)]
+    assert [bound.absolute for bound in bounds] == [80_000, 40_000, 20_000, 10_000]
+    assert {bound.kind for bound in bounds} == {"macs"}
+
+
+def test_what_has_gone_stays_away_and_more_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The factors after each epoch: whole, whole, a part, the same part; in the end all that is kept was there."""
+    seen: list[list[torch.Tensor]] = []
+    stepping = PreparedSearch.remove_some
+
+    def noting(stage: PreparedSearch, state: TrainState) -> None:
+        stepping(stage, state)
+        seen.append([factor.detach().clone() for factor in gates_of(state.model).factors])
+
+    monkeypatch.setattr(PreparedSearch, "remove_some", noting)
+    result = search(CONFIG, tmp_path / "run")
+    left = [sum(int(factor.sum()) for factor in factors) for factors in seen]
+    assert left[0] == left[1] > left[2] == left[3]
+    assert all(set(factor.unique().tolist()) <= {0.0, 1.0} for factor in seen[-1])
+    for before, after in pairwise(seen):
+        assert all(bool((one >= other).all()) for one, other in zip(before, after, strict=True))
+    widths = result.found[0].widths
+    model = inherited(tmp_path / "run", widths)()
+    assert not any("width_gates" in name for name in model.state_dict())
+    assert sum(parameter.numel() for parameter in model.parameters()) == widths.cost.params
+    scales = [
+        m.weight.detach().abs().min().item() for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)
+    ]
+    assert np.count_nonzero(np.array(scales) == 0) <= 1  # the last channel that fits may be one that had gone
+
+
+@pytest.mark.parametrize("method", ["obs", "l1-norm"])
+def test_other_methods_score_what_is_left(method: str, tmp_path: Path) -> None:
+    scope = "global" if method == "l1-norm" else None
+    result = search(CONFIG.model_copy(update={"method": method, "scope": scope}), tmp_path / "run")
+    assert result.epochs_done == 4
+    found = result.found[0].widths
+    assert found.method is not None
+    assert found.method.settings["iterations"] == 2
+    assert found.cost.macs <= 0.4 * found.base_cost.macs
+
+
+def test_a_search_in_steps_goes_on_to_the_same_bits(tmp_path: Path) -> None:
+    search(CONFIG, tmp_path / "whole")
+    run = tmp_path / "stopped"
+    with pytest.raises(KeyboardInterrupt):
+        search(
+            CONFIG, run, progress=stopping_at(8)
+        )  # of three steps an epoch: before the step after the third
+    with pytest.raises(KeyboardInterrupt):
+        resume_search(run, progress=stopping_at(10))  # and after it
+    resume_search(run)
+    assert contents(run) == contents(tmp_path / "whole")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"method": "slimming"},
+            "--iterations must come with a method that uses it, got slimming. Those do: taylor",
+        ),
+        ({"method": "uniform", "epochs": None}, "--iterations must come with a method that uses it"),
+        ({"budgets": ("macs<=50%", "macs<=25%")}, "--iterations must come with one --budget, got 2"),
+        ({"epochs": 3}, "--iterations 2 must come with at least 4 epochs, got 3. Use --epochs 4"),
+        ({"method": "l1-norm", "scope": "global", "stop": True}, "--stop must come without --iterations"),
+    ],
+)
+def test_steps_that_cannot_be_taken_are_refused(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(BadInputError, match=message):
+        resolve(CONFIG.model_copy(update=changes))
+
+
+def test_the_command_line_takes_steps(in_empty_directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["search", "--method", "taylor", "--iterations", "0"]
+    assert main(arguments) == 2
+    assert "--iterations must be" in capsys.readouterr().err
+    assert list(in_empty_directory.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_scoring_again_saves_what_one_look_would_cut_off(tmp_path: Path) -> None:
+    """At 40 % of the MACs one look at slopes leaves one channel of a layer's 64, and a network that guesses."""
+    accuracies = {}
+    for iterations in (1, 4):
+        config = SearchConfig(
+            space="resnet20",
+            method="taylor",
+            epochs=12,
+            iterations=iterations,
+            budgets=("macs<=40%",),
+            threads=1,
+        )
+        accuracies[iterations] = search(config, tmp_path / str(iterations)).found[0].val_accuracy_cut
+    assert accuracies[1] is not None
+    assert accuracies[4] is not None
+    assert accuracies[4] > accuracies[1] + 0.3
