@@ -1,7 +1,218 @@
-"""placeholder"""
+"""The tables of `tools/compare_methods.py`: each arm beside uniform widths, searches as a random effect."""
 
-from typing import Any
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isnan
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+from nas_prune.comparison.statistics import (
+    Estimate,
+    Tested,
+    by_search,
+    by_training,
+    difference,
+    holm,
+    least_found,
+    moderated,
+)
+from nas_prune.runs.directory import RESULT, published
+from nas_prune.runs.settings import library_versions
+from nas_prune.training.result import read_trained
+
+if TYPE_CHECKING:
+    from tools.compare_methods import Plan, Unit
+
+FIXED = ("uniform", "whole")  # the same widths whatever the seed: every training is a unit
 
 
-def write_tables(plan: Any, units: Any, out: Any) -> None:
-    pass
+@dataclass(frozen=True)
+class ArmResult:
+    """What the searches of one arm on one network found, and how good that is.
+
+    Attributes:
+        name: the arm.
+        as_arm: the arm that found the same widths in every search, which is trained for both; its own name if none.
+        kind: automatic, predefined, control; `whole` for the uncut network.
+        found: of each search its facts: kept by stage, removed blocks, costs, epochs, test accuracies by seed.
+    """
+
+    name: str
+    as_arm: str
+    kind: str
+    found: tuple[dict[str, Any], ...]
+
+    @property
+    def accuracies(self) -> list[list[float]]:
+        """Test accuracies by search, those without any left out."""
+        return [list(one["test"].values()) for one in self.found if one["test"]]
+
+    def estimate(self) -> Estimate:
+        """Mean and variance, by its kind of unit."""
+        groups = self.accuracies
+        if self.name in FIXED:
+            return by_training([value for group in groups for value in group])
+        return by_search(groups)
+
+
+@dataclass(frozen=True)
+class Row:
+    """An arm with its comparison; none for uniform widths, and for what is the same as another arm."""
+
+    arm: ArmResult
+    estimate: Estimate
+    tested: Tested | None
+    p_value: float
+    detectable: float
+
+
+def write_tables(plan: Plan, units: Sequence[Unit], out: Path) -> None:
+    """Write `table.md` and `result.json` of what is there."""
+    texts, content = [], {}
+    for network in plan.networks:
+        own = [unit for unit in units if unit.network == network]
+        rows = _rows([arm for name in plan.arms if (arm := _arm(name, own)) is not None])
+        if rows:
+            texts.append(f"## {network.name}\n\n" + _table(rows))
+            content[network.name] = {row.arm.name: _facts(row) for row in rows}
+    head = {"plan": plan.model_dump(mode="json"), "data": published(units[0].data)}
+    text = json.dumps({**head, "versions": library_versions(), "networks": content}, indent=1)
+    (out / RESULT).write_text(text + "\n", encoding="utf-8")
+    (out / "table.md").write_text("\n\n".join(texts) + "\n", encoding="utf-8")
+    print("\n\n".join(texts))
+
+
+def _arm(name: str, units: Sequence[Unit]) -> ArmResult | None:
+    from tools.compare_methods import WHOLE, first_alike
+
+    found = [unit for unit in units if unit.widths_of(name) is not None]
+    if not found:
+        return None
+    stands_for = [first_alike(unit, name) for unit in found]
+    kind = WHOLE if name == WHOLE else _result(found[0], name)["kind"]
+    return ArmResult(
+        name,
+        stands_for[0] if len(set(stands_for)) == 1 else name,
+        kind,
+        tuple(_one(unit, name, trained) for unit, trained in zip(found, stands_for, strict=True)),
+    )
+
+
+def _result(unit: Unit, arm: str) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((unit.found_in(arm) / RESULT).read_text(encoding="utf-8"))
+    return content
+
+
+def _one(unit: Unit, arm: str, trained: str) -> dict[str, Any]:
+    widths = unit.widths_of(arm)
+    assert widths is not None
+    is_whole = arm == "whole"
+    result = None if is_whole else _result(unit, arm)
+    seeds = unit.plan.seeds(unit.number)
+    done = {seed: read_trained(unit.trained_in(trained, seed)) for seed in seeds}
+    return {
+        "search": unit.number,
+        "widths": list(widths.vector),
+        "removed_blocks": list(widths.removed_blocks),
+        "keep_by_stage": {} if result is None else result["budgets"][0]["keep_by_stage"],
+        "macs": widths.cost.macs,
+        "params": widths.cost.params,
+        "epochs": 0 if result is None else result["epochs"],
+        "sparsity": None if result is None else result["sparsity"],
+        "test": {seed: one.test_accuracy for seed, one in done.items() if one is not None},
+    }
+
+
+def _rows(arms: Sequence[ArmResult]) -> list[Row]:
+    """Every arm with its comparison with uniform widths; Holm over those that are compared."""
+    trained = {arm.name: arm for arm in arms if arm.accuracies and arm.as_arm == arm.name}
+    searched = {name: arm.estimate() for name, arm in trained.items() if name not in FIXED}
+    fixed = {name: arm.estimate() for name, arm in trained.items() if name in FIXED}
+    estimates = {**moderated(searched), **moderated(fixed)}
+    uniform = estimates.get("uniform")
+    compared = {
+        name: difference(one, uniform)
+        for name, one in estimates.items()
+        if uniform is not None and name != "uniform"
+    }
+    corrected = dict(zip(compared, holm([one.p_value for one in compared.values()]), strict=True))
+    rows = []
+    for arm in arms:
+        if arm.as_arm in estimates:
+            tested = compared.get(arm.name)
+            least = least_found(tested.error, tested.freedom, len(compared)) if tested else float("nan")
+            p_value = corrected.get(arm.name, float("nan"))
+            rows.append(Row(arm, estimates[arm.as_arm], tested, p_value, least))
+    return rows
+
+
+def _table(rows: Sequence[Row]) -> str:
+    head = [
+        "| arm | widths | kept by stage | M MACs | K params | test accuracy of each search's widths, % | mean | beside "
+        "uniform, points (95 %) | p, Holm |",
+        "|---|---|---|--:|--:|---|--:|---|--:|",
+    ]
+    told = [row for row in rows if row.tested is not None and not isnan(row.detectable)]
+    least = [100 * row.detectable for row in told]
+    last = (
+        f"{len(told)} comparisons; a true difference would have been found in four of five repeats from "
+        f"{min(least):.1f} to {max(least):.1f} points on, by arm."
+        if told
+        else "Nothing could be tested."
+    )
+    return "\n".join([*head, *map(_line, rows), "", last])
+
+
+def _line(row: Row) -> str:
+    arm, found = row.arm, row.arm.found
+    stages = list(found[0]["keep_by_stage"])
+    kept = " / ".join(f"{fmean(one['keep_by_stage'][stage] for one in found):.2f}" for stage in stages) or "–"
+    blocks = [len(one["removed_blocks"]) for one in found]
+    gone = f", {min(blocks)} to {max(blocks)} blocks gone" if any(blocks) else ""
+    by_search_ = ", ".join(f"{100 * fmean(group):.2f}" for group in arm.accuracies)
+    same = f" (as {arm.as_arm})" if arm.as_arm != arm.name else ""
+    tested = row.tested
+    beside = "–"
+    if tested is not None:
+        ends = "" if isnan(tested.low) else f" ({100 * tested.low:+.2f} to {100 * tested.high:+.2f})"
+        beside = f"{100 * tested.difference:+.2f}{ends}"
+    cells = [
+        arm.name,
+        arm.kind + gone,
+        kept,
+        f"{fmean(one['macs'] for one in found) / 1e6:.2f}",
+        f"{fmean(one['params'] for one in found) / 1e3:,.0f}",
+        by_search_,
+        f"{100 * row.estimate.mean:.2f}{same}",
+        beside,
+        "–" if isnan(row.p_value) else f"{row.p_value:.2g}",
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def _facts(row: Row) -> dict[str, Any]:
+    def plain(number: float) -> float | None:
+        return None if isnan(number) else number
+
+    tested = row.tested
+    return {
+        "as": row.arm.as_arm,
+        "kind": row.arm.kind,
+        "mean": row.estimate.mean,
+        "error": plain(row.estimate.error),
+        "units": row.estimate.units,
+        "beside_uniform": None
+        if tested is None
+        else {
+            "difference": tested.difference,
+            "low": plain(tested.low),
+            "high": plain(tested.high),
+            "p_holm": plain(row.p_value),
+            "detectable": plain(row.detectable),
+        },
+        "searches": row.arm.found,
+    }
