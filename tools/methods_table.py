@@ -75,7 +75,7 @@ def write_tables(plan: Plan, units: Sequence[Unit], out: Path) -> None:
     texts, content = [], {}
     for network in plan.networks:
         own = [unit for unit in units if unit.network == network]
-        rows = _rows([arm for name in plan.arms if (arm := _arm(name, own)) is not None])
+        rows = rows_of([arm for name in plan.arms if (arm := _arm(name, own)) is not None])
         if rows:
             texts.append(f"## {network.name}\n\n" + _table(rows))
             content[network.name] = {row.arm.name: _facts(row) for row in rows}
@@ -127,7 +127,7 @@ def _one(unit: Unit, arm: str, trained: str) -> dict[str, Any]:
     }
 
 
-def _rows(arms: Sequence[ArmResult]) -> list[Row]:
+def rows_of(arms: Sequence[ArmResult]) -> list[Row]:
     """Every arm with its comparison with uniform widths; Holm over those that are compared."""
     trained = {arm.name: arm for arm in arms if arm.accuracies and arm.as_arm == arm.name}
     searched = {name: arm.estimate() for name, arm in trained.items() if name not in FIXED}
