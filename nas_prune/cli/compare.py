@@ -39,8 +39,9 @@ class CompareOptions:
     study: Path | None
     arms: tuple[str, ...]
     seeds: int
+    searches: int
     cap: float | None
-    test: Literal["t", "wilcoxon", "sign-flip"]
+    test: Literal["moderated", "t", "wilcoxon", "sign-flip"]
     space: str | None
 
     @property
@@ -85,7 +86,14 @@ _compare_options = packed(
         type=click.IntRange(min=1),
         default=5,
         show_default=True,
-        help="Number of trainings of each arm.",
+        help="Number of trainings of each arm; of each search's widths with --searches.",
+    ),
+    click.option(
+        "--searches",
+        type=click.IntRange(min=1, max=100),
+        default=1,
+        show_default=True,
+        help="Search as often, each time with another seed: what is said then holds for searches, not for one.",
     ),
     click.option(
         "--cap",
@@ -94,10 +102,10 @@ _compare_options = packed(
     ),
     click.option(
         "--test",
-        type=click.Choice(["t", "wilcoxon", "sign-flip"]),
-        default="t",
+        type=click.Choice(["moderated", "t", "wilcoxon", "sign-flip"]),
+        default="moderated",
         show_default=True,
-        help="Test of the paired differences; wilcoxon and sign-flip need more seeds than t.",
+        help="moderated: t tests, variances by all arms. Paired by seed: t; wilcoxon and sign-flip need more seeds.",
     ),
     click.option("--space", help="The network's name, needed if the widths are of a network of your own."),
 )
@@ -127,7 +135,8 @@ def command(
 
     FILE is a YAML file of a search and its comparison. The same command starts and resumes it.
 
-    --resume continues a stopped comparison. It can also add arms and seeds (--arm, --guideline, --study, --seeds).
+    --resume continues a stopped comparison. It can also add arms, seeds and searches (--arm, --guideline, --study,
+    --seeds, --searches).
     """
     typed = _Typed(context, asked, workers, setup)
     with showing_progress() as progress:
@@ -139,7 +148,7 @@ def command(
 
 
 _OF_A_FILE = {"search", "style", "data_name", "max_images", "epochs", "seeds", "space", "workers", "out"} | {
-    *("device", "threads", "precision", "channels_last", "compiles"),
+    *("searches", "device", "threads", "precision", "channels_last", "compiles"),
 }
 
 
@@ -158,11 +167,14 @@ class _Typed:
         from nas_prune.comparison.run import resume_compare
 
         refuse_with_resume(
-            self.context, ("seeds", "arms", "study", "guideline"), "Only arms and seeds can be added."
+            self.context,
+            ("seeds", "searches", "arms", "study", "guideline"),
+            "Only arms, seeds and searches can be added.",
         )
         return resume_compare(
             run / COMPARED if (run / FILE).is_file() else run,
-            seeds=self._typed_seeds,
+            seeds=self._typed("seeds"),
+            searches=self._typed("searches"),
             wanted=self._wanted(),
             data_name=self.setup.images.data_name,
             space=self.asked.space,
@@ -182,7 +194,8 @@ class _Typed:
             data_name=self.setup.images.data_name,
             max_images=self.setup.images.max_images,
             epochs=positive("--epochs", self.setup.training.epochs),
-            seeds=self._typed_seeds,
+            seeds=self._typed("seeds"),
+            searches=self._typed("searches"),
         )
         return run_file(
             file,
@@ -209,9 +222,8 @@ class _Typed:
             progress=progress,
         )
 
-    @property
-    def _typed_seeds(self) -> int | None:
-        return self.asked.seeds if was_typed(self.context, "seeds") else None
+    def _typed(self, name: Literal["seeds", "searches"]) -> int | None:
+        return getattr(self.asked, name) if was_typed(self.context, name) else None
 
     def _subject(self) -> "Subject":
         from nas_prune.comparison.subject import subject_in_file, subject_in_run
@@ -233,14 +245,14 @@ class _Typed:
     def _wanted(self) -> "Wanted":
         from nas_prune.comparison.choosing import Wanted
         from nas_prune.comparison.subject import winner_of
+        from nas_prune.comparison.winner import study_behind
         from nas_prune.guideline.apply import guideline_named
 
         name, study = self.asked.guideline, self.asked.study
-        return Wanted(
-            self.asked.arms,
-            None if name is None else (Path(name).name, guideline_named(name)),
-            None if study is None else winner_of(study),
-        )
+        guideline = None if name is None else (Path(name).name, guideline_named(name))
+        if study is None:
+            return Wanted(self.asked.arms, guideline)
+        return Wanted(self.asked.arms, guideline, winner_of(study), study_behind(study))
 
     def _config(self, subject: "Subject") -> "CompareConfig":
         from nas_prune.comparison.config import CompareConfig
@@ -261,6 +273,7 @@ class _Typed:
             self.setup.training.recipe(recorded or data.name),
             cap=self.asked.cap,
             seeds=self.asked.seeds,
+            searches=self.asked.searches,
             test=self.asked.test,
             data_seed=subject.widths.seed or 0,
         )
@@ -268,7 +281,7 @@ class _Typed:
 
 def conclude(context: click.Context, result: "CompareResult", style: str) -> None:
     """Print the result; the exit code is 1 if a training did not finish."""
-    from nas_prune.comparison.result import summary
+    from nas_prune.comparison.summary import summary
 
     page = _write_report(result)
     if style == "json":
@@ -296,8 +309,8 @@ def _write_report(result: "CompareResult") -> Path:
 
 def show(result: "CompareResult") -> None:
     """Print a comparison for people."""
-    from nas_prune.comparison.result import sentences
-    from nas_prune.report.comparison import arms_table, differences_table, how_compared
+    from nas_prune.comparison.sentences import sentences
+    from nas_prune.report.comparison import arms_table, costs_table, differences_table, how_compared
     from nas_prune.runs.directory import published
 
     config, widths = result.config, result.widths
@@ -328,7 +341,9 @@ def show(result: "CompareResult") -> None:
         click.echo(f"Left out: {names}: {why.rstrip('.')}.")
     for name, why in result.failed:
         click.echo(f"Not trained to its end: {name}: {why}")
-    click.echo(f"\nTraining MACs spent: {sum(result.training_macs().values()) / 1e12:,.3g} · 10¹²")
+    click.echo()
+    print_page_table(costs_table(result))
+    click.echo(f"Training MACs spent by this run: {sum(result.training_macs().values()) / 1e12:,.3g} · 10¹²")
     click.echo(f"Run: {result.run}")
 
 

@@ -119,7 +119,14 @@ def chosen_arms(asked: Sequence[str], missing: Collection[str], known: dict[str,
     return tuple(name for name in known if name in wanted)
 
 
+SEEDS_OF_A_SEARCH = (
+    1000  # training seeds 0 to 999 are of the first search's widths, 1000 to 1999 of the second's
+)
+
+
 def path_of(run: Path, kind: Kind, seed: int) -> Path:
-    """Where the widths of an arm are stored; random ones differ from seed to seed."""
-    folder = run / "widths"
-    return folder / "random" / f"{seed}.json" if kind == "random" else folder / f"{kind}.json"
+    """Where the widths of an arm are stored; random ones differ from seed to seed, found ones from search to search."""
+    folder, search = run / "widths", seed // SEEDS_OF_A_SEARCH
+    if kind == "random":
+        return folder / "random" / f"{seed}.json"
+    return folder / (f"found-{search}.json" if kind == "found" and search else f"{kind}.json")

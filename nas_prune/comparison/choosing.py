@@ -7,6 +7,7 @@ from nas_prune.comparison.config import CompareConfig
 from nas_prune.comparison.parents import source_for
 from nas_prune.comparison.plan import check_guided, plan_widths, why_not_comparable
 from nas_prune.comparison.statistics import check_test
+from nas_prune.comparison.winner import UNKNOWN, Chosen
 from nas_prune.errors import BadInputError, NasPruneError
 from nas_prune.guideline.apply import Pattern
 from nas_prune.runs.directory import published
@@ -24,11 +25,13 @@ class Wanted:
         arms: their names; all that can be trained if none are named.
         guideline: its name, and the guideline.
         winner: widths of a study.
+        chosen: how that study chose them.
     """
 
     arms: tuple[str, ...] = ()
     guideline: tuple[str, Pattern] | None = None
     winner: Widths | None = None
+    chosen: Chosen = UNKNOWN
 
 
 ALL = Wanted()
@@ -49,7 +52,7 @@ def with_source(config: CompareConfig, search: SearchConfig | None, widths: Widt
         except BadInputError as error:
             why = str(error)
     missing = {} if source is not None else {name: why for name, arm in config.known.items() if arm.inherits}
-    return config.model_copy(update={"source": source, "left_out": missing})
+    return config.model_copy(update={"source": source, "search": search, "left_out": missing})
 
 
 def _check_source(search: SearchConfig, widths: Widths) -> None:
@@ -94,9 +97,13 @@ def extended(
             *(name for name, arm in known.items() if arm.kind in _FLAGS and arm.kind in there),
         ]
     chosen = chosen_arms(asked, absent | set(left), known)
-    check_test(config.test, config.seeds, sum(known[name].beside is not None for name in chosen))
+    planned = sum(known[name].beside is not None for name in chosen)
+    check_test(config.test, config.seeds, planned, config.searches)
     notes = tuple(dict.fromkeys((*config.notes, *given.notes)))
-    return config.model_copy(update={"arms": chosen, "left_out": left, "notes": notes}), given.widths
+    changes: dict[str, object] = {"arms": chosen, "left_out": left, "notes": notes}
+    if "winner" in given.widths:
+        changes |= {"winner_seed": wanted.chosen.first_seed(), "winner_charges": wanted.chosen.charges}
+    return config.model_copy(update=changes), given.widths
 
 
 _MATCHED: tuple[Kind, ...] = ("uniform-params", "uniform-macs", "random")

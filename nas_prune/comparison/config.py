@@ -5,12 +5,15 @@ from typing import Literal, Self
 
 from pydantic import Field
 
-from nas_prune.comparison.arms import ARMS, Arm, Kind, path_of, transfer_arms
+from nas_prune.comparison.arms import ARMS, SEEDS_OF_A_SEARCH, Arm, Kind, path_of, transfer_arms
+from nas_prune.comparison.charge import Charge
 from nas_prune.comparison.statistics import TestName
 from nas_prune.search.config import SearchConfig
 from nas_prune.space.widths import read_widths
 from nas_prune.training.config import RunConfig
 from nas_prune.training.recipe import Recipe, default_recipe
+
+MOST_SEARCHES = 100
 
 
 class CompareConfig(RunConfig):
@@ -20,14 +23,18 @@ class CompareConfig(RunConfig):
         command: `compare`, or `transfer` for a guideline on new images.
         recipe: how the whole network is trained; its epochs are the reference of all schedules.
         cap: bound on Scratch-B's multiplier; None for none.
-        seeds: how many trainings of each arm: 0, 1, …
+        seeds: how many trainings of each arm (of each search's widths): 0, 1, …
+        searches: how many searches found widths; those after the first are made for the comparison.
+        search: the settings of the first; None where it is not known, or nothing was searched.
         arms: their names.
         left_out: arms that cannot be trained here, and why.
         data_seed: fixes the validation split, the same for all.
         source: the search whose kind of training the inherited weights come from; None where there is none. Each seed
             has a whole network of its own, trained as that search trains, to the end.
         num_train: images of the training part.
-        test: of the paired differences.
+        test: of the differences.
+        winner_seed: the first seed of the winner's trainings, none of those by which its study chose it.
+        winner_charges: what the study of the winner took; None where that is not known.
         schedule: of a transfer.
         notes: what was guessed, in words.
     """
@@ -35,13 +42,17 @@ class CompareConfig(RunConfig):
     command: Literal["compare", "transfer"] = "compare"
     recipe: Recipe = Field(default_factory=lambda known: default_recipe(known["data"].name))
     cap: float | None = None
-    seeds: int = Field(default=5, ge=1, le=1000)
+    seeds: int = Field(default=5, ge=1, le=SEEDS_OF_A_SEARCH)
+    searches: int = Field(default=1, ge=1, le=MOST_SEARCHES)
+    search: SearchConfig | None = None
     arms: tuple[str, ...] = ()
     left_out: dict[str, str] = Field(default_factory=dict)
     data_seed: int = Field(default=0, ge=0, lt=2**31)
     source: SearchConfig | None = None
     num_train: int = 0
-    test: TestName = "t"
+    test: TestName = "moderated"
+    winner_seed: int = Field(default=0, ge=0, lt=2**31)
+    winner_charges: tuple[Charge, ...] | None = None
     schedule: Literal["scratch-e", "scratch-b"] = "scratch-e"
     notes: tuple[str, ...] = ()
 
@@ -52,9 +63,14 @@ class CompareConfig(RunConfig):
     def relative_to(self, run: Path) -> Self:
         """As `RunConfig`; the search looks at the same images."""
         moved = super().relative_to(run)
-        if moved.source is None:
-            return moved
-        return moved.model_copy(update={"source": moved.source.model_copy(update={"data": moved.data})})
+        searches = {"source": moved.source, "search": moved.search}
+        return moved.model_copy(
+            update={
+                name: one.model_copy(update={"data": moved.data})
+                for name, one in searches.items()
+                if one is not None
+            }
+        )
 
     @property
     def about(self) -> Kind:
@@ -70,3 +86,13 @@ class CompareConfig(RunConfig):
     def chosen(self) -> tuple[Arm, ...]:
         """Those that it has."""
         return tuple(self.known[name] for name in self.arms)
+
+    def seeds_of(self, arm: Arm) -> tuple[tuple[int, ...], ...]:
+        """The seeds of an arm's trainings, by search; all together where its widths are of no search, or of one."""
+        own = range(self.seeds)
+        if arm.kind == "winner":
+            return (tuple(self.winner_seed + number for number in own),)
+        searches = self.searches if arm.kind == "found" else 1
+        return tuple(
+            tuple(SEEDS_OF_A_SEARCH * search + number for number in own) for search in range(searches)
+        )

@@ -7,9 +7,9 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from nas_prune.comparison.arms import ARMS, chosen_arms
+from nas_prune.comparison.arms import ARMS, SEEDS_OF_A_SEARCH, chosen_arms
 from nas_prune.comparison.choosing import Wanted
-from nas_prune.comparison.config import CompareConfig
+from nas_prune.comparison.config import MOST_SEARCHES, CompareConfig
 from nas_prune.comparison.result import COMPARED, FILE, CompareResult
 from nas_prune.comparison.run import compare, resume_compare
 from nas_prune.comparison.statistics import TestName, check_test
@@ -43,7 +43,8 @@ class CompareFile(BaseModel):
         question: what it is to answer, in words.
         space, width_multiplier, groups, method, scope, sparsity, budget, seed, stop: of the search.
         data, recipe: of the search and all trainings; `epochs` in the file changes the recipe's.
-        seeds, arms, cap, test: of the comparison.
+        seeds, searches, arms, cap: of the comparison.
+        test: likewise; None for `moderated`, or for what the comparison was begun with.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -61,10 +62,11 @@ class CompareFile(BaseModel):
     stop: bool | None = None
     data: DataConfig = DataConfig()
     recipe: Recipe
-    seeds: int = Field(default=5, ge=1, le=1000)
+    seeds: int = Field(default=5, ge=1, le=SEEDS_OF_A_SEARCH)
+    searches: int = Field(default=1, ge=1, le=MOST_SEARCHES)
     arms: tuple[str, ...] = ()
     cap: float | None = Field(default=None, ge=1)
-    test: TestName = "t"
+    test: TestName | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -102,7 +104,7 @@ class CompareFile(BaseModel):
 
     def comparison(self, machine: dict[str, Any]) -> CompareConfig:
         """The settings of the comparison."""
-        chosen = self.model_dump(include={"seeds", "cap", "test"})
+        chosen = self.model_dump(include={"seeds", "searches", "cap", "test"}, exclude_none=True)
         return CompareConfig(**machine, data=self.data, recipe=self.recipe, data_seed=self.seed, **chosen)
 
 
@@ -112,7 +114,7 @@ def read_compare_file(path: Path, **changes: Any) -> CompareFile:
     Args:
         path: the file.
         changes: settings that replace the file's, where not None: `data_name`, `max_images`, `image_size`, `epochs`,
-            `seeds`.
+            `seeds`, `searches`.
 
     Raises:
         BadInputError: it cannot be read, or something in it cannot be used; the message names the setting.
@@ -165,10 +167,11 @@ def run_file(
         found = _searched(run / _SEARCH, file, wanted, space, progress)
         own = run / COMPARED
         if (own / CONFIG).exists():
-            seeds = max(file.seeds, read_config(own, CompareConfig).seeds)
+            there = read_config(own, CompareConfig)
             return resume_compare(
                 own,
-                seeds=seeds,
+                seeds=max(file.seeds, there.seeds),
+                searches=max(file.searches, there.searches),
                 wanted=Wanted(file.arms),
                 data_name=file.data.name,
                 space=space,
@@ -207,7 +210,8 @@ def _searched(
 def _check(file: CompareFile) -> None:
     """Refuse what the comparison would refuse, before time is spent on the search."""
     chosen = [ARMS[name] for name in chosen_arms(file.arms, (), ARMS)]
-    check_test(file.test, file.seeds, sum(arm.beside is not None for arm in chosen))
+    planned = sum(arm.beside is not None for arm in chosen)
+    check_test(file.test or "moderated", file.seeds, planned, file.searches)
     inheriting = [arm.name for arm in chosen if arm.inherits and arm.name in file.arms]
     if inheriting and not method_named(file.method).trains:
         raise BadInputError(
@@ -247,7 +251,7 @@ def _is_foreign(path: Path) -> bool:
 def _claim(run: Path, file: CompareFile) -> None:
     """Make the directory, or check that it is this file's; until the search starts, the file may still be changed."""
     path = run / FILE
-    content = file.model_dump(mode="json", exclude={"seeds", "arms", "question"})
+    content = file.model_dump(mode="json", exclude={"seeds", "searches", "arms", "question"})
     content["data"]["name"] = published(file.data.name)
     then = _claimed(path, content)
     begun = [folder for folder in (run / _SEARCH, run / COMPARED) if (folder / CONFIG).exists()]
@@ -255,6 +259,8 @@ def _claim(run: Path, file: CompareFile) -> None:
         if all(_images_noted(folder) for folder in begun):  # then the folder may be moved
             then["data"] = {**then["data"], "name": content["data"]["name"]}
         differing = [key for key in content if then[key] != content[key]]
+        if file.test is None and "test" in differing:  # the comparison's own, as of before there was another
+            differing.remove("test")
         if differing:
             raise BadInputError(
                 f"the comparison in {run} must keep to the settings it was begun with, got other "

@@ -13,12 +13,8 @@ from torch import nn
 from nas_prune.comparison.arms import Arm, path_of
 from nas_prune.comparison.config import CompareConfig
 from nas_prune.comparison.parents import beginnings, trained_parent
-from nas_prune.comparison.result import (
-    CompareResult,
-    note_of_failure,
-    read_comparison,
-    write_comparison,
-)
+from nas_prune.comparison.result import CompareResult, note_of_failure, read_comparison
+from nas_prune.comparison.summary import write_comparison
 from nas_prune.data import ImageData, SharedImages, share
 from nas_prune.errors import BadInputError, FileError, NasPruneError
 from nas_prune.runs.directory import RESULT
@@ -67,12 +63,17 @@ class Job:
 
     def tasks(self) -> list[Task]:
         """What is left to train, seed by seed: after half of the time, half of every arm is trained."""
-        found: list[Task] = []
-        for seed in range(self.config.seeds):
-            left = [arm for arm in self.config.chosen if self.done(arm.name, seed) is None]
-            found += [(_INHERITED, seed)] if any(arm.inherits for arm in left) else []
-            found += [(arm.name, seed) for arm in left if not arm.inherits]
-        return found
+        found: dict[Task, None] = {}
+        for number in range(self.config.seeds):
+            left = [
+                (arm, seeds[number])
+                for arm in self.config.chosen
+                for seeds in self.config.seeds_of(arm)
+                if self.done(arm.name, seeds[number]) is None
+            ]
+            found |= {(_INHERITED, seed): None for arm, seed in left if arm.inherits}
+            found |= {(arm.name, seed): None for arm, seed in left if not arm.inherits}
+        return list(found)
 
     def work(self, task: Task, progress: Progress) -> None:
         """Train one arm with one seed, or a whole network and all arms that inherit from it; note why it failed."""
@@ -102,10 +103,9 @@ class Job:
         settings = self.config.source.model_copy(
             update={"seed": seed, "data": self.config.data, "threads": self.config.threads}
         )
-        with saying_why(folder):
-            folder.parent.mkdir(parents=True, exist_ok=True)
         trained_parent(folder, settings, self.data, self.space, progress.under(f"whole network, seed {seed}"))
-        starts = beginnings(folder, self.widths, self.data, self.space, seed)
+        widths = read_widths(path_of(self.run, "found", seed))
+        starts = beginnings(folder, widths, self.data, self.space, seed)
         for arm in self.config.chosen:
             if arm.inherits and self.done(arm.name, seed) is None:
                 self.train(arm, seed, progress, begin=starts[arm.start])

@@ -12,6 +12,7 @@ from nas_prune.comparison.config import CompareConfig
 from nas_prune.comparison.job import Job, command_for, finish
 from nas_prune.comparison.plan import write_plan
 from nas_prune.comparison.result import CompareResult
+from nas_prune.comparison.searches import check_searches, make_searches
 from nas_prune.data import ImageData
 from nas_prune.data.config import load_images, where_images_are
 from nas_prune.data.identity import identity_of
@@ -43,7 +44,7 @@ def compare(
     workers: int = 1,
     progress: Progress = SILENT,
 ) -> CompareResult:
-    """Train every arm with every seed, and compare them in pairs.
+    """Train every arm with every seed, and compare each with the one it belongs beside.
 
     Args:
         config: every setting; its arms, source and notes are worked out here.
@@ -71,29 +72,34 @@ def compare(
         else ()
     )
     config = with_source(resolved(config, widths, data, workers, notes), search, widths)
+    check_searches(config, data)
     config, given = extended(config, widths, network, wanted)
     run = make_run(out, widths.space.name, config.command, config.data.name)
     with alone_in(run):
         write_all(run, config, widths, network, wanted, given)
         tell_where(run, widths, data, config.command, progress)
-        return finish(Job(run, config, widths, network, data), workers, progress)
+        job = Job(run, config, widths, network, data)
+        make_searches(job, progress)
+        return finish(job, workers, progress)
 
 
 def resume_compare(
     run: Path,
     *,
     seeds: int | None = None,
+    searches: int | None = None,
     wanted: Wanted = ALL,
     data_name: str | None = None,
     space: str | None = None,
     workers: int = 1,
     progress: Progress = SILENT,
 ) -> CompareResult:
-    """Resume a comparison, or add arms or seeds to it; what is already trained is kept.
+    """Resume a comparison, or add arms, seeds or searches to it; what is already trained is kept.
 
     Args:
         run: its directory.
         seeds: more than it has; None for as many.
+        searches: likewise.
         wanted: more arms; a guideline or a study's widths that it did not have are added by themselves.
         data_name: where the images are now, if they or the run were moved.
         space: the network's name again, if it is one of your own.
@@ -102,7 +108,14 @@ def resume_compare(
     """
     with reopened(run, "compare", seeds=seeds, data_name=data_name, space=space, progress=progress) as job:
         config, widths, network = job.config, job.widths, job.space
-        if seeds is not None or wanted != ALL:
+        if searches is not None:
+            if searches < config.searches:
+                raise BadInputError(
+                    f"--searches must be at least the {config.searches} that the run has, got {searches}."
+                )
+            config = config.model_copy(update={"searches": searches})
+            check_searches(config, job.data)
+        if seeds is not None or searches is not None or wanted != ALL:
             newly: dict[Kind, object] = {"guided": wanted.guideline, "winner": wanted.winner}
             there = {arm.kind for arm in config.chosen}
             for kind, what in newly.items():
@@ -114,7 +127,9 @@ def resume_compare(
                     path_of(run, kind, 0).unlink(missing_ok=True)
             config, given = extended(config, widths, network, wanted)
             write_all(run, config, widths, network, wanted, given)
-        return finish(replace(job, config=config), workers, progress)
+        wider = replace(job, config=config)
+        make_searches(wider, progress)
+        return finish(wider, workers, progress)
 
 
 @contextmanager

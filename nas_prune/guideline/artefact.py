@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from nas_prune.errors import GuidelineError
 from nas_prune.graph.channels import Role
@@ -124,6 +132,7 @@ class SourceRecord(_Strict):
         budget: what they were cut to, as written.
         uniform_keep: keep ratio of the uniform network of the same cost.
         kept_share: their share of the whole network's cost.
+        training_macs: multiply-accumulates of the search's training, forward and backward; None if not known.
     """
 
     network: str
@@ -136,6 +145,15 @@ class SourceRecord(_Strict):
     budget: str
     uniform_keep: float = Field(gt=0, le=1)
     kept_share: float = Field(gt=0, le=1)
+    training_macs: int | None = Field(default=None, ge=0)
+
+    @model_serializer(mode="wrap")
+    def _without_unknown_cost(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """What a file of before did not hold is not written: a study knows its guideline by what is."""
+        content: dict[str, Any] = handler(self)
+        if self.training_macs is None:
+            del content["training_macs"]
+        return content
 
 
 class Guideline(_Strict):

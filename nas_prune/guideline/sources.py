@@ -21,6 +21,7 @@ from nas_prune.space.load import load_referenced
 from nas_prune.space.networks import check_trusted
 from nas_prune.space.search_space import SearchSpace
 from nas_prune.space.widths import SpaceReference, Widths, read_widths
+from nas_prune.training.schedules import macs_of_search
 
 Floats: TypeAlias = "NDArray[np.float64]"
 _HALVINGS = 60
@@ -296,6 +297,7 @@ def _record(widths: Widths, driver: str, uniform_keep: float, share: float) -> S
         budget=widths.budget or "as given",
         uniform_keep=min(1.0, uniform_keep),
         kept_share=min(1.0, share),
+        training_macs=macs_of_search(widths),
     )
 
 

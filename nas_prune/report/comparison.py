@@ -4,8 +4,11 @@ from math import isnan
 from pathlib import Path
 
 from nas_prune.comparison.arms import path_of
-from nas_prune.comparison.result import CompareResult, read_comparison, sentences, summary
-from nas_prune.comparison.statistics import LEVEL
+from nas_prune.comparison.costs import arm_costs
+from nas_prune.comparison.result import CompareResult, read_comparison
+from nas_prune.comparison.sentences import sentences
+from nas_prune.comparison.statistics import LEVEL, TestName
+from nas_prune.comparison.summary import summary
 from nas_prune.report.content import Part, Picture, Section, Table
 from nas_prune.report.figures import dots_figure, drawn
 from nas_prune.report.numbers import costs, mean_words, million, name_of, percent
@@ -24,7 +27,7 @@ def part_of_comparison(run: Path, name: str) -> Part:
         f"{name_of(widths)} at {widths.budget or 'the widths given'} on {published(config.data.name)}, "
         f"{widths.space.input_shape[1]} px: {asked}"
     )
-    wanted = len(config.arms) * config.seeds
+    wanted = sum(len(seeds) for arm in config.chosen for seeds in config.seeds_of(arm))
     done = sum(map(len, result.arms.values()))
     said = [] if done == wanted else [unfinished(f"{done} of {wanted} trainings are done")]
     said += sentences(result)
@@ -32,15 +35,18 @@ def part_of_comparison(run: Path, name: str) -> Part:
     said += [f"Not trained to its end: {training}: {why}" for training, why in result.failed]
     said += [f"Note: {note}" for note in config.notes]
     trained = {
-        arm.name: [run / "arms" / arm.name / f"seed-{seed}" for seed in range(config.seeds)]
+        arm.name: [
+            run / "arms" / arm.name / f"seed-{seed}" for seeds in config.seeds_of(arm) for seed in seeds
+        ]
         for arm in config.chosen
     }
     sections = [
         Section("What the arms give", said, tables=[arms_table(result)], pictures=_dots(result, f"{name}a")),
-        Section("Differences, paired by seed", [how_compared(result)], tables=[differences_table(result)]),
+        Section("Differences", [how_compared(result)], tables=[differences_table(result)]),
         Section("Widths", tables=[_widths(result)], pictures=[_drawn_widths(result, f"{name}b")]),
         Section("Learning curves", pictures=curves(trained, f"{name}c")),
-        Section("Training spent", tables=[_spent(result)]),
+        Section("What each arm takes", tables=[costs_table(result)]),
+        Section("Training spent by this run", tables=[_spent(result)]),
         settings_section(run),
     ]
     return Part(run.name, config.command, headline, sections, summary(result))
@@ -84,14 +90,35 @@ def arms_table(result: CompareResult) -> Table:
     return Table(headings, rows, 2, caption)
 
 
+_MODERATED = (
+    "t tests, unpaired. Each arm's variance is moderated by those of all arms of fixed widths (Smyth 2004)"
+)
+_TESTS: dict[TestName, tuple[str, str]] = {  # what stands above the p values, and what it is
+    "moderated": (
+        "moderated t",
+        f"{_MODERATED}; random widths have their own",
+    ),
+    "t": ("paired t", "Student's t test, paired by seed"),
+    "wilcoxon": ("signed ranks", "Wilcoxon's signed ranks, paired by seed"),
+    "sign-flip": ("sign flips", "sign flips, paired by seed"),
+}
+
+
 def how_compared(result: CompareResult) -> str:
     """What the numbers in the table of differences are."""
-    tests = {"t": "Student's paired t test", "wilcoxon": "Wilcoxon's signed ranks", "sign-flip": "sign flips"}
+    config = result.config
+    several = (
+        f" Searches are a random effect: the {config.searches} searches' means are the units, and arms that train the "
+        "same widths are compared search by search."
+        if config.searches > 1
+        else ""
+    )
+    own = "" if config.test == "moderated" else " Intervals are Student's, each for itself."
     return (
         "Differences of test accuracy in points, arm minus the arm it is compared with. p by "
-        f"{tests[result.config.test]}; Holm's correction over all comparisons planned, at {100 * LEVEL:.0f} %. "
-        "Intervals are Student's, each for itself. Detectable: a true difference of this size would be called one in "
-        "four of five repeats of this comparison."
+        f"{_TESTS[config.test][1]}; Holm's correction over all comparisons planned, at {100 * LEVEL:.0f} %."
+        f"{several}{own} Detectable: a true difference of this size would be called one by this test in four of five "
+        "repeats of this comparison."
     )
 
 
@@ -101,21 +128,34 @@ def differences_table(result: CompareResult) -> Table:
     def shown(value: float, digits: str) -> str:
         return "–" if isnan(value) else format(value, digits)
 
+    is_paired = result.config.test != "moderated"
     rows = [
         [
             name,
             one.beside,
-            f"{100 * one.paired.difference:+.2f}",
-            "–" if isnan(one.paired.low) else f"{100 * one.paired.low:+.2f} to {100 * one.paired.high:+.2f}",
-            shown(one.paired.p_value, ".2g"),
+            f"{100 * one.contrast.difference:+.2f}",
+            "–"
+            if isnan(one.contrast.low)
+            else f"{100 * one.contrast.low:+.2f} to {100 * one.contrast.high:+.2f}",
+            shown(one.contrast.p_value, ".2g"),
             shown(one.holm, ".2g"),
             "> 100" if one.detectable > 1 else shown(100 * one.detectable, ".2f"),
-            str(one.paired.n),
+            str(one.contrast.n) if is_paired else f"{one.contrast.n}, {one.contrast.n_beside}",
             one.verdict,
         ]
         for name, one in result.compared().items()
     ]
-    headings = ["arm", "beside", "points", "95 % interval", "p", "p (Holm)", "detectable", "pairs", "arm is"]
+    headings = [
+        "arm",
+        "beside",
+        "points",
+        "95 % interval",
+        f"p ({_TESTS[result.config.test][0]})",
+        "p (Holm)",
+        "detectable",
+        "pairs" if is_paired else "n, beside",
+        "arm is",
+    ]
     return Table(headings, rows, 2, ends_in_words=True)
 
 
@@ -158,12 +198,37 @@ def _drawn_widths(result: CompareResult, name: str) -> Picture:
     return Picture(drawn(figure, name), "Keep ratio of every channel group, in order of depth.")
 
 
+def costs_table(result: CompareResult) -> Table:
+    """What each arm takes: its own trainings, and all that had to be trained before."""
+
+    def shown(macs: int | None) -> str:
+        return "not known" if macs is None else f"{macs / 1e12:,.3g}"
+
+    rows = [
+        [
+            name,
+            shown(cost.training),
+            shown(cost.search),
+            shown(cost.all),
+            "; ".join(f"{one}" if one.macs is None else f"{one} {shown(one.macs)}" for one in cost.behind)
+            or "nothing",
+        ]
+        for name, cost in arm_costs(result).items()
+    ]
+    caption = (
+        "Training MACs (10¹²), forward and backward; backward counts twice. What arms share is charged to each. "
+        "Scoring and judging channels is not counted."
+    )
+    headings = ["arm", "own trainings", "behind it", "in all", "what is behind it"]
+    return Table(headings, rows, 1, caption, ends_in_words=True)
+
+
 def _spent(result: CompareResult) -> Table:
     spent = result.training_macs()
     rows = [[arm, f"{macs / 1e12:,.3f}"] for arm, macs in spent.items() if macs]
     rows.append(["all", f"{sum(spent.values()) / 1e12:,.3f}"])
     caption = (
-        "Forward and backward passes over the training images; backward counts twice. parents: whole networks that "
-        "arms inherit from."
+        "Forward and backward passes over the training images; backward counts twice. Each training once. parents: "
+        "whole networks that arms inherit from; searches: those after the first."
     )
     return Table(["arm", "training MACs (10¹²)"], rows, 1, caption)

@@ -104,3 +104,13 @@ def plan_training(
 def training_macs(macs: int, images: int, epochs: int) -> int:
     """Multiply-accumulates of a training: forward, and twice that backward."""
     return 3 * macs * images * epochs
+
+
+def macs_of_search(widths: Widths) -> int | None:
+    """Multiply-accumulates of the training by which a search found some widths; None if the file does not tell.
+
+    All epochs of the whole network over all its training images. A search that trains no network took none.
+    """
+    if widths.data is None or widths.epochs is None or widths.method is None or widths.method.name == "study":
+        return None
+    return training_macs(widths.base_cost.macs, widths.data.num_train, widths.epochs)

@@ -15,6 +15,7 @@ from nas_prune.comparison.config import CompareConfig
 from nas_prune.comparison.parents import beginnings
 from nas_prune.comparison.result import CompareResult, read_comparison
 from nas_prune.comparison.run import compare, resume_compare
+from nas_prune.comparison.sentences import sentences
 from nas_prune.data import load_data
 from nas_prune.data.config import DataConfig
 from nas_prune.errors import BadInputError
@@ -182,10 +183,9 @@ def test_arms_and_seeds_are_added_and_nothing_is_repeated(
         ("scratch-e", "scratch-b", "uniform-macs-e", "random-e", "guided-e", "guided-b", "winner-e", "winner-b"), 2
     )  # fmt: skip
     assert {path: path.stat().st_mtime_ns for path in first} == first
-    assert [one.test_accuracy for one in result.arms["winner-e"]] == [
-        one.test_accuracy for one in result.arms["scratch-e"]
-    ]
-    assert result.compared()["winner-e"].verdict == "no spread: not tested"
+    assert [one.seed for one in result.arms["winner-e"]] == [10_000, 10_001]
+    assert [one.seed for one in result.arms["scratch-e"]] == [0, 1]
+    assert "With which seeds the study chose its winner is not known" in " ".join(sentences(result))
     theirs = trainings(done.run)
     assert all(theirs.get(name, value) == value for name, value in trainings(run).items())
     with pytest.raises(BadInputError, match="one guided arm"):
@@ -359,4 +359,4 @@ def test_workers_give_the_same_as_one_process(
     run = tmp_path / "run"
     compare(CONFIG, widths, run, search=read_config(found, SearchConfig), workers=2)
     assert trainings(run) == trainings(done.run)
-    assert np.isfinite([one.paired.difference for one in done.compared().values()]).all()
+    assert np.isfinite([one.contrast.difference for one in done.compared().values()]).all()

@@ -1,0 +1,65 @@
+"""What it takes to have each arm of a comparison: its own trainings, and all that had to be trained before them."""
+
+from dataclasses import dataclass
+
+from nas_prune.comparison.arms import Arm
+from nas_prune.comparison.charge import Charge, search_behind, searches_behind, total
+from nas_prune.comparison.result import CompareResult, search_macs
+from nas_prune.guideline.artefact import read_guideline
+from nas_prune.training.schedules import training_macs
+
+
+@dataclass(frozen=True, slots=True)
+class ArmCost:
+    """What one arm takes, in multiply-accumulates of training, forward and backward.
+
+    Attributes:
+        training: its own trainings, all seeds together.
+        behind: what had to be trained before. What arms share (a search, whole networks) is charged to each of them.
+    """
+
+    training: int
+    behind: tuple[Charge, ...]
+
+    @property
+    def search(self) -> int | None:
+        """All that is behind it together; None if some of it is not known."""
+        return total(self.behind)
+
+    @property
+    def all(self) -> int | None:
+        """With its own trainings; None likewise."""
+        return None if self.search is None else self.training + self.search
+
+
+def arm_costs(result: CompareResult) -> dict[str, ArmCost]:
+    """What each arm takes, as far as it is trained.
+
+    Uniform and random widths, and the whole network, need nothing but their own trainings.
+    """
+    found = {}
+    for arm in result.config.chosen:
+        own = result.arms.get(arm.name, ())
+        spent = sum(training_macs(one.macs, result.num_train, one.epochs) for one in own)
+        behind = list(_behind_widths(arm, result))
+        if arm.inherits:
+            each = training_macs(result.widths.base_cost.macs, result.num_train, result.config.recipe.epochs)
+            what = f"{len(own)} whole network{'s' * (len(own) != 1)}, one for each training"
+            behind.append(Charge(what=what, macs=len(own) * each))
+        found[arm.name] = ArmCost(spent, tuple(behind))
+    return found
+
+
+def _behind_widths(arm: Arm, result: CompareResult) -> tuple[Charge, ...]:
+    """What had to be trained to have an arm's widths."""
+    if arm.kind == "found":
+        return tuple(map(search_behind, (result.widths, *result.more_found)))
+    if arm.kind == "guided":
+        path = result.run / "guideline.yaml"  # a rule has none
+        return searches_behind(read_guideline(path)) if path.exists() else ()
+    if arm.kind == "winner":
+        known = result.config.winner_charges
+        return (Charge(what="the study behind the winner"),) if known is None else known
+    if arm.kind == "direct":
+        return (Charge(what="search on these images", macs=search_macs(result)),)
+    return ()

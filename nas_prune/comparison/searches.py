@@ -1,0 +1,77 @@
+"""The searches of a comparison after the first: the same settings with other seeds, so that its interval holds them.
+
+Widths of the same cost (uniform, random, a guideline's) cost what the first search's do: the budget is the same for
+all, so that the others' costs differ by the gap a search leaves below it, which each search prints.
+"""
+
+from pathlib import Path
+
+from nas_prune.comparison.arms import SEEDS_OF_A_SEARCH, path_of
+from nas_prune.comparison.config import CompareConfig
+from nas_prune.comparison.job import Job, command_for
+from nas_prune.comparison.parents import searched_in
+from nas_prune.data import ImageData
+from nas_prune.data.identity import identity_of
+from nas_prune.errors import BadInputError
+from nas_prune.runs.directory import RESULT
+from nas_prune.runs.progress import Progress
+from nas_prune.runs.stopping import resume_hint
+from nas_prune.search.config import SearchConfig
+from nas_prune.space.budget import Budget
+from nas_prune.space.widths import Widths, read_widths
+from nas_prune.training.resumable import PREVIOUS
+from nas_prune.training.starts import NETWORK
+
+
+def check_searches(config: CompareConfig, data: ImageData) -> None:
+    """Refuse several searches where the first cannot be repeated.
+
+    Raises:
+        BadInputError: it is not known, or was on other images.
+    """
+    if config.searches == 1:
+        return
+    if config.search is None:
+        raise BadInputError(
+            f"--searches {config.searches} must come with a search that is known (RUN, or --widths FILE --from RUN; a "
+            "comparison of an earlier version does not know its own), got none."
+        )
+    if config.search.images and config.search.images != identity_of(data):
+        raise BadInputError(
+            f"--searches {config.searches} must be on the images that the first search was on, "
+            f"{config.search.images}, got {identity_of(data)}."
+        )
+
+
+def make_searches(job: Job, progress: Progress) -> None:
+    """Search as often as asked for, and write the widths found; what is already found is kept."""
+    for number in range(1, job.config.searches):
+        path = path_of(job.run, "found", SEEDS_OF_A_SEARCH * number)
+        if path.exists():
+            continue
+        assert job.config.search is not None
+        settings = _again(job, job.config.search, number)
+        folder = job.run / "searches" / f"seed-{settings.seed}"
+        with resume_hint(command_for(job.run, job.widths, job.config.command)):
+            searched_in(folder, settings, job.data, job.space, progress.under(f"search {number + 1}"))
+        job.space.priced(_found_in(folder)).write(path)
+        for name in (PREVIOUS, NETWORK):  # no arm starts from them
+            (folder / name).unlink(missing_ok=True)
+
+
+def _again(job: Job, first: SearchConfig, number: int) -> SearchConfig:
+    """The settings of a search, at one budget, with a seed of its own."""
+    changes = {
+        "seed": first.seed + number,
+        "data": job.config.data,
+        "threads": job.config.threads,
+        "images": job.config.images,
+        "budgets": (Budget.parse(str(job.widths.budget)),),
+    }
+    return first.model_copy(update=changes)
+
+
+def _found_in(folder: Path) -> Widths:
+    (path,) = (one for one in (folder / "widths").glob("*.json") if one.stem != "whole")
+    assert (folder / RESULT).exists()
+    return read_widths(path)

@@ -1,0 +1,160 @@
+"""What a comparison says, in words."""
+
+from math import isnan
+
+from nas_prune.comparison.costs import arm_costs
+from nas_prune.comparison.differences import Difference
+from nas_prune.comparison.result import CompareResult, search_macs
+from nas_prune.comparison.statistics import TestName
+from nas_prune.training.result import mean_and_deviation
+from nas_prune.training.schedules import training_macs
+
+TESTS: dict[TestName, str] = {
+    "moderated": "t tests with variances moderated over the arms",
+    "t": "paired t tests",
+    "wilcoxon": "Wilcoxon's signed ranks, paired",
+    "sign-flip": "sign flips, paired",
+}
+_GUESSING = 1.5
+
+
+def sentences(result: CompareResult) -> list[str]:
+    """What the differences say about structure and weights, in words; only for arms that were trained."""
+    found, said = result.compared(), []
+    about = {
+        "unpruned": "The whole network",
+        "fine-tuned": "Inherited weights, fine-tuned at a hundredth of the rate",
+        "rewound": "Inherited weights, trained again by the whole recipe",
+        "lottery": "Initial weights of the channels kept",
+        "scratch-e": "The widths found, for the whole network's epochs only (Scratch-E)",
+        "uniform-params-b": "Uniform widths of the same parameters",
+        "uniform-macs-b": "Uniform widths of the same MACs",
+        "random-b": "Random widths of the same cost",
+        "guided-b": "The guideline's widths",
+        "winner-b": "The study's widths",
+        "uniform-params": "Uniform widths of the same parameters",
+        "uniform-macs": "Uniform widths of the same MACs",
+        "direct": "Widths of a search on these images",
+    }
+    for name, words in about.items():
+        if name in found:
+            said.append(f"{words}: {_in_words(found[name])}.")
+    accuracies = {
+        name: mean_and_deviation([one.val_accuracy for one in result.arms[name]])[0]
+        for name in ("fine-tuned", "rewound")
+        if result.arms.get(name)
+    }
+    if len(set(accuracies.values())) == 2:
+        best = max(accuracies, key=lambda name: accuracies[name])
+        said.append(f"By validation accuracy the better way to use inherited weights is {best}.")
+    if result.config.command == "transfer":
+        said += [*saved(result), *_of_guideline(result)]
+    if any(not isnan(one.holm) for one in found.values()):
+        said.append(f"Tested by {TESTS[result.config.test]}.")
+    return said + _of_searches(result) + _of_seeds(result) + _guessing(result)
+
+
+def _of_guideline(result: CompareResult) -> list[str]:
+    """What the searches took that the guideline comes from."""
+    behind = arm_costs(result)["guided"]
+    if not behind.behind:
+        return []
+    if behind.search is None:
+        return ["What the searches behind the guideline took is not known."]
+    return [f"The searches behind the guideline took {behind.search / 1e12:.3g} · 10¹² training MACs, once."]
+
+
+def _of_searches(result: CompareResult) -> list[str]:
+    """Whether what is said of the widths found holds for one search, or for searches of its kind."""
+    count = result.config.searches
+    if count == 1 or not any(arm.kind == "found" for arm in result.config.chosen):
+        return []
+    done = len(result.more_found) + 1
+    said = (
+        f"The widths found are those of {count} searches, each with a seed of its own ({done} done): what is said of "
+        "them holds for searches of this kind. Other widths of the same cost are matched to the first search's."
+    )
+    return [said]
+
+
+def _of_seeds(result: CompareResult) -> list[str]:
+    """A warning where the winner may be trained with seeds by which its study chose it."""
+    config = result.config
+    first, last = config.winner_seed, config.winner_seed + config.seeds - 1
+    if not any(arm.kind == "winner" for arm in config.chosen):
+        return []
+    if first and config.winner_charges is None:
+        return [
+            f"With which seeds the study chose its winner is not known; it is trained with {first} to {last}."
+        ]
+    if first:
+        return [f"The winner is trained with seeds by which it was not chosen: {first} to {last}."]
+    said = (
+        f"The winner is trained with the seeds 0 to {last}, by some of which its study may have chosen it: "
+        "that flatters it. A new comparison gives it others."
+    )
+    return [said]
+
+
+def _guessing(result: CompareResult) -> list[str]:
+    """A warning where the arm that others are compared with has learned next to nothing."""
+    own = result.arms.get("scratch-b") or result.arms.get("guided") or ()
+    classes = result.widths.space.num_classes
+    if not own or mean_and_deviation([one.test_accuracy for one in own])[0] > _GUESSING / classes:
+        return []
+    return [
+        f"The widths get hardly more right than guessing among {classes} classes: differences say little. Train longer."
+    ]
+
+
+def saved(result: CompareResult) -> list[str]:
+    """What the transfer of the guideline saved and what it cost, in words."""
+    spent = search_macs(result)
+    if spent is None:
+        whole = training_macs(result.widths.base_cost.macs, result.num_train, result.config.recipe.epochs)
+        return [
+            f"The transfer saved a search: {whole / 1e12:.3g} · 10¹² training MACs, at as many epochs as the recipe's.",
+            "To see what that cost in accuracy: --resume RUN --direct.",
+        ]
+    own = result.training_macs().get("guided", 0) / max(1, len(result.arms.get("guided", ())))
+    share = f", {spent / own:.1f} times what one training of the guideline's widths takes" if own else ""
+    said = [f"The transfer saved a search of {spent / 1e12:.3g} · 10¹² training MACs{share}."]
+    found = result.compared().get("direct")
+    if found is not None:
+        one = found.contrast
+        interval = (
+            "" if isnan(one.low) else f", 95 % interval {0 - 100 * one.high:+.2f} to {0 - 100 * one.low:+.2f}"
+        )
+        verdict = {"better": "the search is better", "worse": "the guideline is better"}.get(
+            found.verdict, found.verdict
+        )
+        said.append(
+            f"Guideline minus search: {0 - 100 * one.difference:+.2f} points of test accuracy{interval}, n = {one.n}: "
+            f"{verdict}."
+        )
+    return said
+
+
+def _in_words(one: Difference) -> str:
+    beside = {
+        "scratch-b": "than the widths found from scratch (Scratch-B)",
+        "scratch-e": "than the widths found from scratch (Scratch-E)",
+        "guided": "than the guideline's widths",
+    }[one.beside]
+    points = f"{100 * abs(one.contrast.difference):.2f} points"
+    if one.verdict in ("better", "worse"):
+        return f"{points} {one.verdict} {beside}"
+    side = "better" if one.contrast.difference > 0 else "worse"
+    said = (
+        f"{points} {side} {beside}"
+        if one.contrast.difference
+        else f"as good on average as {beside[len('than ') :]}"
+    )
+    if isnan(one.holm):
+        return f"{said}; {one.verdict}"
+    limit = (
+        "so few seeds could show none"
+        if one.detectable > 1
+        else f"{100 * one.detectable:.2f} points would be found in four of five repeats"
+    )
+    return f"no detectable difference ({said}; {limit})"

@@ -1,0 +1,95 @@
+"""The study behind a winner: what it took, and with which seeds it chose."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nas_prune.comparison.charge import Charge, searches_behind
+from nas_prune.errors import NasPruneError
+from nas_prune.guideline.artefact import read_guideline
+from nas_prune.runs.directory import RESULT, WIDTHS
+from nas_prune.runs.settings import command_of, read_config
+
+if TYPE_CHECKING:
+    from nas_prune.study.config import StudyConfig
+
+_FIRST = 10_000  # beyond the seeds of rankings
+_STEP = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """How a winner was chosen.
+
+    Attributes:
+        charges: what had to be trained for that; None where it is not known.
+        seeds: of all trainings of the study, by whose accuracies it was chosen; None where they are not known.
+    """
+
+    charges: tuple[Charge, ...] | None = None
+    seeds: frozenset[int] | None = None
+
+    def first_seed(self) -> int:
+        """Where the seeds of a new training begin: so many of them are the study's own.
+
+        Example:
+            >>> Chosen(seeds=frozenset({0, 1000, 10_003})).first_seed()
+            11000
+        """
+        used = {seed // _STEP for seed in self.seeds or ()}
+        return next(first for first in range(_FIRST, 2**31, _STEP) if first // _STEP not in used)
+
+
+UNKNOWN = Chosen()
+
+
+def study_behind(study: Path) -> Chosen:
+    """What is known of the study whose winner some widths are.
+
+    Args:
+        study: its directory, or the file of its winner's widths in there; of any other file nothing is known.
+    """
+    found = study if not study.is_dir() else next(iter(sorted(study.glob(f"rank/*/{WIDTHS}"))), study)
+    ranked, run = found.parent, found.parent.parent.parent
+    if not (ranked / RESULT).exists() or command_of(run) != "study":
+        return UNKNOWN
+    from nas_prune.study.config import StudyConfig
+
+    config = read_config(run, StudyConfig)
+    numbers = json.loads((ranked / RESULT).read_text(encoding="utf-8"))
+    return Chosen(_charges(run, numbers), _seeds(ranked, config))
+
+
+def _seeds(ranked: Path, config: "StudyConfig") -> frozenset[int]:
+    """Those of the trials, and of the ranking."""
+    own = {config.seed + number for number in range(config.seeds)}
+    of_ranking = {int(one.parent.name) for one in ranked.glob(f"*/*/*/{RESULT}") if one.parent.name.isdigit()}
+    return frozenset(own | of_ranking)
+
+
+def _charges(run: Path, numbers: dict[str, Any]) -> tuple[Charge, ...]:
+    """All trials, the short trainings that ranked the best of them, and the searches behind the guideline."""
+    from nas_prune.study import trial_record as record
+    from nas_prune.study.location import StudyLocation, read_trials
+
+    short = sum(len(one["short"]) for one in numbers["candidates"])
+    ranking = f"{short} short trainings that ranked the best trials"
+    try:
+        trials = read_trials(StudyLocation(run)).trials[numbers["study"]]
+    except (NasPruneError, KeyError):  # they are in a storage elsewhere
+        trials = []
+    done = [one.user_attrs for one in trials if record.TRAINING_MACS in one.user_attrs]
+    lost = len(trials) - len(done)
+    what = f"{len(done)} trials of the study" + f" ({lost} that did not end not counted)" * (lost > 0)
+    trained = [one for one in done if one.get(record.EPOCHS)]
+    each = next(  # MACs of an epoch for each MAC of the network: three times the training images
+        (one[record.TRAINING_MACS] // (one[record.MACS] * one[record.EPOCHS]) for one in trained), None
+    )
+    macs = [len(one["short"]) * one["macs"] * numbers["short_epochs"] for one in numbers["candidates"]]
+    path = run / "guideline.yaml"
+    return (
+        Charge(what=what, macs=sum(one[record.TRAINING_MACS] for one in done) if done else None),
+        Charge(what=ranking, macs=None if each is None else each * sum(macs)),
+        *(searches_behind(read_guideline(path)) if path.exists() else ()),
+    )
