@@ -11,8 +11,8 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from nas_prune.comparison.statistics import (
+    Contrast,
     Estimate,
-    Tested,
     by_search,
     by_training,
     difference,
@@ -27,6 +27,7 @@ from nas_prune.training.result import read_trained
 if TYPE_CHECKING:
     from tools.compare_methods import Plan, Unit
 
+RANDOM = "random"  # whose widths differ far more than those of searches: no other arm's variance says anything of it
 FIXED = ("uniform", "whole")  # the same widths whatever the seed: every training is a unit
 
 
@@ -65,7 +66,7 @@ class Row:
 
     arm: ArmResult
     estimate: Estimate
-    tested: Tested | None
+    tested: Contrast | None
     p_value: float
     detectable: float
 
@@ -130,9 +131,9 @@ def _one(unit: Unit, arm: str, trained: str) -> dict[str, Any]:
 def rows_of(arms: Sequence[ArmResult]) -> list[Row]:
     """Every arm with its comparison with uniform widths; Holm over those that are compared."""
     trained = {arm.name: arm for arm in arms if arm.accuracies and arm.as_arm == arm.name}
-    searched = {name: arm.estimate() for name, arm in trained.items() if name not in FIXED}
-    fixed = {name: arm.estimate() for name, arm in trained.items() if name in FIXED}
-    estimates = {**moderated(searched), **moderated(fixed)}
+    own = {name: arm.estimate() for name, arm in trained.items()}
+    searched = {name: one for name, one in own.items() if name not in (*FIXED, RANDOM)}
+    estimates = {**own, **moderated(searched)}
     uniform = estimates.get("uniform")
     compared = {
         name: difference(one, uniform)
@@ -152,8 +153,10 @@ def rows_of(arms: Sequence[ArmResult]) -> list[Row]:
 
 def _table(rows: Sequence[Row]) -> str:
     head = [
-        "| arm | widths | kept by stage | M MACs | K params | test accuracy of each search's widths, % | mean | beside "
-        "uniform, points (95 %) | p, Holm |",
+        (
+            "| arm | widths | kept by stage | M MACs | K params | test accuracy of each search's widths, % | mean | "
+            "beside uniform, points (95 %) | p, Holm |"
+        ),
         "|---|---|---|--:|--:|---|--:|---|--:|",
     ]
     told = [row for row in rows if row.tested is not None and not isnan(row.detectable)]
@@ -172,7 +175,8 @@ def _line(row: Row) -> str:
     stages = list(found[0]["keep_by_stage"])
     kept = " / ".join(f"{fmean(one['keep_by_stage'][stage] for one in found):.2f}" for stage in stages) or "–"
     blocks = [len(one["removed_blocks"]) for one in found]
-    gone = f", {min(blocks)} to {max(blocks)} blocks gone" if any(blocks) else ""
+    span = f"{min(blocks)}" if min(blocks) == max(blocks) else f"{min(blocks)} to {max(blocks)}"
+    gone = f", {span} blocks gone" if any(blocks) else ""
     by_search_ = ", ".join(f"{100 * fmean(group):.2f}" for group in arm.accuracies)
     same = f" (as {arm.as_arm})" if arm.as_arm != arm.name else ""
     tested = row.tested
