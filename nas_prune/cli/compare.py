@@ -50,6 +50,13 @@ class CompareOptions:
         return self.search is not None and self.search.suffix in (".yaml", ".yml")
 
 
+test_option = click.option(
+    "--test",
+    type=click.Choice(["moderated", "t", "wilcoxon", "sign-flip"]),
+    default="moderated",
+    show_default=True,
+    help="moderated: t tests, variances by all arms. Paired by seed: t; wilcoxon and sign-flip need more seeds.",
+)
 _compare_options = packed(
     "asked",
     CompareOptions,
@@ -100,13 +107,7 @@ _compare_options = packed(
         type=click.FloatRange(min=1, max=10_000),
         help="Largest factor on the epochs of Scratch-B; none by default.",
     ),
-    click.option(
-        "--test",
-        type=click.Choice(["moderated", "t", "wilcoxon", "sign-flip"]),
-        default="moderated",
-        show_default=True,
-        help="moderated: t tests, variances by all arms. Paired by seed: t; wilcoxon and sign-flip need more seeds.",
-    ),
+    test_option,
     click.option("--space", help="The network's name, needed if the widths are of a network of your own."),
 )
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from nas_prune.cli.compare import conclude
+from nas_prune.cli.compare import conclude, test_option
 from nas_prune.cli.option_types import NetworkOptions, Setup
 from nas_prune.cli.options import (
     GUIDELINE_HELP,
@@ -37,6 +37,7 @@ class TransferOptions:
     schedule: Literal["scratch-e", "scratch-b"]
     cap: float | None
     seeds: int
+    test: Literal["moderated", "t", "wilcoxon", "sign-flip"]
 
 
 _transfer_options = packed(
@@ -71,6 +72,7 @@ _transfer_options = packed(
         show_default=True,
         help="Number of trainings of each.",
     ),
+    test_option,
 )
 
 
@@ -149,5 +151,6 @@ def _config(wanted: TransferOptions, setup: Setup) -> "CompareConfig":
         command="transfer",
         cap=wanted.cap,
         seeds=wanted.seeds,
+        test=wanted.test,
         schedule=wanted.schedule,
     )

@@ -67,8 +67,12 @@ def _of_guideline(result: CompareResult) -> list[str]:
 def _of_searches(result: CompareResult) -> list[str]:
     """Whether what is said of the widths found holds for one search, or for searches of its kind."""
     count = result.config.searches
-    if count == 1 or not any(arm.kind == "found" for arm in result.config.chosen):
+    if not any(arm.kind == "found" for arm in result.config.chosen):
         return []
+    if count == 1:
+        return [
+            "The widths found are those of one search: how others would differ is in no interval (--searches 4)."
+        ]
     done = len(result.more_found) + 1
     said = (
         f"The widths found are those of {count} searches, each with a seed of its own ({done} done): what is said of "

@@ -1,9 +1,9 @@
 """What few trainings say about two arms: differences, intervals, tests, and what so few could show. Pure arithmetic.
 
 `moderated`, the default, takes no notice of which trainings have the same seed. Arms trained with the same seeds are
-no more alike than others (in `studies/structure-or-weights-vgg16`, eleven pairs of five, the mean correlation is
--0.04), so that pairing buys nothing and costs half of the degrees of freedom: with five seeds and eleven comparisons a
-paired t test finds 4.6 deviations of a training, this one 2.9.
+no more alike than others (in `studies/structure-or-weights-vgg16` the mean correlation over five seeds is -0.04, over
+all 66 pairs of its twelve arms), so that pairing buys nothing and costs half of the degrees of freedom: with five seeds
+and eleven comparisons a paired t test finds 4.6 deviations of a training, this one 2.9.
 
 Which variance? Simulated with arms of equal deviations, of 1 : 3, and of those in that study (0.33 to 1.71 points),
 with 2, 3 and 5 trainings of ten arms (`tests/comparison/test_error_rates.py`):

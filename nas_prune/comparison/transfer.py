@@ -9,6 +9,7 @@ from nas_prune.comparison.job import Job, command_for, finish
 from nas_prune.comparison.plan import groups_of, write_plan
 from nas_prune.comparison.result import CompareResult
 from nas_prune.comparison.run import reopened, resolved, tell_where
+from nas_prune.comparison.statistics import check_test
 from nas_prune.data import ImageData
 from nas_prune.data.config import load_images
 from nas_prune.errors import BadInputError, NasPruneError
@@ -168,7 +169,9 @@ def check_direct(source: SearchConfig, data: ImageData, network: SearchSpace, pr
 
 def _with_arms(config: CompareConfig) -> CompareConfig:
     missing = () if config.source is not None else ("direct",)
-    return config.model_copy(update={"arms": chosen_arms((), missing, config.known)})
+    arms = chosen_arms((), missing, config.known)
+    check_test(config.test, config.seeds, sum(config.known[name].beside is not None for name in arms))
+    return config.model_copy(update={"arms": arms})
 
 
 def _write(run: Path, config: CompareConfig, widths: Widths, network: SearchSpace) -> None:

@@ -57,8 +57,11 @@ def study_behind(study: Path) -> Chosen:
     from nas_prune.study.config import StudyConfig
 
     config = read_config(run, StudyConfig)
-    numbers = json.loads((ranked / RESULT).read_text(encoding="utf-8"))
-    return Chosen(_charges(run, numbers), _seeds(ranked, config))
+    try:
+        charges = _charges(run, json.loads((ranked / RESULT).read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError):  # damaged, or of another version
+        charges = None
+    return Chosen(charges, _seeds(ranked, config))
 
 
 def _seeds(ranked: Path, config: "StudyConfig") -> frozenset[int]:

@@ -3,7 +3,7 @@
 from math import isnan
 from pathlib import Path
 
-from nas_prune.comparison.arms import path_of
+from nas_prune.comparison.arms import SEEDS_OF_A_SEARCH, path_of
 from nas_prune.comparison.costs import arm_costs
 from nas_prune.comparison.result import CompareResult, read_comparison
 from nas_prune.comparison.sentences import sentences
@@ -83,20 +83,21 @@ def arms_table(result: CompareResult) -> Table:
         "test (%)",
         "seeds",
     ]
+    over = "seeds and searches" if result.config.searches > 1 else "seeds"
     caption = (
-        "Accuracy after the last epoch: mean, and for test images ± standard deviation over seeds. Nothing is chosen "
+        f"Accuracy after the last epoch: mean, and for test images ± standard deviation over {over}. Nothing is chosen "
         "on test images."
     )
     return Table(headings, rows, 2, caption)
 
 
 _MODERATED = (
-    "t tests, unpaired. Each arm's variance is moderated by those of all arms of fixed widths (Smyth 2004)"
+    "unpaired t tests, each arm's variance moderated by those of all arms of fixed widths (Smyth 2004)"
 )
 _TESTS: dict[TestName, tuple[str, str]] = {  # what stands above the p values, and what it is
     "moderated": (
         "moderated t",
-        f"{_MODERATED}; random widths have their own",
+        f"{_MODERATED}, but random widths have their own",
     ),
     "t": ("paired t", "Student's t test, paired by seed"),
     "wilcoxon": ("signed ranks", "Wilcoxon's signed ranks, paired by seed"),
@@ -176,8 +177,12 @@ def _dots(result: CompareResult, name: str) -> list[Picture]:
 
 def _shown_widths(result: CompareResult) -> dict[str, Path]:
     kinds = dict.fromkeys(arm.kind for arm in result.config.chosen if arm.kind not in ("whole", "random"))
-    paths = {kind: path_of(result.run, kind, 0) for kind in kinds}
-    return {kind: path for kind, path in paths.items() if path.exists()}
+    paths: dict[str, Path] = {}
+    for kind in kinds:
+        for search in range(result.config.searches if kind == "found" else 1):
+            name = f"{kind}, search {search + 1}" if kind == "found" and result.config.searches > 1 else kind
+            paths[name] = path_of(result.run, kind, SEEDS_OF_A_SEARCH * search)
+    return {name: path for name, path in paths.items() if path.exists()}
 
 
 def _widths(result: CompareResult) -> Table:
@@ -219,14 +224,14 @@ def costs_table(result: CompareResult) -> Table:
         "Training MACs (10¹²), forward and backward; backward counts twice. What arms share is charged to each. "
         "Scoring and judging channels is not counted."
     )
-    headings = ["arm", "own trainings", "behind it", "in all", "what is behind it"]
+    headings = ["arm", "own trainings (10¹² MACs)", "behind it", "in all", "what is behind it"]
     return Table(headings, rows, 1, caption, ends_in_words=True)
 
 
 def _spent(result: CompareResult) -> Table:
     spent = result.training_macs()
-    rows = [[arm, f"{macs / 1e12:,.3f}"] for arm, macs in spent.items() if macs]
-    rows.append(["all", f"{sum(spent.values()) / 1e12:,.3f}"])
+    rows = [[arm, f"{macs / 1e12:,.3g}"] for arm, macs in spent.items() if macs]
+    rows.append(["all", f"{sum(spent.values()) / 1e12:,.3g}"])
     caption = (
         "Forward and backward passes over the training images; backward counts twice. Each training once. parents: "
         "whole networks that arms inherit from; searches: those after the first."

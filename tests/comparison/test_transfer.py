@@ -90,6 +90,9 @@ def test_what_a_transfer_cannot_use_is_refused_before_anything_is_written(tmp_pa
     assert not (tmp_path / "run").exists()
 
 
+_ALL = ["--guideline", "erk", "--space", "resnet20", "--budget", "macs<=40%", "--max-images", "100"]
+
+
 def test_the_command_asks_for_what_is_missing(
     in_empty_directory: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -99,6 +102,7 @@ def test_the_command_asks_for_what_is_missing(
         (["--guideline", "erk", "--space", "resnet20"], "--budget must be given"),
         (["--resume", "x", "--epochs", "3"], "got --epochs beside it"),
         (["--resume", "x"], "a run directory must hold config.yaml"),
+        ([*_ALL, "--test", "wilcoxon"], "must have at least 7 seeds"),
     ):
         assert main(["transfer", *arguments]) == 2
         assert message in " ".join(capsys.readouterr().err.split())
