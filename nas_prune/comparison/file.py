@@ -20,7 +20,7 @@ from nas_prune.runs.files import alone_in, remove_partial_files, saying_why, wri
 from nas_prune.runs.progress import SILENT, Progress
 from nas_prune.runs.settings import CONFIG, first_problem, load_yaml, read_config, read_settings
 from nas_prune.runs.stopping import resume_hint
-from nas_prune.search.config import SearchConfig, resolve
+from nas_prune.search.config import MOST_STEPS, SearchConfig, resolve
 from nas_prune.search.methods.contract import Scope
 from nas_prune.search.methods.registry import method_named
 from nas_prune.search.run import resume_search, search
@@ -41,7 +41,7 @@ class CompareFile(BaseModel):
     Attributes:
         name: of its directory; the file's own name by default.
         question: what it is to answer, in words.
-        space, width_multiplier, groups, method, scope, sparsity, budget, seed, stop: of the search.
+        space, width_multiplier, groups, method, scope, sparsity, iterations, budget, seed, stop: of the search.
         data, recipe: of the search and all trainings; `epochs` in the file changes the recipe's.
         seeds, searches, arms, cap: of the comparison.
         test: likewise; None for `moderated`, or for what the comparison was begun with.
@@ -56,7 +56,8 @@ class CompareFile(BaseModel):
     groups: Groups = "inner"
     method: str = "slimming"
     scope: Scope | None = None
-    sparsity: float | None = Field(default=None, gt=0)
+    sparsity: float | None = Field(default=None, ge=0)
+    iterations: int = Field(default=1, ge=1, le=MOST_STEPS)
     budget: BudgetSetting
     seed: int = Field(default=0, ge=0, lt=2**31)
     stop: bool | None = None
@@ -93,6 +94,7 @@ class CompareFile(BaseModel):
                         "method",
                         "scope",
                         "sparsity",
+                        "iterations",
                         "seed",
                         "stop",
                     }
@@ -220,6 +222,9 @@ def _check(file: CompareFile) -> None:
         )
 
 
+_LATER = {"iterations": 1}  # settings that files of before lack, as they were then
+
+
 def _claimed(path: Path, content: dict[str, Any]) -> dict[str, Any] | None:
     """What a directory was claimed with; None if it was not, or if the file there is not ours."""
     if not path.is_file():
@@ -228,7 +233,10 @@ def _claimed(path: Path, content: dict[str, Any]) -> dict[str, Any] | None:
         then = load_yaml(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError):
         return None
-    return then if isinstance(then, dict) and then.keys() == content.keys() else None
+    if not isinstance(then, dict):
+        return None
+    then = {**_LATER, **then}
+    return then if then.keys() == content.keys() else None
 
 
 def _clear(folder: Path) -> None:

@@ -28,7 +28,8 @@ from nas_prune.training.starts import NETWORK
 def source_for(found: SearchConfig, run: RunConfig, recipe: Recipe) -> SearchConfig:
     """How the whole networks are trained: as in a search, but to the end, and by the comparison's recipe.
 
-    If that is not the search's recipe, the strength of the penalty is chosen again, as in a new search.
+    If that is not the search's recipe, the strength of the penalty is chosen again, as in a new search (0 stays 0).
+    Channels that the search removed in steps stay.
 
     Raises:
         BadInputError: the search's method trains no network.
@@ -43,7 +44,7 @@ def source_for(found: SearchConfig, run: RunConfig, recipe: Recipe) -> SearchCon
             include={"space", "width_multiplier", "method", "scope", "groups", "budgets", "cost"}
         ),
         recipe=recipe,
-        sparsity=found.sparsity if is_same else None,
+        sparsity=found.sparsity if is_same or found.sparsity == 0 else None,
         stop=False if method.shows_widths(found.scope) else None,
         seed=found.seed,
     )

@@ -17,6 +17,7 @@ from nas_prune.space.search_space import Groups
 from nas_prune.training.config import RunConfig
 from nas_prune.training.recipe import MOST_EPOCHS, Recipe, default_recipe
 
+MOST_STEPS = 1000
 DEFAULT_BUDGETS = (Budget("macs", 0.75), Budget("macs", 0.5), Budget("macs", 0.25))
 
 
@@ -57,7 +58,7 @@ class SearchConfig(RunConfig):
     epochs: int | None = Field(default=None, ge=1, le=MOST_EPOCHS)
     sparsity: float | None = Field(default=None, ge=0)
     cost: DrivingCost | None = None
-    iterations: int = Field(default=1, ge=1, le=1000)
+    iterations: int = Field(default=1, ge=1, le=MOST_STEPS)
     stop: bool | None = None
     stability: Stability = Stability(tolerance=0.04, epochs=3)
     seed: int = Field(default=0, ge=0, lt=2**31)
