@@ -146,7 +146,7 @@ def _row(guideline: "Guideline", cell: "Cell") -> list[str]:
         cell.role or "all",
         f"{guideline.keep_ratio(cell):.3f}",
         f"{exp(cell.log_ratio):.2f}",
-        "–" if ends is None else f"{ends[0]:.2f} to {ends[1]:.2f}",
+        f"{ends[0]:.2f} to {ends[1]:.2f}" if ends else "not known" if cell.of else "–",
         f"{cell.slope:+.2f}" if cell.slope else "–",
         f"{runs[0]} of {runs[1]}" if cell.of else "–",
     ]

@@ -38,7 +38,8 @@ class Cell(_Strict):
         stage: number of the stage; 0 is the highest resolution.
         role: only groups of this role; all of the stage if None.
         log_ratio: log of the width over that of the uniform network of equal cost, at the middle of the stage.
-        low, high: ends of the interval for `log_ratio`; None where too few sources say anything.
+        low, high: ends of the interval for `log_ratio`; None where too few sources say anything, or where it would span
+            nearly all keep ratios.
         spread: standard deviation of one more source's log ratio around it.
         slope: how much `log_ratio` rises from the first group of the cell to the last.
         shape: (position, log ratio) pairs, added at these positions in the cell and interpolated between them;

@@ -22,6 +22,8 @@ from nas_prune.guideline.sources import Source
 
 Floats: TypeAlias = "NDArray[np.float64]"
 
+_NEARLY_ALL = 0.9  # of the keep ratios from 0 to 1; an interval this wide says nothing
+
 
 @dataclass(frozen=True, slots=True)
 class Estimates:
@@ -100,7 +102,8 @@ class Fit:
         said = said.known
         if not said.names:
             return ()
-        pooled = pool(at_nodes(said.values_UC, self.nodes), self.nodes, self._rounding(said))
+        kinds = [name.kind for name in said.names]
+        pooled = pool(at_nodes(said.values_UC, self.nodes), self.nodes, self._rounding(said), kinds)
         values = dict(zip(said.names, self._shrunk(model, said, pooled), strict=True))
         half_C = pooled.half_width_C(self.confidence, np.array([name.kind == "level" for name in said.names]))
         return tuple(
@@ -115,13 +118,14 @@ class Fit:
         name = said.names[number]
         there = said.values_UC[~np.isnan(said.values_UC[:, number]), number]
         mean, spread, error = (float(x[number]) for x in (pooled.mean_C, pooled.spread_C, pooled.error_C))
-        known = not np.isnan(half)
+        known = not np.isnan(error)
+        ends = self._ends(mean, half)
         return Cell(
             stage=name.stage,
             role=name.role,
             log_ratio=short(values[name]),
-            low=short(mean - half) if known else None,
-            high=short(mean + half) if known else None,
+            low=ends and short(ends[0]),
+            high=ends and short(ends[1]),
             spread=short(sqrt(spread**2 + error**2)) if known else HAND_SPREAD,
             slope=short(values.get(Coefficient(name.stage, name.role, "slope"), 0.0)),
             shape=tuple(
@@ -133,6 +137,14 @@ class Fit:
             up=int((there > 0).sum()),
             of=len(there),
         )
+
+    def _ends(self, mean: float, half: float) -> tuple[float, float] | None:
+        """The ends of an interval; None where there is none, or it spans nearly all keep ratios there are."""
+        if np.isnan(half):
+            return None
+        low, high = mean - half, mean + half
+        least, most = (exp(min(0.0, self.at.log_uniform + end)) for end in (low, high))
+        return (low, high) if most - least < _NEARLY_ALL else None
 
     def _shrunk(self, model: Model, said: Estimates, pooled: Pooled) -> list[float]:
         """The means, shrunk; for the paper's model those of keep ratios, as they are."""

@@ -113,9 +113,13 @@ def _sure(guideline: Guideline, cells: Sequence[Cell]) -> list[str]:
         side = "on this side of" if len(sides) > 1 else "wider than" if sides == {True} else "narrower than"
         said.append(f"{side[0].upper()}{side[1:]} uniform in {agreeing} of {total} run{'s' * (total != 1)}.")
     intervals = [ends for cell in cells if (ends := guideline.interval(cell)) is not None]
+    unknown = [cell for cell in cells if cell.of > 1 and guideline.interval(cell) is None]
     if intervals:
         low, high = min(one[0] for one in intervals), max(one[1] for one in intervals)
-        said.append(f"{100 * guideline.confidence:.4g} % interval {low:.2f} to {high:.2f}.")
+        but = f", not known for {_places(unknown)}" if unknown else ""
+        said.append(f"{100 * guideline.confidence:.4g} % interval {low:.2f} to {high:.2f}{but}.")
+    elif unknown:
+        said.append("How sure that is, is not known.")
     return said
 
 

@@ -134,7 +134,7 @@ def _fitted(fit: Fit, choice: Choice, notes: Sequence[str]) -> Guideline:
             "pattern": evidence,
             "errors": errors,
             "layer_spread": short(layer_spread(fit, guideline)),
-            "notes": (*notes, *unknown, *contrary),
+            "notes": (*notes, *unknown, *_unsure(fit, guideline), *contrary),
             "sources": tuple(source.record for source in fit.sources),
         }
     )
@@ -146,20 +146,41 @@ _LEVEL_WORDS = {"network": "network", "data": "data set", "method": "method", "s
 def _unknown(fit: Fit, evidence: Evidence) -> list[str]:
     """What the sources cannot tell, in words."""
     notes = []
+    over = _LEVEL_WORDS[fit.nodes.level]
     for depth, level in enumerate(LEVELS[:3]):
         word = _LEVEL_WORDS[level]
         names = sorted({keys[depth] for keys in fit.keys_U})
         if len(names) == 1:
             only = names[0].split(" (", maxsplit=1)[0]
             notes.append(f"All sources are of one {word} ({only}): how other {word}s differ is not known.")
-        elif LEVELS.index(fit.nodes.level) > depth:
+        elif _are_shared(fit, depth):
             notes.append(
-                f"Intervals are over the {_LEVEL_WORDS[fit.nodes.level]}s of these {len(names)} {word}s: "
-                f"how other {word}s differ is not in them."
+                f"Intervals are over the {over}s, which share {word}s: how other {word}s differ is not in them."
             )
     if evidence.p_value is None:
         notes.append("One search alone: whether another seed would find the same is not known.")
     return notes
+
+
+def _are_shared(fit: Fit, depth: int) -> bool:
+    """Whether a name at this depth of the keys is in several of the nodes that intervals are over."""
+    if depth <= LEVELS.index(fit.nodes.level):
+        return False
+    own = [{fit.keys_U[number][depth] for number in members} for members in fit.nodes.members]
+    return len(set.union(*own)) < sum(map(len, own))
+
+
+def _unsure(fit: Fit, guideline: Guideline) -> list[str]:
+    """How many cells have no interval, where there could be any."""
+    without = sum(cell.low is None for cell in guideline.cells)
+    if not without or fit.nodes.degrees < 1:
+        return []
+    word = _LEVEL_WORDS[fit.nodes.level]
+    note = (
+        f"{without} of {len(guideline.cells)} intervals are not known: one {word} alone says anything there, or "
+        f"{len(fit.nodes.members)} {word}s differ so much that they would span nearly all keep ratios."
+    )
+    return [note]
 
 
 def _known_mean(values_UC: Floats) -> Floats:

@@ -35,23 +35,16 @@ def best_model(evidence: Evidence, errors: dict[str, float]) -> Model:
 
 
 def evidence_of(fit: Fit) -> Evidence:
-    """Whether searches agree on a pattern: the weakest of the tests at each level that has several members.
+    """Whether searches agree on a pattern, tested at the level that intervals are over.
 
-    Levels go down to the one that intervals are over. Seeds that agree with each other are no pattern where their
-    networks do not.
+    That is the highest that repeats: seeds that agree with each other are no pattern where their networks do not.
     """
     nodes = fit.nodes
     said = [profile(budgets, fit.at) for budgets in fit.searches]
     levels_UC, rises_UC = (_table([one[part] for one in said]) for part in (0, 1))
-    depths = range(1, 1 + LEVELS.index(nodes.level))
-    levels = [
-        *(other for depth in depths if len((other := gathered(fit.keys_U, depth)).members) > 1),
-        nodes,
-    ]
-    tests = [(*_agreement(levels_UC, rises_UC, level), level.level) for level in levels]
-    p_value, test, level = max(tests, key=lambda one: -1.0 if one[0] is None else one[0])
+    p_value, test = _agreement(levels_UC, rises_UC, nodes)
     found = p_value is not None and p_value < SIGNIFICANCE
-    return Evidence(is_found=found, p_value=p_value, test=test, level=level)
+    return Evidence(is_found=found, p_value=p_value, test=test, level=nodes.level)
 
 
 def prediction_errors(fit: Fit, said: Mapping[Model, Estimates]) -> dict[str, float]:
