@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from nas_prune.errors import GuidelineError
 from nas_prune.guideline.artefact import Guideline, read_guideline
 from nas_prune.guideline.hand import RULES, Rule
-from nas_prune.guideline.shape import Shape, shape_on
+from nas_prune.guideline.shape import Shape, bend_of, shape_on
 from nas_prune.guideline.sources import Setting, measure
 from nas_prune.space.budget import Budget
 from nas_prune.space.cut import Cut, cut
@@ -28,6 +28,7 @@ Pattern: TypeAlias = Guideline | Rule
 
 _FAR = 2.0
 _TOLERANCE = 1.05
+_BELOW = log(4)  # how far below the sources' smallest budget a pattern is looked for, as a log keep ratio
 _HALVINGS = 30
 
 
@@ -200,7 +201,8 @@ def placed(pattern: Pattern, setting: Setting, bound: Budget) -> Placed:
         return Placed(shape.level_S, shape.bend_S, shape.notes)
     at = _place(shape, setting, bound.kind, limit, measure(pattern.cost))
     growth = shape.growth(at)
-    return Placed(shape.log_ratio_NS(np.array(at)), shape.bend_S * growth, shape.notes, growth)
+    bend_S = bend_of(shape, setting, at)
+    return Placed(shape.log_ratio_NS(np.array(at)), bend_S, shape.notes, growth)
 
 
 def _place(shape: Shape, setting: Setting, kind: str, limit: float, driver: str) -> float:
@@ -217,7 +219,7 @@ def _place(shape: Shape, setting: Setting, kind: str, limit: float, driver: str)
         cost_N = setting.count(driver, np.exp(np.minimum(0.0, factor_N[:, None] + pattern_NS)))
         return float(setting.scaled(driver, zeros_NS, cost_N * (1 + 1e-12))[0])
 
-    low, high = (shape.covers or (shape.reference or -1.0,))[0], 0.0
+    low, high = (shape.covers or (shape.reference or -1.0,))[0] - _BELOW, 0.0
     if of_same_cost(low) <= low:
         return low
     for _ in range(_HALVINGS):

@@ -149,7 +149,8 @@ class Guideline(_Strict):
         num_stages: how many stages the cells are counted in; 0, in those written by hand, for as many as the network
             has. What these do not name is as wide as uniform scaling makes it.
         uniform_keep: keep ratio of the uniform network where `log_ratio` holds; at other budgets it grows with its
-            logarithm. None for a pattern that is the same at every budget.
+            logarithm, and below the least that is covered the odds of all keep ratios fall alike. None for a pattern
+            that is the same at every budget.
         covers: least and largest keep ratio of the uniform networks that cost as much as the sources.
         covers_share: least and largest share of the cost that the sources kept.
         confidence: of all intervals together.

@@ -67,14 +67,14 @@ def prediction_errors(fit: Fit, said: Mapping[Model, Estimates]) -> dict[str, fl
         for model, mine in said.items():
             part = other.guideline(model, Estimates(mine.names, mine.values_UC[rest]))
             left_out = [source for number in sorted(out) for source in fit.searches[number]]
-            squares[model] += [float(np.mean(miss**2)) for miss in _missed(part, left_out)]
+            squares[model] += [float(np.mean(miss**2)) for miss in missed_by(part, left_out)]
     return {model: short(sqrt(float(np.mean(found)))) for model, found in squares.items()}
 
 
 def layer_spread(fit: Fit, guideline: Guideline) -> float:
     """Standard deviation of single groups around the pattern, after taking off the source's mean in each cell."""
     squares, count = 0.0, 0
-    for source, missed_S in zip(fit.sources, _missed(guideline, fit.sources), strict=True):
+    for source, missed_S in zip(fit.sources, missed_by(guideline, fit.sources), strict=True):
         part, own = within_places(source, missed_S)
         squares, count = squares + part, count + len(missed_S) - own
     return sqrt(squares / count) if count > 0 else HAND_SPREAD
@@ -97,7 +97,7 @@ def _agreement(levels_UC: Floats, rises_UC: Floats, nodes: Nodes) -> tuple[float
     return min(1.0, len(made) * p_value), how
 
 
-def _missed(guideline: Guideline, sources: Sequence[Source]) -> list[Floats]:
+def missed_by(guideline: Guideline, sources: Sequence[Source]) -> list[Floats]:
     """Log keep ratios of sources less those that the guideline gives their networks at the same cost."""
     alike: dict[tuple[int, str], list[int]] = defaultdict(list)
     for number, source in enumerate(sources):

@@ -16,6 +16,7 @@ from nas_prune.space.scores import shares_of
 from nas_prune.space.search_space import SearchSpace
 from nas_prune.space.widths import DataRecord, MethodRecord, Widths
 
+Floats: TypeAlias = "NDArray[np.float64]"
 Place: TypeAlias = "tuple[int, Role | None]"
 
 # Mean widths of VGG-16 on CIFAR-10 with 60 % of the channels pruned by network slimming, over 5 runs
