@@ -47,7 +47,7 @@ def planted(
 
 
 def test_stages_that_were_whole_do_not_fall_with_all_others_at_a_smaller_budget() -> None:
-    """Whole at 50 % of the channels; .63 of all was given at 32 % when 1 was taken as exact, where .74, .97, .87 is true."""
+    """Whole at 50 % of the channels; at 32 % .63 of all was given when 1 was exact, where .74, .97, .87 is true."""
     network = space("vgg16")
     stages = np.array([group.stage for group in setting(network).groups_S])
     rng = np.random.default_rng(0)
