@@ -125,6 +125,7 @@ class SourceRecord(_Strict):
         budget: what they were cut to, as written.
         uniform_keep: keep ratio of the uniform network of the same cost.
         kept_share: their share of the whole network's cost.
+        removed_blocks: how many blocks the network lacks; what else is said is of the network without them.
     """
 
     network: str
@@ -137,6 +138,7 @@ class SourceRecord(_Strict):
     budget: str
     uniform_keep: float = Field(gt=0, le=1)
     kept_share: float = Field(gt=0, le=1)
+    removed_blocks: int = Field(default=0, ge=0)
 
 
 class Guideline(_Strict):

@@ -197,9 +197,13 @@ class Fit:
     def _roundings(self) -> dict[tuple[int, Role | None], float]:
         found: dict[tuple[int, Role | None], list[float]] = defaultdict(list)
         for budgets in self.searches:
-            for (stage, role), variance in budgets[0].rounding.items():
-                found[self.at.stage_of(stage, budgets[0].setting), role].append(variance)
-        return {place: float(np.mean(own)) for place, own in found.items()}
+            own: dict[tuple[int, Role | None], float] = {}
+            for source in budgets:  # a block may be gone at one budget and not at another
+                for (stage, role), variance in source.rounding.items():
+                    own.setdefault((self.at.stage_of(stage, source.setting), role), variance)
+            for place, variance in own.items():
+                found[place].append(variance)
+        return {place: float(np.mean(told)) for place, told in found.items()}
 
 
 def short(number: float) -> float:
