@@ -6,10 +6,18 @@ makes it", log 2 "twice as wide", log ½ "half as wide".
 
 from math import exp, log
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from nas_prune.errors import GuidelineError
 from nas_prune.graph.channels import Role
@@ -28,7 +36,19 @@ LARGEST = 7.0  # as a log ratio; a factor of a thousand
 
 
 class _Strict(BaseModel):
+    """Of which later fields are written only where they say something, so that equal guidelines stay equal files."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    later_fields: ClassVar[tuple[str, ...]] = ()
+
+    @model_serializer(mode="wrap")
+    def _without_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content: dict[str, Any] = handler(self)
+        fields = type(self).model_fields
+        for name in self.later_fields:
+            if getattr(self, name) == fields[name].default:
+                del content[name]
+        return content
 
 
 class Cell(_Strict):
@@ -127,6 +147,8 @@ class SourceRecord(_Strict):
         kept_share: their share of the whole network's cost.
         removed_blocks: how many blocks the network lacks; what else is said is of the network without them.
     """
+
+    later_fields: ClassVar[tuple[str, ...]] = ("removed_blocks",)
 
     network: str
     input: int
