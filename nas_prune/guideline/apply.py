@@ -122,6 +122,7 @@ def apply_guideline(
         BudgetError: no widths meet the budget.
     """
     setting = setting_of(space, groups)
+    _further(pattern, setting)
     if budget is None:
         return _as_it_is(pattern, setting)
     bound = Budget.parse(budget) if isinstance(budget, str) else budget
@@ -237,6 +238,24 @@ def scores_of(setting: Setting, log_ratio_S: Floats) -> Scores:
     ]
 
 
+def _further(pattern: Pattern, setting: Setting) -> float:
+    """How many times as deep, or as shallow, a network is as the guideline's sources, where that matters; 1 within.
+
+    Raises:
+        GuidelineError: it is more than a factor of two.
+    """
+    if isinstance(pattern, Rule) or pattern.depths is None:
+        return 1.0
+    low, high = pattern.depths
+    beyond = max(1.0, low / setting.depth, setting.depth / high)
+    if beyond > _FAR:
+        raise GuidelineError(
+            f"a network's number of layers must be within a factor of two of the guideline's {low} to {high}, got "
+            f"{setting.depth}. Fit a guideline without --by depth, or with networks nearer to that depth."
+        )
+    return beyond
+
+
 def _as_it_is(pattern: Pattern, setting: Setting) -> Applied:
     if isinstance(pattern, Rule) or pattern.uniform_keep is None:
         raise GuidelineError("--budget must be given, since the guideline holds for no budget of its own.")
@@ -270,6 +289,6 @@ def _applied(
             f"{found.budget if found else 'none'}, which {said}. Search nearer to that budget, or use "
             "a guideline that covers it."
         )
-    is_outside = beyond > _TOLERANCE
-    more = (f"Extrapolated: this {said}.",) if is_outside and found else ()
+    more = (f"Extrapolated: this {said}.",) if beyond > _TOLERANCE and found else ()
+    is_outside = max(beyond, _further(pattern, setting)) > _TOLERANCE
     return Applied(widths_G, found, share, is_outside, (*notes, *more), setting)

@@ -47,7 +47,7 @@ class _Strict(BaseModel):
         fields = type(self).model_fields
         for name in self.later_fields:
             if getattr(self, name) == fields[name].default:
-                del content[name]
+                content.pop(name, None)
         return content
 
 
@@ -66,7 +66,10 @@ class Cell(_Strict):
             positions rise from 0, the first group, to 1, the last.
         trend: how much it rises when log `uniform_keep` rises by 1, beyond what a power of it gives.
         up, of: how many of the sources keep more than uniform here, and how many say anything.
+        depth_slope: how much `log_ratio` rises when the log of the network's number of layers rises by 1.
     """
+
+    later_fields: ClassVar[tuple[str, ...]] = ("depth_slope",)
 
     stage: int = Field(ge=0, le=1000)
     role: Role | None = None
@@ -79,6 +82,7 @@ class Cell(_Strict):
     trend: float = Field(default=0.0, ge=-LARGEST, le=LARGEST)
     up: int = Field(default=0, ge=0)
     of: int = Field(default=0, ge=0)
+    depth_slope: float = Field(default=0.0, ge=-LARGEST, le=LARGEST)
 
     def bend_at(self, position: float) -> float:
         """What the shape adds at a position of the cell."""
@@ -179,12 +183,16 @@ class Guideline(_Strict):
         covers_share: least and largest share of the cost that the sources kept.
         confidence: of all intervals together.
         pattern: the test.
+        depth: how many convolutions and linear layers the network has of which cells speak, where they depend on that.
+        depths: least and largest number of the sources.
         layer_spread: standard deviation of single groups' log ratios around the pattern.
         errors: for each model that was compared, the root mean square error in log keep ratios of sources left out.
         cells: what holds where.
         notes: what the sources cannot tell, in words.
         sources: where it comes from.
     """
+
+    later_fields: ClassVar[tuple[str, ...]] = ("depth", "depths")
 
     model: Model = "hand"
     cost: str | None = None
@@ -195,6 +203,8 @@ class Guideline(_Strict):
     covers_share: tuple[float, float] | None = None
     confidence: float = Field(default=0.9, gt=0, lt=1)
     pattern: Evidence | None = None
+    depth: float | None = Field(default=None, ge=1)
+    depths: tuple[int, int] | None = None
     layer_spread: float = Field(default=HAND_SPREAD, ge=0, le=LARGEST)
     errors: dict[str, float] = {}
     cells: tuple[Cell, ...] = ()
@@ -219,6 +229,10 @@ class Guideline(_Strict):
                 raise ValueError(f"covers must be two shares in (0, 1] that rise, got {list(ends)}")
         if self.cost is not None and any(word not in _COSTS for word in self.cost.split(" ")[:1]):
             raise ValueError(f"cost must begin with one of {', '.join(_COSTS)}, got {self.cost!r}")
+        if self.depth is None and any(cell.depth_slope for cell in self.cells):
+            raise ValueError("depth must be given where a cell has a depth_slope, got none")
+        if self.depths is not None and not 1 <= self.depths[0] <= self.depths[1]:
+            raise ValueError(f"depths must be two numbers of layers that rise, got {list(self.depths)}")
         if self.covers is not None and self.uniform_keep is None:
             raise ValueError("uniform_keep must be given where covers is, got none")
         return self

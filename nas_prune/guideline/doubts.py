@@ -40,6 +40,7 @@ def doubts(fit: Fit, evidence: Evidence, guideline: Guideline, said: Estimates) 
         *_unsure(fit, guideline),
         *_differing(fit, said),
         *_contradictions(said, fit.keys_U),
+        *_rising(fit, said.known),
     ]
 
 
@@ -92,9 +93,10 @@ def _differing(fit: Fit, said: Estimates) -> list[str]:
         word, below = _LEVEL_WORDS[one.level], _LEVEL_WORDS[one.below]
         cells = "; ".join(_apart(fit, said, one, column) for column in one.cells[:_MOST_NAMED])
         more = len(one.cells) - _MOST_NAMED
+        mean = "" if fit.by_depth and one.level == "network" else " The guideline is their mean."
         notes.append(
             f"The {word}s differ by more than their {below}s (p = {one.p_value:.2g}): {cells}"
-            f"{f'; and {more} more' if more > 0 else ''}. The guideline is their mean."
+            f"{f'; and {more} more' if more > 0 else ''}.{mean}"
         )
     return notes
 
@@ -115,6 +117,21 @@ def _called(keys: tuple[str, ...], one: Difference) -> str:
     own = [key.split(" (", maxsplit=1)[0] for key in keys]
     parents = {other[:-1] for other in one.means}
     return own[-1] if len(parents) == 1 else f"{own[-1]} ({', '.join(own[:-1])})"
+
+
+def _rising(fit: Fit, said: Estimates) -> list[str]:
+    """How sure it is that anything changes with depth."""
+    if not fit.by_depth:
+        return []
+    rise, levels = fit.rise(said)
+    p_value = rise.p_value(levels)
+    if p_value is None:
+        return []
+    note = (
+        f"The cell that most surely rises or falls with depth does so with p = {p_value:.2g} (of "
+        f"{len(fit.nodes.members)} networks, corrected for the number of cells)."
+    )
+    return [note]
 
 
 def _known_mean(values_UC: Floats) -> Floats:

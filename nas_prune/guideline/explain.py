@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
+from math import log
 
 from nas_prune.guideline.artefact import Cell, Guideline
 from nas_prune.guideline.hand import Rule
@@ -27,7 +28,7 @@ def sentences(pattern: "Guideline | Rule") -> list[str]:
     """
     if isinstance(pattern, Rule):
         return [f"{pattern.summary[0].upper()}{pattern.summary[1:]} ({pattern.citation})."]
-    return [_where(pattern), *_what(pattern), *_along(pattern)]
+    return [_where(pattern), *_what(pattern), *_along(pattern), *_by_depth(pattern)]
 
 
 def _where(guideline: Guideline) -> str:
@@ -120,6 +121,24 @@ def _sure(guideline: Guideline, cells: Sequence[Cell]) -> list[str]:
         said.append(f"{100 * guideline.confidence:.4g} % interval {low:.2f} to {high:.2f}{but}.")
     elif unknown:
         said.append("How sure that is, is not known.")
+    return said
+
+
+def _by_depth(guideline: Guideline) -> list[str]:
+    """How widths change with the number of layers, where they change clearly."""
+    if guideline.depth is None or guideline.depths is None:
+        return []
+    said = []
+    for cell in guideline.cells:
+        ends = [cell.depth_slope * log(depth / guideline.depth) for depth in guideline.depths]
+        if abs(ends[1] - ends[0]) <= _SLOPE:
+            continue
+        keeps = [cell.model_copy(update={"log_ratio": cell.log_ratio + end}) for end in ends]
+        low, high = (_percent(guideline.keep_ratio(one)) for one in keeps)
+        said.append(
+            f"From {guideline.depths[0]} layers to {guideline.depths[1]}, {_places([cell])} goes from {low} to {high} "
+            f"of {'the width' if guideline.uniform_keep else 'uniform widths'}."
+        )
     return said
 
 

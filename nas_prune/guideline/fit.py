@@ -10,6 +10,7 @@ import numpy as np
 from nas_prune.errors import GuidelineError
 from nas_prune.guideline.artefact import Guideline, Match
 from nas_prune.guideline.cells import Fit, short
+from nas_prune.guideline.depth import check_family
 from nas_prune.guideline.doubts import doubts
 from nas_prune.guideline.models import MODELS, Reference
 from nas_prune.guideline.sources import Source, read_sources, sources_of
@@ -31,6 +32,7 @@ def fit_guideline(
     match: Match = "output",
     cost: str | None = None,
     confidence: float = 0.9,
+    by: "Literal['depth'] | None" = None,
     spaces: Sequence[str] = (),
     notes: Sequence[str] = (),
 ) -> Guideline:
@@ -43,6 +45,8 @@ def fit_guideline(
         match: from which end stages are counted where networks have different numbers of them.
         cost: use only sources driven by this cost; `all` pools them.
         confidence: of all intervals together.
+        by: `depth` lets each stage and role change with the log of the networks' number of layers; it takes three
+            networks of one family.
         spaces: names of networks of your own, whose code may be imported.
         notes: what else the guideline should say of its sources.
 
@@ -50,7 +54,7 @@ def fit_guideline(
         The guideline, with what the sources cannot tell in its notes.
 
     Raises:
-        GuidelineError: there is no source, or they were driven by different costs.
+        GuidelineError: there is no source, they were driven by different costs, or no line in depth can be drawn.
         WidthsError: a file cannot be read.
     """
     if not 0.5 <= confidence < 1:
@@ -68,7 +72,11 @@ def fit_guideline(
         left.append(f"{len(chosen) - len(cut)} widths left out: next to nothing was cut.")
         chosen = cut
     searches = _searches(chosen)
-    fit = Fit(searches, _reference(searches, match), confidence)
+    if by == "depth":
+        check_family(chosen)
+    elif by is not None:
+        raise GuidelineError(f"a guideline must be by depth or by nothing else, got {by!r}.")
+    fit = Fit(searches, _reference(searches, match), confidence, by_depth=by == "depth")
     return _fitted(fit, model, [*notes, *said, *more, *left])
 
 
@@ -116,7 +124,7 @@ def _fitted(fit: Fit, choice: Choice, notes: Sequence[str]) -> Guideline:
     said = {name: fit.estimates(name) for name in MODELS}
     evidence = evidence_of(fit)
     errors = prediction_errors(fit, said)
-    model = choice if choice != "auto" else best_model(evidence, errors)
+    model = choice if choice != "auto" else best_model(fit, evidence, errors)
     guideline = fit.guideline(model, said[model])
     return guideline.model_copy(
         update={

@@ -156,6 +156,7 @@ def pool(
     nodes: Nodes,
     least_variance_C: "Floats | float" = 0.0,
     kinds_C: "Sequence[str] | None" = None,
+    used_C: "NDArray[np.int64] | int" = 0,
 ) -> Pooled:
     """Means over nodes and how well they are known.
 
@@ -164,6 +165,7 @@ def pool(
         nodes: the nodes.
         least_variance_C: of one node, known beforehand (that of rounding, say).
         kinds_C: which quantities are alike, so that their variances may be; all if None.
+        used_C: degrees of freedom that a line through the values has taken.
     """
     there_NC = ~np.isnan(values_NC)
     mean_C = _weighted(values_NC, nodes.weights_N)
@@ -173,7 +175,7 @@ def pool(
         centre_C = _weighted(own, np.ones(len(own)))
         squares_C += np.nan_to_num(own - centre_C).__pow__(2).sum(0)
         parents_C += (~np.isnan(own)).any(0)
-    degrees_C = np.maximum(0, there_NC.sum(0) - parents_C)
+    degrees_C = np.maximum(0, there_NC.sum(0) - parents_C - used_C)
     variance_C = np.divide(squares_C, degrees_C, out=np.full(len(mean_C), np.nan), where=degrees_C > 0)
     variance_C = np.maximum(variance_C, least_variance_C)
     kinds_C = kinds_C or [""] * len(mean_C)

@@ -108,11 +108,19 @@ def shape_on(guideline: Guideline, setting: Setting) -> Shape:
         notes |= dict.fromkeys(
             f"The network has no stage {stage}, which the guideline names." for stage in beyond
         )
+    if guideline.depths is not None and not guideline.depths[0] <= setting.depth <= guideline.depths[1]:
+        low, high = guideline.depths
+        notes[
+            f"Extrapolated: the network has {setting.depth} layers, those of the guideline {low} to {high}."
+        ] = None
     positions_S = [group.position for group in setting.groups_S]
     covers = guideline.covers
     pairs = list(zip(cells_S, positions_S, strict=True))
     bend_S = np.array([_mean([cell.bend_at(x) for cell in cells]) for cells, x in pairs])
-    level_S = [_mean([cell.log_ratio_at(x) for cell in cells]) for cells, x in pairs]
+    deeper = 0.0 if guideline.depth is None else log(setting.depth) - log(guideline.depth)
+    level_S = [
+        _mean([cell.log_ratio_at(x) + cell.depth_slope * deeper for cell in cells]) for cells, x in pairs
+    ]
     return Shape(
         np.array(level_S),
         np.array([_mean([cell.trend for cell in cells]) for cells in cells_S]),

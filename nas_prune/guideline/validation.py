@@ -6,6 +6,7 @@ one network, C places, S searched groups.
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import sqrt
 from typing import TypeAlias
 
@@ -25,24 +26,36 @@ SIGNIFICANCE = 0.05
 _MOST_FOLDS = 10
 
 
-def best_model(evidence: Evidence, errors: dict[str, float]) -> Model:
-    """Uniform where there is no pattern, else the model that predicts best; `stage-role` with one search."""
+def best_model(fit: Fit, evidence: Evidence, errors: dict[str, float]) -> Model:
+    """Uniform where there is no pattern, else the model that predicts best; `stage-role` with one search.
+
+    By depth, one that has cells: of three networks with one left out, two are too few for a line to predict by.
+    """
     if evidence.p_value is None:
         return "stage-role"
     if not evidence.is_found:
         return "uniform"
-    return min(MODELS, key=lambda name: errors.get(name, float("inf")))
+    candidates = [name for name in MODELS if not (fit.by_depth and name == "uniform")]
+    return min(candidates, key=lambda name: errors.get(name, float("inf")))
 
 
 def evidence_of(fit: Fit) -> Evidence:
     """Whether searches agree on a pattern, tested at the level that intervals are over.
 
-    That is the highest that repeats: seeds that agree with each other are no pattern where their networks do not.
+    That is the highest that repeats: seeds that agree with each other are no pattern where their networks do not. By
+    depth, what changes with it is a pattern too; the smaller of both p values counts, times two.
     """
     nodes = fit.nodes
     said = [profile(budgets, fit.at) for budgets in fit.searches]
     levels_UC, rises_UC = (_table([one[part] for one in said]) for part in (0, 1))
     p_value, test = _agreement(levels_UC, rises_UC, nodes)
+    with_depth = None
+    if fit.by_depth:
+        rise, levels = fit.rise(fit.estimates("stage-role").known)
+        with_depth = rise.p_value(levels)
+    if p_value is not None and with_depth is not None:
+        test = test if p_value <= with_depth else "t tests of what rises or falls with depth"
+        p_value = min(1.0, 2 * min(p_value, with_depth))
     found = p_value is not None and p_value < SIGNIFICANCE
     return Evidence(is_found=found, p_value=p_value, test=test, level=nodes.level)
 
@@ -63,7 +76,7 @@ def prediction_errors(fit: Fit, said: Mapping[Model, Estimates]) -> dict[str, fl
         rest = [number for number in range(len(fit.searches)) if number not in out]
         if not out or not rest:
             continue
-        other = Fit([fit.searches[number] for number in rest], fit.at, fit.confidence)
+        other = replace(fit, searches=[fit.searches[number] for number in rest])
         for model, mine in said.items():
             part = other.guideline(model, Estimates(mine.names, mine.values_UC[rest]))
             left_out = [source for number in sorted(out) for source in fit.searches[number]]
