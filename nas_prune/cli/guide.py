@@ -164,7 +164,12 @@ def _tested(guideline: "Guideline") -> str:
     evidence = guideline.pattern
     if evidence is not None and evidence.p_value is not None:
         found = "A pattern" if evidence.is_found else "No pattern"
-        said.append(f"{found} (p = {evidence.p_value:.2g}, {evidence.test}).")
+        missed = ""
+        if evidence.smallest is not None:
+            missed = (
+                f"; one of deviation {evidence.smallest:.2f} would have been found in four of five repeats"
+            )
+        said.append(f"{found} (p = {evidence.p_value:.2g}, {evidence.test}{missed}).")
     if guideline.errors:
         errors = ", ".join(f"{name} {error:.3f}" for name, error in guideline.errors.items())
         said.append(f"Error in log keep ratio of runs left out: {errors}.")

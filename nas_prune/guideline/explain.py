@@ -2,9 +2,9 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from math import log
+from math import exp, log
 
-from nas_prune.guideline.artefact import Cell, Guideline
+from nas_prune.guideline.artefact import Cell, Evidence, Guideline
 from nas_prune.guideline.hand import Rule
 
 _WHOLE, _NEARLY = 0.97, 0.9
@@ -70,7 +70,17 @@ def _no_pattern(guideline: Guideline) -> str:
         return "No pattern: use uniform widths."
     return (
         "No pattern: use uniform widths. Sources with nothing in common would agree as much in "
-        f"{_percent(evidence.p_value)} of cases."
+        f"{_percent(evidence.p_value)} of cases.{_smallest(evidence)}"
+    )
+
+
+def _smallest(evidence: Evidence) -> str:
+    """What "no pattern" leaves open."""
+    if evidence.smallest is None:
+        return ""
+    return (
+        " The smallest pattern that would have been found in four of five repeats: widths that differ from uniform "
+        f"by a factor of {exp(evidence.smallest):.2g} (standard deviation of log ratios {evidence.smallest:.2f})."
     )
 
 

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from nas_prune.guideline.artefact import HAND_SPREAD, Evidence, Guideline, Model
 from nas_prune.guideline.cells import Estimates, Fit, short, within_places
 from nas_prune.guideline.models import MODELS, StageRole, profile
-from nas_prune.guideline.pooling import LEVELS, Nodes, at_nodes, gathered, pattern_test
+from nas_prune.guideline.pooling import LEVELS, at_nodes, gathered, pattern_test
+from nas_prune.guideline.power import smallest_found
 from nas_prune.guideline.shape import shape_on
 from nas_prune.guideline.sources import Source
 
@@ -43,21 +44,35 @@ def evidence_of(fit: Fit) -> Evidence:
     """Whether searches agree on a pattern, tested at the level that intervals are over.
 
     That is the highest that repeats: seeds that agree with each other are no pattern where their networks do not. By
-    depth, what changes with it is a pattern too; the smaller of both p values counts, times two.
+    depth, what changes with it is a pattern too. Levels, how they rise along stages, and that are tested each; the
+    smallest p value counts, times how many tests were made.
     """
     nodes = fit.nodes
     said = [profile(budgets, fit.at) for budgets in fit.searches]
     levels_UC, rises_UC = (_table([one[part] for one in said]) for part in (0, 1))
-    p_value, test = _agreement(levels_UC, rises_UC, nodes)
-    with_depth = None
+    tests = [pattern_test(at_nodes(values, nodes), nodes) for values in (levels_UC, rises_UC)]
     if fit.by_depth:
         rise, levels = fit.rise(fit.estimates("stage-role").known)
-        with_depth = rise.p_value(levels)
-    if p_value is not None and with_depth is not None:
-        test = test if p_value <= with_depth else "t tests of what rises or falls with depth"
-        p_value = min(1.0, 2 * min(p_value, with_depth))
-    found = p_value is not None and p_value < SIGNIFICANCE
-    return Evidence(is_found=found, p_value=p_value, test=test, level=nodes.level)
+        tests.append((rise.p_value(levels), "t tests of what rises or falls with depth"))
+    made = [(p_value, how) for p_value, how in tests if p_value is not None]
+    if not made:
+        return Evidence(is_found=False, p_value=None, test=tests[0][1], level=nodes.level)
+    least, test = min(made)
+    p_value = min(1.0, len(made) * least)
+    is_found = p_value < SIGNIFICANCE
+    smallest = None
+    if not is_found and tests[0][0] is not None:
+        is_shuffled = "shuffles" in tests[0][1]
+        smallest = smallest_found(
+            at_nodes(levels_UC, nodes), SIGNIFICANCE / len(made), is_shuffled=is_shuffled
+        )
+    return Evidence(
+        is_found=is_found,
+        p_value=p_value,
+        test=test,
+        level=nodes.level,
+        smallest=None if smallest is None else short(smallest),
+    )
 
 
 def prediction_errors(fit: Fit, said: Mapping[Model, Estimates]) -> dict[str, float]:
@@ -98,16 +113,6 @@ def _table(said: Sequence[Mapping[StageRole, float]]) -> Floats:
     places = sorted({place for one in said for place in one})
     values = [[one.get(place, np.nan) for place in places] for one in said]
     return np.array(values, dtype=np.float64).reshape(len(said), len(places))
-
-
-def _agreement(levels_UC: Floats, rises_UC: Floats, nodes: Nodes) -> tuple[float | None, str]:
-    """The test of levels and that of how they rise along stages; the smaller p, times how many were made."""
-    tests = [pattern_test(at_nodes(values, nodes), nodes) for values in (levels_UC, rises_UC)]
-    made = [(p_value, how) for p_value, how in tests if p_value is not None]
-    if not made:
-        return tests[0]
-    p_value, how = min(made)
-    return min(1.0, len(made) * p_value), how
 
 
 def missed_by(guideline: Guideline, sources: Sequence[Source]) -> list[Floats]:
