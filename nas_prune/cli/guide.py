@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -23,6 +23,12 @@ if TYPE_CHECKING:
 )
 @fit_options
 @click.option(
+    "--by",
+    type=click.Choice(["depth"]),
+    help="Let each stage and role change with the network's number of layers; needs runs of three networks of one "
+    "family.",
+)
+@click.option(
     "--space", "spaces", multiple=True, help="The network's name, needed for runs of a network of your own."
 )
 @click.option(
@@ -39,6 +45,7 @@ def command(
     sources: tuple[Path, ...],
     guideline: str | None,
     fitting: FitOptions,
+    by: "Literal['depth'] | None",
     spaces: tuple[str, ...],
     out: Path | None,
     style: str,
@@ -50,6 +57,8 @@ def command(
     from nas_prune.guideline.apply import guideline_named
 
     refuse_fitting(context, guideline)
+    if guideline is not None and by is not None:
+        raise click.UsageError("--by must come with runs to fit, got --guideline.")
     if bool(sources) == (guideline is not None):
         raise click.UsageError(
             "name the runs to fit a guideline to, or one to show with --guideline, one of the two."
@@ -60,7 +69,7 @@ def command(
         _show(guideline_named(guideline), style, None)
         return
     _refuse_existing(out)
-    _show(_fit(sources, out, fitting, spaces), style, out)
+    _show(_fit(sources, out, spaces, by=by, **asdict(fitting)), style, out)
 
 
 def _refuse_existing(out: Path | None) -> None:
@@ -75,16 +84,14 @@ def _refuse_existing(out: Path | None) -> None:
         raise click.UsageError(f"--out must be in a directory that exists, got {out}.")
 
 
-def _fit(
-    sources: tuple[Path, ...], out: Path | None, fitting: FitOptions, spaces: tuple[str, ...]
-) -> "Guideline":
+def _fit(sources: tuple[Path, ...], out: Path | None, spaces: tuple[str, ...], **fitting: Any) -> "Guideline":
     """Fit a guideline; if asked for, write it and its picture."""
     from nas_prune.guideline import fit_guideline
     from nas_prune.guideline.sources import read_sources
 
     with showing_progress() as progress, progress.waiting("fitting"):
         read, notes = read_sources(sources, spaces=spaces)
-        fitted = fit_guideline(read, notes=notes, spaces=spaces, **asdict(fitting))
+        fitted = fit_guideline(read, notes=notes, spaces=spaces, **fitting)
         if out is not None:
             from nas_prune.guideline.figure import draw_guideline
 
@@ -146,7 +153,7 @@ def _row(guideline: "Guideline", cell: "Cell") -> list[str]:
         cell.role or "all",
         f"{guideline.keep_ratio(cell):.3f}",
         f"{exp(cell.log_ratio):.2f}",
-        "–" if ends is None else f"{ends[0]:.2f} to {ends[1]:.2f}",
+        f"{ends[0]:.2f} to {ends[1]:.2f}" if ends else "not known" if cell.of else "–",
         f"{cell.slope:+.2f}" if cell.slope else "–",
         f"{runs[0]} of {runs[1]}" if cell.of else "–",
     ]
@@ -157,7 +164,12 @@ def _tested(guideline: "Guideline") -> str:
     evidence = guideline.pattern
     if evidence is not None and evidence.p_value is not None:
         found = "A pattern" if evidence.is_found else "No pattern"
-        said.append(f"{found} (p = {evidence.p_value:.2g}, {evidence.test}).")
+        missed = ""
+        if evidence.smallest is not None:
+            missed = (
+                f"; one of deviation {evidence.smallest:.2f} would have been found in four of five repeats"
+            )
+        said.append(f"{found} (p = {evidence.p_value:.2g}, {evidence.test}{missed}).")
     if guideline.errors:
         errors = ", ".join(f"{name} {error:.3f}" for name, error in guideline.errors.items())
         said.append(f"Error in log keep ratio of runs left out: {errors}.")

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from nas_prune.errors import GuidelineError
 from nas_prune.guideline.artefact import Guideline, read_guideline
 from nas_prune.guideline.hand import RULES, Rule
-from nas_prune.guideline.shape import Shape, shape_on
+from nas_prune.guideline.shape import Shape, bend_of, shape_on
 from nas_prune.guideline.sources import Setting, measure
 from nas_prune.space.budget import Budget
 from nas_prune.space.cut import Cut, cut
@@ -28,6 +28,7 @@ Pattern: TypeAlias = Guideline | Rule
 
 _FAR = 2.0
 _TOLERANCE = 1.05
+_BELOW = log(4)  # how far below the sources' smallest budget a pattern is looked for, as a log keep ratio
 _HALVINGS = 30
 
 
@@ -121,6 +122,7 @@ def apply_guideline(
         BudgetError: no widths meet the budget.
     """
     setting = setting_of(space, groups)
+    _further(pattern, setting)
     if budget is None:
         return _as_it_is(pattern, setting)
     bound = Budget.parse(budget) if isinstance(budget, str) else budget
@@ -200,7 +202,8 @@ def placed(pattern: Pattern, setting: Setting, bound: Budget) -> Placed:
         return Placed(shape.level_S, shape.bend_S, shape.notes)
     at = _place(shape, setting, bound.kind, limit, measure(pattern.cost))
     growth = shape.growth(at)
-    return Placed(shape.log_ratio_NS(np.array(at)), shape.bend_S * growth, shape.notes, growth)
+    bend_S = bend_of(shape, setting, at)
+    return Placed(shape.log_ratio_NS(np.array(at)), bend_S, shape.notes, growth)
 
 
 def _place(shape: Shape, setting: Setting, kind: str, limit: float, driver: str) -> float:
@@ -217,7 +220,7 @@ def _place(shape: Shape, setting: Setting, kind: str, limit: float, driver: str)
         cost_N = setting.count(driver, np.exp(np.minimum(0.0, factor_N[:, None] + pattern_NS)))
         return float(setting.scaled(driver, zeros_NS, cost_N * (1 + 1e-12))[0])
 
-    low, high = (shape.covers or (shape.reference or -1.0,))[0], 0.0
+    low, high = (shape.covers or (shape.reference or -1.0,))[0] - _BELOW, 0.0
     if of_same_cost(low) <= low:
         return low
     for _ in range(_HALVINGS):
@@ -233,6 +236,24 @@ def scores_of(setting: Setting, log_ratio_S: Floats) -> Scores:
         shares_of(setting.space, column, float(shares[column])) if column in shares else None
         for column in range(len(setting.space.groups))
     ]
+
+
+def _further(pattern: Pattern, setting: Setting) -> float:
+    """How many times as deep, or as shallow, a network is as the guideline's sources, where that matters; 1 within.
+
+    Raises:
+        GuidelineError: it is more than a factor of two.
+    """
+    if isinstance(pattern, Rule) or pattern.depths is None:
+        return 1.0
+    low, high = pattern.depths
+    beyond = max(1.0, low / setting.depth, setting.depth / high)
+    if beyond > _FAR:
+        raise GuidelineError(
+            f"a network's number of layers must be within a factor of two of the guideline's {low} to {high}, got "
+            f"{setting.depth}. Fit a guideline without --by depth, or with networks nearer to that depth."
+        )
+    return beyond
 
 
 def _as_it_is(pattern: Pattern, setting: Setting) -> Applied:
@@ -268,6 +289,6 @@ def _applied(
             f"{found.budget if found else 'none'}, which {said}. Search nearer to that budget, or use "
             "a guideline that covers it."
         )
-    is_outside = beyond > _TOLERANCE
-    more = (f"Extrapolated: this {said}.",) if is_outside and found else ()
+    more = (f"Extrapolated: this {said}.",) if beyond > _TOLERANCE and found else ()
+    is_outside = max(beyond, _further(pattern, setting)) > _TOLERANCE
     return Applied(widths_G, found, share, is_outside, (*notes, *more), setting)

@@ -6,7 +6,7 @@ makes it", log 2 "twice as wide", log ½ "half as wide".
 
 from math import exp, log
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import yaml
 from pydantic import (
@@ -36,7 +36,19 @@ LARGEST = 7.0  # as a log ratio; a factor of a thousand
 
 
 class _Strict(BaseModel):
+    """Of which later fields are written only where they say something, so that equal guidelines stay equal files."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    later_fields: ClassVar[tuple[str, ...]] = ()
+
+    @model_serializer(mode="wrap")
+    def _without_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content: dict[str, Any] = handler(self)
+        fields = type(self).model_fields
+        for name in self.later_fields:
+            if getattr(self, name) == fields[name].default:
+                content.pop(name, None)
+        return content
 
 
 class Cell(_Strict):
@@ -46,14 +58,18 @@ class Cell(_Strict):
         stage: number of the stage; 0 is the highest resolution.
         role: only groups of this role; all of the stage if None.
         log_ratio: log of the width over that of the uniform network of equal cost, at the middle of the stage.
-        low, high: ends of the interval for `log_ratio`; None where too few sources say anything.
+        low, high: ends of the interval for `log_ratio`; None where too few sources say anything, or where it would span
+            nearly all keep ratios.
         spread: standard deviation of one more source's log ratio around it.
         slope: how much `log_ratio` rises from the first group of the cell to the last.
         shape: (position, log ratio) pairs, added at these positions in the cell and interpolated between them;
             positions rise from 0, the first group, to 1, the last.
         trend: how much it rises when log `uniform_keep` rises by 1, beyond what a power of it gives.
         up, of: how many of the sources keep more than uniform here, and how many say anything.
+        depth_slope: how much `log_ratio` rises when the log of the network's number of layers rises by 1.
     """
+
+    later_fields: ClassVar[tuple[str, ...]] = ("depth_slope",)
 
     stage: int = Field(ge=0, le=1000)
     role: Role | None = None
@@ -66,6 +82,7 @@ class Cell(_Strict):
     trend: float = Field(default=0.0, ge=-LARGEST, le=LARGEST)
     up: int = Field(default=0, ge=0)
     of: int = Field(default=0, ge=0)
+    depth_slope: float = Field(default=0.0, ge=-LARGEST, le=LARGEST)
 
     def bend_at(self, position: float) -> float:
         """What the shape adds at a position of the cell."""
@@ -114,12 +131,17 @@ class Evidence(_Strict):
         p_value: how often sources without a common pattern would agree as much; None with one source alone.
         test: how that was worked out.
         level: what was taken as independent: `network`, `data`, `method` or `seed`.
+        smallest: where none is found, the standard deviation between cells (of log ratios) of the smallest pattern that
+            would have been, in four of five repeats with sources that vary as these do.
     """
+
+    later_fields: ClassVar[tuple[str, ...]] = ("smallest",)
 
     is_found: bool
     p_value: float | None = Field(default=None, ge=0, le=1)
     test: str = ""
     level: str = ""
+    smallest: float | None = Field(default=None, ge=0, le=LARGEST)
 
 
 class SourceRecord(_Strict):
@@ -133,7 +155,10 @@ class SourceRecord(_Strict):
         uniform_keep: keep ratio of the uniform network of the same cost.
         kept_share: their share of the whole network's cost.
         training_macs: multiply-accumulates of the search's training, forward and backward; None if not known.
+        removed_blocks: how many blocks the network lacks; what else is said is of the network without them.
     """
+
+    later_fields: ClassVar[tuple[str, ...]] = ("removed_blocks", "training_macs")
 
     network: str
     input: int
@@ -146,14 +171,7 @@ class SourceRecord(_Strict):
     uniform_keep: float = Field(gt=0, le=1)
     kept_share: float = Field(gt=0, le=1)
     training_macs: int | None = Field(default=None, ge=0)
-
-    @model_serializer(mode="wrap")
-    def _without_unknown_cost(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """What a file of before did not hold is not written: a study knows its guideline by what is."""
-        content: dict[str, Any] = handler(self)
-        if self.training_macs is None:
-            del content["training_macs"]
-        return content
+    removed_blocks: int = Field(default=0, ge=0)
 
 
 class Guideline(_Strict):
@@ -166,17 +184,22 @@ class Guideline(_Strict):
         num_stages: how many stages the cells are counted in; 0, in those written by hand, for as many as the network
             has. What these do not name is as wide as uniform scaling makes it.
         uniform_keep: keep ratio of the uniform network where `log_ratio` holds; at other budgets it grows with its
-            logarithm. None for a pattern that is the same at every budget.
+            logarithm, and below the least that is covered the odds of all keep ratios fall alike. None for a pattern
+            that is the same at every budget.
         covers: least and largest keep ratio of the uniform networks that cost as much as the sources.
         covers_share: least and largest share of the cost that the sources kept.
         confidence: of all intervals together.
         pattern: the test.
+        depth: how many convolutions and linear layers the network has of which cells speak, where they depend on that.
+        depths: least and largest number of the sources.
         layer_spread: standard deviation of single groups' log ratios around the pattern.
         errors: for each model that was compared, the root mean square error in log keep ratios of sources left out.
         cells: what holds where.
         notes: what the sources cannot tell, in words.
         sources: where it comes from.
     """
+
+    later_fields: ClassVar[tuple[str, ...]] = ("depth", "depths")
 
     model: Model = "hand"
     cost: str | None = None
@@ -187,6 +210,8 @@ class Guideline(_Strict):
     covers_share: tuple[float, float] | None = None
     confidence: float = Field(default=0.9, gt=0, lt=1)
     pattern: Evidence | None = None
+    depth: float | None = Field(default=None, ge=1)
+    depths: tuple[int, int] | None = None
     layer_spread: float = Field(default=HAND_SPREAD, ge=0, le=LARGEST)
     errors: dict[str, float] = {}
     cells: tuple[Cell, ...] = ()
@@ -211,6 +236,10 @@ class Guideline(_Strict):
                 raise ValueError(f"covers must be two shares in (0, 1] that rise, got {list(ends)}")
         if self.cost is not None and any(word not in _COSTS for word in self.cost.split(" ")[:1]):
             raise ValueError(f"cost must begin with one of {', '.join(_COSTS)}, got {self.cost!r}")
+        if self.depth is None and any(cell.depth_slope for cell in self.cells):
+            raise ValueError("depth must be given where a cell has a depth_slope, got none")
+        if self.depths is not None and not 1 <= self.depths[0] <= self.depths[1]:
+            raise ValueError(f"depths must be two numbers of layers that rise, got {list(self.depths)}")
         if self.covers is not None and self.uniform_keep is None:
             raise ValueError("uniform_keep must be given where covers is, got none")
         return self

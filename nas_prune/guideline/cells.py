@@ -8,19 +8,22 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from math import exp, sqrt
-from typing import TypeAlias
+from math import exp, log, sqrt
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nas_prune.graph.channels import Role
 from nas_prune.guideline.artefact import HAND_SPREAD, LARGEST, Cell, Guideline, Model
+from nas_prune.guideline.depth import Rise, rise_of
 from nas_prune.guideline.models import Coefficient, Reference, arithmetic, saying
 from nas_prune.guideline.pooling import Nodes, Pooled, at_nodes, independent, pool, shrunk, weights_of
 from nas_prune.guideline.sources import Source
 
 Floats: TypeAlias = "NDArray[np.float64]"
+
+_NEARLY_ALL = 0.9  # of the keep ratios from 0 to 1; an interval this wide says nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +54,13 @@ class Fit:
         searches: the sources of each, from its smallest budget to its largest.
         at: the stages and the budget that all are brought to.
         confidence: of all intervals together.
+        by_depth: whether levels may change with the log of the networks' number of layers.
     """
 
     searches: Sequence[Sequence[Source]]
     at: Reference
     confidence: float
+    by_depth: bool = False
 
     @property
     def sources(self) -> list[Source]:
@@ -71,6 +76,14 @@ class Fit:
     def nodes(self) -> Nodes:
         """What the intervals are over."""
         return independent(self.keys_U)
+
+    @cached_property
+    def log_depth_N(self) -> Floats:
+        """Log number of layers of each node; with removed blocks of what is left."""
+        depths_U = np.array(
+            [[log(np.mean([source.setting.depth for source in own]))] for own in self.searches]
+        )
+        return np.asarray(at_nodes(depths_U, self.nodes)[:, 0])
 
     def estimates(self, model: Model) -> Estimates:
         """What each search says of a model's coefficients."""
@@ -94,19 +107,44 @@ class Fit:
             covers_share=(short(min(shares)), short(max(shares))),
             confidence=self.confidence,
             cells=self._cells(model, said),
+            **self._depths,
         )
+
+    @property
+    def _depths(self) -> dict[str, Any]:
+        if not self.by_depth:
+            return {}
+        found = [source.setting.depth for source in self.sources]
+        return {"depth": round(exp(float(self.log_depth_N.mean())), 6), "depths": (min(found), max(found))}
+
+    def rise(self, said: Estimates) -> tuple[Rise, Pooled]:
+        """How what searches say changes with depth, if that is asked for, and what they say at the mean log depth."""
+        values_NC = at_nodes(said.values_UC, self.nodes)
+        kinds = [name.kind for name in said.names]
+        if not self.by_depth:
+            none_C = np.full(len(kinds), np.nan)
+            return Rise(none_C, none_C), pool(values_NC, self.nodes, self._rounding(said), kinds)
+        is_level_C = np.array([kind == "level" for kind in kinds])
+        rise = rise_of(np.where(is_level_C, values_NC, np.nan), self.log_depth_N)
+        level_NC = rise.level(values_NC, self.log_depth_N, float(self.log_depth_N.mean()))
+        return rise, pool(level_NC, self.nodes, self._rounding(said), kinds, rise.used_C)
 
     def _cells(self, model: Model, said: Estimates) -> tuple[Cell, ...]:
         said = said.known
         if not said.names:
             return ()
-        pooled = pool(at_nodes(said.values_UC, self.nodes), self.nodes, self._rounding(said))
+        rise, pooled = self.rise(said)
         values = dict(zip(said.names, self._shrunk(model, said, pooled), strict=True))
         half_C = pooled.half_width_C(self.confidence, np.array([name.kind == "level" for name in said.names]))
-        return tuple(
+        rise_C = np.nan_to_num(shrunk(rise.pooled(pooled), 0.0))
+        cells = [
             self._cell(number, said, pooled, float(half_C[number]), values)
             for number, name in enumerate(said.names)
             if name.kind == "level"
+        ]
+        rises = [short(float(rise_C[n])) for n, name in enumerate(said.names) if name.kind == "level"]
+        return tuple(
+            cell.model_copy(update={"depth_slope": rise}) for cell, rise in zip(cells, rises, strict=True)
         )
 
     def _cell(
@@ -115,13 +153,14 @@ class Fit:
         name = said.names[number]
         there = said.values_UC[~np.isnan(said.values_UC[:, number]), number]
         mean, spread, error = (float(x[number]) for x in (pooled.mean_C, pooled.spread_C, pooled.error_C))
-        known = not np.isnan(half)
+        known = not np.isnan(error)
+        ends = self._ends(mean, half)
         return Cell(
             stage=name.stage,
             role=name.role,
             log_ratio=short(values[name]),
-            low=short(mean - half) if known else None,
-            high=short(mean + half) if known else None,
+            low=ends and short(ends[0]),
+            high=ends and short(ends[1]),
             spread=short(sqrt(spread**2 + error**2)) if known else HAND_SPREAD,
             slope=short(values.get(Coefficient(name.stage, name.role, "slope"), 0.0)),
             shape=tuple(
@@ -133,6 +172,14 @@ class Fit:
             up=int((there > 0).sum()),
             of=len(there),
         )
+
+    def _ends(self, mean: float, half: float) -> tuple[float, float] | None:
+        """The ends of an interval; None where there is none, or it spans nearly all keep ratios there are."""
+        if np.isnan(half):
+            return None
+        low, high = mean - half, mean + half
+        least, most = (exp(min(0.0, self.at.log_uniform + end)) for end in (low, high))
+        return (low, high) if most - least < _NEARLY_ALL else None
 
     def _shrunk(self, model: Model, said: Estimates, pooled: Pooled) -> list[float]:
         """The means, shrunk; for the paper's model those of keep ratios, as they are."""
@@ -185,9 +232,13 @@ class Fit:
     def _roundings(self) -> dict[tuple[int, Role | None], float]:
         found: dict[tuple[int, Role | None], list[float]] = defaultdict(list)
         for budgets in self.searches:
-            for (stage, role), variance in budgets[0].rounding.items():
-                found[self.at.stage_of(stage, budgets[0].setting), role].append(variance)
-        return {place: float(np.mean(own)) for place, own in found.items()}
+            own: dict[tuple[int, Role | None], float] = {}
+            for source in budgets:  # a block may be gone at one budget and not at another
+                for (stage, role), variance in source.rounding.items():
+                    own.setdefault((self.at.stage_of(stage, source.setting), role), variance)
+            for place, variance in own.items():
+                found[place].append(variance)
+        return {place: float(np.mean(told)) for place, told in found.items()}
 
 
 def short(number: float) -> float:

@@ -2,8 +2,9 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
+from math import exp, log
 
-from nas_prune.guideline.artefact import Cell, Guideline
+from nas_prune.guideline.artefact import Cell, Evidence, Guideline
 from nas_prune.guideline.hand import Rule
 
 _WHOLE, _NEARLY = 0.97, 0.9
@@ -27,7 +28,7 @@ def sentences(pattern: "Guideline | Rule") -> list[str]:
     """
     if isinstance(pattern, Rule):
         return [f"{pattern.summary[0].upper()}{pattern.summary[1:]} ({pattern.citation})."]
-    return [_where(pattern), *_what(pattern), *_along(pattern)]
+    return [_where(pattern), *_what(pattern), *_along(pattern), *_by_depth(pattern)]
 
 
 def _where(guideline: Guideline) -> str:
@@ -69,7 +70,17 @@ def _no_pattern(guideline: Guideline) -> str:
         return "No pattern: use uniform widths."
     return (
         "No pattern: use uniform widths. Sources with nothing in common would agree as much in "
-        f"{_percent(evidence.p_value)} of cases."
+        f"{_percent(evidence.p_value)} of cases.{_smallest(evidence)}"
+    )
+
+
+def _smallest(evidence: Evidence) -> str:
+    """What "no pattern" leaves open."""
+    if evidence.smallest is None:
+        return ""
+    return (
+        " The smallest pattern that would have been found in four of five repeats: widths that differ from uniform "
+        f"by a factor of {exp(evidence.smallest):.2g} (standard deviation of log ratios {evidence.smallest:.2f})."
     )
 
 
@@ -113,9 +124,31 @@ def _sure(guideline: Guideline, cells: Sequence[Cell]) -> list[str]:
         side = "on this side of" if len(sides) > 1 else "wider than" if sides == {True} else "narrower than"
         said.append(f"{side[0].upper()}{side[1:]} uniform in {agreeing} of {total} run{'s' * (total != 1)}.")
     intervals = [ends for cell in cells if (ends := guideline.interval(cell)) is not None]
+    unknown = [cell for cell in cells if cell.of > 1 and guideline.interval(cell) is None]
     if intervals:
         low, high = min(one[0] for one in intervals), max(one[1] for one in intervals)
-        said.append(f"{100 * guideline.confidence:.4g} % interval {low:.2f} to {high:.2f}.")
+        but = f", not known for {_places(unknown)}" if unknown else ""
+        said.append(f"{100 * guideline.confidence:.4g} % interval {low:.2f} to {high:.2f}{but}.")
+    elif unknown:
+        said.append("How sure that is, is not known.")
+    return said
+
+
+def _by_depth(guideline: Guideline) -> list[str]:
+    """How widths change with the number of layers, where they change clearly."""
+    if guideline.depth is None or guideline.depths is None:
+        return []
+    said = []
+    for cell in guideline.cells:
+        ends = [cell.depth_slope * log(depth / guideline.depth) for depth in guideline.depths]
+        if abs(ends[1] - ends[0]) <= _SLOPE:
+            continue
+        keeps = [cell.model_copy(update={"log_ratio": cell.log_ratio + end}) for end in ends]
+        low, high = (_percent(guideline.keep_ratio(one)) for one in keeps)
+        said.append(
+            f"From {guideline.depths[0]} layers to {guideline.depths[1]}, {_places([cell])} goes from {low} to {high} "
+            f"of {'the width' if guideline.uniform_keep else 'uniform widths'}."
+        )
     return said
 
 

@@ -1,37 +1,28 @@
-"""Fitting a guideline: from any number of widths files to what they have in common.
-
-Shape suffixes: U searches (one network, data set, method and seed; widths at one budget or at several),
-C coefficients.
-"""
+"""Fitting a guideline: from any number of widths files to what they have in common."""
 
 from collections import defaultdict
 from collections.abc import Sequence
-from itertools import combinations
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nas_prune.errors import GuidelineError
-from nas_prune.guideline.artefact import Evidence, Guideline, Match
-from nas_prune.guideline.cells import Estimates, Fit, short
+from nas_prune.guideline.artefact import Guideline, Match
+from nas_prune.guideline.cells import Fit, short
+from nas_prune.guideline.depth import check_family
+from nas_prune.guideline.doubts import doubts
 from nas_prune.guideline.models import MODELS, Reference
-from nas_prune.guideline.pooling import LEVELS
 from nas_prune.guideline.sources import Source, read_sources, sources_of
 from nas_prune.guideline.validation import best_model, evidence_of, layer_spread, prediction_errors
 from nas_prune.space.widths import Widths
 
-Floats: TypeAlias = "NDArray[np.float64]"
 Choice: TypeAlias = Literal[
     "auto", "uniform", "stage-means", "stage-role", "stage-role-slope", "stage-role-shape"
 ]
 
 ALL_COSTS = "all"
 _HARDLY_CUT = 0.95  # uniform keep ratio; differences above it are mostly rounding, and would be enlarged
-_CONTRARY = -0.3
-_FAINT = 0.1  # standard deviation of log ratios below which a pattern is too faint to contradict another
-_MOST_COMPARED = 20  # networks, data sets or methods; nobody reads notes on the pairs of more
 
 
 def fit_guideline(
@@ -41,6 +32,7 @@ def fit_guideline(
     match: Match = "output",
     cost: str | None = None,
     confidence: float = 0.9,
+    by: "Literal['depth'] | None" = None,
     spaces: Sequence[str] = (),
     notes: Sequence[str] = (),
 ) -> Guideline:
@@ -53,6 +45,8 @@ def fit_guideline(
         match: from which end stages are counted where networks have different numbers of them.
         cost: use only sources driven by this cost; `all` pools them.
         confidence: of all intervals together.
+        by: `depth` lets each stage and role change with the log of the networks' number of layers; it takes three
+            networks of one family.
         spaces: names of networks of your own, whose code may be imported.
         notes: what else the guideline should say of its sources.
 
@@ -60,7 +54,7 @@ def fit_guideline(
         The guideline, with what the sources cannot tell in its notes.
 
     Raises:
-        GuidelineError: there is no source, or they were driven by different costs.
+        GuidelineError: there is no source, they were driven by different costs, or no line in depth can be drawn.
         WidthsError: a file cannot be read.
     """
     if not 0.5 <= confidence < 1:
@@ -78,7 +72,11 @@ def fit_guideline(
         left.append(f"{len(chosen) - len(cut)} widths left out: next to nothing was cut.")
         chosen = cut
     searches = _searches(chosen)
-    fit = Fit(searches, _reference(searches, match), confidence)
+    if by == "depth":
+        check_family(chosen)
+    elif by is not None:
+        raise GuidelineError(f"a guideline must be by depth or by nothing else, got {by!r}.")
+    fit = Fit(searches, _reference(searches, match), confidence, by_depth=by == "depth")
     return _fitted(fit, model, [*notes, *said, *more, *left])
 
 
@@ -126,69 +124,14 @@ def _fitted(fit: Fit, choice: Choice, notes: Sequence[str]) -> Guideline:
     said = {name: fit.estimates(name) for name in MODELS}
     evidence = evidence_of(fit)
     errors = prediction_errors(fit, said)
-    model = choice if choice != "auto" else best_model(evidence, errors)
+    model = choice if choice != "auto" else best_model(fit, evidence, errors)
     guideline = fit.guideline(model, said[model])
-    unknown, contrary = _unknown(fit, evidence), _contradictions(said["stage-role"], fit.keys_U)
     return guideline.model_copy(
         update={
             "pattern": evidence,
             "errors": errors,
             "layer_spread": short(layer_spread(fit, guideline)),
-            "notes": (*notes, *unknown, *contrary),
+            "notes": (*notes, *doubts(fit, evidence, guideline, said["stage-role"])),
             "sources": tuple(source.record for source in fit.sources),
         }
     )
-
-
-_LEVEL_WORDS = {"network": "network", "data": "data set", "method": "method", "seed": "run"}
-
-
-def _unknown(fit: Fit, evidence: Evidence) -> list[str]:
-    """What the sources cannot tell, in words."""
-    notes = []
-    for depth, level in enumerate(LEVELS[:3]):
-        word = _LEVEL_WORDS[level]
-        names = sorted({keys[depth] for keys in fit.keys_U})
-        if len(names) == 1:
-            only = names[0].split(" (", maxsplit=1)[0]
-            notes.append(f"All sources are of one {word} ({only}): how other {word}s differ is not known.")
-        elif LEVELS.index(fit.nodes.level) > depth:
-            notes.append(
-                f"Intervals are over the {_LEVEL_WORDS[fit.nodes.level]}s of these {len(names)} {word}s: "
-                f"how other {word}s differ is not in them."
-            )
-    if evidence.p_value is None:
-        notes.append("One search alone: whether another seed would find the same is not known.")
-    return notes
-
-
-def _known_mean(values_UC: Floats) -> Floats:
-    """Means over what is known; NaN where nothing is."""
-    count_C = (~np.isnan(values_UC)).sum(0)
-    mean_C = np.full(len(count_C), np.nan)
-    np.divide(np.nansum(values_UC, axis=0), count_C, out=mean_C, where=count_C > 0)
-    return mean_C
-
-
-def _contradictions(said: Estimates, keys_U: Sequence[tuple[str, ...]]) -> list[str]:
-    """Pairs of networks, data sets or methods whose patterns point in opposite directions."""
-    notes = []
-    levels = [c for c, name in enumerate(said.names) if name.kind == "level"]
-    for depth, level in enumerate(LEVELS[:3]):
-        groups: dict[str, list[int]] = defaultdict(list)
-        for number, keys in enumerate(keys_U):
-            groups[keys[depth]].append(number)
-        if len(groups) > _MOST_COMPARED:
-            continue
-        means = {name: _known_mean(said.values_UC[members][:, levels]) for name, members in groups.items()}
-        for (one, mine), (other, theirs) in combinations(means.items(), 2):
-            both = ~np.isnan(mine) & ~np.isnan(theirs)
-            if both.sum() < 3 or min(np.std(mine[both]), np.std(theirs[both])) < _FAINT:
-                continue
-            agreement = float(np.corrcoef(mine[both], theirs[both])[0, 1])
-            if agreement < _CONTRARY:
-                notes.append(
-                    f"The {_LEVEL_WORDS[level]}s {one.split(' ')[0]} and {other.split(' ')[0]} contradict each other "
-                    f"(correlation of their patterns {agreement:.2f})."
-                )
-    return notes

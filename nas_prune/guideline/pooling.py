@@ -1,8 +1,8 @@
 """Pooling what several sources say about the same quantities, with intervals that hold for few sources.
 
 Sources are nested: seeds of a method, methods on a data set, data sets of a network. Means are taken level by level, so
-that ten seeds of one network do not outvote another network; intervals are over the highest level that repeats often
-enough, and hold for all quantities at once.
+that ten seeds of one network do not outvote another network; intervals are over the highest level that repeats, and
+hold for all quantities at once.
 
 Shape suffixes: U sources, N nodes (sources gathered at the level the intervals are over), C quantities. A number that a
 source does not give is NaN.
@@ -25,7 +25,8 @@ Floats: TypeAlias = "NDArray[np.float64]"
 Keys: TypeAlias = "tuple[str, ...]"
 
 LEVELS = ("network", "data", "method", "seed")
-_FEWEST_DEGREES = 2  # of freedom; with one, an interval says nothing
+_PRIOR_DEGREES = 1  # that the variance of other quantities counts for where a quantity has one of its own
+_FEWEST_ALIKE = 3  # quantities of one kind whose variances say something of each other's
 _SHUFFLES = 2000
 _FEWEST_ARRANGEMENTS = 400
 _SEED = 20190306
@@ -91,14 +92,13 @@ def gathered(keys_U: Sequence[Keys], depth: int, weights_U: "Floats | None" = No
 
 
 def independent(keys_U: Sequence[Keys]) -> Nodes:
-    """Sources gathered at the highest level that repeats often enough for an interval, or else that repeats at all."""
+    """Sources gathered at the highest level that repeats, or else each by itself.
+
+    Two members are enough: what lies below them repeats more often, but says nothing of how a third would differ.
+    """
     weights_U = weights_of(keys_U)
     candidates = [gathered(keys_U, depth, weights_U) for depth in range(1, len(LEVELS) + 1)]
-    for fewest in (_FEWEST_DEGREES, 1):
-        for nodes in candidates:
-            if nodes.degrees >= fewest:
-                return nodes
-    return candidates[-1]
+    return next((nodes for nodes in candidates if nodes.degrees >= 1), candidates[-1])
 
 
 def at_nodes(values_UC: Floats, nodes: Nodes) -> Floats:
@@ -151,13 +151,21 @@ class Pooled:
         return half_C
 
 
-def pool(values_NC: Floats, nodes: Nodes, least_variance_C: "Floats | float" = 0.0) -> Pooled:
+def pool(
+    values_NC: Floats,
+    nodes: Nodes,
+    least_variance_C: "Floats | float" = 0.0,
+    kinds_C: "Sequence[str] | None" = None,
+    used_C: "NDArray[np.int64] | int" = 0,
+) -> Pooled:
     """Means over nodes and how well they are known.
 
     Args:
         values_NC: what each node says.
         nodes: the nodes.
         least_variance_C: of one node, known beforehand (that of rounding, say).
+        kinds_C: which quantities are alike, so that their variances may be; all if None.
+        used_C: degrees of freedom that a line through the values has taken.
     """
     there_NC = ~np.isnan(values_NC)
     mean_C = _weighted(values_NC, nodes.weights_N)
@@ -167,14 +175,39 @@ def pool(values_NC: Floats, nodes: Nodes, least_variance_C: "Floats | float" = 0
         centre_C = _weighted(own, np.ones(len(own)))
         squares_C += np.nan_to_num(own - centre_C).__pow__(2).sum(0)
         parents_C += (~np.isnan(own)).any(0)
-    degrees_C = np.maximum(0, there_NC.sum(0) - parents_C)
+    degrees_C = np.maximum(0, there_NC.sum(0) - parents_C - used_C)
     variance_C = np.divide(squares_C, degrees_C, out=np.full(len(mean_C), np.nan), where=degrees_C > 0)
     variance_C = np.maximum(variance_C, least_variance_C)
+    kinds_C = kinds_C or [""] * len(mean_C)
+    for kind in set(kinds_C):
+        own = np.array([one == kind for one in kinds_C])
+        variance_C[own], degrees_C[own] = _moderated(variance_C[own], degrees_C[own])
     weights_NC = there_NC * nodes.weights_N[:, None]
     total_C = weights_NC.sum(0)
     weights_NC = np.divide(weights_NC, total_C, out=np.zeros_like(weights_NC), where=total_C > 0)
     error_C = np.sqrt(variance_C * (weights_NC**2).sum(0))
     return Pooled(mean_C, error_C, degrees_C, np.sqrt(variance_C))
+
+
+def _moderated(variance_C: Floats, degrees_C: NDArray[np.int64]) -> tuple[Floats, NDArray[np.int64]]:
+    """Variances of one degree of freedom drawn towards the mean of all, with the degrees they have then.
+
+    A moderated variance (Smyth 2004), (prior degrees × mean + own degrees × own) / their sum, has the sum of both
+    degrees. The prior's are fixed at 1: found from few variances of one degree each they are mostly chance, and
+    intervals of five quantities at 90 % then hold in as few as 75 % of cases where one of them varies ten times as
+    much as the others; with 1, in 88 to 99 %. Where there are two degrees a quantity's own are used alone.
+
+    Args:
+        variance_C: variances of quantities of one kind; NaN where there is none.
+        degrees_C: their degrees of freedom.
+    """
+    known_C = degrees_C >= 1
+    if known_C.sum() < _FEWEST_ALIKE:
+        return variance_C, degrees_C
+    common = float((variance_C[known_C] * degrees_C[known_C]).sum() / degrees_C[known_C].sum())
+    few_C = degrees_C == 1
+    drawn_C = (_PRIOR_DEGREES * common + variance_C) / (_PRIOR_DEGREES + 1)
+    return np.where(few_C, drawn_C, variance_C), np.where(few_C, _PRIOR_DEGREES + 1, degrees_C)
 
 
 def _critical(degrees_C: NDArray[np.int64], confidence: float) -> Floats:

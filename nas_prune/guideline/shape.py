@@ -4,12 +4,13 @@ Shape suffixes: S searched groups of a network, N budgets.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from math import log
+from dataclasses import dataclass, replace
+from math import exp, log
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit, logit
 
 from nas_prune.graph.channels import ChannelGroup
 from nas_prune.guideline.artefact import Cell, Guideline
@@ -27,6 +28,7 @@ class Shape:
         bend_S: how much of that is the cell's shape.
         reference: log uniform keep ratio at which levels hold; None where they hold at every budget.
         covers: log uniform keep ratios of the sources' smallest budget and of their largest.
+        base_S: base widths of the groups.
         cells_S: which cells are used for each group; several where their mean had to be taken.
         notes: what had to be guessed.
     """
@@ -36,28 +38,58 @@ class Shape:
     bend_S: Floats
     reference: float | None
     covers: tuple[float, float] | None
+    base_S: Floats
     cells_S: tuple[tuple[Cell, ...], ...]
     notes: tuple[str, ...]
 
     def log_ratio_NS(self, log_uniform_N: Floats) -> Floats:
         """Log ratios at some budgets, each given by the log keep ratio of the uniform network of the same cost.
 
-        They shrink to zero towards the whole network, which is not narrowed anywhere, and stay constant below
-        the smallest budget of the sources.
+        They shrink to zero towards the whole network, which is not narrowed anywhere. Below the smallest budget of the
+        sources the odds of every keep ratio there fall by one factor, that of the uniform network.
         """
         if self.reference is None:
             return np.broadcast_to(self.level_S, (*log_uniform_N.shape, len(self.level_S)))
         low, high = self.covers or (self.reference, self.reference)
-        shape_NS = (
-            self.level_S + self.trend_S * (np.clip(log_uniform_N, low, high) - self.reference)[..., None]
-        )
-        return np.asarray(shape_NS * (np.maximum(log_uniform_N, low) / self.reference)[..., None])
+        inside_N = np.maximum(log_uniform_N, low)
+        shape_NS = self.level_S + self.trend_S * (np.minimum(inside_N, high) - self.reference)[..., None]
+        shape_NS = np.asarray(shape_NS * (inside_N / self.reference)[..., None])
+        is_below_N = log_uniform_N < inside_N
+        return np.where(is_below_N[..., None], self._below_NS(shape_NS, low, log_uniform_N), shape_NS)
+
+    def _below_NS(self, shape_NS: Floats, low: float, log_uniform_N: Floats) -> Floats:
+        """Log ratios below the smallest budget, from those there.
+
+        A width at its base says only "at least this": its log ratio is no measure of how wide it stays. Channels are
+        cut in the order of their importance by one threshold; where importance is spread alike in all groups, logistic,
+        a lower budget moves the logits of all keep ratios by the same amount. A whole group is taken as half a channel
+        short of whole.
+        """
+        half_S = 0.5 / self.base_S
+        keep_NS = np.clip(np.exp(low + shape_NS), half_S, 1 - half_S)
+        there_N = np.minimum(log_uniform_N, low)
+        moved_N = logit(np.exp(there_N)) - logit(exp(low))
+        return np.asarray(np.log(expit(logit(keep_NS) + moved_N[..., None])) - there_N[..., None])
 
     def growth(self, log_uniform: float) -> float:
-        """What levels are multiplied by at a budget."""
+        """What levels are multiplied by at a budget; below the sources' smallest one as there."""
         if self.reference is None:
             return 1.0
         return max(log_uniform, (self.covers or (self.reference,))[0]) / self.reference
+
+
+def bend_of(shape: Shape, setting: Setting, log_uniform: float) -> Floats:
+    """How much of the log ratios at a budget is the shape along stages: what no line along a cell gives."""
+    grown_S = shape.bend_S * shape.growth(log_uniform)
+    if shape.reference is None or log_uniform >= (shape.covers or (shape.reference,))[0]:
+        return grown_S
+    at = np.array(log_uniform)
+    line_S = replace(shape, level_S=shape.level_S - shape.bend_S).log_ratio_NS(at).copy()
+    for place in {(group.stage, group.role) for group in setting.groups_S}:
+        own = np.array([(group.stage, group.role) == place for group in setting.groups_S])
+        x = np.array([group.position for group in setting.groups_S])[own]
+        line_S[own] = np.polyval(np.polyfit(x, line_S[own], 1 if np.ptp(x) else 0), x)
+    return np.asarray(np.round(shape.log_ratio_NS(at) - line_S, 12))  # a line's rounding is no shape
 
 
 def shape_on(guideline: Guideline, setting: Setting) -> Shape:
@@ -76,17 +108,26 @@ def shape_on(guideline: Guideline, setting: Setting) -> Shape:
         notes |= dict.fromkeys(
             f"The network has no stage {stage}, which the guideline names." for stage in beyond
         )
+    if guideline.depths is not None and not guideline.depths[0] <= setting.depth <= guideline.depths[1]:
+        low, high = guideline.depths
+        notes[
+            f"Extrapolated: the network has {setting.depth} layers, those of the guideline {low} to {high}."
+        ] = None
     positions_S = [group.position for group in setting.groups_S]
     covers = guideline.covers
     pairs = list(zip(cells_S, positions_S, strict=True))
     bend_S = np.array([_mean([cell.bend_at(x) for cell in cells]) for cells, x in pairs])
-    level_S = [_mean([cell.log_ratio_at(x) for cell in cells]) for cells, x in pairs]
+    deeper = 0.0 if guideline.depth is None else log(setting.depth) - log(guideline.depth)
+    level_S = [
+        _mean([cell.log_ratio_at(x) + cell.depth_slope * deeper for cell in cells]) for cells, x in pairs
+    ]
     return Shape(
         np.array(level_S),
         np.array([_mean([cell.trend for cell in cells]) for cells in cells_S]),
         bend_S,
         None if guideline.uniform_keep is None else log(guideline.uniform_keep),
         None if covers is None else (log(covers[0]), log(covers[1])),
+        setting.base_S,
         cells_S,
         tuple(notes),
     )

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from nas_prune.errors import GuidelineError
 from nas_prune.graph.channels import ChannelGroup, Role
 from nas_prune.guideline.artefact import Match, SourceRecord
-from nas_prune.space.cost import Polynomial
+from nas_prune.space.cost import Polynomial, cost_inside, is_within
 from nas_prune.space.load import load_referenced
 from nas_prune.space.networks import check_trusted
 from nas_prune.space.search_space import SearchSpace
@@ -26,6 +26,7 @@ from nas_prune.training.schedules import macs_of_search
 Floats: TypeAlias = "NDArray[np.float64]"
 _HALVINGS = 60
 _USUAL: dict[str, object] = {"groups": "inner", "scope": "global", "cost": None}
+_Key: TypeAlias = "tuple[SpaceReference, tuple[int, ...], tuple[str, ...]]"
 _OWN_COST = "channels"  # what widths of a method's own choice are measured in
 
 
@@ -35,11 +36,13 @@ class Setting:
 
     Attributes:
         space: the network.
-        columns: those groups, by place.
+        columns: those groups, by place; none in a removed block.
+        removed: blocks that are not there, by path.
     """
 
     space: SearchSpace
     columns: tuple[int, ...]
+    removed: tuple[str, ...] = ()
 
     @cached_property
     def groups_S(self) -> tuple[ChannelGroup, ...]:
@@ -59,8 +62,29 @@ class Setting:
 
     @cached_property
     def num_stages(self) -> int:
-        """How many stages there are up to the last one with a searched group."""
-        return 1 + max(group.stage for group in self.groups_S)
+        """How many stages there are up to the last one with a searched group, or with one in a removed block."""
+        groups = self.space.groups
+        inside = (
+            [n for block in self.space.blocks if block.path in self.removed for n in block.columns]
+            if self.removed
+            else []
+        )
+        return 1 + max(groups[number].stage for number in (*self.columns, *inside))
+
+    @cached_property
+    def depth(self) -> int:
+        """How many convolutions and linear layers there are."""
+        return len(
+            {
+                layer.path
+                for layer in self.space.graph.layers
+                if layer.kind in ("conv", "linear") and not self.is_removed(layer.path)
+            }
+        )
+
+    def is_removed(self, layer: str) -> bool:
+        """Whether a layer lies in a removed block."""
+        return any(is_within(layer, block) for block in self.removed)
 
     def count(self, kind: str, keep_NS: Floats) -> Floats:
         """A cost at real-valued keep ratios of the searched groups, the others whole."""
@@ -70,9 +94,25 @@ class Setting:
 
     def polynomial(self, kind: str) -> Polynomial:
         """A cost as a function of all groups' widths; channels are those of the searched groups."""
-        if kind != "channels":
-            return self.space.cost.kind(kind)
-        return self._channels
+        if kind == "channels":
+            return self._channels
+        return self._there(kind) if self.removed else self.space.cost.kind(kind)
+
+    def _there(self, kind: str) -> Polynomial:
+        """A cost less what is caused within removed blocks; worked out once for each kind."""
+        if kind not in self._of_kinds:
+            names = [name for name, _ in self.space.template.named_parameters()]
+            whole = self.space.cost.kind(kind)
+            inside = [cost_inside(self.space.graph, names, path).kind(kind) for path in self.removed]
+            self._of_kinds[kind] = Polynomial(
+                whole.quadratic_GG - sum(part.quadratic_GG for part in inside),
+                (*whole.higher, *((monomial, -count) for part in inside for monomial, count in part.higher)),
+            )
+        return self._of_kinds[kind]
+
+    @cached_property
+    def _of_kinds(self) -> dict[str, Polynomial]:
+        return {}
 
     @cached_property
     def _channels(self) -> Polynomial:
@@ -197,10 +237,10 @@ def sources_of(
     found: Sequence[Widths], *, names: Sequence[str] = (), spaces: Sequence[str] = ()
 ) -> tuple[list[Source], list[str]]:
     """The sources that some widths are, and notes about those left out; `names` say where each comes from."""
-    settings: dict[tuple[SpaceReference, tuple[int, ...]], Setting] = {}
+    settings: dict[_Key, Setting] = {}
     loaded: dict[SpaceReference, SearchSpace] = {}
     reasons: Counter[str] = Counter()
-    kept: dict[tuple[SpaceReference, tuple[int, ...]], list[Widths]] = {}
+    kept: dict[_Key, list[Widths]] = {}
     for number, widths in enumerate(found):
         reason = _useless(widths)
         if reason:
@@ -212,8 +252,8 @@ def sources_of(
             loaded[widths.space] = load_referenced(widths.space)
         space = loaded[widths.space]
         space.vector(widths)  # refuses one of another network
-        key = (widths.space, searched_in(space, widths))
-        settings.setdefault(key, Setting(space, key[1]))
+        key = (widths.space, searched_in(space, widths), tuple(sorted(widths.removed_blocks)))
+        settings.setdefault(key, Setting(space, *key[1:]))
         kept.setdefault(key, []).append(widths)
     sources = [one for key, members in kept.items() for one in sources_in(settings[key], members)]
     unique = {
@@ -222,6 +262,11 @@ def sources_of(
     if len(unique) < len(sources):
         reasons["it is given twice"] += len(sources) - len(unique)
     notes = [f"{count} of {len(found)} widths left out: {why}." for why, count in reasons.items()]
+    shallower = sum(bool(one.setting.removed) for one in unique.values())
+    if shallower:
+        notes.append(
+            f"{shallower} of {len(found)} widths have blocks removed: they stand for the widths of the blocks left."
+        )
     if not unique:
         raise GuidelineError(
             f"a guideline must have at least one source, got {' '.join(notes).rstrip('.') or 'none'}. "
@@ -233,8 +278,10 @@ def sources_of(
 def _useless(widths: Widths) -> str | None:
     """Why widths say nothing about a pattern; None if they do."""
     method = widths.method
-    if widths.removed_blocks:
-        return "blocks were removed, and a guideline speaks of widths, not of depth"
+    if widths.removed_blocks and all(
+        group.width == group.base or widths.is_gone(group) for group in widths.groups
+    ):
+        return "only blocks were removed, and a guideline speaks of widths, not of depth"
     if method is not None and method.name == "guideline":
         return "a guideline made them, no search"
     if method is not None and method.name in ("uniform", "random"):
@@ -247,7 +294,15 @@ def _useless(widths: Widths) -> str | None:
 
 
 def searched_in(space: SearchSpace, widths: Widths) -> tuple[int, ...]:
-    """Columns of the groups that a search decided; if its file does not say, of all except whole streams."""
+    """Columns of the groups that a search decided, but for those in removed blocks.
+
+    If its file does not say which, they are all except whole streams.
+    """
+    gone = {column for column, group in enumerate(widths.groups) if widths.is_gone(group)}
+    return tuple(column for column in _decided(space, widths) if column not in gone)
+
+
+def _decided(space: SearchSpace, widths: Widths) -> tuple[int, ...]:
     if widths.left_whole is not None:
         whole = set(widths.left_whole)
         return tuple(column for column, group in enumerate(space.groups) if group.name not in whole)
@@ -298,6 +353,7 @@ def _record(widths: Widths, driver: str, uniform_keep: float, share: float) -> S
         uniform_keep=min(1.0, uniform_keep),
         kept_share=min(1.0, share),
         training_macs=macs_of_search(widths),
+        removed_blocks=len(widths.removed_blocks),
     )
 
 

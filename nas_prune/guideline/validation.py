@@ -6,6 +6,7 @@ one network, C places, S searched groups.
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import sqrt
 from typing import TypeAlias
 
@@ -15,7 +16,8 @@ from numpy.typing import NDArray
 from nas_prune.guideline.artefact import HAND_SPREAD, Evidence, Guideline, Model
 from nas_prune.guideline.cells import Estimates, Fit, short, within_places
 from nas_prune.guideline.models import MODELS, StageRole, profile
-from nas_prune.guideline.pooling import LEVELS, Nodes, at_nodes, gathered, pattern_test
+from nas_prune.guideline.pooling import LEVELS, at_nodes, gathered, pattern_test
+from nas_prune.guideline.power import smallest_found
 from nas_prune.guideline.shape import shape_on
 from nas_prune.guideline.sources import Source
 
@@ -25,33 +27,52 @@ SIGNIFICANCE = 0.05
 _MOST_FOLDS = 10
 
 
-def best_model(evidence: Evidence, errors: dict[str, float]) -> Model:
-    """Uniform where there is no pattern, else the model that predicts best; `stage-role` with one search."""
+def best_model(fit: Fit, evidence: Evidence, errors: dict[str, float]) -> Model:
+    """Uniform where there is no pattern, else the model that predicts best; `stage-role` with one search.
+
+    By depth, one that has cells: of three networks with one left out, two are too few for a line to predict by.
+    """
     if evidence.p_value is None:
         return "stage-role"
     if not evidence.is_found:
         return "uniform"
-    return min(MODELS, key=lambda name: errors.get(name, float("inf")))
+    candidates = [name for name in MODELS if not (fit.by_depth and name == "uniform")]
+    return min(candidates, key=lambda name: errors.get(name, float("inf")))
 
 
 def evidence_of(fit: Fit) -> Evidence:
-    """Whether searches agree on a pattern: the weakest of the tests at each level that has several members.
+    """Whether searches agree on a pattern, tested at the level that intervals are over.
 
-    Levels go down to the one that intervals are over. Seeds that agree with each other are no pattern where their
-    networks do not.
+    That is the highest that repeats: seeds that agree with each other are no pattern where their networks do not. By
+    depth, what changes with it is a pattern too. Levels, how they rise along stages, and that are tested each; the
+    smallest p value counts, times how many tests were made.
     """
     nodes = fit.nodes
     said = [profile(budgets, fit.at) for budgets in fit.searches]
     levels_UC, rises_UC = (_table([one[part] for one in said]) for part in (0, 1))
-    depths = range(1, 1 + LEVELS.index(nodes.level))
-    levels = [
-        *(other for depth in depths if len((other := gathered(fit.keys_U, depth)).members) > 1),
-        nodes,
-    ]
-    tests = [(*_agreement(levels_UC, rises_UC, level), level.level) for level in levels]
-    p_value, test, level = max(tests, key=lambda one: -1.0 if one[0] is None else one[0])
-    found = p_value is not None and p_value < SIGNIFICANCE
-    return Evidence(is_found=found, p_value=p_value, test=test, level=level)
+    tests = [pattern_test(at_nodes(values, nodes), nodes) for values in (levels_UC, rises_UC)]
+    if fit.by_depth:
+        rise, levels = fit.rise(fit.estimates("stage-role").known)
+        tests.append((rise.p_value(levels), "t tests of what rises or falls with depth"))
+    made = [(p_value, how) for p_value, how in tests if p_value is not None]
+    if not made:
+        return Evidence(is_found=False, p_value=None, test=tests[0][1], level=nodes.level)
+    least, test = min(made)
+    p_value = min(1.0, len(made) * least)
+    is_found = p_value < SIGNIFICANCE
+    smallest = None
+    if not is_found and tests[0][0] is not None:
+        is_shuffled = "shuffles" in tests[0][1]
+        smallest = smallest_found(
+            at_nodes(levels_UC, nodes), SIGNIFICANCE / len(made), is_shuffled=is_shuffled
+        )
+    return Evidence(
+        is_found=is_found,
+        p_value=p_value,
+        test=test,
+        level=nodes.level,
+        smallest=None if smallest is None else short(smallest),
+    )
 
 
 def prediction_errors(fit: Fit, said: Mapping[Model, Estimates]) -> dict[str, float]:
@@ -70,18 +91,18 @@ def prediction_errors(fit: Fit, said: Mapping[Model, Estimates]) -> dict[str, fl
         rest = [number for number in range(len(fit.searches)) if number not in out]
         if not out or not rest:
             continue
-        other = Fit([fit.searches[number] for number in rest], fit.at, fit.confidence)
+        other = replace(fit, searches=[fit.searches[number] for number in rest])
         for model, mine in said.items():
             part = other.guideline(model, Estimates(mine.names, mine.values_UC[rest]))
             left_out = [source for number in sorted(out) for source in fit.searches[number]]
-            squares[model] += [float(np.mean(miss**2)) for miss in _missed(part, left_out)]
+            squares[model] += [float(np.mean(miss**2)) for miss in missed_by(part, left_out)]
     return {model: short(sqrt(float(np.mean(found)))) for model, found in squares.items()}
 
 
 def layer_spread(fit: Fit, guideline: Guideline) -> float:
     """Standard deviation of single groups around the pattern, after taking off the source's mean in each cell."""
     squares, count = 0.0, 0
-    for source, missed_S in zip(fit.sources, _missed(guideline, fit.sources), strict=True):
+    for source, missed_S in zip(fit.sources, missed_by(guideline, fit.sources), strict=True):
         part, own = within_places(source, missed_S)
         squares, count = squares + part, count + len(missed_S) - own
     return sqrt(squares / count) if count > 0 else HAND_SPREAD
@@ -94,17 +115,7 @@ def _table(said: Sequence[Mapping[StageRole, float]]) -> Floats:
     return np.array(values, dtype=np.float64).reshape(len(said), len(places))
 
 
-def _agreement(levels_UC: Floats, rises_UC: Floats, nodes: Nodes) -> tuple[float | None, str]:
-    """The test of levels and that of how they rise along stages; the smaller p, times how many were made."""
-    tests = [pattern_test(at_nodes(values, nodes), nodes) for values in (levels_UC, rises_UC)]
-    made = [(p_value, how) for p_value, how in tests if p_value is not None]
-    if not made:
-        return tests[0]
-    p_value, how = min(made)
-    return min(1.0, len(made) * p_value), how
-
-
-def _missed(guideline: Guideline, sources: Sequence[Source]) -> list[Floats]:
+def missed_by(guideline: Guideline, sources: Sequence[Source]) -> list[Floats]:
     """Log keep ratios of sources less those that the guideline gives their networks at the same cost."""
     alike: dict[tuple[int, str], list[int]] = defaultdict(list)
     for number, source in enumerate(sources):

@@ -42,6 +42,13 @@ def test_a_guideline_is_said_written_and_drawn(
     assert "which exists" in capsys.readouterr().err
 
 
+def test_by_depth_needs_runs_of_three_networks(files: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["guide", *files, "--by", "depth"]) == 2
+    assert "must have 3 networks of one family with different numbers of layers" in capsys.readouterr().err
+    assert main(["guide", "--guideline", "erk", "--by", "depth"]) == 2
+    assert "--by must come with runs to fit" in capsys.readouterr().err
+
+
 def test_applied_widths_are_written_and_can_be_trained(
     files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,17 +2,22 @@
 
 from collections.abc import Mapping, Sequence
 from functools import cache
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nas_prune.guideline.sources import Setting
+from nas_prune.graph.channels import Role
+from nas_prune.guideline.sources import Setting, Source
 from nas_prune.space.budget import Budget
 from nas_prune.space.cut import cut
 from nas_prune.space.load import load_space
 from nas_prune.space.scores import shares_of
 from nas_prune.space.search_space import SearchSpace
 from nas_prune.space.widths import DataRecord, MethodRecord, Widths
+
+Floats: TypeAlias = "NDArray[np.float64]"
+Place: TypeAlias = "tuple[int, Role | None]"
 
 # Mean widths of VGG-16 on CIFAR-10 with 60 % of the channels pruned by network slimming, over 5 runs
 # (Liu et al., ICLR 2019, appendix).
@@ -68,3 +73,14 @@ def cut_to(network: SearchSpace, log_ratio_S: "NDArray[np.float64]", budget: str
 def setting(network: SearchSpace) -> Setting:
     """A network with its inner groups searched."""
     return Setting(network, network.searched("inner"))
+
+
+def truth_of(source: Source, level: Mapping[Place, float]) -> dict[Place, float]:
+    """Log ratios to the uniform network of a source's cost that a pattern of one level in each cell has."""
+    place = source.setting
+    pattern = np.array([level[group.stage, group.role] for group in place.groups_S])
+    factor_N = place.scaled(source.cost, pattern[None], np.array([source.limit]))
+    return {
+        (group.stage, group.role): float(factor_N[0] + own - source.log_uniform)
+        for group, own in zip(place.groups_S, pattern, strict=True)
+    }

@@ -41,6 +41,16 @@ def test_stages_that_are_alike_share_a_sentence_with_runs_and_interval() -> None
     ]
 
 
+def test_what_is_not_known_to_hold_is_said() -> None:
+    sure = at(1.0, 0, low=log(0.98 / 0.4), high=log(1.1 / 0.4), up=5, of=5)
+    unsure = [at(keep, stage, up=2, of=3) for stage, keep in ((1, 1.0), (2, 0.5))]
+    _, mixed, unknown = sentences(Guideline(num_stages=3, uniform_keep=0.4, cells=(sure, *unsure)))
+    assert mixed.endswith(
+        "Wider than uniform in 2 of 3 runs. 90 % interval 0.98 to 1.00, not known for stage 1."
+    )
+    assert unknown == "Halve stage 2. Wider than uniform in 2 of 3 runs. How sure that is, is not known."
+
+
 @pytest.mark.parametrize(
     ("keep", "sentence"),
     [

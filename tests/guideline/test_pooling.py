@@ -33,8 +33,8 @@ def test_intervals_are_over_the_highest_level_that_repeats() -> None:
     assert independent(keys("ADM0", "ADM1", "ADM2")).level == "seed"
     assert independent(keys("ADM0", "BDM0", "CDM0")).level == "network"
     assert independent(keys("ADM0", "AEM0", "AFM0", "AFM1")).level == "data"
-    mixed = independent(keys("ADM0", "ADM1", "ADM2", "BDM0", "BDM1", "BDM2"))
-    assert (mixed.level, mixed.degrees) == ("seed", 4)
+    two = independent(keys("ADM0", "ADM1", "ADM2", "BDM0", "BDM1", "BDM2"))
+    assert (two.level, two.degrees) == ("network", 1)
     assert independent(keys("ADM0")).degrees == 0
 
 
@@ -61,6 +61,27 @@ def test_what_only_one_source_says_has_no_interval() -> None:
     assert pooled.mean_C[1] == 5
     assert np.isnan(pooled.half_width_C(0.9)[1])
     assert not np.isnan(pooled.half_width_C(0.9)[0])
+
+
+def test_variances_of_one_degree_are_drawn_halfway_to_the_mean_of_their_kind() -> None:
+    """Smyth (2004) with one prior degree; of squares 2, 8, 32 the mean is 14, and the bend's stays its own."""
+    nodes = gathered(keys("ADM0", "BDM0"), 1)
+    values = np.array([[0.0, 0.0, 0.0, 0.0, 1.0], [2.0, 4.0, 8.0, 6.0, np.nan]])
+    pooled = pool(values, nodes, kinds_C=["level", "level", "level", "bend", "level"])
+    assert pooled.spread_C[:4] ** 2 == pytest.approx([(14 + 2) / 2, (14 + 8) / 2, (14 + 32) / 2, 18])
+    assert pooled.degrees_C.tolist() == [2, 2, 2, 1, 0]
+    assert np.isnan(pooled.half_width_C(0.9)[4])
+    few = pool(values[:, :2], nodes)
+    assert few.degrees_C.tolist() == [1, 1]
+
+
+def test_variances_of_two_degrees_are_their_own() -> None:
+    nodes = gathered(keys("ADM0", "ADM1", "ADM2"), 4)
+    pooled = pool(np.array([[1.0] * 4, [2.0] * 4, [4.0, 5.0, 6.0, 7.0]]), nodes)
+    assert pooled.spread_C == pytest.approx(
+        np.std([[1, 2, 4], [1, 2, 5], [1, 2, 6], [1, 2, 7]], axis=1, ddof=1)
+    )
+    assert pooled.degrees_C.tolist() == [2] * 4
 
 
 def test_nodes_are_the_means_of_what_lies_below() -> None:
