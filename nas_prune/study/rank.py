@@ -30,7 +30,7 @@ from nas_prune.study.config import StudyConfig
 from nas_prune.study.context import StudyContext, load_study
 from nas_prune.study.location import StudyLocation, command_for, read_trials
 from nas_prune.study.objective import artefact, folder_name, train_config
-from nas_prune.study.rank_statistics import Correlation, Gain, Interval, correlation, gain, interval
+from nas_prune.study.rank_statistics import Correlation, Gain, Interval, correlation, gain_among, interval
 from nas_prune.study.worker_lock import WorkerLock, live_workers
 from nas_prune.training.config import TrainConfig
 from nas_prune.training.result import Trained, read_trained
@@ -105,13 +105,11 @@ class Ranking:
     def gain(self, kind: Literal["full", "full_test"]) -> Gain | None:
         """Of the winner over the centre, in full; None where there is nothing to compare.
 
-        Not in short training, by which the winner was chosen: the best of several seems better than it is.
+        Not in short training, by which the winner was chosen: the best of several seems better than it is. The
+        validation images took part in that choice, so test accuracies are what to judge by.
         """
-        groups = [getattr(one, kind) for one in self.candidates if getattr(one, kind)]
-        if self.centre is None or self.winner is self.centre:
-            return None
-        winner, centre = getattr(self.winner, kind), getattr(self.centre, kind)
-        return gain(winner, centre, groups) if winner and centre else None
+        values: dict[str, tuple[float, ...]] = {one.name: getattr(one, kind) for one in self.candidates}
+        return gain_among(values, self.winner.name, None if self.centre is None else self.centre.name)
 
 
 def _centre(candidates: Sequence[Candidate]) -> Candidate | None:
@@ -366,16 +364,7 @@ def summary(ranking: Ranking, config: StudyConfig) -> dict[str, Any]:
         "correlation": None
         if ranking.correlation.rho != ranking.correlation.rho
         else asdict(ranking.correlation),
-        "gain": {
-            kind: None
-            if one is None
-            else {
-                "difference": one.difference,
-                "seed_noise": None if one.noise != one.noise else one.noise,
-                "is_detectable": one.is_detectable,
-            }
-            for kind, one in gains.items()
-        },
+        "gain": {kind: None if one is None else one.plain() for kind, one in gains.items()},
         "widths": WIDTHS,
         "failed": [{"training": name, "why": why} for name, why in ranking.failed],
     }

@@ -83,6 +83,10 @@ def test_what_is_written_is_strict_json(ranked: tuple[StudyLocation, Ranking]) -
 
     text = (place.run / "rank" / "small" / "result.json").read_text(encoding="utf-8")
     assert json.loads(text, parse_constant=refuse) == json.loads(json.dumps(summary(ranking, CONFIG)))
+    written = json.loads(text)["gain"]["full_test"]
+    gain = ranking.gain("full_test")
+    assert (gain is None) == (ranking.winner is ranking.centre)
+    assert written == (None if gain is None else gain.plain())
     found = ranking.correlation
     assert found.n == 4
     assert math.isnan(found.rho) or -1 <= found.rho <= 1

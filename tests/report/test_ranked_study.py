@@ -1,0 +1,30 @@
+"""What a report says of a ranking, also of one that an earlier version has written."""
+
+from nas_prune.report.study import _ranked
+
+
+def candidate(name: str, *values: float) -> dict[str, object]:
+    own = {"name": name, "short_mean": 0.5, "full": list(values), "full_test": list(values)}
+    return {**own, "macs": 1_000_000, "params": 1_000_000}
+
+
+def test_a_gain_of_an_earlier_version_is_reckoned_again() -> None:
+    ranked = {
+        "short_epochs": 1,
+        "full_epochs": 5,
+        "schedule": "scratch-e",
+        "winner": "trial 7",
+        "centre": "guideline",
+        "candidates": [
+            candidate("trial 7", 0.56, 0.58),
+            candidate("guideline", 0.50, 0.52),
+            candidate("uniform", 0.4),
+        ],
+        "gain": {"full_test": {"difference": 0.06, "seed_noise": 0.2, "is_detectable": False}},
+    }
+    said = _ranked("study", ranked).sentences[1]
+    assert said.startswith(
+        "Over just training the guideline, test accuracy in full: a gain: +6.00 points (90 % interval +1.87 to +10.13"
+    )
+    assert len(_ranked("study", {**ranked, "winner": "guideline"}).sentences) == 1
+    assert len(_ranked("study", {**ranked, "centre": None}).sentences) == 1
