@@ -1,11 +1,17 @@
-"""Guided search beside raw TPE and random search at equal total training MACs, repeated; best-so-far curves.
+"""Guided search beside raw TPE and random search at equal total training MACs, repeated; winners trained again.
 
-    python tools/compare_arms.py studies/vgg16-guided.yaml --data folder:cifar10-jpeg --search-epochs 8 \
+    python tools/compare_arms.py studies/vgg16-guided.yaml --data folder:cifar10-jpeg --search-epochs 8 --trials 12 \
         --repetitions 3 --out arms [--repetition 0] [--report]
 
 One repetition is a search (network slimming) on the images of the study, the guideline fitted to what it found, and
 three studies with one seed: `guided` by that guideline (the study file's own sampler), `raw-tpe` and `random` with one
 parameter for each channel group. The MACs of the search are charged to `guided`: the other two get as many trials more.
+
+The best of many trials is the luckiest as well, and its test accuracy shares that luck with the validation accuracy
+that chose it. So the winner of each arm, the guideline's centre and uniform widths are then trained again, like trials,
+with seeds that no trial had, and these test accuracies alone are compared. A repetition is one observation: the mean
+over its new seeds.
+
 Stopped at any moment, the same command goes on; with `--repetition` it does one of them only, so that several can run
 side by side. `--report` reads what is there and writes `result.json` and `curves.png`.
 """
@@ -13,6 +19,7 @@ side by side. `--report` reads what is there and writes `result.json` and `curve
 import argparse
 import json
 import platform
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from math import ceil
 from pathlib import Path
@@ -25,8 +32,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.stats import t as student
 
+from nas_prune.errors import BadInputError
 from nas_prune.guideline.fit import fit_guideline
-from nas_prune.runs.directory import read_metrics
+from nas_prune.runs.directory import WIDTHS, read_metrics
 from nas_prune.runs.figure import BLACK, BLUE, VERMILION, save
 from nas_prune.runs.progress import Progress
 from nas_prune.search.config import SearchConfig
@@ -34,8 +42,10 @@ from nas_prune.search.run import resume_search, search
 from nas_prune.space.widths import read_widths
 from nas_prune.study import trial_record as record
 from nas_prune.study.config import StudyConfig, read_study
+from nas_prune.study.context import load_study
 from nas_prune.study.location import StudyLocation, read_trials
-from nas_prune.study.objective import trial_folder
+from nas_prune.study.objective import artefact, trial_folder
+from nas_prune.study.rank import Task, read_result, train_task
 from nas_prune.study.run import run_study
 from nas_prune.training.schedules import training_macs
 
@@ -44,6 +54,8 @@ ARMS: dict[str, dict[str, Any]] = {
     "raw-tpe": {"parameters": "layers", "sampler": "tpe"},
     "random": {"parameters": "layers", "sampler": "random"},
 }
+FIRST_NEW_SEED = 1000  # of no trial: these have the repetition's number
+_AGAIN = "retrained"
 _LOOKS = {"guided": (BLUE, "-"), "raw-tpe": (VERMILION, "--"), "random": (BLACK, ":")}
 
 
@@ -53,8 +65,12 @@ def main() -> None:
     parser.add_argument("study")
     parser.add_argument("--data")
     parser.add_argument("--search-epochs", type=int, default=8)
+    parser.add_argument("--trials", type=int, help="of the guided arm, if not as many as the study says")
     parser.add_argument("--repetitions", type=int, default=3)
     parser.add_argument("--repetition", type=int)
+    parser.add_argument(
+        "--new-seeds", type=int, default=3, help="trainings of each winner, with seeds of no trial"
+    )
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--report", action="store_true")
     options = parser.parse_args()
@@ -70,7 +86,8 @@ def main() -> None:
 def run(options: argparse.Namespace, repetition: int, progress: Progress) -> None:
     """One repetition: search, guideline, and the three studies."""
     folder = options.out / f"repetition-{repetition}"
-    config = read_study(options.study, data_name=options.data).model_copy(update={"seed": repetition})
+    config = read_study(options.study, data_name=options.data, trials=options.trials)
+    config = config.model_copy(update={"seed": repetition})
     found = folder / "search"
     if (found / "config.yaml").exists():
         resume_search(found, data_name=options.data, progress=progress)
@@ -91,6 +108,66 @@ def run(options: argparse.Namespace, repetition: int, progress: Progress) -> Non
             "trials": config.trials + (0 if arm == "guided" else more),
         }
         run_study(config.model_copy(update=own), folder / arm, progress=progress)
+    retrain(folder, options.new_seeds, progress, data_name=options.data)
+
+
+def retrain(folder: Path, seeds: int, progress: Progress, *, data_name: str | None = None) -> None:
+    """Train the winner of each arm, the guideline's centre and uniform widths as trials are, with new seeds.
+
+    What is trained already is kept.
+    """
+    context = load_study(folder / "guided", data_name=data_name, progress=progress)
+    for name, vector in chosen(folder).items():
+        own = folder / _AGAIN / name
+        if not (own / WIDTHS).exists():
+            own.mkdir(parents=True, exist_ok=True)
+            artefact(context, vector, context.config.studies[context.config.name][-1]).write(own / WIDTHS)
+        for seed in range(FIRST_NEW_SEED, FIRST_NEW_SEED + seeds):
+            task: Task = (name, "short", seed)
+            if read_result(own.parent, task, "scratch-e") is None:
+                train_task(
+                    task,
+                    folder=own.parent,
+                    config=context.config,
+                    schedule="scratch-e",
+                    progress=progress,
+                    space=context.space,
+                    data=context.data,
+                )
+
+
+def chosen(folder: Path) -> dict[str, tuple[int, ...]]:
+    """The widths that are compared: of the arms' winners by validation accuracy, and of what needs no search."""
+    found: dict[str, tuple[int, ...]] = {}
+    for arm in ARMS:
+        (trials, *_) = read_trials(StudyLocation(folder / arm)).trials.values()
+        found[arm] = record.widths_of(record.best_first(trials)[0]) or ()
+        for trial in trials:
+            if arm == "guided" and record.SOURCE in trial.user_attrs:
+                found[trial.user_attrs[record.SOURCE]] = record.widths_of(trial) or ()
+    return found
+
+
+def retrained(folder: Path) -> dict[str, list[float]]:
+    """Test accuracies of those, as shares: one for each new seed, the same for all of them.
+
+    Raises:
+        BadInputError: some were not trained to their end.
+    """
+    found = {}
+    for name in chosen(folder):
+        seeds = sorted(
+            int(path.parent.name) for path in (folder / _AGAIN / name / "short").glob("*/result.json")
+        )
+        read = [read_result(folder / _AGAIN, (name, "short", seed), "scratch-e") for seed in seeds]
+        found[name] = [one.test_accuracy for one in read if one is not None]
+    if len({len(one) for one in found.values()}) > 1 or not all(found.values()):
+        counts = ", ".join(f"{name} {len(one)}" for name, one in found.items())
+        raise BadInputError(
+            f"all winners must be trained again before they are compared, got {counts} trainings in {folder}. "
+            "Run it once more without --report."
+        )
+    return found
 
 
 def _search_config(config: StudyConfig, epochs: int) -> SearchConfig:
@@ -126,7 +203,7 @@ class Curve:
     Attributes:
         spent: total training MACs, the search's among them.
         val: validation accuracy of the best trial so far, by which it was chosen.
-        test: its test accuracy.
+        test: its test accuracy, of the same training, whose luck took part in the choice: too high.
     """
 
     spent: list[int]
@@ -152,35 +229,75 @@ def curve(folder: Path, charged: int) -> Curve:
     return Curve(costs, vals, tests)
 
 
+@dataclass(frozen=True)
+class Repetition:
+    """One observation.
+
+    Attributes:
+        charged: MACs of the search.
+        curves: of each arm.
+        first_trials: what the centre and uniform widths reached in the study, by the trials' seed.
+        tests: test accuracies by new seeds: of the arms' winners, `guideline` and `uniform`.
+    """
+
+    charged: int
+    curves: dict[str, Curve]
+    first_trials: dict[str, dict[str, float]]
+    tests: dict[str, list[float]]
+
+
+def gathered(folder: Path) -> Repetition:
+    """A repetition that is done."""
+    charged = search_macs(folder / "search")
+    curves = {arm: curve(folder / arm, charged if arm == "guided" else 0) for arm in ARMS}
+    return Repetition(charged, curves, _sources(folder / "guided"), retrained(folder))
+
+
+def compared(found: Sequence[Repetition]) -> dict[str, Any]:
+    """What the repetitions say: of new seeds alone, beside what the chosen trials seemed to be."""
+    names = list(found[0].tests)
+    ends = {name: [float(np.mean(one.tests[name])) for one in found] for name in names}
+    seemed = {arm: [one.curves[arm].test[-1] for one in found] for arm in ARMS}
+    return {
+        "retrained_test": {name: _summary(own) for name, own in ends.items()},
+        "guided_minus": {
+            name: _paired(ends["guided"], own) for name, own in ends.items() if name != "guided"
+        },
+        "over_uniform": {
+            name: _paired(own, ends["uniform"]) for name, own in ends.items() if name != "uniform"
+        },
+        "selected_test": {arm: _summary(own) for arm, own in seemed.items()},
+        "selected_minus_retrained": {arm: _paired(own, ends[arm]) for arm, own in seemed.items()},
+    }
+
+
+def _summary(values: list[float]) -> dict[str, Any]:
+    spread = float(np.std(values, ddof=1)) if len(values) > 1 else None
+    return {"mean": float(np.mean(values)), "std": spread, "each": values}
+
+
 def report(options: argparse.Namespace) -> None:
-    """Gather the curves of all repetitions that are there."""
-    curves: dict[str, list[Curve]] = {arm: [] for arm in ARMS}
-    charged, centres = [], []
-    for folder in sorted(options.out.glob("repetition-*")):
-        if not all((folder / arm / "journal.log").exists() for arm in ARMS):
-            continue
-        charged.append(search_macs(folder / "search"))
-        centres.append(_sources(folder / "guided"))
-        for arm in ARMS:
-            curves[arm].append(curve(folder / arm, charged[-1] if arm == "guided" else 0))
+    """Gather all repetitions that are there."""
+    folders = [one for one in sorted(options.out.glob("repetition-*")) if (one / _AGAIN).exists()]
+    found = [gathered(folder) for folder in folders]
+    if not found:
+        raise BadInputError(f"a repetition must be done before it is reported, got none in {options.out}.")
     config = read_study(options.study)
-    ends = {arm: [one.test[-1] for one in own] for arm, own in curves.items()}
     content = {
         "study": config.name,
-        "repetitions": len(charged),
-        "search_macs": charged,
-        "curves": {arm: [asdict(one) for one in own] for arm, own in curves.items()},
-        "first_trials": centres,
-        "final_test": {
-            arm: {"mean": float(np.mean(own)), "std": float(np.std(own, ddof=1)), "each": own}
-            for arm, own in ends.items()
-        },
-        "guided_minus": {arm: _paired(ends["guided"], own) for arm, own in ends.items() if arm != "guided"},
+        "repetitions": len(found),
+        "new_seeds": len(found[0].tests["uniform"]),
+        **compared(found),
+        "search_macs": [one.charged for one in found],
+        "first_trials": [one.first_trials for one in found],
+        "retrained": [one.tests for one in found],
+        "widths": [{name: list(vector) for name, vector in chosen(folder).items()} for folder in folders],
+        "curves": {arm: [asdict(one.curves[arm]) for one in found] for arm in ARMS},
         "machine": f"{platform.machine()}, {torch.get_num_threads()} cores, torch {torch.__version__}",
     }
     (options.out / "result.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    _draw(curves, options.out / "curves.png", config)
-    print(json.dumps({key: content[key] for key in ("final_test", "guided_minus", "first_trials")}, indent=1))
+    _draw({arm: [one.curves[arm] for one in found] for arm in ARMS}, options.out / "curves.png", config)
+    print(json.dumps({key: content[key] for key in compared(found)}, indent=1))
 
 
 def _sources(folder: Path) -> dict[str, dict[str, float]]:
@@ -214,7 +331,10 @@ def _draw(curves: dict[str, list[Curve]], path: Path, config: StudyConfig) -> No
     last = min((one.spent[-1] for own in curves.values() for one in own), default=1)
     grid = np.linspace(0, last, 200)
     for axes, kind, label in zip(
-        panels, ("val", "test"), ("validation, by which it is chosen", "test"), strict=True
+        panels,
+        ("val", "test"),
+        ("validation, by which it is chosen", "test, lucky by that choice"),
+        strict=True,
     ):
         for arm, own in curves.items():
             values_RX = np.array([_at(one, getattr(one, kind), grid) for one in own]) * 100

@@ -1,7 +1,10 @@
-"""Train every network of the tabular benchmark: 4 groups of 4 widths, 3 seeds, 768 trainings in all.
+"""Train every network of the tabular benchmark: 4 groups of 4 widths, 256 trainings for each seed.
 
-    python tools/make_tabular.py digits
-    python tools/make_tabular.py cifar10 --data folder:PATH
+    python tools/make_tabular.py digits --seeds 6
+    python tools/make_tabular.py cifar10 --data folder:PATH --seeds 3
+
+With `--networks 8,8,8,16 8,8,8,32 --first-seed 100 --seeds 24 --out studies/tabular/again` some of them again, by seeds
+that the table does not have: a check of what is concluded from it.
 
 Each training is one line of `studies/tabular/NAME.jsonl`: widths, seed, validation accuracy after each epoch, and test
 accuracy at the end. What stands there already is not trained again, so that the program may be stopped at any time.
@@ -25,7 +28,7 @@ from nas_prune.runs.settings import library_versions
 from nas_prune.training.config import TrainConfig
 from nas_prune.training.recipe import Recipe
 from nas_prune.training.run import Inputs, train_one
-from tools.tabular_space import SEEDS, cells, small_space
+from tools.tabular_space import cells, small_space
 
 _FOLDER = Path(__file__).parent.parent / "studies" / "tabular"
 
@@ -75,6 +78,9 @@ def main() -> None:
     parser.add_argument("leg", choices=LEGS)
     parser.add_argument("--data", help="the same images under another name, e.g. folder:PATH")
     parser.add_argument("--out", type=Path, default=_FOLDER)
+    parser.add_argument("--seeds", type=int, default=3, help="how many trainings of each network")
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--networks", nargs="*", help="widths of some networks instead of all: 8,8,8,32")
     parser.add_argument("--limit", type=int, help="stop after so many trainings")
     options = parser.parse_args()
     leg = LEGS[options.leg]
@@ -93,7 +99,11 @@ def main() -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     done = _done(path, head)
     # Seed by seed, so that a table half done holds every cell.
-    waiting = [(widths, seed) for seed in SEEDS for widths in cells() if (widths, seed) not in done]
+    seeds = range(options.first_seed, options.first_seed + options.seeds)
+    wanted = (
+        cells() if options.networks is None else [tuple(map(int, one.split(","))) for one in options.networks]
+    )
+    waiting = [(widths, seed) for seed in seeds for widths in wanted if (widths, seed) not in done]
     started = perf_counter()
     for count, (vector, seed) in enumerate(waiting[: options.limit], start=1):
         config = TrainConfig(
@@ -116,7 +126,7 @@ def main() -> None:
             },
         )
         each = (perf_counter() - started) / count
-        print(f"{len(done) + count} of {len(cells()) * len(SEEDS)}, {each:.1f} s each", flush=True)
+        print(f"{len(done) + count} of {len(wanted) * len(seeds)}, {each:.1f} s each", flush=True)
 
 
 def _done(path: Path, head: dict[str, Any]) -> set[tuple[tuple[int, ...], int]]:

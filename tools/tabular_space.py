@@ -1,7 +1,8 @@
 """A width space so small that every network of it has been trained: what samplers are tested against.
 
-Four convolutions of four widths each, trained from scratch with three seeds; the accuracies stand in a file, one line
-for each training, made by `tools/make_tabular.py`. A study on it takes seconds, and the best widths are known.
+Four convolutions of four widths each, trained from scratch with three seeds or more; the accuracies stand in a file,
+one line for each training, made by `tools/make_tabular.py`. A study on it takes seconds. How good each network is, is
+known but for the seeds' luck: `tools/tabular_truth.py` takes that out.
 
 Shape suffixes: C cells of the table, R seeds, E epochs, G groups.
 """
@@ -30,7 +31,7 @@ Floats: TypeAlias = "NDArray[np.float64]"
 NETWORK = "tools.tabular_space:small_network"
 BASES = (16, 16, 32, 32)
 KEPT = (0.125, 0.25, 0.5, 1.0)
-SEEDS = (0, 1, 2)
+LEAST_SEEDS = 3
 
 
 def cells() -> list[tuple[int, ...]]:
@@ -77,16 +78,14 @@ class Table:
     test_CR: Floats
 
     @property
-    def truth_C(self) -> Floats:
-        """How good each network is: its test accuracy, the mean over seeds."""
+    def training_seeds(self) -> int:
+        """How many times each network was trained: what the table has of independent observations."""
+        return int(self.test_CR.shape[1])
+
+    @property
+    def mean_C(self) -> Floats:
+        """The mean test accuracy of each network over seeds: right on average, but the best of them is a lucky one."""
         return np.asarray(self.test_CR.mean(axis=1), dtype=np.float64)
-
-    def truth_without(self, seed: int) -> Floats:
-        """The same by all trainings but those of one seed, C: for judging a network that was chosen by that seed.
-
-        The test accuracy of the very training that a network was chosen by shares its luck.
-        """
-        return np.asarray(np.delete(self.test_CR, seed, axis=1).mean(axis=1), dtype=np.float64)
 
     def feasible(self, budget: Budget) -> NDArray[np.int64]:
         """The cells that a budget allows, by place."""
@@ -112,19 +111,31 @@ def read_table(path: Path) -> Table:
     head, rows = lines[0], lines[1:]
     trained = {(tuple(row["widths"]), row["seed"]): row for row in rows}
     wanted = cells()
-    missing = [(one, seed) for one in wanted for seed in SEEDS if (one, seed) not in trained]
+    seeds = range(max(LEAST_SEEDS, 1 + max((row["seed"] for row in rows), default=0)))
+    missing = [(one, seed) for one in wanted for seed in seeds if (one, seed) not in trained]
     if missing:
         raise BadInputError(
-            f"a table must hold {len(wanted) * len(SEEDS)} trainings, got {path} without {len(missing)} of them. "
-            "Make it whole: python tools/make_tabular.py."
+            f"a table must hold {len(wanted) * len(seeds)} trainings, got {path} without {len(missing)} of them. "
+            f"Make it whole: python tools/make_tabular.py {path.stem} --seeds {len(seeds)}."
         )
     in_channels, image_size, _ = head["input_shape"]
     return Table(
         small_space(in_channels, image_size, head["num_classes"]),
         np.array(wanted),
-        np.array([[trained[one, seed]["val"] for seed in SEEDS] for one in wanted]),
-        np.array([[trained[one, seed]["test"] for seed in SEEDS] for one in wanted]),
+        np.array([[trained[one, seed]["val"] for seed in seeds] for one in wanted]),
+        np.array([[trained[one, seed]["test"] for seed in seeds] for one in wanted]),
     )
+
+
+def read_again(path: Path) -> dict[tuple[int, ...], list[float]]:
+    """Test accuracies of networks that were trained again by seeds that a table does not have; empty without a file."""
+    if not path.exists():
+        return {}
+    found: dict[tuple[int, ...], list[float]] = {}
+    for line in path.read_text(encoding="utf-8").splitlines()[1:]:
+        row = json.loads(line)
+        found.setdefault(tuple(row["widths"]), []).append(row["test"])
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +176,7 @@ def simulated(
         parameters: how a trial's parameters become widths, with its budget.
         sampler: Optuna's.
         trials: how many.
-        seed: of the trainings, 0 to 2; one for all trials, as in a study.
+        seed: of the trainings; one for all trials, as in a study.
         stopping: what ends trials that fall behind; nothing if None.
     """
     feasible = table.feasible(parameters.budget)

@@ -1,6 +1,9 @@
-"""What a report says of a ranking, also of one that an earlier version has written."""
+"""What a report says of a ranking, also of one that an earlier version has written, and of trials not ranked yet."""
 
-from nas_prune.report.study import _ranked
+import optuna
+
+from nas_prune.report.study import _best, _ranked
+from nas_prune.study import trial_record as record
 
 
 def candidate(name: str, *values: float) -> dict[str, object]:
@@ -28,3 +31,12 @@ def test_a_gain_of_an_earlier_version_is_reckoned_again() -> None:
     )
     assert len(_ranked("study", {**ranked, "winner": "guideline"}).sentences) == 1
     assert len(_ranked("study", {**ranked, "centre": None}).sentences) == 1
+
+
+def test_trials_are_not_shown_beside_uniform_widths_without_a_word_on_their_luck() -> None:
+    attributes = {record.MACS: 1, record.PARAMS: 1, record.WIDTHS: "[1]"}
+    trials = [
+        optuna.trial.create_trial(value=0.5, user_attrs={**attributes, record.SOURCE: "uniform"}),
+        optuna.trial.create_trial(value=0.6, user_attrs=attributes),
+    ]
+    assert "luck makes these too high" in (_best(trials).caption)
