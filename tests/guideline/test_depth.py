@@ -15,18 +15,16 @@ from nas_prune.guideline.sources import Source, sources_in
 from tests.guideline.synthetic import cut_to, found, setting, space
 
 BUDGET = "channels<=45%"
-STEP = 0.9  # by how much the first stage's log ratio rises when the number of layers is e times as large
+STEP = 1.5  # by how much stage 2's log ratio rises when the number of layers is e times as large
 
 
 def pattern_of(name: str) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     place = setting(space(name))
-    rise = STEP * (log(place.depth) - log(34))
-    return np.array([rise if group.stage == 0 else 0.0 for group in place.groups_S])
+    rise = STEP * (log(place.depth) - log(13))
+    return np.array([rise if group.stage == 2 else 0.0 for group in place.groups_S])
 
 
-def family(
-    rng: np.random.Generator, names: tuple[str, ...] = ("resnet20", "resnet32", "resnet56")
-) -> list[Source]:
+def family(rng: np.random.Generator, names: tuple[str, ...] = ("vgg11", "vgg16", "vgg19")) -> list[Source]:
     sources = []
     for name in names:
         network, pattern = space(name), pattern_of(name)
@@ -49,21 +47,18 @@ def error(guideline: Guideline, name: str) -> float:
 def test_a_pattern_that_changes_with_depth_is_followed() -> None:
     sources = family(np.random.default_rng(0))
     plain, by_depth = (fit_guideline(sources, model="stage-role", by=by) for by in (None, "depth"))
-    slopes = {cell.stage: cell.depth_slope for cell in by_depth.cells}
-    assert slopes[0] - slopes[2] == pytest.approx(STEP, abs=0.15)
-    assert by_depth.depths == (22, 58)
-    for name in ("resnet20", "resnet44", "resnet56"):
-        assert error(by_depth, name) < 0.5 * error(plain, name) or error(by_depth, name) < 0.06
-    first = next(cell for cell in by_depth.cells if cell.stage == 0)
-    other = next(cell for cell in plain.cells if cell.stage == 0)
-    assert first.high is not None
-    assert first.low is not None
-    if other.low is not None and other.high is not None:
-        assert first.high - first.low < other.high - other.low
-    assert any(
-        sentence.startswith("From 22 layers to 58, stage 0 (inner) goes from ")
-        for sentence in sentences(by_depth)
-    )
+    slopes = {(cell.stage, cell.role): cell.depth_slope for cell in by_depth.cells}
+    assert slopes[2, "inner"] - slopes[1, "inner"] == pytest.approx(STEP, abs=0.25)
+    assert by_depth.depths == (9, 17)
+    for name in ("vgg11", "vgg19"):
+        assert error(by_depth, name) < 0.5 * error(plain, name)
+    rising, flat = (next(c for c in one.cells if c.stage == 2) for one in (by_depth, plain))
+    assert rising.low is not None
+    assert rising.high is not None
+    assert rising.high - rising.low < 0.5
+    assert rising.spread < 0.5 * flat.spread
+    start = "From 9 layers to 17, stage 2 (inner) goes from "
+    assert any(sentence.startswith(start) for sentence in sentences(by_depth))
     assert any("rises or falls with depth" in note for note in by_depth.notes)
 
 
@@ -112,22 +107,22 @@ def test_it_is_written_and_read_and_absent_where_it_says_nothing(tmp_path: Path)
 
 def test_other_depths_are_marked_and_refused_beyond_a_factor_of_two() -> None:
     guideline = fit_guideline(family(np.random.default_rng(0)), model="stage-role", by="depth")
-    assert not apply_guideline(guideline, space("resnet44"), BUDGET).is_extrapolated
-    deep = apply_guideline(guideline, space("resnet110"), BUDGET)
+    assert not apply_guideline(guideline, space("vgg16"), BUDGET).is_extrapolated
+    shallow = guideline.model_copy(update={"depths": (9, 14)})
+    deep = apply_guideline(shallow, space("vgg19"), BUDGET)
     assert deep.is_extrapolated
-    assert "Extrapolated: the network has 112 layers, those of the guideline 22 to 58." in deep.notes
-    near = guideline.model_copy(update={"depths": (22, 50)})
-    with pytest.raises(GuidelineError, match="within a factor of two of the guideline's 22 to 50, got 112"):
-        apply_guideline(near, space("resnet110"), BUDGET)
+    assert "Extrapolated: the network has 17 layers, those of the guideline 9 to 14." in deep.notes
+    shallow = guideline.model_copy(update={"depths": (4, 8)})
+    with pytest.raises(GuidelineError, match="within a factor of two of the guideline's 4 to 8, got 17"):
+        apply_guideline(shallow, space("vgg19"), BUDGET)
 
 
 def test_fewer_than_three_networks_or_two_families_make_no_line() -> None:
     rng = np.random.default_rng(0)
-    two = family(rng, ("resnet20", "resnet32"))
-    vgg = sources_in(
-        setting(space("vgg16")), [found(space("vgg16"), [g.size // 2 for g in space("vgg16").groups])]
-    )
-    for sources in (two, [*two, *vgg]):
+    two = family(rng, ("vgg16", "vgg19"))
+    resnet = space("resnet20", factor=2.0)
+    other = sources_in(setting(resnet), [found(resnet, [group.size // 2 for group in resnet.groups])])
+    for sources in (two, [*family(rng), *other]):
         with pytest.raises(GuidelineError, match="must have 3 networks of one family"):
             fit_guideline(sources, by="depth")
 

@@ -11,13 +11,11 @@ from tests.guideline.test_pooling import keys
 
 
 def family(first: tuple[float, ...], rng: np.random.Generator, seeds: int = 3) -> list[Source]:
-    """Three networks of a family, whose first stage has these log ratios."""
+    """Three networks of a family, whose stage 1 has these log ratios."""
     sources = []
-    for (name, factor), level in zip(
-        (("resnet20", 2.0), ("resnet32", 2.0), ("resnet56", 1.0)), first, strict=True
-    ):
-        network, place = space(name, factor=factor), setting(space(name, factor=factor))
-        pattern = np.array([level if group.stage == 0 else 0.1 * group.stage for group in place.groups_S])
+    for name, level in zip(("vgg11", "vgg16", "vgg19"), first, strict=True):
+        network, place = space(name), setting(space(name))
+        pattern = np.array([level if group.stage == 1 else 0.1 * group.stage for group in place.groups_S])
         for seed in range(seeds):
             vector = cut_to(network, pattern + rng.normal(0, 0.05, len(pattern)), "channels<=45%")
             sources += sources_in(place, [found(network, vector, seed=seed, budget="channels<=45%")])
@@ -28,9 +26,9 @@ def test_networks_that_disagree_are_not_averaged_in_silence() -> None:
     notes = fit_guideline(family((-0.4, 0.0, 0.4), np.random.default_rng(0))).notes
     (note,) = [note for note in notes if "differ by more than" in note]
     assert note.startswith("The networks differ by more than their runs (p = ")
-    assert "stage 0 (inner) keeps " in note
-    assert "in resnet20 ×2 and " in note
-    assert "in resnet56" in note
+    assert "stage 1 (inner) keeps " in note
+    assert "in vgg11 and " in note
+    assert "in vgg19" in note
     alike = fit_guideline(family((0.2, 0.2, 0.2), np.random.default_rng(0))).notes
     assert not any("differ by more than" in note for note in alike)
 
