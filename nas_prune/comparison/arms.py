@@ -119,9 +119,8 @@ def chosen_arms(asked: Sequence[str], missing: Collection[str], known: dict[str,
     return tuple(name for name in known if name in wanted)
 
 
-SEEDS_OF_A_SEARCH = (
-    1000  # training seeds 0 to 999 are of the first search's widths, 1000 to 1999 of the second's
-)
+# Training seeds 0 to 999 are of the first search's widths, 1000 to 1999 of the second's.
+SEEDS_OF_A_SEARCH = 1000
 
 
 def path_of(run: Path, kind: Kind, seed: int) -> Path:

@@ -1,7 +1,7 @@
 """What had to be trained before an arm could be: searches, studies, whole networks.
 
 In multiply-accumulates of training, forward, and twice that backward (`training.schedules.training_macs`). Scoring
-channels, and tracing and judging networks, are left out: they take less than an epoch.
+channels, and tracing and evaluating networks, are left out: they take less than an epoch.
 """
 
 from collections.abc import Iterable

@@ -12,7 +12,7 @@ from torch import nn
 
 from nas_prune.comparison.arms import Arm, path_of
 from nas_prune.comparison.config import CompareConfig
-from nas_prune.comparison.parents import beginnings, trained_parent
+from nas_prune.comparison.parents import beginnings, finish_search
 from nas_prune.comparison.result import CompareResult, note_of_failure, read_comparison
 from nas_prune.comparison.summary import write_comparison
 from nas_prune.data import ImageData, SharedImages, share
@@ -103,7 +103,7 @@ class Job:
         settings = self.config.source.model_copy(
             update={"seed": seed, "data": self.config.data, "threads": self.config.threads}
         )
-        trained_parent(folder, settings, self.data, self.space, progress.under(f"whole network, seed {seed}"))
+        finish_search(folder, settings, self.data, self.space, progress.under(f"whole network, seed {seed}"))
         widths = read_widths(path_of(self.run, "found", seed))
         starts = beginnings(folder, widths, self.data, self.space, seed)
         for arm in self.config.chosen:

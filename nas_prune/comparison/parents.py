@@ -15,7 +15,6 @@ from nas_prune.runs.settings import CONFIG
 from nas_prune.search.config import SearchConfig
 from nas_prune.search.methods.registry import method_named
 from nas_prune.search.prepared import FixedInputs
-from nas_prune.search.result import SearchResult
 from nas_prune.search.run import best_of_trained, resume_search, search
 from nas_prune.space.search_space import SearchSpace
 from nas_prune.space.widths import Widths
@@ -50,29 +49,22 @@ def source_for(found: SearchConfig, run: RunConfig, recipe: Recipe) -> SearchCon
     )
 
 
-def searched_in(
-    folder: Path, config: SearchConfig, data: ImageData, space: SearchSpace, progress: Progress
-) -> SearchResult | None:
-    """Search in a directory, or resume the search there; None where it had finished before."""
-    if (folder / RESULT).exists():
-        return None
-    with saying_why(folder):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-    loaded, progress = FixedInputs(given=(data, space)), progress.without_words()
-    if (folder / CONFIG).exists():
-        return resume_search(
-            folder, data_name=config.data.name, space=config.space, loaded=loaded, progress=progress
-        )
-    return search(config, folder, loaded=loaded, progress=progress)
-
-
-def trained_parent(
+def finish_search(
     folder: Path, config: SearchConfig, data: ImageData, space: SearchSpace, progress: Progress
 ) -> None:
-    """Train one whole network, or resume its training."""
-    if searched_in(folder, config, data, space, progress) is not None:
-        for name in (PREVIOUS, NETWORK):  # what no arm starts from
-            (folder / name).unlink(missing_ok=True)
+    """Search in a directory, or resume the search there; what no arm starts from is not kept."""
+    if not (folder / RESULT).exists():
+        with saying_why(folder):
+            folder.parent.mkdir(parents=True, exist_ok=True)
+        loaded, progress = FixedInputs(given=(data, space)), progress.without_words()
+        if (folder / CONFIG).exists():
+            resume_search(
+                folder, data_name=config.data.name, space=config.space, loaded=loaded, progress=progress
+            )
+        else:
+            search(config, folder, loaded=loaded, progress=progress)
+    for name in (PREVIOUS, NETWORK):
+        (folder / name).unlink(missing_ok=True)
 
 
 def beginnings(

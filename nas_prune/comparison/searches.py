@@ -4,23 +4,19 @@ Widths of the same cost (uniform, random, a guideline's) cost what the first sea
 all, so that the others' costs differ by the gap a search leaves below it, which each search prints.
 """
 
-from pathlib import Path
-
 from nas_prune.comparison.arms import SEEDS_OF_A_SEARCH, path_of
 from nas_prune.comparison.config import CompareConfig
 from nas_prune.comparison.job import Job, command_for
-from nas_prune.comparison.parents import searched_in
+from nas_prune.comparison.parents import finish_search
 from nas_prune.data import ImageData
 from nas_prune.data.identity import identity_of
 from nas_prune.errors import BadInputError
-from nas_prune.runs.directory import RESULT
 from nas_prune.runs.progress import Progress
 from nas_prune.runs.stopping import resume_hint
 from nas_prune.search.config import SearchConfig
+from nas_prune.search.result import file_stem
 from nas_prune.space.budget import Budget
-from nas_prune.space.widths import Widths, read_widths
-from nas_prune.training.resumable import PREVIOUS
-from nas_prune.training.starts import NETWORK
+from nas_prune.space.widths import read_widths
 
 
 def check_searches(config: CompareConfig, data: ImageData) -> None:
@@ -53,10 +49,10 @@ def make_searches(job: Job, progress: Progress) -> None:
         settings = _again(job, job.config.search, number)
         folder = job.run / "searches" / f"seed-{settings.seed}"
         with resume_hint(command_for(job.run, job.widths, job.config.command)):
-            searched_in(folder, settings, job.data, job.space, progress.under(f"search {number + 1}"))
-        job.space.priced(_found_in(folder)).write(path)
-        for name in (PREVIOUS, NETWORK):  # no arm starts from them
-            (folder / name).unlink(missing_ok=True)
+            finish_search(folder, settings, job.data, job.space, progress.under(f"search {number + 1}"))
+        (budget,) = settings.budgets
+        found = read_widths(folder / "widths" / f"{file_stem(budget)}.json")
+        job.space.priced(found).write(path)
 
 
 def _again(job: Job, first: SearchConfig, number: int) -> SearchConfig:
@@ -69,9 +65,3 @@ def _again(job: Job, first: SearchConfig, number: int) -> SearchConfig:
         "budgets": (Budget.parse(str(job.widths.budget)),),
     }
     return first.model_copy(update=changes)
-
-
-def _found_in(folder: Path) -> Widths:
-    (path,) = (one for one in (folder / "widths").glob("*.json") if one.stem != "whole")
-    assert (folder / RESULT).exists()
-    return read_widths(path)

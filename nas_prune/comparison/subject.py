@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from nas_prune.comparison.winner import winner_file
 from nas_prune.data.config import DataConfig
 from nas_prune.errors import BadInputError
-from nas_prune.runs.directory import WIDTHS
 from nas_prune.runs.settings import read_config
 from nas_prune.search.config import SearchConfig
 from nas_prune.search.result import file_stem
@@ -62,22 +62,12 @@ def winner_of(study: Path) -> Widths:
     """The widths of a study's winner.
 
     Args:
-        study: the directory of a study that was ranked, or a widths file.
+        study: as in `winner.winner_file`.
 
     Raises:
         BadInputError: it was not ranked, or has several winners, one for each budget.
     """
-    if not study.is_dir():
-        return read_widths(study)
-    found = sorted(study.glob(f"rank/*/{WIDTHS}"))
-    if not found:
-        raise BadInputError(
-            f"--study must be a study that was ranked, got {study}. Rank it: nas-prune study rank {study}"
-        )
-    if len(found) > 1:
-        names = ", ".join(map(str, found))
-        raise BadInputError(f"--study must name one winner, got several in {study}. Name one of {names}.")
-    return read_widths(found[0])
+    return read_widths(winner_file(study))
 
 
 def _with_search(widths: Widths, home: Path) -> Subject:

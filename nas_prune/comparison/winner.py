@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas_prune.comparison.charge import Charge, searches_behind
-from nas_prune.errors import NasPruneError
+from nas_prune.errors import BadInputError, NasPruneError
 from nas_prune.guideline.artefact import read_guideline
 from nas_prune.runs.directory import RESULT, WIDTHS
 from nas_prune.runs.settings import command_of, read_config
@@ -44,13 +44,35 @@ class Chosen:
 UNKNOWN = Chosen()
 
 
+def winner_file(study: Path) -> Path:
+    """The file of the widths of a study's winner.
+
+    Args:
+        study: the directory of a study that was ranked, or a widths file.
+
+    Raises:
+        BadInputError: it was not ranked, or has several winners, one for each budget.
+    """
+    if not study.is_dir():
+        return study
+    found = sorted(study.glob(f"rank/*/{WIDTHS}"))
+    if not found:
+        raise BadInputError(
+            f"--study must be a study that was ranked, got {study}. Rank it: nas-prune study rank {study}"
+        )
+    if len(found) > 1:
+        names = ", ".join(map(str, found))
+        raise BadInputError(f"--study must name one winner, got several in {study}. Name one of {names}.")
+    return found[0]
+
+
 def study_behind(study: Path) -> Chosen:
     """What is known of the study whose winner some widths are.
 
     Args:
-        study: its directory, or the file of its winner's widths in there; of any other file nothing is known.
+        study: as in `winner_file`; of a file that is not in a study nothing is known.
     """
-    found = study if not study.is_dir() else next(iter(sorted(study.glob(f"rank/*/{WIDTHS}"))), study)
+    found = winner_file(study)
     ranked, run = found.parent, found.parent.parent.parent
     if not (ranked / RESULT).exists() or command_of(run) != "study":
         return UNKNOWN

@@ -222,7 +222,7 @@ def costs_table(result: CompareResult) -> Table:
     ]
     caption = (
         "Training MACs (10¹²), forward and backward; backward counts twice. What arms share is charged to each. "
-        "Scoring and judging channels is not counted."
+        "Scoring channels is not counted."
     )
     headings = ["arm", "own trainings (10¹² MACs)", "behind it", "in all", "what is behind it"]
     return Table(headings, rows, 1, caption, ends_in_words=True)
