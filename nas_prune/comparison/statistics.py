@@ -27,13 +27,13 @@ from statistics import fmean, stdev, variance
 from typing import Literal, TypeAlias
 
 import numpy as np
-from scipy.optimize import brentq
-from scipy.stats import nct, permutation_test, wilcoxon
+from scipy.stats import permutation_test, wilcoxon
 from scipy.stats import t as student
 
 from nas_prune.comparison.variances import Spread, pooled
 from nas_prune.comparison.variances import moderated as moderated_spreads
 from nas_prune.errors import BadInputError
+from nas_prune.training.power import least_shift
 
 TestName: TypeAlias = Literal["moderated", "t", "wilcoxon", "sign-flip"]
 LEVEL, POWER = 0.05, 0.8
@@ -319,16 +319,7 @@ def least_found(error: float, freedom: float, comparisons: int = 1) -> float:
 @cache
 def _least_shift(freedom: float, comparisons: int) -> float:
     """The same in standard errors."""
-    critical = float(student.ppf(1 - LEVEL / comparisons / 2, freedom))
-
-    def missing(shift: float) -> float:
-        # A rejection with the wrong sign (of a probability below 1e-4) does not find the difference.
-        return float(nct.sf(critical, freedom, shift)) - POWER
-
-    high = critical
-    while missing(high) < 0:
-        high *= 2
-    return float(brentq(missing, 0.0, high))
+    return least_shift(float(student.ppf(1 - LEVEL / comparisons / 2, freedom)), freedom, POWER)
 
 
 def check_test(test: TestName, n: int, comparisons: int, searches: int = 1) -> None:

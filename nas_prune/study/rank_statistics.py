@@ -6,9 +6,10 @@ from math import isnan, nan, sqrt
 from statistics import fmean, stdev
 from typing import Any
 
-from scipy.optimize import brentq
-from scipy.stats import nct, spearmanr
+from scipy.stats import spearmanr
 from scipy.stats import t as student
+
+from nas_prune.training.power import least_shift
 
 _CONFIDENCE, _POWER = 0.9, 0.8
 _LEAST_NOISE = 1e-12  # of a share; below it, all trainings of a network are alike but for rounding
@@ -155,16 +156,11 @@ def gain(winner: Sequence[float], centre: Sequence[float], groups: Sequence[Sequ
     if not noise.deviation > _LEAST_NOISE:
         return Gain(difference, nan, nan, nan, nan, noise.deviation, n)
     scale = noise.deviation * sqrt(1 / n[0] + 1 / n[1])
-    half = float(student.ppf((1 + _CONFIDENCE) / 2, noise.freedom)) * scale
+    bound = float(student.ppf((1 + _CONFIDENCE) / 2, noise.freedom))
+    half = bound * scale
     p_value = float(student.sf(difference / scale, noise.freedom))
-    least = scale * _shift_found(noise.freedom)
+    least = scale * least_shift(bound, noise.freedom, _POWER)
     return Gain(difference, difference - half, difference + half, p_value, least, noise.deviation, n)
-
-
-def _shift_found(freedom: int) -> float:
-    """The mean, in standard errors, at which a t statistic passes the interval's bound with probability `_POWER`."""
-    bound = float(student.ppf((1 + _CONFIDENCE) / 2, freedom))
-    return float(brentq(lambda shift: float(nct.sf(bound, freedom, shift)) - _POWER, 0, 4 * bound))
 
 
 @dataclass(frozen=True, slots=True)
