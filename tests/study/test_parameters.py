@@ -32,9 +32,7 @@ def test_the_guideline_and_uniform_are_trials_like_others(pattern: Pattern | Non
         assert parameters.keys() == own.ranges.keys()
         assert all(low <= parameters[at] <= high for at, (low, high) in own.ranges.items())
     if pattern is not RULES["erk"]:  # which no line along a stage is
-        assert (
-            np.abs(np.array(own.widths_G(own.uniform)) - uniform).max() <= 2
-        )  # equal scores, but for rounding
+        assert np.abs(np.array(own.widths_G(own.uniform)) - uniform).max() <= 1
 
 
 def test_every_draw_costs_what_the_budget_allows_and_no_two_are_alike() -> None:
