@@ -47,6 +47,7 @@ from nas_prune.study.location import StudyLocation, read_trials
 from nas_prune.study.objective import artefact, trial_folder
 from nas_prune.study.rank import Task, read_result, train_task
 from nas_prune.study.run import run_study
+from nas_prune.training.result import mean_and_deviation
 from nas_prune.training.schedules import training_macs
 
 ARMS: dict[str, dict[str, Any]] = {
@@ -272,8 +273,8 @@ def compared(found: Sequence[Repetition]) -> dict[str, Any]:
 
 
 def _summary(values: list[float]) -> dict[str, Any]:
-    spread = float(np.std(values, ddof=1)) if len(values) > 1 else None
-    return {"mean": float(np.mean(values)), "std": spread, "each": values}
+    mean, deviation = mean_and_deviation(values)
+    return {"mean": mean, "std": deviation, "each": values}
 
 
 def report(options: argparse.Namespace) -> None:

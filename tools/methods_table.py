@@ -1,14 +1,12 @@
 """The tables of `tools/compare_methods.py`: each arm beside uniform widths, searches as a random effect."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isnan
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nas_prune.comparison.statistics import (
     Contrast,
@@ -23,12 +21,10 @@ from nas_prune.comparison.statistics import (
 from nas_prune.runs.directory import RESULT, published
 from nas_prune.runs.settings import library_versions
 from nas_prune.training.result import read_trained
-
-if TYPE_CHECKING:
-    from tools.compare_methods import Plan, Unit
+from tools.methods_plan import FIRST, WHOLE, Plan, Unit, first_alike
 
 RANDOM = "random"  # whose widths differ far more than those of searches: no other arm's variance says anything of it
-FIXED = ("uniform", "whole")  # the same widths whatever the seed: every training is a unit
+FIXED = (FIRST, WHOLE)  # the same widths whatever the seed: every training is a unit
 
 
 @dataclass(frozen=True)
@@ -88,8 +84,6 @@ def write_tables(plan: Plan, units: Sequence[Unit], out: Path) -> None:
 
 
 def _arm(name: str, units: Sequence[Unit]) -> ArmResult | None:
-    from tools.compare_methods import WHOLE, first_alike
-
     found = [unit for unit in units if unit.widths_of(name) is not None]
     if not found:
         return None
@@ -111,7 +105,7 @@ def _result(unit: Unit, arm: str) -> dict[str, Any]:
 def _one(unit: Unit, arm: str, trained: str) -> dict[str, Any]:
     widths = unit.widths_of(arm)
     assert widths is not None
-    is_whole = arm == "whole"
+    is_whole = arm == WHOLE
     result = None if is_whole else _result(unit, arm)
     seeds = unit.plan.seeds(unit.number)
     done = {seed: read_trained(unit.trained_in(trained, seed)) for seed in seeds}
@@ -134,11 +128,11 @@ def rows_of(arms: Sequence[ArmResult]) -> list[Row]:
     own = {name: arm.estimate() for name, arm in trained.items()}
     searched = {name: one for name, one in own.items() if name not in (*FIXED, RANDOM)}
     estimates = {**own, **moderated(searched)}
-    uniform = estimates.get("uniform")
+    uniform = estimates.get(FIRST)
     compared = {
         name: difference(one, uniform)
         for name, one in estimates.items()
-        if uniform is not None and name != "uniform"
+        if uniform is not None and name != FIRST
     }
     corrected = dict(zip(compared, holm([one.p_value for one in compared.values()]), strict=True))
     rows = []
@@ -177,7 +171,7 @@ def _line(row: Row) -> str:
     blocks = [len(one["removed_blocks"]) for one in found]
     span = f"{min(blocks)}" if min(blocks) == max(blocks) else f"{min(blocks)} to {max(blocks)}"
     gone = f", {span} blocks gone" if any(blocks) else ""
-    by_search_ = ", ".join(f"{100 * fmean(group):.2f}" for group in arm.accuracies)
+    each = ", ".join(f"{100 * fmean(group):.2f}" for group in arm.accuracies)
     same = f" (as {arm.as_arm})" if arm.as_arm != arm.name else ""
     tested = row.tested
     beside = "–"
@@ -190,7 +184,7 @@ def _line(row: Row) -> str:
         kept,
         f"{fmean(one['macs'] for one in found) / 1e6:.2f}",
         f"{fmean(one['params'] for one in found) / 1e3:,.0f}",
-        by_search_,
+        each,
         f"{100 * row.estimate.mean:.2f}{same}",
         beside,
         "–" if isnan(row.p_value) else f"{row.p_value:.2g}",

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from nas_prune.runs.settings import load_yaml
-from tools.compare_methods import Plan, Unit, main
+from tools.compare_methods import main
+from tools.methods_plan import Plan, Unit
 from tools.methods_table import ArmResult, rows_of
 
 ROOT = Path(__file__).parent.parent.parent
