@@ -17,7 +17,7 @@ Arms: `random` and `tpe` over one parameter for each group (`raw`), and each sam
 
 - none: uniform widths;
 - fitted: a guideline fitted to the five best networks by the validation accuracies of the study's own training seed.
-  It has seen every network; the seeds that judge had no part in it;
+  It has seen every network; the seeds that say how good they are had no part in it;
 - mirrored: its mirror image;
 - carried: fitted to the five best of the other data set, by the mean validation accuracy of all seeds there.
 
@@ -112,7 +112,7 @@ def shown(one: Estimate) -> str:
 
 
 def _truth(bench: Bench) -> dict[str, Any]:
-    truth, seeds = bench.judge.truth, bench.table.training_seeds
+    truth, seeds = bench.appraisal.truth, bench.table.training_seeds
     best_G = bench.table.widths_CG[bench.feasible[truth.best]].tolist()
     lucky = float(bench.table.mean_C[bench.feasible].max())
     bench.say(
@@ -132,7 +132,7 @@ def _truth(bench: Bench) -> dict[str, Any]:
 
 def _without_search(bench: Bench, patterns: Patterns) -> dict[str, Any]:
     bench.say(f"{'no search':<18}{'regret':>16}{'over uniform':>18}   (points, 90 % intervals)")
-    own = bench.judge
+    own = bench.appraisal
     found = {"uniform": {"regret": own.regret_of(bench.uniform)}}
     chosen = {
         f"{kind} centre": [bench.centre(made(seed)) for seed in bench.training_seeds]
@@ -163,7 +163,7 @@ def _checked(bench: Bench, again: dict[tuple[int, ...], list[float]]) -> list[di
     bench.say(
         f"{'again, new seeds':<18}{'smoothed, %':>16}{'new seeds, %':>18}{'over uniform: smoothed, new':>32}"
     )
-    truth, rows = bench.judge.truth, {tuple(row): place for place, row in enumerate(bench.widths)}
+    truth, rows = bench.appraisal.truth, {tuple(row): place for place, row in enumerate(bench.widths)}
     fixed = again[bench.widths[bench.uniform]]
     found = []
     for widths, tests in again.items():
@@ -171,7 +171,7 @@ def _checked(bench: Bench, again: dict[tuple[int, ...], list[float]]) -> list[di
         half = NORMAL * truth.deviation(np.asarray(np.arange(len(rows)) == place, dtype=np.float64))
         mean = float(truth.mean_F[place])
         smooth, new = Estimate(mean, mean - half, mean + half, 0, 0), clustered([[one] for one in tests])
-        gains = [bench.judge.gain_of(place, bench.uniform), separate(tests, fixed)]
+        gains = [bench.appraisal.gain_of(place, bench.uniform), separate(tests, fixed)]
         said = "" if place == bench.uniform else f"{shown(gains[0])}, {shown(gains[1])}"
         bench.say(
             f"{','.join(map(str, widths)):<18}{shown(smooth):>16}{shown(new):>18}{said:>32}   n = {len(tests)}"
@@ -190,9 +190,9 @@ def _searched(bench: Bench, arms: list[Arm]) -> dict[str, Any]:
         own, chosen = {}, {}
         for count in COUNTS:
             places_RK = bench.places([[run.best(count) for run in one] for one in runs_RK])
-            own[str(count)] = bench.judge.regret(places_RK)
+            own[str(count)] = bench.appraisal.regret(places_RK)
             chosen[str(count)] = json.dumps(places_RK.tolist())
-        gain = bench.judge.gain(places_RK, bench.uniform)
+        gain = bench.appraisal.gain(places_RK, bench.uniform)
         cells = "".join(f"{shown(one):>16}" for one in own.values())
         n = f"n = {gain.training_seeds} training seeds x {gain.sampler_seeds} sampler seeds"
         bench.say(f"{arm.name:<18}{cells}{shown(gain):>18}   {n}")
@@ -208,7 +208,7 @@ def _differences(
     bench: Bench, found: dict[str, Any], patterns: Patterns, samplers: list[str]
 ) -> dict[str, Any]:
     """What all samplers together gain, by training seed: over uniform widths, none, a centre; and GP over the rest."""
-    own = bench.judge
+    own = bench.appraisal
 
     def chosen(kind: str, count: int, names: Sequence[str] = samplers) -> NDArray[np.int64]:
         return np.hstack([json.loads(found[f"{kind} {name}"]["chosen"][str(count)]) for name in names])
@@ -264,7 +264,7 @@ def _stopping(bench: Bench, sampler_seeds: int) -> dict[str, Any]:
                     for one in runs_RK
                 ]
             ),
-            "regret": bench.judge.regret(
+            "regret": bench.appraisal.regret(
                 bench.places([[run.best(COUNTS[-1]) for run in one] for one in runs_RK])
             ),
         }
@@ -274,7 +274,7 @@ def _stopping(bench: Bench, sampler_seeds: int) -> dict[str, Any]:
 
 
 def _top_ended(bench: Bench, run: Run) -> float:
-    truths = bench.judge.truth.mean_F[bench.places(run.cells)]
+    truths = bench.appraisal.truth.mean_F[bench.places(run.cells)]
     return float(np.array(run.is_stopped)[truths >= np.quantile(truths, 0.9)].mean())
 
 

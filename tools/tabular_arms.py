@@ -18,7 +18,7 @@ from nas_prune.space.widths import MethodRecord
 from nas_prune.study.parameters import Parametrised, parametrised
 from nas_prune.study.samplers import sampler_named
 from tools.tabular_space import NETWORK, Floats, Run, Table, simulated
-from tools.tabular_truth import Judge, judge
+from tools.tabular_truth import Appraisal, appraised
 
 COUNTS = (10, 30, 60)
 BEST = 5
@@ -53,7 +53,7 @@ class Bench:
         name: its name; table: its trainings.
         budget: of every network.
         feasible: the networks within it, by place in the table.
-        judge: how good these are.
+        appraisal: how good these are.
         uniform: the place of uniform widths among them.
         lines: everything that was printed.
     """
@@ -62,7 +62,7 @@ class Bench:
     table: Table
     budget: Budget
     feasible: NDArray[np.int64]
-    judge: Judge
+    appraisal: Appraisal
     uniform: int
     lines: list[str]
 
@@ -91,9 +91,9 @@ class Bench:
 
 
 def bench_of(name: str, table: Table, budget: Budget, lines: list[str]) -> Bench:
-    """A data set with its judge."""
+    """A data set with how good its networks are."""
     feasible = table.feasible(budget)
-    judged = judge(table.widths_CG[feasible], table.test_CR[feasible])
+    judged = appraised(table.widths_CG[feasible], table.test_CR[feasible])
     bench = Bench(name, table, budget, feasible, judged, 0, lines)
     return replace(
         bench, uniform=bench.centre(parametrised(None, table.space, budget, groups="all", by_layer=False))

@@ -164,7 +164,7 @@ def separate(values: Sequence[float], others: Sequence[float]) -> Estimate:
 
 
 @dataclass(frozen=True, slots=True)
-class Judge:
+class Appraisal:
     """What tells how good networks are that were chosen by one of the table's training seeds.
 
     Attributes:
@@ -220,14 +220,14 @@ class Judge:
         return np.asarray(contrast_F, dtype=np.float64)
 
 
-def judge(widths_FG: NDArray[np.int64], test_FR: Floats) -> Judge:
-    """A judge of the networks of a table.
+def appraised(widths_FG: NDArray[np.int64], test_FR: Floats) -> Appraisal:
+    """How good the networks of a table are, by all training seeds and by all but each one.
 
     Raises:
         BadInputError: there are fewer than three training seeds.
     """
     seeds = test_FR.shape[1]
     if seeds < 3:
-        raise BadInputError(f"a judge must have at least 3 training seeds, got {seeds}.")
+        raise BadInputError(f"an appraisal must have at least 3 training seeds, got {seeds}.")
     others = tuple(smoothed(widths_FG, np.delete(test_FR, seed, axis=1)) for seed in range(seeds))
-    return Judge(smoothed(widths_FG, test_FR), others)
+    return Appraisal(smoothed(widths_FG, test_FR), others)

@@ -1,4 +1,4 @@
-"""The judge of the tabular benchmark against planted truths, with the noise that the tables have.
+"""What the tabular benchmark says of networks, against planted truths, with the noise that the tables have.
 
 Shape suffixes: F networks, R training seeds, K sampler seeds, H nodes of Gauss and Hermite.
 """
@@ -16,7 +16,7 @@ from nas_prune.errors import BadInputError
 from nas_prune.runs.files import shipped
 from nas_prune.space.budget import Budget
 from tools.tabular_space import Floats, read_table
-from tools.tabular_truth import Truth, clustered, judge, separate, smoothed
+from tools.tabular_truth import Truth, appraised, clustered, separate, smoothed
 
 SHARED_LUCK = 0.87  # correlation of validation and test accuracy of one training; both tables have it
 TRIALS = 60
@@ -132,7 +132,7 @@ def test_what_is_not_known_is_as_large_as_errors_are() -> None:
 
 
 def test_a_network_that_no_seed_has_chosen_is_judged_by_all() -> None:
-    own = judge(*trained("cifar10"))
+    own = appraised(*trained("cifar10"))
     best, other = own.truth.best, 3
     assert own.regret_of(best).mean == 0.0
     assert own.regret_of(best).half == 0.0
@@ -147,7 +147,7 @@ def test_too_few_seeds_are_refused() -> None:
     with pytest.raises(BadInputError, match="at least 2 training seeds, got 1"):
         smoothed(widths_FG, test_FR[:, :1])
     with pytest.raises(BadInputError, match="at least 3 training seeds, got 2"):
-        judge(widths_FG, test_FR[:, :2])
+        appraised(widths_FG, test_FR[:, :2])
 
 
 def gains_of_ranking(name: str, new_seeds: int, repeats: int) -> list[float]:
@@ -210,12 +210,12 @@ def test_estimated_regrets_are_true_ones(name: str, seeds: int, own: float | Non
         true = truth_F.max() - chosen  # over all training seeds there could be
         test_FR, val_FR = table.trainings(seeds)
         chosen_RK = table.studies(val_FR, 7)
-        own_judge = judge(table.widths_FG, test_FR)
-        found = own_judge.regret(chosen_RK[:, :4])
+        told = appraised(table.widths_FG, test_FR)
+        found = told.regret(chosen_RK[:, :4])
         off.append(100 * (found.mean - true))
         holds.append(found.low <= true <= found.high)
         beside = int(table.rng.integers(len(truth_F)))
-        gain = own_judge.gain(chosen_RK[:, :4], beside)
+        gain = told.gain(chosen_RK[:, :4], beside)
         gains.append(gain.low <= chosen - truth_F[beside] <= gain.high)
         mean, half = pooled_as_before(test_FR, chosen_RK)
         off_before.append(100 * (mean - true))
