@@ -50,8 +50,20 @@ def sentences(result: CompareResult) -> list[str]:
     if result.config.command == "transfer":
         said += [*saved(result), *_of_guideline(result)]
     if any(not isnan(one.holm) for one in found.values()):
-        said.append(f"Tested by {TESTS[result.config.test]}.")
+        said.append(f"Tested by {TESTS[result.config.test]}{_but_by_search(result)}.")
     return said + _of_searches(result) + _of_seeds(result) + _guessing(result)
+
+
+def _but_by_search(result: CompareResult) -> str:
+    """Which arms another test is made for, where there are several searches."""
+    count = result.config.searches
+    if count == 1:
+        return ""
+    few = ", which finds next to nothing" if count == 2 else ""
+    return (
+        "; arms that train the widths of the same searches by a paired t test over searches, not moderated, with "
+        f"{count - 1} degree{'s' * (count > 2)} of freedom{few}"
+    )
 
 
 def _of_guideline(result: CompareResult) -> list[str]:

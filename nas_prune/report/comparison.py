@@ -110,7 +110,7 @@ def how_compared(result: CompareResult) -> str:
     config = result.config
     several = (
         f" Searches are a random effect: the {config.searches} searches' means are the units, and arms that train the "
-        "same widths are compared search by search."
+        "same widths are compared search by search, by a paired t test that is not moderated."
         if config.searches > 1
         else ""
     )

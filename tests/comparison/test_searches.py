@@ -79,6 +79,7 @@ def test_each_search_has_its_widths_its_trainings_and_its_whole_networks(done: P
     assert [one["macs"] for one in behind] == [each * (one.epochs or 0) for one in (widths, other)]
     assert content["training_macs"]["searches"] == each * (other.epochs or 0)
     assert any("those of 2 searches" in sentence for sentence in content["sentences"])
+    assert any("by a paired t test over searches, not moderated" in one for one in content["sentences"])
 
 
 @pytest.mark.slow
