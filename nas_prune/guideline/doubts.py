@@ -38,7 +38,7 @@ def doubts(fit: Fit, evidence: Evidence, guideline: Guideline, said: Estimates) 
     return [
         *_unknown(fit, evidence),
         *_unsure(fit, guideline),
-        *_differing(fit, said),
+        *_differing(fit, guideline, said),
         *_contradictions(said, fit.keys_U),
         *_rising(fit, said.known),
     ]
@@ -84,7 +84,7 @@ def _unsure(fit: Fit, guideline: Guideline) -> list[str]:
     return [note]
 
 
-def _differing(fit: Fit, said: Estimates) -> list[str]:
+def _differing(fit: Fit, guideline: Guideline, said: Estimates) -> list[str]:
     """Levels whose members differ by more than what lies below them, and in which cells most."""
     notes = []
     for one in differences(said.values_UC, fit.keys_U):
@@ -93,7 +93,8 @@ def _differing(fit: Fit, said: Estimates) -> list[str]:
         word, below = _LEVEL_WORDS[one.level], _LEVEL_WORDS[one.below]
         cells = "; ".join(_apart(fit, said, one, column) for column in one.cells[:_MOST_NAMED])
         more = len(one.cells) - _MOST_NAMED
-        mean = "" if fit.by_depth and one.level == "network" else " The guideline is their mean."
+        is_told = guideline.is_uniform or (fit.by_depth and one.level == "network")
+        mean = "" if is_told else " The guideline is their mean."
         notes.append(
             f"The {word}s differ by more than their {below}s (p = {one.p_value:.2g}): {cells}"
             f"{f'; and {more} more' if more > 0 else ''}.{mean}"
@@ -160,7 +161,13 @@ def _contradictions(said: Estimates, keys_U: Sequence[tuple[str, ...]]) -> list[
             agreement = float(np.corrcoef(mine[both], theirs[both])[0, 1])
             if agreement < _CONTRARY:
                 notes.append(
-                    f"The {_LEVEL_WORDS[level]}s {one.split(' ')[0]} and {other.split(' ')[0]} contradict each other "
+                    f"The {_LEVEL_WORDS[level]}s {_both(one, other)} contradict each other "
                     f"(correlation of their patterns {agreement:.2f})."
                 )
     return notes
+
+
+def _both(one: str, other: str) -> str:
+    """Two members by their first words, or in full where these are the same."""
+    short = [name.split(" ", maxsplit=1)[0] for name in (one, other)]
+    return " and ".join(short if short[0] != short[1] else (one, other))

@@ -8,6 +8,7 @@ import pytest
 
 from nas_prune.errors import GuidelineError, WidthsError
 from nas_prune.guideline import fit_guideline
+from nas_prune.guideline.doubts import _both
 from nas_prune.guideline.models import MODELS
 from nas_prune.guideline.sources import driver_of, searched_in, sources_of
 from nas_prune.space.widths import Widths
@@ -163,6 +164,16 @@ def test_sources_that_contradict_each_other_are_named_and_give_uniform() -> None
     guideline = fit_guideline(against)
     assert guideline.model == "uniform"
     assert any("data sets cifar10 and svhn contradict each other" in note for note in guideline.notes)
+    differing = [note for note in guideline.notes if "differ by more than" in note]
+    assert differing  # and uniform widths are no mean of theirs
+    assert not any("their mean" in note for note in differing)
+
+
+def test_one_data_set_at_two_sizes_is_not_called_by_one_name() -> None:
+    assert (
+        _both("digits 10 (1, 8, 8)", "digits 10 (1, 16, 16)")
+        == "digits 10 (1, 8, 8) and digits 10 (1, 16, 16)"
+    )
 
 
 def test_networks_of_other_depths_meet_at_the_output_or_at_the_input() -> None:
