@@ -16,6 +16,7 @@ from nas_prune.search.methods.learned_gates import gates_of
 from nas_prune.search.prepared import PreparedSearch
 from nas_prune.search.run import resume_search, search
 from nas_prune.space.budget import Budget
+from nas_prune.space.scores import Scores
 from nas_prune.training.starts import inherited
 from nas_prune.training.state import TrainState
 from tests.runs.test_resume import contents
@@ -74,13 +75,27 @@ def test_what_has_gone_stays_away_and_more_goes(tmp_path: Path, monkeypatch: pyt
 
 
 @pytest.mark.parametrize("method", ["obs", "l1-norm"])
-def test_other_methods_score_what_is_left(method: str, tmp_path: Path) -> None:
+def test_other_methods_score_again_when_channels_have_gone(
+    method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone: list[int] = []
+    scoring = PreparedSearch.scores
+
+    def noting(stage: PreparedSearch, model: torch.nn.Module) -> Scores:
+        gone.append(sum(int((factor == 0).sum()) for factor in gates_of(model).factors))
+        return scoring(stage, model)
+
+    monkeypatch.setattr(PreparedSearch, "scores", noting)
     scope = "global" if method == "l1-norm" else None
-    result = search(CONFIG.model_copy(update={"method": method, "scope": scope}), tmp_path / "run")
-    assert result.epochs_done == 4
+    changes = {"method": method, "scope": scope, "epochs": 6, "iterations": 3}
+    result = search(CONFIG.model_copy(update=changes), tmp_path / "run")
+    levels = list(dict.fromkeys(gone))  # a cheap method is also looked at after every epoch
+    assert len(levels) == 3  # twice within the training, and for the final cut
+    assert levels[0] == 0 < levels[1] < levels[2]
+    assert result.epochs_done == 6
     found = result.found[0].widths
     assert found.method is not None
-    assert found.method.settings["iterations"] == 2
+    assert found.method.settings["iterations"] == 3
     assert found.cost.macs <= 0.4 * found.base_cost.macs
 
 

@@ -10,6 +10,7 @@ import torch
 from nas_prune.cli import main
 from nas_prune.data import load_data, num_batches
 from nas_prune.data.config import DataConfig
+from nas_prune.data.images import ImageSet
 from nas_prune.errors import BadInputError
 from nas_prune.runs.progress import Progress
 from nas_prune.runs.settings import read_config
@@ -228,6 +229,22 @@ def test_the_papers_recipe_has_the_papers_strength() -> None:
     assert found == {"vgg16": 1e-4, "resnet20": 1e-5, "densenet40": 1e-5}
     shorter = chosen_sparsity(METHODS["slimming"], recipe.with_epochs(10), data, spaces["vgg16"])
     assert shorter not in (None, 1e-4)
+
+
+def test_long_trainings_have_the_strengths_that_the_readme_tells() -> None:
+    """On the 45,000 images of the paper: the decay does more and more of it, and the rule leaves less and less."""
+    data = load_data("digits", max_images=200)
+    part = data.train
+    assert isinstance(part, ImageSet)
+    places = torch.arange(45_000) % len(part)
+    many = replace(data, train=ImageSet(part.images[places], part.labels[places]))
+    space = load_space("vgg16", (1, 8, 8))
+    recipe = recipe_named("paper-cifar")
+    for epochs, strength in ((20, 4.5e-5), (80, 2.7e-6), (159, 1.4e-7)):
+        for method in ("slimming", "cost-aware"):
+            found = chosen_sparsity(METHODS[method], recipe.with_epochs(epochs), many, space)
+            assert found == pytest.approx(strength, rel=0.03)
+    assert chosen_sparsity(METHODS["cost-aware"], recipe, many, space) == pytest.approx(1.3e-7, rel=0.03)
 
 
 def test_a_control_without_a_penalty_is_one(tmp_path: Path) -> None:
