@@ -70,14 +70,16 @@ def _no_pattern(guideline: Guideline) -> str:
         return "No pattern: use uniform widths."
     return (
         "No pattern: use uniform widths. Sources with nothing in common would agree as much in "
-        f"{_percent(evidence.p_value)} of cases.{_smallest(evidence)}"
+        f"{_percent(evidence.p_value)} of cases.{_smallest(evidence, guideline.uniform_keep)}"
     )
 
 
-def _smallest(evidence: Evidence) -> str:
+def _smallest(evidence: Evidence, uniform_keep: float | None) -> str:
     """What "no pattern" leaves open."""
     if evidence.smallest is None:
         return ""
+    if uniform_keep is not None and exp(evidence.smallest) > 1 / uniform_keep:  # wider than whole
+        return " But these sources are too few, or differ too much, for any pattern that widths can have to be found."
     return (
         " The smallest pattern that would have been found in four of five repeats: widths that differ from uniform "
         f"by a factor of {exp(evidence.smallest):.2g} (standard deviation of log ratios {evidence.smallest:.2f})."
@@ -135,7 +137,10 @@ def _sure(guideline: Guideline, cells: Sequence[Cell]) -> list[str]:
 
 
 def _by_depth(guideline: Guideline) -> list[str]:
-    """How widths change with the number of layers, where they change clearly."""
+    """How widths change with the number of layers, where the fitted lines rise or fall by much.
+
+    How sure that is, a note of the guideline says.
+    """
     if guideline.depth is None or guideline.depths is None:
         return []
     said = []

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nas_prune.guideline import fit_guideline
-from nas_prune.guideline.artefact import Evidence, Guideline
+from nas_prune.guideline.artefact import Cell, Evidence, Guideline
 from nas_prune.guideline.explain import sentences
 from nas_prune.guideline.power import smallest_found
 from nas_prune.guideline.sources import Source, sources_in
@@ -41,6 +41,19 @@ def test_no_pattern_comes_with_the_smallest_that_would_have_been_found() -> None
         "The smallest pattern that would have been found in four of five repeats: widths that differ from uniform by a "
         f"factor of {factor:.2g} (standard deviation of log ratios {guideline.pattern.smallest:.2f})."
     )
+
+
+def test_a_pattern_that_no_widths_can_have_is_not_named() -> None:
+    """A factor of 380 beside uniform widths of 39 %, which nothing exceeds 2.6 times."""
+    guideline = Guideline(
+        uniform_keep=0.39,
+        cost="macs",
+        pattern=Evidence(is_found=False, p_value=0.7, test="F test", level="network", smallest=5.93),
+        cells=(Cell(stage=0, log_ratio=0.0),),
+    )
+    said = " ".join(sentences(guideline))
+    assert "too few, or differ too much, for any pattern that widths can have" in said
+    assert "a factor of" not in said
 
 
 def test_where_a_pattern_is_found_nothing_is_said_of_smaller_ones() -> None:
