@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from math import expm1
+from math import exp, expm1
 from typing import Any
 
 from torch import nn
@@ -306,18 +306,15 @@ def _searched(
 
 
 def chosen_sparsity(method: WidthMethod, recipe: Recipe, data: ImageData, space: SearchSpace) -> float | None:
-    """The strength λ of a method's penalty: its paper's, or one that takes an idle parameter to zero by the end.
+    """The strength λ of a method's penalty where none is given; None for a method without one.
 
-    A gradient of λ and a weight decay of w move a parameter that nothing else moves from γ to
-    (γ + λ/w) exp(-w S) - λ/w, S = Σ learning rates / (1 - momentum). So it is at zero in the end if
-    λ = w γ / (exp(w S) - 1), which is γ / S without decay. Decay acts where the recipe's optimiser moves the
-    parameter.
+    It follows from the one that takes an idle parameter to zero by the end of the training. A gradient of λ and a
+    weight decay of w move a parameter that nothing else moves from γ to (γ + λ/w) exp(-w S) - λ/w,
+    S = Σ learning rates / (1 - momentum). So it is at zero in the end if λ = w γ / (exp(w S) - 1), which is γ / S
+    without decay. Decay acts where the recipe's optimiser moves the parameter.
     """
     if method.sparsity is None:
         return None
-    published = method.sparsity.strength(recipe, space)
-    if published is not None:
-        return published
     per_epoch = num_batches(len(data.train), recipe.batch_size)
     steps = per_epoch * recipe.epochs
     rates = sum(recipe.rate_at(step, steps, per_epoch) for step in range(steps))
@@ -325,4 +322,6 @@ def chosen_sparsity(method: WidthMethod, recipe: Recipe, data: ImageData, space:
     if method.sparsity.momentum is not None:
         momentum, decay = method.sparsity.momentum, 0.0
     length = rates / (1 - momentum)
-    return method.sparsity.distance * (decay / expm1(decay * length) if decay else 1 / length)
+    by_length = decay * exp(-decay * length) / -expm1(-decay * length) if decay else 1 / length
+    enough = method.sparsity.distance * by_length
+    return method.sparsity.strength(enough, space)

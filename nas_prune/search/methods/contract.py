@@ -16,12 +16,11 @@ from torch import nn
 from nas_prune.data import ImageData
 from nas_prune.space.scores import Scores
 from nas_prune.space.search_space import SearchSpace
-from nas_prune.training.recipe import Recipe
 
 Scope: TypeAlias = Literal["global", "local"]
 DrivingCost: TypeAlias = Literal["macs", "params", "activations"]
 Penalty: TypeAlias = Callable[[nn.Module, float], None]
-Strength: TypeAlias = Callable[[Recipe, SearchSpace], float | None]
+Strength: TypeAlias = Callable[[float, SearchSpace], float]
 AfterEpoch: TypeAlias = Callable[[nn.Module, SearchSpace, Sequence[NDArray[np.int64]]], None]
 
 
@@ -68,9 +67,9 @@ class PenaltyTarget:
     cost: DrivingCost | None = None
 
 
-def by_distance(_: Recipe, __: SearchSpace) -> float | None:
-    """No strength of its own: it follows from the distance and the recipe."""
-    return None
+def by_distance(enough: float, _: SearchSpace) -> float:
+    """The strength that takes an idle channel to zero, and no other."""
+    return enough
 
 
 def as_it_is(model: nn.Module, _: SearchSpace) -> nn.Module:
@@ -86,13 +85,13 @@ class Sparsity:
         prepare: changes a fresh network before training, in place.
         penalty: makes the function that adds the method's penalty after each backward pass, called with the network and
             the learning rate of the step.
-        distance: how far a channel that nothing else moves is to be pulled over the training by default, where
-            `strength` says nothing: from where it starts to zero.
+        distance: how far a channel that nothing else moves is to be pulled over the training by default: from
+            where it starts to zero.
         without_gates: makes the trained network without the method: with the space's own parameters only, and the same
             outputs in evaluation.
         momentum: of the steps that the penalty takes; None where the recipe's optimiser takes them, and its weight
             decay acts, too.
-        strength: the strength that the paper takes with a recipe on a network; None where it says nothing.
+        strength: the default strength on a network, given the one that is just enough for `distance`.
     """
 
     prepare: Callable[[nn.Module, SearchSpace, Sequence[int]], None]
