@@ -79,21 +79,19 @@ def paired(values: Sequence[float], others: Sequence[float], test: TestName = "t
         >>> paired([0.9, 0.8], [0.8, 0.7]).difference
         0.1
     """
-    differences = [one - other for one, other in zip(values, others, strict=True)]
+    differences = [round(one - other, 12) for one, other in zip(values, others, strict=True)]
     n, mean = len(differences), round(fmean(differences), 12)
-    if n < 2:
+    deviation = stdev(differences) if n > 1 else 0.0
+    if not deviation:  # as where few test images make all differences the same
         return Contrast(n, n, mean, nan, nan, nan, nan, nan, 0)
-    deviation = stdev(differences)
     found = _by_student(mean, deviation / sqrt(n), n - 1, deviation, (n, n))
     return replace(found, p_value=_p_value(differences, test))
 
 
 def _p_value(differences: Sequence[float], test: TestName) -> float:
     spread, mean, n = stdev(differences), fmean(differences), len(differences)
-    if spread < 1e-12:  # as where few test images make all differences the same
-        return nan
     if test == "wilcoxon":
-        return float(wilcoxon(np.round(differences, 12)).pvalue)
+        return float(wilcoxon(differences).pvalue)
     if test == "sign-flip":
         flips = _FLIPS if n > _MOST_ENUMERATED else 2**n
         found = permutation_test(
@@ -250,9 +248,8 @@ def search_by_search(groups: Sequence[Sequence[float]], others: Sequence[Sequenc
         groups: accuracies of the arm by search.
         others: of the other arm, for the same searches in the same order.
     """
-    found = by_training([fmean(group) - fmean(other) for group, other in zip(groups, others, strict=True)])
-    if not found.spread.variance > 0:
-        return Contrast(found.units, found.units, round(found.mean, 12), nan, nan, nan, nan, nan, 0)
+    differences = [fmean(group) - fmean(other) for group, other in zip(groups, others, strict=True)]
+    found = by_training([round(one, 12) for one in differences])
     within = [pooled([by_training(one).spread for one in arm]) for arm in (groups, others)]
     least = sum(
         one.variance * fmean(1 / len(each) for each in arm)
@@ -260,6 +257,8 @@ def search_by_search(groups: Sequence[Sequence[float]], others: Sequence[Sequenc
         if one.freedom
     )
     own = _with_own_spread(found, least)
+    if not own.spread.variance > 0:
+        return Contrast(own.units, own.units, round(own.mean, 12), nan, nan, nan, nan, nan, 0)
     return _by_student(
         round(own.mean, 12), own.error, own.spread.freedom, sqrt(own.spread.variance), (own.units,) * 2
     )

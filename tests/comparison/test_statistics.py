@@ -98,6 +98,8 @@ def test_differences_without_spread_are_not_tested() -> None:
     assert same.difference == pytest.approx(0.1)
     assert isnan(same.p_value)
     assert isnan(paired([0.5], [0.4]).p_value)
+    same = paired([0.8, 0.5, 0.3], [0.75, 0.45, 0.25])
+    assert (same.difference, isnan(same.p_value), isnan(same.low)) == (0.05, True, True)
 
 
 def test_tests_that_cannot_reject_are_refused() -> None:
@@ -136,6 +138,11 @@ def test_arms_on_the_same_searches_widths_are_compared_search_by_search() -> Non
     apart = difference(by_search(groups), by_search(others))
     assert apart.difference == pytest.approx(same.difference)
     assert apart.error > 2 * same.error  # what widths have in common does not cancel there
+    # Where all searches differ by the same, what their trainings differ by is still known.
+    alike = search_by_search([[0.8, 0.82], [0.5, 0.52]], [[0.7, 0.72], [0.4, 0.42]])
+    assert alike.error == pytest.approx((2 * 0.0002 / 2 / 2) ** 0.5)
+    assert (alike.freedom, alike.p_value < 0.2) == (1, True)
+    assert isnan(search_by_search([[0.8], [0.5]], [[0.75], [0.45]]).p_value)
 
 
 def test_a_difference_is_that_of_welch_where_variances_are_not_moderated() -> None:
