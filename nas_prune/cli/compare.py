@@ -316,7 +316,7 @@ def show(result: "CompareResult") -> None:
 
     config, widths = result.config, result.widths
     factor = "" if widths.space.width_multiplier == 1 else f" ×{widths.space.width_multiplier:g}"
-    method = "" if widths.method is None else f" ({widths.method.name})"
+    method = "" if widths.method is None else f" ({widths.method.words})"
     click.echo(
         f"{widths.space.name}{factor} at {widths.budget or 'the widths given'}{method} on "
         f"{published(config.data.name)}, {widths.space.input_shape[1]} px: {config.recipe.epochs} epochs, "

@@ -153,8 +153,8 @@ class Setup:
         return kind(**{"data": data, "recipe": recipe, **asdict(self.machine), **own})
 
 
-def positive(flag: str, value: int | None) -> int | None:
-    """The value of a flag that counts something; refused below 1."""
-    if value is not None and not 1 <= value <= 100_000:
-        raise click.UsageError(f"{flag} must be from 1 to 100,000, got {value}.")
+def positive(flag: str, value: int | None, most: int = 100_000) -> int | None:
+    """The value of a flag that counts something; refused below 1 and above the most."""
+    if value is not None and not 1 <= value <= most:
+        raise click.UsageError(f"{flag} must be from 1 to {most:,}, got {value}.")
     return value

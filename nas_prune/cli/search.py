@@ -142,7 +142,7 @@ def command(
 
 
 def _config(wanted: SearchOptions, network: NetworkOptions, setup: Setup) -> "SearchConfig":
-    from nas_prune.search.config import DEFAULT_BUDGETS, SearchConfig
+    from nas_prune.search.config import DEFAULT_BUDGETS, MOST_STEPS, SearchConfig
     from nas_prune.space.budget import Budget
 
     if wanted.sparsity is not None and not 0 <= wanted.sparsity < float("inf"):
@@ -159,7 +159,7 @@ def _config(wanted: SearchOptions, network: NetworkOptions, setup: Setup) -> "Se
         sparsity=wanted.sparsity,
         scope=wanted.scope,
         cost=wanted.cost,
-        iterations=positive("--iterations", wanted.iterations),
+        iterations=positive("--iterations", wanted.iterations, MOST_STEPS),
         stop=wanted.stop,
         seed=wanted.seed,
     )
@@ -215,7 +215,7 @@ def _print(result: "SearchResult") -> None:
 
 def _summary_line(result: "SearchResult") -> str:
     config, method = result.config, result.method
-    parts = [f"{config.space}, {config.method} ({method.kind(config.scope)}) on {config.data.name}"]
+    parts = [f"{config.space}, {config.method_words} ({method.kind(config.scope)}) on {config.data.name}"]
     asked = config.search_recipe.epochs
     if not method.trains:
         parts.append("no training")

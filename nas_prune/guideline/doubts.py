@@ -16,6 +16,7 @@ from nas_prune.guideline.artefact import Evidence, Guideline
 from nas_prune.guideline.cells import Estimates, Fit
 from nas_prune.guideline.heterogeneity import Difference, differences
 from nas_prune.guideline.pooling import LEVELS
+from nas_prune.guideline.validation import SIGNIFICANCE
 
 Floats: TypeAlias = "NDArray[np.float64]"
 
@@ -128,11 +129,12 @@ def _rising(fit: Fit, said: Estimates) -> list[str]:
     p_value = rise.p_value(levels)
     if p_value is None:
         return []
-    note = (
-        f"The cell that most surely rises or falls with depth does so with p = {p_value:.2g} (of "
-        f"{len(fit.nodes.members)} networks, corrected for the number of cells)."
-    )
-    return [note]
+    rested = f"(of {len(fit.nodes.members)} networks, corrected for the number of cells)"
+    if p_value > SIGNIFICANCE:
+        return [
+            f"No change with depth is seen: chance alone draws a line as steep in a share of {p_value:.2g} {rested}."
+        ]
+    return [f"The cell that most surely rises or falls with depth does so with p = {p_value:.2g} {rested}."]
 
 
 def _known_mean(values_UC: Floats) -> Floats:

@@ -11,6 +11,7 @@ _WHOLE, _NEARLY = 0.97, 0.9
 _NAMED = {0.5: "Halve {}", 0.25: "Quarter {}", 1 / 3: "Cut {} to a third", 2 / 3: "Cut {} to two thirds"}
 _NEAR = 0.06  # how far a keep ratio may be from a named one, as a share of that
 _SLOPE = 0.2
+_ROUNDED = 0.05  # log ratio up to which widths are uniform's, but for what whole channels make of them
 _SAME = 0.005
 COSTS = {
     "macs": "MACs",
@@ -119,10 +120,14 @@ def _numbers(stages: Sequence[int]) -> str:
 def _sure(guideline: Guideline, cells: Sequence[Cell]) -> list[str]:
     """In how many of the runs these cells all lie on this side of uniform, and the interval around them."""
     said = []
-    seen = [(cell.up if cell.log_ratio > 0 else cell.of - cell.up, cell.of) for cell in cells if cell.of]
+    counted = [cell for cell in cells if cell.of]
+    apart = [cell for cell in counted if abs(cell.log_ratio) > _ROUNDED]
+    seen = [(cell.up if cell.log_ratio > 0 else cell.of - cell.up, cell.of) for cell in apart]
+    if counted and not apart:
+        said.append(f"As wide as uniform, but for at most {_percent(_ROUNDED)}.")
     if seen:
         agreeing, total = min(seen, key=lambda one: one[0] / one[1])
-        sides = {cell.log_ratio > 0 for cell in cells}
+        sides = {cell.log_ratio > 0 for cell in apart}
         side = "on this side of" if len(sides) > 1 else "wider than" if sides == {True} else "narrower than"
         said.append(f"{side[0].upper()}{side[1:]} uniform in {agreeing} of {total} run{'s' * (total != 1)}.")
     intervals = [ends for cell in cells if (ends := guideline.interval(cell)) is not None]
@@ -143,7 +148,7 @@ def _by_depth(guideline: Guideline) -> list[str]:
     """
     if guideline.depth is None or guideline.depths is None:
         return []
-    said = []
+    said, whole = [], "the width" if guideline.uniform_keep else "uniform widths"
     for cell in guideline.cells:
         ends = [cell.depth_slope * log(depth / guideline.depth) for depth in guideline.depths]
         if abs(ends[1] - ends[0]) <= _SLOPE:
@@ -151,8 +156,8 @@ def _by_depth(guideline: Guideline) -> list[str]:
         keeps = [cell.model_copy(update={"log_ratio": cell.log_ratio + end}) for end in ends]
         low, high = (_percent(guideline.keep_ratio(one)) for one in keeps)
         said.append(
-            f"From {guideline.depths[0]} layers to {guideline.depths[1]}, {_places([cell])} goes from {low} to {high} "
-            f"of {'the width' if guideline.uniform_keep else 'uniform widths'}."
+            f"On the line through the networks, from {guideline.depths[0]} layers to {guideline.depths[1]}, "
+            f"{_places([cell])} goes from {low} to {high} of {whole}."
         )
     return said
 

@@ -18,7 +18,7 @@ def part_of_search(run: Path, name: str) -> Part:
     """A search, as far as it is done."""
     config, numbers = read_config(run, SearchConfig), read_json(run / "result.json")
     factor = "" if config.width_multiplier == 1 else f" ×{config.width_multiplier:g}"
-    headline = f"{config.space}{factor} on {published(config.data.name)}: widths by {config.method}"
+    headline = f"{config.space}{factor} on {published(config.data.name)}: widths by {config.method_words}"
     found = [read_widths(path) for path in _files(run)]
     said = []
     if numbers is None:

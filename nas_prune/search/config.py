@@ -68,6 +68,11 @@ class SearchConfig(RunConfig):
         return self.space
 
     @property
+    def method_words(self) -> str:
+        """The method's name, and in how many steps channels go where it is more than one."""
+        return f"{self.method} in {self.iterations} steps" if self.iterations > 1 else self.method
+
+    @property
     def search_recipe(self) -> Recipe:
         """How the whole network is trained in this search."""
         return self.recipe if self.epochs is None else self.recipe.with_epochs(self.epochs)

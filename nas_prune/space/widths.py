@@ -119,6 +119,12 @@ class MethodRecord(_Strict):
     is_automatic: bool
     settings: dict[str, str | int | float | bool | None] = {}
 
+    @property
+    def words(self) -> str:
+        """The name, and in how many steps channels went where it was more than one."""
+        steps = self.settings.get("iterations")
+        return f"{self.name} in {steps} steps" if steps else self.name
+
 
 class DataRecord(_Strict):
     """On which images; `name` has no directories in it, so that the file can be published."""

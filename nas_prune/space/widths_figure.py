@@ -85,5 +85,5 @@ def _name_axes(axes: Axes, groups: Sequence[GroupWidth], one: Widths) -> None:
         axes.set_xticks(range(len(groups)), [group.name for group in groups], rotation=90, fontsize=7)
     axes.grid(axis="y", color="0.85", linewidth=0.6)
     data = f" on {one.data.name}" if one.data else ""
-    method = f", {one.method.name}" if one.method else ""
+    method = f", {one.method.words}" if one.method else ""
     axes.set_title(f"{one.space.name}{method}{data}", loc="left", fontsize=10)

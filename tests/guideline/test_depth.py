@@ -57,9 +57,24 @@ def test_a_pattern_that_changes_with_depth_is_followed() -> None:
     assert rising.high is not None
     assert rising.high - rising.low < 0.5
     assert rising.spread < 0.5 * flat.spread
-    start = "From 9 layers to 17, stage 2 (inner) goes from "
+    start = "On the line through the networks, from 9 layers to 17, stage 2 (inner) goes from "
     assert any(sentence.startswith(start) for sentence in sentences(by_depth))
-    assert any("rises or falls with depth" in note for note in by_depth.notes)
+    assert any(
+        note.startswith("The cell that most surely rises or falls with depth") for note in by_depth.notes
+    )
+
+
+def test_lines_that_chance_draws_are_not_said_to_be_seen() -> None:
+    rng = np.random.default_rng(0)
+    sources = []
+    for name in ("vgg11", "vgg16", "vgg19"):
+        place = setting(space(name))
+        level = np.array([0.3, 0.3, 0.0, -0.3, -0.3]) + rng.normal(0, 0.2, 5)
+        vector = cut_to(place.space, level[[group.stage for group in place.groups_S]], BUDGET)
+        sources += sources_in(place, [found(place.space, vector, budget=BUDGET)])
+    notes = fit_guideline(sources, model="stage-role", by="depth").notes
+    assert any(note.startswith("No change with depth is seen: ") for note in notes)
+    assert not any(note.startswith("The cell that most surely") for note in notes)
 
 
 def test_what_only_changes_with_depth_is_a_pattern_too() -> None:

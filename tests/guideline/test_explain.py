@@ -51,6 +51,13 @@ def test_what_is_not_known_to_hold_is_said() -> None:
     assert unknown == "Halve stage 2. Wider than uniform in 2 of 3 runs. How sure that is, is not known."
 
 
+def test_what_rounding_makes_is_on_no_side_of_uniform() -> None:
+    cells = (at(0.41, 0, up=4, of=5), at(0.41, 1, up=5, of=5), at(0.8, 2, up=5, of=5))
+    _, rounded, wider = sentences(Guideline(num_stages=3, uniform_keep=0.4, cells=cells))
+    assert rounded.startswith("Keep 40 % of stages 0 and 1. As wide as uniform, but for at most 5 %.")
+    assert wider.startswith("Keep 80 % of stage 2. Wider than uniform in 5 of 5 runs.")
+
+
 @pytest.mark.parametrize(
     ("keep", "sentence"),
     [

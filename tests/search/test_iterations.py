@@ -1,5 +1,6 @@
 """Channels that go in several steps: when, how many, and that they stay away."""
 
+import shlex
 from itertools import pairwise
 from pathlib import Path
 
@@ -131,10 +132,16 @@ def test_steps_that_cannot_be_taken_are_refused(changes: dict[str, object], mess
 
 
 def test_the_command_line_takes_steps(in_empty_directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["search", "--method", "taylor", "--iterations", "0"]
-    assert main(arguments) == 2
-    assert "--iterations must be" in capsys.readouterr().err
+    arguments = ["search", "--method", "taylor"]
+    for iterations in ("0", "2000"):
+        assert main([*arguments, "--iterations", iterations]) == 2
+        assert f"--iterations must be from 1 to 1,000, got {iterations}" in capsys.readouterr().err
     assert list(in_empty_directory.iterdir()) == []
+    steps = shlex.split("--iterations 2 --epochs 4 --max-images 100 --budget macs<=60% --out RUN")
+    assert main([*arguments, *steps]) == 0
+    assert capsys.readouterr().out.startswith("resnet20, taylor in 2 steps (automatic) on digits")
+    assert main(["report", "RUN", "--out", "page.md"]) == 0
+    assert "widths by taylor in 2 steps" in (in_empty_directory / "page.md").read_text()
 
 
 @pytest.mark.slow
