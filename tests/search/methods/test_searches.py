@@ -235,17 +235,17 @@ def test_no_training_is_so_long_that_decay_replaces_the_penalty(name: str, least
     """Decay takes more of the way the longer it goes on; what is left for λ alone would be 1.4e-7 at 159 epochs."""
     many, space = _as_many_images_as_the_paper(), load_space(name, (1, 8, 8))
     found = {}
-    for epochs in (1, 2, 5, 10, 20, 40, 80, 159, 160, 161, 640):
+    for epochs in (2, 5, 10, 20, 159, 160, 161):
         recipe = recipe_named("paper-cifar").with_epochs(epochs)
         strength = chosen_sparsity(METHODS["slimming"], recipe, many, space)
         assert strength is not None
         found[epochs] = strength
     values = list(found.values())
     assert values == sorted(values, reverse=True)
-    assert [found[epochs] for epochs in (80, 159, 160, 161, 640)] == [least] * 5
+    assert [found[epochs] for epochs in (159, 160, 161)] == [least] * 3
     assert found[5] == pytest.approx(max(least, 3.1e-4), rel=0.01)
     assert (found[10] > least, found[20] > least) == (True, name != "vgg16")
-    others = recipe_named("paper-cifar").model_copy(update={"name": "mine", "epochs": 640, "batch_size": 65})
+    others = recipe_named("paper-cifar").model_copy(update={"name": "mine", "epochs": 90, "batch_size": 65})
     assert chosen_sparsity(METHODS["slimming"], others, many, space) == least
     decaying = others.model_copy(update={"weight_decay": 0.1})  # e to the 5,000th is no number of a machine
     assert chosen_sparsity(METHODS["slimming"], decaying, many, space) == least
