@@ -1,9 +1,9 @@
 """The tables of `tools/compare_methods.py`: each arm beside uniform widths, searches as a random effect."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
-from math import isnan
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import inf, isnan, nan
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -18,6 +18,7 @@ from nas_prune.comparison.statistics import (
     least_found,
     moderated,
 )
+from nas_prune.comparison.variances import pooled
 from nas_prune.runs.directory import RESULT, published
 from nas_prune.runs.settings import library_versions
 from nas_prune.training.result import read_trained
@@ -58,13 +59,21 @@ class ArmResult:
 
 @dataclass(frozen=True)
 class Row:
-    """An arm with its comparison; none for uniform widths, and for what is the same as another arm."""
+    """An arm with its comparison; none for uniform widths, and for what is the same as another arm.
+
+    Attributes:
+        arm: its searches and trainings.
+        estimate: its mean; tested: beside uniform widths.
+        p_value: after Holm; p_pooled: the same with one variance between searches for all arms.
+        detectable: the smallest true difference found in four of five repeats.
+    """
 
     arm: ArmResult
     estimate: Estimate
     tested: Contrast | None
     p_value: float
     detectable: float
+    p_pooled: float = nan
 
 
 def write_tables(plan: Plan, units: Sequence[Unit], out: Path) -> None:
@@ -128,30 +137,38 @@ def rows_of(arms: Sequence[ArmResult]) -> list[Row]:
     own = {name: arm.estimate() for name, arm in trained.items()}
     searched = {name: one for name, one in own.items() if name not in (*FIXED, RANDOM)}
     estimates = {**own, **moderated(searched)}
-    uniform = estimates.get(FIRST)
-    compared = {
-        name: difference(one, uniform)
-        for name, one in estimates.items()
-        if uniform is not None and name != FIRST
-    }
+    compared = _beside_first(estimates)
     corrected = dict(zip(compared, holm([one.p_value for one in compared.values()]), strict=True))
+    spread = pooled([one.spread for one in searched.values()])
+    in_one = _beside_first(
+        {**own, **{name: replace(one, spread=spread, most=inf) for name, one in searched.items()}}
+    )
+    planned = dict(zip(in_one, holm([one.p_value for one in in_one.values()]), strict=True))
     rows = []
     for arm in arms:
         if arm.as_arm in estimates:
             tested = compared.get(arm.name)
-            least = least_found(tested.error, tested.freedom, len(compared)) if tested else float("nan")
-            p_value = corrected.get(arm.name, float("nan"))
-            rows.append(Row(arm, estimates[arm.as_arm], tested, p_value, least))
+            least = least_found(tested.error, tested.freedom, len(compared)) if tested else nan
+            p_values = corrected.get(arm.name, nan), planned.get(arm.name, nan)
+            rows.append(Row(arm, estimates[arm.as_arm], tested, p_values[0], least, p_values[1]))
     return rows
+
+
+def _beside_first(estimates: Mapping[str, Estimate]) -> dict[str, Contrast]:
+    """All others compared with the first arm, where that was trained."""
+    first = estimates.get(FIRST)
+    return {
+        name: difference(one, first) for name, one in estimates.items() if first is not None and name != FIRST
+    }
 
 
 def _table(rows: Sequence[Row]) -> str:
     head = [
         (
             "| arm | widths | kept by stage | M MACs | K params | test accuracy of each search's widths, % | mean | "
-            "beside uniform, points (95 %) | p, Holm |"
+            "beside uniform, points (95 %) | p, Holm | p, one pooled variance |"
         ),
-        "|---|---|---|--:|--:|---|--:|---|--:|",
+        "|---|---|---|--:|--:|---|--:|---|--:|--:|",
     ]
     told = [row for row in rows if row.tested is not None and not isnan(row.detectable)]
     least = [100 * row.detectable for row in told]
@@ -168,6 +185,10 @@ def _line(row: Row) -> str:
     arm, found = row.arm, row.arm.found
     stages = list(found[0]["keep_by_stage"])
     kept = " / ".join(f"{fmean(one['keep_by_stage'][stage] for one in found):.2f}" for stage in stages) or "–"
+    if any(one["removed_blocks"] for one in found):  # whose mean no search has found
+        kept = "; ".join(
+            " / ".join(f"{one['keep_by_stage'][stage]:.2f}" for stage in stages) for one in found
+        )
     blocks = [len(one["removed_blocks"]) for one in found]
     span = f"{min(blocks)}" if min(blocks) == max(blocks) else f"{min(blocks)} to {max(blocks)}"
     gone = f", {span} blocks gone" if any(blocks) else ""
@@ -187,7 +208,7 @@ def _line(row: Row) -> str:
         each,
         f"{100 * row.estimate.mean:.2f}{same}",
         beside,
-        "–" if isnan(row.p_value) else f"{row.p_value:.2g}",
+        *("–" if isnan(p_value) else f"{p_value:.2g}" for p_value in (row.p_value, row.p_pooled)),
     ]
     return f"| {' | '.join(cells)} |"
 
@@ -210,6 +231,7 @@ def _facts(row: Row) -> dict[str, Any]:
             "low": plain(tested.low),
             "high": plain(tested.high),
             "p_holm": plain(row.p_value),
+            "p_holm_pooled": plain(row.p_pooled),
             "detectable": plain(row.detectable),
         },
         "searches": row.arm.found,

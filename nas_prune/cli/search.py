@@ -60,8 +60,8 @@ _search_options = packed(
     click.option(
         "--sparsity",
         type=float,
-        help="Strength of the method's penalty, 0 for a control without; by default its paper's, or chosen from the "
-        "recipe.",
+        help="Strength of the method's penalty, 0 for a control without; by default its paper's (of cost-aware "
+        "slimming's), or what the recipe's length asks for.",
     ),
     click.option(
         "--scope",

@@ -14,7 +14,7 @@ from nas_prune.space.cut import matched
 from nas_prune.space.search_space import Groups, SearchSpace
 from nas_prune.space.widths import MethodRecord, Widths
 
-_NEAR = 0.05  # costs that differ by more than this share are not equal
+NEAR = 0.05  # costs that differ by more than this share are not equal
 
 
 def driving_axis(widths: Widths) -> str:
@@ -91,7 +91,7 @@ def why_not_comparable(other: Widths, found: Widths, space: SearchSpace, data_na
         return f"they are of a study on {other.data.name}, not on {data_name}"
     axis = driving_axis(found)
     mine, theirs = (getattr(space.priced(one).cost, axis) for one in (found, other))
-    if abs(theirs / mine - 1) > _NEAR:
+    if abs(theirs / mine - 1) > NEAR:
         return f"they cost {theirs:,} {axis}, the widths found {mine:,}: only equal costs are compared"
     return None
 

@@ -1,7 +1,8 @@
 """The searches of a comparison after the first: the same settings with other seeds, so that its interval holds them.
 
-Widths of the same cost (uniform, random, a guideline's) cost what the first search's do: the budget is the same for
-all, so that the others' costs differ by the gap a search leaves below it, which each search prints.
+Widths of the same cost (uniform, random, a guideline's) cost what the first search's do. The budget is the same for
+all, so that of the cost it bounds the others differ by the gap a search leaves below it; of other costs they may differ
+by more, which the comparison says.
 """
 
 from nas_prune.comparison.arms import SEEDS_OF_A_SEARCH, path_of
@@ -32,6 +33,11 @@ def check_searches(config: CompareConfig, data: ImageData) -> None:
             f"--searches {config.searches} must come with a search that is known (RUN, or --widths FILE --from RUN; a "
             "comparison of an earlier version does not know its own), got none."
         )
+    if config.search.budgets == (Budget.parse("own"),):
+        raise BadInputError(
+            f"--searches {config.searches} must come with a search at a budget that bounds a cost, got own: each "
+            "search would find widths of another cost."
+        )
     if config.search.images and config.search.images != identity_of(data):
         raise BadInputError(
             f"--searches {config.searches} must be on the images that the first search was on, "
@@ -50,18 +56,22 @@ def make_searches(job: Job, progress: Progress) -> None:
         folder = job.run / "searches" / f"seed-{settings.seed}"
         with resume_hint(command_for(job.run, job.widths, job.config.command)):
             finish_search(folder, settings, job.data, job.space, progress.under(f"search {number + 1}"))
-        (budget,) = settings.budgets
+        budget = Budget.parse(str(job.widths.budget))
         found = read_widths(folder / "widths" / f"{file_stem(budget)}.json")
         job.space.priced(found).write(path)
 
 
 def _again(job: Job, first: SearchConfig, number: int) -> SearchConfig:
-    """The settings of a search, at one budget, with a seed of its own."""
+    """The settings of a search with a seed of its own.
+
+    It has all budgets of the first: whether widths are stable is asked of all, and what is softened follows the first.
+    """
+    budget = Budget.parse(str(job.widths.budget))
     changes = {
         "seed": first.seed + number,
         "data": job.config.data,
         "threads": job.config.threads,
         "images": job.config.images,
-        "budgets": (Budget.parse(str(job.widths.budget)),),
+        "budgets": first.budgets if budget in first.budgets else (budget,),
     }
     return first.model_copy(update=changes)

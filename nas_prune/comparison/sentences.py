@@ -1,9 +1,11 @@
 """What a comparison says, in words."""
 
 from math import isnan
+from statistics import fmean
 
 from nas_prune.comparison.costs import arm_costs
 from nas_prune.comparison.differences import Difference
+from nas_prune.comparison.plan import NEAR
 from nas_prune.comparison.result import CompareResult, search_macs
 from nas_prune.comparison.statistics import TestName
 from nas_prune.training.result import mean_and_deviation
@@ -16,6 +18,8 @@ TESTS: dict[TestName, str] = {
     "sign-flip": "sign flips, paired",
 }
 _GUESSING = 1.5
+_MATCHED = {"uniform-params": "params", "uniform-macs": "macs"}
+_COSTS = {"params": "parameters", "macs": "MACs", "activations": "activations"}
 
 
 def sentences(result: CompareResult) -> list[str]:
@@ -51,7 +55,7 @@ def sentences(result: CompareResult) -> list[str]:
         said += [*saved(result), *_of_guideline(result)]
     if any(not isnan(one.holm) for one in found.values()):
         said.append(f"Tested by {TESTS[result.config.test]}{_but_by_search(result)}.")
-    return said + _of_searches(result) + _of_seeds(result) + _guessing(result)
+    return said + _of_searches(result) + _of_costs(result) + _of_seeds(result) + _guessing(result)
 
 
 def _but_by_search(result: CompareResult) -> str:
@@ -91,6 +95,26 @@ def _of_searches(result: CompareResult) -> list[str]:
         "them holds for searches of this kind. Other widths of the same cost are matched to the first search's."
     )
     return [said]
+
+
+def _of_costs(result: CompareResult) -> list[str]:
+    """A warning where widths of the same cost as the first search's are not of the same as all searches'."""
+    if not result.more_found:
+        return []
+    costs = [one.cost for one in (result.widths, *result.more_found)]
+    said = []
+    for arm in result.config.chosen:
+        matched, own = _MATCHED.get(arm.kind), result.arms.get(arm.name, ())
+        if matched is None or not own:
+            continue
+        found = [getattr(cost, matched) for cost in costs]
+        theirs, mean = getattr(own[0], matched), fmean(found)
+        if abs(theirs / mean - 1) > NEAR:
+            said.append(
+                f"{arm.name} has {theirs:,} {_COSTS[matched]}, as the first search's widths; those found have "
+                f"{min(found):,} to {max(found):,}, {mean:,.0f} on average: not the same cost."
+            )
+    return said
 
 
 def _of_seeds(result: CompareResult) -> list[str]:

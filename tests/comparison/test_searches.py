@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic, sleep
 
@@ -16,6 +17,7 @@ from nas_prune.comparison.config import CompareConfig
 from nas_prune.comparison.file import read_compare_file, run_file
 from nas_prune.comparison.result import read_comparison
 from nas_prune.comparison.run import compare, resume_compare
+from nas_prune.comparison.sentences import sentences
 from nas_prune.data.config import DataConfig
 from nas_prune.errors import BadInputError
 from nas_prune.runs.files import alone_in
@@ -30,6 +32,7 @@ DATA = DataConfig(max_images=60)
 CONFIG = CompareConfig(data=DATA, recipe=RECIPE, seeds=2, searches=2, threads=1)
 ONE = CONFIG.model_copy(update={"searches": 1})
 WANTED = Wanted(("uniform-macs-e", "lottery"))
+BUDGET = ("--budget", "macs<=50%")
 SPACE = "space: resnet20\nwidth_multiplier: 0.125\n"
 
 
@@ -37,7 +40,12 @@ SPACE = "space: resnet20\nwidth_multiplier: 0.125\n"
 def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The first search."""
     config = SearchConfig(
-        space="resnet20", width_multiplier=0.125, data=DATA, recipe=RECIPE, budgets=("macs<=50%",), threads=1
+        space="resnet20",
+        width_multiplier=0.125,
+        data=DATA,
+        recipe=RECIPE,
+        budgets=("macs<=75%", "macs<=50%"),
+        threads=1,
     )
     return search(config, tmp_path_factory.mktemp("first") / "search").run
 
@@ -53,7 +61,9 @@ def done(first: Path, widths: Widths, tmp_path_factory: pytest.TempPathFactory) 
     return compare(CONFIG, widths, run, search=read_config(first, SearchConfig), wanted=WANTED).run
 
 
-def test_each_search_has_its_widths_its_trainings_and_its_whole_networks(done: Path, widths: Widths) -> None:
+def test_each_search_has_its_widths_its_trainings_and_its_whole_networks(
+    first: Path, done: Path, widths: Widths
+) -> None:
     result = read_comparison(done)
     seeds = {name: [one.seed for one in own] for name, own in result.arms.items()}
     both = [0, 1, 1000, 1001]
@@ -62,6 +72,9 @@ def test_each_search_has_its_widths_its_trainings_and_its_whole_networks(done: P
     assert read_widths(done / "widths" / "found.json").vector == widths.vector
     assert (other.seed, other.budget) == ((widths.seed or 0) + 1, widths.budget)
     assert other.vector != widths.vector
+    budgets = [read_config(folder, SearchConfig).budgets for folder in (first, done / "searches" / "seed-1")]
+    assert len(budgets[0]) == 2
+    assert budgets[0] == budgets[1]  # or another stops at another epoch, and softens to another width
     trained = {one.seed: one.params for one in result.arms["lottery"]}
     assert trained == {
         0: widths.cost.params,
@@ -80,6 +93,11 @@ def test_each_search_has_its_widths_its_trainings_and_its_whole_networks(done: P
     assert content["training_macs"]["searches"] == each * (other.epochs or 0)
     assert any("those of 2 searches" in sentence for sentence in content["sentences"])
     assert any("by a paired t test over searches, not moderated" in one for one in content["sentences"])
+    assert not any("not the same cost" in one for one in content["sentences"])
+    whole = read_widths(first / "widths" / "macs-75pct.json")
+    (said,) = [one for one in sentences(replace(result, more_found=(whole,))) if "not the same cost" in one]
+    assert said.startswith(f"uniform-macs-e has {result.arms['uniform-macs-e'][0].macs:,} MACs, as the first")
+    assert f"to {whole.cost.macs:,}" in said
 
 
 @pytest.mark.slow
@@ -117,7 +135,7 @@ def test_a_search_killed_in_the_middle_goes_on_to_the_same(first: Path, done: Pa
         "--arm",
         "lottery",
     ]
-    command = [sys.executable, "-m", "nas_prune", "compare", str(first), *options, "--threads", "1"]
+    command = [sys.executable, "-m", "nas_prune", "compare", str(first), *BUDGET, *options, "--threads", "1"]
     process = subprocess.Popen(
         [*command, "--out", str(run)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
@@ -147,9 +165,14 @@ def test_what_cannot_be_searched_again_is_refused(
     other = CONFIG.model_copy(update={"data": DataConfig(max_images=70)})
     with pytest.raises(BadInputError, match="must be on the images that the first search was on"):
         compare(other, widths, run, search=source)
+    own = source.model_copy(update={"budgets": SearchConfig(space="resnet20", budgets=("own",)).budgets})
+    with pytest.raises(
+        BadInputError, match="must come with a search at a budget that bounds a cost, got own"
+    ):
+        compare(CONFIG, widths, run, search=own)
     with pytest.raises(BadInputError, match="must come with --test moderated, got t"):
         compare(CONFIG.model_copy(update={"test": "t"}), widths, run, search=source)
-    assert main(["compare", str(first), "--searches", "2", "--test", "t", "--out", str(run)]) == 2
+    assert main(["compare", str(first), *BUDGET, "--searches", "2", "--test", "t", "--out", str(run)]) == 2
     assert "must come with --test moderated" in " ".join(capsys.readouterr().err.split())
     assert not run.exists()
 

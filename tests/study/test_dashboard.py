@@ -102,4 +102,4 @@ def test_the_pages_of_a_study_show_pictures_and_widths_without_an_error(tmp_path
         assert "Layer widths of" in shown["studies/0/note"]
     finally:
         server.send_signal(signal.SIGINT)
-        assert server.wait(20) == 0
+        assert server.wait(60) == 0

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.stats import t as student
 
 from nas_prune.runs.settings import load_yaml
 from tools.compare_methods import main
@@ -64,6 +65,21 @@ def test_trainings_of_one_search_are_one_unit() -> None:
         widths[trainings] = row.tested.high - row.tested.low
     assert widths[20] == pytest.approx(widths[2], rel=0.2)
     assert widths[20] > 0.02
+
+
+def test_the_second_p_value_is_of_one_variance_pooled_over_the_searched_arms() -> None:
+    rng = np.random.default_rng(1)
+    accuracies = {str(number): 0.61 + rng.normal(0, 0.004 * (1 + number), (3, 1)) for number in range(4)}
+    first = 0.6 + rng.normal(0, 0.005, (3, 2))
+    arms = [planted(name, values + rng.normal(0, 1e-6, (3, 2))) for name, values in accuracies.items()]
+    rows = rows_of([planted("uniform", first), *arms])
+    means = [np.mean(list(row.arm.accuracies), axis=1) for row in rows[1:]]
+    squares = np.mean([np.var(one, ddof=1) for one in means]) / 3, np.var(first, ddof=1) / 6
+    freedom = sum(squares) ** 2 / (squares[0] ** 2 / 8 + squares[1] ** 2 / 5)
+    away = [abs(np.mean(one) - first.mean()) / sum(squares) ** 0.5 for one in means]
+    p_values = sorted(2 * student.sf(one, freedom) for one in away)
+    assert min(row.p_pooled for row in rows[1:]) == pytest.approx(4 * p_values[0], rel=1e-3)
+    assert max(row.p_pooled for row in rows[1:]) != max(row.p_value for row in rows[1:])
 
 
 @pytest.mark.slow
