@@ -21,10 +21,20 @@ Arms: `random` and `tpe` over one parameter for each group (`raw`), and each sam
 - mirrored: its mirror image;
 - carried: fitted to the five best of the other data set, by the mean validation accuracy of all seeds there.
 
-Then what all samplers together gain over uniform widths, over no guideline and over the carried centre, and GP over the
-other samplers, by training seed; early stopping: which share of the true top tenth it ends, and the epochs and the
-regret that come of it; what one more training of the best five gains; and what Optuna and our own code cost a trial.
+`rule` is ours: its result is not the best trial, but the network that its rule expects most of. Then what it gains
+over uniform widths and over Optuna's samplers together, what these gain over uniform widths, over no guideline and
+over the carried centre, and GP over the rest of them, by training seed; early stopping: which share of the true top
+tenth it ends, and the epochs and the regret that come of it; what one more training of the best five gains; and what
+Optuna and our own code cost a trial.
+
 Everything goes to `bench.json` and `bench.txt` in `--out`.
+
+    python tools/bench_study.py --table FILE --trainings 40 --seeds 30 [--format json]
+
+does the same on somebody else's table of trained width vectors (`tools/width_table.py`), for the MACs of the uniform
+networks of half and three quarters of the widths: what studies of so many trainings find, and how good that is by the
+seeds of the table that the study has not seen. Here the studies are the observations; the table's own luck is in no
+interval.
 """
 
 import argparse
@@ -47,11 +57,13 @@ from nas_prune.study.samplers import SAMPLERS, quiet, sampler_named, stopping_na
 from tools.tabular_arms import (
     BEST,
     COUNTS,
+    RULE,
     Arm,
     Bench,
     Patterns,
     arms_of,
     bench_of,
+    chosen_by,
     gains_again,
     patterns_of,
     runs_of,
@@ -59,6 +71,7 @@ from tools.tabular_arms import (
 )
 from tools.tabular_space import Run, read_again, read_table, simulated
 from tools.tabular_truth import NORMAL, Estimate, clustered, separate
+from tools.width_table import on_table
 
 
 def main() -> None:
@@ -69,8 +82,15 @@ def main() -> None:
     parser.add_argument("--tables", type=Path, default=Path("studies/tabular"))
     parser.add_argument("--out", type=Path, default=Path("studies/tabular"))
     parser.add_argument("--samplers", nargs="*", default=list(SAMPLERS))
+    parser.add_argument("--table", type=Path, help="a CSV file of trained width vectors instead")
+    parser.add_argument("--trainings", type=int, default=40, help="of a study, with --table")
+    parser.add_argument("--seeds", type=int, default=30, help="studies, with --table")
+    parser.add_argument("--format", choices=["table", "json"], default="table", help="with --table")
     options = parser.parse_args()
     quiet()
+    if options.table is not None:
+        on_table(options.table, options.trainings, options.seeds, as_json=options.format == "json")
+        return
     budget = Budget.parse(options.budget)
     tables = {path.stem: read_table(path) for path in sorted(options.tables.glob("*.jsonl"))}
     lines: list[str] = []
@@ -189,7 +209,9 @@ def _searched(bench: Bench, arms: list[Arm]) -> dict[str, Any]:
         runs_RK = runs_of(bench, arm)
         own, chosen = {}, {}
         for count in COUNTS:
-            places_RK = bench.places([[run.best(count) for run in one] for one in runs_RK])
+            places_RK = bench.places(
+                [[chosen_by(bench, arm, run, seed, count) for run in one] for seed, one in enumerate(runs_RK)]
+            )
             own[str(count)] = bench.appraisal.regret(places_RK)
             chosen[str(count)] = json.dumps(places_RK.tolist())
         gain = bench.appraisal.gain(places_RK, bench.uniform)
@@ -207,13 +229,21 @@ def _searched(bench: Bench, arms: list[Arm]) -> dict[str, Any]:
 def _differences(
     bench: Bench, found: dict[str, Any], patterns: Patterns, samplers: list[str]
 ) -> dict[str, Any]:
-    """What all samplers together gain, by training seed: over uniform widths, none, a centre; and GP over the rest."""
+    """What Optuna's samplers together gain, by training seed; and the rule over uniform widths and over them."""
     own = bench.appraisal
+    others = [name for name in samplers if name != RULE]
 
-    def chosen(kind: str, count: int, names: Sequence[str] = samplers) -> NDArray[np.int64]:
+    def chosen(kind: str, count: int, names: Sequence[str] = others) -> NDArray[np.int64]:
         return np.hstack([json.loads(found[f"{kind} {name}"]["chosen"][str(count)]) for name in names])
 
     rows: dict[str, Callable[[int], Estimate]] = {}
+    for kind in patterns if len(others) < len(samplers) else ():
+        rows[f"{kind}: rule over uniform"] = lambda count, kind=kind: own.gain(
+            chosen(kind, count, [RULE]), bench.uniform
+        )
+        rows[f"{kind}: rule over the rest"] = lambda count, kind=kind: own.difference(
+            chosen(kind, count, [RULE]), chosen(kind, count)
+        )
     for kind in patterns:
         rows[f"{kind} over uniform"] = lambda count, kind=kind: own.gain(chosen(kind, count), bench.uniform)
     for kind in list(patterns)[1:]:
@@ -223,8 +253,8 @@ def _differences(
     if "carried" in patterns:
         centre = bench.centre(patterns["carried"](0))
         rows["carried over its centre"] = lambda count: own.gain(chosen("carried", count), centre)
-    rest = [name for name in samplers if name != "gp"]
-    if rest and len(rest) < len(samplers):
+    rest = [name for name in others if name != "gp"]
+    if rest and len(rest) < len(others):
         for kind in patterns:
             rows[f"{kind}: gp over the rest"] = lambda count, kind=kind: own.difference(
                 chosen(kind, count, ["gp"]), chosen(kind, count, rest)
@@ -299,7 +329,7 @@ def _costs(bench: Bench, samplers: list[str]) -> dict[str, float]:
     found = {}
     for name in samplers:
         started = perf_counter()
-        sampler = sampler_named(name, 0)  # type: ignore[arg-type]
+        sampler = sampler_named(name, parameters, 0)  # type: ignore[arg-type]
         simulated(bench.table, parameters, sampler, trials=COUNTS[-1], seed=0)
         found[name] = 1e3 * (perf_counter() - started) / COUNTS[-1]
     said = ", ".join(f"{name} {value:.1f}" for name, value in found.items())

@@ -16,12 +16,15 @@ from nas_prune.guideline.fit import fit_guideline
 from nas_prune.space.budget import Budget
 from nas_prune.space.widths import MethodRecord
 from nas_prune.study.parameters import Parametrised, parametrised
-from nas_prune.study.samplers import sampler_named
-from tools.tabular_space import NETWORK, Floats, Run, Table, simulated
+from nas_prune.study.rule_sampler import RuleSampler
+from nas_prune.study.rule_search import Seen, logs_of, rule_of
+from nas_prune.study.samplers import chance_of, sampler_named
+from tools.tabular_space import NETWORK, Floats, Run, Snapped, Table, simulated
 from tools.tabular_truth import Appraisal, appraised
 
 COUNTS = (10, 30, 60)
 BEST = 5
+RULE = "rule"
 
 Patterns = dict[str, Callable[[int], Parametrised]]
 
@@ -33,15 +36,17 @@ class Arm:
     Attributes:
         name: of the guideline and the sampler.
         parameters: for a study on one training seed.
-        sampler: for one sampler seed.
+        sampler: for one sampler seed and these parameters.
         stopping: for so many epochs.
         sampler_seeds: studies on each training seed.
+        has_answer: whether its result is what a rule of all trials expects most of, not the best trial.
     """
 
     name: str
     parameters: Callable[[int], Parametrised]
-    sampler: Callable[[int], optuna.samplers.BaseSampler]
+    sampler: Callable[[int, Parametrised], optuna.samplers.BaseSampler]
     sampler_seeds: int
+    has_answer: bool = False
     stopping: Callable[[int], optuna.pruners.BasePruner | None] = lambda _: None
 
 
@@ -162,13 +167,29 @@ def arms_of(bench: Bench, patterns: Patterns, samplers: Sequence[str], sampler_s
         Arm(f"raw {name}", lambda _: raw, seeded(name, "raw"), sampler_seeds) for name in ("random", "tpe")
     ]
     for kind, parameters in patterns.items():
-        arms += [Arm(f"{kind} {name}", parameters, seeded(name, kind), sampler_seeds) for name in samplers]
+        arms += [
+            Arm(f"{kind} {name}", parameters, seeded(name, kind), sampler_seeds, has_answer=name == RULE)
+            for name in samplers
+        ]
     return arms
 
 
-def seeded(name: str, kind: str) -> Callable[[int], optuna.samplers.BaseSampler]:
+def seeded(name: str, kind: str) -> Callable[[int, Parametrised], optuna.samplers.BaseSampler]:
     """A sampler of that name, made for one sampler seed."""
-    return lambda seed: sampler_named(name, kind, seed)  # type: ignore[arg-type]
+    if name == RULE:  # a network has one training for each seed, so that asking again says nothing
+        return lambda seed, points: RuleSampler(points, chance_of(kind, seed), repeats=False)
+    return lambda seed, points: sampler_named(name, points, kind, seed)  # type: ignore[arg-type]
+
+
+def chosen_by(bench: Bench, arm: Arm, run: Run, seed: int, count: int) -> int:
+    """The cell that a study says is the best after so many trials."""
+    if not arm.has_answer:
+        return run.best(count)
+    points = Snapped(arm.parameters(seed), bench.table)
+    first = dict(zip(run.cells[:count], run.values, strict=False))
+    vectors = tuple(tuple(bench.table.widths_CG[cell].tolist()) for cell in first)
+    rule = rule_of(points, Seen(vectors, tuple(first.values()), ()))
+    return int(bench.feasible[int(rule.mean_N(logs_of(points, bench.widths)).argmax())])
 
 
 def runs_of(bench: Bench, arm: Arm) -> list[list[Run]]:
@@ -177,8 +198,8 @@ def runs_of(bench: Bench, arm: Arm) -> list[list[Run]]:
         [
             simulated(
                 bench.table,
-                arm.parameters(seed),
-                arm.sampler(seed * arm.sampler_seeds + number),
+                Snapped(arm.parameters(seed), bench.table),
+                arm.sampler(seed * arm.sampler_seeds + number, Snapped(arm.parameters(seed), bench.table)),
                 trials=COUNTS[-1],
                 seed=seed,
                 stopping=arm.stopping(bench.table.val_CRE.shape[2]),

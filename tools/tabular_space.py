@@ -8,7 +8,7 @@ Shape suffixes: C cells of the table, R seeds, E epochs, G groups.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -24,7 +24,9 @@ from nas_prune.space.budget import Budget
 from nas_prune.space.load import load_space
 from nas_prune.space.models.layers import initialise
 from nas_prune.space.search_space import SearchSpace
-from nas_prune.study.parameters import Parametrised
+from nas_prune.study import trial_record as record
+from nas_prune.study.parameters import Parameters, Parametrised
+from nas_prune.study.rule import Layout
 
 Floats: TypeAlias = "NDArray[np.float64]"
 
@@ -96,6 +98,60 @@ class Table:
         """The feasible cell nearest to some widths, by the sum of squared log ratios."""
         away_FG = np.log(self.widths_CG[feasible]) - np.log(np.asarray(widths_G))
         return int(feasible[int((away_FG**2).sum(axis=1).argmin())])
+
+
+@dataclass(frozen=True, slots=True)
+class Snapped:
+    """Parameters whose widths are always those of a network of a table: of the feasible ones the nearest.
+
+    Attributes:
+        points: the parameters.
+        table: the trainings.
+    """
+
+    points: Parametrised
+    table: Table
+
+    @property
+    def budget(self) -> Budget:
+        """As of the parameters."""
+        return self.points.budget
+
+    @property
+    def columns(self) -> tuple[int, ...]:
+        """As of the parameters."""
+        return self.points.columns
+
+    @property
+    def ranges(self) -> dict[str, tuple[float, float]]:
+        """As of the parameters."""
+        return self.points.ranges
+
+    @property
+    def guideline(self) -> Parameters:
+        """As of the parameters."""
+        return self.points.guideline
+
+    @property
+    def uniform(self) -> Parameters:
+        """As of the parameters."""
+        return self.points.uniform
+
+    @property
+    def layout(self) -> Layout:
+        """As of the parameters."""
+        return self.points.layout
+
+    def logs_NS(self, values_NP: Floats) -> Floats:
+        """Log widths of the nearest networks."""
+        logs_FS = np.log(self.table.widths_CG[self.table.feasible(self.budget)][:, list(self.columns)])
+        away_NF = ((self.points.logs_NS(values_NP)[:, None] - logs_FS) ** 2).sum(axis=2)
+        return np.asarray(logs_FS[away_NF.argmin(axis=1)])
+
+    def widths_G(self, parameters: Mapping[str, float]) -> tuple[int, ...]:
+        """Widths of the nearest network."""
+        nearest = self.table.nearest(self.points.widths_G(parameters), self.table.feasible(self.budget))
+        return tuple(self.table.widths_CG[nearest].tolist())
 
 
 def read_table(path: Path) -> Table:
@@ -191,6 +247,7 @@ def simulated(
     def objective(trial: optuna.Trial) -> float:
         drawn = {name: trial.suggest_float(name, *ends) for name, ends in parameters.ranges.items()}
         chosen.append(table.nearest(parameters.widths_G(drawn), feasible))
+        trial.set_user_attr(record.WIDTHS, json.dumps(table.widths_CG[chosen[-1]].tolist()))
         curve_E = table.val_CRE[chosen[-1], seed]
         for epoch, value in enumerate(curve_E, start=1):
             trial.report(float(value), epoch)

@@ -72,7 +72,7 @@ _study_options: Decorator[Any] = packed(
     click.option(
         "--sampler",
         type=click.Choice(["cma", "tpe", "gp", "nsga2", "random"]),
-        help="Optuna's sampler; by default cma, or tpe with a shared storage or two objectives.",
+        help="What asks for trials: by default rule, which is fitted to all of them, or tpe with two objectives.",
     ),
     click.option("--trials", type=click.IntRange(1, 100_000), help="Number of trials for each budget."),
     click.option(
@@ -265,10 +265,25 @@ def _print_ranking(ranking: "Ranking", config: "StudyConfig") -> None:
         tests = [percent(sum(values) / len(values), 2) for values in (one.full, one.full_test) if values]
         again = [f"{tests[0]} ({len(one.full)})", tests[1]] if tests else ["–", "–"]
         macs, params = count(one.widths.cost.macs), count(one.widths.cost.params)
-        rows.append([one.name, percent(found.mean, 2), spread, *again, macs, params])
-    headings = ["network", "short, mean", "90 % interval", "full (n)", "full, test", "MACs", "parameters"]
+        expected = [] if one.expected is None else [percent(one.expected, 2)]
+        rows.append([one.name, *expected, percent(found.mean, 2), spread, *again, macs, params])
+    by_rule = ["expected"] * (ranking.winner.expected is not None)
+    headings = [
+        "network",
+        *by_rule,
+        "short, mean",
+        "90 % interval",
+        "full (n)",
+        "full, test",
+        "MACs",
+        "parameters",
+    ]
     print_table(headings, rows)
     click.echo("\nAccuracies are of validation images where nothing else is said.")
+    if by_rule:
+        click.echo(
+            "Expected: by the rule of all trials and these short trainings, which orders the networks."
+        )
     click.echo(f"Rank correlation between short and full training: {ranking.correlation.words}")
     named = {"guideline": "the guideline", "uniform": "uniform widths"}
     centre = named[ranking.centre.name] if ranking.centre else "what needs no search, which was not trained"

@@ -16,7 +16,7 @@ from nas_prune.space.search_space import Groups
 from nas_prune.training.config import RunConfig, with_short_forms
 from nas_prune.training.recipe import MOST_EPOCHS, Recipe, changed, default_recipe
 
-SamplerName: TypeAlias = Literal["cma", "tpe", "gp", "nsga2", "random"]
+SamplerName: TypeAlias = Literal["rule", "cma", "tpe", "gp", "nsga2", "random"]
 Stopping: TypeAlias = Literal["none", "median"]
 Against: TypeAlias = Literal["macs", "params", "latency"]
 Parameters: TypeAlias = Literal["shape", "layers"]
@@ -51,7 +51,7 @@ class StudyConfig(RunConfig):
         budgets: a study each, or, with `against`, the two ends of a range.
         guideline: a rule's name, or a guideline file; None to start from uniform widths.
         parameters: `shape` for offsets and slopes by stage and role, `layers` for a number for each group.
-        sampler: Optuna's; None for CMA-ES, or TPE where the storage is shared or there are two objectives.
+        sampler: `rule`, or one of Optuna's; None for `rule`, or TPE where there are two objectives.
         stopping: whether trials that fall behind are ended.
         against: a second objective, to be minimised.
         trials: how many for each budget.
@@ -131,9 +131,9 @@ class StudyConfig(RunConfig):
             raise ValueError(
                 "stopping must be none with against: Optuna has no early stopping with two objectives"
             )
-        if self.sampler == "cma":
+        if self.sampler in ("rule", "cma"):
             raise ValueError(
-                "sampler must be tpe, gp, nsga2 or random with against: CMA-ES has one objective"
+                f"sampler must be tpe, gp, nsga2 or random with against: {self.sampler} has one objective"
             )
         return self
 

@@ -132,7 +132,7 @@ def _opened(
     assert config.sampler is not None
     directions = [StudyDirection.MAXIMIZE, *([] if config.against is None else [StudyDirection.MINIMIZE])]
     how: dict[str, Any] = {
-        "sampler": sampler_named(config.sampler, config.seed),
+        "sampler": sampler_named(config.sampler, context.parametrised(budgets[-1]), config.seed),
         "pruner": stopping_named(config.stopping, config.epochs),
     }
     try:

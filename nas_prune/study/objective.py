@@ -106,11 +106,14 @@ class Objective:
         if why is not None:
             raise Surplus(why)
         widths = self._drawn(trial)
-        first = record.find_duplicate(widths.vector, trials)
+        own = trials[trial.number]
+        is_told = config.sampler != "rule"  # which asks again to know better: with other seeds, then
+        first = record.find_duplicate(widths.vector, trials) if is_told else None
         if first is not None:
             accuracy = self._repeated(trial, first)
         else:
-            accuracy = self._trained(trial, widths, record.line_of(trials[trial.number]))
+            seed = config.seed + config.seeds * record.count_earlier(own, widths.vector, trials)
+            accuracy = self._trained(trial, widths, record.line_of(own), seed)
         return accuracy if config.against is None else (accuracy, self._cost(trial, widths))
 
     def _drawn(self, trial: optuna.Trial) -> Widths:
@@ -143,7 +146,8 @@ class Objective:
             raise optuna.TrialPruned(f"as trial {first.number}, of the same widths")
         return float(first.values[0])
 
-    def _trained(self, trial: optuna.Trial, widths: Widths, line: int) -> float:
+    def _trained(self, trial: optuna.Trial, widths: Widths, line: int, seed: int) -> float:
+        trial.set_user_attr(record.SEED, seed)
         folder = trial_folder(self.context.run, self.study.study_name, line)
         with saying_why(folder):
             folder.mkdir(parents=True, exist_ok=True)
@@ -154,7 +158,7 @@ class Objective:
         follower = _Follower(trial, is_reporting=config.against is None)
         for number in range(config.seeds):
             result = train_one(
-                train_config(config, (config.seed + number,)),
+                train_config(config, (seed + number,)),
                 widths,
                 folder,
                 Inputs(self.context.data, self.context.space),

@@ -8,7 +8,7 @@ drawn is cut to the budget, so that every trial is feasible and costs the same.
 Shape suffix: S searched groups of the network.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import log
 from typing import Protocol, TypeAlias
@@ -23,6 +23,7 @@ from nas_prune.guideline.sources import Setting
 from nas_prune.space.budget import Budget
 from nas_prune.space.cut import cut
 from nas_prune.space.search_space import Groups, SearchSpace
+from nas_prune.study.rule import Layout
 
 Floats: TypeAlias = "NDArray[np.float64]"
 Parameters: TypeAlias = "dict[str, float]"
@@ -38,6 +39,7 @@ _UNIFORM_AT = 5.0  # units from the guideline at most, so that uniform widths li
 _MOST_SHAPE = 1.6
 _LAYER_REACH = log(16.0)
 SHAPE = "shape"
+_STEP = 1e-6  # of a width, for the slope of the cost
 
 
 class Parametrised(Protocol):
@@ -63,8 +65,34 @@ class Parametrised(Protocol):
     def uniform(self) -> Parameters:
         """The parameters of uniform widths."""
 
+    @property
+    def layout(self) -> Layout:
+        """Where the groups are, for a rule."""
+
+    def logs_NS(self, values_NP: Floats) -> Floats:
+        """Log widths of the searched groups, for many parameters at once, in the order of the ranges.
+
+        They may lie between whole widths: fast, and near to those of `widths_G`.
+        """
+
     def widths_G(self, parameters: Mapping[str, float]) -> tuple[int, ...]:
         """The widths that parameters stand for, within the budget."""
+
+
+def layout_of(setting: Setting, budget: Budget, centre_G: Sequence[int]) -> Layout:
+    """Where the searched groups of a network are, and what the budget's cost does around some widths."""
+    cells: dict[tuple[int, str], int] = {}
+    cell_S = [cells.setdefault((one.stage, one.role), len(cells)) for one in setting.groups_S]
+    count = setting.polynomial(budget.kind).real
+    wider_SG = np.tile(np.asarray(centre_G, dtype=np.float64), (len(setting.columns), 1))
+    wider_SG[np.arange(len(cell_S)), setting.columns] *= 1 + _STEP
+    cost = float(count(np.asarray(centre_G, dtype=np.float64)))
+    return Layout(
+        np.array(cell_S),
+        np.array([one.position - 0.5 for one in setting.groups_S]),
+        np.log(np.asarray(centre_G, dtype=np.float64)[list(setting.columns)]),
+        np.asarray((count(wider_SG) / cost - 1) / _STEP),
+    )
 
 
 def parametrised(
@@ -81,6 +109,14 @@ def parametrised(
     zeros_S = np.zeros(len(setting.columns))
     centre_S = zeros_S if pattern is None else placed(pattern, setting, budget).log_ratio_S
     return ByLayer(setting, budget, centre_S)
+
+
+def logs_within(setting: Setting, budget: Budget, log_ratio_NS: Floats) -> Floats:
+    """Log widths of the searched groups for many patterns, each multiplied until it meets the budget."""
+    limit = float(setting.space.limit(budget, setting.columns))
+    factor_N = setting.scaled(budget.kind, log_ratio_NS, np.full(len(log_ratio_NS), limit))
+    least_S = np.log(np.array(setting.space.floor_G)[list(setting.columns)])
+    return np.clip(np.log(setting.base_S) + log_ratio_NS + factor_N[:, None], least_S, np.log(setting.base_S))
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +155,15 @@ class ByLayer:
     def uniform(self) -> Parameters:
         """The parameters of uniform widths."""
         return dict.fromkeys(self.ranges, 0.0)
+
+    @property
+    def layout(self) -> Layout:
+        """Where the groups are, for a rule."""
+        return layout_of(self.setting, self.budget, self.widths_G(self.guideline))
+
+    def logs_NS(self, values_NP: Floats) -> Floats:
+        """As `Parametrised` says."""
+        return logs_within(self.setting, self.budget, values_NP)
 
     def widths_G(self, parameters: Mapping[str, float]) -> tuple[int, ...]:
         """The widths that parameters stand for, within the budget."""
@@ -193,6 +238,18 @@ class Parametrisation:
             if cell.slope_unit:
                 found[f"slope {cell.name}"] = -cell.slope / cell.slope_unit
         return {name: found.get(name, 0.0) for name in self.ranges}
+
+    @property
+    def layout(self) -> Layout:
+        """Where the groups are, for a rule."""
+        return layout_of(self.setting, self.budget, self.widths_G(self.guideline))
+
+    def logs_NS(self, values_NP: Floats) -> Floats:
+        """As `Parametrised` says."""
+        zeros = dict.fromkeys(self.ranges, 0.0)
+        start_S = self.log_ratio_S(zeros)
+        moves_PS = np.array([self.log_ratio_S({**zeros, name: 1.0}) - start_S for name in zeros])
+        return logs_within(self.setting, self.budget, start_S + values_NP @ moves_PS)
 
     def log_ratio_S(self, parameters: Mapping[str, float]) -> Floats:
         """The log ratios that parameters stand for, before they are cut to the budget."""

@@ -6,14 +6,12 @@ training does, and what the winner gains over the guideline's centre, for which 
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
-
-from optuna.trial import FrozenTrial
 
 from nas_prune.data import ImageData, SharedImages, share
 from nas_prune.errors import BadInputError, NasPruneError
@@ -22,15 +20,19 @@ from nas_prune.runs.files import passing_folder, remove_partial_files, saying_wh
 from nas_prune.runs.progress import SILENT, Progress
 from nas_prune.runs.stopping import resume_hint
 from nas_prune.runs.workers import in_workers
+from nas_prune.space.budget import Budget
 from nas_prune.space.load import network_for
 from nas_prune.space.search_space import SearchSpace
 from nas_prune.space.widths import Widths, read_widths
 from nas_prune.study import trial_record as record
 from nas_prune.study.config import StudyConfig
 from nas_prune.study.context import StudyContext, load_study
+from nas_prune.study.finalists import Finalists, check_enough, finalists
 from nas_prune.study.location import StudyLocation, command_for, read_trials
 from nas_prune.study.objective import artefact, folder_name, train_config
+from nas_prune.study.parameters import Parametrised
 from nas_prune.study.rank_statistics import Correlation, Gain, Interval, correlation, gain_among, interval
+from nas_prune.study.rule_search import Seen, logs_of, rule_of, seen_in
 from nas_prune.study.worker_lock import WorkerLock, live_workers
 from nas_prune.training.config import TrainConfig
 from nas_prune.training.result import Trained, read_trained
@@ -48,19 +50,21 @@ class Candidate:
     """A network that is trained again.
 
     Attributes:
-        name: `trial 7`, `guideline` or `uniform`.
-        number: of its trial.
+        name: `trial 7`, `rule`, `guideline` or `uniform`.
+        number: of its trial; None where it was none.
         widths: its widths.
         short: validation accuracies after short training, one for each new seed.
         full: the same after full training; full_test: test accuracies of these.
+        expected: what the rule of all trials and of the short trainings expects of it; None without a rule.
     """
 
     name: str
-    number: int
+    number: int | None
     widths: Widths
     short: tuple[float, ...]
     full: tuple[float, ...]
     full_test: tuple[float, ...]
+    expected: float | None = None
 
     @property
     def interval(self) -> Interval:
@@ -151,36 +155,33 @@ def rank_study(
             "a study to be ranked must have one objective, got two: no trial is the best. "
             "Choose one on the Pareto front in the dashboard and train its widths."
         )
-    chosen = {name: _chosen(name, trials, top) for name, trials in found.trials.items()}
+    for name, trials in found.trials.items():
+        check_enough(name, trials)
     context = load_study(location.run, data_name=data_name, space=space, progress=progress)
     command = command_for(location, "rank", context.config.space)
     if not live_workers(location.run):
         remove_partial_files(location.run)
     rankings = []
     with resume_hint(command), closing(WorkerLock(location.run)):
-        for name, trials in chosen.items():
-            job = _Job(context, _folder(location.run, name), schedule, seeds, workers, progress)
-            rankings.append(job.rank(name, trials, found.config.studies[name][-1]))
+        for name, trials in found.trials.items():
+            budget = found.config.studies[name][-1]
+            points = context.parametrised(budget) if found.config.sampler == "rule" else None
+            job = _Job(
+                context,
+                _folder(location.run, name),
+                schedule,
+                seeds,
+                workers,
+                progress,
+                points,
+                seen_in(trials),
+            )
+            rankings.append(job.rank(name, finalists(trials, top, points), budget))
     return rankings
 
 
 def _folder(run: Path, study: str) -> Path:
     return run / "rank" / folder_name(study)
-
-
-def _chosen(name: str, trials: Sequence[FrozenTrial], top: int) -> dict[str, FrozenTrial]:
-    """The candidates: the guideline's centre and uniform widths, and the best of the other trials."""
-    best = record.best_first(trials)
-    sources = {
-        one.user_attrs[record.SOURCE]: one for one in reversed(best) if record.SOURCE in one.user_attrs
-    }
-    others = [one for one in best if record.SOURCE not in one.user_attrs][:top]
-    if not sources or not others:
-        raise BadInputError(
-            f"study {name!r} must have complete trials beside its first ones to be ranked, "
-            f"got {len(best)} complete. Run it first."
-        )
-    return {**sources, **{f"trial {one.number}": one for one in others}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,19 +194,21 @@ class _Job:
     seeds: int
     workers: int
     progress: Progress
+    points: Parametrised | None
+    seen: Seen
 
-    def rank(self, study: str, trials: Mapping[str, FrozenTrial], budget: Any) -> Ranking:
+    def rank(self, study: str, chosen: Finalists, budget: Budget) -> Ranking:
         """Train what is missing, in two rounds: short ones, which choose the winner, then full ones."""
-        for name, trial in trials.items():
-            widths = artefact(self.context, record.widths_of(trial) or (), budget)
+        for name, (_, vector) in chosen.items():
+            widths = artefact(self.context, vector, budget)
             own = self.folder / _stem(name)
             with saying_why(own):
                 own.mkdir(parents=True, exist_ok=True)
             if not (own / WIDTHS).exists():
                 widths.write(own / WIDTHS)
-        failed = self._train([(name, "short", seed) for seed in self._seeds("short") for name in trials])
-        candidates = [self._candidate(name, trial.number) for name, trial in trials.items()]
-        ordered = sorted((one for one in candidates if one.short), key=lambda one: -one.interval.mean)
+        failed = self._train([(name, "short", seed) for seed in self._seeds("short") for name in chosen])
+        candidates = [self._candidate(name, number) for name, (number, _) in chosen.items()]
+        ordered = self._best_first([one for one in candidates if one.short])
         if not ordered:
             raise BadInputError(f"a candidate must be trained to its end, got: {failed[0][1]}")
         first, *others = self._seeds("full")
@@ -213,7 +216,7 @@ class _Job:
         full: list[Task] = [(one.name, "full", first) for one in ordered]
         full += [(one.name, "full", seed) for seed in others for one in ordered if one.name in pair]
         failed += self._train(full)
-        ordered = [self._candidate(one.name, one.number) for one in ordered]
+        ordered = [replace(self._candidate(one.name, one.number), expected=one.expected) for one in ordered]
         ranking = Ranking(study, tuple(ordered), self.folder, self.schedule, tuple(failed))
         self._write(ranking)
         return ranking
@@ -251,7 +254,22 @@ class _Job:
             self.progress.update(f"{task[1]} trainings", count + 1, len(waiting))
         return failed
 
-    def _candidate(self, name: str, number: int) -> Candidate:
+    def _best_first(self, candidates: Sequence[Candidate]) -> list[Candidate]:
+        """By what the rule of all trials and short trainings expects, or without one by the means of the latter."""
+        if self.points is None or not candidates:
+            return sorted(candidates, key=lambda one: -one.interval.mean)
+        again = [(one.widths.vector, value) for one in candidates for value in one.short]
+        seen = Seen(
+            (*self.seen.widths, *(vector for vector, _ in again)),
+            (*self.seen.values, *(value for _, value in again)),
+            (),
+        )
+        logs = logs_of(self.points, [one.widths.vector for one in candidates])
+        expected = rule_of(self.points, seen).mean_N(logs).tolist()
+        known = [replace(one, expected=value) for one, value in zip(candidates, expected, strict=True)]
+        return sorted(known, key=lambda one: -(one.expected or 0.0))
+
+    def _candidate(self, name: str, number: int | None) -> Candidate:
         results = {
             length: [
                 one
@@ -353,6 +371,7 @@ def summary(ranking: Ranking, config: StudyConfig) -> dict[str, Any]:
                 "trial": one.number,
                 "short": list(one.short),
                 "short_mean": one.interval.mean,
+                "expected": one.expected,
                 "short_interval": [one.interval.low, one.interval.high] if one.interval.n > 1 else None,
                 "full": list(one.full),
                 "full_test": list(one.full_test),

@@ -23,7 +23,7 @@ from nas_prune.study.creation import check_storage, claim_directory, write_wante
 from nas_prune.study.dashboard import show_study
 from nas_prune.study.location import StudyLocation, StudyResult, command_for, mend_if_idle, storage_flag
 from nas_prune.study.samplers import quiet
-from nas_prune.study.storage import HEARTBEAT, is_shared, opened, shown
+from nas_prune.study.storage import HEARTBEAT, opened, shown
 from nas_prune.study.worker import Worker, put_back_stale, work_in_processes
 from nas_prune.study.worker_lock import WorkerLock, live_workers
 from nas_prune.training.compute import pick_threads
@@ -55,7 +55,7 @@ def run_study(
             that name exists, the storage does not answer, or too many trials in a row have failed.
         KeyboardInterrupt: it was stopped.
     """
-    config = _resolved(config, storage)
+    config = _resolved(config)
     pattern = None if config.guideline is None else guideline_named(config.guideline)
     if config.guideline is not None and config.guideline not in RULES:
         config = config.model_copy(update={"guideline": GUIDELINE})
@@ -109,13 +109,11 @@ def resume_study(
     return _work(location, context, workers, progress)
 
 
-def _resolved(config: StudyConfig, storage: str | None) -> StudyConfig:
+def _resolved(config: StudyConfig) -> StudyConfig:
     config = config.checked()
     versions = library_versions(("nas-prune", "torch", "torchvision", "numpy", "optuna", "cmaes"))
-    is_tpe = is_shared(storage) or config.against is not None
-    return config.model_copy(
-        update={"versions": versions, "sampler": config.sampler or ("tpe" if is_tpe else "cma")}
-    )
+    default = "rule" if config.against is None else "tpe"
+    return config.model_copy(update={"versions": versions, "sampler": config.sampler or default})
 
 
 def _free(run: Path, config: StudyConfig, url: str | None) -> tuple[Path, StudyConfig]:

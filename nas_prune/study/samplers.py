@@ -1,4 +1,4 @@
-"""Optuna's samplers and early stopping, as a study asks for them."""
+"""Samplers, Optuna's and ours, and early stopping, as a study asks for them."""
 
 import warnings
 from collections.abc import Callable, Mapping
@@ -18,26 +18,40 @@ from optuna.samplers import (
 )
 
 from nas_prune.study.config import SamplerName, Stopping
+from nas_prune.study.parameters import Parametrised
+from nas_prune.study.rule_sampler import RuleSampler
 
 _POPULATION = 12  # Optuna's 50 would be chance alone for the first 50 trials
 _SEEN_BEFORE_STOPPING = 8  # trials
 _PATIENCE = 1  # epochs that a trial may stay behind
 
-SAMPLERS: Mapping[SamplerName, Callable[[int], BaseSampler]] = {
-    "cma": lambda seed: CmaEsSampler(seed=seed, warn_independent_sampling=False),
-    "tpe": lambda seed: TPESampler(seed=seed),
-    "gp": lambda seed: GPSampler(seed=seed),
-    "nsga2": lambda seed: NSGAIISampler(seed=seed, population_size=_POPULATION),
-    "random": lambda seed: RandomSampler(seed=seed),
+SAMPLERS: Mapping[SamplerName, Callable[[int, Parametrised], BaseSampler]] = {
+    "rule": lambda seed, points: RuleSampler(points, seed),
+    "cma": lambda seed, _: CmaEsSampler(seed=seed, warn_independent_sampling=False),
+    "tpe": lambda seed, _: TPESampler(seed=seed),
+    "gp": lambda seed, _: GPSampler(seed=seed),
+    "nsga2": lambda seed, _: NSGAIISampler(seed=seed, population_size=_POPULATION),
+    "random": lambda seed, _: RandomSampler(seed=seed),
 }
 
 
-def sampler_named(name: SamplerName, *chance: object) -> BaseSampler:
-    """A sampler whose draws depend on the values given for chance alone."""
-    digest = blake2b("/".join(map(str, chance)).encode(), digest_size=4).digest()
+def sampler_named(name: SamplerName, points: Parametrised, *chance: object) -> BaseSampler:
+    """A sampler whose draws depend on the values given for chance alone.
+
+    Args:
+        name: which.
+        points: how its parameters become widths.
+        chance: anything.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
-        return SAMPLERS[name](int.from_bytes(digest, "big") % 2**31)
+        return SAMPLERS[name](chance_of(*chance), points)
+
+
+def chance_of(*values: object) -> int:
+    """A seed that depends on some values alone."""
+    digest = blake2b("/".join(map(str, values)).encode(), digest_size=4).digest()
+    return int.from_bytes(digest, "big") % 2**31
 
 
 def stopping_named(name: Stopping, epochs: int) -> BasePruner:

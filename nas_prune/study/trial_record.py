@@ -16,6 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 WIDTHS, MACS, PARAMS, ACTIVATIONS, LATENCY = "widths", "macs", "params", "activations", "latency_ms"
 SOURCE, WORKER, FAILED, INTERRUPTED = "source", "worker", "failed", "interrupted"
 REPEAT_OF, SECONDS, EPOCHS, TRAINING_MACS = "told from trial", "seconds", "epochs", "training MACs"
+SEED = "training seed"  # the first of the trial's
 MOST_DEATHS = 4  # workers that may die at one trial before it is given up: it may be what kills them
 SOURCES = ("guideline", "uniform")  # what needs no search; the first that exists is the centre
 # Of studies.
@@ -181,6 +182,12 @@ def failures_in_a_row(trials: Sequence[FrozenTrial], since: datetime) -> list[st
             break
         reasons.append(reason_of(trial))
     return reasons
+
+
+def count_earlier(trial: FrozenTrial, widths_G: tuple[int, ...], trials: Iterable[FrozenTrial]) -> int:
+    """How many trials of the same widths were begun before a trial, however often each was tried."""
+    own = line_of(trial)
+    return len({line_of(one) for one in trials if line_of(one) < own and widths_of(one) == widths_G})
 
 
 def find_duplicate(widths_G: tuple[int, ...], trials: Iterable[FrozenTrial]) -> FrozenTrial | None:

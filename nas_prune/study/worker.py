@@ -120,7 +120,7 @@ class Worker:
         is_alone = not any(trial.state == TrialState.RUNNING for trial in trials)
         begun = record.count_begun(trials)
         chance = [config.seed, one.name, begun, *([] if is_alone else [self.worker_lock.name])]
-        one.study.sampler = sampler_named(config.sampler, *chance)
+        one.study.sampler = sampler_named(config.sampler, self.context.parametrised(one.budgets[-1]), *chance)
         progress.update(one.name, record.count_finished(trials), config.trials)
         objective = Objective(self.context, one.study, one.budgets, self.worker_lock.name, progress)
         try:

@@ -73,7 +73,8 @@ def test_two_objectives_go_with_what_optuna_can_do(tmp_path: Path) -> None:
     for more, said in (
         ({"budgets": ["macs<=0.5M", "macs<=50%"]}, "both as shares"),
         ({"stopping": "median"}, "no early stopping"),
-        ({"sampler": "cma"}, "has one objective"),
+        ({"sampler": "cma"}, "cma has one objective"),
+        ({"sampler": "rule"}, "rule has one objective"),
     ):
         path.write_text(yaml.safe_dump({**content, **more}), encoding="utf-8")
         with pytest.raises(BadInputError, match=said):

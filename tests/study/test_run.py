@@ -82,12 +82,16 @@ def test_more_trials_go_on_where_the_study_ended(finished: StudyLocation) -> Non
 
 @pytest.mark.parametrize(
     "sampler",
-    ["cma", *(pytest.param(name, marks=pytest.mark.slow) for name in ("tpe", "gp", "nsga2", "random"))],
+    [
+        "cma",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("rule", "tpe", "gp", "nsga2", "random")),
+    ],
 )
 def test_a_study_that_was_stopped_draws_what_it_would_have_drawn(sampler: str, tmp_path: Path) -> None:
-    drawn = run_study(changed(sampler=sampler, trials=4), tmp_path / "whole").trials["small"]
-    run_study(changed(sampler=sampler, trials=2), tmp_path / "parts")
-    again = run_study(changed(sampler=sampler, trials=4), tmp_path / "parts").trials["small"]
+    trials = 12 if sampler == "rule" else 4  # the first of which are drawn without a rule
+    drawn = run_study(changed(sampler=sampler, trials=trials), tmp_path / "whole").trials["small"]
+    run_study(changed(sampler=sampler, trials=trials - 2), tmp_path / "parts")
+    again = run_study(changed(sampler=sampler, trials=trials), tmp_path / "parts").trials["small"]
     assert [trial.params for trial in again] == [trial.params for trial in drawn]
     assert [trial.value for trial in again] == [trial.value for trial in drawn]
 
@@ -95,7 +99,7 @@ def test_a_study_that_was_stopped_draws_what_it_would_have_drawn(sampler: str, t
 def test_a_study_whose_file_has_changed_is_refused_or_begun_anew(finished: StudyLocation) -> None:
     with pytest.raises(BadInputError, match="epochs was 1 and is 2 now.*--new"):
         run_study(changed(epochs=2), finished.run)
-    with pytest.raises(BadInputError, match='sampler was "cma" and is "random" now'):
+    with pytest.raises(BadInputError, match='sampler was "rule" and is "random" now'):
         run_study(changed(sampler="random"), finished.run)
     result = run_study(changed(epochs=2, trials=1), finished.run, is_new=True)
     assert result.location.run == finished.run.with_name("small-2")
@@ -192,10 +196,10 @@ def test_equal_widths_are_trained_once(tmp_path: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(TRAIN_ONE, train)
     place = StudyLocation(tmp_path / "run")
-    run_study(changed(trials=1), place.run)
+    run_study(changed(trials=1, sampler="cma"), place.run)
     with studies_in(place, SMALL) as studies:
         studies["small"].enqueue_trial(studies["small"].trials[0].params)
-    trials = run_study(changed(trials=3), place.run).trials["small"]
+    trials = run_study(changed(trials=3, sampler="cma"), place.run).trials["small"]
     first, told = trials[0], trials[1]
     assert len(calls) == 2
     assert told.user_attrs[record.REPEAT_OF] == 0

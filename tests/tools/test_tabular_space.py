@@ -34,7 +34,7 @@ def draw(table: Table, sampler: str, seed: int, *, trials: int = 30, stopping: s
         "median": stopping_named("median", epochs),
         "optuna": optuna.pruners.MedianPruner(),
     }
-    how = sampler_named(sampler, "test", seed)  # type: ignore[arg-type]
+    how = sampler_named(sampler, parameters, "test", seed)  # type: ignore[arg-type]
     return simulated(table, parameters, how, trials=trials, seed=seed % 3, stopping=rules[stopping])
 
 

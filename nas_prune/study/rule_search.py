@@ -1,0 +1,186 @@
+"""The rule of a study's trials: what it asks for next, and its answer among all widths that the budget allows.
+
+Vector are looked for among parameters drawn everywhere and, again and again, near the best by the rule's mean: nothing
+is trained for that, so that many can be.
+
+Shape suffixes: N networks, S searched groups, P parameters, M centres.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from optuna.trial import FrozenTrial, TrialState
+
+from nas_prune.study import trial_record as record
+from nas_prune.study.acquisition import knowledge_gain
+from nas_prune.study.parameters import Parameters, Parametrised
+from nas_prune.study.rule import Rule, Trials, fit_rule
+
+Floats: TypeAlias = "NDArray[np.float64]"
+Vector: TypeAlias = "tuple[int, ...]"
+
+AWAY = 2.0  # units, the standard deviation of what is drawn everywhere
+_NEAR = 0.5  # of what is drawn near good ones at first
+_UNITS = 12  # of offsets and slopes, from one end of their ranges to the other
+_DRAWN = 256
+_KEPT = 16  # good ones that others are drawn near to
+_ANSWERS, _CHANCE = 64, 24  # the best by mean, and chance: among them the answer is, and what is asked next
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The trials of a study as a rule sees them.
+
+    Attributes:
+        widths: of each that has ended with a value of its own.
+        values: these, as shares.
+        running: widths of trials that others are at.
+    """
+
+    widths: tuple[Vector, ...]
+    values: tuple[float, ...]
+    running: tuple[Vector, ...]
+
+
+def seen_in(trials: Sequence[FrozenTrial], but: int | None = None) -> Seen:
+    """What has been seen in a study, without one trial."""
+    done, values, running = [], [], []
+    for trial in trials:
+        vector = record.widths_of(trial)
+        if vector is None or trial.number == but:
+            continue
+        if trial.state == TrialState.COMPLETE and record.REPEAT_OF not in trial.user_attrs:
+            done.append(vector)
+            values.append(float(trial.values[0]))
+        elif trial.state == TrialState.RUNNING:
+            running.append(vector)
+    return Seen(tuple(done), tuple(values), tuple(running))
+
+
+def rule_of(points: Parametrised, seen: Seen) -> Rule:
+    """The rule of what has been seen; what is running counts with the value that is expected of it."""
+    rule = fit_rule(points.layout, _trials(points, seen.widths, seen.values))
+    if not seen.running:
+        return rule
+    expected = rule.mean_N(logs_of(points, seen.running)).tolist()
+    return fit_rule(
+        points.layout,
+        _trials(points, (*seen.widths, *seen.running), (*seen.values, *expected)),
+    )
+
+
+def logs_of(points: Parametrised, vectors: Sequence[Vector]) -> Floats:
+    """Log widths of the searched groups, NS."""
+    return np.log(np.array(vectors, dtype=np.float64)[:, list(points.columns)])
+
+
+def _trials(points: Parametrised, vectors: Sequence[Vector], values: Sequence[float]) -> Trials:
+    return Trials(logs_of(points, vectors), np.array(values), np.zeros(len(values), dtype=np.int64))
+
+
+class Pool:
+    """Parameters drawn around others, with their log widths.
+
+    Attributes:
+        values_NP: parameters, in the order of the ranges.
+        logs_NS: log widths of the searched groups.
+    """
+
+    def __init__(self, points: Parametrised, rng: np.random.Generator) -> None:
+        self.points, self._rng = points, rng
+        self._ends_P2 = np.array(list(points.ranges.values()))
+        self.values_NP: Floats = np.zeros((0, len(self._ends_P2)))
+        self.logs_NS: Floats = np.zeros((0, len(points.columns)))
+
+    def add(self, values_NP: Floats, logs_NS: "Floats | None" = None) -> None:
+        """Add parameters, with their log widths where these are known."""
+        own_NS = self.points.logs_NS(values_NP) if logs_NS is None else logs_NS
+        self.values_NP = np.vstack([self.values_NP, values_NP])
+        self.logs_NS = np.vstack([self.logs_NS, own_NS])
+
+    def add_around(self, centres_MP: Floats, units: float, count: int) -> None:
+        """Draw so many times around each centre, normally distributed and within the ranges."""
+        low_P, high_P = self._ends_P2.T
+        deviation_P = units * (high_P - low_P) / _UNITS
+        centres_NP = np.repeat(centres_MP, count, axis=0)
+        self.add(np.clip(self._rng.normal(centres_NP, deviation_P), low_P, high_P))
+
+    def refine(self, rule: Rule, rounds: int) -> None:
+        """Draw nearer and nearer to the best by mean."""
+        for number in range(rounds):
+            best_M = np.argsort(-rule.likeliest.mean_N(self.logs_NS), kind="stable")[:_KEPT]
+            self.add_around(self.values_NP[best_M], _NEAR / 2**number, _DRAWN // _KEPT)
+
+    def parameters(self, place: int) -> Parameters:
+        """One of them by name."""
+        return dict(zip(self.points.ranges, self.values_NP[place].tolist(), strict=True))
+
+    def some(self, count: int) -> list[int]:
+        """Places by chance."""
+        chosen: list[int] = self._rng.choice(
+            len(self.values_NP), min(count, len(self.values_NP)), replace=False
+        ).tolist()
+        return chosen
+
+
+def in_order(points: Parametrised, *parameters: Mapping[str, float]) -> Floats:
+    """Parameters as rows, in the order of the ranges."""
+    return np.array([[own[name] for name in points.ranges] for own in parameters])
+
+
+def asked_next(
+    seen: Seen, known: Mapping[Vector, Parameters], pool: Pool, *, repeats: bool = True
+) -> Parameters:
+    """Parameters of the widths whose value would change the answer most.
+
+    Args:
+        seen: the trials so far.
+        known: parameters of their widths.
+        pool: nothing yet; widths are drawn into it.
+        repeats: whether widths that were tried may be asked for again.
+    """
+    points = pool.points
+    rule = rule_of(points, seen)
+    if known:
+        pool.add(in_order(points, *known.values()), logs_of(points, list(known)))
+    pool.add_around(in_order(points, points.guideline, points.uniform), AWAY, _DRAWN)
+    pool.refine(rule, rounds=3)
+    best = np.argsort(-rule.mean_N(pool.logs_NS), kind="stable").tolist()
+    answers = _distinct(pool, best, _ANSWERS)
+    places = _distinct(
+        pool, [*answers, *range(len(known)), *pool.some(2 * _CHANCE)], len(answers) + len(known) + _CHANCE
+    )
+    mean_N, covariance_NN = rule.joint(pool.logs_NS[places])
+    tried = {one.tobytes() for one in logs_of(points, (*seen.widths, *seen.running)).round(9)}
+    asked = [
+        number
+        for number, place in enumerate(places)
+        if repeats or pool.logs_NS[place].round(9).tobytes() not in tried
+    ]
+    if not asked:
+        return pool.parameters(places[0])
+    gain_N = knowledge_gain(mean_N, covariance_NN, asked, float(rule.noise_J[0]))
+    return pool.parameters(places[asked[int(gain_N.argmax())]])
+
+
+def _distinct(pool: Pool, places: Sequence[int], count: int) -> list[int]:
+    """The first so many of the places whose widths are not those of one before."""
+    seen: dict[bytes, int] = {}
+    for place in places:
+        seen.setdefault(pool.logs_NS[place].round(9).tobytes(), place)
+        if len(seen) == count:
+            break
+    return list(seen.values())
+
+
+def answer_of(points: Parametrised, seen: Seen, seed: int = 0) -> tuple[Parameters, Rule]:
+    """The parameters with the best mean among all that the budget allows, tried or not, and the rule."""
+    rule = rule_of(points, Seen(seen.widths, seen.values, ()))
+    pool = Pool(points, np.random.default_rng(seed))
+    pool.add(in_order(points, points.guideline, points.uniform))
+    pool.add_around(in_order(points, points.guideline, points.uniform), AWAY, 4 * _DRAWN)
+    pool.refine(rule, rounds=6)
+    return pool.parameters(int(rule.mean_N(pool.logs_NS).argmax())), rule
