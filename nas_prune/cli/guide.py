@@ -8,7 +8,7 @@ import click
 
 from nas_prune.cli.evaluate import refuse_fitting
 from nas_prune.cli.option_types import FitOptions
-from nas_prune.cli.options import fit_options, format_option
+from nas_prune.cli.options import fit_options, format_option, was_typed
 from nas_prune.cli.output import print_json, print_table, showing_progress
 
 if TYPE_CHECKING:
@@ -52,9 +52,11 @@ def command(
 ) -> None:
     """Say what found widths have in common: in words, numbers and a picture.
 
-    RUN is a directory that `nas-prune search` wrote, or a widths file.
+    RUN is a directory that `nas-prune search` wrote, or a widths file; or one directory of `nas-prune study run`, whose
+    trials are taken together.
     """
     from nas_prune.guideline.apply import guideline_named
+    from nas_prune.runs.settings import command_of
 
     refuse_fitting(context, guideline)
     if guideline is not None and by is not None:
@@ -69,7 +71,30 @@ def command(
         _show(guideline_named(guideline), style, None)
         return
     _refuse_existing(out)
+    if len(sources) == 1 and command_of(sources[0]) == "study":
+        typed = [name for name in ("model", "match", "cost", "confidence", "by") if was_typed(context, name)]
+        if typed:
+            raise click.UsageError(f"--{', --'.join(typed)} must come with searches, got a study.")
+        _show(_of_study(sources[0], out, spaces), style, out)
+        return
     _show(_fit(sources, out, spaces, by=by, **asdict(fitting)), style, out)
+
+
+def _of_study(folder: Path, out: Path | None, spaces: tuple[str, ...]) -> "Guideline":
+    """The guideline of a study's rule; if asked for, written with its picture."""
+    from nas_prune.study.context import load_study
+    from nas_prune.study.location import StudyLocation
+    from nas_prune.study.rule_guideline import guideline_of_study
+
+    with showing_progress() as progress, progress.waiting("fitting"):
+        context = load_study(folder, space=spaces[0] if spaces else None, progress=progress)
+        found = guideline_of_study(StudyLocation(folder), context)
+        if out is not None:
+            from nas_prune.guideline.figure import draw_guideline
+
+            found.write(out)
+            draw_guideline(found, out.with_suffix(".png"))
+    return found
 
 
 def _refuse_existing(out: Path | None) -> None:
@@ -135,7 +160,7 @@ def _print(guideline: "Guideline") -> None:
             [_row(guideline, cell) for cell in guideline.cells],
             left=2,
         )
-    if guideline.sources:
+    if guideline.sources and guideline.errors:  # a study is compared with no other model
         click.echo(
             f"\nModel: {guideline.model}, from {len(guideline.sources)} widths. {_tested(guideline)}".rstrip()
         )

@@ -17,7 +17,7 @@ from nas_prune.space.load import network_for
 from nas_prune.space.networks import image_channels
 from nas_prune.space.search_space import SearchSpace
 from nas_prune.study.config import GUIDELINE, StudyConfig
-from nas_prune.study.parameters import Parametrised, parametrised
+from nas_prune.study.parameters import ParametrisedNetwork, parametrised
 
 BUDGET = "log cost"  # the parameter of a study against a cost
 
@@ -38,7 +38,7 @@ class StudyContext:
     data: ImageData
     pattern: Pattern | None
 
-    def parametrised(self, budget: Budget) -> Parametrised:
+    def parametrised(self, budget: Budget) -> ParametrisedNetwork:
         """How parameters become widths at a budget."""
         config = self.config
         return parametrised(

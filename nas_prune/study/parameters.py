@@ -79,6 +79,14 @@ class Parametrised(Protocol):
         """The widths that parameters stand for, within the budget."""
 
 
+class ParametrisedNetwork(Parametrised, Protocol):
+    """The same of a network."""
+
+    @property
+    def setting(self) -> Setting:
+        """The network, and which of its groups are narrowed."""
+
+
 def layout_of(setting: Setting, budget: Budget, centre_G: Sequence[int]) -> Layout:
     """Where the searched groups of a network are, and what the budget's cost does around some widths."""
     cells: dict[tuple[int, str], int] = {}
@@ -97,7 +105,7 @@ def layout_of(setting: Setting, budget: Budget, centre_G: Sequence[int]) -> Layo
 
 def parametrised(
     pattern: Pattern | None, space: SearchSpace, budget: Budget, *, groups: Groups = "inner", by_layer: bool
-) -> Parametrised:
+) -> ParametrisedNetwork:
     """Parameters around a guideline, by stage and role or one for each group.
 
     Raises:

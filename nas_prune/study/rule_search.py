@@ -166,6 +166,19 @@ def asked_next(
     return pool.parameters(places[asked[int(gain_N.argmax())]])
 
 
+def drawn_for(points: Parametrised, rule: Rule, seed: int = 0, most: int = 400) -> Pool:
+    """Widths among which the best of any function that the trials allow should be: good ones by mean, and others."""
+    pool = Pool(points, np.random.default_rng(seed))
+    pool.add(in_order(points, points.guideline, points.uniform))
+    pool.add_around(in_order(points, points.guideline, points.uniform), AWAY, 2 * _DRAWN)
+    pool.refine(rule, rounds=3)
+    order = np.argsort(-rule.mean_N(pool.logs_NS), kind="stable").tolist()
+    places = _distinct(pool, [*order[: most // 2], *pool.some(len(order))], most)
+    chosen = Pool(points, np.random.default_rng(seed))
+    chosen.add(pool.values_NP[places], pool.logs_NS[places])
+    return chosen
+
+
 def _distinct(pool: Pool, places: Sequence[int], count: int) -> list[int]:
     """The first so many of the places whose widths are not those of one before."""
     seen: dict[bytes, int] = {}
