@@ -48,7 +48,11 @@ def check(trials: list[FrozenTrial], run: Path, wanted: int = TRIALS) -> None:
             assert sorted(trial.intermediate_values) == [1, 2, 3, 4, 5, 6]
             if record.REPEAT_OF not in trial.user_attrs:
                 folder = trial_folder(run, "s", record.line_of(trial))
-                lines = (folder / "seed-0" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+                lines = (
+                    (folder / f"seed-{trial.user_attrs[record.SEED]}" / "metrics.jsonl")
+                    .read_text(encoding="utf-8")
+                    .splitlines()
+                )
                 assert len(lines) == 6
 
 

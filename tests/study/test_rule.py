@@ -153,7 +153,7 @@ def test_answers_gain_where_there_is_something_and_lose_little_where_there_is_no
     """20 studies each."""
     late = np.array([studied(points, "late", seed)[1:] for seed in range(20)])
     even = np.array([studied(points, "even", seed)[1:] for seed in range(20)])
-    assert late[:, 0].mean() > late[:, 1].mean() + 0.004
+    assert late[:, 0].mean() > max(0.036, late[:, 1].mean())  # 0.041 is the most
     assert late[:, 0].min() > 0.01
     assert even[:, 0].mean() > -0.003
     assert even[:, 0].mean() > even[:, 1].mean()
