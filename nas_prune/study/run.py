@@ -14,7 +14,7 @@ from nas_prune.guideline.apply import guideline_named, setting_of
 from nas_prune.guideline.hand import RULES
 from nas_prune.runs.files import remove_partial_files
 from nas_prune.runs.progress import SILENT, Progress
-from nas_prune.runs.settings import library_versions
+from nas_prune.runs.settings import command_of, library_versions, read_config
 from nas_prune.runs.stopping import resume_hint
 from nas_prune.space.cut import check_feasible
 from nas_prune.study.config import GUIDELINE, StudyConfig
@@ -55,6 +55,11 @@ def run_study(
             that name exists, the storage does not answer, or too many trials in a row have failed.
         KeyboardInterrupt: it was stopped.
     """
+    run = out or Path("runs") / config.name
+    if (
+        config.sampler is None and not is_new and command_of(run) == "study"
+    ):  # of before, with another default
+        config = config.model_copy(update={"sampler": read_config(run, StudyConfig).sampler})
     config = _resolved(config)
     pattern = None if config.guideline is None else guideline_named(config.guideline)
     if config.guideline is not None and config.guideline not in RULES:
@@ -64,7 +69,6 @@ def run_study(
         check_feasible(space, budget, setting_of(space, config.groups).columns)
     threads = pick_threads(config.threads, space.cost_at(space.base_G).macs, config.recipe.batch_size)
     config = config.model_copy(update={"threads": config.threads or max(1, threads // workers)})
-    run = out or Path("runs") / config.name
     if is_new:
         run = run.absolute() if run.name in ("", "..") else run
         run, config = _free(run, config, storage)

@@ -96,6 +96,12 @@ def test_a_study_that_was_stopped_draws_what_it_would_have_drawn(sampler: str, t
     assert [trial.value for trial in again] == [trial.value for trial in drawn]
 
 
+def test_a_study_keeps_its_sampler_where_the_file_names_none(tmp_path: Path) -> None:
+    run_study(changed(sampler="cma", trials=2), tmp_path / "run")
+    assert run_study(changed(trials=3), tmp_path / "run").config.sampler == "cma"
+    assert run_study(changed(trials=1), tmp_path / "run", is_new=True).config.sampler == "rule"
+
+
 def test_a_study_whose_file_has_changed_is_refused_or_begun_anew(finished: StudyLocation) -> None:
     with pytest.raises(BadInputError, match="epochs was 1 and is 2 now.*--new"):
         run_study(changed(epochs=2), finished.run)
