@@ -71,7 +71,7 @@ _study_options: Decorator[Any] = packed(
     StudyOptions,
     click.option(
         "--sampler",
-        type=click.Choice(["cma", "tpe", "gp", "nsga2", "random"]),
+        type=click.Choice(["rule", "cma", "tpe", "gp", "nsga2", "random"]),
         help="What asks for trials: by default rule, which is fitted to all of them, or tpe with two objectives.",
     ),
     click.option("--trials", type=click.IntRange(1, 100_000), help="Number of trials for each budget."),

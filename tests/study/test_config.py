@@ -1,14 +1,18 @@
 """Study files: what they may say, and what is said of those that cannot be used."""
 
 from pathlib import Path
+from typing import get_args
 
+import click
 import pytest
 import yaml
 
+from nas_prune.cli.study import run
 from nas_prune.errors import BadInputError
 from nas_prune.runs.files import shipped
 from nas_prune.space.budget import Budget
-from nas_prune.study.config import StudyConfig, read_study
+from nas_prune.study.config import SamplerName, StudyConfig, read_study
+from nas_prune.study.samplers import SAMPLERS
 
 PLAIN = {"space": "resnet20", "epochs": 2, "budget": "macs<=30%"}
 
@@ -123,3 +127,9 @@ def test_a_network_that_only_the_file_names_is_not_imported(tmp_path: Path) -> N
     with pytest.raises(BadInputError, match="--space evil:net must be given again, got none: the study file"):
         read_study(path)
     assert read_study(path, space="evil:net").space == "evil:net"
+
+
+def test_every_sampler_can_be_named_on_the_command_line() -> None:
+    choices = next(one.type for one in run.params if one.name == "sampler")
+    assert isinstance(choices, click.Choice)
+    assert tuple(choices.choices) == get_args(SamplerName) == tuple(SAMPLERS)
