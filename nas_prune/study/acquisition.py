@@ -41,14 +41,11 @@ def _expected_gain(mean_N: Floats, slope_N: Floats) -> float:
     kept: list[int] = [0]
     turns: list[float] = [-np.inf]
     for number in range(1, len(means)):
-        while True:
-            top = kept[-1]
-            turn = float((means[top] - means[number]) / (slopes[number] - slopes[top]))
-            if len(kept) > 1 and turn <= turns[-1]:
-                kept.pop()
-                turns.pop()
-                continue
-            break
+        while (turn := _crossing(means, slopes, kept[-1], number)) <= turns[
+            -1
+        ]:  # never at the first, from -inf on
+            kept.pop()
+            turns.pop()
         kept.append(number)
         turns.append(turn)
     if len(kept) == 1:
@@ -56,6 +53,11 @@ def _expected_gain(mean_N: Floats, slope_N: Floats) -> float:
     at = np.array(turns[1:])
     rises = np.diff(slopes[kept])
     return float((rises * _loss(np.abs(at))).sum())
+
+
+def _crossing(means: Floats, slopes: Floats, one: int, steeper: int) -> float:
+    """Where the steeper of two lines gets above the other."""
+    return float((means[one] - means[steeper]) / (slopes[steeper] - slopes[one]))
 
 
 def _loss(value: Floats) -> Floats:

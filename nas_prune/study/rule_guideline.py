@@ -118,7 +118,8 @@ def guideline_of(points: ParametrisedNetwork, seen: Seen, name: str) -> Guidelin
         covers=(keep, keep),
         covers_share=(share, share),
         pattern=Evidence(
-            is_found=bool((np.array([c.low for c in cells]) > 0).any()), test="posterior of a rule"
+            is_found=any((cell.low or 0) > 0 or (cell.high or 0) < 0 for cell in cells),
+            test="posterior of a rule",
         ),
         cells=tuple(cells),
         notes=(_from(rule, seen, name), *_earned(points, rule, points.widths_G(parameters), places)),

@@ -56,9 +56,8 @@ def run_study(
         KeyboardInterrupt: it was stopped.
     """
     run = out or Path("runs") / config.name
-    if (
-        config.sampler is None and not is_new and command_of(run) == "study"
-    ):  # of before, with another default
+    # One of before may have another default.
+    if config.sampler is None and not is_new and command_of(run) == "study":
         config = config.model_copy(update={"sampler": read_config(run, StudyConfig).sampler})
     config = _resolved(config)
     pattern = None if config.guideline is None else guideline_named(config.guideline)

@@ -41,6 +41,8 @@ def test_what_earns_little_is_given_up_first_and_said_to() -> None:
     assert all(cell.low is not None and cell.high is not None for cell in found.cells)
     assert any((cell.high or 0) < 0 for cell in found.cells if (cell.stage, cell.role) == last)
     assert "From 60 trials of the study planted" in found.notes[0]
+    assert found.pattern is not None
+    assert found.pattern.is_found
     each = [float(note.split("would earn ")[1].split(" ")[0]) for note in found.notes if "would earn" in note]
     costs = [float(note.split("and cost ")[1].split(" ")[0]) for note in found.notes if "would earn" in note]
     assert each[-1] / costs[-1] < 0.5 * max(one / cost for one, cost in zip(each, costs, strict=True))
@@ -53,6 +55,8 @@ def test_what_earns_little_is_given_up_first_and_said_to() -> None:
 def test_without_a_pattern_intervals_hold_uniform_widths() -> None:
     found = guideline_of(POINTS, planted(0.0, 0.02), "planted")
     assert all((cell.low or 0) <= 0 <= (cell.high or 0) for cell in found.cells)
+    assert found.pattern is not None
+    assert not found.pattern.is_found
 
 
 def test_the_command_writes_one_that_applies_to_other_networks(
