@@ -1,6 +1,6 @@
 """Networks of other widths: fresh ones from widths, narrowed ones from the indices of kept channels."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -44,15 +44,13 @@ def narrowed(model: nn.Module, graph: ChannelGraph, kept_G: Kept) -> nn.Module:
         graph: its channel graph.
         kept_G: for each searchable group the indices kept, sorted, at least one.
     """
-    kept = [np.arange(group.size) for group in graph.groups]
-    for column, number in enumerate(graph.searchable):
-        kept[number] = np.asarray(kept_G[column], dtype=np.int64)
+    kept = kept_of_all(graph, kept_G)
     sizes = [len(indices) for indices in kept]
 
     def sliced(name: str, tensor: Tensor) -> Tensor:
         result = tensor.detach()
         for dim, axis in enumerate(graph.parameters[name]):
-            result = result.index_select(dim, _indices(graph, axis, kept).to(result.device))
+            result = result.index_select(dim, indices_of(graph, axis, kept).to(result.device))
         return result.clone()
 
     return _rebuilt(model, graph, sizes, sliced)
@@ -74,7 +72,17 @@ def group_sizes(graph: ChannelGraph, widths_G: Sequence[int]) -> list[int]:
     return sizes
 
 
-def _indices(graph: ChannelGraph, axis: Axis, kept: Sequence[NDArray[np.int64]]) -> Tensor:
+def kept_of_all(graph: ChannelGraph, kept_G: Kept) -> list[NDArray[np.int64]]:
+    """The indices kept of every group, frozen ones whole, from those of each searchable group."""
+    kept = [np.arange(group.size) for group in graph.groups]
+    for column, number in enumerate(graph.searchable):
+        kept[number] = np.asarray(kept_G[column], dtype=np.int64)
+    return kept
+
+
+def indices_of(graph: ChannelGraph, axis: Axis, kept: Sequence[NDArray[np.int64]]) -> Tensor:
+    """Which places of an axis are left, from the indices kept of every group."""
+
     def size(atom: Atom) -> int:
         return graph.groups[atom.index].size
 
@@ -91,14 +99,24 @@ def _rebuilt(
             is_parameter = isinstance(tensor, nn.Parameter)
             memo[id(tensor)] = nn.Parameter(new, tensor.requires_grad) if is_parameter else new
     result = copied(model, memo)
-    modules = dict(result.named_modules())
+    tell_sizes(dict(result.named_modules()), graph, sizes)
+    return result
+
+
+def tell_sizes(modules: Mapping[str, nn.Module], graph: ChannelGraph, sizes: Sequence[int]) -> None:
+    """Rewrite what modules, by path, hold of sizes beside their tensors, which have them already, in place.
+
+    Args:
+        modules: the network's.
+        graph: its channel graph.
+        sizes: the width of every group.
+    """
     for (path, name), axis in graph.attributes.items():
         if path in modules:  # a function of torch.nn.functional holds nothing
             _set(modules[path], name, length(axis, lambda atom: sizes[atom.index]))
     for module in modules.values():
         _tell_sizes(module)
         _forget_cached(module)
-    return result
 
 
 def _forget_cached(module: nn.Module) -> None:

@@ -20,6 +20,7 @@ from nas_prune.search.methods.registry import method_named
 from nas_prune.search.prepared import LoadedInputs, PreparedSearch, prepared_search
 from nas_prune.search.result import FoundWidths, SearchResult, file_stem, warnings_of, write_result
 from nas_prune.space.cut import Cut, best_channels
+from nas_prune.space.scores import Scores
 from nas_prune.space.widths import DataRecord, MethodRecord, Widths
 from nas_prune.training.checkpoint import read_checkpoint, write_network
 from nas_prune.training.compute import limited_threads, pick_device
@@ -121,13 +122,31 @@ def best_of_trained(
     Raises:
         BadInputError: the directory is not that of a search that trained a network, or its checkpoint is damaged.
     """
+    network, scores_G = trained_and_scored(run, loaded, progress)
+    config = read_config(run, SearchConfig)
+    space = loaded.space(config, loaded.data(config, progress))
+    return network, best_channels(scores_G, space.vector(widths))
+
+
+def trained_and_scored(
+    run: Path, loaded: LoadedInputs, progress: Progress = SILENT
+) -> tuple[nn.Module, Scores]:
+    """The whole network that a finished search trained, and the scores of each group's channels by its method.
+
+    Args:
+        run: the search's directory.
+        loaded: images and network.
+        progress: reports how far the work is.
+
+    Raises:
+        BadInputError: the directory is not that of a search that trained a network, or its checkpoint is damaged.
+    """
     stage = prepared_search(read_config(run, SearchConfig), ALONE, progress, loaded)
     state = stage.first_state()
     read_checkpoint(run / CHECKPOINT, state)
     with limited_threads(stage.threads):
         scores = stage.scores(state.trained)
-    kept_G = best_channels(scores[: len(stage.space.groups)], stage.space.vector(widths))
-    return stage.without_gates(state.trained), kept_G
+    return stage.without_gates(state.trained), scores[: len(stage.space.groups)]
 
 
 def trains_as_usual(config: SearchConfig) -> bool:

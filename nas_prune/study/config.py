@@ -1,5 +1,6 @@
 """A study file: what is asked, where Optuna looks, how trials are trained, and when it ends."""
 
+from math import ceil
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -13,6 +14,7 @@ from nas_prune.runs.settings import first_problem, read_settings
 from nas_prune.space.budget import Budget, BudgetSetting
 from nas_prune.space.networks import check_trusted, space_name
 from nas_prune.space.search_space import Groups
+from nas_prune.study.study_plan import StudyPlan
 from nas_prune.training.config import RunConfig, with_short_forms
 from nas_prune.training.recipe import MOST_EPOCHS, Recipe, changed, default_recipe
 
@@ -20,14 +22,22 @@ SamplerName: TypeAlias = Literal["rule", "cma", "tpe", "gp", "nsga2", "random"]
 Stopping: TypeAlias = Literal["none", "median"]
 Against: TypeAlias = Literal["macs", "params", "latency"]
 Parameters: TypeAlias = Literal["shape", "layers"]
+JudgeName: TypeAlias = Literal["scratch", "inherited", "slimmable", "synflow", "log-widths"]
+
+SCRATCH: JudgeName = "scratch"  # a training from random weights
 
 GUIDELINE = "guideline.yaml"
+_BUDGET_TRAINING = 10.0  # trainings of the whole network
+# Of studies of before, which have none of these, at their defaults.
+LATER = ("judge", "judged", "judge_epochs", "budget_training")
 # May differ from what the study was created with: they do not change what a trial is.
 FREE = frozenset(
     {
         "command",
         "question",
         "trials",
+        "hours",
+        "plan",
         "timeout",
         "max_failures",
         "device",
@@ -47,13 +57,24 @@ class StudyConfig(RunConfig):
         question: what the study is to answer, in words, for its note.
         space, width_multiplier, groups: the network, and which of its groups are narrowed.
         recipe: how networks are trained in full.
-        epochs: of a trial.
+        epochs: of a trial; half of the recipe's by default.
         budgets: a study each, or, with `against`, the two ends of a range.
         guideline: a rule's name, or a guideline file; None to start from uniform widths.
         parameters: `shape` for offsets and slopes by stage and role, `layers` for a number for each group.
         sampler: `rule`, or one of Optuna's; None for `rule`, or TPE where there are two objectives.
+        judge: what says how good the widths of a trial are: `scratch`, a short training from random weights; or,
+            without training them, `inherited` (the best channels of the network that a search trained), `slimmable`
+            (one network trained at many widths), `synflow`, `log-widths`.
+        judged: how many trials, the first ones, a judge other than `scratch` is asked about; the others are trained,
+            and the rule learns how far the judge is right. All if None.
+        judge_epochs: of the training of the judge's network; the recipe's if None.
         stopping: whether trials that fall behind are ended.
         against: a second objective, to be minimised.
+        budget_training: what the whole study may take, in trainings of the whole network in full (`10x`, or 10): the
+            judge, the number of trials and what is left for finalists follow from it; None where `trials` says how
+            many, and finalists are trained when asked for. 10x where neither is named and there is one objective.
+        hours: the same as time on this machine, from what trainings take on it.
+        plan: what follows from that number; written with the study.
         trials: how many for each budget.
         timeout: seconds after which no trial is started; None for none.
         seeds: trainings of a trial, of which the mean counts.
@@ -68,13 +89,19 @@ class StudyConfig(RunConfig):
     width_multiplier: float = 1.0
     groups: Groups = "inner"
     recipe: Recipe = Field(default_factory=lambda known: default_recipe(known["data"].name))
-    epochs: int = Field(ge=1, le=MOST_EPOCHS)
-    budgets: tuple[BudgetSetting, ...] = Field(min_length=1)
+    epochs: int = Field(default_factory=lambda known: ceil(known["recipe"].epochs / 2), ge=1, le=MOST_EPOCHS)
+    budgets: tuple[BudgetSetting, ...] = Field(default=(Budget("macs", 0.5),), min_length=1)
     guideline: str | None = None
     parameters: Parameters = "shape"
     sampler: SamplerName | None = None
+    judge: JudgeName = SCRATCH
+    judged: int | None = Field(default=None, ge=1)
+    judge_epochs: int | None = Field(default=None, ge=1, le=MOST_EPOCHS)
     stopping: Stopping = "none"
     against: Against | None = None
+    budget_training: float | None = Field(default=None, gt=0, le=1e6)
+    hours: float | None = Field(default=None, gt=0, le=1e5)
+    plan: StudyPlan | None = None
     trials: int = Field(default=30, ge=1, le=100_000)
     timeout: float | None = Field(default=None, gt=0)
     seeds: int = Field(default=1, ge=1, le=100)
@@ -92,7 +119,13 @@ class StudyConfig(RunConfig):
             if "budgets" in content:
                 raise ValueError("budget and budgets must not stand beside each other")
             content["budgets"] = (content.pop("budget"),)
-        return content
+        asked = content.get("budget_training")
+        if isinstance(asked, str) and asked.endswith("x"):
+            content["budget_training"] = asked[:-1]
+        is_open = not any(
+            content.get(name) for name in ("trials", "budget_training", "hours", "against", "timeout")
+        )
+        return {**content, "budget_training": _BUDGET_TRAINING} if is_open else content
 
     @field_validator("name")
     @classmethod
@@ -116,6 +149,23 @@ class StudyConfig(RunConfig):
         if len(set(budgets)) < len(budgets):
             raise ValueError("budgets must each be named once")
         return budgets
+
+    @model_validator(mode="after")
+    def _of_one_number(self) -> "StudyConfig":
+        is_whole = self.budget_training is not None or self.hours is not None
+        if is_whole and self.against is not None:
+            raise ValueError("budget_training and hours must come with one objective, got against")
+        if self.plan is None and self.budget_training is not None and self.hours is not None:
+            raise ValueError("budget_training and hours must not stand beside each other")
+        return self
+
+    @model_validator(mode="after")
+    def _judged_by_others(self) -> "StudyConfig":
+        if self.judge == SCRATCH and (self.judged, self.judge_epochs) != (None, None):
+            raise ValueError("judged and judge_epochs must come with a judge other than scratch")
+        if self.judge != SCRATCH and self.seeds > 1:
+            raise ValueError("seeds must be 1 with a judge other than scratch")
+        return self
 
     @model_validator(mode="after")
     def _goes_together(self) -> "StudyConfig":
@@ -143,6 +193,11 @@ class StudyConfig(RunConfig):
         return self.recipe.with_epochs(self.epochs)
 
     @property
+    def judge_recipe(self) -> Recipe:
+        """How the judge's network is trained."""
+        return self.recipe if self.judge_epochs is None else self.recipe.with_epochs(self.judge_epochs)
+
+    @property
     def studies(self) -> dict[str, tuple[Budget, ...]]:
         """The name of each Optuna study, and its budget (the ends of its range, the smaller first)."""
         budgets = self.budgets
@@ -162,7 +217,8 @@ class StudyConfig(RunConfig):
         content["data"]["name"] = self.data.name.partition(":")[
             0
         ]  # a folder may be elsewhere on another machine
-        return content
+        of_before = type(self).model_fields
+        return {key: one for key, one in content.items() if key not in LATER or one != of_before[key].default}
 
 
 def read_study(name: str | Path, **changes: Any) -> StudyConfig:
@@ -183,6 +239,12 @@ def read_study(name: str | Path, **changes: Any) -> StudyConfig:
     data_name = changes.pop("data_name", None)
     content = {"name": path.stem, **content, **{key: one for key, one in changes.items() if one is not None}}
     content = with_recipe_beside(content, path)
+    both = {name for name in ("trials", "judged") if name in content}
+    if both and {"budget_training", "hours"} & content.keys():
+        raise BadInputError(
+            f"study file {path} cannot be used: {' and '.join(sorted(both))} must not stand beside budget_training or "
+            "hours, from which they follow."
+        )
     try:
         config = StudyConfig.model_validate(content)
     except ValidationError as error:

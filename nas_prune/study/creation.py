@@ -22,7 +22,7 @@ from nas_prune.guideline.hand import RULES
 from nas_prune.runs.settings import CONFIG, read_config, write_config
 from nas_prune.space.budget import Budget
 from nas_prune.study import trial_record as record
-from nas_prune.study.config import GUIDELINE, StudyConfig
+from nas_prune.study.config import GUIDELINE, SCRATCH, StudyConfig
 from nas_prune.study.context import BUDGET, StudyContext
 from nas_prune.study.samplers import sampler_named, stopping_named
 
@@ -190,6 +190,14 @@ def _make_ready(study: optuna.Study, context: StudyContext, budgets: tuple[Budge
     if context.pattern is not None:
         first = {"guideline": points.guideline, **first}
     at = {} if len(budgets) == 1 else {BUDGET: context.ends(budgets)[1]}
-    for source, parameters in first.items():
-        study.enqueue_trial({**at, **parameters}, user_attrs={record.SOURCE: source}, skip_if_exists=True)
+    # Where some trials are judged and others trained, these are both.
+    judges = [config.judge] if config.judged is None else [config.judge, SCRATCH]
+    for judge in judges:
+        for source, parameters in first.items():
+            about = (
+                {record.SOURCE: source} if len(judges) == 1 else {record.SOURCE: source, record.JUDGE: judge}
+            )
+            is_known = any(one.user_attrs == about for one in study.get_trials(deepcopy=False))
+            if not is_known:
+                study.enqueue_trial({**at, **parameters}, user_attrs=about)
     study.set_user_attr(record.READY, True)  # noqa: FBT003

@@ -24,8 +24,9 @@ from nas_prune.space.budget import Budget
 from nas_prune.space.search_space import SearchSpace
 from nas_prune.space.widths import MethodRecord, Widths
 from nas_prune.study import trial_record as record
-from nas_prune.study.config import StudyConfig
+from nas_prune.study.config import SCRATCH, StudyConfig
 from nas_prune.study.context import BUDGET, StudyContext
+from nas_prune.study.judges.contract import Judge
 from nas_prune.study.parameters import Parametrised
 from nas_prune.study.storage import TRANSIENT
 from nas_prune.study.trial_figure import widths_svg
@@ -52,6 +53,7 @@ class Objective:
         budgets: its budget, or the two ends of its range.
         worker: the name of this process, by which others check that it is alive.
         progress: reports how far the work is.
+        judge: says how good widths are that are not trained; None where every trial is.
         parametrisation: of the one budget, where there is one.
         number: of the trial that it was last called for.
     """
@@ -61,6 +63,7 @@ class Objective:
     budgets: tuple[Budget, ...]
     worker: str
     progress: Progress = SILENT
+    judge: Judge | None = None
     parametrisation: Parametrised = field(init=False)
     number: int | None = None
 
@@ -105,12 +108,17 @@ class Objective:
         why = record.why_surplus(trials[trial.number], trials, config.trials)
         if why is not None:
             raise Surplus(why)
-        widths = self._drawn(trial)
         own = trials[trial.number]
-        is_told = config.sampler != "rule"  # which asks again to know better: with other seeds, then
-        first = record.find_duplicate(widths.vector, trials) if is_told else None
+        judge = record.judge_for(own, trials, config.judge, config.judged)
+        trial.set_user_attr(record.JUDGE, judge)
+        widths = self._drawn(trial)
+        # The rule asks again to know better: with other seeds, then.
+        is_told = config.sampler != "rule" or judge != SCRATCH
+        first = record.find_duplicate(widths.vector, trials, judge) if is_told else None
         if first is not None:
             accuracy = self._repeated(trial, first)
+        elif judge != SCRATCH:
+            accuracy = self._judged(trial, widths)
         else:
             seed = config.seed + config.seeds * record.count_earlier(own, widths.vector, trials)
             accuracy = self._trained(trial, widths, record.line_of(own), seed)
@@ -146,6 +154,23 @@ class Objective:
             raise optuna.TrialPruned(f"as trial {first.number}, of the same widths")
         return float(first.values[0])
 
+    def _judged(self, trial: optuna.Trial, widths: Widths) -> float:
+        """What a judge says that trains nothing."""
+        assert self.judge is not None
+        started = perf_counter()
+        judgement = self.judge.judged(widths.vector)
+        trial.set_user_attr(record.SECONDS, round(perf_counter() - started, 3))
+        trial.set_user_attr(record.TRAINING_MACS, judgement.macs)
+        return judgement.accuracy
+
+    def _asked_beside(self, trial: optuna.Trial, widths: Widths) -> int:
+        """Let the judge, where there is one, say something of widths that are trained, too; the MACs that took."""
+        if self.judge is None:
+            return 0
+        judgement = self.judge.judged(widths.vector)
+        trial.set_user_attr(record.SAID.format(self.context.config.judge), judgement.accuracy)
+        return judgement.macs
+
     def _trained(self, trial: optuna.Trial, widths: Widths, line: int, seed: int) -> float:
         trial.set_user_attr(record.SEED, seed)
         folder = trial_folder(self.context.run, self.study.study_name, line)
@@ -174,6 +199,7 @@ class Objective:
         trial.set_user_attr(record.EPOCHS, epochs)
         trial.set_user_attr(record.SECONDS, round(perf_counter() - started, 3))
         spent = training_macs(widths.cost.macs, len(self.context.data.train), epochs)
+        spent += self._asked_beside(trial, widths)
         trial.set_user_attr(record.TRAINING_MACS, spent)
         self._show(trial, folder, "curve.csv", follower.curve())
         # Test accuracies are for a later look at the study; its trials are chosen by validation alone.

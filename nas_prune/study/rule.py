@@ -4,12 +4,15 @@ Single trainings differ by luck as much as good networks differ from each other,
 luckiest. A rule is fitted to all of them, and its best widths are looked for among all that a budget allows, tried or
 not. It is a Gaussian process over log widths x, measured from the centre (a guideline's widths, or uniform ones):
 
-    accuracy = offset of the judge + κ e·x + linear part + smooth part + noise of the judge
+    accuracy = offset of the judge + κ e·x + ρ leads + linear part + smooth part + noise of the judge
 
 - e are the elasticities of the cost at the centre: the share of the cost that a group's width is behind. Where nothing
   else is known, κ e·x has its largest value within the budget at the centre itself: accuracy is then the product of
   powers of widths whose best share of the cost is each group's exponent. So a guideline is a rule's prior mean, and
   where the trials say nothing it stays the answer.
+- leads are what cheaper judges say of widths: functions of x that were fitted to many of their judgements. Each may
+  count nothing, or be most of what there is (the recursive form of Kennedy and O'Hagan's model, 2000, by Le Gratiet
+  and Garnier 2014).
 - the linear part has one coefficient for each stage and role, one for the slope along it, and a smaller one for each
   group;
 - the smooth part (squared exponential) is over the means and slopes of stages and roles: accuracy levels off.
@@ -17,11 +20,12 @@ not. It is a Gaussian process over log widths x, measured from the centre (a gui
 Their sizes are not chosen but averaged over a grid, weighted by how likely the trials are under each: with few trials
 the most likely one alone is often wrong. Offsets have a flat prior.
 
-Shape suffixes: T trials, N networks, S searched groups, F features, J judges.
+Shape suffixes: T trials, N networks, S searched groups, F features, J judges, L leads (the pull e·x first), K slopes
+of all leads that are tried.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import product
 from math import log
 from typing import TypeAlias
@@ -31,10 +35,12 @@ from numpy.typing import NDArray
 from scipy.linalg import solve_triangular
 
 Floats: TypeAlias = "NDArray[np.float64]"
+Lead: TypeAlias = "Callable[[Floats], Floats]"  # of log widths NS: N numbers of mean zero and deviation one
 
 # Multiples of the standard deviation of what was seen.
 _NOISE = (0.15, 0.3, 0.5, 0.7, 0.9)
 _PULL = (0.0, 0.3, 1.0, 2.0)  # κ, for e of length one
+_LEAD = (0.0, 0.3, 0.6, 1.0, 1.5)  # ρ
 _LINEAR = {
     0.01: 0.4,
     0.1: 0.2,
@@ -156,17 +162,17 @@ class _Part:
 
     Attributes:
         sizes: of the linear and smooth parts.
-        pull: κ.
+        slope_L: κ, and ρ of each lead.
         noise_J: standard deviation of one value of each judge.
         likely: the logarithm of its prior probability times how likely the trials are, offsets integrated out.
         factor_TT: lower Cholesky factor of the trials' covariance with its noise.
         offset_J: of each judge.
-        half_T: the factor's inverse times what offsets and pull leave of the values.
+        half_T: the factor's inverse times what offsets and leads leave of the values.
         half_TJ: the same of the judges' columns.
     """
 
     sizes: _Sizes
-    pull: float
+    slope_L: Floats
     noise_J: Floats
     likely: float
     factor_TT: Floats
@@ -180,13 +186,14 @@ class Rule:
     """A rule fitted to trials; accuracies are those that judge 0 would give on average, as shares.
 
     Attributes:
-        layout: the network's; trials: what it was fitted to.
+        layout: the network's; trials: what it was fitted to; leads: what cheaper judges say.
         features: of the trials.
         parts: posteriors under the likeliest settings; weights: their probabilities.
     """
 
     layout: Layout
     trials: Trials
+    leads: tuple[Lead, ...]
     features: Features
     parts: tuple[_Part, ...]
     weights: tuple[float, ...]
@@ -202,17 +209,24 @@ class Rule:
         few = sorted(zip(self.weights, self.parts, strict=True), key=lambda one: -one[0])[:_FEW]
         total = sum(weight for weight, _ in few)
         parts, weights = tuple(part for _, part in few), tuple(weight / total for weight, _ in few)
-        return Rule(self.layout, self.trials, self.features, parts, weights)
+        return replace(self, parts=parts, weights=weights)
+
+    @property
+    def lead_share(self) -> float:
+        """How much of the leads the trials confirm: the mean of the largest ρ, in deviations of the trials."""
+        spread = float(np.std(self.trials.values_T)) or 1.0
+        found = [float(part.slope_L[1:].max(initial=0.0)) / spread for part in self.parts]
+        return float(np.dot(self.weights, found))
 
     def mean_N(self, logs_NS: Floats) -> Floats:
         """The expected accuracies of networks."""
-        features, pull_N = self.layout.features(logs_NS), self.layout.pull_N(logs_NS)
-        return self._average([self._of_part(part, features, pull_N)[0] for part in self.parts])
+        features, leads_NL = self.layout.features(logs_NS), _leads_of(self.layout, self.leads, logs_NS)
+        return self._average([self._of_part(part, features, leads_NL)[0] for part in self.parts])
 
     def joint(self, logs_NS: Floats) -> tuple[Floats, Floats]:
         """The expected accuracies N, and the covariance NN of what is not known of them."""
-        features, pull_N = self.layout.features(logs_NS), self.layout.pull_N(logs_NS)
-        found = [self._of_part(part, features, pull_N) for part in self.parts]
+        features, leads_NL = self.layout.features(logs_NS), _leads_of(self.layout, self.leads, logs_NS)
+        found = [self._of_part(part, features, leads_NL) for part in self.parts]
         mean_N = self._average([own_N for own_N, _ in found])
         covariances = []
         for part, (own_N, half_TN) in zip(self.parts, found, strict=True):
@@ -224,11 +238,11 @@ class Rule:
             covariances.append(known_NN + offsets_NN + np.outer(own_N - mean_N, own_N - mean_N))
         return mean_N, self._average(covariances)
 
-    def _of_part(self, part: _Part, features: Features, pull_N: Floats) -> tuple[Floats, Floats]:
+    def _of_part(self, part: _Part, features: Features, leads_NL: Floats) -> tuple[Floats, Floats]:
         """Means under one setting, and what the trials' factor makes of the covariances with them, TN."""
         there_TN = part.sizes.covariance(self.features, features)
         half_TN = solve_triangular(part.factor_TT, there_TN, lower=True)
-        return np.asarray(part.offset_J[0] + part.pull * pull_N + half_TN.T @ part.half_T), half_TN
+        return np.asarray(part.offset_J[0] + leads_NL @ part.slope_L + half_TN.T @ part.half_T), half_TN
 
     def _average(self, values: Sequence[Floats]) -> Floats:
         return np.asarray(
@@ -236,29 +250,34 @@ class Rule:
         )
 
 
+def _leads_of(layout: Layout, leads: Sequence[Lead], logs_NS: Floats) -> Floats:
+    """The pull and every lead, NL."""
+    return np.column_stack([layout.pull_N(logs_NS), *(lead(logs_NS) for lead in leads)])
+
+
 @dataclass(frozen=True, slots=True)
 class _Data:
     """Trials as the parts see them.
 
     Attributes:
-        features: of the trials; pull_T: their e·x; values_T: their accuracies.
+        features: of the trials; leads_TL: their e·x and leads; values_T: their accuracies.
         indicator_TJ: 1 where a trial is of a judge.
         spread_J: standard deviation of each judge's accuracies.
     """
 
     features: Features
-    pull_T: Floats
+    leads_TL: Floats
     values_T: Floats
     indicator_TJ: Floats
     spread_J: Floats
 
     @classmethod
-    def of(cls, layout: Layout, trials: Trials) -> "_Data":
+    def of(cls, layout: Layout, trials: Trials, leads: Sequence[Lead]) -> "_Data":
         """All trials."""
         own_J = [trials.values_T[trials.judge_T == judge] for judge in range(int(trials.judge_T.max()) + 1)]
         return cls(
             layout.features(trials.logs_TS),
-            layout.pull_N(trials.logs_TS),
+            _leads_of(layout, leads, trials.logs_TS),
             trials.values_T,
             np.asarray(trials.judge_T[:, None] == np.arange(len(own_J)), dtype=np.float64),
             np.array([max(_LEAST_SPREAD, float(np.std(own_T))) for own_T in own_J]),
@@ -273,18 +292,19 @@ class _Data:
         chosen = sorted(places | {int(place) for place in self.indicator_TJ.argmax(axis=0)})
         features = Features(self.features.whole_NF[chosen], self.features.rest_NS[chosen])
         return _Data(
-            features, self.pull_T[chosen], self.values_T[chosen], self.indicator_TJ[chosen], self.spread_J
+            features, self.leads_TL[chosen], self.values_T[chosen], self.indicator_TJ[chosen], self.spread_J
         )
 
 
-def fit_rule(layout: Layout, trials: Trials) -> Rule:
+def fit_rule(layout: Layout, trials: Trials, leads: Sequence[Lead] = ()) -> Rule:
     """Fit a rule to trials.
 
     Args:
         layout: the network's.
         trials: at least one of each judge.
+        leads: what cheaper judges say of widths.
     """
-    data = _Data.of(layout, trials)
+    data = _Data.of(layout, trials, leads)
     parts = sorted(_all_parts(data.some(_MOST_AT_ONCE)), key=lambda one: -one.likely)
     parts = [one for one in parts[:_MOST_PARTS] if one.likely > parts[0].likely + log(_LEAST_WEIGHT)]
     if len(trials) > _MOST_AT_ONCE:
@@ -292,39 +312,46 @@ def fit_rule(layout: Layout, trials: Trials) -> Rule:
             part
             for one in parts
             for part in _parts(
-                data, one.sizes, one.sizes.covariance(data.features, data.features), one.noise_J, (one.pull,)
+                data,
+                one.sizes,
+                one.sizes.covariance(data.features, data.features),
+                one.noise_J,
+                one.slope_L[None],
             )
         ]
     best = max(one.likely for one in parts)
     weights = np.exp([one.likely - best for one in parts])
-    return Rule(layout, trials, data.features, tuple(parts), tuple((weights / weights.sum()).tolist()))
+    shares = tuple((weights / weights.sum()).tolist())
+    return Rule(layout, trials, tuple(leads), data.features, tuple(parts), shares)
 
 
 def _all_parts(data: _Data) -> Iterator[_Part]:
     """The posteriors under every setting of the grid; all judges are taken to be as noisy, in their own spread."""
     spread = float(data.spread_J[0])
-    pulls = [pull * spread for pull in _PULL]
+    slopes_KL = spread * np.array(list(product(_PULL, *[_LEAD] * (data.leads_TL.shape[1] - 1))))
     for linear, (smooth, reach) in product(_LINEAR, _SMOOTH):
         sizes = _Sizes(linear * spread, smooth * spread, reach, _LINEAR[linear] * _SMOOTH[smooth, reach])
         covariance_TT = sizes.covariance(data.features, data.features)
         for noise in _NOISE:
-            yield from _parts(data, sizes, covariance_TT, np.asarray(noise * data.spread_J), pulls)
+            yield from _parts(data, sizes, covariance_TT, np.asarray(noise * data.spread_J), slopes_KL)
 
 
 def _parts(
-    data: _Data, sizes: _Sizes, covariance_TT: Floats, noise_J: Floats, pulls: Sequence[float]
+    data: _Data, sizes: _Sizes, covariance_TT: Floats, noise_J: Floats, slopes_KL: Floats
 ) -> Iterator[_Part]:
-    """The posterior for each pull."""
+    """The posterior for each row of slopes."""
     judges = len(noise_J)
     factor_TT = np.linalg.cholesky(covariance_TT + np.diag((data.indicator_TJ @ noise_J) ** 2))
-    right = np.column_stack([data.indicator_TJ, data.values_T, data.pull_T])
+    right = np.column_stack([data.indicator_TJ, data.values_T, data.leads_TL])
     half = solve_triangular(factor_TT, right, lower=True)
     half_TJ = half[:, :judges]
     precision_JJ = half_TJ.T @ half_TJ
     volume = float(np.log(np.diag(factor_TT)).sum()) + 0.5 * float(np.linalg.slogdet(precision_JJ)[1])
-    for pull in pulls:
-        left_T = half[:, judges] - pull * half[:, judges + 1]
-        offset_J = np.linalg.solve(precision_JJ, half_TJ.T @ left_T)
-        half_T = left_T - half_TJ @ offset_J
-        likely = log(sizes.prior) - 0.5 * float(half_T @ half_T) - volume
-        yield _Part(sizes, pull, noise_J, likely, np.asarray(factor_TT), offset_J, half_T, half_TJ)
+    left_TK = half[:, judges, None] - half[:, judges + 1 :] @ slopes_KL.T
+    offset_JK = np.linalg.solve(precision_JJ, half_TJ.T @ left_TK)
+    half_TK = left_TK - half_TJ @ offset_JK
+    likely_K = log(sizes.prior) - 0.5 * (half_TK**2).sum(axis=0) - volume
+    for place, slope_L in enumerate(slopes_KL):
+        offset_J, half_T = offset_JK[:, place], half_TK[:, place]
+        likely = float(likely_K[place])
+        yield _Part(sizes, slope_L, noise_J, likely, np.asarray(factor_TT), offset_J, half_T, half_TJ)

@@ -3,6 +3,10 @@
 After a few trials around the guideline a rule is fitted to all that have ended. Among widths drawn near the rule's best
 ones and everywhere, tried or not, those are trained next whose value is expected to raise the best mean most (knowledge
 gradient). Widths that were trained before are among them: they are trained with another seed then.
+
+A cheaper judge has no seeds, and many trials: widths for it are drawn everywhere and, every other time, near one of the
+best so far. What it says leads the rule of the trainings that follow, the first of which try its best and others in
+turn, so that the trials can tell how far it is right.
 """
 
 from typing import Any
@@ -14,10 +18,22 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial
 
 from nas_prune.study import trial_record as record
-from nas_prune.study.parameters import Parametrised
-from nas_prune.study.rule_search import AWAY, Pool, asked_next, in_order, seen_in
+from nas_prune.study.config import SCRATCH, JudgeName
+from nas_prune.study.parameters import Parameters, Parametrised
+from nas_prune.study.rule_search import (
+    AWAY,
+    Pool,
+    Seen,
+    Vector,
+    asked_next,
+    best_by_lead,
+    in_order,
+    seen_in,
+)
 
 _LEAST, _FIRST = 3, 8  # trials before the first rule; twice as many as there are parameters, if that is less
+_FIRST_LED = 6  # trainings before the first rule where a cheaper judge was asked before
+_NEAR, _BEST = 0.5, 16  # units, and how many of the best, near which a cheaper judge is asked
 
 
 class RuleSampler(BaseSampler):
@@ -27,10 +43,14 @@ class RuleSampler(BaseSampler):
         points: how parameters become widths.
         seed: of what is drawn.
         repeats: whether widths may be asked for again, to be trained with another seed.
+        judge: what judges the trial that is asked for.
     """
 
-    def __init__(self, points: Parametrised, seed: int, *, repeats: bool = True) -> None:
+    def __init__(
+        self, points: Parametrised, seed: int, *, repeats: bool = True, judge: JudgeName = SCRATCH
+    ) -> None:
         self._points, self._rng, self._repeats = points, np.random.default_rng(seed), repeats
+        self._judge: JudgeName = judge
 
     def infer_relative_search_space(
         self,
@@ -49,17 +69,35 @@ class RuleSampler(BaseSampler):
         """The parameters of the widths to be trained next."""
         points = self._points
         trials = study.get_trials(deepcopy=False)
-        seen = seen_in(trials, trial.number)
+        seen = seen_in(trials, trial.number, self._judge)
         pool = Pool(points, self._rng)
-        if len(seen.values) < max(_LEAST, min(_FIRST, 2 * len(points.ranges))):
-            pool.add_around(in_order(points, points.guideline), AWAY, 1)
-            return dict(pool.parameters(0))
         known = {
             vector: {name: float(one.params[name]) for name in points.ranges}
             for one in trials
             if (vector := record.widths_of(one)) in seen.widths and points.ranges.keys() <= one.params.keys()
         }
+        count = len(seen.values) + len(seen.running)
+        if self._judge != SCRATCH:
+            return self._near_or_far(seen, known, pool, is_near=len(seen.values) >= _BEST and count % 2 == 0)
+        if seen.cheaper and len(seen.values) < _FIRST_LED and count % 2 == 0:
+            return dict(best_by_lead(points, seen, pool))
+        least = _FIRST_LED if seen.cheaper else max(_LEAST, min(_FIRST, 2 * len(points.ranges)))
+        if len(seen.values) < least:
+            return self._near_or_far(seen, known, pool, is_near=False)
         return dict(asked_next(seen, known, pool, repeats=self._repeats))
+
+    def _near_or_far(
+        self, seen: Seen, known: dict[Vector, Parameters], pool: Pool, *, is_near: bool
+    ) -> dict[str, Any]:
+        """Parameters drawn near one of the best widths so far, or everywhere."""
+        points = self._points
+        centre, units = points.guideline, AWAY
+        if is_near:
+            order = sorted(zip(seen.values, seen.widths, strict=True), reverse=True)
+            best = [vector for _, vector in order if vector in known][:_BEST]
+            centre, units = known[best[int(self._rng.integers(len(best)))]], _NEAR
+        pool.add_around(in_order(points, centre), units, 1)
+        return dict(pool.parameters(0))
 
     def sample_independent(
         self,

@@ -7,7 +7,7 @@ Shape suffixes: N networks, S searched groups, P parameters, M centres.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -16,6 +16,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from nas_prune.study import trial_record as record
 from nas_prune.study.acquisition import knowledge_gain
+from nas_prune.study.config import SCRATCH, JudgeName
+from nas_prune.study.leads import lead_of
 from nas_prune.study.parameters import Parameters, Parametrised
 from nas_prune.study.rule import Rule, Trials, fit_rule
 
@@ -38,38 +40,64 @@ class Seen:
         widths: of each that has ended with a value of its own.
         values: these, as shares.
         running: widths of trials that others are at.
+        cheaper: widths and values of trials that a cheaper judge was asked about, by its name.
     """
 
     widths: tuple[Vector, ...]
     values: tuple[float, ...]
     running: tuple[Vector, ...]
+    cheaper: Mapping[str, tuple[tuple[Vector, ...], tuple[float, ...]]] = field(default_factory=dict)
+
+    @property
+    def ended(self) -> "Seen":
+        """The same without what is running."""
+        return replace(self, running=())
+
+    def with_more(self, widths: Sequence[Vector], values: Sequence[float]) -> "Seen":
+        """The same with further values, of none that is running."""
+        return replace(self, widths=(*self.widths, *widths), values=(*self.values, *values), running=())
 
 
-def seen_in(trials: Sequence[FrozenTrial], but: int | None = None) -> Seen:
-    """What has been seen in a study, without one trial."""
-    done, values, running = [], [], []
+def seen_in(trials: Sequence[FrozenTrial], but: int | None = None, judge: JudgeName | None = None) -> Seen:
+    """What has been seen in a study.
+
+    Args:
+        trials: of the study.
+        but: the number of a trial that is left out.
+        judge: whose values the rule is about; trainings where there are any, if None.
+    """
+    judge = judge or record.main_judge(trials)
+    values: dict[str, list[tuple[Vector, float]]] = {judge: []}
+    running = []
     for trial in trials:
-        vector = record.widths_of(trial)
+        vector, own = record.widths_of(trial), record.judge_of(trial)
         if vector is None or trial.number == but:
             continue
         if trial.state == TrialState.COMPLETE and record.REPEAT_OF not in trial.user_attrs:
-            done.append(vector)
-            values.append(float(trial.values[0]))
-        elif trial.state == TrialState.RUNNING:
+            values.setdefault(own, []).append((vector, float(trial.values[0])))
+        elif trial.state == TrialState.RUNNING and own == judge:
             running.append(vector)
-    return Seen(tuple(done), tuple(values), tuple(running))
+    split = {
+        name: (tuple(vector for vector, _ in pairs), tuple(value for _, value in pairs))
+        for name, pairs in values.items()
+    }
+    widths, accuracies = split.pop(judge)
+    # Trainings are never what a cheaper judge goes by.
+    cheaper = split if judge == SCRATCH else {}
+    return Seen(widths, accuracies, tuple(running), cheaper)
 
 
 def rule_of(points: Parametrised, seen: Seen) -> Rule:
     """The rule of what has been seen; what is running counts with the value that is expected of it."""
-    rule = fit_rule(points.layout, _trials(points, seen.widths, seen.values))
+    layout = points.layout
+    found = (lead_of(layout, logs_of(points, own[0]), own[1]) for own in seen.cheaper.values())
+    leads = [lead for lead in found if lead is not None]
+    rule = fit_rule(layout, _trials(points, seen.widths, seen.values), leads)
     if not seen.running:
         return rule
     expected = rule.mean_N(logs_of(points, seen.running)).tolist()
-    return fit_rule(
-        points.layout,
-        _trials(points, (*seen.widths, *seen.running), (*seen.values, *expected)),
-    )
+    both = _trials(points, (*seen.widths, *seen.running), (*seen.values, *expected))
+    return fit_rule(layout, both, leads)
 
 
 def logs_of(points: Parametrised, vectors: Sequence[Vector]) -> Floats:
@@ -166,6 +194,24 @@ def asked_next(
     return pool.parameters(places[asked[int(gain_N.argmax())]])
 
 
+def best_by_lead(points: Parametrised, seen: Seen, pool: Pool) -> Parameters:
+    """Parameters of the best widths by what a cheaper judge says, of those not tried yet, where there is a lead."""
+    widths, values = next(iter(seen.cheaper.values()))
+    judged = Seen(widths, values, ())
+    rule = rule_of(points, judged)
+    pool.add_around(in_order(points, points.guideline, points.uniform), AWAY, _DRAWN)
+    pool.refine(rule, rounds=3)
+    tried = (
+        {one.tobytes() for one in logs_of(points, (*seen.widths, *seen.running)).round(9)}
+        if seen.widths
+        else set()
+    )
+    order = np.argsort(-rule.likeliest.mean_N(pool.logs_NS), kind="stable").tolist()
+    return pool.parameters(
+        next((place for place in order if pool.logs_NS[place].round(9).tobytes() not in tried), order[0])
+    )
+
+
 def drawn_for(points: Parametrised, rule: Rule, seed: int = 0, most: int = 400) -> Pool:
     """Widths among which the best of any function that the trials allow should be: good ones by mean, and others."""
     pool = Pool(points, np.random.default_rng(seed))
@@ -191,7 +237,7 @@ def _distinct(pool: Pool, places: Sequence[int], count: int) -> list[int]:
 
 def answer_of(points: Parametrised, seen: Seen, seed: int = 0) -> tuple[Parameters, Rule]:
     """The parameters with the best mean among all that the budget allows, tried or not, and the rule."""
-    rule = rule_of(points, Seen(seen.widths, seen.values, ()))
+    rule = rule_of(points, seen.ended)
     pool = Pool(points, np.random.default_rng(seed))
     pool.add(in_order(points, points.guideline, points.uniform))
     pool.add_around(in_order(points, points.guideline, points.uniform), AWAY, 4 * _DRAWN)

@@ -6,6 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from shlex import quote
 from time import time
+from typing import Any
 
 import optuna
 
@@ -21,7 +22,9 @@ from nas_prune.study.config import GUIDELINE, StudyConfig
 from nas_prune.study.context import StudyContext, images_and_network, load_study
 from nas_prune.study.creation import check_storage, claim_directory, write_wanted
 from nas_prune.study.dashboard import show_study
+from nas_prune.study.judges.prepare import loaded_judge, prepare_judge
 from nas_prune.study.location import StudyLocation, StudyResult, command_for, mend_if_idle, storage_flag
+from nas_prune.study.planning import resolved_plan
 from nas_prune.study.samplers import quiet
 from nas_prune.study.storage import HEARTBEAT, opened, shown
 from nas_prune.study.worker import Worker, put_back_stale, work_in_processes
@@ -56,9 +59,8 @@ def run_study(
         KeyboardInterrupt: it was stopped.
     """
     run = out or Path("runs") / config.name
-    # One of before may have another default.
-    if config.sampler is None and not is_new and command_of(run) == "study":
-        config = config.model_copy(update={"sampler": read_config(run, StudyConfig).sampler})
+    if not is_new and command_of(run) == "study":
+        config = _as_before(config, read_config(run, StudyConfig))
     config = _resolved(config)
     pattern = None if config.guideline is None else guideline_named(config.guideline)
     if config.guideline is not None and config.guideline not in RULES:
@@ -68,6 +70,7 @@ def run_study(
         check_feasible(space, budget, setting_of(space, config.groups).columns)
     threads = pick_threads(config.threads, space.cost_at(space.base_G).macs, config.recipe.batch_size)
     config = config.model_copy(update={"threads": config.threads or max(1, threads // workers)})
+    config = resolved_plan(StudyContext(run, config, space, data, pattern), workers, progress)
     if is_new:
         run = run.absolute() if run.name in ("", "..") else run
         run, config = _free(run, config, storage)
@@ -112,6 +115,20 @@ def resume_study(
     return _work(location, context, workers, progress)
 
 
+def _as_before(config: StudyConfig, there: StudyConfig) -> StudyConfig:
+    """The settings with what the study of a directory has decided and its file leaves open."""
+    changes: dict[str, Any] = {}
+    if config.sampler is None:  # one of before may have another default
+        changes["sampler"] = there.sampler
+    is_open = config.budget_training is not None or config.hours is not None
+    if is_open and there.plan is None and there.budget_training is None:  # of before there were plans
+        changes |= {"budget_training": None, "trials": there.trials}
+    elif is_open and (config.hours is not None or config.budget_training == there.budget_training):
+        decided = ("plan", "budget_training", "judge", "judged", "trials")
+        changes |= {name: getattr(there, name) for name in decided}
+    return config.model_copy(update=changes)
+
+
 def _resolved(config: StudyConfig) -> StudyConfig:
     config = config.checked()
     versions = library_versions(("nas-prune", "torch", "torchvision", "numpy", "optuna", "cmaes"))
@@ -150,7 +167,9 @@ def _work(location: StudyLocation, context: StudyContext, workers: int, progress
             location.storage, location.run, on_stale=put_back_stale, heartbeat=location.heartbeat
         ) as storage,
     ):
-        worker = Worker(location, context, storage, worker_lock, began, deadline)
+        prepare_judge(context, progress)
+        judge = loaded_judge(context) if workers == 1 else None  # each process loads its own
+        worker = Worker(location, context, storage, worker_lock, began, deadline, judge)
         write_wanted(location.run, context.config)
         if live_workers(location.run) == [worker_lock.name]:
             worker.put_back_first_ones()

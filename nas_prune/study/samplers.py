@@ -17,7 +17,7 @@ from optuna.samplers import (
     TPESampler,
 )
 
-from nas_prune.study.config import SamplerName, Stopping
+from nas_prune.study.config import SCRATCH, JudgeName, SamplerName, Stopping
 from nas_prune.study.parameters import Parametrised
 from nas_prune.study.rule_sampler import RuleSampler
 
@@ -25,27 +25,30 @@ _POPULATION = 12  # Optuna's 50 would be chance alone for the first 50 trials
 _SEEN_BEFORE_STOPPING = 8  # trials
 _PATIENCE = 1  # epochs that a trial may stay behind
 
-SAMPLERS: Mapping[SamplerName, Callable[[int, Parametrised], BaseSampler]] = {
-    "rule": lambda seed, points: RuleSampler(points, seed),
-    "cma": lambda seed, _: CmaEsSampler(seed=seed, warn_independent_sampling=False),
-    "tpe": lambda seed, _: TPESampler(seed=seed),
-    "gp": lambda seed, _: GPSampler(seed=seed),
-    "nsga2": lambda seed, _: NSGAIISampler(seed=seed, population_size=_POPULATION),
-    "random": lambda seed, _: RandomSampler(seed=seed),
+SAMPLERS: Mapping[SamplerName, Callable[[int, Parametrised, JudgeName], BaseSampler]] = {
+    "rule": lambda seed, points, judge: RuleSampler(points, seed, judge=judge),
+    "cma": lambda seed, *_: CmaEsSampler(seed=seed, warn_independent_sampling=False),
+    "tpe": lambda seed, *_: TPESampler(seed=seed),
+    "gp": lambda seed, *_: GPSampler(seed=seed),
+    "nsga2": lambda seed, *_: NSGAIISampler(seed=seed, population_size=_POPULATION),
+    "random": lambda seed, *_: RandomSampler(seed=seed),
 }
 
 
-def sampler_named(name: SamplerName, points: Parametrised, *chance: object) -> BaseSampler:
+def sampler_named(
+    name: SamplerName, points: Parametrised, *chance: object, judge: JudgeName = SCRATCH
+) -> BaseSampler:
     """A sampler whose draws depend on the values given for chance alone.
 
     Args:
         name: which.
         points: how its parameters become widths.
         chance: anything.
+        judge: what judges the trial that is asked for.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
-        return SAMPLERS[name](chance_of(*chance), points)
+        return SAMPLERS[name](chance_of(*chance), points, judge)
 
 
 def chance_of(*values: object) -> int:

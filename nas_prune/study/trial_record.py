@@ -8,15 +8,19 @@ import json
 from collections.abc import Container, Iterable, Sequence
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, cast
 
 from optuna.trial import FrozenTrial, TrialState
+
+from nas_prune.study.config import SCRATCH, JudgeName
 
 # Names of user attributes. Numbers are scalars, so that the dashboard takes them for axes.
 WIDTHS, MACS, PARAMS, ACTIVATIONS, LATENCY = "widths", "macs", "params", "activations", "latency_ms"
 SOURCE, WORKER, FAILED, INTERRUPTED = "source", "worker", "failed", "interrupted"
 REPEAT_OF, SECONDS, EPOCHS, TRAINING_MACS = "told from trial", "seconds", "epochs", "training MACs"
 SEED = "training seed"  # the first of the trial's
+JUDGE = "judge"  # of the trial's value
+SAID = "said by {}"  # what a cheaper judge says of widths that were trained
 MOST_DEATHS = 4  # workers that may die at one trial before it is given up: it may be what kills them
 SOURCES = ("guideline", "uniform")  # what needs no search; the first that exists is the centre
 # Of studies.
@@ -138,7 +142,7 @@ def why_surplus(trial: FrozenTrial, trials: Sequence[FrozenTrial], wanted: int) 
             return f"{SURPLUS}: trial {other.number} goes on with trial {before[0]} already"
     if before or SOURCE in trial.user_attrs:
         return None
-    if sorted(map(line_of, _begun(trials))).index(trial.number) >= wanted:
+    if _place(trial, trials) >= wanted:
         return f"{SURPLUS}: {wanted} trials were asked for, and another worker has begun the last"
     return None
 
@@ -155,10 +159,54 @@ def widths_of(trial: FrozenTrial) -> tuple[int, ...] | None:
     return None if text is None else tuple(json.loads(text))
 
 
-def best_first(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
-    """The complete trials that were trained themselves, by accuracy, the best one first."""
+def judge_of(trial: FrozenTrial) -> JudgeName:
+    """What judged the widths of a trial."""
+    return cast("JudgeName", trial.user_attrs.get(JUDGE, SCRATCH))
+
+
+def judge_for(
+    trial: FrozenTrial, trials: Sequence[FrozenTrial], judge: JudgeName, judged: int | None
+) -> JudgeName:
+    """What is to judge a trial that was just begun: a pure function of its place among all that were begun.
+
+    Args:
+        trial: the trial.
+        trials: of the study.
+        judge: the study's.
+        judged: how many trials, the first ones, it is asked about; all if None.
+    """
+    if JUDGE in trial.user_attrs:
+        return judge_of(trial)
+    if judged is None:
+        return judge
+    return judge if _place(trial, trials) < judged else SCRATCH
+
+
+def next_judge(trials: Sequence[FrozenTrial], judge: JudgeName, judged: int | None) -> JudgeName:
+    """What is to judge the next trial that is asked for."""
+    return judge if judged is None or count_begun(trials) < judged else SCRATCH
+
+
+def _place(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> int:
+    """Among all that were begun, in order."""
+    return sum(line_of(other) < line_of(trial) for other in _begun(trials))
+
+
+def main_judge(trials: Iterable[FrozenTrial]) -> JudgeName:
+    """Trainings, where there are any that have ended; else the cheaper judge that all trials are of."""
+    judges = {judge_of(trial) for trial in trials if trial.state == TrialState.COMPLETE}
+    return next((judge for judge in sorted(judges) if judges and SCRATCH not in judges), SCRATCH)
+
+
+def best_first(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """The complete trials of the main judge with a value of their own, by accuracy, the best one first."""
+    judge = main_judge(trials)
     done = [
-        trial for trial in trials if trial.state == TrialState.COMPLETE and REPEAT_OF not in trial.user_attrs
+        trial
+        for trial in trials
+        if trial.state == TrialState.COMPLETE
+        and REPEAT_OF not in trial.user_attrs
+        and judge_of(trial) == judge
     ]
     return sorted(done, key=lambda trial: (-trial.values[0], trial.number))
 
@@ -190,7 +238,16 @@ def count_earlier(trial: FrozenTrial, widths_G: tuple[int, ...], trials: Iterabl
     return len({line_of(one) for one in trials if line_of(one) < own and widths_of(one) == widths_G})
 
 
-def find_duplicate(widths_G: tuple[int, ...], trials: Iterable[FrozenTrial]) -> FrozenTrial | None:
-    """A finished trial of the same widths, whose record holds what training them again would give."""
+def find_duplicate(
+    widths_G: tuple[int, ...], trials: Iterable[FrozenTrial], judge: JudgeName = SCRATCH
+) -> FrozenTrial | None:
+    """A finished trial of the same widths by the same judge, whose record holds what judging them again would give."""
     ended = (TrialState.COMPLETE, TrialState.PRUNED)
-    return next((trial for trial in trials if trial.state in ended and widths_of(trial) == widths_G), None)
+    return next(
+        (
+            trial
+            for trial in trials
+            if trial.state in ended and widths_of(trial) == widths_G and judge_of(trial) == judge
+        ),
+        None,
+    )

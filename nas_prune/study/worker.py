@@ -22,6 +22,8 @@ from nas_prune.study.config import StudyConfig
 from nas_prune.study.context import StudyContext, pattern_in
 from nas_prune.study.creation import OneStudy, open_studies
 from nas_prune.study.dashboard import show_study
+from nas_prune.study.judges.contract import Judge
+from nas_prune.study.judges.prepare import loaded_judge
 from nas_prune.study.location import StudyLocation, command_for
 from nas_prune.study.objective import Objective
 from nas_prune.study.recovery import put_back, recover, worker_is_gone
@@ -44,6 +46,7 @@ class Worker:
         worker_lock: shows others that it is alive.
         began: when the command began; failures before that do not count.
         deadline: when no further trial is begun, in seconds since 1970.
+        judge: says how good widths are that are not trained; None where every trial is.
         studies: Optuna's.
         has_said: whether it has reported that it waits for others.
     """
@@ -54,6 +57,7 @@ class Worker:
     worker_lock: WorkerLock
     began: datetime
     deadline: float | None
+    judge: Judge | None
     studies: list[OneStudy] = field(init=False)
     has_said: bool = False
 
@@ -120,9 +124,13 @@ class Worker:
         is_alone = not any(trial.state == TrialState.RUNNING for trial in trials)
         begun = record.count_begun(trials)
         chance = [config.seed, one.name, begun, *([] if is_alone else [self.worker_lock.name])]
-        one.study.sampler = sampler_named(config.sampler, self.context.parametrised(one.budgets[-1]), *chance)
+        judge = record.next_judge(trials, config.judge, config.judged)
+        points = self.context.parametrised(one.budgets[-1])
+        one.study.sampler = sampler_named(config.sampler, points, *chance, judge=judge)
         progress.update(one.name, record.count_finished(trials), config.trials)
-        objective = Objective(self.context, one.study, one.budgets, self.worker_lock.name, progress)
+        objective = Objective(
+            self.context, one.study, one.budgets, self.worker_lock.name, progress, self.judge
+        )
         try:
             one.study.optimize(objective, n_trials=1, catch=(Exception,))
         except (UpdateFinishedTrialError, ValueError):
@@ -218,7 +226,9 @@ def _prepared(
     storage = open_storage(
         location.storage, location.run, on_stale=put_back_stale, heartbeat=location.heartbeat
     )
-    worker = Worker(location, context, storage, WorkerLock(location.run), began, deadline)
+    worker = Worker(
+        location, context, storage, WorkerLock(location.run), began, deadline, loaded_judge(context)
+    )
 
     def work(_: int, progress: Progress) -> None:
         if worker.may_go_on() and worker.next_study() is not None:

@@ -1,5 +1,6 @@
 """Rules: the posterior by a second way, what they learn of planted worlds, and what they ask for next."""
 
+from dataclasses import replace
 from math import log
 
 import numpy as np
@@ -41,11 +42,11 @@ def test_a_part_is_the_posterior_of_a_gaussian_process_with_a_flat_offset() -> N
     trials = some_trials(rng)
     rule = fit_rule(LAYOUT, trials)
     likeliest = rule.parts[int(np.argmax(rule.weights))]
-    one = type(rule)(rule.layout, trials, rule.features, (likeliest,), (1.0,))
+    one = replace(rule, parts=(likeliest,), weights=(1.0,))
     new_NS = LAYOUT.centre_S + rng.normal(0, 0.4, (5, 4))
     both = LAYOUT.features(np.vstack([trials.logs_TS, new_NS]))
     prior = likeliest.sizes.covariance(both, both) + 3.0**2
-    pull = likeliest.pull * LAYOUT.pull_N(np.vstack([trials.logs_TS, new_NS]))
+    pull = likeliest.slope_L[0] * LAYOUT.pull_N(np.vstack([trials.logs_TS, new_NS]))
     count = len(trials)
     seen = prior[:count, :count] + likeliest.noise_J[0] ** 2 * np.eye(count)
     gain = prior[count:, :count] @ np.linalg.inv(seen)
@@ -64,7 +65,7 @@ def test_settings_are_weighted_by_how_likely_they_make_the_trials() -> None:
     for part in rule.parts:
         covariance = part.sizes.covariance(rule.features, rule.features) + wide**2
         covariance += part.noise_J[0] ** 2 * np.eye(len(trials))
-        mean = part.pull * LAYOUT.pull_N(trials.logs_TS)
+        mean = part.slope_L[0] * LAYOUT.pull_N(trials.logs_TS)
         likely = multivariate_normal(mean, covariance).logpdf(trials.values_T)
         logs.append(likely + log(part.sizes.prior))
     assert np.log(rule.weights) - log(rule.weights[0]) == pytest.approx(np.array(logs) - logs[0], abs=1e-3)
