@@ -26,7 +26,8 @@ from nas_prune.space.load import network_for
 from nas_prune.training.config import TrainConfig
 from nas_prune.training.result import read_trained
 from nas_prune.training.run import Inputs, train_member
-from tools.methods_plan import FIRST, WHOLE, Plan, Unit, first_alike
+from tools.methods_plan import FIRST, STUDY, WHOLE, Plan, Unit, first_alike
+from tools.methods_study import find_by_study
 from tools.methods_table import write_tables
 
 
@@ -106,6 +107,9 @@ def _search_config(unit: Unit, arm: str) -> SearchConfig:
 
 def _search(unit: Unit, arm: str, loaded: LoadedInputs) -> None:
     """One search; methods that train as usual share the first one's network."""
+    if STUDY in unit.plan.arms[arm]:
+        find_by_study(unit, arm)
+        return
     config, folder = _search_config(unit, arm), unit.found_in(arm)
     if (folder / CONFIG).exists():
         resume_search(folder, space=config.space, loaded=loaded)
@@ -121,6 +125,8 @@ def _search(unit: Unit, arm: str, loaded: LoadedInputs) -> None:
 
 
 def _is_usual(unit: Unit, arm: str) -> bool:
+    if STUDY in unit.plan.arms[arm]:
+        return False
     try:
         return trains_as_usual(_search_config(unit, arm))
     except NasPruneError:

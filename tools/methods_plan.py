@@ -15,6 +15,7 @@ from nas_prune.space.widths import Widths, read_widths
 from nas_prune.training.recipe import Recipe, recipe_named
 
 WHOLE, FIRST = "whole", "uniform"
+STUDY = "study"  # the key of an arm's settings where it is a study, and its directory below the arm's
 
 
 class Network(BaseModel):
@@ -32,7 +33,10 @@ class Network(BaseModel):
 
 
 class Plan(BaseModel):
-    """What is searched and trained; `studies/width-methods/plan.yaml` explains each field."""
+    """What is searched and trained; `studies/width-methods/plan.yaml` explains each field.
+
+    An arm is a width method, or a study (`study: {...}`, its settings), whose winner counts as what was found.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -46,6 +50,7 @@ class Plan(BaseModel):
     searches: int
     trainings: int
     arms: Mapping[str, Mapping[str, Any]]
+    contrasts: tuple[tuple[str, str], ...] = ()
 
     @property
     def schedule(self) -> Recipe:

@@ -83,7 +83,8 @@ def write_tables(plan: Plan, units: Sequence[Unit], out: Path) -> None:
         own = [unit for unit in units if unit.network == network]
         rows = rows_of([arm for name in plan.arms if (arm := _arm(name, own)) is not None])
         if rows:
-            texts.append(f"## {network.name}\n\n" + _table(rows))
+            contrasts = _contrasts(plan, rows)
+            texts.append(f"## {network.name}\n\n" + "\n".join([_table(rows), *contrasts]))
             content[network.name] = {row.arm.name: _facts(row) for row in rows}
     head = {"plan": plan.model_dump(mode="json"), "data": published(units[0].data)}
     text = json.dumps({**head, "versions": library_versions(), "networks": content}, indent=1)
@@ -126,6 +127,7 @@ def _one(unit: Unit, arm: str, trained: str) -> dict[str, Any]:
         "macs": widths.cost.macs,
         "params": widths.cost.params,
         "epochs": 0 if result is None else result["epochs"],
+        "spent": None if result is None else result.get("spent"),
         "sparsity": None if result is None else result["sparsity"],
         "test": {seed: one.test_accuracy for seed, one in done.items() if one is not None},
     }
@@ -152,6 +154,20 @@ def rows_of(arms: Sequence[ArmResult]) -> list[Row]:
             p_values = corrected.get(arm.name, nan), planned.get(arm.name, nan)
             rows.append(Row(arm, estimates[arm.as_arm], tested, p_values[0], least, p_values[1]))
     return rows
+
+
+def _contrasts(plan: Plan, rows: Sequence[Row]) -> list[str]:
+    """The plan's other comparisons, a line each."""
+    own = {row.arm.name: row.estimate for row in rows}
+    lines = []
+    for one, other in plan.contrasts:
+        if one in own and other in own:
+            found = difference(own[one], own[other])
+            lines.append(
+                f"\n{one} beside {other}: {100 * found.difference:+.2f} points ({100 * found.low:+.2f} to "
+                f"{100 * found.high:+.2f}), p = {found.p_value:.2g}, not corrected."
+            )
+    return lines
 
 
 def _beside_first(estimates: Mapping[str, Estimate]) -> dict[str, Contrast]:

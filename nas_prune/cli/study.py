@@ -11,7 +11,7 @@ from nas_prune.cli.options import Decorator, Function, format_option, packed
 from nas_prune.cli.output import count, percent, print_json, print_table, showing_progress
 
 if TYPE_CHECKING:
-    from nas_prune.study.config import SamplerName, StudyConfig
+    from nas_prune.study.config import JudgeName, SamplerName, StudyConfig
     from nas_prune.study.location import StudyResult
     from nas_prune.study.rank import Ranking
     from nas_prune.training.schedules import Schedule
@@ -47,6 +47,9 @@ class StudyOptions:
     """How a study is started or resumed; None for what was not typed."""
 
     sampler: "SamplerName | None"
+    judge: "JudgeName | None"
+    budget_training: str | None
+    hours: float | None
     trials: int | None
     timeout: float | None
     is_new: bool
@@ -63,7 +66,9 @@ _worker_options: Decorator[Any] = packed(
         show_default=True,
         help="Number of processes on this machine, each with its share of the threads.",
     ),
-    click.option("--space", help="The name of a network of your own, which permits its import."),
+    click.option(
+        "--space", help="The name of a network of your own, which permits its import; of any without a file."
+    ),
     click.option("--data", "data_name", help="Where the images are, if not where the study says."),
 )
 _study_options: Decorator[Any] = packed(
@@ -73,6 +78,20 @@ _study_options: Decorator[Any] = packed(
         "--sampler",
         type=click.Choice(["rule", "cma", "tpe", "gp", "nsga2", "random"]),
         help="What asks for trials: by default rule, which is fitted to all of them, or tpe with two objectives.",
+    ),
+    click.option(
+        "--judge",
+        type=click.Choice(["scratch", "inherited", "slimmable", "synflow", "log-widths"]),
+        help="What says how good a trial's widths are: a short training from scratch, or something cheaper.",
+    ),
+    click.option(
+        "--budget-training",
+        help="What the whole study may take, in trainings of the whole network (10x): judge, trials and finalists.",
+    ),
+    click.option(
+        "--hours",
+        type=click.FloatRange(min=0, min_open=True),
+        help="The same as time on this machine, all workers together.",
     ),
     click.option("--trials", type=click.IntRange(1, 100_000), help="Number of trials for each budget."),
     click.option(
@@ -92,7 +111,7 @@ _study_options: Decorator[Any] = packed(
 
 
 @command.command()
-@click.argument("file")
+@click.argument("file", required=False)
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -104,7 +123,7 @@ _study_options: Decorator[Any] = packed(
 @format_option
 def run(
     *,
-    file: str,
+    file: str | None,
     out: Path | None,
     wanted: StudyOptions,
     storage: str | None,
@@ -113,14 +132,18 @@ def run(
 ) -> None:
     """Create the study of FILE, or resume it; FILE may be a study's directory, or `quickstart`.
 
+    Without FILE, --space and --data name a network and images, and all else is as is best by default.
+
     Run the same command in more terminals or on more machines to add workers.
     """
-    from nas_prune.study.config import read_study
+    from nas_prune.study.config import read_study, study_of
     from nas_prune.study.location import StudyLocation
     from nas_prune.study.run import resume_study, run_study
 
+    if file is None and machine.space is None:
+        raise click.UsageError("name a study's FILE, or a network with --space (and images with --data).")
     with showing_progress() as progress:
-        if Path(file).is_dir():
+        if file is not None and Path(file).is_dir():
             _refuse_beside_directory(out, wanted)
             result = resume_study(
                 StudyLocation(Path(file), storage, wanted.heartbeat),
@@ -130,14 +153,12 @@ def run(
                 progress=progress,
             )
         else:
-            config = read_study(
-                file,
-                sampler=wanted.sampler,
-                trials=wanted.trials,
-                timeout=wanted.timeout,
-                data_name=machine.data_name,
-                space=machine.space,
-            )
+            named = ("sampler", "judge", "budget_training", "hours", "trials", "timeout")
+            typed = {name: getattr(wanted, name) for name in named}
+            if file is None:
+                config = study_of(machine.space or "", machine.data_name, **typed)
+            else:
+                config = read_study(file, data_name=machine.data_name, space=machine.space, **typed)
             result = run_study(
                 config,
                 out,
@@ -156,7 +177,14 @@ def run(
 
 
 def _refuse_beside_directory(out: Path | None, wanted: StudyOptions) -> None:
-    flags = {"--out": out, "--sampler": wanted.sampler, "--new": wanted.is_new or None}
+    flags = {
+        "--out": out,
+        "--sampler": wanted.sampler,
+        "--judge": wanted.judge,
+        "--budget-training": wanted.budget_training,
+        "--hours": wanted.hours,
+        "--new": wanted.is_new or None,
+    }
     beside = [flag for flag, value in flags.items() if value is not None]
     if beside:
         raise click.UsageError(

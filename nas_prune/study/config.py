@@ -1,5 +1,6 @@
 """A study file: what is asked, where Optuna looks, how trials are trained, and when it ends."""
 
+from collections.abc import Mapping
 from math import ceil
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -155,8 +156,6 @@ class StudyConfig(RunConfig):
         is_whole = self.budget_training is not None or self.hours is not None
         if is_whole and self.against is not None:
             raise ValueError("budget_training and hours must come with one objective, got against")
-        if self.plan is None and self.budget_training is not None and self.hours is not None:
-            raise ValueError("budget_training and hours must not stand beside each other")
         return self
 
     @model_validator(mode="after")
@@ -237,14 +236,8 @@ def read_study(name: str | Path, **changes: Any) -> StudyConfig:
         check_trusted(content["space"], None, f"the study file {path}")
     recipe_changes = {key: content.pop(key) for key in ("batch_size", "learning_rate") if key in content}
     data_name = changes.pop("data_name", None)
-    content = {"name": path.stem, **content, **{key: one for key, one in changes.items() if one is not None}}
+    content = _changed({"name": path.stem, **content}, changes)
     content = with_recipe_beside(content, path)
-    both = {name for name in ("trials", "judged") if name in content}
-    if both and {"budget_training", "hours"} & content.keys():
-        raise BadInputError(
-            f"study file {path} cannot be used: {' and '.join(sorted(both))} must not stand beside budget_training or "
-            "hours, from which they follow."
-        )
     try:
         config = StudyConfig.model_validate(content)
     except ValidationError as error:
@@ -256,6 +249,52 @@ def read_study(name: str | Path, **changes: Any) -> StudyConfig:
             "recipe": changed(config.recipe, **recipe_changes),
         }
     )
+
+
+def study_of(space: str, data_name: str | None, **changes: Any) -> StudyConfig:
+    """The default study of a network and its images, without a file.
+
+    Raises:
+        BadInputError: something in it cannot be used; the message names the setting.
+    """
+    content = _changed({"space": space, **({} if data_name is None else {"data": data_name})}, changes)
+    words = [space, *([] if data_name is None else [data_name.rstrip("/").rpartition("/")[2]])]
+    name = "-".join(
+        "".join(letter if letter.isalnum() else "-" for letter in word).strip("-") for word in words
+    )
+    try:
+        config = StudyConfig.model_validate({"name": name, **content})
+    except ValidationError as error:
+        raise BadInputError(f"the study cannot be used: {first_problem(error)}.") from None
+    return config.model_copy(update={"data": placed(config.data, Path(), data_name)})
+
+
+_FROM_ONE_NUMBER = ("trials", "judged", "judge")
+_ONE_NUMBER = ("budget_training", "hours")
+
+
+def _changed(content: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with what was typed instead; a number that was typed replaces those that follow from it, and back.
+
+    Raises:
+        BadInputError: both were typed, or both stand in the file.
+    """
+    typed = {key: one for key, one in changes.items() if one is not None}
+    kept = dict(content)
+    if typed.keys() & set(_ONE_NUMBER):
+        kept = {key: one for key, one in kept.items() if key not in (*_FROM_ONE_NUMBER[:2], *_ONE_NUMBER)}
+    elif "trials" in typed:
+        kept = {key: one for key, one in kept.items() if key not in _ONE_NUMBER}
+    found = {**kept, **typed}
+    both = [name for name in _FROM_ONE_NUMBER[:2] if name in found]
+    numbers = [name for name in _ONE_NUMBER if name in found]
+    if (both and numbers) or len(numbers) > 1:
+        named = [*both, *numbers]
+        raise BadInputError(
+            f"a study must say {numbers[0]} or {(both or numbers[1:])[0]}, got {' and '.join(named)}: "
+            "how many trials there are follows from the one number. Leave one out."
+        )
+    return found
 
 
 def with_recipe_beside(content: dict[str, Any], path: Path) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from nas_prune.space.networks import image_channels
 from nas_prune.space.search_space import SearchSpace
 from nas_prune.study.config import GUIDELINE, StudyConfig
 from nas_prune.study.parameters import ParametrisedNetwork, parametrised
+from nas_prune.training.schedules import training_macs
 
 BUDGET = "log cost"  # the parameter of a study against a cost
 
@@ -44,6 +45,12 @@ class StudyContext:
         return parametrised(
             self.pattern, self.space, budget, groups=config.groups, by_layer=config.parameters == "layers"
         )
+
+    @property
+    def whole_training(self) -> int:
+        """MACs of one training of the whole network in full: the unit of a study's budget."""
+        macs = self.space.cost_at(self.space.base_G).macs
+        return training_macs(macs, len(self.data.train), self.config.recipe.epochs)
 
     def ends(self, budgets: Sequence[Budget]) -> tuple[float, float]:
         """The logarithms of the two costs between which a study against a cost samples."""

@@ -10,8 +10,13 @@ from nas_prune.guideline.explain import sentences
 from nas_prune.runs.directory import published
 from nas_prune.runs.figure import BLUE, VERMILION
 from nas_prune.study import trial_record as record
+from nas_prune.study.config import SCRATCH
 from nas_prune.study.context import StudyContext
 from nas_prune.study.creation import OneStudy
+from nas_prune.study.judges.agreement import agreements
+from nas_prune.study.judges.prepare import JUDGES
+from nas_prune.study.spending import said_of, spent
+from nas_prune.study.standing import Expected, expected_of
 from nas_prune.training.accuracies import edf, pareto_front
 
 if TYPE_CHECKING:
@@ -33,24 +38,33 @@ def show_study(context: StudyContext, one: OneStudy) -> None:
     from optuna_dashboard import save_note, save_plotly_graph_object
 
     trials = one.study.get_trials(deepcopy=False)
-    save_note(one.study, note(context, one, trials))
+    points = context.parametrised(one.budgets[-1]) if context.config.sampler == "rule" else None
+    expected = [] if points is None else expected_of(points, trials)
+    save_note(one.study, note(context, one, trials, expected))
     if find_spec("plotly") is None:
         return
-    for name, figure in figures(context, trials).items():
+    for name, figure in figures(context, trials, expected).items():
         save_plotly_graph_object(one.study, figure, graph_object_id=name)
 
 
-def note(context: StudyContext, one: OneStudy, trials: Sequence[FrozenTrial]) -> str:
-    """The study in words, as Markdown."""
+def note(
+    context: StudyContext, one: OneStudy, trials: Sequence[FrozenTrial], expected: Sequence[Expected] = ()
+) -> str:
+    """The study in words, as Markdown.
+
+    Args:
+        context: what it is of.
+        one: the study.
+        trials: its trials.
+        expected: what its rule expects of the best networks.
+    """
     config = context.config
     factor = "" if config.width_multiplier == 1 else f" ×{config.width_multiplier:g}"
     bound = " to ".join(map(str, one.budgets))
     what = (
         f"Layer widths of **{config.space}{factor}** on **{published(config.data.name)}** "
         f"({context.data.image_size} px, {len(context.data.train):,} training images) within **{bound}**. "
-        "Each trial is a network of other widths, trained from random weights for "
-        f"{config.epochs} epochs; its value is the share of {len(context.data.val):,} validation images that it gets "
-        "right. No trial inherits weights, and none exceeds the budget."
+        f"{_judged_how(context)} No trial exceeds the budget."
     )
     how = f"Sampler {config.sampler}; early stopping: {config.stopping}; seed {config.seed}."
     about = _about_guideline(context)
@@ -62,8 +76,57 @@ def note(context: StudyContext, one: OneStudy, trials: Sequence[FrozenTrial]) ->
         about,
         _PARAMETERS[config.parameters],
         _standing(trials),
+        _table_of(expected),
+        *agreed(context, one, trials),
+        _as_list(said_of(context, spent(context, {one.name: trials}))),
     ]
     return "\n\n".join(line for line in lines if line)
+
+
+def _judged_how(context: StudyContext) -> str:
+    config, images = context.config, f"{len(context.data.val):,} validation images"
+    trained = (
+        f"trained from random weights for {config.epochs} epochs; its value is the share of {images} that it gets "
+        "right"
+    )
+    if config.judge == SCRATCH:
+        return f"Each trial is a network of other widths, {trained}. No trial inherits weights."
+    judged = f"judged by **{config.judge}** ({JUDGES[config.judge]})"
+    if config.judged is None:
+        return f"Each trial is a network of other widths, {judged}; nothing is trained for it."
+    return (
+        f"Each trial is a network of other widths. The first {config.judged} are {judged}; the others are {trained}. "
+        "The attribute `judge` says which; values of the two are not to be compared. What the judge says leads the "
+        "rule as far as trainings confirm it; no trained trial inherits weights."
+    )
+
+
+def agreed(context: StudyContext, one: OneStudy, trials: Sequence[FrozenTrial]) -> list[str]:
+    """How well judges rank networks, by the trainings of the study so far; nothing before there are some."""
+    config = context.config
+    points = context.parametrised(one.budgets[-1]) if config.sampler == "rule" else None
+    found = agreements(trials, config.judge, points)
+    if not found:
+        return []
+    return [_as_list(["Rank correlation with single trainings:", *(f"  {own.words}" for own in found)])]
+
+
+def _as_list(lines: Sequence[str]) -> str:
+    """A head and what belongs to it."""
+    return "\n".join([lines[0], "", *(f"- {line.strip()}" for line in lines[1:])])
+
+
+def _table_of(expected: Sequence[Expected]) -> str:
+    """What the rule expects, as a table."""
+    if not expected:
+        return ""
+    rows = [
+        f"| {own.name} | {100 * own.mean:.2f} | {100 * own.low:.2f} to {100 * own.high:.2f} | {own.words} |"
+        for own in expected
+    ]
+    head = "| network | expected, % | 90 % interval | beside uniform, points |"
+    said = "What the rule of all trials expects (`rule`: its answer among all widths, tried or not):"
+    return "\n".join([said, "", head, "|---|--:|--:|--:|", *rows])
 
 
 def _about_guideline(context: StudyContext) -> str:
@@ -75,10 +138,10 @@ def _about_guideline(context: StudyContext) -> str:
 
 
 def _standing(trials: Sequence[FrozenTrial]) -> str:
-    done = [trial for trial in trials if trial.state == TrialState.COMPLETE]
-    if not done:
+    best_ones = record.best_first(trials)
+    if not best_ones:
         return ""
-    best = max(done, key=lambda trial: trial.values[0])
+    best = best_ones[0]
     return (
         f"{record.count_finished(trials)} trials have ended; the best so far is trial {best.number} with "
         f"{100 * best.values[0]:.2f} %. Among many trials the best one is partly luck: `nas-prune study rank` trains "
@@ -86,14 +149,25 @@ def _standing(trials: Sequence[FrozenTrial]) -> str:
     )
 
 
-def figures(context: StudyContext, trials: Sequence[FrozenTrial]) -> "dict[str, Figure]":
-    """Plotly figures by name: errors, accuracy against each cost, and keep ratios; none before a trial is complete."""
+def figures(
+    context: StudyContext, trials: Sequence[FrozenTrial], expected: Sequence[Expected] = ()
+) -> "dict[str, Figure]":
+    """Plotly figures by name: errors, accuracy against each cost, keep ratios, and what the rule expects.
+
+    Of trials by the main judge alone; none before one of them is complete.
+    """
+    judge = record.main_judge(trials)
     done = [
-        trial for trial in trials if trial.state == TrialState.COMPLETE and record.MACS in trial.user_attrs
+        trial
+        for trial in trials
+        if trial.state == TrialState.COMPLETE
+        and record.MACS in trial.user_attrs
+        and record.judge_of(trial) == judge
     ]
     if not done:
         return {}
-    return {
+    posterior = {"expected": _expected(expected)} if expected else {}
+    return posterior | {
         "errors": _errors(done),
         "macs": _against(done, record.MACS, 1e6, "MACs (millions)"),
         "params": _against(done, record.PARAMS, 1e3, "parameters (thousands)"),
@@ -109,6 +183,25 @@ def _errors(done: Sequence[FrozenTrial]) -> "Figure":
     figure.update_traces(line_color=BLUE)
     return _laid_out(
         figure, "Validation errors of all trials", "error e (%)", "share of trials with error ≤ e"
+    )
+
+
+def _expected(expected: Sequence[Expected]) -> "Figure":
+    from plotly.graph_objects import Figure, Scatter
+
+    means = [100 * own.mean for own in expected]
+    above = [100 * (own.high - own.mean) for own in expected]
+    figure = Figure(
+        Scatter(
+            x=[own.name for own in expected],
+            y=means,
+            mode="markers",
+            marker_color=BLUE,
+            error_y={"type": "data", "array": above},
+        )
+    )
+    return _laid_out(
+        figure, "What the rule expects, with 90 % intervals", "network", "validation accuracy (%)"
     )
 
 

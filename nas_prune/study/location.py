@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
+from typing import TYPE_CHECKING
 
 import optuna
 from optuna.trial import FrozenTrial
@@ -18,6 +19,9 @@ from nas_prune.study.recovery import Recovered, may_be_gone, recover, silent_for
 from nas_prune.study.samplers import quiet
 from nas_prune.study.storage import HEARTBEAT, JOURNAL, journal_path, mend_journal, opened, shown
 from nas_prune.study.worker_lock import live_workers
+
+if TYPE_CHECKING:
+    from nas_prune.study.rank import Ranking
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +41,13 @@ class StudyResult:
         location: where it is.
         config: its settings.
         trials: of each Optuna study, by its name.
+        rankings: of the finalists, where the study's budget was for these, too, and they have been trained.
     """
 
     location: StudyLocation
     config: StudyConfig
     trials: dict[str, list[FrozenTrial]]
+    rankings: "tuple[Ranking, ...]" = ()
 
 
 def storage_flag(location: StudyLocation) -> str:

@@ -68,7 +68,7 @@ def _with_judge(context: StudyContext, judge: JudgeName) -> StudyPlan:
     """The plan with a judge."""
     config, space, images = context.config, context.space, len(context.data.train)
     assert config.budget_training is not None
-    whole = training_macs(space.cost_at(space.base_G).macs, images, config.recipe.epochs)
+    whole = context.whole_training
     total = round(config.budget_training * whole)
     studies = len(config.studies)
     asked = replace(context, config=config.model_copy(update={"judge": judge}))
@@ -148,8 +148,7 @@ def seconds_of_whole(context: StudyContext) -> float:
             each = seconds_of_step(network, training)
         macs = training_macs(space.cost_at(vector_G).macs, recipe.batch_size, 1)
         found.append(each / macs)
-    whole = training_macs(space.cost_at(space.base_G).macs, len(data.train), recipe.epochs)
-    return max(found) * whole
+    return max(found) * context.whole_training
 
 
 def seconds_of_step(network: nn.Module, training: Training) -> float:

@@ -28,6 +28,7 @@ AWAY = 2.0  # units, the standard deviation of what is drawn everywhere
 _NEAR = 0.5  # of what is drawn near good ones at first
 _UNITS = 12  # of offsets and slopes, from one end of their ranges to the other
 _DRAWN = 256
+_MOST_JUDGED = 300  # trials of a cheaper judge that a rule is fitted to
 _KEPT = 16  # good ones that others are drawn near to
 _ANSWERS, _CHANCE = 64, 24  # the best by mean, and chance: among them the answer is, and what is asked next
 
@@ -82,9 +83,11 @@ def seen_in(trials: Sequence[FrozenTrial], but: int | None = None, judge: JudgeN
         for name, pairs in values.items()
     }
     widths, accuracies = split.pop(judge)
-    # Trainings are never what a cheaper judge goes by.
-    cheaper = split if judge == SCRATCH else {}
-    return Seen(widths, accuracies, tuple(running), cheaper)
+    if judge == SCRATCH:
+        return Seen(widths, accuracies, tuple(running), split)
+    # Trainings are never what a cheaper judge goes by; of its many trials, hundreds tell enough.
+    some = np.linspace(0, len(widths) - 1, min(len(widths), _MOST_JUDGED)).round().astype(int).tolist()
+    return Seen(tuple(widths[at] for at in some), tuple(accuracies[at] for at in some), tuple(running))
 
 
 def rule_of(points: Parametrised, seen: Seen) -> Rule:

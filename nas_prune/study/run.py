@@ -9,6 +9,7 @@ from time import time
 from typing import Any
 
 import optuna
+from filelock import FileLock, Timeout
 
 from nas_prune.data.config import where_images_are
 from nas_prune.guideline.apply import guideline_named, setting_of
@@ -25,7 +26,9 @@ from nas_prune.study.dashboard import show_study
 from nas_prune.study.judges.prepare import loaded_judge, prepare_judge
 from nas_prune.study.location import StudyLocation, StudyResult, command_for, mend_if_idle, storage_flag
 from nas_prune.study.planning import resolved_plan
+from nas_prune.study.rank import Ranking, rank_study
 from nas_prune.study.samplers import quiet
+from nas_prune.study.spending import said_of, spent
 from nas_prune.study.storage import HEARTBEAT, opened, shown
 from nas_prune.study.worker import Worker, put_back_stale, work_in_processes
 from nas_prune.study.worker_lock import WorkerLock, live_workers
@@ -177,6 +180,8 @@ def _work(location: StudyLocation, context: StudyContext, workers: int, progress
             f"Study {context.config.name} in {location.run}, trials in {shown(location.storage)}. "
             f"Watch it: nas-prune dashboard {quote(str(location.run))}{storage_flag(location)}"
         )
+        if context.config.plan is not None:
+            progress.say("\n".join(context.config.plan.words))
         for one in worker.studies:
             show_study(context, one)
         if workers == 1:
@@ -185,10 +190,36 @@ def _work(location: StudyLocation, context: StudyContext, workers: int, progress
         else:
             work_in_processes(worker, workers, progress)
         worker.check_failures()
+        is_done = worker.may_go_on() and not worker.missing()
+        rankings = _of_finalists(location, context, workers, progress) if is_done else ()
+        trials = {one.name: one.study.get_trials(deepcopy=False) for one in worker.studies}
+        progress.say("\n".join(said_of(context, spent(context, trials))))
         for one in worker.studies:
             show_study(context, one)
-        return StudyResult(
-            location,
-            context.config,
-            {one.name: one.study.get_trials(deepcopy=False) for one in worker.studies},
-        )
+        return StudyResult(location, context.config, trials, rankings)
+
+
+def _of_finalists(
+    location: StudyLocation, context: StudyContext, workers: int, progress: Progress
+) -> tuple[Ranking, ...]:
+    """Train the best again within what the plan leaves for them; nothing without one, or while another worker does."""
+    config = context.config
+    if config.plan is None:
+        return ()
+    folder = location.run / "rank"
+    folder.mkdir(exist_ok=True)
+    try:
+        with FileLock(folder / "lock", timeout=0, fallback_to_soft=False):
+            return tuple(
+                rank_study(
+                    location,
+                    most_macs=config.plan.finalists // len(config.studies),
+                    data_name=config.data.name,
+                    space=config.space,
+                    workers=workers,
+                    progress=progress,
+                )
+            )
+    except Timeout:
+        progress.say("Another worker trains the finalists.")
+        return ()

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
+from math import log10
 from time import sleep, time
 
 import optuna
@@ -18,7 +19,7 @@ from nas_prune.runs.progress import SILENT, Progress
 from nas_prune.runs.workers import in_workers
 from nas_prune.space.load import network_for
 from nas_prune.study import trial_record as record
-from nas_prune.study.config import StudyConfig
+from nas_prune.study.config import SCRATCH, StudyConfig
 from nas_prune.study.context import StudyContext, pattern_in
 from nas_prune.study.creation import OneStudy, open_studies
 from nas_prune.study.dashboard import show_study
@@ -149,7 +150,8 @@ class Worker:
             progress.say(said_of(own[-1], trials, one.name))
         finished = record.count_finished(trials)
         progress.update(one.name, finished, self.context.config.trials)
-        if finished % _SHOWN_EVERY == 0:
+        # Ten times, a hundred times as many are shown a tenth, a hundredth as often.
+        if finished % max(_SHOWN_EVERY, 10 ** int(log10(max(1, finished)))) == 0:
             show_study(self.context, one)
 
     def missing(self) -> int:
@@ -255,11 +257,14 @@ def said_of(trial: FrozenTrial, trials: list[FrozenTrial], study: str) -> str:
         return f"{name} fell behind and was ended after {trial.user_attrs.get(record.EPOCHS)} epochs"
     if trial.values is None:
         return f"{name} has ended without a value"
-    told = trial.user_attrs.get(record.REPEAT_OF)
-    best = max((one for one in trials if one.values), key=lambda one: one.values[0])
+    told, judge = trial.user_attrs.get(record.REPEAT_OF), record.judge_of(trial)
+    best = max(
+        (one for one in trials if one.values and record.judge_of(one) == judge), key=lambda one: one.values[0]
+    )
     source = trial.user_attrs.get(record.SOURCE)
+    by = "" if judge == SCRATCH else f" by {judge}"
     return (
-        f"{name}{f' ({source})' if source else ''}: {100 * trial.values[0]:.2f} % at "
+        f"{name}{f' ({source})' if source else ''}: {100 * trial.values[0]:.2f} %{by} at "
         f"{trial.user_attrs[record.MACS]:,} MACs"
         f"{f' (as trial {told}, of the same widths)' if told is not None else ''}; "
         f"best {100 * best.values[0]:.2f} % (trial {best.number})"

@@ -38,6 +38,13 @@ from nas_prune.training.schedules import training_macs
 from nas_prune.training.starts import NETWORK
 from nas_prune.training.state import start
 
+JUDGES: Mapping[JudgeName, str] = {
+    "scratch": "a training from random weights",
+    "inherited": "the best channels of the network that a search trained, batch norms estimated anew",
+    "slimmable": "one network trained at many widths, batch norms estimated anew",
+    "synflow": "the synaptic flow of a network of random weights",
+    "log-widths": "the mean logarithm of the keep ratios",
+}
 _METHODS = ("slimming", "taylor")  # the first that scores every searched group, or else most of them
 _DRAWN = 256  # widths of a slimmable network's steps
 _SMALLEST = 0.5  # of the budget, for the smallest of them

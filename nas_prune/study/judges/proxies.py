@@ -36,7 +36,7 @@ class Synflow:
         parameters = [one for one in network.parameters() if one.requires_grad]
         slopes = torch.autograd.grad(class_scores(network, ones).sum(), parameters, allow_unused=True)
         pairs = zip(parameters, slopes, strict=True)
-        total = sum(float((one * slope).sum()) for one, slope in pairs if slope is not None)
+        total = sum(float((one.detach() * slope).sum()) for one, slope in pairs if slope is not None)
         macs = 3 * self.space.cost_at(vector_G).macs
         return Judgement(_within_one(log(total) if total > 0 else -_LARGE), macs)
 

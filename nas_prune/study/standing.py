@@ -1,0 +1,71 @@
+"""What a study knows so far: what its rule expects of the best networks, and how sure it is. Pure arithmetic."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import sqrt
+
+from optuna.trial import FrozenTrial
+from scipy.stats import norm
+
+from nas_prune.study import trial_record as record
+from nas_prune.study.finalists import finalists
+from nas_prune.study.parameters import Parametrised
+from nas_prune.study.rule_search import Vector, logs_of, rule_of, seen_in
+
+_CONFIDENCE = 0.9
+_SHOWN = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What the rule expects of one network.
+
+    Attributes:
+        name: `guideline`, `uniform`, `rule` (its answer, tried or not) or `trial 7`.
+        widths: its widths.
+        mean, low, high: the accuracy that trials have on average, as a share, and its 90 % interval.
+        gain, gain_low, gain_high: the same beside uniform widths; None of these themselves.
+    """
+
+    name: str
+    widths: Vector
+    mean: float
+    low: float
+    high: float
+    gain: float | None
+    gain_low: float | None
+    gain_high: float | None
+
+    @property
+    def words(self) -> str:
+        """The gain for people."""
+        if self.gain is None or self.gain_low is None or self.gain_high is None:
+            return "–"
+        verdict = "" if self.gain_low > 0 or self.gain_high < 0 else ", may be none"
+        return f"{100 * self.gain:+.2f} ({100 * self.gain_low:+.2f} to {100 * self.gain_high:+.2f}{verdict})"
+
+
+def expected_of(points: Parametrised, trials: Sequence[FrozenTrial]) -> list[Expected]:
+    """What the rule of a study expects of its best networks, the best first; none before there are trials enough."""
+    best = record.best_first(trials)
+    if {record.SOURCE in one.user_attrs for one in best} != {True, False}:
+        return []
+    named = finalists(trials, _SHOWN, points)
+    names, vectors = list(named), [vector for _, vector in named.values()]
+    mean_N, covariance_NN = rule_of(points, seen_in(trials).ended).joint(logs_of(points, vectors))
+    factor = float(norm.ppf((1 + _CONFIDENCE) / 2))
+    base = names.index("uniform") if "uniform" in names else None
+    found = []
+    for place, (name, vector) in enumerate(zip(names, vectors, strict=True)):
+        mean, half = float(mean_N[place]), factor * sqrt(max(0.0, float(covariance_NN[place, place])))
+        gain = gain_half = None
+        if base is not None and place != base:
+            variance = (
+                covariance_NN[place, place] + covariance_NN[base, base] - 2 * covariance_NN[place, base]
+            )
+            gain, gain_half = mean - float(mean_N[base]), factor * sqrt(max(0.0, float(variance)))
+        low, high = (
+            (None, None) if gain is None or gain_half is None else (gain - gain_half, gain + gain_half)
+        )
+        found.append(Expected(name, vector, mean, mean - half, mean + half, gain, low, high))
+    return sorted(found, key=lambda one: -one.mean)

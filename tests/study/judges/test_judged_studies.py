@@ -1,0 +1,120 @@
+"""Studies whose first trials are judged and whose others are trained, on real images."""
+
+import json
+from pathlib import Path
+
+import pytest
+from optuna.trial import TrialState
+
+from nas_prune.errors import BadInputError
+from nas_prune.runs.progress import Progress
+from nas_prune.study import trial_record as record
+from nas_prune.study.config import StudyConfig
+from nas_prune.study.context import load_study
+from nas_prune.study.creation import OneStudy
+from nas_prune.study.dashboard import note
+from nas_prune.study.judges.agreement import agreements
+from nas_prune.study.judges.prepare import folder_of, is_prepared, loaded_judge, macs_of_preparing
+from nas_prune.study.location import StudyLocation, read_trials, studies_in
+from nas_prune.study.rule_search import rule_of, seen_in
+from nas_prune.study.run import resume_study, run_study
+from nas_prune.study.spending import spent
+from nas_prune.study.standing import expected_of
+from tests.study.test_run import SMALL
+
+JUDGED: StudyConfig = SMALL.model_copy(
+    update={"sampler": "rule", "judge": "inherited", "judge_epochs": 1, "judged": 10, "trials": 16}
+)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> StudyLocation:
+    run = tmp_path_factory.mktemp("judged") / "small"
+    run_study(JUDGED, run)
+    return StudyLocation(run)
+
+
+def test_the_first_trials_are_judged_and_the_others_trained(finished: StudyLocation) -> None:
+    trials = read_trials(finished).trials["small"]
+    judges = [record.judge_of(trial) for trial in trials]
+    assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 16
+    # Uniform widths are both, so that what is said of them and what they are can be compared.
+    assert judges == ["inherited", "scratch", *["inherited"] * 8, *["scratch"] * 6]
+    assert [trial.user_attrs.get(record.SOURCE) for trial in trials[:3]] == ["uniform", "uniform", None]
+    said = record.SAID.format("inherited")
+    assert trials[1].user_attrs[said] == trials[0].value
+    for trial, judge in zip(trials, judges, strict=True):
+        assert (said in trial.user_attrs) == (judge == "scratch")
+        assert trial.user_attrs[record.TRAINING_MACS] > 0
+    assert trials[0].user_attrs[record.TRAINING_MACS] < trials[1].user_attrs[record.TRAINING_MACS]
+
+
+def test_what_a_judge_says_leads_the_rule_of_the_trainings_and_is_not_counted_as_one(
+    finished: StudyLocation,
+) -> None:
+    trials = read_trials(finished).trials["small"]
+    seen = seen_in(trials)
+    assert (len(seen.values), len(seen.cheaper["inherited"][1])) == (7, 9)
+    context = load_study(finished.run)
+    points = context.parametrised(context.config.budgets[0])
+    assert len(rule_of(points, seen).leads) == 1
+    assert {one.number for one in record.best_first(trials)} == {1, *range(10, 16)}
+    assert seen_in(trials, judge="inherited").cheaper == {}
+    assert {one.name for one in expected_of(points, trials)} >= {"uniform"}
+    named = [one.judge for one in agreements(trials, "inherited", points)]
+    assert named == ["inherited", "rule"]
+
+
+def test_the_dashboard_says_who_judged_and_what_was_spent(finished: StudyLocation) -> None:
+    context = load_study(finished.run)
+    with studies_in(finished, context.config) as studies:
+        one = OneStudy("small", studies["small"], context.config.budgets)
+        trials = one.study.get_trials(deepcopy=False)
+        points = context.parametrised(context.config.budgets[0])
+        text = note(context, one, trials, expected_of(points, trials))
+    assert "The first 10 are judged by **inherited**" in text
+    assert "Rank correlation with single trainings:" in text
+    assert "| network | expected, % | 90 % interval | beside uniform, points |" in text
+    found = spent(context, {"small": trials})
+    assert found.preparing == macs_of_preparing(context) > 0
+    assert found.total == found.preparing + sum(one.user_attrs[record.TRAINING_MACS] for one in trials)
+    assert f"Spent: {found.total / context.whole_training:.2f}x" in text
+
+
+def test_a_judges_network_is_trained_once_and_says_the_same_again(finished: StudyLocation) -> None:
+    context = load_study(finished.run)
+    network = folder_of(context) / "network.safetensors"
+    assert is_prepared(context)
+    before = network.stat().st_mtime_ns
+    said: list[str] = []
+    resume_study(finished, progress=Progress(say=said.append))
+    assert network.stat().st_mtime_ns == before
+    judge, trials = loaded_judge(context), read_trials(finished).trials["small"]
+    assert judge is not None
+    again = judge.judged(record.widths_of(trials[0]) or ())
+    assert (again.accuracy, again.macs) == (
+        trials[0].value,
+        trials[0].user_attrs[record.TRAINING_MACS],
+    )
+
+
+@pytest.mark.parametrize("judge", ["slimmable", "synflow", "log-widths"])
+def test_every_judge_can_judge_all_trials(judge: str, tmp_path: Path) -> None:
+    changes = {"judge": judge, "judged": None, "trials": 3, "sampler": "random"}
+    if judge != "slimmable":
+        changes["judge_epochs"] = None
+    config = JUDGED.model_copy(update=changes)
+    trials = run_study(config, tmp_path / "small").trials["small"]
+    assert [record.judge_of(trial) for trial in trials] == [judge] * 3
+    assert len({trial.value for trial in trials}) > 1
+    assert all(0 <= trial.value < 1 for trial in trials)
+    assert not list((tmp_path / "small" / "trials").rglob("metrics.jsonl"))
+    if judge == "slimmable":
+        content = json.loads((tmp_path / "small" / "judges" / judge / "result.json").read_text())
+        assert content == {"epochs": 1}
+
+
+def test_a_study_must_be_continued_with_its_judge(finished: StudyLocation) -> None:
+    other = JUDGED.model_copy(update={"judge": "synflow", "judge_epochs": None})
+    with pytest.raises(BadInputError, match="judge was .*inherited.* and is .*synflow"):
+        run_study(other, finished.run)
