@@ -13,10 +13,9 @@ from nas_prune.study import trial_record as record
 from nas_prune.study.config import SCRATCH
 from nas_prune.study.context import StudyContext
 from nas_prune.study.creation import OneStudy
-from nas_prune.study.judges.agreement import agreements
 from nas_prune.study.judges.prepare import JUDGES
 from nas_prune.study.spending import said_of, spent
-from nas_prune.study.standing import Expected, expected_of
+from nas_prune.study.standing import Expected, Known, known_of
 from nas_prune.training.accuracies import edf, pareto_front
 
 if TYPE_CHECKING:
@@ -38,17 +37,16 @@ def show_study(context: StudyContext, one: OneStudy) -> None:
     from optuna_dashboard import save_note, save_plotly_graph_object
 
     trials = one.study.get_trials(deepcopy=False)
-    points = context.parametrised(one.budgets[-1]) if context.config.sampler == "rule" else None
-    expected = [] if points is None else expected_of(points, trials)
-    save_note(one.study, note(context, one, trials, expected))
+    known = known_of(context, one.budgets[-1], trials)
+    save_note(one.study, note(context, one, trials, known))
     if find_spec("plotly") is None:
         return
-    for name, figure in figures(context, trials, expected).items():
+    for name, figure in figures(context, trials, known.expected).items():
         save_plotly_graph_object(one.study, figure, graph_object_id=name)
 
 
 def note(
-    context: StudyContext, one: OneStudy, trials: Sequence[FrozenTrial], expected: Sequence[Expected] = ()
+    context: StudyContext, one: OneStudy, trials: Sequence[FrozenTrial], known: Known | None = None
 ) -> str:
     """The study in words, as Markdown.
 
@@ -56,9 +54,10 @@ def note(
         context: what it is of.
         one: the study.
         trials: its trials.
-        expected: what its rule expects of the best networks.
+        known: what these say together; worked out if None.
     """
     config = context.config
+    known = known or known_of(context, one.budgets[-1], trials)
     factor = "" if config.width_multiplier == 1 else f" ×{config.width_multiplier:g}"
     bound = " to ".join(map(str, one.budgets))
     what = (
@@ -76,8 +75,8 @@ def note(
         about,
         _PARAMETERS[config.parameters],
         _standing(trials),
-        _table_of(expected),
-        *agreed(context, one, trials),
+        _table_of(known.expected),
+        _agreed(known),
         _as_list(said_of(context, spent(context, {one.name: trials}))),
     ]
     return "\n\n".join(line for line in lines if line)
@@ -101,14 +100,11 @@ def _judged_how(context: StudyContext) -> str:
     )
 
 
-def agreed(context: StudyContext, one: OneStudy, trials: Sequence[FrozenTrial]) -> list[str]:
+def _agreed(known: Known) -> str:
     """How well judges rank networks, by the trainings of the study so far; nothing before there are some."""
-    config = context.config
-    points = context.parametrised(one.budgets[-1]) if config.sampler == "rule" else None
-    found = agreements(trials, config.judge, points)
-    if not found:
-        return []
-    return [_as_list(["Rank correlation with single trainings:", *(f"  {own.words}" for own in found)])]
+    if not known.agreements:
+        return ""
+    return _as_list(["Rank correlation with single trainings:", *(own.words for own in known.agreements)])
 
 
 def _as_list(lines: Sequence[str]) -> str:

@@ -1,8 +1,8 @@
 """Where a study is, reading its trials there, and recovering what dead workers left."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING
@@ -21,7 +21,8 @@ from nas_prune.study.storage import HEARTBEAT, JOURNAL, journal_path, mend_journ
 from nas_prune.study.worker_lock import live_workers
 
 if TYPE_CHECKING:
-    from nas_prune.study.rank import Ranking
+    from nas_prune.study.rank_result import Ranking
+    from nas_prune.study.standing import Known
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +43,14 @@ class StudyResult:
         config: its settings.
         trials: of each Optuna study, by its name.
         rankings: of the finalists, where the study's budget was for these, too, and they have been trained.
+        known: what the trials of each Optuna study say together, by its name, where it has just been run.
     """
 
     location: StudyLocation
     config: StudyConfig
     trials: dict[str, list[FrozenTrial]]
     rankings: "tuple[Ranking, ...]" = ()
+    known: "Mapping[str, Known]" = field(default_factory=dict)
 
 
 def storage_flag(location: StudyLocation) -> str:

@@ -29,7 +29,9 @@ from nas_prune.training.ranks import ALONE
 from nas_prune.training.schedules import training_macs
 from nas_prune.training.state import start
 
-_FINALISTS = 0.25  # of everything
+_FINALISTS, _FINALISTS_IN_FULL = 0.25, 0.35  # of everything; the latter where it pays for a verdict, too
+_RACE, _VERDICT = 6, 4  # short and full trainings that it must pay for then
+_FULL_SEEDS = 3  # at most
 _JUDGING = 0.10  # of everything, at most
 _PREPARING = 0.25  # of everything: a judge whose network takes more is not worth it
 _MOST_JUDGED, _LEAST_JUDGED = 300, 40
@@ -76,7 +78,10 @@ def _with_judge(context: StudyContext, judge: JudgeName) -> StudyPlan:
     passes = min(NORM_IMAGES, images) + len(context.data.val)
     one_judging = 0 if judge == SCRATCH else dearest * passes
     one_training = training_macs(dearest, images, config.epochs) + one_judging
-    preparing, finalists = macs_of_preparing(asked), round(_FINALISTS * total)
+    in_full = training_macs(dearest, images, config.recipe.epochs)
+    has_verdict = studies * (_RACE * one_training + _VERDICT * in_full) <= _FINALISTS_IN_FULL * total
+    preparing = macs_of_preparing(asked)
+    finalists = round((_FINALISTS_IN_FULL if has_verdict else _FINALISTS) * total)
     judged = 0
     if judge != SCRATCH:
         judged = min(_MOST_JUDGED, floor(_JUDGING * total / (studies * one_judging)))
@@ -92,6 +97,7 @@ def _with_judge(context: StudyContext, judge: JudgeName) -> StudyPlan:
         trained=trained,
         one_training=one_training,
         finalists=total - preparing - studies * (judged * one_judging + trained * one_training),
+        full_seeds=_FULL_SEEDS if has_verdict else 0,
         studies=studies,
     )
 

@@ -1,12 +1,12 @@
 """How trained candidates are put in order, and what the differences say: pure arithmetic."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from math import isnan, nan, sqrt
 from statistics import fmean, stdev
 from typing import Any
 
-from scipy.stats import spearmanr
+from scipy.stats import norm, spearmanr
 from scipy.stats import t as student
 
 from nas_prune.training.power import least_shift
@@ -64,7 +64,7 @@ def seed_noise(groups: Sequence[Sequence[float]]) -> Noise:
 
 @dataclass(frozen=True, slots=True)
 class Gain:
-    """How much better the winner is than the guideline's centre, which costs no search.
+    """How much better the winner is than a baseline: the guideline's centre or uniform widths, which need no search.
 
     Student's t for two means with a pooled deviation, which takes the noise of all networks for equal. Everything but
     the difference is NaN where the noise is unknown: from one seed, or where the trainings of each network are all
@@ -77,7 +77,7 @@ class Gain:
         detectable: the smallest true gain that four of five rankings with so many trainings find, if the noise is as
             measured. From two trainings of each, that may well be half or twice as large.
         noise: the standard deviation of single trainings.
-        n: trainings of the winner, and of the centre.
+        n: trainings of the winner, and of the baseline.
     """
 
     difference: float
@@ -117,42 +117,45 @@ class Gain:
         if isnan(self.low):
             return (
                 f"{points}; the seed noise is unknown (one seed, or all seeds alike), so nothing can be said of it "
-                "(--seeds 2 or more)"
+                "(--full-seeds 2 or more)"
             )
-        verdict = "a gain" if self.is_gain else "a loss" if self.high < 0 else "no gain can be told"
         interval = (
             f"90 % interval {100 * self.low:+.2f} to {100 * self.high:+.2f}, n = {self.n[0]} and {self.n[1]}"
         )
         limit = f"four of five such rankings would find a gain of {100 * self.detectable:.2f}"
-        return f"{verdict}: {points} ({interval}; {limit})"
+        return f"{_verdict(self.low, self.high)}: {points} ({interval}; {limit})"
 
 
-def gain_among(values: Mapping[str, Sequence[float]], winner: str, centre: str | None) -> Gain | None:
-    """The gain of a ranking's winner; None where there is no centre, it is the winner, or one was not trained.
+def _verdict(low: float, high: float) -> str:
+    return "a gain" if low > 0 else "a loss" if high < 0 else "no gain can be told"
+
+
+def gain_among(values: Mapping[str, Sequence[float]], winner: str, baseline: str | None) -> Gain | None:
+    """The gain of a ranking's winner; None where there is no baseline, it is the winner, or one was not trained.
 
     Args:
         values: accuracies of the trainings of every candidate, by name; none that it was chosen by.
         winner: its name.
-        centre: the name of what needs no search.
+        baseline: the name of what needs no search.
     """
-    if centre in (None, winner) or not values[winner] or not values.get(centre or ""):
+    if baseline in (None, winner) or not values[winner] or not values.get(baseline or ""):
         return None
-    return gain(values[winner], values[centre or ""], [one for one in values.values() if one])
+    return gain(values[winner], values[baseline or ""], [one for one in values.values() if one])
 
 
-def gain(winner: Sequence[float], centre: Sequence[float], groups: Sequence[Sequence[float]]) -> Gain:
-    """The gain of the winner over the centre.
+def gain(winner: Sequence[float], baseline: Sequence[float], groups: Sequence[Sequence[float]]) -> Gain:
+    """The gain of the winner over a baseline.
 
     Args:
         winner: accuracies of its trainings, with seeds that had no part in its choice.
-        centre: the same of the centre.
+        baseline: the same of the baseline.
         groups: all trainings of that kind, network by network, for the noise.
 
     Example:
         >>> gain([0.52, 0.54], [0.50, 0.52], [[0.52, 0.54], [0.50, 0.52]]).words.partition(";")[0]
         'no gain can be told: +2.00 points (90 % interval -2.13 to +6.13, n = 2 and 2'
     """
-    difference, noise, n = fmean(winner) - fmean(centre), seed_noise(groups), (len(winner), len(centre))
+    difference, noise, n = fmean(winner) - fmean(baseline), seed_noise(groups), (len(winner), len(baseline))
     if not noise.deviation > _LEAST_NOISE:
         return Gain(difference, nan, nan, nan, nan, noise.deviation, n)
     scale = noise.deviation * sqrt(1 / n[0] + 1 / n[1])
@@ -161,6 +164,87 @@ def gain(winner: Sequence[float], centre: Sequence[float], groups: Sequence[Sequ
     p_value = float(student.sf(difference / scale, noise.freedom))
     least = scale * least_shift(bound, noise.freedom, _POWER)
     return Gain(difference, difference - half, difference + half, p_value, least, noise.deviation, n)
+
+
+@dataclass(frozen=True, slots=True)
+class Prior:
+    """What is known of a difference before it is measured in full.
+
+    Attributes:
+        difference: expected, as a share.
+        variance: of what is not known of it.
+        is_by_rule: whether a rule says so; otherwise it is that networks differ, and nothing of these two.
+    """
+
+    difference: float
+    variance: float
+    is_by_rule: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Shrunk:
+    """The difference of the winner to a baseline, measured in full and drawn towards what was known before.
+
+    Attributes:
+        difference: as a share.
+        low, high: ends of its 90 % interval.
+        weight: share of what was measured in it; the rest is what was known before.
+        is_by_rule: whether that is a rule's.
+    """
+
+    difference: float
+    low: float
+    high: float
+    weight: float
+    is_by_rule: bool
+
+    @property
+    def is_gain(self) -> bool:
+        """Whether the interval lies above zero."""
+        return self.low > 0
+
+    def plain(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+    @property
+    def words(self) -> str:
+        """For people."""
+        known = "the rule of all trials and short trainings" if self.is_by_rule else "zero"
+        return (
+            f"{_verdict(self.low, self.high)}: {100 * self.difference:+.2f} points (90 % interval "
+            f"{100 * self.low:+.2f} to {100 * self.high:+.2f}; {100 * self.weight:.0f} % of it is what was measured "
+            f"in full, the rest {known})"
+        )
+
+
+def shrunk(prior: Prior, measured: Gain | None) -> Shrunk | None:
+    """A measured difference and what was known before, combined by their precisions.
+
+    Differences in short and in full training are taken for exchangeable: a rule speaks of short ones. Both are taken
+    for normal; the measured one's error is as wide as makes its normal interval that of Student's t. Where the seed
+    noise of full trainings is unknown, what they say cannot be weighed, and a rule's word is left; None without one.
+
+    Args:
+        prior: what was known before.
+        measured: the difference in full on validation images; None where it was not measured.
+
+    Example:
+        >>> found = shrunk(Prior(0.01, 1e-4, True), Gain(0.03, 0.03 - 0.01645, 0.03 + 0.01645, 0.1, 0.1, 0.1, (3, 3)))
+        >>> (round(found.difference, 3), round(found.weight, 2))
+        (0.02, 0.5)
+    """
+    quantile = float(norm.ppf((1 + _CONFIDENCE) / 2))
+    if measured is None or isnan(measured.low):
+        if not prior.is_by_rule:
+            return None
+        weight, difference = 0.0, prior.difference
+    else:
+        error = ((measured.high - measured.low) / 2 / quantile) ** 2
+        weight = prior.variance / (prior.variance + error)
+        difference = prior.difference + weight * (measured.difference - prior.difference)
+    half = quantile * sqrt(prior.variance * (1 - weight))
+    return Shrunk(difference, difference - half, difference + half, weight, prior.is_by_rule)
 
 
 @dataclass(frozen=True, slots=True)

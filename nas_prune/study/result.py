@@ -1,5 +1,6 @@
 """A study as plain JSON, for programs."""
 
+from dataclasses import asdict
 from typing import Any
 
 from optuna.trial import FrozenTrial
@@ -7,6 +8,7 @@ from optuna.trial import FrozenTrial
 from nas_prune.runs.directory import published
 from nas_prune.study import trial_record as record
 from nas_prune.study.location import StudyResult
+from nas_prune.study.rank_result import summary as ranked
 
 
 def summary(result: StudyResult) -> dict[str, Any]:
@@ -20,6 +22,9 @@ def summary(result: StudyResult) -> dict[str, Any]:
         "data": published(config.data.name),
         "guideline": config.guideline,
         "sampler": config.sampler,
+        "judge": config.judge,
+        "budget_training": config.budget_training,
+        "plan": None if config.plan is None else asdict(config.plan),
         "stopping": config.stopping,
         "epochs": config.epochs,
         "seed": config.seed,
@@ -28,6 +33,7 @@ def summary(result: StudyResult) -> dict[str, Any]:
                 "name": name,
                 "budget": " to ".join(map(str, config.studies[name])),
                 "ends": record.tally(trials),
+                **_known(result, name),
                 "trials": [
                     trial_summary(trial, fate)
                     for trial, fate in zip(trials, record.fates(trials), strict=True)
@@ -35,6 +41,16 @@ def summary(result: StudyResult) -> dict[str, Any]:
             }
             for name, trials in result.trials.items()
         ],
+    }
+
+
+def _known(result: StudyResult, name: str) -> dict[str, Any]:
+    known = result.known.get(name)
+    ranking = next((one for one in result.rankings if one.study == name), None)
+    return {
+        "expected": [] if known is None else [asdict(one) for one in known.expected],
+        "agreements": [] if known is None else [one.plain() for one in known.agreements],
+        "ranking": None if ranking is None else ranked(ranking, result.config),
     }
 
 
@@ -48,6 +64,7 @@ def trial_summary(trial: FrozenTrial, fate: record.Fate) -> dict[str, Any]:
         "fate": str(fate),
         "why": record.reason_of(trial) if fate == record.Fate.FAILED else None,
         "source": trial.user_attrs.get(record.SOURCE),
+        "judge": record.judge_of(trial),
         "val_accuracy": values[0],
         "widths": record.widths_of(trial),
         "macs": trial.user_attrs.get(record.MACS),

@@ -26,9 +26,11 @@ from nas_prune.study.dashboard import show_study
 from nas_prune.study.judges.prepare import loaded_judge, prepare_judge
 from nas_prune.study.location import StudyLocation, StudyResult, command_for, mend_if_idle, storage_flag
 from nas_prune.study.planning import resolved_plan
-from nas_prune.study.rank import Ranking, rank_study
+from nas_prune.study.rank import rank_study
+from nas_prune.study.rank_result import Ranking
 from nas_prune.study.samplers import quiet
 from nas_prune.study.spending import said_of, spent
+from nas_prune.study.standing import known_of
 from nas_prune.study.storage import HEARTBEAT, opened, shown
 from nas_prune.study.worker import Worker, put_back_stale, work_in_processes
 from nas_prune.study.worker_lock import WorkerLock, live_workers
@@ -196,7 +198,8 @@ def _work(location: StudyLocation, context: StudyContext, workers: int, progress
         progress.say("\n".join(said_of(context, spent(context, trials))))
         for one in worker.studies:
             show_study(context, one)
-        return StudyResult(location, context.config, trials, rankings)
+        known = {one.name: known_of(context, one.budgets[-1], trials[one.name]) for one in worker.studies}
+        return StudyResult(location, context.config, trials, rankings, known)
 
 
 def _of_finalists(
@@ -213,7 +216,8 @@ def _of_finalists(
             return tuple(
                 rank_study(
                     location,
-                    most_macs=config.plan.finalists // len(config.studies),
+                    full_seeds=config.plan.full_seeds,
+                    most_macs=config.plan.finalists,
                     data_name=config.data.name,
                     space=config.space,
                     workers=workers,

@@ -54,7 +54,9 @@ def spent(context: StudyContext, trials: Mapping[str, Sequence[FrozenTrial]]) ->
 
 def _of_finalists(run: Path) -> int:
     results = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(run.glob(f"rank/*/{RESULT}"))]
-    return sum(int(one.get("training_macs") or 0) for one in results)
+    return sum(
+        one["training_macs"]["short"] + one["training_macs"]["full"] for one in results if "race" in one
+    )
 
 
 def said_of(context: StudyContext, found: Spent) -> list[str]:

@@ -7,8 +7,11 @@ from math import sqrt
 from optuna.trial import FrozenTrial
 from scipy.stats import norm
 
+from nas_prune.space.budget import Budget
 from nas_prune.study import trial_record as record
+from nas_prune.study.context import StudyContext
 from nas_prune.study.finalists import finalists
+from nas_prune.study.judges.agreement import Agreement, agreements
 from nas_prune.study.parameters import Parametrised
 from nas_prune.study.rule_search import Vector, logs_of, rule_of, seen_in
 
@@ -43,6 +46,33 @@ class Expected:
             return "–"
         verdict = "" if self.gain_low > 0 or self.gain_high < 0 else ", may be none"
         return f"{100 * self.gain:+.2f} ({100 * self.gain_low:+.2f} to {100 * self.gain_high:+.2f}{verdict})"
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the trials of a study say together.
+
+    Attributes:
+        expected: what its rule expects of the best networks, the best first; empty without a rule or trials enough.
+        agreements: how well judges rank networks.
+    """
+
+    expected: tuple[Expected, ...]
+    agreements: tuple[Agreement, ...]
+
+
+def known_of(context: StudyContext, budget: Budget, trials: Sequence[FrozenTrial]) -> Known:
+    """What the trials of a study say together.
+
+    Args:
+        context: the study.
+        budget: of its trials.
+        trials: these.
+    """
+    config = context.config
+    points = context.parametrised(budget) if config.sampler == "rule" else None
+    expected = () if points is None else tuple(expected_of(points, trials))
+    return Known(expected, tuple(agreements(trials, config.judge, points)))
 
 
 def expected_of(points: Parametrised, trials: Sequence[FrozenTrial]) -> list[Expected]:

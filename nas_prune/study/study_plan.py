@@ -18,6 +18,8 @@ class StudyPlan:
         judged: trials that it is asked about, and `judging`: what that takes.
         trained: trials that are trained, and `one_training`: what one of them takes at most.
         finalists: for trainings of the best again, with new seeds.
+        full_seeds: full trainings of the winner and of what needs no search, of these; none where that would take too
+            much of it.
         studies: how many budgets share it; the numbers of trials are of each.
     """
 
@@ -30,6 +32,7 @@ class StudyPlan:
     trained: int
     one_training: int
     finalists: int
+    full_seeds: int = 0
     studies: int = 1
 
     def times(self, macs: float) -> str:
@@ -51,7 +54,8 @@ class StudyPlan:
         if self.judged:
             found.append((f"{self.judged} trials judged by {self.judge}{each}", self.judging))
         found.append((f"{self.trained} trials trained from scratch{each}", self.training))
-        found.append(("finalists, with new seeds", self.finalists))
+        verdict = ", and the winner and uniform widths in full" if self.full_seeds else ""
+        found.append((f"race of the best, with new seeds{verdict}", self.finalists))
         return found
 
     @property

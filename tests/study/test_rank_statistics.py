@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_ind
 
-from nas_prune.study.rank_statistics import Gain, correlation, gain, gain_among, interval, seed_noise
+from nas_prune.study.rank_statistics import (
+    Gain,
+    Prior,
+    correlation,
+    gain,
+    gain_among,
+    interval,
+    seed_noise,
+    shrunk,
+)
 
 
 def test_an_interval_is_students() -> None:
@@ -112,3 +121,35 @@ def test_the_correlation_is_spearmans_or_nothing() -> None:
     short = {"a": 0.1, "b": 0.2, "c": 0.3, "d": 0.4}
     assert correlation(short, {"a": 0.5, "b": 0.6, "c": 0.8, "d": 0.7}).rho == pytest.approx(0.8)
     assert "not to be told from 2 networks" in correlation(short, {"a": 0.5, "b": 0.6}).words
+
+
+def test_a_shrunk_gain_is_the_mean_weighted_by_precision() -> None:
+    groups = [[0.56, 0.58, 0.57], [0.50, 0.52, 0.51]]
+    measured = gain(groups[0], groups[1], groups)
+    error = (measured.high - measured.low) / 2 / 1.644854  # z(0.95) in tables
+    found = shrunk(Prior(0.02, 0.01**2, is_by_rule=True), measured)
+    assert found is not None
+    precisions = (1 / 0.01**2, 1 / error**2)
+    assert found.difference == pytest.approx((0.02 * precisions[0] + 0.06 * precisions[1]) / sum(precisions))
+    assert found.high - found.low == pytest.approx(2 * 1.644854 / sum(precisions) ** 0.5, rel=1e-5)
+    assert found.weight == pytest.approx(precisions[1] / sum(precisions))
+    assert found.words.startswith("a gain: +")
+    assert "the rest the rule of all trials" in found.words
+
+
+def test_a_lead_whose_interval_includes_zero_is_none() -> None:
+    measured = gain([0.52, 0.54], [0.50, 0.52], [[0.52, 0.54], [0.50, 0.52]])
+    found = shrunk(Prior(0.0, 0.01**2, is_by_rule=False), measured)
+    assert found is not None
+    assert 0 < found.difference < measured.difference
+    assert found.words.startswith("no gain can be told: +")
+    assert "the rest zero" in found.words
+
+
+def test_without_seed_noise_a_rules_word_is_left_or_nothing() -> None:
+    unknown = gain([0.53], [0.50], [[0.53], [0.50]])
+    found = shrunk(Prior(0.02, 0.01**2, is_by_rule=True), unknown)
+    assert found is not None
+    assert (found.difference, found.weight) == (0.02, 0.0)
+    assert shrunk(Prior(0.02, 0.01**2, is_by_rule=True), None) == found
+    assert shrunk(Prior(0.0, 0.01**2, is_by_rule=False), unknown) is None

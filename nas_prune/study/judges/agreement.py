@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import atanh, isnan, nan, sqrt, tanh
+from typing import Any
 
 import numpy as np
 from optuna.trial import FrozenTrial, TrialState
@@ -35,6 +36,13 @@ class Agreement:
     low: float
     high: float
     n: int
+
+    def plain(self) -> dict[str, Any]:
+        """For JSON; None for what is unknown."""
+        known = {
+            key: None if isnan(getattr(self, key)) else getattr(self, key) for key in ("rho", "low", "high")
+        }
+        return {"judge": self.judge, **known, "n": self.n}
 
     @property
     def words(self) -> str:

@@ -107,7 +107,7 @@ def test_every_judge_can_judge_all_trials(judge: str, tmp_path: Path) -> None:
     trials = run_study(config, tmp_path / "small").trials["small"]
     assert [record.judge_of(trial) for trial in trials] == [judge] * 3
     assert len({trial.value for trial in trials}) > 1
-    assert all(0 <= trial.value < 1 for trial in trials)
+    assert all(0 <= trial.values[0] < 1 for trial in trials)
     assert not list((tmp_path / "small" / "trials").rglob("metrics.jsonl"))
     if judge == "slimmable":
         content = json.loads((tmp_path / "small" / "judges" / judge / "result.json").read_text())
