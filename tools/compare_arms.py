@@ -45,7 +45,7 @@ from nas_prune.study.config import StudyConfig, read_study
 from nas_prune.study.context import load_study
 from nas_prune.study.location import StudyLocation, read_trials
 from nas_prune.study.objective import artefact, trial_folder
-from nas_prune.study.rank import Task, read_result, train_task
+from nas_prune.study.rank_trainings import Task, read_result, train_task
 from nas_prune.study.run import run_study
 from nas_prune.training.result import mean_and_deviation
 from nas_prune.training.schedules import training_macs

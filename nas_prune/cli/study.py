@@ -11,9 +11,8 @@ from nas_prune.cli.options import Decorator, Function, format_option, packed
 from nas_prune.cli.output import count, percent, print_json, print_table, showing_progress
 
 if TYPE_CHECKING:
-    from nas_prune.study.config import SamplerName, StudyConfig
+    from nas_prune.study.config import SamplerName
     from nas_prune.study.location import StudyResult
-    from nas_prune.study.rank import Ranking
     from nas_prune.training.schedules import Schedule
 
 _STORAGE_HELP = (
@@ -210,10 +209,17 @@ def _print(result: "StudyResult") -> None:
 @click.option("--top", type=click.IntRange(1, 1000), default=5, show_default=True, help="Number of trials.")
 @click.option(
     "--seeds",
+    type=click.IntRange(min=1, max=1000),
+    default=5,
+    show_default=True,
+    help="Most short trainings of each; those that are hardly the best get fewer.",
+)
+@click.option(
+    "--full-seeds",
     type=click.IntRange(min=1),
     default=3,
     show_default=True,
-    help="Number of short trainings of each, and of full ones of the winner and the guideline's centre.",
+    help="Number of full trainings of the winner, the guideline and uniform widths.",
 )
 @click.option(
     "--schedule",
@@ -230,75 +236,39 @@ def rank(
     directory: Path,
     top: int,
     seeds: int,
+    full_seeds: int,
     schedule: "Schedule",
     storage: str | None,
     machine: WorkerOptions,
     style: str,
 ) -> None:
-    """Train the best trials of a study again with other seeds, then in full.
+    """Race the best trials of a study with new seeds, then train them in full.
 
-    The new short trainings decide the order; the winner's widths are written to DIRECTORY/rank/NAME/widths.json.
+    In every round those that may still be the best get one more short training. The winner's widths are written to
+    DIRECTORY/rank/NAME/widths.json. The same command goes on with what was stopped.
     """
+    from nas_prune.cli.ranking import print_ranking
     from nas_prune.study.location import StudyLocation, read_trials
-    from nas_prune.study.rank import rank_study, summary
+    from nas_prune.study.rank import rank_study
+    from nas_prune.study.rank_result import summary
 
     location = StudyLocation(directory, storage)
     with showing_progress() as progress:
         rankings = rank_study(
-            location, top=top, seeds=seeds, schedule=schedule, **asdict(machine), progress=progress
+            location,
+            top=top,
+            seeds=seeds,
+            full_seeds=full_seeds,
+            schedule=schedule,
+            **asdict(machine),
+            progress=progress,
         )
     config = read_trials(location).config
     if style == "json":
         print_json([summary(one, config) for one in rankings])
         return
     for one in rankings:
-        _print_ranking(one, config)
-
-
-def _print_ranking(ranking: "Ranking", config: "StudyConfig") -> None:
-    full = f"in full by {ranking.schedule} of {config.recipe.epochs} epochs"
-    click.echo(f"{ranking.study}: {config.epochs} epochs from scratch with new seeds, then {full}\n")
-    rows = []
-    for one in ranking.candidates:
-        found = one.interval
-        spread = f"{100 * max(0, found.low):.2f} to {100 * min(1, found.high):.2f}" if found.n > 1 else "–"
-        tests = [percent(sum(values) / len(values), 2) for values in (one.full, one.full_test) if values]
-        again = [f"{tests[0]} ({len(one.full)})", tests[1]] if tests else ["–", "–"]
-        macs, params = count(one.widths.cost.macs), count(one.widths.cost.params)
-        expected = [] if one.expected is None else [percent(one.expected, 2)]
-        rows.append([one.name, *expected, percent(found.mean, 2), spread, *again, macs, params])
-    by_rule = ["expected"] * (ranking.winner.expected is not None)
-    headings = [
-        "network",
-        *by_rule,
-        "short, mean",
-        "90 % interval",
-        "full (n)",
-        "full, test",
-        "MACs",
-        "parameters",
-    ]
-    print_table(headings, rows)
-    click.echo("\nAccuracies are of validation images where nothing else is said.")
-    if by_rule:
-        click.echo(
-            "Expected: by the rule of all trials and these short trainings, which orders the networks."
-        )
-    click.echo(f"Rank correlation between short and full training: {ranking.correlation.words}")
-    named = {"guideline": "the guideline", "uniform": "uniform widths"}
-    centre = named[ranking.centre.name] if ranking.centre else "what needs no search, which was not trained"
-    if ranking.winner is ranking.centre:
-        click.echo(f"Nothing is better than {centre}: the search has gained nothing.")
-    for kind, words in (
-        ("full", "full training"),
-        ("full_test", "full, test images"),
-    ):
-        found_gain = ranking.gain(kind)  # type: ignore[arg-type]
-        if found_gain is not None:
-            click.echo(f"Gain over just training {centre}, {words}: {found_gain.words}")
-    for name, why in ranking.failed:
-        click.echo(f"Not trained to its end: {name}: {why}")
-    click.echo(f"Widths of the winner, {ranking.winner.name}: {ranking.folder / 'widths.json'}")
+        print_ranking(one, config)
 
 
 @command.command()

@@ -18,7 +18,8 @@ from nas_prune.study import trial_record as record
 from nas_prune.study.config import StudyConfig
 from nas_prune.study.location import StudyLocation, read_trials
 from nas_prune.study.objective import folder_name
-from nas_prune.study.rank_statistics import gain_among
+from nas_prune.study.race import why_ended
+from nas_prune.study.rank_statistics import Shrunk, gain_among
 from nas_prune.study.result import summary
 
 _BEST = 10
@@ -120,10 +121,14 @@ def _pictures(done: Sequence[FrozenTrial], config: StudyConfig, name: str) -> li
 
 
 def _ranked(study: str, ranked: dict[str, Any]) -> Section:
+    """A ranking; files of earlier versions have neither a race nor probabilities."""
+    is_race = "race" in ranked
     rows = [
         [
             one["name"],
+            *([f"{one['probability']:.2f}"] if is_race else []),
             percent(one["short_mean"]),
+            *([str(len(one["short"]))] if is_race else []),
             "–" if not one["full"] else percent(sum(one["full"]) / len(one["full"])),
             "–" if not one["full_test"] else percent(sum(one["full_test"]) / len(one["full_test"])),
             str(len(one["full"])),
@@ -134,24 +139,49 @@ def _ranked(study: str, ranked: dict[str, Any]) -> Section:
     ]
     headings = [
         "network",
+        *(["P(best)"] if is_race else []),
         "short, validation (%)",
+        *(["short, n"] if is_race else []),
         "full, validation (%)",
         "full, test (%)",
         "full, n",
         "MACs (10⁶)",
         "parameters (10⁶)",
     ]
-    said = [f"Winner: {ranked['winner']}."]
-    # Reckoned here from the accuracies: an earlier version's file holds another rule's answer.
-    tests = {one["name"]: one["full_test"] for one in ranked["candidates"]}
-    gain = gain_among(tests, ranked["winner"], ranked["centre"])
-    if gain is not None:
-        said.append(f"Over just training the {ranked['centre']}, test accuracy in full: {gain.words}.")
     caption = (
         f"Ordered by {ranked['short_epochs']} epochs with new seeds; in full by {ranked['schedule']} of "
         f"{ranked['full_epochs']} epochs."
     )
+    said = [*_verdict(ranked), *(_race(ranked) if is_race else [])]
     return Section(f"{study}: the best trained again", said, tables=[Table(headings, rows, 1, caption)])
+
+
+def _verdict(ranked: dict[str, Any]) -> list[str]:
+    """Who wins, and what that gains."""
+    winner, centre = ranked["winner"], ranked["centre"]
+    needs_none = ", which needs no search: the study has found nothing better" * (winner in record.SOURCES)
+    said = [f"Winner: {winner}{needs_none}."]
+    # Reckoned here from the accuracies: an earlier version's file holds another rule's answer.
+    tests = {one["name"]: one["full_test"] for one in ranked["candidates"]}
+    for name in ranked.get("gains", [] if centre is None else [centre]):
+        gain = gain_among(tests, winner, name)
+        if gain is not None:
+            said.append(f"Over just training the {name}, test accuracy in full: {gain.words}.")
+        drawn = ranked.get("shrunk", {}).get(name)
+        if drawn is not None:
+            said.append(f"Over just training the {name}, shrunk: {Shrunk(**drawn).words}.")
+    return said
+
+
+def _race(ranked: dict[str, Any]) -> list[str]:
+    """How the race went, and what it took."""
+    race, spent = ranked["race"], ranked["training_macs"]
+    times = (spent["short"] + spent["full"]) / spent["whole_network"]
+    why = why_ended(race["ended"], race["bound"], race["most"])
+    return [
+        f"The race ended after {race['rounds']} round{'s' * (race['rounds'] > 1)}: {why}.",
+        f"Ranking took {times:.2f} times the MACs of the whole network trained once in full.",
+    ]
 
 
 def _guideline(run: Path) -> list[Section]:

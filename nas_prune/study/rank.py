@@ -1,143 +1,73 @@
 """The best trials trained again with other seeds, and in full; the winner's widths.
 
-The best of many trials is best partly by luck: its own value is not counted again. Short trainings with new seeds
-decide the order. All candidates are then trained in full, which tells whether short training orders networks as full
-training does, and what the winner gains over the guideline's centre, for which no search was needed.
+The best of many trials is best partly by luck: its own value is not counted again. A race of short trainings with new
+seeds decides the order. The winner and what needs no search are then trained in full with several seeds, which tells
+what the search has gained; the other candidates once, which tells whether short training orders networks as full
+training does.
 """
 
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
-from typing import Any, Literal, TypeAlias
 
-from nas_prune.data import ImageData, SharedImages, share
-from nas_prune.errors import BadInputError, NasPruneError
-from nas_prune.runs.directory import RESULT, WIDTHS, published
-from nas_prune.runs.files import passing_folder, remove_partial_files, saying_why, write_whole
+import numpy as np
+
+from nas_prune.errors import BadInputError
+from nas_prune.runs.files import remove_partial_files
 from nas_prune.runs.progress import SILENT, Progress
 from nas_prune.runs.stopping import resume_hint
-from nas_prune.runs.workers import in_workers
 from nas_prune.space.budget import Budget
-from nas_prune.space.load import network_for
-from nas_prune.space.search_space import SearchSpace
-from nas_prune.space.widths import Widths, read_widths
-from nas_prune.study import trial_record as record
-from nas_prune.study.config import StudyConfig
-from nas_prune.study.context import StudyContext, load_study
+from nas_prune.study.context import load_study
 from nas_prune.study.finalists import Finalists, check_enough, finalists
-from nas_prune.study.location import StudyLocation, command_for, read_trials
-from nas_prune.study.objective import artefact, folder_name, train_config
+from nas_prune.study.location import StudyLocation, StudyResult, command_for, read_trials
+from nas_prune.study.objective import artefact, folder_name
 from nas_prune.study.parameters import Parametrised
-from nas_prune.study.rank_statistics import Correlation, Gain, Interval, correlation, gain_among, interval
-from nas_prune.study.rule_search import Seen, logs_of, rule_of, seen_in
+from nas_prune.study.race import Posterior, Race, Terms, from_trainings, race
+from nas_prune.study.rank_budget import Prices, full_trainings, race_share
+from nas_prune.study.rank_result import (
+    Candidate,
+    Course,
+    Ranking,
+    Spent,
+    baselines_among,
+    write_ranking,
+)
+from nas_prune.study.rank_statistics import Prior
+from nas_prune.study.rank_trainings import FIRST_SEED, Trainings
+from nas_prune.study.rule_search import Seen, Vector, logs_of, rule_of, seen_in
 from nas_prune.study.worker_lock import WorkerLock, live_workers
-from nas_prune.training.config import TrainConfig
-from nas_prune.training.result import Trained, read_trained
-from nas_prune.training.run import Inputs, train_member
 from nas_prune.training.schedules import Schedule
 
-Length: TypeAlias = Literal["short", "full"]
-Task: TypeAlias = "tuple[str, Length, int]"  # candidate, length, seed
-_FIRST_SEED = {"short": 1000, "full": 2000}  # none that a trial was trained with, nor the other length
-_LENGTHS: tuple[Length, ...] = ("short", "full")
+_WITHOUT_RULE = (
+    2  # short trainings of each before one may leave the race: a single one tells nothing of the noise
+)
+_OF_BASELINES = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A network that is trained again.
-
-    Attributes:
-        name: `trial 7`, `rule`, `guideline` or `uniform`.
-        number: of its trial; None where it was none.
-        widths: its widths.
-        short: validation accuracies after short training, one for each new seed.
-        full: the same after full training; full_test: test accuracies of these.
-        expected: what the rule of all trials and of the short trainings expects of it; None without a rule.
-    """
-
-    name: str
-    number: int | None
-    widths: Widths
-    short: tuple[float, ...]
-    full: tuple[float, ...]
-    full_test: tuple[float, ...]
-    expected: float | None = None
-
-    @property
-    def interval(self) -> Interval:
-        """The mean by which candidates are ordered, and its interval."""
-        return interval(self.short)
-
-
-@dataclass(frozen=True, slots=True)
-class Ranking:
-    """What ranking one Optuna study gave.
-
-    Attributes:
-        study: its name.
-        candidates: the best first.
-        folder: where the winner's `widths.json` is.
-        schedule: of the full trainings.
-        failed: trainings that did not finish, and why.
-    """
-
-    study: str
-    candidates: tuple[Candidate, ...]
-    folder: Path
-    schedule: Schedule
-    failed: tuple[tuple[str, str], ...]
-
-    @property
-    def winner(self) -> Candidate:
-        """The best."""
-        return self.candidates[0]
-
-    @property
-    def centre(self) -> Candidate | None:
-        """What needs no search: the guideline's widths, or uniform ones without; None where neither was trained."""
-        return _centre(self.candidates)
-
-    @property
-    def correlation(self) -> Correlation:
-        """Between short and full training."""
-        short = {one.name: one.interval.mean for one in self.candidates}
-        return correlation(short, {one.name: interval(one.full).mean for one in self.candidates if one.full})
-
-    def gain(self, kind: Literal["full", "full_test"]) -> Gain | None:
-        """Of the winner over the centre, in full; None where there is nothing to compare.
-
-        Not in short training, by which the winner was chosen: the best of several seems better than it is. The
-        validation images took part in that choice, so test accuracies are what to judge by.
-        """
-        values: dict[str, tuple[float, ...]] = {one.name: getattr(one, kind) for one in self.candidates}
-        return gain_among(values, self.winner.name, None if self.centre is None else self.centre.name)
-
-
-def _centre(candidates: Sequence[Candidate]) -> Candidate | None:
-    return next((one for name in record.SOURCES for one in candidates if one.name == name), None)
-
-
-def rank_study(
+def rank_study(  # noqa: PLR0913  (all but the first by keyword)
     location: StudyLocation,
     *,
     top: int = 5,
-    seeds: int = 3,
+    seeds: int = 5,
+    full_seeds: int = 3,
     schedule: Schedule = "scratch-e",
+    most_macs: int | None = None,
     data_name: str | None = None,
     space: str | None = None,
     workers: int = 1,
     progress: Progress = SILENT,
 ) -> list[Ranking]:
-    """Train the best trials of a study again, then in full; what is already trained is kept.
+    """Race the best trials of a study against each other, then train them in full; what is already trained is kept.
 
     Args:
         location: where the study is.
         top: how many trials, besides the guideline's centre and uniform widths.
-        seeds: short trainings of each, and full ones of the winner and the centre; the others are trained in full once.
+        seeds: short trainings of each, at most: those that are hardly the best are not trained again.
+        full_seeds: full trainings of the winner, the centre and uniform widths; the others are trained in full once.
         schedule: of the full trainings: `scratch-e` or `scratch-b`.
+        most_macs: multiply-accumulates that all these trainings may take in each Optuna study; None for any number. The
+            winner and uniform widths in full, twice each, are paid for before the race.
         data_name: where the images are now, if they were moved.
         space: the network's name again, if it is one of your own.
         workers: how many are trained at once.
@@ -147,16 +77,10 @@ def rank_study(
         A ranking for each Optuna study; everything is also in `rank/` in the study's directory.
 
     Raises:
-        NasPruneError: there is no study, or too few trials are complete.
+        NasPruneError: there is no study, too few trials are complete, or the budget is too small.
     """
     found = read_trials(location)
-    if found.config.against is not None:
-        raise BadInputError(
-            "a study to be ranked must have one objective, got two: no trial is the best. "
-            "Choose one on the Pareto front in the dashboard and train its widths."
-        )
-    for name, trials in found.trials.items():
-        check_enough(name, trials)
+    _check(found, seeds, full_seeds)
     context = load_study(location.run, data_name=data_name, space=space, progress=progress)
     command = command_for(location, "rank", context.config.space)
     if not live_workers(location.run):
@@ -166,224 +90,163 @@ def rank_study(
         for name, trials in found.trials.items():
             budget = found.config.studies[name][-1]
             points = context.parametrised(budget) if found.config.sampler == "rule" else None
+            folder = location.run / "rank" / folder_name(name)
             job = _Job(
-                context,
-                _folder(location.run, name),
-                schedule,
+                name,
+                Trainings(context, folder, schedule, workers, progress),
+                finalists(trials, top, points),
                 seeds,
-                workers,
-                progress,
+                full_seeds,
+                most_macs,
                 points,
                 seen_in(trials),
             )
-            rankings.append(job.rank(name, finalists(trials, top, points), budget))
+            rankings.append(job.rank(budget))
     return rankings
 
 
-def _folder(run: Path, study: str) -> Path:
-    return run / "rank" / folder_name(study)
+def _check(found: StudyResult, seeds: int, full_seeds: int) -> None:
+    """Refuse a study that has no best trial, and a ranking without trainings."""
+    if min(seeds, full_seeds) < 1:
+        raise BadInputError(f"seeds and full_seeds must be at least 1, got {seeds} and {full_seeds}.")
+    if found.config.against is not None:
+        raise BadInputError(
+            "a study to be ranked must have one objective, got two: no trial is the best. "
+            "Choose one on the Pareto front in the dashboard and train its widths."
+        )
+    for name, trials in found.trials.items():
+        check_enough(name, trials)
+
+
+def least_trainings(names: Sequence[str], *, has_rule: bool) -> dict[str, int]:
+    """How many short trainings each network gets at least, by name."""
+    baselines = baselines_among(names)
+    others = 1 if has_rule else _WITHOUT_RULE
+    return {name: _OF_BASELINES if name in baselines else others for name in names}
 
 
 @dataclass(frozen=True, slots=True)
 class _Job:
     """What ranking one Optuna study needs."""
 
-    context: StudyContext
-    folder: Path
-    schedule: Schedule
+    study: str
+    trainings: Trainings
+    chosen: Finalists
     seeds: int
-    workers: int
-    progress: Progress
+    full_seeds: int
+    most_macs: int | None
     points: Parametrised | None
     seen: Seen
 
-    def rank(self, study: str, chosen: Finalists, budget: Budget) -> Ranking:
-        """Train what is missing, in two rounds: short ones, which choose the winner, then full ones."""
-        for name, (_, vector) in chosen.items():
-            widths = artefact(self.context, vector, budget)
-            own = self.folder / _stem(name)
-            with saying_why(own):
-                own.mkdir(parents=True, exist_ok=True)
-            if not (own / WIDTHS).exists():
-                widths.write(own / WIDTHS)
-        failed = self._train([(name, "short", seed) for seed in self._seeds("short") for name in chosen])
-        candidates = [self._candidate(name, number) for name, (number, _) in chosen.items()]
-        ordered = self._best_first([one for one in candidates if one.short])
-        if not ordered:
+    def rank(self, budget: Budget) -> Ranking:
+        """Race, then train in full; what is on the disk is not trained again."""
+        for name, (_, vector) in self.chosen.items():
+            self.trainings.keep_widths(name, artefact(self.trainings.context, vector, budget))
+        widths = {name: self.trainings.widths(name) for name in self.chosen}
+        prices = Prices(
+            {name: self.trainings.macs(one, "short") for name, one in widths.items()},
+            {name: self.trainings.macs(one, "full") for name, one in widths.items()},
+        )
+        share = race_share(prices, baselines_among(list(widths)), self.full_seeds, self.most_macs)
+        if len(share.names) < len(widths):
+            self.trainings.progress.say(
+                f"The budget pays for a race of {len(share.names)} of {len(widths)} networks."
+            )
+        least = least_trainings(share.names, has_rule=self.points is not None)
+        terms = Terms(self.seeds, least, most_macs=share.most_macs)
+        failed: list[tuple[str, str]] = []
+        macs = {name: prices.short[name] for name in share.names}
+        found = race(macs, terms, partial(self._round, failed), self._known)
+        if found is None:
             raise BadInputError(f"a candidate must be trained to its end, got: {failed[0][1]}")
-        first, *others = self._seeds("full")
-        pair = {one.name for one in (ordered[0], _centre(ordered)) if one is not None}
-        full: list[Task] = [(one.name, "full", first) for one in ordered]
-        full += [(one.name, "full", seed) for seed in others for one in ordered if one.name in pair]
-        failed += self._train(full)
-        ordered = [replace(self._candidate(one.name, one.number), expected=one.expected) for one in ordered]
-        ranking = Ranking(study, tuple(ordered), self.folder, self.schedule, tuple(failed))
-        self._write(ranking)
+        short = sum(prices.short[name] * len(values) for name, values in found.values.items())
+        order = [list(found.values)[place] for place in np.argsort(-found.posterior.mean_N, kind="stable")]
+        left = None if self.most_macs is None else self.most_macs - short
+        planned = full_trainings(order, baselines_among(order), prices, self.full_seeds, left)
+        first = FIRST_SEED["full"]
+        failed += self.trainings.train(
+            [(name, "full", first + number) for name, number in planned], "full trainings"
+        )
+        candidates = self._candidates(found, order)
+        full = sum(prices.full[one.name] * len(one.full) for one in candidates)
+        ranking = Ranking(
+            self.study,
+            candidates,
+            self.trainings.folder,
+            self.trainings.schedule,
+            tuple(failed),
+            Course(found.rounds, found.ended, terms.bound, terms.most),
+            Spent(short, full, self.trainings.whole_macs(candidates[0].widths)),
+            self._priors(found, order[0]),
+        )
+        write_ranking(ranking, self.trainings.context.config)
         return ranking
 
-    def _seeds(self, length: Length) -> range:
-        return range(_FIRST_SEED[length], _FIRST_SEED[length] + self.seeds)
-
-    def _train(self, tasks: list[Task]) -> list[tuple[str, str]]:
-        """Train what has no result yet; returns what failed, and why."""
-        waiting = [task for task in tasks if read_result(self.folder, task, self.schedule) is None]
-        work = partial(
-            train_task,
-            folder=self.folder,
-            config=self.context.config,
-            schedule=self.schedule,
-            progress=self.progress,
+    def _round(
+        self, failed: list[tuple[str, str]], number: int, tasks: Sequence[tuple[str, int]]
+    ) -> list[float | None]:
+        """Train the networks of one round; the accuracies, and those that failed added to others."""
+        self.trainings.progress.say(
+            f"Round {number} of the race: {len(tasks)} of {len(self.chosen)} networks, one short training each."
         )
-        if self.workers > 1 and len(waiting) > 1:
-            with passing_folder(self.folder) as passing:
-                shared = share(self.context.data, passing)
-                prepare = partial(_prepared, self.folder, self.context.config, self.schedule, shared)
-                outcomes = in_workers(prepare, waiting, self.workers, self.progress)
-            return [
-                (" ".join(map(str, task)), one.error)
-                for task, one in zip(waiting, outcomes, strict=True)
-                if one.error
-            ]
-        failed = []
-        for count, task in enumerate(waiting):
-            self.progress.update(f"{task[1]} trainings", count, len(waiting))
-            try:
-                work(task, space=self.context.space, data=self.context.data)
-            except NasPruneError as error:
-                failed.append((" ".join(map(str, task)), str(error)))
-            self.progress.update(f"{task[1]} trainings", count + 1, len(waiting))
-        return failed
-
-    def _best_first(self, candidates: Sequence[Candidate]) -> list[Candidate]:
-        """By what the rule of all trials and short trainings expects, or without one by the means of the latter."""
-        if self.points is None or not candidates:
-            return sorted(candidates, key=lambda one: -one.interval.mean)
-        again = [(one.widths.vector, value) for one in candidates for value in one.short]
-        seen = Seen(
-            (*self.seen.widths, *(vector for vector, _ in again)),
-            (*self.seen.values, *(value for _, value in again)),
-            (),
+        first = FIRST_SEED["short"]
+        failed.extend(
+            self.trainings.train([(name, "short", first + place) for name, place in tasks], f"round {number}")
         )
-        logs = logs_of(self.points, [one.widths.vector for one in candidates])
-        expected = rule_of(self.points, seen).mean_N(logs).tolist()
-        known = [replace(one, expected=value) for one, value in zip(candidates, expected, strict=True)]
-        return sorted(known, key=lambda one: -(one.expected or 0.0))
+        found = [self.trainings.result((name, "short", first + place)) for name, place in tasks]
+        return [None if one is None else one.val_accuracy for one in found]
 
-    def _candidate(self, name: str, number: int | None) -> Candidate:
-        results = {
-            length: [
-                one
-                for seed in self._seeds(length)
-                if (one := read_result(self.folder, (name, length, seed), self.schedule)) is not None
-            ]
-            for length in _LENGTHS
+    def _known(self, values: Mapping[str, Sequence[float]]) -> Posterior:
+        """By the rule of all trials and short trainings, or without one by the latter."""
+        if self.points is None:
+            return from_trainings(list(values.values()))[0]
+        again: list[tuple[Vector, float]] = [
+            (self.chosen[name][1], value) for name, own in values.items() for value in own
+        ]
+        seen = replace(
+            self.seen,
+            widths=(*self.seen.widths, *(vector for vector, _ in again)),
+            values=(*self.seen.values, *(value for _, value in again)),
+            running=(),
+        )
+        logs_NS = logs_of(self.points, [self.chosen[name][1] for name in values])
+        return Posterior(*rule_of(self.points, seen).joint(logs_NS))
+
+    def _priors(self, found: Race, winner: str) -> dict[str, Prior]:
+        """What is known of the winner's gain over each baseline before the full trainings."""
+        names = list(found.values)
+        others = [name for name in baselines_among(names) if name != winner]
+        if self.points is None:
+            _, spread = from_trainings(list(found.values.values()))
+            return {name: Prior(0.0, 2 * spread, is_by_rule=False) for name in others}
+        place = names.index(winner)
+        return {
+            name: Prior(*found.posterior.difference(place, names.index(name)), is_by_rule=True)
+            for name in others
         }
-        return Candidate(
-            name,
-            number,
-            read_widths(self.folder / _stem(name) / WIDTHS),
-            tuple(one.val_accuracy for one in results["short"]),
-            tuple(one.val_accuracy for one in results["full"]),
-            tuple(one.test_accuracy for one in results["full"]),
-        )
 
-    def _write(self, ranking: Ranking) -> None:
-        ranking.winner.widths.write(self.folder / WIDTHS)
-        content = summary(ranking, self.context.config)
-        write_whole(self.folder / RESULT, json.dumps(content, indent=1) + "\n")
-
-
-def _prepared(
-    folder: Path, config: StudyConfig, schedule: Schedule, shared: SharedImages
-) -> Callable[[Task, Progress], Trained]:
-    """What one worker process does for a training."""
-    data = shared.attach()
-    space = network_for(config, data)
-
-    def work(task: Task, progress: Progress) -> Trained:
-        return train_task(
-            task, folder=folder, config=config, schedule=schedule, progress=progress, space=space, data=data
-        )
-
-    return work
-
-
-def train_task(
-    task: Task,
-    *,
-    folder: Path,
-    config: StudyConfig,
-    schedule: Schedule,
-    progress: Progress,
-    space: SearchSpace,
-    data: ImageData,
-) -> Trained:
-    """One training of one candidate; its result is written, its checkpoints are dropped unless it is in full."""
-    name, length, seed = task
-    where = _place(folder, task, schedule)
-    return train_member(
-        _settings(config, task, schedule),
-        read_widths(folder / _stem(name) / WIDTHS),
-        where,
-        Inputs(data, space),
-        result=where / RESULT,
-        progress=progress.under(f"{name}, {length}, seed {seed}"),
-        keeps_checkpoint=length == "full",
-    )
-
-
-def _settings(config: StudyConfig, task: Task, schedule: Schedule) -> TrainConfig:
-    _, length, seed = task
-    if length == "short":
-        return train_config(config, (seed,))
-    return train_config(config, (seed,), recipe=config.recipe, schedule=schedule)
-
-
-def _stem(name: str) -> str:
-    return name.replace(" ", "-")
-
-
-def _place(folder: Path, task: Task, schedule: Schedule) -> Path:
-    name, length, seed = task
-    return folder / _stem(name) / (length if length == "short" else schedule) / str(seed)
-
-
-def read_result(folder: Path, task: Task, schedule: Schedule) -> Trained | None:
-    """What a training gave; None if it has not finished."""
-    # Files of earlier versions hold the accuracies alone; no more is used here.
-    return read_trained(_place(folder, task, schedule) / RESULT, epochs=0, macs=0, params=0)
-
-
-def summary(ranking: Ranking, config: StudyConfig) -> dict[str, Any]:
-    """A ranking as plain JSON."""
-    gains = {kind: ranking.gain(kind) for kind in ("full", "full_test")}
-    return {
-        "study": ranking.study,
-        "data": published(config.data.name),
-        "short_epochs": config.epochs,
-        "full_epochs": config.recipe.epochs,
-        "schedule": ranking.schedule,
-        "winner": ranking.winner.name,
-        "centre": None if ranking.centre is None else ranking.centre.name,
-        "candidates": [
-            {
-                "name": one.name,
-                "trial": one.number,
-                "short": list(one.short),
-                "short_mean": one.interval.mean,
-                "expected": one.expected,
-                "short_interval": [one.interval.low, one.interval.high] if one.interval.n > 1 else None,
-                "full": list(one.full),
-                "full_test": list(one.full_test),
-                "widths": list(one.widths.vector),
-                **one.widths.cost.model_dump(),
-            }
-            for one in ranking.candidates
-        ],
-        "correlation": None
-        if ranking.correlation.rho != ranking.correlation.rho
-        else asdict(ranking.correlation),
-        "gain": {kind: None if one is None else one.plain() for kind, one in gains.items()},
-        "widths": WIDTHS,
-        "failed": [{"training": name, "why": why} for name, why in ranking.failed],
-    }
+    def _candidates(self, found: Race, order: Sequence[str]) -> tuple[Candidate, ...]:
+        """The networks that raced, with what their trainings gave."""
+        places = {name: place for place, name in enumerate(found.values)}
+        best_N = found.posterior.best_N().tolist()
+        first = FIRST_SEED["full"]
+        candidates = []
+        for name in order:
+            results = [
+                one
+                for seed in range(first, first + self.full_seeds)
+                if (one := self.trainings.result((name, "full", seed))) is not None
+            ]
+            candidates.append(
+                Candidate(
+                    name,
+                    self.chosen[name][0],
+                    self.trainings.widths(name),
+                    found.values[name],
+                    tuple(one.val_accuracy for one in results),
+                    tuple(one.test_accuracy for one in results),
+                    float(found.posterior.mean_N[places[name]]),
+                    best_N[places[name]],
+                )
+            )
+        return tuple(candidates)

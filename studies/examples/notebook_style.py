@@ -58,7 +58,7 @@ config = nas_prune.StudyConfig(
     trials=given.trials,
 )
 study = nas_prune.run_study(config, runs / "study")
-winner = nas_prune.rank_study(study.location, top=1, seeds=1)[0].winner
+winner = nas_prune.rank_study(study.location, top=1, seeds=1, full_seeds=1)[0].winner
 trained = nas_prune.train(
     nas_prune.TrainConfig(data=data, recipe=recipe, seeds=(0, 1)), winner.widths, runs / "winner"
 )

@@ -55,11 +55,19 @@ def test_the_finalists_are_the_rules_answer_and_what_it_expects_most_of(finished
 
 
 def test_a_ranking_orders_by_the_rule_of_all_trials_and_short_trainings(finished: StudyLocation) -> None:
-    (ranking,) = rank_study(finished, top=2, seeds=2)
+    (ranking,) = rank_study(finished, top=2, seeds=2, full_seeds=1)
     expected = [one.expected for one in ranking.candidates]
-    assert None not in expected
-    assert expected == sorted(expected, reverse=True)  # type: ignore[type-var]
+    assert expected == sorted(expected, reverse=True)
+    assert sum(one.probability for one in ranking.candidates) == pytest.approx(1)
+    assert all(
+        1 <= len(one.short) <= 2 for one in ranking.candidates
+    )  # a rule knows the noise before the race
+    for name in set(ranking.baselines) - {ranking.winner.name}:
+        assert ranking.priors[name].is_by_rule
+        assert ranking.priors[name].difference == pytest.approx(
+            expected[0] - next(one.expected for one in ranking.candidates if one.name == name)
+        )
     content = json.loads((ranking.folder / "result.json").read_text(encoding="utf-8"))
     assert [one["expected"] for one in content["candidates"]] == expected
-    (again,) = rank_study(finished, top=2, seeds=2)
+    (again,) = rank_study(finished, top=2, seeds=2, full_seeds=1)
     assert again.candidates == ranking.candidates

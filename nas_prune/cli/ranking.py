@@ -1,0 +1,91 @@
+"""What `nas-prune study rank` prints for people."""
+
+from statistics import fmean
+
+import click
+
+from nas_prune.cli.output import count, percent, print_table
+from nas_prune.study.config import StudyConfig
+from nas_prune.study.race import why_ended
+from nas_prune.study.rank_result import Candidate, Ranking
+
+_NAMED = {"guideline": "the guideline", "uniform": "uniform widths"}
+_HEADINGS = (
+    "network",
+    "P(best)",
+    "expected",
+    "short (n)",
+    "90 % interval",
+    "full (n)",
+    "full, test",
+    "MACs",
+    "parameters",
+)
+
+
+def print_ranking(ranking: Ranking, config: StudyConfig) -> None:
+    """A table of the networks, and what it says."""
+    full = f"in full by {ranking.schedule} of {config.recipe.epochs} epochs"
+    click.echo(f"{ranking.study}: {config.epochs} epochs from scratch with new seeds, then {full}\n")
+    print_table(_HEADINGS, [_row(one) for one in ranking.candidates])
+    click.echo("\nAccuracies are of validation images where nothing else is said.")
+    by = (
+        "the rule of all trials and these short trainings"
+        if config.sampler == "rule"
+        else "these short trainings, drawn towards their mean as far as the noise of seeds says"
+    )
+    click.echo(f"Expected, which orders the networks, and P(best): by {by}.")
+    course, spent = ranking.course, ranking.spent
+    click.echo(
+        f"The race ended after {course.rounds} round{'s' * (course.rounds > 1)}: "
+        f"{why_ended(course.ended, course.bound, course.most)}."
+    )
+    short, whole = spent.short / spent.whole_network, spent.full / spent.whole_network
+    click.echo(
+        f"Training took {short + whole:.2f} times the MACs of the whole network trained once in full: "
+        f"short {short:.2f}, full {whole:.2f}."
+    )
+    click.echo(f"Rank correlation between short and full training: {ranking.correlation.words}")
+    _print_verdict(ranking)
+    for name, why in ranking.failed:
+        click.echo(f"Not trained to its end: {name}: {why}")
+    click.echo(f"Widths of the winner, {ranking.winner.name}: {ranking.folder / 'widths.json'}")
+
+
+def _row(one: Candidate) -> list[str]:
+    found = one.interval
+    spread = f"{100 * max(0, found.low):.2f} to {100 * min(1, found.high):.2f}" if found.n > 1 else "–"
+    again = ["–", "–"]
+    if one.full:
+        again = [f"{percent(fmean(one.full), 2)} ({len(one.full)})", percent(fmean(one.full_test), 2)]
+    return [
+        one.name,
+        f"{one.probability:.2f}",
+        percent(one.expected, 2),
+        f"{percent(found.mean, 2)} ({found.n})",
+        spread,
+        *again,
+        count(one.widths.cost.macs),
+        count(one.widths.cost.params),
+    ]
+
+
+def _print_verdict(ranking: Ranking) -> None:
+    winner = ranking.winner.name
+    if winner in ranking.baselines:
+        click.echo(
+            f"The winner is {_NAMED[winner]}, which needs no trials: the study has found nothing better."
+            if winner == "guideline"
+            else "The winner is uniform widths, which need no search: the study has found nothing better."
+        )
+    for name in ranking.baselines:
+        over = f"Gain over just training {_NAMED[name]}"
+        for kind, words in (("full", "full training"), ("full_test", "full, test images")):
+            found = ranking.gain(kind, name)  # type: ignore[arg-type]
+            if found is not None:
+                click.echo(f"{over}, {words}: {found.words}")
+        drawn = ranking.shrunk(name)
+        if drawn is not None:
+            click.echo(f"{over}, shrunk: {drawn.words}")
+    if not ranking.baselines:
+        click.echo("What needs no search was not trained to its end: whether the study gains cannot be told.")

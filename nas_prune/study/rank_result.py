@@ -1,0 +1,208 @@
+"""What ranking an Optuna study gave, and its file."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from nas_prune.runs.directory import RESULT, WIDTHS, published
+from nas_prune.runs.files import write_whole
+from nas_prune.space.widths import Widths
+from nas_prune.study import trial_record as record
+from nas_prune.study.config import StudyConfig
+from nas_prune.study.race import Ended
+from nas_prune.study.rank_statistics import (
+    Correlation,
+    Gain,
+    Interval,
+    Prior,
+    Shrunk,
+    correlation,
+    gain_among,
+    interval,
+    shrunk,
+)
+from nas_prune.training.schedules import Schedule
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A network that is trained again.
+
+    Attributes:
+        name: `trial 7`, `rule`, `guideline` or `uniform`.
+        number: of its trial; None where it was none.
+        widths: its widths.
+        short: validation accuracies after short training, one for each new seed.
+        full: the same after full training; full_test: test accuracies of these.
+        expected: by the rule of all trials and short trainings; without a rule the mean of its short trainings, drawn
+            towards that of all networks.
+        probability: of being the best of these, by the same.
+    """
+
+    name: str
+    number: int | None
+    widths: Widths
+    short: tuple[float, ...]
+    full: tuple[float, ...]
+    full_test: tuple[float, ...]
+    expected: float
+    probability: float
+
+    @property
+    def interval(self) -> Interval:
+        """The mean of its short trainings, and its interval."""
+        return interval(self.short)
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """How a race went.
+
+    Attributes:
+        rounds: how many there were.
+        ended: why there were no more.
+        bound: a network that was the best with a lower probability left.
+        most: short trainings of each, at most.
+    """
+
+    rounds: int
+    ended: Ended
+    bound: float
+    most: int
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """Multiply-accumulates of trainings.
+
+    Attributes:
+        short, full: of the trainings of a ranking.
+        whole_network: of one training of the whole network in full.
+    """
+
+    short: int
+    full: int
+    whole_network: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """What ranking one Optuna study gave.
+
+    Attributes:
+        study: its name.
+        candidates: the best first.
+        folder: where the winner's `widths.json` is.
+        schedule: of the full trainings.
+        failed: trainings that did not finish, and why.
+        course: of the race.
+        spent: what the trainings took.
+        priors: by baseline, what is known of the winner's gain over it without full trainings.
+    """
+
+    study: str
+    candidates: tuple[Candidate, ...]
+    folder: Path
+    schedule: Schedule
+    failed: tuple[tuple[str, str], ...]
+    course: Course
+    spent: Spent
+    priors: dict[str, Prior]
+
+    @property
+    def winner(self) -> Candidate:
+        """The best."""
+        return self.candidates[0]
+
+    @property
+    def baselines(self) -> tuple[str, ...]:
+        """The names of what needs no search, where it was trained: the guideline's and uniform widths."""
+        return baselines_among([one.name for one in self.candidates])
+
+    @property
+    def centre(self) -> Candidate | None:
+        """The first of the baselines; None where none was trained."""
+        return next((one for one in self.candidates if one.name in self.baselines[:1]), None)
+
+    @property
+    def correlation(self) -> Correlation:
+        """Between short and full training."""
+        short = {one.name: one.interval.mean for one in self.candidates}
+        return correlation(short, {one.name: interval(one.full).mean for one in self.candidates if one.full})
+
+    def gain(self, kind: Literal["full", "full_test"], over: str | None = None) -> Gain | None:
+        """Of the winner over a baseline (the centre), in full; None where there is nothing to compare.
+
+        Not in short training, by which the winner was chosen: the best of several seems better than it is. The
+        validation images took part in that choice, so test accuracies are what to judge by.
+        """
+        values: dict[str, tuple[float, ...]] = {one.name: getattr(one, kind) for one in self.candidates}
+        centre = None if self.centre is None else self.centre.name
+        return gain_among(values, self.winner.name, over or centre)
+
+    def shrunk(self, over: str) -> Shrunk | None:
+        """The gain over a baseline by full validation and what was known before; None where nothing is known."""
+        if over not in self.priors:
+            return None
+        return shrunk(self.priors[over], self.gain("full", over))
+
+
+def baselines_among(names: Sequence[str]) -> tuple[str, ...]:
+    """Those that need no search, uniform widths last."""
+    return tuple(name for name in record.SOURCES if name in names)
+
+
+def write_ranking(ranking: Ranking, config: StudyConfig) -> None:
+    """Write the winner's widths, and everything as JSON."""
+    ranking.winner.widths.write(ranking.folder / WIDTHS)
+    write_whole(ranking.folder / RESULT, json.dumps(summary(ranking, config), indent=1) + "\n")
+
+
+def summary(ranking: Ranking, config: StudyConfig) -> dict[str, Any]:
+    """A ranking as plain JSON."""
+    found = ranking.correlation
+    over = [name for name in ranking.baselines if name != ranking.winner.name]
+    return {
+        "study": ranking.study,
+        "data": published(config.data.name),
+        "short_epochs": config.epochs,
+        "full_epochs": config.recipe.epochs,
+        "schedule": ranking.schedule,
+        "winner": ranking.winner.name,
+        "centre": None if ranking.centre is None else ranking.centre.name,
+        "probability": ranking.winner.probability,
+        "candidates": [_plain(one) for one in ranking.candidates],
+        "correlation": None if found.rho != found.rho else asdict(found),
+        "gain": _gains(ranking, None),
+        "gains": {name: _gains(ranking, name) for name in over},
+        "shrunk": {
+            name: None if (found_one := ranking.shrunk(name)) is None else found_one.plain() for name in over
+        },
+        "race": asdict(ranking.course),
+        "training_macs": asdict(ranking.spent),
+        "widths": WIDTHS,
+        "failed": [{"training": name, "why": why} for name, why in ranking.failed],
+    }
+
+
+def _plain(one: Candidate) -> dict[str, Any]:
+    return {
+        "name": one.name,
+        "trial": one.number,
+        "short": list(one.short),
+        "short_mean": one.interval.mean,
+        "expected": one.expected,
+        "probability": one.probability,
+        "short_interval": [one.interval.low, one.interval.high] if one.interval.n > 1 else None,
+        "full": list(one.full),
+        "full_test": list(one.full_test),
+        "widths": list(one.widths.vector),
+        **one.widths.cost.model_dump(),
+    }
+
+
+def _gains(ranking: Ranking, over: str | None) -> dict[str, Any]:
+    found = {"full": ranking.gain("full", over), "full_test": ranking.gain("full_test", over)}
+    return {kind: None if one is None else one.plain() for kind, one in found.items()}

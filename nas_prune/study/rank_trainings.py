@@ -1,0 +1,173 @@
+"""The trainings of a ranking: short and in full, each with its own directory, result and price."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from nas_prune.data import ImageData, SharedImages, share
+from nas_prune.errors import NasPruneError
+from nas_prune.runs.directory import RESULT, WIDTHS
+from nas_prune.runs.files import passing_folder, saying_why
+from nas_prune.runs.progress import Progress
+from nas_prune.runs.workers import in_workers
+from nas_prune.space.load import network_for
+from nas_prune.space.search_space import SearchSpace
+from nas_prune.space.widths import Widths, read_widths
+from nas_prune.study.config import StudyConfig
+from nas_prune.study.context import StudyContext
+from nas_prune.study.objective import train_config
+from nas_prune.training.config import TrainConfig
+from nas_prune.training.result import Trained, read_trained
+from nas_prune.training.run import Inputs, train_member
+from nas_prune.training.schedules import Schedule, plan_training, training_macs
+
+Length: TypeAlias = Literal["short", "full"]
+Task: TypeAlias = "tuple[str, Length, int]"  # candidate, length, seed
+FIRST_SEED: dict[Length, int] = {
+    "short": 1000,
+    "full": 2000,
+}  # none that a trial was trained with, nor the other length
+
+
+@dataclass(frozen=True, slots=True)
+class Trainings:
+    """What the trainings of one Optuna study's ranking need.
+
+    Attributes:
+        context: what every training needs.
+        folder: where they are kept.
+        schedule: of the full ones.
+        workers: how many are trained at once.
+        progress: reports how far the work is.
+    """
+
+    context: StudyContext
+    folder: Path
+    schedule: Schedule
+    workers: int
+    progress: Progress
+
+    def train(self, tasks: Sequence[Task], title: str) -> list[tuple[str, str]]:
+        """Train what has no result yet; returns what failed, and why."""
+        waiting = [task for task in tasks if self.result(task) is None]
+        if self.workers > 1 and len(waiting) > 1:
+            with passing_folder(self.folder) as passing:
+                shared = share(self.context.data, passing)
+                prepare = partial(_prepared, self.folder, self.context.config, self.schedule, shared)
+                outcomes = in_workers(prepare, waiting, self.workers, self.progress)
+            return [
+                (" ".join(map(str, task)), one.error)
+                for task, one in zip(waiting, outcomes, strict=True)
+                if one.error
+            ]
+        failed = []
+        for count, task in enumerate(waiting):
+            self.progress.update(title, count, len(waiting))
+            try:
+                train_task(
+                    task,
+                    folder=self.folder,
+                    config=self.context.config,
+                    schedule=self.schedule,
+                    progress=self.progress,
+                    space=self.context.space,
+                    data=self.context.data,
+                )
+            except NasPruneError as error:
+                failed.append((" ".join(map(str, task)), str(error)))
+            self.progress.update(title, count + 1, len(waiting))
+        return failed
+
+    def keep_widths(self, name: str, widths: Widths) -> None:
+        """Write a candidate's widths, where its trainings find them."""
+        own = self.folder / _stem(name)
+        with saying_why(own):
+            own.mkdir(parents=True, exist_ok=True)
+        if not (own / WIDTHS).exists():
+            widths.write(own / WIDTHS)
+
+    def widths(self, name: str) -> Widths:
+        """A candidate's widths."""
+        return read_widths(self.folder / _stem(name) / WIDTHS)
+
+    def result(self, task: Task) -> Trained | None:
+        """What a training gave; None if it has not finished."""
+        return read_result(self.folder, task, self.schedule)
+
+    def macs(self, widths: Widths, length: Length) -> int:
+        """Multiply-accumulates of one training of some widths."""
+        config = self.context.config
+        epochs = config.epochs
+        if length == "full":
+            epochs = plan_training(widths, config.recipe, self.schedule).recipe.epochs
+        return self._macs(widths.cost.macs, epochs)
+
+    def whole_macs(self, widths: Widths) -> int:
+        """Multiply-accumulates of one training of the whole network in full, which these are the widths of."""
+        return self._macs(widths.base_cost.macs, self.context.config.recipe.epochs)
+
+    def _macs(self, macs: int, epochs: int) -> int:
+        return training_macs(macs, len(self.context.data.train), epochs)
+
+
+def _prepared(
+    folder: Path, config: StudyConfig, schedule: Schedule, shared: SharedImages
+) -> Callable[[Task, Progress], Trained]:
+    """What one worker process does for a training."""
+    data = shared.attach()
+    space = network_for(config, data)
+
+    def work(task: Task, progress: Progress) -> Trained:
+        return train_task(
+            task, folder=folder, config=config, schedule=schedule, progress=progress, space=space, data=data
+        )
+
+    return work
+
+
+def train_task(
+    task: Task,
+    *,
+    folder: Path,
+    config: StudyConfig,
+    schedule: Schedule,
+    progress: Progress,
+    space: SearchSpace,
+    data: ImageData,
+) -> Trained:
+    """One training of one candidate; its result is written, its checkpoints are dropped unless it is in full."""
+    name, length, seed = task
+    where = _place(folder, task, schedule)
+    return train_member(
+        _settings(config, task, schedule),
+        read_widths(folder / _stem(name) / WIDTHS),
+        where,
+        Inputs(data, space),
+        result=where / RESULT,
+        progress=progress.under(f"{name}, {length}, seed {seed}"),
+        keeps_checkpoint=length == "full",
+    )
+
+
+def _settings(config: StudyConfig, task: Task, schedule: Schedule) -> TrainConfig:
+    _, length, seed = task
+    if length == "short":
+        return train_config(config, (seed,))
+    return train_config(config, (seed,), recipe=config.recipe, schedule=schedule)
+
+
+def _stem(name: str) -> str:
+    return name.replace(" ", "-")
+
+
+def _place(folder: Path, task: Task, schedule: Schedule) -> Path:
+    name, length, seed = task
+    return folder / _stem(name) / (length if length == "short" else schedule) / str(seed)
+
+
+def read_result(folder: Path, task: Task, schedule: Schedule) -> Trained | None:
+    """What a training gave; None if it has not finished."""
+    # Files of earlier versions hold the accuracies alone; no more is used here.
+    return read_trained(_place(folder, task, schedule) / RESULT, epochs=0, macs=0, params=0)
