@@ -17,7 +17,7 @@ ORDER = (
 LOOSE = {"__init__.py", "__main__.py", "errors.py"}
 WITHIN_GRAPH = (
     "selection", "axes", "table", "record", "call", "shape_rules", "layer_rules", "rules", "quick", "copies", "trace",
-    "channels", "layout", "attributes", "resize", "repair", "trial_widths", "check",
+    "channels", "layout", "attributes", "resize", "slices", "repair", "trial_widths", "check",
 )  # fmt: skip
 
 

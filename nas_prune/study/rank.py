@@ -67,8 +67,8 @@ def rank_study(  # noqa: PLR0913  (all but the first by keyword)
         full_seeds: full trainings of the winner, the centre and uniform widths; the others are trained in full once.
             0 for a race alone.
         schedule: of the full trainings: `scratch-e` or `scratch-b`.
-        most_macs: multiply-accumulates that all these trainings may take, shared evenly among several budgets; None for
-            any number. The winner and uniform widths in full, twice each, are paid for before the race.
+        most_macs: multiply-accumulates that all these trainings may take in each Optuna study; None for any number. The
+            winner and uniform widths in full, twice each, are paid for before the race.
         data_name: where the images are now, if they were moved.
         space: the network's name again, if it is one of your own.
         workers: how many are trained at once.
@@ -87,7 +87,6 @@ def rank_study(  # noqa: PLR0913  (all but the first by keyword)
     if not live_workers(location.run):
         remove_partial_files(location.run)
     rankings = []
-    own_macs = None if most_macs is None else most_macs // len(found.trials)
     with resume_hint(command), closing(WorkerLock(location.run)):
         for name, trials in found.trials.items():
             budget = found.config.studies[name][-1]
@@ -99,7 +98,7 @@ def rank_study(  # noqa: PLR0913  (all but the first by keyword)
                 finalists(trials, top, points),
                 seeds,
                 full_seeds,
-                own_macs,
+                most_macs,
                 points,
                 seen_in(trials),
             )

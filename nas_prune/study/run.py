@@ -217,7 +217,7 @@ def _of_finalists(
                 rank_study(
                     location,
                     full_seeds=config.plan.full_seeds,
-                    most_macs=config.plan.finalists,
+                    most_macs=config.plan.finalists // len(config.studies),
                     data_name=config.data.name,
                     space=config.space,
                     workers=workers,
