@@ -172,6 +172,8 @@ def _work(location: StudyLocation, context: StudyContext, workers: int, progress
             location.storage, location.run, on_stale=put_back_stale, heartbeat=location.heartbeat
         ) as storage,
     ):
+        if context.config.plan is not None:
+            progress.say("\n".join(context.config.plan.words))
         prepare_judge(context, progress)
         judge = loaded_judge(context) if workers == 1 else None  # each process loads its own
         worker = Worker(location, context, storage, worker_lock, began, deadline, judge)
@@ -182,8 +184,6 @@ def _work(location: StudyLocation, context: StudyContext, workers: int, progress
             f"Study {context.config.name} in {location.run}, trials in {shown(location.storage)}. "
             f"Watch it: nas-prune dashboard {quote(str(location.run))}{storage_flag(location)}"
         )
-        if context.config.plan is not None:
-            progress.say("\n".join(context.config.plan.words))
         for one in worker.studies:
             show_study(context, one)
         if workers == 1:
