@@ -1,7 +1,7 @@
 """What every trial of a study needs, loaded: the network, the images, the guideline."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import log
 from pathlib import Path
 
@@ -38,13 +38,19 @@ class StudyContext:
     space: SearchSpace
     data: ImageData
     pattern: Pattern | None
+    _known: dict[Budget, ParametrisedNetwork] = field(default_factory=dict, repr=False, compare=False)
 
     def parametrised(self, budget: Budget) -> ParametrisedNetwork:
-        """How parameters become widths at a budget."""
+        """How parameters become widths at a budget; worked out once for each of the study's own budgets."""
         config = self.config
-        return parametrised(
+        if budget in self._known:
+            return self._known[budget]
+        found = parametrised(
             self.pattern, self.space, budget, groups=config.groups, by_layer=config.parameters == "layers"
         )
+        if budget in config.budgets:
+            self._known[budget] = found
+        return found
 
     @property
     def whole_training(self) -> int:

@@ -6,9 +6,9 @@ The unit is one training of the whole network in full. The shares below are choi
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
-from itertools import pairwise
-from math import ceil, floor
+from dataclasses import dataclass, replace
+from itertools import count, pairwise
+from math import floor
 from statistics import median
 from time import perf_counter
 
@@ -17,11 +17,12 @@ from torch import nn
 
 from nas_prune.errors import BadInputError
 from nas_prune.runs.progress import Progress
+from nas_prune.space.budget import Budget
 from nas_prune.space.cut import matched
 from nas_prune.study.config import SCRATCH, JudgeName, StudyConfig
 from nas_prune.study.context import StudyContext
 from nas_prune.study.judges.inheriting import NORM_IMAGES
-from nas_prune.study.judges.prepare import macs_of_preparing, narrow_of
+from nas_prune.study.judges.prepare import drawn_for_slimmable, macs_of_preparing
 from nas_prune.study.study_plan import StudyPlan
 from nas_prune.training.compute import limited_threads, pick_device, pick_threads
 from nas_prune.training.loop import Training, fit
@@ -40,6 +41,61 @@ _TIMED = 12  # steps
 _UNKNOWN = 0.1  # seconds, where an epoch is a single step
 
 
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """Training MACs of what a study with some judge is made of.
+
+    Attributes:
+        judge: its name.
+        whole: one training of the whole network in full.
+        preparing: the judge's network.
+        one_judging: one trial that is judged; one_training: one that is trained; in_full: one network in full.
+        studies: how many budgets there are.
+    """
+
+    judge: JudgeName
+    whole: int
+    preparing: int
+    one_judging: int
+    one_training: int
+    in_full: int
+    studies: int
+
+    def shared_out(self, total: int) -> StudyPlan:
+        """The plan of a budget, which may pay for too little."""
+        race, verdict = _RACE * self.one_training, _VERDICT * self.in_full
+        has_verdict = self.studies * (race + verdict) <= _FINALISTS_IN_FULL * total
+        finalists = round((_FINALISTS_IN_FULL if has_verdict else _FINALISTS) * total)
+        judged = 0
+        if self.judge != SCRATCH:
+            each = max(1, self.studies * self.one_judging)
+            judged = min(_MOST_JUDGED, floor(_JUDGING * total / each))
+        judging = self.studies * judged * self.one_judging
+        left = total - self.preparing - finalists - judging
+        trained = max(0, floor(left / (self.studies * self.one_training)))
+        return StudyPlan(
+            whole=self.whole,
+            total=total,
+            judge=self.judge,
+            preparing=self.preparing,
+            judged=judged,
+            judging=judging,
+            trained=trained,
+            one_training=self.one_training,
+            finalists=total - self.preparing - judging - self.studies * trained * self.one_training,
+            full_seeds=_FULL_SEEDS if has_verdict else 0,
+            studies=self.studies,
+        )
+
+    @property
+    def least(self) -> float:
+        """The least budget that pays for trials enough, in tenths of a training of the whole network."""
+        tenths = next(
+            one for one in count(1) if self.shared_out(round(one * self.whole / 10)).trained >= _LEAST_TRAINED
+        )
+        return tenths / 10
+
+
 def planned(context: StudyContext, judges: Sequence[JudgeName] = ("inherited", SCRATCH)) -> StudyPlan:
     """Share out a study's budget.
 
@@ -52,54 +108,43 @@ def planned(context: StudyContext, judges: Sequence[JudgeName] = ("inherited", S
     """
     config = context.config
     assert config.budget_training is not None
-    wanted = judges if config.judge == SCRATCH else (config.judge,)
-    for judge in wanted:
-        plan = _with_judge(context, judge)
+    total = round(config.budget_training * context.whole_training)
+    for judge in judges if config.judge == SCRATCH else (config.judge,):
+        costs = costs_of(context, judge)
+        plan = costs.shared_out(total)
         if plan.trained >= _LEAST_TRAINED and (judge in (SCRATCH, config.judge) or _is_worth(plan)):
             return plan
-    least = (
-        _LEAST_TRAINED * plan.studies * plan.one_training / (1 - _FINALISTS) + plan.preparing
-    ) / plan.whole
     raise BadInputError(
         f"budget_training must pay for {_LEAST_TRAINED} trials of {config.epochs} epochs and what belongs to them, "
-        f"{ceil(10 * least) / 10:g}x, got {config.budget_training:g}x. Raise it, or give trials fewer epochs."
+        f"{costs.least:g}x, got {config.budget_training:g}x. Raise it, or give trials fewer epochs."
     )
 
 
-def _with_judge(context: StudyContext, judge: JudgeName) -> StudyPlan:
-    """The plan with a judge."""
-    config, space, images = context.config, context.space, len(context.data.train)
-    assert config.budget_training is not None
-    whole = context.whole_training
-    total = round(config.budget_training * whole)
-    studies = len(config.studies)
+def costs_of(context: StudyContext, judge: JudgeName) -> Costs:
+    """What a study with some judge is made of, by the dearest widths that it could ask for."""
+    config, images = context.config, len(context.data.train)
     asked = replace(context, config=config.model_copy(update={"judge": judge}))
-    dearest = max(space.cost_at(vector_G).macs for vector_G in narrow_of(asked).drawn)
+    dearest = max(_dearest(context, budget) for budget in config.budgets)
     passes = min(NORM_IMAGES, images) + len(context.data.val)
-    one_judging = 0 if judge == SCRATCH else dearest * passes
-    one_training = training_macs(dearest, images, config.epochs) + one_judging
-    in_full = training_macs(dearest, images, config.recipe.epochs)
-    has_verdict = studies * (_RACE * one_training + _VERDICT * in_full) <= _FINALISTS_IN_FULL * total
-    preparing = macs_of_preparing(asked)
-    finalists = round((_FINALISTS_IN_FULL if has_verdict else _FINALISTS) * total)
-    judged = 0
-    if judge != SCRATCH:
-        judged = min(_MOST_JUDGED, floor(_JUDGING * total / (studies * one_judging)))
-    left = total - preparing - finalists - studies * judged * one_judging
-    trained = max(0, floor(left / (studies * one_training)))
-    return StudyPlan(
-        whole=whole,
-        total=total,
-        judge=judge,
-        preparing=preparing,
-        judged=judged,
-        judging=studies * judged * one_judging,
-        trained=trained,
-        one_training=one_training,
-        finalists=total - preparing - studies * (judged * one_judging + trained * one_training),
-        full_seeds=_FULL_SEEDS if has_verdict else 0,
-        studies=studies,
+    forward = {"inherited": passes, "slimmable": passes, "synflow": 3}
+    one_judging = dearest * forward.get(judge, 0)
+    return Costs(
+        judge,
+        context.whole_training,
+        macs_of_preparing(asked),
+        one_judging,
+        training_macs(dearest, images, config.epochs) + one_judging,
+        training_macs(dearest, images, config.recipe.epochs),
+        len(config.studies),
     )
+
+
+def _dearest(context: StudyContext, budget: Budget) -> int:
+    """MACs of the dearest widths within a budget; of some that are drawn, where it bounds another cost."""
+    if budget.kind == "macs":
+        return min(context.space.limit(budget), context.space.cost_at(context.space.base_G).macs)
+    drawn = drawn_for_slimmable(context, budget)
+    return max(context.space.cost_at(vector_G).macs for vector_G in drawn)
 
 
 def _is_worth(plan: StudyPlan) -> bool:

@@ -11,7 +11,7 @@ from nas_prune.cli.study import run
 from nas_prune.errors import BadInputError
 from nas_prune.runs.files import shipped
 from nas_prune.space.budget import Budget
-from nas_prune.study.config import SamplerName, StudyConfig, read_study
+from nas_prune.study.config import SamplerName, StudyConfig, read_study, study_of
 from nas_prune.study.samplers import SAMPLERS
 
 PLAIN = {"space": "resnet20", "epochs": 2, "budget": "macs<=30%"}
@@ -25,12 +25,8 @@ def write(folder: Path, **settings: object) -> Path:
 
 def test_a_file_of_three_lines_is_a_study(tmp_path: Path) -> None:
     config = read_study(write(tmp_path))
-    assert (config.name, config.data.name, config.recipe.name, config.trials) == (
-        "own",
-        "digits",
-        "digits",
-        30,
-    )
+    assert (config.name, config.data.name, config.recipe.name) == ("own", "digits", "digits")
+    assert config.budget_training == 10
     assert config.budgets == (Budget("macs", 0.3),)
     assert config.trial_recipe.epochs == 2
     assert list(config.studies) == ["own"]
@@ -133,3 +129,63 @@ def test_every_sampler_can_be_named_on_the_command_line() -> None:
     choices = next(one.type for one in run.params if one.name == "sampler")
     assert isinstance(choices, click.Choice)
     assert tuple(choices.choices) == get_args(SamplerName) == tuple(SAMPLERS)
+
+
+def test_a_network_and_images_are_a_study_planned_from_one_number(tmp_path: Path) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text("space: resnet20\ndata: digits\n", encoding="utf-8")
+    config = read_study(path)
+    assert (config.budget_training, config.budgets, config.epochs) == (10, (Budget("macs", 0.5),), 10)
+    same = study_of("resnet20", "digits")
+    assert same.name == "resnet20-digits"
+    assert {**same.fixed(), "name": "own"} == config.fixed()
+    folder = study_of("vgg16", "folder:some/where", budget_training="3x")
+    assert (folder.name, folder.budget_training) == ("vgg16-where", 3)
+
+
+def test_how_many_trials_there_are_follows_from_one_number_or_is_said(tmp_path: Path) -> None:
+    both = write(tmp_path, budget_training="5x", trials=3)
+    with pytest.raises(BadInputError, match="budget_training or trials, got trials and budget_training"):
+        read_study(both)
+    planned = write(tmp_path, budget_training="5x")
+    assert read_study(planned).budget_training == 5
+    assert read_study(planned, hours=2.0).budget_training is None
+    typed = read_study(planned, trials=7)
+    assert (typed.trials, typed.budget_training) == (7, None)
+    said = write(tmp_path, trials=7)
+    assert read_study(said, budget_training="2.5x").budget_training == 2.5
+    with pytest.raises(BadInputError, match="hours or budget_training|budget_training or hours"):
+        read_study(said, budget_training="2x", hours=1.0)
+    with pytest.raises(BadInputError, match="budget_training"):
+        read_study(said, budget_training="much")
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"judge": "inherit"}, "judge"),
+        ({"judged": 3, "trials": 9}, "must come with a judge other than scratch"),
+        ({"judge": "inherited", "seeds": 2, "trials": 9}, "seeds must be 1"),
+        (
+            {"budget_training": "5x", "against": "macs", "budgets": ["macs<=60%", "macs<=20%"]},
+            "one objective",
+        ),
+    ],
+)
+def test_what_does_not_go_with_a_judge_or_a_plan_is_named(
+    settings: dict[str, object], said: str, tmp_path: Path
+) -> None:
+    content = {
+        key: one for key, one in {**PLAIN, **settings}.items() if key != "budget" or "budgets" not in settings
+    }
+    path = tmp_path / "own.yaml"
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    with pytest.raises(BadInputError, match=said):
+        read_study(path)
+
+
+def test_a_study_of_before_has_the_settings_that_it_had(tmp_path: Path) -> None:
+    fixed = read_study(write(tmp_path, trials=3)).fixed()
+    assert not {"judge", "judged", "judge_epochs", "budget_training"} & fixed.keys()
+    judged = read_study(write(tmp_path, trials=3, judge="synflow")).fixed()
+    assert judged["judge"] == "synflow"

@@ -46,7 +46,7 @@ JUDGES: Mapping[JudgeName, str] = {
     "log-widths": "the mean logarithm of the keep ratios",
 }
 _METHODS = ("slimming", "taylor")  # the first that scores every searched group, or else most of them
-_DRAWN = 256  # widths of a slimmable network's steps
+_DRAWN = 128  # widths of a slimmable network's steps
 _SMALLEST = 0.5  # of the budget, for the smallest of them
 _LOOK_AGAIN = 2.0  # seconds
 
@@ -161,18 +161,21 @@ def _load_inherited(context: StudyContext) -> Judge:
 def narrow_of(context: StudyContext) -> Narrow:
     """The widths whose networks share a slimmable one's weights: those that the study could ask for."""
     config, space = context.config, context.space
-    rng, drawn = np.random.default_rng(config.seed), []
-    for budget in config.budgets:
-        points = context.parametrised(budget)
-        pool = Pool(points, rng)
-        centres = in_order(points, points.guideline, points.uniform)
-        pool.add_around(centres, AWAY, _DRAWN // (len(centres) * len(config.budgets)))
-        drawn += [points.widths_G(pool.parameters(place)) for place in range(len(pool.values_NP))]
+    drawn = [vector_G for budget in config.budgets for vector_G in drawn_for_slimmable(context, budget)]
     least = min(config.budgets, key=lambda one: one.limit(1) if one.share is None else one.share)
     columns = space.searched(config.groups)
     low, _ = feasible_range(space, least, columns)
     bound = Budget(least.kind, absolute=max(low, int(_SMALLEST * space.limit(least, columns))))
     return Narrow(matched(space, columns, bound).widths_G, tuple(drawn))
+
+
+def drawn_for_slimmable(context: StudyContext, budget: Budget) -> list[tuple[int, ...]]:
+    """Widths that a study could ask for at a budget, drawn everywhere."""
+    config, points = context.config, context.parametrised(budget)
+    pool = Pool(points, np.random.default_rng(config.seed))
+    centres = in_order(points, points.guideline, points.uniform)
+    pool.add_around(centres, AWAY, _DRAWN // (len(centres) * len(config.budgets)))
+    return [points.widths_G(pool.parameters(place)) for place in range(len(pool.values_NP))]
 
 
 def _train_slimmable(context: StudyContext, folder: Path, progress: Progress) -> None:

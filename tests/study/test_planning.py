@@ -1,0 +1,150 @@
+"""One number for a whole study: what it pays for, that no more is spent, and what it cannot pay for."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from nas_prune.errors import BadInputError
+from nas_prune.runs.progress import SILENT, Progress
+from nas_prune.space.budget import Budget
+from nas_prune.study import trial_record as record
+from nas_prune.study.config import SCRATCH, StudyConfig
+from nas_prune.study.context import StudyContext, images_and_network, load_study
+from nas_prune.study.location import StudyLocation, read_trials
+from nas_prune.study.planning import costs_of, planned, resolved_plan, with_plan
+from nas_prune.study.run import resume_study, run_study
+from nas_prune.study.spending import said_of, spent
+from tests.study.test_run import SMALL
+
+ONE: StudyConfig = SMALL.model_copy(
+    update={
+        "sampler": "rule",
+        "recipe": SMALL.recipe.with_epochs(4),
+        "budget_training": 1.2,
+        "data": SMALL.data.model_copy(update={"max_images": 120}),
+    }
+)
+
+
+# For plans alone.
+LONG = ONE.model_copy(update={"recipe": SMALL.recipe.with_epochs(20), "epochs": 10})
+
+
+@pytest.fixture(scope="module")
+def context(tmp_path_factory: pytest.TempPathFactory) -> StudyContext:
+    data, space = images_and_network(LONG, SILENT)
+    return StudyContext(tmp_path_factory.mktemp("planned"), LONG, space, data, None)
+
+
+def asking(context: StudyContext, **changes: object) -> StudyContext:
+    return replace(context, config=LONG.model_copy(update=changes))
+
+
+@pytest.mark.parametrize("times", [2, 5, 10, 40])
+def test_a_plan_shares_out_all_that_may_be_spent_and_no_more(context: StudyContext, times: float) -> None:
+    plan = planned(asking(context, budget_training=times))
+    parts = plan.preparing + plan.judging + plan.training + plan.finalists
+    assert parts == plan.total == round(times * context.whole_training)
+    assert plan.finalists >= 0.24 * plan.total
+    assert plan.trained >= 8
+    assert (plan.judge == SCRATCH) == (times < 5)
+    assert (plan.judged > 0) == (plan.judge != SCRATCH)
+    assert plan.words[0].startswith(f"Plan: {times:.2f}x training MACs")
+
+
+def test_a_named_judge_is_taken_even_where_it_is_dear(context: StudyContext) -> None:
+    dear = asking(context, budget_training=3.9, judge="inherited")
+    plan = planned(dear)
+    assert (plan.judge, plan.preparing) == ("inherited", context.whole_training)
+    assert planned(asking(context, budget_training=3.9)).judge == SCRATCH
+    least = costs_of(dear, "inherited").least
+    assert planned(asking(context, budget_training=least, judge="inherited")).trained >= 8
+    with pytest.raises(BadInputError, match=f"{least:g}x, got 3x"):
+        planned(asking(context, budget_training=3, judge="inherited"))
+
+
+def test_several_budgets_share_one_number_and_one_judge(context: StudyContext) -> None:
+    one = planned(asking(context, budget_training=10))
+    two = asking(context, budget_training=10, budgets=(Budget("macs", 0.3), Budget("macs", 0.2)))
+    both = planned(two)
+    assert both.studies == 2
+    assert both.preparing == one.preparing
+    assert both.trained < one.trained
+    assert both.total == one.total == both.preparing + both.judging + both.training + both.finalists
+
+
+def test_what_pays_for_too_little_is_refused_with_what_would_do(context: StudyContext) -> None:
+    with pytest.raises(BadInputError, match=r"must pay for 8 trials of 10 epochs .* 1\.6x, got 0\.5x"):
+        planned(asking(context, budget_training=0.5))
+    assert planned(asking(context, budget_training=1.6)).trained >= 8
+
+
+def test_hours_become_trainings_by_what_they_take_here(context: StudyContext) -> None:
+    said: list[str] = []
+    asked = asking(context, budget_training=None, hours=0.05)
+    found = resolved_plan(asked, 1, Progress(say=said.append))
+    assert found.plan is not None
+    assert found.budget_training is not None
+    assert found.budget_training > 1
+    assert "One training of the whole network takes about" in said[0]
+    twice = resolved_plan(asked, 2, SILENT)
+    assert twice.budget_training is not None
+    assert twice.budget_training > 1.3 * found.budget_training
+
+
+def test_settings_follow_from_a_plan(context: StudyContext) -> None:
+    plan = planned(asking(context, budget_training=10))
+    config = with_plan(LONG, plan)
+    assert (config.judge, config.judged, config.trials) == (
+        "inherited",
+        plan.judged + 1,  # uniform widths are trained, too
+        plan.judged + plan.trained,
+    )
+
+
+def test_a_planned_study_ends_with_its_race_within_what_was_planned(tmp_path: Path) -> None:
+    said: list[str] = []
+    run = tmp_path / "small"
+    result = run_study(ONE, run, progress=Progress(say=said.append))
+    plan = result.config.plan
+    assert plan is not None
+    assert said.index("\n".join(plan.words)) < next(
+        place for place, text in enumerate(said) if "small, trial 0" in text
+    )
+    (ranking,) = result.rankings
+    assert (run / "rank" / "small" / "widths.json").exists()
+    context = load_study(run)
+    found = spent(context, result.trials)
+    assert 0.98 * plan.training < found.training <= plan.training
+    assert 0 < found.finalists == ranking.spent.short + ranking.spent.full <= plan.finalists
+    assert found.total <= plan.total
+    assert said[-1] == "\n".join(said_of(context, found))
+    assert {one.name for one in result.known["small"].expected} >= {"uniform"}
+    before = len(read_trials(StudyLocation(run)).trials["small"])
+    again = run_study(ONE, run)  # the same file
+    assert len(again.trials["small"]) == before == plan.trained
+    assert again.config.plan == plan
+    assert resume_study(StudyLocation(run)).rankings[0].winner.name == ranking.winner.name
+
+
+def test_a_study_of_before_keeps_its_number_of_trials(tmp_path: Path) -> None:
+    run = tmp_path / "small"
+    old = ONE.model_copy(update={"budget_training": None, "trials": 2})
+    run_study(old, run)
+    result = run_study(old.model_copy(update={"budget_training": 10.0}), run)
+    assert (result.config.budget_training, result.config.plan) == (None, None)
+    assert len(result.trials["small"]) == 2
+
+
+@pytest.mark.slow
+def test_a_planned_study_with_a_judge_spends_what_was_planned(tmp_path: Path) -> None:
+    config = LONG.model_copy(update={"budget_training": 6.0})
+    result = run_study(config, tmp_path / "small", workers=2)
+    plan, trials = result.config.plan, result.trials["small"]
+    assert plan is not None
+    assert plan.judge == "inherited"
+    judges = [record.judge_of(one) for one in trials if one.user_attrs.get(record.TRAINING_MACS)]
+    assert judges.count(SCRATCH) == plan.trained
+    context = load_study(tmp_path / "small")
+    assert 0.8 * plan.total < spent(context, result.trials).total <= plan.total
