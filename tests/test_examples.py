@@ -108,7 +108,14 @@ def test_there_are_examples_and_each_has_its_promise() -> None:
     assert {path.stem for path in EXAMPLES} == set(PROMISES)
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "example",
+    [
+        # The longest by far.
+        pytest.param(path, marks=[pytest.mark.slow] * (path.stem == "notebook_style"), id=path.stem)
+        for path in EXAMPLES
+    ],
+)
 def test_an_example_runs_with_few_epochs(example: Path, tmp_path: Path) -> None:
     check(example, tmp_path, printed_by_fork(example, tmp_path, PROMISES[example.stem].quickly))
 

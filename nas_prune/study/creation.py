@@ -26,6 +26,7 @@ from nas_prune.study.config import GUIDELINE, SCRATCH, StudyConfig
 from nas_prune.study.context import BUDGET, StudyContext
 from nas_prune.study.samplers import sampler_named, stopping_named
 
+_FIXED = "fixed_params"  # Optuna's own name for what a waiting trial is to be
 _CREATOR_TAKES = 20  # seconds at most, or the creator was killed
 
 
@@ -190,14 +191,17 @@ def _make_ready(study: optuna.Study, context: StudyContext, budgets: tuple[Budge
     if context.pattern is not None:
         first = {"guideline": points.guideline, **first}
     at = {} if len(budgets) == 1 else {BUDGET: context.ends(budgets)[1]}
-    # Where some trials are judged and others trained, these are both.
-    judges = [config.judge] if config.judged is None else [config.judge, SCRATCH]
-    for judge in judges:
+    # Where some trials are judged and others trained, these are both; a guideline that is uniform comes once.
+    for judge in [config.judge] if config.judged is None else [config.judge, SCRATCH]:
+        about = {} if config.judged is None else {record.JUDGE: judge}
+        known = [
+            one.system_attrs.get(_FIXED)
+            for one in study.get_trials(deepcopy=False)
+            if one.user_attrs.get(record.JUDGE) == about.get(record.JUDGE)
+        ]
         for source, parameters in first.items():
-            about = (
-                {record.SOURCE: source} if len(judges) == 1 else {record.SOURCE: source, record.JUDGE: judge}
-            )
-            is_known = any(one.user_attrs == about for one in study.get_trials(deepcopy=False))
-            if not is_known:
-                study.enqueue_trial({**at, **parameters}, user_attrs=about)
+            own = {**at, **parameters}
+            if own not in known:
+                study.enqueue_trial(own, user_attrs={record.SOURCE: source, **about})
+                known.append(own)
     study.set_user_attr(record.READY, True)  # noqa: FBT003

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from nas_prune.errors import BadInputError
 from nas_prune.runs.files import remove_partial_files
@@ -87,7 +88,7 @@ def rank_study(  # noqa: PLR0913  (all but the first by keyword)
     if not live_workers(location.run):
         remove_partial_files(location.run)
     rankings = []
-    with resume_hint(command), closing(WorkerLock(location.run)):
+    with resume_hint(command), closing(WorkerLock(location.run)), threadpool_limits(1, user_api="blas"):
         for name, trials in found.trials.items():
             budget = found.config.studies[name][-1]
             points = context.parametrised(budget) if found.config.sampler == "rule" else None

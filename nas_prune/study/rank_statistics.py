@@ -211,6 +211,11 @@ class Shrunk:
     def words(self) -> str:
         """For people."""
         known = "the rule of all trials and short trainings" if self.is_by_rule else "zero"
+        if not self.weight:
+            return (
+                f"{_verdict(self.low, self.high)}: {100 * self.difference:+.2f} points (90 % interval "
+                f"{100 * self.low:+.2f} to {100 * self.high:+.2f}; by {known} alone)"
+            )
         return (
             f"{_verdict(self.low, self.high)}: {100 * self.difference:+.2f} points (90 % interval "
             f"{100 * self.low:+.2f} to {100 * self.high:+.2f}; {100 * self.weight:.0f} % of it is what was measured "

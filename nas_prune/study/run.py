@@ -10,6 +10,7 @@ from typing import Any
 
 import optuna
 from filelock import FileLock, Timeout
+from threadpoolctl import threadpool_limits
 
 from nas_prune.data.config import where_images_are
 from nas_prune.guideline.apply import guideline_named, setting_of
@@ -167,6 +168,9 @@ def _work(location: StudyLocation, context: StudyContext, workers: int, progress
     deadline = None if context.config.timeout is None else time() + context.config.timeout
     with (
         resume_hint(command_for(location, space=context.config.space)),
+        threadpool_limits(
+            1, user_api="blas"
+        ),  # for a rule's small matrices more threads only wait for each other
         closing(WorkerLock(location.run)) as worker_lock,
         opened(
             location.storage, location.run, on_stale=put_back_stale, heartbeat=location.heartbeat

@@ -11,6 +11,7 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
+from threadpoolctl import threadpool_limits
 
 from nas_prune.data import SharedImages, share
 from nas_prune.errors import BadInputError
@@ -221,6 +222,7 @@ def _prepared(
 ) -> Callable[[int, Progress], None]:
     """What one process does for a trial; its lock is held as long as the process lives."""
     quiet()
+    threadpool_limits(1, user_api="blas")  # as the process that began this one
     data = shared.attach()
     context = StudyContext(
         location.run, config, network_for(config, data), data, pattern_in(location.run, config)
