@@ -9,8 +9,10 @@ import pytest
 import torch
 from PIL import Image
 from sklearn.datasets import load_digits
+from threadpoolctl import threadpool_limits
 
 torch.set_num_threads(1)
+threadpool_limits(1, user_api="blas")  # the same for a rule's small matrices
 
 
 @pytest.fixture
