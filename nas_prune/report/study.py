@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from nas_prune.comparison.edf_figure import edfs_figure
 from nas_prune.guideline.artefact import read_guideline
@@ -44,7 +44,7 @@ def part_of_study(run: Path, name: str, storage: str | None) -> Part:
 def _of_one(
     run: Path, config: StudyConfig, study: str, trials: Sequence[FrozenTrial], name: str
 ) -> list[Section]:
-    done = [one for one in trials if one.state == TrialState.COMPLETE and record.MACS in one.user_attrs]
+    done = [one for one in record.of_main_judge(trials) if record.MACS in one.user_attrs]
     said = []
     ended = record.count_finished(trials)
     if ended < config.trials:

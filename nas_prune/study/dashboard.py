@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from nas_prune.guideline.explain import sentences
 from nas_prune.runs.directory import published
@@ -152,14 +152,7 @@ def figures(
 
     Of trials by the main judge alone; none before one of them is complete.
     """
-    judge = record.main_judge(trials)
-    done = [
-        trial
-        for trial in trials
-        if trial.state == TrialState.COMPLETE
-        and record.MACS in trial.user_attrs
-        and record.judge_of(trial) == judge
-    ]
+    done = [trial for trial in record.of_main_judge(trials) if record.MACS in trial.user_attrs]
     if not done:
         return {}
     posterior = {"expected": _expected(expected)} if expected else {}

@@ -198,16 +198,15 @@ def main_judge(trials: Iterable[FrozenTrial]) -> JudgeName:
     return next((judge for judge in sorted(judges) if judges and SCRATCH not in judges), SCRATCH)
 
 
+def of_main_judge(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """The complete trials that may be compared: values of different judges must not be."""
+    judge = main_judge(trials)
+    return [trial for trial in trials if trial.state == TrialState.COMPLETE and judge_of(trial) == judge]
+
+
 def best_first(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     """The complete trials of the main judge with a value of their own, by accuracy, the best one first."""
-    judge = main_judge(trials)
-    done = [
-        trial
-        for trial in trials
-        if trial.state == TrialState.COMPLETE
-        and REPEAT_OF not in trial.user_attrs
-        and judge_of(trial) == judge
-    ]
+    done = [trial for trial in of_main_judge(trials) if REPEAT_OF not in trial.user_attrs]
     return sorted(done, key=lambda trial: (-trial.values[0], trial.number))
 
 

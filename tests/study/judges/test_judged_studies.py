@@ -7,6 +7,7 @@ import pytest
 from optuna.trial import TrialState
 
 from nas_prune.errors import BadInputError
+from nas_prune.report.study import part_of_study
 from nas_prune.runs.progress import Progress
 from nas_prune.study import trial_record as record
 from nas_prune.study.config import StudyConfig
@@ -63,6 +64,15 @@ def test_what_a_judge_says_leads_the_rule_of_the_trainings_and_is_not_counted_as
     assert {one.name for one in expected_of(points, trials)} >= {"uniform"}
     named = [one.judge for one in agreements(trials, "inherited", points)]
     assert named == ["inherited", "rule"]
+
+
+def test_the_report_compares_trainings_alone(finished: StudyLocation) -> None:
+    """A judge's values are not accuracies of trainings, and may be higher."""
+    trials = read_trials(finished).trials["small"]
+    assert {one.number for one in record.of_main_judge(trials)} == {1, *range(10, 16)}
+    (table,) = next(one.tables for one in part_of_study(finished.run, "small", None).sections if one.pictures)
+    numbers = {int(row[0]) for row in table.rows}
+    assert numbers <= {1, *range(10, 16)}
 
 
 def test_the_dashboard_says_who_judged_and_what_was_spent(finished: StudyLocation) -> None:
