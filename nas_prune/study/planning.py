@@ -51,6 +51,7 @@ class Costs:
         preparing: the judge's network.
         one_judging: one trial that is judged; one_training: one that is trained; in_full: one network in full.
         studies: how many budgets there are.
+        sources: how many networks need no search.
     """
 
     judge: JudgeName
@@ -60,12 +61,14 @@ class Costs:
     one_training: int
     in_full: int
     studies: int
+    sources: int
 
     def shared_out(self, total: int) -> StudyPlan:
         """The plan of a budget, which may pay for too little."""
         race, verdict = _RACE * self.one_training, _VERDICT * self.in_full
         has_verdict = self.studies * (race + verdict) <= _FINALISTS_IN_FULL * total
-        finalists = round((_FINALISTS_IN_FULL if has_verdict else _FINALISTS) * total)
+        least = self.studies * (self.sources + 1) * self.one_training  # of a race's first round
+        finalists = max(least, round((_FINALISTS_IN_FULL if has_verdict else _FINALISTS) * total))
         judged = 0
         if self.judge != SCRATCH:
             each = max(1, self.studies * self.one_judging)
@@ -109,6 +112,8 @@ def planned(context: StudyContext, judges: Sequence[JudgeName] = ("inherited", S
     config = context.config
     assert config.budget_training is not None
     total = round(config.budget_training * context.whole_training)
+    if config.seeds > 1:  # a judge goes with single trainings
+        judges = (SCRATCH,)
     for judge in judges if config.judge == SCRATCH else (config.judge,):
         costs = costs_of(context, judge)
         plan = costs.shared_out(total)
@@ -133,9 +138,10 @@ def costs_of(context: StudyContext, judge: JudgeName) -> Costs:
         context.whole_training,
         macs_of_preparing(asked),
         one_judging,
-        training_macs(dearest, images, config.epochs) + one_judging,
+        config.seeds * training_macs(dearest, images, config.epochs) + one_judging,
         training_macs(dearest, images, config.recipe.epochs),
         len(config.studies),
+        count_sources(config),
     )
 
 

@@ -64,6 +64,19 @@ def test_a_named_judge_is_taken_even_where_it_is_dear(context: StudyContext) -> 
         planned(asking(context, budget_training=3, judge="inherited"))
 
 
+def test_what_a_trial_takes_is_that_of_all_its_seeds(context: StudyContext) -> None:
+    plan = planned(asking(context, budget_training=10, seeds=3))
+    assert plan.judge == SCRATCH
+    assert plan.one_training == 3 * costs_of(asking(context, seeds=1), SCRATCH).one_training
+
+
+def test_the_least_budget_pays_for_the_first_round_of_a_race(context: StudyContext) -> None:
+    guided = asking(context, guideline="bottleneck-first")
+    least = costs_of(guided, SCRATCH).least
+    plan = planned(asking(context, guideline="bottleneck-first", budget_training=least))
+    assert plan.finalists >= 3 * plan.one_training  # uniform widths, the guideline, and another
+
+
 def test_several_budgets_share_one_number_and_one_judge(context: StudyContext) -> None:
     one = planned(asking(context, budget_training=10))
     two = asking(context, budget_training=10, budgets=(Budget("macs", 0.3), Budget("macs", 0.2)))

@@ -112,11 +112,13 @@ def _search_settings(context: StudyContext) -> SearchConfig:
         name: getattr(config, name)
         for name in ("space", "width_multiplier", "groups", "budgets", "recipe", "seed", *_OF_THE_MACHINE)
     }
+    method = method_named(_method_for(space, context))
     return SearchConfig(
         **settings,
-        method=_method_for(space, context),
+        method=method.name,
         epochs=config.judge_recipe.epochs,
-        stop=False,
+        # The weights count, too: no early end where a method could have one.
+        stop=False if method.shows_widths(None) else None,
     )
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from optuna.trial import TrialState
+from torch import nn
 
 from nas_prune.errors import BadInputError
 from nas_prune.report.study import part_of_study
@@ -105,6 +106,28 @@ def test_a_judges_network_is_trained_once_and_says_the_same_again(finished: Stud
         trials[0].value,
         trials[0].user_attrs[record.TRAINING_MACS],
     )
+
+
+def small_without_norms(num_classes: int = 10) -> nn.Module:
+    """A network of one's own, of which slimming finds no channels."""
+    return nn.Sequential(
+        nn.Conv2d(1, 8, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(8, 16, 3, padding=1),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(16, num_classes),
+    )
+
+
+def test_a_network_without_norms_is_judged_by_other_scores(tmp_path: Path) -> None:
+    own = "tests.study.judges.test_judged_studies:small_without_norms"
+    config = JUDGED.model_copy(update={"space": own, "judged": None, "trials": 3})
+    trials = run_study(config, tmp_path / "small").trials["small"]
+    assert [record.judge_of(trial) for trial in trials] == ["inherited"] * 3
+    text = (tmp_path / "small" / "judges" / "inherited" / "config.yaml").read_text(encoding="utf-8")
+    assert "method: taylor" in text
 
 
 @pytest.mark.parametrize("judge", ["slimmable", "synflow", "log-widths"])
