@@ -269,7 +269,7 @@ def study_of(space: str, data_name: str | None, **changes: Any) -> StudyConfig:
     return config.model_copy(update={"data": placed(config.data, Path(), data_name)})
 
 
-_FROM_ONE_NUMBER = ("trials", "judged", "judge")
+_FROM_ONE_NUMBER = ("trials", "judged")
 _ONE_NUMBER = ("budget_training", "hours")
 
 
@@ -282,11 +282,11 @@ def _changed(content: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str
     typed = {key: one for key, one in changes.items() if one is not None}
     kept = dict(content)
     if typed.keys() & set(_ONE_NUMBER):
-        kept = {key: one for key, one in kept.items() if key not in (*_FROM_ONE_NUMBER[:2], *_ONE_NUMBER)}
+        kept = {key: one for key, one in kept.items() if key not in (*_FROM_ONE_NUMBER, *_ONE_NUMBER)}
     elif "trials" in typed:
         kept = {key: one for key, one in kept.items() if key not in _ONE_NUMBER}
     found = {**kept, **typed}
-    both = [name for name in _FROM_ONE_NUMBER[:2] if name in found]
+    both = [name for name in _FROM_ONE_NUMBER if name in found]
     numbers = [name for name in _ONE_NUMBER if name in found]
     if (both and numbers) or len(numbers) > 1:
         named = [*both, *numbers]

@@ -15,12 +15,16 @@ Finalists: TypeAlias = "dict[str, tuple[int | None, Vector]]"  # by name: the tr
 
 def check_enough(name: str, trials: Sequence[FrozenTrial]) -> None:
     """Refuse a study without complete trials beside its first ones."""
-    best = record.best_first(trials)
-    if {record.SOURCE in one.user_attrs for one in best} != {True, False}:
+    if not has_others(trials):
         raise BadInputError(
             f"study {name!r} must have complete trials beside its first ones to be ranked, "
-            f"got {len(best)} complete. Run it first."
+            f"got {len(record.best_first(trials))} complete. Run it first."
         )
+
+
+def has_others(trials: Sequence[FrozenTrial]) -> bool:
+    """Whether trials are complete both of those that need no search and of others."""
+    return {record.SOURCE in one.user_attrs for one in record.best_first(trials)} == {True, False}
 
 
 def finalists(trials: Sequence[FrozenTrial], top: int, points: Parametrised | None) -> Finalists:

@@ -1,7 +1,7 @@
 """One number for a whole study: how many training MACs its judge, its trials and its finalists may take together.
 
-The unit is one training of the whole network in full. The shares below are choices, measured in
-`studies/study-under-noise`; what is left after the judge and the finalists goes to trials that are trained.
+The unit is one training of the whole network in full. The shares below are choices that no study has compared yet; what
+is left after the judge and the finalists goes to trials that are trained.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from nas_prune.space.cut import matched
 from nas_prune.study.config import SCRATCH, JudgeName, StudyConfig
 from nas_prune.study.context import StudyContext
 from nas_prune.study.judges.inheriting import NORM_IMAGES
-from nas_prune.study.judges.prepare import drawn_for_slimmable, macs_of_preparing
+from nas_prune.study.judges.prepare import macs_of_preparing, possible_widths
 from nas_prune.study.study_plan import StudyPlan
 from nas_prune.training.compute import limited_threads, pick_device, pick_threads
 from nas_prune.training.loop import Training, fit
@@ -149,8 +149,7 @@ def _dearest(context: StudyContext, budget: Budget) -> int:
     """MACs of the dearest widths within a budget; of some that are drawn, where it bounds another cost."""
     if budget.kind == "macs":
         return min(context.space.limit(budget), context.space.cost_at(context.space.base_G).macs)
-    drawn = drawn_for_slimmable(context, budget)
-    return max(context.space.cost_at(vector_G).macs for vector_G in drawn)
+    return max(context.space.cost_at(vector_G).macs for vector_G in possible_widths(context, budget))
 
 
 def _is_worth(plan: StudyPlan) -> bool:

@@ -8,7 +8,7 @@ training does.
 
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -205,12 +205,7 @@ class _Job:
         again: list[tuple[Vector, float]] = [
             (self.chosen[name][1], value) for name, own in values.items() for value in own
         ]
-        seen = replace(
-            self.seen,
-            widths=(*self.seen.widths, *(vector for vector, _ in again)),
-            values=(*self.seen.values, *(value for _, value in again)),
-            running=(),
-        )
+        seen = self.seen.with_more([vector for vector, _ in again], [value for _, value in again])
         logs_NS = logs_of(self.points, [self.chosen[name][1] for name in values])
         return Posterior(*rule_of(self.points, seen).joint(logs_NS))
 

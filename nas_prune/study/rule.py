@@ -211,13 +211,6 @@ class Rule:
         parts, weights = tuple(part for _, part in few), tuple(weight / total for weight, _ in few)
         return replace(self, parts=parts, weights=weights)
 
-    @property
-    def lead_share(self) -> float:
-        """How much of the leads the trials confirm: the mean of the largest ρ, in deviations of the trials."""
-        spread = float(np.std(self.trials.values_T)) or 1.0
-        found = [float(part.slope_L[1:].max(initial=0.0)) / spread for part in self.parts]
-        return float(np.dot(self.weights, found))
-
     def mean_N(self, logs_NS: Floats) -> Floats:
         """The expected accuracies of networks."""
         features, leads_NL = self.layout.features(logs_NS), _leads_of(self.layout, self.leads, logs_NS)

@@ -185,7 +185,7 @@ def asked_next(
         pool, [*answers, *range(len(known)), *pool.some(2 * _CHANCE)], len(answers) + len(known) + _CHANCE
     )
     mean_N, covariance_NN = rule.joint(pool.logs_NS[places])
-    tried = {one.tobytes() for one in logs_of(points, (*seen.widths, *seen.running)).round(9)}
+    tried = _tried(points, seen)
     asked = [
         number
         for number, place in enumerate(places)
@@ -204,15 +204,17 @@ def best_by_lead(points: Parametrised, seen: Seen, pool: Pool) -> Parameters:
     rule = rule_of(points, judged)
     pool.add_around(in_order(points, points.guideline, points.uniform), AWAY, _DRAWN)
     pool.refine(rule, rounds=3)
-    tried = (
-        {one.tobytes() for one in logs_of(points, (*seen.widths, *seen.running)).round(9)}
-        if seen.widths
-        else set()
-    )
+    tried = _tried(points, seen)
     order = np.argsort(-rule.likeliest.mean_N(pool.logs_NS), kind="stable").tolist()
     return pool.parameters(
         next((place for place in order if pool.logs_NS[place].round(9).tobytes() not in tried), order[0])
     )
+
+
+def _tried(points: Parametrised, seen: Seen) -> set[bytes]:
+    """Log widths that were tried or are running, as `_distinct` compares them."""
+    vectors = (*seen.widths, *seen.running)
+    return {one.tobytes() for one in logs_of(points, vectors).round(9)} if vectors else set()
 
 
 def drawn_for(points: Parametrised, rule: Rule, seed: int = 0, most: int = 400) -> Pool:

@@ -13,6 +13,13 @@ from nas_prune.study.config import SCRATCH
 from nas_prune.study.context import StudyContext
 from nas_prune.study.judges.prepare import is_prepared, macs_of_preparing
 
+_WHAT = {
+    "preparing": "judge's network",
+    "judging": "judged trials",
+    "training": "trained trials",
+    "finalists": "finalists",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Spent:
@@ -21,7 +28,7 @@ class Spent:
     Attributes:
         preparing: the judge's network.
         judging: trials that were judged without training.
-        training: trials that were trained, and attempts at them that were stopped are not counted.
+        training: trials that were trained; attempts at them that were stopped are not counted.
         finalists: trainings of the best again.
     """
 
@@ -62,26 +69,14 @@ def _of_finalists(run: Path) -> int:
 def said_of(context: StudyContext, found: Spent) -> list[str]:
     """For people: what was spent, beside the plan where there is one; in trainings of the whole network in full."""
     plan = context.config.plan
-    planned = {}
-    if plan is not None:
-        planned = {
-            "judge's network": plan.preparing,
-            "judged trials": plan.judging,
-            "trained trials": plan.training,
-            "finalists": plan.finalists,
-        }
-    done = {
-        "judge's network": found.preparing,
-        "judged trials": found.judging,
-        "trained trials": found.training,
-        "finalists": found.finalists,
-    }
+    planned = None if plan is None else Spent(plan.preparing, plan.judging, plan.training, plan.finalists)
     whole = context.whole_training
-    lines = [
-        f"  {macs / whole:6.2f}x  {what}" + (f" (planned {planned[what] / whole:.2f}x)" if planned else "")
-        for what, macs in done.items()
-        if macs or planned.get(what)
-    ]
+    lines = []
+    for name, what in _WHAT.items():
+        done, wanted = getattr(found, name), 0 if planned is None else getattr(planned, name)
+        if done or wanted:
+            beside = "" if planned is None else f" (planned {wanted / whole:.2f}x)"
+            lines.append(f"  {done / whole:6.2f}x  {what}{beside}")
     bound = f" of {plan.total / whole:.2f}x" if plan is not None else ""
     head = (
         f"Spent: {found.total / whole:.2f}x{bound} training MACs, in trainings of the whole network in full:"

@@ -8,11 +8,11 @@ from optuna.trial import FrozenTrial
 from scipy.stats import norm
 
 from nas_prune.space.budget import Budget
-from nas_prune.study import trial_record as record
 from nas_prune.study.context import StudyContext
-from nas_prune.study.finalists import finalists
+from nas_prune.study.finalists import finalists, has_others
 from nas_prune.study.judges.agreement import Agreement, agreements
 from nas_prune.study.parameters import Parametrised
+from nas_prune.study.race import Posterior
 from nas_prune.study.rule_search import Vector, logs_of, rule_of, seen_in
 
 _CONFIDENCE = 0.9
@@ -77,25 +77,20 @@ def known_of(context: StudyContext, budget: Budget, trials: Sequence[FrozenTrial
 
 def expected_of(points: Parametrised, trials: Sequence[FrozenTrial]) -> list[Expected]:
     """What the rule of a study expects of its best networks, the best first; none before there are trials enough."""
-    best = record.best_first(trials)
-    if {record.SOURCE in one.user_attrs for one in best} != {True, False}:
+    if not has_others(trials):
         return []
     named = finalists(trials, _SHOWN, points)
     names, vectors = list(named), [vector for _, vector in named.values()]
-    mean_N, covariance_NN = rule_of(points, seen_in(trials).ended).joint(logs_of(points, vectors))
+    known = Posterior(*rule_of(points, seen_in(trials).ended).joint(logs_of(points, vectors)))
     factor = float(norm.ppf((1 + _CONFIDENCE) / 2))
     base = names.index("uniform") if "uniform" in names else None
     found = []
     for place, (name, vector) in enumerate(zip(names, vectors, strict=True)):
-        mean, half = float(mean_N[place]), factor * sqrt(max(0.0, float(covariance_NN[place, place])))
-        gain = gain_half = None
+        mean = float(known.mean_N[place])
+        half = factor * sqrt(max(0.0, float(known.covariance_NN[place, place])))
+        gain = low = high = None
         if base is not None and place != base:
-            variance = (
-                covariance_NN[place, place] + covariance_NN[base, base] - 2 * covariance_NN[place, base]
-            )
-            gain, gain_half = mean - float(mean_N[base]), factor * sqrt(max(0.0, float(variance)))
-        low, high = (
-            (None, None) if gain is None or gain_half is None else (gain - gain_half, gain + gain_half)
-        )
+            gain, variance = known.difference(place, base)
+            low, high = gain - factor * sqrt(variance), gain + factor * sqrt(variance)
         found.append(Expected(name, vector, mean, mean - half, mean + half, gain, low, high))
     return sorted(found, key=lambda one: -one.mean)

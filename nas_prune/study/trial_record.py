@@ -195,7 +195,7 @@ def _place(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> int:
 def main_judge(trials: Iterable[FrozenTrial]) -> JudgeName:
     """Trainings, where there are any that have ended; else the cheaper judge that all trials are of."""
     judges = {judge_of(trial) for trial in trials if trial.state == TrialState.COMPLETE}
-    return next((judge for judge in sorted(judges) if judges and SCRATCH not in judges), SCRATCH)
+    return min(judges) if judges and SCRATCH not in judges else SCRATCH
 
 
 def of_main_judge(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:

@@ -46,6 +46,7 @@ JUDGES: Mapping[JudgeName, str] = {
     "log-widths": "the mean logarithm of the keep ratios",
 }
 _METHODS = ("slimming", "taylor")  # the first that scores every searched group, or else most of them
+_OF_THE_MACHINE = ("data", "device", "threads", "precision", "channels_last", "compiles")
 _DRAWN = 128  # widths of a slimmable network's steps
 _SMALLEST = 0.5  # of the budget, for the smallest of them
 _LOOK_AGAIN = 2.0  # seconds
@@ -122,9 +123,6 @@ def _search_settings(context: StudyContext) -> SearchConfig:
     )
 
 
-_OF_THE_MACHINE = ("data", "device", "threads", "precision", "channels_last", "compiles")
-
-
 def _method_for(space: SearchSpace, context: StudyContext) -> str:
     groups = context.config.groups
     return max(_METHODS, key=lambda name: len(scorable(space, method_named(name), groups)))
@@ -163,7 +161,7 @@ def _load_inherited(context: StudyContext) -> Judge:
 def narrow_of(context: StudyContext) -> Narrow:
     """The widths whose networks share a slimmable one's weights: those that the study could ask for."""
     config, space = context.config, context.space
-    drawn = [vector_G for budget in config.budgets for vector_G in drawn_for_slimmable(context, budget)]
+    drawn = [vector_G for budget in config.budgets for vector_G in possible_widths(context, budget)]
     least = min(config.budgets, key=lambda one: one.limit(1) if one.share is None else one.share)
     columns = space.searched(config.groups)
     low, _ = feasible_range(space, least, columns)
@@ -171,7 +169,7 @@ def narrow_of(context: StudyContext) -> Narrow:
     return Narrow(matched(space, columns, bound).widths_G, tuple(drawn))
 
 
-def drawn_for_slimmable(context: StudyContext, budget: Budget) -> list[tuple[int, ...]]:
+def possible_widths(context: StudyContext, budget: Budget) -> list[tuple[int, ...]]:
     """Widths that a study could ask for at a budget, drawn everywhere."""
     config, points = context.config, context.parametrised(budget)
     pool = Pool(points, np.random.default_rng(config.seed))
