@@ -12,7 +12,7 @@ from tests.surgery import lively, random_halves
 
 CASES = [
     ("torchvision:mobilenet_v2", (3, 32, 32), False),
-    ("densenet40", (3, 8, 8), True),
+    pytest.param("densenet40", (3, 8, 8), True, marks=pytest.mark.slow),
     *(
         pytest.param(name, shape, is_first, marks=pytest.mark.slow)
         for name, shape in [

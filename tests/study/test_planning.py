@@ -21,7 +21,7 @@ ONE: StudyConfig = SMALL.model_copy(
     update={
         "sampler": "rule",
         "recipe": SMALL.recipe.with_epochs(4),
-        "budget_training": 1.2,
+        "budget_training": 0.9,
         "data": SMALL.data.model_copy(update={"max_images": 120}),
     }
 )

@@ -54,6 +54,7 @@ def test_the_finalists_are_the_rules_answer_and_what_it_expects_most_of(finished
     assert "rule" not in by_value
 
 
+@pytest.mark.slow  # the same with a plan, in test_planning, is not
 def test_a_ranking_orders_by_the_rule_of_all_trials_and_short_trainings(finished: StudyLocation) -> None:
     (ranking,) = rank_study(finished, top=2, seeds=2, full_seeds=1)
     expected = [one.expected for one in ranking.candidates]

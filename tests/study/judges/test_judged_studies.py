@@ -130,7 +130,9 @@ def test_a_network_without_norms_is_judged_by_other_scores(tmp_path: Path) -> No
     assert "method: taylor" in text
 
 
-@pytest.mark.parametrize("judge", ["slimmable", "synflow", "log-widths"])
+@pytest.mark.parametrize(
+    "judge", [pytest.param("slimmable", marks=pytest.mark.slow), "synflow", "log-widths"]
+)
 def test_every_judge_can_judge_all_trials(judge: str, tmp_path: Path) -> None:
     changes = {"judge": judge, "judged": None, "trials": 3, "sampler": "random"}
     if judge != "slimmable":
