@@ -194,24 +194,30 @@ def _refuse_beside_directory(out: Path | None, wanted: StudyOptions) -> None:
 
 def _print_known(result: "StudyResult", name: str) -> None:
     """What all trials say together, beside the best of them, which is partly luck."""
+    from nas_prune.study.config import SCRATCH
+
     known = result.known.get(name)
-    if known is None or not known.expected:
+    if known is None:
         return
-    rows = [
-        [own.name, percent(own.mean, 2), f"{100 * own.low:.2f} to {100 * own.high:.2f}", own.words]
-        for own in known.expected
-    ]
-    click.echo("What the rule of all trials expects (rule: its answer among all widths, tried or not)\n")
-    print_table(["network", "expected", "90 % interval", "beside uniform, points"], rows)
-    click.echo()
-    for own in known.agreements:
-        click.echo(f"Rank correlation with single trainings: {own.words}")
-    click.echo()
+    if known.expected:
+        rows = [
+            [own.name, percent(own.mean, 2), f"{100 * own.low:.2f} to {100 * own.high:.2f}", own.words]
+            for own in known.expected
+        ]
+        what = "all trials" if known.judge == SCRATCH else f"all that {known.judge} said, not of trainings,"
+        click.echo(f"What the rule of {what} expects (rule: its answer among all widths, tried or not)\n")
+        print_table(["network", "expected", "90 % interval", "beside uniform, points"], rows)
+        click.echo()
+    for agreed in known.agreements:
+        click.echo(f"Rank correlation with trainings: {agreed.words}")
+    if known.agreements:
+        click.echo()
 
 
 def _print(result: "StudyResult") -> None:
     from nas_prune.errors import BadInputError
     from nas_prune.study import trial_record as record
+    from nas_prune.study.config import SCRATCH
     from nas_prune.study.location import command_for, storage_flag
 
     for name, trials in result.trials.items():
@@ -233,7 +239,9 @@ def _print(result: "StudyResult") -> None:
             ]
             for trial in best
         ]
-        print_table(["trial", "source", "val. accuracy", "MACs", "parameters", "kept (%)"], rows, left=2)
+        judge = record.main_judge(trials)
+        value = "val. accuracy" if judge == SCRATCH else f"by {judge}"
+        print_table(["trial", "source", value, "MACs", "parameters", "kept (%)"], rows, left=2)
         click.echo()
         _print_known(result, name)
     location = result.location

@@ -29,8 +29,10 @@ SCRATCH: JudgeName = "scratch"  # a training from random weights
 
 GUIDELINE = "guideline.yaml"
 _BUDGET_TRAINING = 10.0  # trainings of the whole network
+MOST_TRIALS = 100_000
 # Of studies of before, which have none of these, at their defaults.
 LATER = ("judge", "judged", "judge_epochs", "budget_training")
+_SAY_HOW_MANY = ("trials", "budget_training", "hours", "against", "timeout")  # one of them
 # May differ from what the study was created with: they do not change what a trial is.
 FREE = frozenset(
     {
@@ -65,7 +67,7 @@ class StudyConfig(RunConfig):
         sampler: `rule`, or one of Optuna's; None for `rule`, or TPE where there are two objectives.
         judge: what says how good the widths of a trial are: `scratch`, a short training from random weights; or,
             without training them, `inherited` (the best channels of the network that a search trained), `slimmable`
-            (one network trained at many widths), `synflow`, `log-widths`.
+            (one network trained at many widths), `synflow`, `log-widths`. None for what a plan has, or else `scratch`.
         judged: how many trials, the first ones, a judge other than `scratch` is asked about; the others are trained,
             and the rule learns how far the judge is right. All if None.
         judge_epochs: of the training of the judge's network; the recipe's if None.
@@ -95,7 +97,7 @@ class StudyConfig(RunConfig):
     guideline: str | None = None
     parameters: Parameters = "shape"
     sampler: SamplerName | None = None
-    judge: JudgeName = SCRATCH
+    judge: JudgeName | None = None
     judged: int | None = Field(default=None, ge=1)
     judge_epochs: int | None = Field(default=None, ge=1, le=MOST_EPOCHS)
     stopping: Stopping = "none"
@@ -103,7 +105,7 @@ class StudyConfig(RunConfig):
     budget_training: float | None = Field(default=None, gt=0, le=1e6)
     hours: float | None = Field(default=None, gt=0, le=1e5)
     plan: StudyPlan | None = None
-    trials: int = Field(default=30, ge=1, le=100_000)
+    trials: int = Field(default=30, ge=1, le=MOST_TRIALS)
     timeout: float | None = Field(default=None, gt=0)
     seeds: int = Field(default=1, ge=1, le=100)
     seed: int = Field(default=0, ge=0, lt=2**31)
@@ -121,12 +123,13 @@ class StudyConfig(RunConfig):
                 raise ValueError("budget and budgets must not stand beside each other")
             content["budgets"] = (content.pop("budget"),)
         asked = content.get("budget_training")
-        if isinstance(asked, str) and asked.endswith("x"):
+        if isinstance(asked, str) and asked.lower().endswith("x"):
             content["budget_training"] = asked[:-1]
-        is_open = not any(
-            content.get(name) for name in ("trials", "budget_training", "hours", "against", "timeout")
-        )
-        return {**content, "budget_training": _BUDGET_TRAINING} if is_open else content
+        if any(content.get(name) is not None for name in _SAY_HOW_MANY):
+            return content
+        if content.get("judged") is not None:
+            raise ValueError("judged must come with trials: without, it follows from the plan")
+        return {**content, "budget_training": _BUDGET_TRAINING}
 
     @field_validator("name")
     @classmethod
@@ -160,10 +163,21 @@ class StudyConfig(RunConfig):
 
     @model_validator(mode="after")
     def _judged_by_others(self) -> "StudyConfig":
-        if self.judge == SCRATCH and (self.judged, self.judge_epochs) != (None, None):
-            raise ValueError("judged and judge_epochs must come with a judge other than scratch")
-        if self.judge != SCRATCH and self.seeds > 1:
+        is_planned = self.budget_training is not None or self.hours is not None
+        if self.judging == SCRATCH:
+            is_open = is_planned and self.judge is None
+            if self.judged is not None or (self.judge_epochs is not None and not is_open):
+                raise ValueError("judged and judge_epochs must come with a judge other than scratch")
+            return self
+        if self.seeds > 1:
             raise ValueError("seeds must be 1 with a judge other than scratch")
+        if self.judged is not None and self.against is not None:
+            raise ValueError("judged must come with one objective, got against")
+        if (is_planned or self.judged is not None) and self.sampler not in (None, "rule"):
+            raise ValueError(
+                f"sampler must be rule where some trials are judged by {self.judge} and others trained: "
+                f"{self.sampler} would take both values for the same"
+            )
         return self
 
     @model_validator(mode="after")
@@ -185,6 +199,11 @@ class StudyConfig(RunConfig):
                 f"sampler must be tpe, gp, nsga2 or random with against: {self.sampler} has one objective"
             )
         return self
+
+    @property
+    def judging(self) -> JudgeName:
+        """What judges trials: trainings, where nothing is named."""
+        return self.judge or SCRATCH
 
     @property
     def trial_recipe(self) -> Recipe:
@@ -216,6 +235,7 @@ class StudyConfig(RunConfig):
         content["data"]["name"] = self.data.name.partition(":")[
             0
         ]  # a folder may be elsewhere on another machine
+        content["judge"] = None if self.judging == SCRATCH else self.judge
         of_before = type(self).model_fields
         return {key: one for key, one in content.items() if key not in LATER or one != of_before[key].default}
 

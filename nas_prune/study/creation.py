@@ -2,7 +2,8 @@
 
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -10,6 +11,7 @@ from time import sleep
 from typing import Any
 
 import optuna
+from filelock import FileLock
 from optuna.exceptions import DuplicatedStudyError, ExperimentalWarning
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
@@ -27,6 +29,7 @@ from nas_prune.study.context import BUDGET, StudyContext
 from nas_prune.study.samplers import sampler_named, stopping_named
 
 _FIXED = "fixed_params"  # Optuna's own name for what a waiting trial is to be
+_CLAIM = ".claim"  # locked while a directory is claimed
 _CREATOR_TAKES = 20  # seconds at most, or the creator was killed
 
 
@@ -62,8 +65,41 @@ def check_storage(context: StudyContext, storage: BaseStorage) -> None:
             _check_own(study, context)
 
 
+@contextmanager
+def claiming(run: Path) -> Iterator[bool]:
+    """Claim a study's directory alone, for the time of the block; whether nobody has before.
+
+    Workers that begin the same study at once wait for each other here.
+    """
+    is_ours, lock = not run.exists(), FileLock(run / _CLAIM, fallback_to_soft=False)
+    if run.exists() and not run.is_dir():
+        raise _taken(run)
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except OSError as error:
+        raise BadInputError(
+            f"the study's directory must be writable, got: {error}. Choose another with --out."
+        ) from None
+    try:
+        yield not (run / CONFIG).exists()
+    finally:
+        with suppress(OSError):
+            (run / _CLAIM).unlink()
+        lock.release()
+        if is_ours:
+            with suppress(OSError):  # it stays where something is in it
+                run.rmdir()
+
+
+def _taken(run: Path) -> BadInputError:
+    return BadInputError(
+        f"--out must be a new or an empty directory, or that of this study, got {run}. Choose another name."
+    )
+
+
 def claim_directory(run: Path, config: StudyConfig, pattern: Pattern | None) -> None:
-    """Make a study's directory, or check that the existing one is of the same study.
+    """Write a study's settings to its directory, or check that the existing ones are of the same study.
 
     Raises:
         BadInputError: it is of another study, or holds something else.
@@ -72,16 +108,8 @@ def claim_directory(run: Path, config: StudyConfig, pattern: Pattern | None) -> 
         there = read_config(run, StudyConfig)
         check_same(there.fixed(), config.fixed(), f"the study in {run}")
         return
-    if run.exists() and (not run.is_dir() or any(run.iterdir())):
-        raise BadInputError(
-            f"--out must be a new or an empty directory, or that of this study, got {run}. Choose another name."
-        )
-    try:
-        run.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BadInputError(
-            f"the study's directory must be writable, got: {error}. Choose another with --out."
-        ) from None
+    if any(path.name != _CLAIM for path in run.iterdir()):
+        raise _taken(run)
     if isinstance(pattern, Guideline):
         pattern.write(run / GUIDELINE)
     write_config(run, config.relative_to(run))
@@ -192,7 +220,7 @@ def _make_ready(study: optuna.Study, context: StudyContext, budgets: tuple[Budge
         first = {"guideline": points.guideline, **first}
     at = {} if len(budgets) == 1 else {BUDGET: context.ends(budgets)[1]}
     # Where some trials are judged and others trained, these are both; a guideline that is uniform comes once.
-    for judge in [config.judge] if config.judged is None else [config.judge, SCRATCH]:
+    for judge in [config.judging] if config.judged is None else [config.judging, SCRATCH]:
         about = {} if config.judged is None else {record.JUDGE: judge}
         known = [
             one.system_attrs.get(_FIXED)

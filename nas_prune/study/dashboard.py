@@ -10,7 +10,7 @@ from nas_prune.guideline.explain import sentences
 from nas_prune.runs.directory import published
 from nas_prune.runs.figure import BLUE, VERMILION
 from nas_prune.study import trial_record as record
-from nas_prune.study.config import SCRATCH
+from nas_prune.study.config import SCRATCH, JudgeName
 from nas_prune.study.context import StudyContext
 from nas_prune.study.creation import OneStudy
 from nas_prune.study.judges.prepare import JUDGES
@@ -75,7 +75,7 @@ def note(
         about,
         _PARAMETERS[config.parameters],
         _standing(trials),
-        _table_of(known.expected),
+        _table_of(known.expected, known.judge),
         _agreed(known),
         _as_list(said_of(context, spent(context, {one.name: trials}))),
     ]
@@ -88,15 +88,16 @@ def _judged_how(context: StudyContext) -> str:
         f"trained from random weights for {config.epochs} epochs; its value is the share of {images} that it gets "
         "right"
     )
-    if config.judge == SCRATCH:
+    if config.judging == SCRATCH:
         return f"Each trial is a network of other widths, {trained}. No trial inherits weights."
-    judged = f"judged by **{config.judge}** ({JUDGES[config.judge]})"
+    judged = f"judged by **{config.judging}** ({JUDGES[config.judging]})"
     if config.judged is None:
         return f"Each trial is a network of other widths, {judged}; nothing is trained for it."
     return (
         f"Each trial is a network of other widths. The first {config.judged} are {judged}; the others are {trained}. "
-        "The attribute `judge` says which; values of the two are not to be compared. What the judge says leads the "
-        "rule as far as trainings confirm it; no trained trial inherits weights."
+        "The attribute `judge` says which; values of the two are not to be compared, so that judged trials "
+        "are shown as infeasible, which the best one cannot be. What the judge says leads the rule as far as trainings "
+        "confirm it; no trained trial inherits weights."
     )
 
 
@@ -104,7 +105,7 @@ def _agreed(known: Known) -> str:
     """How well judges rank networks, by the trainings of the study so far; nothing before there are some."""
     if not known.agreements:
         return ""
-    return _as_list(["Rank correlation with single trainings:", *(own.words for own in known.agreements)])
+    return _as_list(["Rank correlation with trainings:", *(own.words for own in known.agreements)])
 
 
 def _as_list(lines: Sequence[str]) -> str:
@@ -112,7 +113,7 @@ def _as_list(lines: Sequence[str]) -> str:
     return "\n".join([lines[0], "", *(f"- {line.strip()}" for line in lines[1:])])
 
 
-def _table_of(expected: Sequence[Expected]) -> str:
+def _table_of(expected: Sequence[Expected], judge: JudgeName) -> str:
     """What the rule expects, as a table."""
     if not expected:
         return ""
@@ -121,7 +122,8 @@ def _table_of(expected: Sequence[Expected]) -> str:
         for own in expected
     ]
     head = "| network | expected, % | 90 % interval | beside uniform, points |"
-    said = "What the rule of all trials expects (`rule`: its answer among all widths, tried or not):"
+    what = "all trials" if judge == SCRATCH else f"all that {judge} said, not of trainings,"
+    said = f"What the rule of {what} expects (`rule`: its answer among all widths, tried or not):"
     return "\n".join([said, "", head, "|---|--:|--:|--:|", *rows])
 
 
@@ -137,11 +139,12 @@ def _standing(trials: Sequence[FrozenTrial]) -> str:
     best_ones = record.best_first(trials)
     if not best_ones:
         return ""
-    best = best_ones[0]
+    best, judge = best_ones[0], record.main_judge(trials)
+    by = "" if judge == SCRATCH else f" by {judge}"
     return (
         f"{record.count_finished(trials)} trials have ended; the best so far is trial {best.number} with "
-        f"{100 * best.values[0]:.2f} %. Among many trials the best one is partly luck: `nas-prune study rank` trains "
-        "the best again with other seeds."
+        f"{100 * best.values[0]:.2f} %{by}. Among many trials the best one is partly luck: `nas-prune study rank` "
+        "trains the best again with other seeds."
     )
 
 
@@ -155,27 +158,29 @@ def figures(
     done = [trial for trial in record.of_main_judge(trials) if record.MACS in trial.user_attrs]
     if not done:
         return {}
-    posterior = {"expected": _expected(expected)} if expected else {}
+    judge = record.main_judge(trials)
+    value = "validation accuracy (%)" if judge == SCRATCH else f"accuracy by {judge} (%)"
+    posterior = {"expected": _expected(expected, value)} if expected else {}
     return posterior | {
-        "errors": _errors(done),
-        "macs": _against(done, record.MACS, 1e6, "MACs (millions)"),
-        "params": _against(done, record.PARAMS, 1e3, "parameters (thousands)"),
+        "errors": _errors(done, value),
+        "macs": _against(done, record.MACS, 1e6, "MACs (millions)", value),
+        "params": _against(done, record.PARAMS, 1e3, "parameters (thousands)", value),
         "kept": _kept(context, done),
     }
 
 
-def _errors(done: Sequence[FrozenTrial]) -> "Figure":
+def _errors(done: Sequence[FrozenTrial], value: str) -> "Figure":
     from plotly.graph_objects import Figure, Scatter
 
     errors, shares = edf([100 * (1 - trial.values[0]) for trial in done])
     figure = Figure(Scatter(x=errors.tolist(), y=shares.tolist(), mode="lines+markers", line_shape="hv"))
     figure.update_traces(line_color=BLUE)
     return _laid_out(
-        figure, "Validation errors of all trials", "error e (%)", "share of trials with error ≤ e"
+        figure, "Errors of all trials", f"100 - {value}: error e", "share of trials with error ≤ e"
     )
 
 
-def _expected(expected: Sequence[Expected]) -> "Figure":
+def _expected(expected: Sequence[Expected], value: str) -> "Figure":
     from plotly.graph_objects import Figure, Scatter
 
     means = [100 * own.mean for own in expected]
@@ -189,12 +194,10 @@ def _expected(expected: Sequence[Expected]) -> "Figure":
             error_y={"type": "data", "array": above},
         )
     )
-    return _laid_out(
-        figure, "What the rule expects, with 90 % intervals", "network", "validation accuracy (%)"
-    )
+    return _laid_out(figure, "What the rule expects, with 90 % intervals", "network", value)
 
 
-def _against(done: Sequence[FrozenTrial], name: str, unit: float, label: str) -> "Figure":
+def _against(done: Sequence[FrozenTrial], name: str, unit: float, label: str, value: str) -> "Figure":
     from plotly.graph_objects import Figure, Scatter
 
     points = sorted((trial.user_attrs[name] / unit, 100 * trial.values[0], trial.number) for trial in done)
@@ -221,7 +224,7 @@ def _against(done: Sequence[FrozenTrial], name: str, unit: float, label: str) ->
             name="none is better and cheaper",
         )
     )
-    return _laid_out(figure, f"Accuracy against {label.partition(' ')[0]}", label, "validation accuracy (%)")
+    return _laid_out(figure, f"Accuracy against {label.partition(' ')[0]}", label, value)
 
 
 def _kept(context: StudyContext, done: Sequence[FrozenTrial]) -> "Figure":

@@ -109,8 +109,12 @@ class Objective:
         if why is not None:
             raise Surplus(why)
         own = trials[trial.number]
-        judge = record.judge_for(own, trials, config.judge, config.judged)
+        judge = record.judge_for(own, trials, config.judging, config.judged)
         trial.set_user_attr(record.JUDGE, judge)
+        if judge != SCRATCH and config.judged is not None:
+            # Values of two judges must not be compared: to Optuna and its dashboard, what was not trained breaks a
+            # constraint and cannot be the best. A list, since the dashboard does not read `set_constraint` yet.
+            trial.storage.set_trial_system_attr(trial._trial_id, record.CONSTRAINTS, [1.0])  # noqa: SLF001
         widths = self._drawn(trial)
         # The rule asks again to know better: with other seeds, then.
         is_told = config.sampler != "rule" or judge != SCRATCH
@@ -168,7 +172,7 @@ class Objective:
         if self.judge is None:
             return 0
         judgement = self.judge.judged(widths.vector)
-        trial.set_user_attr(record.SAID.format(self.context.config.judge), judgement.accuracy)
+        trial.set_user_attr(record.SAID.format(self.context.config.judging), judgement.accuracy)
         return judgement.macs
 
     def _trained(self, trial: optuna.Trial, widths: Widths, line: int, seed: int) -> float:

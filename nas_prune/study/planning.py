@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import count, pairwise
-from math import floor
+from math import ceil, floor
 from statistics import median
 from time import perf_counter
 
@@ -19,12 +19,13 @@ from nas_prune.errors import BadInputError
 from nas_prune.runs.progress import Progress
 from nas_prune.space.budget import Budget
 from nas_prune.space.cut import matched
-from nas_prune.study.config import SCRATCH, JudgeName, StudyConfig
+from nas_prune.study.config import MOST_TRIALS, SCRATCH, JudgeName, StudyConfig
 from nas_prune.study.context import StudyContext
 from nas_prune.study.judges.inheriting import NORM_IMAGES
 from nas_prune.study.judges.prepare import macs_of_preparing, possible_widths
 from nas_prune.study.study_plan import StudyPlan
 from nas_prune.training.compute import limited_threads, pick_device, pick_threads
+from nas_prune.training.evaluation import evaluate
 from nas_prune.training.loop import Training, fit
 from nas_prune.training.ranks import ALONE
 from nas_prune.training.schedules import training_macs
@@ -75,7 +76,7 @@ class Costs:
             judged = min(_MOST_JUDGED, floor(_JUDGING * total / each))
         judging = self.studies * judged * self.one_judging
         left = total - self.preparing - finalists - judging
-        trained = max(0, floor(left / (self.studies * self.one_training)))
+        trained = min(MOST_TRIALS - judged, max(0, floor(left / (self.studies * self.one_training))))
         return StudyPlan(
             whole=self.whole,
             total=total,
@@ -112,9 +113,12 @@ def planned(context: StudyContext, judges: Sequence[JudgeName] = ("inherited", S
     config = context.config
     assert config.budget_training is not None
     total = round(config.budget_training * context.whole_training)
-    if config.seeds > 1:  # a judge goes with single trainings
+    if config.seeds > 1 or config.sampler not in (
+        None,
+        "rule",
+    ):  # a judge goes with single trainings and a rule
         judges = (SCRATCH,)
-    for judge in judges if config.judge == SCRATCH else (config.judge,):
+    for judge in judges if config.judge is None else (config.judge,):
         costs = costs_of(context, judge)
         plan = costs.shared_out(total)
         if plan.trained >= _LEAST_TRAINED and (judge in (SCRATCH, config.judge) or _is_worth(plan)):
@@ -141,7 +145,7 @@ def costs_of(context: StudyContext, judge: JudgeName) -> Costs:
         config.seeds * training_macs(dearest, images, config.epochs) + one_judging,
         training_macs(dearest, images, config.recipe.epochs),
         len(config.studies),
-        count_sources(config),
+        count_sources(context),
     )
 
 
@@ -156,9 +160,10 @@ def _is_worth(plan: StudyPlan) -> bool:
     return plan.preparing <= _PREPARING * plan.total and plan.judged >= _LEAST_JUDGED
 
 
-def count_sources(config: StudyConfig) -> int:
-    """How many trials need no search: uniform widths, and the guideline where there is one."""
-    return 1 if config.guideline is None else 2
+def count_sources(context: StudyContext) -> int:
+    """How many trials need no search: uniform widths, and the guideline where it asks for others somewhere."""
+    points = [context.parametrised(budget) for budget in context.config.budgets]
+    return 1 if all(one.guideline == one.uniform for one in points) else 2
 
 
 def resolved_plan(context: StudyContext, workers: int, progress: Progress) -> StudyConfig:
@@ -181,11 +186,23 @@ def resolved_plan(context: StudyContext, workers: int, progress: Progress) -> St
         context = replace(context, config=config.model_copy(update={"budget_training": found}))
     if context.config.budget_training is None or context.config.plan is not None:
         return config
-    return with_plan(context.config, planned(context))
+    return with_plan(context, planned(context))
+
+
+def say_plan(config: StudyConfig, progress: Progress) -> None:
+    """Report a study's plan, where it has one, and that other trials are asked for than it says."""
+    if config.plan is None:
+        return
+    progress.say("\n".join(config.plan.words))
+    if config.trials != config.plan.trials:
+        progress.say(
+            f"The study is to have {config.trials} trials for each budget instead of {config.plan.trials}: what is "
+            "spent differs from the plan by as much."
+        )
 
 
 def seconds_of_whole(context: StudyContext) -> float:
-    """What one training of the whole network in full takes here, from a few steps of candidates.
+    """What one training of the whole network in full takes here, by a few steps and one validation of candidates.
 
     MACs of narrow networks take longer than those of wide ones, and most of a study are theirs.
     """
@@ -196,14 +213,20 @@ def seconds_of_whole(context: StudyContext) -> float:
     device = pick_device(config.device)
     found = []
     for vector_G in widths:
+        started = perf_counter()
         network = space.build(vector_G, seed=0, device=device)
+        building = perf_counter() - started
         compute = config.compute(device, ALONE, network, space.reference.input_shape)
         training = Training(data.to(device), recipe.with_epochs(1), 0, compute)
         threads = pick_threads(config.threads, space.cost_at(space.base_G).macs, recipe.batch_size)
         with limited_threads(threads):
             each = seconds_of_step(network, training)
-        macs = training_macs(space.cost_at(vector_G).macs, recipe.batch_size, 1)
-        found.append(each / macs)
+            started = perf_counter()
+            evaluate(network, training.data.val, training.data, compute)
+            validating = perf_counter() - started
+        steps = ceil(len(data.train) / recipe.batch_size)
+        taken = building + config.epochs * (steps * each + validating)
+        found.append(taken / training_macs(space.cost_at(vector_G).macs, len(data.train), config.epochs))
     return max(found) * context.whole_training
 
 
@@ -228,14 +251,15 @@ class _EnoughError(Exception):
     """Enough steps were timed."""
 
 
-def with_plan(config: StudyConfig, plan: StudyPlan) -> StudyConfig:
+def with_plan(context: StudyContext, plan: StudyPlan) -> StudyConfig:
     """The settings of a study that follow from its plan."""
-    is_judged = plan.judge != SCRATCH
+    config, is_judged = context.config, plan.judge != SCRATCH
     return config.model_copy(
         update={
             "plan": plan,
             "judge": plan.judge,
-            "judged": plan.judged + count_sources(config) if is_judged else None,
-            "trials": plan.judged + plan.trained,
+            "judged": plan.judged + count_sources(context) if is_judged else None,
+            "judge_epochs": config.judge_epochs if is_judged else None,
+            "trials": plan.trials,
         }
     )

@@ -15,6 +15,8 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import norm
+from scipy.stats import t as student
 
 from nas_prune.study.rank_statistics import seed_noise
 
@@ -22,6 +24,7 @@ Floats: TypeAlias = "NDArray[np.float64]"
 Ended: TypeAlias = Literal["decided", "alone", "seeds", "budget"]
 
 BOUND = 0.05
+_CONFIDENCE = 0.9
 _DRAWS, _SEED = 10_000, 0  # a probability of 0.05 is found to 0.002
 _SPREADS = (0.1, 0.3, 1.0, 3.0, 10.0)  # of true accuracies, as multiples of the noise of one training
 _LEAST_NOISE = 1e-4  # of accuracies, as a share: below it lies what few images cannot tell
@@ -34,7 +37,7 @@ class Posterior:
     Attributes:
         mean_N: expected, as shares.
         covariance_NN: of what is not known of them.
-        freedom: degrees of freedom by which the noise was measured; infinite where it was averaged over.
+        freedom: degrees of freedom by which the noise was measured, for Student's t.
     """
 
     mean_N: Floats
@@ -56,6 +59,17 @@ class Posterior:
             away_DN *= np.sqrt(self.freedom / rng.chisquare(self.freedom, _DRAWS))[:, None]
         best_D = (self.mean_N + away_DN).argmax(axis=1)
         return np.asarray(np.bincount(best_D, minlength=len(values_N)) / _DRAWS)
+
+    @property
+    def reach(self) -> float:
+        """Standard deviations from the mean to the ends of a 90 % interval."""
+        t = norm if not isfinite(self.freedom) else student(self.freedom)
+        return float(t.ppf((1 + _CONFIDENCE) / 2))
+
+    def as_normal(self, one: int, other: int) -> tuple[float, float]:
+        """The difference of two, and the variance of the normal distribution whose 90 % interval it has."""
+        difference, variance = self.difference(one, other)
+        return difference, variance * (self.reach / float(norm.ppf((1 + _CONFIDENCE) / 2))) ** 2
 
     def difference(self, one: int, other: int) -> tuple[float, float]:
         """By how much one is expected to be better than another, and the variance of that."""

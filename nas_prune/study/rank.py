@@ -19,6 +19,8 @@ from nas_prune.runs.files import remove_partial_files
 from nas_prune.runs.progress import SILENT, Progress
 from nas_prune.runs.stopping import resume_hint
 from nas_prune.space.budget import Budget
+from nas_prune.study import trial_record as record
+from nas_prune.study.config import SCRATCH
 from nas_prune.study.context import load_study
 from nas_prune.study.finalists import Finalists, check_enough, finalists
 from nas_prune.study.location import StudyLocation, StudyResult, command_for, read_trials
@@ -30,6 +32,7 @@ from nas_prune.study.rank_result import (
     Candidate,
     Course,
     Ranking,
+    RankTerms,
     Spent,
     baselines_among,
     write_ranking,
@@ -69,7 +72,7 @@ def rank_study(  # noqa: PLR0913  (all but the first by keyword)
             0 for a race alone.
         schedule: of the full trainings: `scratch-e` or `scratch-b`.
         most_macs: multiply-accumulates that all these trainings may take in each Optuna study; None for any number. The
-            winner and uniform widths in full, twice each, are paid for before the race.
+            winner and uniform widths in full, twice each, are paid for before the race, as far as they can be.
         data_name: where the images are now, if they were moved.
         space: the network's name again, if it is one of your own.
         workers: how many are trained at once.
@@ -79,7 +82,7 @@ def rank_study(  # noqa: PLR0913  (all but the first by keyword)
         A ranking for each Optuna study; everything is also in `rank/` in the study's directory.
 
     Raises:
-        NasPruneError: there is no study, too few trials are complete, or the budget is too small.
+        NasPruneError: there is no study, or too few trials are complete.
     """
     found = read_trials(location)
     _check(found, seeds, full_seeds)
@@ -93,15 +96,14 @@ def rank_study(  # noqa: PLR0913  (all but the first by keyword)
             budget = found.config.studies[name][-1]
             points = context.parametrised(budget) if found.config.sampler == "rule" else None
             folder = location.run / "rank" / folder_name(name)
+            count = len(record.of_main_judge(trials))
             job = _Job(
                 name,
                 Trainings(context, folder, schedule, workers, progress),
                 finalists(trials, top, points),
-                seeds,
-                full_seeds,
-                most_macs,
+                RankTerms(top, seeds, full_seeds, schedule, most_macs, count),
                 points,
-                seen_in(trials),
+                seen_in(trials, judge=SCRATCH),
             )
             rankings.append(job.rank(budget))
     return rankings
@@ -134,9 +136,7 @@ class _Job:
     study: str
     trainings: Trainings
     chosen: Finalists
-    seeds: int
-    full_seeds: int
-    most_macs: int | None
+    terms: RankTerms
     points: Parametrised | None
     seen: Seen
 
@@ -149,13 +149,14 @@ class _Job:
             {name: self.trainings.macs(one, "short") for name, one in widths.items()},
             {name: self.trainings.macs(one, "full") for name, one in widths.items()},
         )
-        share = race_share(prices, baselines_among(list(widths)), self.full_seeds, self.most_macs)
+        wanted = self.terms
+        share = race_share(prices, baselines_among(list(widths)), wanted.full_seeds, wanted.most_macs)
         if len(share.names) < len(widths):
             self.trainings.progress.say(
                 f"The budget pays for a race of {len(share.names)} of {len(widths)} networks."
             )
         least = least_trainings(share.names, has_rule=self.points is not None)
-        terms = Terms(self.seeds, least, most_macs=share.most_macs)
+        terms = Terms(wanted.seeds, least, most_macs=share.most_macs)
         failed: list[tuple[str, str]] = []
         macs = {name: prices.short[name] for name in share.names}
         found = race(macs, terms, partial(self._round, failed), self._known)
@@ -163,8 +164,8 @@ class _Job:
             raise BadInputError(f"a candidate must be trained to its end, got: {failed[0][1]}")
         short = sum(prices.short[name] * len(values) for name, values in found.values.items())
         order = [list(found.values)[place] for place in np.argsort(-found.posterior.mean_N, kind="stable")]
-        left = None if self.most_macs is None else self.most_macs - short
-        planned = full_trainings(order, baselines_among(order), prices, self.full_seeds, left)
+        left = None if wanted.most_macs is None else wanted.most_macs - short
+        planned = full_trainings(order, baselines_among(order), prices, share.full_seeds, left)
         first = FIRST_SEED["full"]
         failed += self.trainings.train(
             [(name, "full", first + number) for name, number in planned], "full trainings"
@@ -179,6 +180,7 @@ class _Job:
             tuple(failed),
             Course(found.rounds, found.ended, terms.bound, terms.most),
             Spent(short, full, self.trainings.whole_macs(candidates[0].widths)),
+            wanted,
             self._priors(found, order[0]),
         )
         write_ranking(ranking, self.trainings.context.config)
@@ -207,7 +209,8 @@ class _Job:
         ]
         seen = self.seen.with_more([vector for vector, _ in again], [value for _, value in again])
         logs_NS = logs_of(self.points, [self.chosen[name][1] for name in values])
-        return Posterior(*rule_of(self.points, seen).joint(logs_NS))
+        rule = rule_of(self.points, seen)
+        return Posterior(*rule.joint(logs_NS), rule.freedom)
 
     def _priors(self, found: Race, winner: str) -> dict[str, Prior]:
         """What is known of the winner's gain over each baseline before the full trainings."""
@@ -218,7 +221,7 @@ class _Job:
             return {name: Prior(0.0, 2 * spread, is_by_rule=False) for name in others}
         place = names.index(winner)
         return {
-            name: Prior(*found.posterior.difference(place, names.index(name)), is_by_rule=True)
+            name: Prior(*found.posterior.as_normal(place, names.index(name)), is_by_rule=True)
             for name in others
         }
 
@@ -231,7 +234,7 @@ class _Job:
         for name in order:
             results = [
                 one
-                for seed in range(first, first + self.full_seeds)
+                for seed in range(first, first + self.terms.full_seeds)
                 if (one := self.trainings.result((name, "full", seed))) is not None
             ]
             candidates.append(

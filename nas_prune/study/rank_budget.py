@@ -8,8 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 
-from nas_prune.errors import BadInputError
-
 _WANTED = 2  # full trainings of winner and uniform widths that the race leaves room for
 
 
@@ -32,39 +30,39 @@ class Share:
     Attributes:
         names: of the networks that race.
         most_macs: what their short trainings may take together; None for any number.
+        full_seeds: full trainings of the winner, at most.
     """
 
     names: tuple[str, ...]
     most_macs: int | None
+    full_seeds: int
 
 
 def race_share(prices: Prices, baselines: Sequence[str], full_seeds: int, most_macs: int | None) -> Share:
     """Who races, and what for.
+
+    A budget that pays for no verdict goes to the race alone; one that does not even pay for a first round of two
+    networks is exceeded by it.
 
     Args:
         prices: of all networks, the first to be left out last.
         baselines: names of those that need no search, which always race.
         full_seeds: full trainings of the winner at most.
         most_macs: the budget; None for none.
-
-    Raises:
-        BadInputError: it does not pay for the least that gives a verdict.
     """
     names = list(prices.short)
     if most_macs is None:
-        return Share(tuple(names), None)
+        return Share(tuple(names), None, full_seeds)
     others = [name for name in names if name not in baselines]
     while True:
         first_round = sum(prices.short[name] for name in names)
         for seeds in range(min(_WANTED, full_seeds), min(0, full_seeds - 1), -1):
             kept = seeds * _pair_macs(prices, names, baselines)
             if first_round + kept <= most_macs:
-                return Share(tuple(names), most_macs - kept)
+                return Share(tuple(names), most_macs - kept, full_seeds)
         if len(others) < 2:
-            raise BadInputError(
-                f"a ranking's budget must be at least {first_round + kept} training MACs, one short training of each "
-                f"network and a full one of the winner and of uniform widths, got {most_macs}."
-            )
+            no_verdict = Share(tuple(names), first_round, 0)
+            return race_share(prices, baselines, 0, most_macs) if full_seeds else no_verdict
         names.remove(others.pop())
 
 

@@ -57,6 +57,35 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
+class RankTerms:
+    """By which an Optuna study is ranked.
+
+    Attributes:
+        top: how many trials raced, besides what needs no search.
+        seeds: short trainings of each at most; full_seeds: full ones of the winner and of what needs no search.
+        schedule: of the full trainings.
+        most_macs: that all may take; None for any number.
+        trials: how many with a value there were.
+    """
+
+    top: int
+    seeds: int
+    full_seeds: int
+    schedule: Schedule
+    most_macs: int | None
+    trials: int
+
+
+def read_terms(folder: Path) -> RankTerms | None:
+    """By which the ranking of a folder was made; None where there is none, or one of before terms were written."""
+    try:
+        content = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+        return RankTerms(**content["terms"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+@dataclass(frozen=True, slots=True)
 class Course:
     """How a race went.
 
@@ -99,6 +128,7 @@ class Ranking:
         failed: trainings that did not finish, and why.
         course: of the race.
         spent: what the trainings took.
+        terms: by which it was raced and trained.
         priors: by baseline, what is known of the winner's gain over it without full trainings.
     """
 
@@ -109,6 +139,7 @@ class Ranking:
     failed: tuple[tuple[str, str], ...]
     course: Course
     spent: Spent
+    terms: RankTerms
     priors: dict[str, Prior]
 
     @property
@@ -181,6 +212,7 @@ def summary(ranking: Ranking, config: StudyConfig) -> dict[str, Any]:
             name: None if (found_one := ranking.shrunk(name)) is None else found_one.plain() for name in over
         },
         "race": asdict(ranking.course),
+        "terms": asdict(ranking.terms),
         "training_macs": asdict(ranking.spent),
         "widths": WIDTHS,
         "failed": [{"training": name, "why": why} for name, why in ranking.failed],

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 from nas_prune.data import ImageData, SharedImages, share
 from nas_prune.errors import NasPruneError
@@ -63,8 +64,8 @@ class Trainings:
                 if one.error
             ]
         failed = []
-        for count, task in enumerate(waiting):
-            self.progress.update(title, count, len(waiting))
+        for number, task in enumerate(waiting):
+            self.progress.update(title, number, len(waiting))
             try:
                 train_task(
                     task,
@@ -77,13 +78,19 @@ class Trainings:
                 )
             except NasPruneError as error:
                 failed.append((" ".join(map(str, task)), str(error)))
-            self.progress.update(title, count + 1, len(waiting))
+            self.progress.update(title, number + 1, len(waiting))
         return failed
 
     def keep_widths(self, name: str, widths: Widths) -> None:
-        """Write a candidate's widths, where its trainings find them."""
+        """Write a candidate's widths, where its trainings find them.
+
+        The rule's answer may be another one after more trials: what was trained of the one before is kept beside.
+        """
         own = self.folder / _stem(name)
         with saying_why(own):
+            if (own / WIDTHS).exists() and read_widths(own / WIDTHS).vector != widths.vector:
+                beside = (own.with_name(f"{own.name}.{number}") for number in count(1))
+                own.rename(next(place for place in beside if not place.exists()))
             own.mkdir(parents=True, exist_ok=True)
         if not (own / WIDTHS).exists():
             widths.write(own / WIDTHS)
@@ -98,18 +105,32 @@ class Trainings:
 
     def macs(self, widths: Widths, length: Length) -> int:
         """Multiply-accumulates of one training of some widths."""
-        config = self.context.config
-        epochs = config.epochs
-        if length == "full":
-            epochs = plan_training(widths, config.recipe, self.schedule).recipe.epochs
-        return self._macs(widths.cost.macs, epochs)
+        return _macs_of(self.context, widths, length if length == "short" else self.schedule)
 
     def whole_macs(self, widths: Widths) -> int:
         """Multiply-accumulates of one training of the whole network in full, which these are the widths of."""
-        return self._macs(widths.base_cost.macs, self.context.config.recipe.epochs)
+        epochs = self.context.config.recipe.epochs
+        return training_macs(widths.base_cost.macs, len(self.context.data.train), epochs)
 
-    def _macs(self, macs: int, epochs: int) -> int:
-        return training_macs(macs, len(self.context.data.train), epochs)
+
+def _macs_of(context: StudyContext, widths: Widths, length: Literal["short"] | Schedule) -> int:
+    config = context.config
+    epochs = (
+        config.epochs if length == "short" else plan_training(widths, config.recipe, length).recipe.epochs
+    )
+    return training_macs(widths.cost.macs, len(context.data.train), epochs)
+
+
+def trained_macs(context: StudyContext, folder: Path) -> int:
+    """Training MACs of everything that was trained to its end in the folder of a ranking."""
+    found = 0
+    for widths_file in sorted(folder.glob(f"*/{WIDTHS}")):
+        widths = read_widths(widths_file)
+        lengths: list[Literal["short"] | Schedule] = ["short", *get_args(Schedule)]
+        for length in lengths:
+            done = len(list(widths_file.parent.glob(f"{length}/*/{RESULT}")))
+            found += done * _macs_of(context, widths, length) if done else 0
+    return found
 
 
 def _prepared(

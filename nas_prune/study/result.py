@@ -7,6 +7,7 @@ from optuna.trial import FrozenTrial
 
 from nas_prune.runs.directory import published
 from nas_prune.study import trial_record as record
+from nas_prune.study.config import SCRATCH
 from nas_prune.study.location import StudyResult
 from nas_prune.study.rank_result import summary as ranked
 
@@ -22,7 +23,7 @@ def summary(result: StudyResult) -> dict[str, Any]:
         "data": published(config.data.name),
         "guideline": config.guideline,
         "sampler": config.sampler,
-        "judge": config.judge,
+        "judge": config.judging,
         "budget_training": config.budget_training,
         "plan": None if config.plan is None else asdict(config.plan),
         "stopping": config.stopping,
@@ -49,6 +50,7 @@ def _known(result: StudyResult, name: str) -> dict[str, Any]:
     ranking = next((one for one in result.rankings if one.study == name), None)
     return {
         "expected": [] if known is None else [asdict(one) for one in known.expected],
+        "main_judge": record.main_judge(result.trials[name]),
         "agreements": [] if known is None else [one.plain() for one in known.agreements],
         "ranking": None if ranking is None else ranked(ranking, result.config),
     }
@@ -65,7 +67,8 @@ def trial_summary(trial: FrozenTrial, fate: record.Fate) -> dict[str, Any]:
         "why": record.reason_of(trial) if fate == record.Fate.FAILED else None,
         "source": trial.user_attrs.get(record.SOURCE),
         "judge": record.judge_of(trial),
-        "val_accuracy": values[0],
+        "value": values[0],
+        "val_accuracy": values[0] if record.judge_of(trial) == SCRATCH else None,
         "widths": record.widths_of(trial),
         "macs": trial.user_attrs.get(record.MACS),
         "params": trial.user_attrs.get(record.PARAMS),

@@ -27,7 +27,7 @@ of all leads that are tried.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from math import log
+from math import log, prod
 from typing import TypeAlias
 
 import numpy as np
@@ -40,7 +40,7 @@ Lead: TypeAlias = "Callable[[Floats], Floats]"  # of log widths NS: N numbers of
 # Multiples of the standard deviation of what was seen.
 _NOISE = (0.15, 0.3, 0.5, 0.7, 0.9)
 _PULL = (0.0, 0.3, 1.0, 2.0)  # κ, for e of length one
-_LEAD = (0.0, 0.3, 0.6, 1.0, 1.5)  # ρ
+_LEAD = {0.0: 0.4, 0.3: 0.15, 0.6: 0.15, 1.0: 0.15, 1.5: 0.15}  # ρ, with prior probabilities: judges may err
 _LINEAR = {
     0.01: 0.4,
     0.1: 0.2,
@@ -162,7 +162,7 @@ class _Part:
 
     Attributes:
         sizes: of the linear and smooth parts.
-        slope_L: κ, and ρ of each lead.
+        slope_L: κ, and ρ of each lead; prior: the probability of these.
         noise_J: standard deviation of one value of each judge.
         likely: the logarithm of its prior probability times how likely the trials are, offsets integrated out.
         factor_TT: lower Cholesky factor of the trials' covariance with its noise.
@@ -173,6 +173,7 @@ class _Part:
 
     sizes: _Sizes
     slope_L: Floats
+    prior: float
     noise_J: Floats
     likely: float
     factor_TT: Floats
@@ -197,6 +198,11 @@ class Rule:
     features: Features
     parts: tuple[_Part, ...]
     weights: tuple[float, ...]
+
+    @property
+    def freedom(self) -> int:
+        """Degrees of freedom by which the size of everything is known: it is in units of what the trials differ by."""
+        return max(1, len(self.trials) - len(np.unique(self.trials.judge_T)))
 
     @property
     def noise_J(self) -> Floats:
@@ -310,6 +316,7 @@ def fit_rule(layout: Layout, trials: Trials, leads: Sequence[Lead] = ()) -> Rule
                 one.sizes.covariance(data.features, data.features),
                 one.noise_J,
                 one.slope_L[None],
+                np.array([one.prior]),
             )
         ]
     best = max(one.likely for one in parts)
@@ -321,18 +328,26 @@ def fit_rule(layout: Layout, trials: Trials, leads: Sequence[Lead] = ()) -> Rule
 def _all_parts(data: _Data) -> Iterator[_Part]:
     """The posteriors under every setting of the grid; all judges are taken to be as noisy, in their own spread."""
     spread = float(data.spread_J[0])
-    slopes_KL = spread * np.array(list(product(_PULL, *[_LEAD] * (data.leads_TL.shape[1] - 1))))
+    leads = data.leads_TL.shape[1] - 1
+    slopes_KL = spread * np.array(list(product(_PULL, *[_LEAD] * leads)))
+    prior_K = np.array([prod(own) for own in product([1.0] * len(_PULL), *[_LEAD.values()] * leads)])
     for linear, (smooth, reach) in product(_LINEAR, _SMOOTH):
         sizes = _Sizes(linear * spread, smooth * spread, reach, _LINEAR[linear] * _SMOOTH[smooth, reach])
         covariance_TT = sizes.covariance(data.features, data.features)
         for noise in _NOISE:
-            yield from _parts(data, sizes, covariance_TT, np.asarray(noise * data.spread_J), slopes_KL)
+            noise_J = np.asarray(noise * data.spread_J)
+            yield from _parts(data, sizes, covariance_TT, noise_J, slopes_KL, prior_K)
 
 
 def _parts(
-    data: _Data, sizes: _Sizes, covariance_TT: Floats, noise_J: Floats, slopes_KL: Floats
+    data: _Data,
+    sizes: _Sizes,
+    covariance_TT: Floats,
+    noise_J: Floats,
+    slopes_KL: Floats,
+    prior_K: Floats,
 ) -> Iterator[_Part]:
-    """The posterior for each row of slopes."""
+    """The posterior for each row of slopes, which have prior probabilities."""
     judges = len(noise_J)
     factor_TT = np.linalg.cholesky(covariance_TT + np.diag((data.indicator_TJ @ noise_J) ** 2))
     right = np.column_stack([data.indicator_TJ, data.values_T, data.leads_TL])
@@ -343,8 +358,8 @@ def _parts(
     left_TK = half[:, judges, None] - half[:, judges + 1 :] @ slopes_KL.T
     offset_JK = np.linalg.solve(precision_JJ, half_TJ.T @ left_TK)
     half_TK = left_TK - half_TJ @ offset_JK
-    likely_K = log(sizes.prior) - 0.5 * (half_TK**2).sum(axis=0) - volume
+    likely_K = np.log(sizes.prior * prior_K) - 0.5 * (half_TK**2).sum(axis=0) - volume
     for place, slope_L in enumerate(slopes_KL):
         offset_J, half_T = offset_JK[:, place], half_TK[:, place]
-        likely = float(likely_K[place])
-        yield _Part(sizes, slope_L, noise_J, likely, np.asarray(factor_TT), offset_J, half_T, half_TJ)
+        prior, likely = float(prior_K[place]), float(likely_K[place])
+        yield _Part(sizes, slope_L, prior, noise_J, likely, np.asarray(factor_TT), offset_J, half_T, half_TJ)

@@ -15,6 +15,7 @@ from nas_prune.guideline.artefact import Cell, Evidence, Guideline, SourceRecord
 from nas_prune.guideline.sources import Setting
 from nas_prune.runs.directory import published
 from nas_prune.study import trial_record as record
+from nas_prune.study.config import SCRATCH, JudgeName
 from nas_prune.study.context import StudyContext
 from nas_prune.study.location import StudyLocation, read_trials
 from nas_prune.study.parameters import ParametrisedNetwork, layout_of
@@ -50,7 +51,7 @@ def guideline_of_study(location: StudyLocation, context: StudyContext) -> Guidel
             f"{name!r}. Run it further."
         )
     (budget,) = found.config.studies[name]
-    guideline = guideline_of(context.parametrised(budget), seen, name)
+    guideline = guideline_of(context.parametrised(budget), seen, name, record.main_judge(trials))
     assert guideline.uniform_keep is not None
     assert guideline.covers_share is not None
     config, reference = context.config, context.space.reference
@@ -71,7 +72,7 @@ def guideline_of_study(location: StudyLocation, context: StudyContext) -> Guidel
     return guideline.model_copy(update={"sources": (source,)})
 
 
-def guideline_of(points: ParametrisedNetwork, seen: Seen, name: str) -> Guideline:
+def guideline_of(points: ParametrisedNetwork, seen: Seen, name: str, judge: JudgeName = SCRATCH) -> Guideline:
     """The guideline of the rule of some trials.
 
     A cell's value is that of the rule's best widths. Its interval is of the best widths of functions drawn from the
@@ -81,6 +82,7 @@ def guideline_of(points: ParametrisedNetwork, seen: Seen, name: str) -> Guidelin
         points: how parameters become widths.
         seen: the trials.
         name: of the study.
+        judge: whose values the trials have.
     """
     parameters, rule = answer_of(points, seen)
     setting = points.setting
@@ -122,7 +124,7 @@ def guideline_of(points: ParametrisedNetwork, seen: Seen, name: str) -> Guidelin
             test="posterior of a rule",
         ),
         cells=tuple(cells),
-        notes=(_from(rule, seen, name), *_earned(points, rule, points.widths_G(parameters), places)),
+        notes=(_from(rule, seen, name, judge), *_earned(points, rule, points.widths_G(parameters), places)),
     )
 
 
@@ -150,11 +152,15 @@ def _best_drawn(rule: Rule, pool: Pool) -> Floats:
     return np.asarray(pool.logs_NS[drawn_DN.argmax(axis=1)])
 
 
-def _from(rule: Rule, seen: Seen, name: str) -> str:
-    return (
-        f"From {len(seen.values)} trials of the study {name} of {len(set(seen.widths))} different widths; single "
-        f"trainings deviate by {100 * float(rule.noise_J[0]):.2g} points."
+def _from(rule: Rule, seen: Seen, name: str, judge: JudgeName) -> str:
+    deviation = f"{100 * float(rule.noise_J[0]):.2g} points"
+    how = (
+        f"single trainings deviate by {deviation}"
+        if judge == SCRATCH
+        else f"all were judged by {judge} and none was trained, so that points are of its values; from the rule they "
+        f"deviate by {deviation}"
     )
+    return f"From {len(seen.values)} trials of the study {name} of {len(set(seen.widths))} different widths; {how}."
 
 
 def _earned(

@@ -9,7 +9,6 @@ from time import time
 from typing import Any
 
 import optuna
-from filelock import FileLock, Timeout
 from threadpoolctl import threadpool_limits
 
 from nas_prune.data.config import where_images_are
@@ -20,15 +19,15 @@ from nas_prune.runs.progress import SILENT, Progress
 from nas_prune.runs.settings import command_of, library_versions, read_config
 from nas_prune.runs.stopping import resume_hint
 from nas_prune.space.cut import check_feasible
+from nas_prune.study.clock import clock_of
 from nas_prune.study.config import GUIDELINE, StudyConfig
 from nas_prune.study.context import StudyContext, images_and_network, load_study
-from nas_prune.study.creation import check_storage, claim_directory, write_wanted
+from nas_prune.study.creation import check_same, check_storage, claim_directory, claiming, write_wanted
 from nas_prune.study.dashboard import show_study
-from nas_prune.study.judges.prepare import loaded_judge, prepare_judge
+from nas_prune.study.judges.prepare import is_prepared, loaded_judge, prepare_judge
 from nas_prune.study.location import StudyLocation, StudyResult, command_for, mend_if_idle, storage_flag
-from nas_prune.study.planning import resolved_plan
-from nas_prune.study.rank import rank_study
-from nas_prune.study.rank_result import Ranking
+from nas_prune.study.planned_race import race_of_plan
+from nas_prune.study.planning import resolved_plan, say_plan
 from nas_prune.study.samplers import quiet
 from nas_prune.study.spending import said_of, spent
 from nas_prune.study.standing import known_of
@@ -64,9 +63,9 @@ def run_study(
             that name exists, the storage does not answer, or too many trials in a row have failed.
         KeyboardInterrupt: it was stopped.
     """
-    run = out or Path("runs") / config.name
+    run, started = out or Path("runs") / config.name, time()
     if not is_new and command_of(run) == "study":
-        config = _as_before(config, read_config(run, StudyConfig))
+        config = _as_before(config, run)
     config = _resolved(config)
     pattern = None if config.guideline is None else guideline_named(config.guideline)
     if config.guideline is not None and config.guideline not in RULES:
@@ -76,6 +75,7 @@ def run_study(
         check_feasible(space, budget, setting_of(space, config.groups).columns)
     threads = pick_threads(config.threads, space.cost_at(space.base_G).macs, config.recipe.batch_size)
     config = config.model_copy(update={"threads": config.threads or max(1, threads // workers)})
+    asked = config
     config = resolved_plan(StudyContext(run, config, space, data, pattern), workers, progress)
     if is_new:
         run = run.absolute() if run.name in ("", "..") else run
@@ -88,9 +88,13 @@ def run_study(
         # A storage that does not answer or holds another study is refused before anything is written.
         with opened(storage, run, heartbeat=heartbeat) as known:
             check_storage(context, known)
-    claim_directory(run, config, pattern)
+    with claiming(run) as is_first:
+        if not is_first:  # another worker may have planned it meanwhile, by its own measure of time
+            config = _as_before(asked, run)
+            context = replace(context, config=config)
+        claim_directory(run, config, pattern)
     progress.say(where_images_are(data))
-    return _work(location, context, workers, progress)
+    return _work(location, context, workers, progress, started)
 
 
 def resume_study(
@@ -114,24 +118,34 @@ def resume_study(
         timeout: seconds after which no trial is started; the study's own if None.
         progress: reports how far the work is.
     """
+    started = time()
     context = load_study(location.run, data_name=data_name, space=space, progress=progress)
     changes = {"trials": trials, "timeout": timeout}
     config = context.config.model_copy(update={key: one for key, one in changes.items() if one is not None})
     context = replace(context, config=config)
-    return _work(location, context, workers, progress)
+    return _work(location, context, workers, progress, started)
 
 
-def _as_before(config: StudyConfig, there: StudyConfig) -> StudyConfig:
+def _as_before(config: StudyConfig, run: Path) -> StudyConfig:
     """The settings with what the study of a directory has decided and its file leaves open."""
+    there = read_config(run, StudyConfig)
     changes: dict[str, Any] = {}
     if config.sampler is None:  # one of before may have another default
         changes["sampler"] = there.sampler
+    named = [name for name in ("judge", "judged", "judge_epochs") if getattr(config, name) is not None]
     is_open = config.budget_training is not None or config.hours is not None
-    if is_open and there.plan is None and there.budget_training is None:  # of before there were plans
-        changes |= {"budget_training": None, "trials": there.trials}
-    elif is_open and (config.hours is not None or config.budget_training == there.budget_training):
-        decided = ("plan", "budget_training", "judge", "judged", "trials")
-        changes |= {name: getattr(there, name) for name in decided}
+    decided = ("plan", "budget_training", "hours", "judge", "judged", "judge_epochs")
+    if is_open and "plan" not in there.model_fields_set:  # of before there were plans
+        changes |= {"budget_training": None, "hours": None, "trials": there.trials}
+    elif there.plan is not None:
+        if config.hours is None and is_open:
+            named.append("budget_training")
+        elif config.hours is not None:
+            named.append("hours")
+        then, now = ({name: getattr(one, name) for name in named} for one in (there, config))
+        check_same(then, now, f"the study in {run}")
+        # Beside more trials than were planned, or fewer, all else holds.
+        changes |= {name: getattr(there, name) for name in (*decided, *(["trials"] if is_open else []))}
     return config.model_copy(update=changes)
 
 
@@ -158,14 +172,15 @@ def _free(run: Path, config: StudyConfig, url: str | None) -> tuple[Path, StudyC
         number += 1
 
 
-def _work(location: StudyLocation, context: StudyContext, workers: int, progress: Progress) -> StudyResult:
+def _work(
+    location: StudyLocation, context: StudyContext, workers: int, progress: Progress, started: float
+) -> StudyResult:
     """Run the trials that are left, in this process or in several."""
     quiet()
     if not live_workers(location.run):  # otherwise partial files may be theirs
         remove_partial_files(location.run)
     mend_if_idle(location, progress)
     began = datetime.now()  # noqa: DTZ005  (Optuna's times have no zone)
-    deadline = None if context.config.timeout is None else time() + context.config.timeout
     with (
         resume_hint(command_for(location, space=context.config.space)),
         threadpool_limits(
@@ -176,11 +191,13 @@ def _work(location: StudyLocation, context: StudyContext, workers: int, progress
             location.storage, location.run, on_stale=put_back_stale, heartbeat=location.heartbeat
         ) as storage,
     ):
-        if context.config.plan is not None:
-            progress.say("\n".join(context.config.plan.words))
+        say_plan(context.config, progress)
+        was_prepared = is_prepared(context)
         prepare_judge(context, progress)
         judge = loaded_judge(context) if workers == 1 else None  # each process loads its own
-        worker = Worker(location, context, storage, worker_lock, began, deadline, judge)
+        worker = Worker(location, context, storage, worker_lock, began, judge)
+        clock = clock_of(context, worker.trials(), workers, started, was_prepared=was_prepared)
+        worker.deadline = clock.trials_end
         write_wanted(location.run, context.config)
         if live_workers(location.run) == [worker_lock.name]:
             worker.put_back_first_ones()
@@ -196,38 +213,14 @@ def _work(location: StudyLocation, context: StudyContext, workers: int, progress
         else:
             work_in_processes(worker, workers, progress)
         worker.check_failures()
-        is_done = worker.may_go_on() and not worker.missing()
-        rankings = _of_finalists(location, context, workers, progress) if is_done else ()
-        trials = {one.name: one.study.get_trials(deepcopy=False) for one in worker.studies}
+        is_up = clock.is_up and worker.missing() > 0
+        if is_up:
+            context = worker.end_early(progress)
+        is_done = is_up or not worker.missing()
+        rankings = race_of_plan(location, context, worker.trials(), clock, progress) if is_done else ()
+        trials = worker.trials()
         progress.say("\n".join(said_of(context, spent(context, trials))))
         for one in worker.studies:
             show_study(context, one)
         known = {one.name: known_of(context, one.budgets[-1], trials[one.name]) for one in worker.studies}
         return StudyResult(location, context.config, trials, rankings, known)
-
-
-def _of_finalists(
-    location: StudyLocation, context: StudyContext, workers: int, progress: Progress
-) -> tuple[Ranking, ...]:
-    """Train the best again within what the plan leaves for them; nothing without one, or while another worker does."""
-    config = context.config
-    if config.plan is None:
-        return ()
-    folder = location.run / "rank"
-    folder.mkdir(exist_ok=True)
-    try:
-        with FileLock(folder / "lock", timeout=0, fallback_to_soft=False):
-            return tuple(
-                rank_study(
-                    location,
-                    full_seeds=config.plan.full_seeds,
-                    most_macs=config.plan.finalists // len(config.studies),
-                    data_name=config.data.name,
-                    space=config.space,
-                    workers=workers,
-                    progress=progress,
-                )
-            )
-    except Timeout:
-        progress.say("Another worker trains the finalists.")
-        return ()

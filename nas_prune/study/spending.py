@@ -1,17 +1,16 @@
 """What a study has taken so far, in training MACs, beside what was planned."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
-from nas_prune.runs.directory import RESULT
 from nas_prune.study import trial_record as record
 from nas_prune.study.config import SCRATCH
 from nas_prune.study.context import StudyContext
 from nas_prune.study.judges.prepare import is_prepared, macs_of_preparing
+from nas_prune.study.objective import folder_name
+from nas_prune.study.rank_trainings import trained_macs
 
 _WHAT = {
     "preparing": "judge's network",
@@ -26,10 +25,10 @@ class Spent:
     """Training MACs by what they were for.
 
     Attributes:
-        preparing: the judge's network.
+        preparing: the judge's network, in each directory whose workers took part.
         judging: trials that were judged without training.
         training: trials that were trained; attempts at them that were stopped are not counted.
-        finalists: trainings of the best again.
+        finalists: trainings of the best again, as far as they are in this directory.
     """
 
     preparing: int
@@ -55,15 +54,40 @@ def spent(context: StudyContext, trials: Mapping[str, Sequence[FrozenTrial]]) ->
         for trial in own:
             is_trained = record.judge_of(trial) == SCRATCH
             by_judge[is_trained] += int(trial.user_attrs.get(record.TRAINING_MACS, 0))
-    preparing = macs_of_preparing(context) if is_prepared(context) else 0
-    return Spent(preparing, by_judge[False], by_judge[True], _of_finalists(context.run))
+    places = record.directories(trial for own in trials.values() for trial in own)
+    networks = max(len(places), int(is_prepared(context)))
+    finalists = sum(trained_macs(context, context.run / "rank" / folder_name(name)) for name in trials)
+    return Spent(networks * macs_of_preparing(context), by_judge[False], by_judge[True], finalists)
 
 
-def _of_finalists(run: Path) -> int:
-    results = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(run.glob(f"rank/*/{RESULT}"))]
-    return sum(
-        one["training_macs"]["short"] + one["training_macs"]["full"] for one in results if "race" in one
-    )
+def pays_for_another(context: StudyContext, trials: Sequence[FrozenTrial]) -> bool:
+    """Whether what the plan has for trained trials pays for one more, if that is as dear as was planned.
+
+    Widths within a budget of parameters or of other costs may take more MACs than was planned. More trials than were
+    planned are somebody's wish.
+
+    Args:
+        context: the study.
+        trials: of one of its Optuna studies.
+    """
+    config, plan = context.config, context.config.plan
+    is_judged_next = record.next_judge(trials, config.judging, config.judged) != SCRATCH
+    if plan is None or config.trials > plan.trials or is_judged_next:
+        return True
+    own = [trial for trial in trials if record.judge_of(trial) == SCRATCH]
+    taken = sum(int(trial.user_attrs.get(record.TRAINING_MACS, 0)) for trial in own)
+    running = sum(trial.state == TrialState.RUNNING for trial in own)
+    return plan.studies * (taken + (running + 1) * plan.one_training) <= plan.training
+
+
+def left_for_finalists(context: StudyContext, trials: Mapping[str, Sequence[FrozenTrial]]) -> int:
+    """What judge and trials leave of the plan for the race of one Optuna study; as planned, where trials were added."""
+    plan = context.config.plan
+    assert plan is not None
+    found = spent(context, trials)
+    left = plan.total - found.preparing - found.judging - found.training
+    is_kept = context.config.trials <= plan.trials
+    return max(0, left if is_kept else plan.finalists) // plan.studies
 
 
 def said_of(context: StudyContext, found: Spent) -> list[str]:

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from math import sqrt
 
 from optuna.trial import FrozenTrial
-from scipy.stats import norm
 
 from nas_prune.space.budget import Budget
+from nas_prune.study import trial_record as record
+from nas_prune.study.config import SCRATCH, JudgeName
 from nas_prune.study.context import StudyContext
 from nas_prune.study.finalists import finalists, has_others
 from nas_prune.study.judges.agreement import Agreement, agreements
@@ -15,8 +16,8 @@ from nas_prune.study.parameters import Parametrised
 from nas_prune.study.race import Posterior
 from nas_prune.study.rule_search import Vector, logs_of, rule_of, seen_in
 
-_CONFIDENCE = 0.9
 _SHOWN = 4
+_LEAST = 5  # trials, below which nothing is told: their spread is hardly known
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,8 @@ class Expected:
     Attributes:
         name: `guideline`, `uniform`, `rule` (its answer, tried or not) or `trial 7`.
         widths: its widths.
-        mean, low, high: the accuracy that trials have on average, as a share, and its 90 % interval.
+        mean, low, high: the accuracy that its trials would have on average, as a share, and its 90 % interval; by the
+            judge that trials are of.
         gain, gain_low, gain_high: the same beside uniform widths; None of these themselves.
     """
 
@@ -55,10 +57,12 @@ class Known:
     Attributes:
         expected: what its rule expects of the best networks, the best first; empty without a rule or trials enough.
         agreements: how well judges rank networks.
+        judge: whose values all of that is in: trainings where there are any.
     """
 
     expected: tuple[Expected, ...]
     agreements: tuple[Agreement, ...]
+    judge: JudgeName = SCRATCH
 
 
 def known_of(context: StudyContext, budget: Budget, trials: Sequence[FrozenTrial]) -> Known:
@@ -72,17 +76,19 @@ def known_of(context: StudyContext, budget: Budget, trials: Sequence[FrozenTrial
     config = context.config
     points = context.parametrised(budget) if config.sampler == "rule" else None
     expected = () if points is None else tuple(expected_of(points, trials))
-    return Known(expected, tuple(agreements(trials, config.judge, points)))
+    return Known(expected, tuple(agreements(trials, config.judging, points)), record.main_judge(trials))
 
 
 def expected_of(points: Parametrised, trials: Sequence[FrozenTrial]) -> list[Expected]:
     """What the rule of a study expects of its best networks, the best first; none before there are trials enough."""
-    if not has_others(trials):
+    seen = seen_in(trials).ended
+    if len(seen.values) < _LEAST or not has_others(trials):
         return []
     named = finalists(trials, _SHOWN, points)
     names, vectors = list(named), [vector for _, vector in named.values()]
-    known = Posterior(*rule_of(points, seen_in(trials).ended).joint(logs_of(points, vectors)))
-    factor = float(norm.ppf((1 + _CONFIDENCE) / 2))
+    rule = rule_of(points, seen)
+    known = Posterior(*rule.joint(logs_of(points, vectors)), rule.freedom)
+    factor = known.reach
     base = names.index("uniform") if "uniform" in names else None
     found = []
     for place, (name, vector) in enumerate(zip(names, vectors, strict=True)):

@@ -40,6 +40,11 @@ class StudyPlan:
         return f"{macs / self.whole:.2f}x"
 
     @property
+    def trials(self) -> int:
+        """All trials of each budget."""
+        return self.judged + self.trained
+
+    @property
     def training(self) -> int:
         """MACs of all trials that are trained."""
         return self.studies * self.trained * self.one_training

@@ -30,7 +30,8 @@ SETTINGS, PATTERN_HASH, IMAGES, READY = (
     "nas-prune images",
     "nas-prune ready",
 )
-# Optuna's own names for the history of a trial that is tried again.
+# Optuna's own names for constraints, and for the history of a trial that is tried again.
+CONSTRAINTS = "constraints"
 _FIRST, _HISTORY = "failed_trial", "retry_history"
 _OF_THE_DASHBOARD = ("artifacts:", "dashboard:")
 
@@ -151,6 +152,21 @@ def kept_system_attrs(trial: FrozenTrial) -> dict[str, Any]:
     """What Optuna must know of a trial that is tried again: its history and what samplers noted, no pictures."""
     own = {key: one for key, one in trial.system_attrs.items() if not key.startswith(_OF_THE_DASHBOARD)}
     return {**own, _FIRST: line_of(trial), _HISTORY: [*attempts(trial), trial.number]}
+
+
+def home_of(trials: Iterable[FrozenTrial]) -> str | None:
+    """The identity of the directory whose worker began a study's first trial; None before."""
+    first = next((trial for trial in trials if trial.number == 0), None)
+    return None if first is None else _directory_of(first)
+
+
+def directories(trials: Iterable[FrozenTrial]) -> set[str]:
+    """The identities of all directories whose workers have begun trials of a study."""
+    return {found for trial in trials if (found := _directory_of(trial)) is not None}
+
+
+def _directory_of(trial: FrozenTrial) -> str | None:
+    return None if WORKER not in trial.user_attrs else str(trial.user_attrs[WORKER]).rpartition("-")[2]
 
 
 def widths_of(trial: FrozenTrial) -> tuple[int, ...] | None:

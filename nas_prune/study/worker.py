@@ -1,7 +1,7 @@
 """One worker of a study: which trial is next, which workers have died, and when the study is done."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from math import log10
@@ -22,7 +22,7 @@ from nas_prune.space.load import network_for
 from nas_prune.study import trial_record as record
 from nas_prune.study.config import SCRATCH, StudyConfig
 from nas_prune.study.context import StudyContext, pattern_in
-from nas_prune.study.creation import OneStudy, open_studies
+from nas_prune.study.creation import OneStudy, open_studies, write_wanted
 from nas_prune.study.dashboard import show_study
 from nas_prune.study.judges.contract import Judge
 from nas_prune.study.judges.prepare import loaded_judge
@@ -30,6 +30,7 @@ from nas_prune.study.location import StudyLocation, command_for
 from nas_prune.study.objective import Objective
 from nas_prune.study.recovery import put_back, recover, worker_is_gone
 from nas_prune.study.samplers import quiet, sampler_named
+from nas_prune.study.spending import pays_for_another
 from nas_prune.study.storage import answered, has_heartbeat, open_storage
 from nas_prune.study.worker_lock import WorkerLock
 
@@ -47,8 +48,8 @@ class Worker:
         storage: Optuna's.
         worker_lock: shows others that it is alive.
         began: when the command began; failures before that do not count.
-        deadline: when no further trial is begun, in seconds since 1970.
         judge: says how good widths are that are not trained; None where every trial is.
+        deadline: when no further trial is begun, in seconds since 1970.
         studies: Optuna's.
         has_said: whether it has reported that it waits for others.
     """
@@ -58,8 +59,8 @@ class Worker:
     storage: BaseStorage
     worker_lock: WorkerLock
     began: datetime
-    deadline: float | None
     judge: Judge | None
+    deadline: float | None = None
     studies: list[OneStudy] = field(init=False)
     has_said: bool = False
 
@@ -86,10 +87,14 @@ class Worker:
         """The study that has a trial to begin; those of dead workers are put back first."""
         for one in self.studies:
             recover(one.study, self._is_dead)
-            trials = one.study.get_trials(deepcopy=False)
-            if record.count_missing(trials, self.context.config.trials):
+            if self._missing_of(one):
                 return one
         return None
+
+    def _missing_of(self, one: OneStudy) -> int:
+        trials = one.study.get_trials(deepcopy=False)
+        found = record.count_missing(trials, self.context.config.trials)
+        return found if found and pays_for_another(self.context, trials) else 0
 
     def _is_dead(self, trial: FrozenTrial) -> bool:
         """Whether no worker runs a trial any more: this worker, which asks, runs none."""
@@ -126,7 +131,7 @@ class Worker:
         is_alone = not any(trial.state == TrialState.RUNNING for trial in trials)
         begun = record.count_begun(trials)
         chance = [config.seed, one.name, begun, *([] if is_alone else [self.worker_lock.name])]
-        judge = record.next_judge(trials, config.judge, config.judged)
+        judge = record.next_judge(trials, config.judging, config.judged)
         points = self.context.parametrised(one.budgets[-1])
         one.study.sampler = sampler_named(config.sampler, points, *chance, judge=judge)
         progress.update(one.name, record.count_finished(trials), config.trials)
@@ -155,10 +160,25 @@ class Worker:
         if finished % max(_SHOWN_EVERY, 10 ** int(log10(max(1, finished)))) == 0:
             show_study(self.context, one)
 
+    def trials(self) -> dict[str, list[FrozenTrial]]:
+        """All trials, by the name of their study."""
+        return {one.name: one.study.get_trials(deepcopy=False) for one in self.studies}
+
+    def end_early(self, progress: Progress) -> StudyContext:
+        """Let the study have as many trials as its hours have sufficed for, those of other workers awaited."""
+        while self.waits(progress):
+            for one in self.studies:
+                recover(one.study, self._is_dead)
+        begun = max(record.count_finished(trials) for trials in self.trials().values())
+        config = self.context.config.model_copy(update={"trials": max(1, begun)})
+        progress.say(f"The time for trials is up: the study ends with {begun} for each budget.")
+        self.context = replace(self.context, config=config)
+        write_wanted(self.location.run, config)
+        return self.context
+
     def missing(self) -> int:
         """How many trials are still to be begun here."""
-        counts = [one.study.get_trials(deepcopy=False) for one in self.studies]
-        return sum(record.count_missing(trials, self.context.config.trials) for trials in counts)
+        return sum(self._missing_of(one) for one in self.studies)
 
     def put_back_first_ones(self) -> None:
         """Let the guideline and uniform widths be tried again if they failed: all else is compared with them."""
@@ -231,7 +251,7 @@ def _prepared(
         location.storage, location.run, on_stale=put_back_stale, heartbeat=location.heartbeat
     )
     worker = Worker(
-        location, context, storage, WorkerLock(location.run), began, deadline, loaded_judge(context)
+        location, context, storage, WorkerLock(location.run), began, loaded_judge(context), deadline
     )
 
     def work(_: int, progress: Progress) -> None:

@@ -82,6 +82,11 @@ def _looked_at(run: Path, name: str, *, is_removed: bool) -> bool | None:
     return is_ended
 
 
+def directory_identity(run: Path) -> str:
+    """What the names of this directory's workers end with."""
+    return _identity(run / _FOLDER)
+
+
 def _identity(folder: Path) -> str:
     """What tells this directory's workers from those of the same study in another; made by the first worker."""
     path = folder / "identity"

@@ -149,6 +149,7 @@ def test_how_many_trials_there_are_follows_from_one_number_or_is_said(tmp_path: 
         read_study(both)
     planned = write(tmp_path, budget_training="5x")
     assert read_study(planned).budget_training == 5
+    assert read_study(write(tmp_path, budget_training="5X")).budget_training == 5
     assert read_study(planned, hours=2.0).budget_training is None
     typed = read_study(planned, trials=7)
     assert (typed.trials, typed.budget_training) == (7, None)
@@ -166,6 +167,16 @@ def test_how_many_trials_there_are_follows_from_one_number_or_is_said(tmp_path: 
         ({"judge": "inherit"}, "judge"),
         ({"judged": 3, "trials": 9}, "must come with a judge other than scratch"),
         ({"judge": "inherited", "seeds": 2, "trials": 9}, "seeds must be 1"),
+        ({"judge": "synflow", "judged": 3}, "judged must come with trials"),
+        ({"judge": "synflow", "judged": 3, "trials": 9, "sampler": "cma"}, "sampler must be rule where some"),
+        ({"judge": "synflow", "budget_training": "9x", "sampler": "tpe"}, "sampler must be rule where some"),
+        ({"budget_training": 0}, "budget_training: Input should be greater than 0"),
+        ({"budget_training": ""}, "budget_training"),
+        ({"budget_training": "nan"}, "budget_training"),
+        (
+            {"judge": "synflow", "judged": 3, "against": "macs", "budgets": ["macs<=60%", "macs<=20%"]},
+            "judged must come with one objective",
+        ),
         (
             {"budget_training": "5x", "against": "macs", "budgets": ["macs<=60%", "macs<=20%"]},
             "one objective",
@@ -189,3 +200,4 @@ def test_a_study_of_before_has_the_settings_that_it_had(tmp_path: Path) -> None:
     assert not {"judge", "judged", "judge_epochs", "budget_training"} & fixed.keys()
     judged = read_study(write(tmp_path, trials=3, judge="synflow")).fixed()
     assert judged["judge"] == "synflow"
+    assert read_study(write(tmp_path, trials=3, judge="scratch")).fixed() == fixed

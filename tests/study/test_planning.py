@@ -2,19 +2,26 @@
 
 from dataclasses import replace
 from pathlib import Path
+from time import time
 
 import pytest
+import yaml
+from optuna.trial import FrozenTrial, create_trial
 
 from nas_prune.errors import BadInputError
+from nas_prune.guideline.hand import RULES
 from nas_prune.runs.progress import SILENT, Progress
+from nas_prune.runs.settings import write_config
 from nas_prune.space.budget import Budget
 from nas_prune.study import trial_record as record
+from nas_prune.study.clock import clock_of
 from nas_prune.study.config import SCRATCH, StudyConfig
 from nas_prune.study.context import StudyContext, images_and_network, load_study
 from nas_prune.study.location import StudyLocation, read_trials
-from nas_prune.study.planning import costs_of, planned, resolved_plan, with_plan
-from nas_prune.study.run import resume_study, run_study
-from nas_prune.study.spending import said_of, spent
+from nas_prune.study.planning import costs_of, planned, resolved_plan, say_plan, with_plan
+from nas_prune.study.rank import rank_study
+from nas_prune.study.run import _as_before, resume_study, run_study
+from nas_prune.study.spending import pays_for_another, said_of, spent
 from tests.study.test_run import SMALL
 
 ONE: StudyConfig = SMALL.model_copy(
@@ -71,10 +78,13 @@ def test_what_a_trial_takes_is_that_of_all_its_seeds(context: StudyContext) -> N
 
 
 def test_the_least_budget_pays_for_the_first_round_of_a_race(context: StudyContext) -> None:
-    guided = asking(context, guideline="bottleneck-first")
+    guided = replace(context, pattern=RULES["bottleneck-first"], _known={})
     least = costs_of(guided, SCRATCH).least
-    plan = planned(asking(context, guideline="bottleneck-first", budget_training=least))
+    plan = planned(asking(guided, budget_training=least))
     assert plan.finalists >= 3 * plan.one_training  # uniform widths, the guideline, and another
+    assert costs_of(guided, SCRATCH).sources == 2
+    # A guideline that asks for uniform widths is one source with these.
+    assert costs_of(replace(context, pattern=RULES["uniform"], _known={}), SCRATCH).sources == 1
 
 
 def test_several_budgets_share_one_number_and_one_judge(context: StudyContext) -> None:
@@ -106,9 +116,89 @@ def test_hours_become_trainings_by_what_they_take_here(context: StudyContext) ->
     assert twice.budget_training > 1.3 * found.budget_training
 
 
+def test_trainings_alone_can_be_asked_for(context: StudyContext) -> None:
+    assert planned(asking(context, budget_training=10)).judge == "inherited"
+    assert planned(asking(context, budget_training=10, judge=SCRATCH)).judge == SCRATCH
+    # Other samplers would take a judge's values for accuracies.
+    assert planned(asking(context, budget_training=10, sampler="cma")).judge == SCRATCH
+
+
+def test_a_plan_holds_no_more_trials_than_a_study_may_have(context: StudyContext) -> None:
+    plan = planned(asking(context, budget_training=1e6))
+    assert plan.trials == 100_000
+    assert plan.preparing + plan.judging + plan.training + plan.finalists == plan.total
+
+
+def test_trials_end_where_those_that_were_dearer_than_planned_have_taken_their_share(
+    context: StudyContext,
+) -> None:
+    plan = planned(asking(context, budget_training=3.0))
+    asked = replace(context, config=with_plan(context, plan))
+
+    def trials(count: int, each: int) -> list[FrozenTrial]:
+        own = {record.TRAINING_MACS: each, record.JUDGE: SCRATCH}
+        return [create_trial(value=0.5, user_attrs=own) for _ in range(count)]
+
+    assert pays_for_another(asked, trials(plan.trained - 1, plan.one_training))
+    assert not pays_for_another(asked, trials(plan.trained - 1, plan.one_training + 1))
+    assert not pays_for_another(asked, trials(plan.trained // 2 + 1, 2 * plan.one_training))
+    more = replace(asked, config=asked.config.model_copy(update={"trials": plan.trials + 1}))
+    assert pays_for_another(more, trials(plan.trained, plan.one_training))
+
+
+def written(context: StudyContext, run: Path, **changes: object) -> StudyConfig:
+    asked = asking(context, **changes)
+    config = with_plan(asked, planned(asked))
+    run.mkdir()
+    write_config(run, config)
+    return config
+
+
+def test_what_was_planned_holds_for_whoever_joins(context: StudyContext, tmp_path: Path) -> None:
+    there = written(context, tmp_path / "run", budget_training=5.7, hours=0.5)
+    joins = _as_before(LONG.model_copy(update={"budget_training": None, "hours": 0.5}), tmp_path / "run")
+    assert joins == there
+    with pytest.raises(BadInputError, match=r"hours was 0\.5 and is 2\.0"):
+        _as_before(LONG.model_copy(update={"budget_training": None, "hours": 2.0}), tmp_path / "run")
+
+
+def test_other_trials_or_another_judge_on_a_planned_study(context: StudyContext, tmp_path: Path) -> None:
+    there = written(context, tmp_path / "run", budget_training=5.7)
+    typed = LONG.model_copy(update={"budget_training": None, "trials": 200})
+    more = _as_before(typed, tmp_path / "run")
+    assert (more.trials, more.plan, more.judge) == (200, there.plan, "inherited")
+    said: list[str] = []
+    say_plan(more, Progress(say=said.append))
+    assert "200 trials for each budget instead of" in said[1]
+    for changes, words in (
+        ({"judge": SCRATCH}, "judge was"),
+        ({"budget_training": 3.0}, "budget_training was"),
+    ):
+        with pytest.raises(BadInputError, match=words):
+            _as_before(LONG.model_copy(update={"budget_training": 5.7, **changes}), tmp_path / "run")
+
+
+def test_hours_leave_the_race_its_time(context: StudyContext) -> None:
+    asked = asking(context, budget_training=5.0, hours=1.0)
+    asked = replace(asked, config=with_plan(asked, planned(asked)))
+    plan = asked.config.plan
+    assert plan is not None
+    clock = clock_of(asked, {"small": []}, 1, 1000.0, was_prepared=False)
+    assert clock.trials_end is not None
+    assert clock.race_end == 1000 + 3600
+    share = (plan.finalists + plan.one_training) / plan.total
+    assert clock.trials_end == pytest.approx(1000 + 3600 * (1 - share))
+    own = {record.TRAINING_MACS: 500, record.JUDGE: SCRATCH, record.SECONDS: 2.0}
+    now = replace(clock, race_end=time() + 10, workers=2)
+    assert now.pays_for([create_trial(value=0.5, user_attrs=own)] * 3) == pytest.approx(
+        10 * 2 * 250, rel=0.05
+    )
+    assert now.pays_for([]) is None
+
+
 def test_settings_follow_from_a_plan(context: StudyContext) -> None:
     plan = planned(asking(context, budget_training=10))
-    config = with_plan(LONG, plan)
+    config = with_plan(context, plan)
     assert (config.judge, config.judged, config.trials) == (
         "inherited",
         plan.judged + 1,  # uniform widths are trained, too
@@ -130,7 +220,7 @@ def test_a_planned_study_ends_with_its_race_within_what_was_planned(tmp_path: Pa
     context = load_study(run)
     found = spent(context, result.trials)
     assert 0.98 * plan.training < found.training <= plan.training
-    assert 0 < found.finalists == ranking.spent.short + ranking.spent.full <= plan.finalists
+    assert 0 < found.finalists == ranking.spent.short + ranking.spent.full
     assert found.total <= plan.total
     assert said[-1] == "\n".join(said_of(context, found))
     assert {one.name for one in result.known["small"].expected} >= {"uniform"}
@@ -139,12 +229,24 @@ def test_a_planned_study_ends_with_its_race_within_what_was_planned(tmp_path: Pa
     assert len(again.trials["small"]) == before == plan.trained
     assert again.config.plan == plan
     assert resume_study(StudyLocation(run)).rankings[0].winner.name == ranking.winner.name
+    # A verdict that somebody has asked for is not replaced by the plan's.
+    rank_study(StudyLocation(run), top=1, seeds=1, full_seeds=1, schedule="scratch-b")
+    verdict = (run / "rank" / "small" / "result.json").read_bytes()
+    again = resume_study(StudyLocation(run))
+    assert (run / "rank" / "small" / "result.json").read_bytes() == verdict
+    more = spent(context, again.trials).finalists
+    assert (
+        more > again.rankings[0].spent.short + again.rankings[0].spent.full
+    )  # those of before were paid for, too
 
 
 def test_a_study_of_before_keeps_its_number_of_trials(tmp_path: Path) -> None:
     run = tmp_path / "small"
     old = ONE.model_copy(update={"budget_training": None, "trials": 2})
     run_study(old, run)
+    settings = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+    del settings["plan"], settings["judge"], settings["hours"]
+    (run / "config.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
     result = run_study(old.model_copy(update={"budget_training": 10.0}), run)
     assert (result.config.budget_training, result.config.plan) == (None, None)
     assert len(result.trials["small"]) == 2

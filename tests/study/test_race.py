@@ -73,6 +73,13 @@ def test_the_probability_of_two_is_that_of_their_difference() -> None:
     assert found.best_N().tolist() == found.best_N().tolist()
 
 
+def test_few_degrees_of_freedom_make_an_interval_wider() -> None:
+    sure, unsure = (Posterior(np.array([0.5, 0.4]), np.eye(2), freedom) for freedom in (np.inf, 2))
+    assert (sure.reach, unsure.reach) == pytest.approx((1.644854, 2.919986), rel=1e-5)  # of tables
+    assert sure.as_normal(0, 1) == pytest.approx(sure.difference(0, 1))
+    assert unsure.as_normal(0, 1)[1] == pytest.approx(2 * (2.919986 / 1.644854) ** 2, rel=1e-5)
+
+
 def test_what_is_not_known_of_all_together_does_not_matter() -> None:
     found = posterior([0.52, 0.50, 0.48], [0.01, 0.01, 0.01])
     shared = replace(found, covariance_NN=found.covariance_NN + 0.3**2)

@@ -15,12 +15,15 @@ from nas_prune.cli import main
 from nas_prune.data.config import DataConfig
 from nas_prune.errors import BadInputError, NasPruneError
 from nas_prune.report.study import _ranked
+from nas_prune.runs.progress import SILENT
 from nas_prune.space.widths import read_widths
 from nas_prune.study import trial_record as record
 from nas_prune.study.config import StudyConfig
+from nas_prune.study.context import load_study
 from nas_prune.study.location import StudyLocation, read_trials
 from nas_prune.study.rank import least_trainings, rank_study
 from nas_prune.study.rank_result import Ranking, summary
+from nas_prune.study.rank_trainings import Trainings
 from nas_prune.study.run import run_study
 from nas_prune.training.recipe import changed, recipe_named
 from nas_prune.training.result import Trained
@@ -246,8 +249,38 @@ def test_a_budget_is_kept_and_the_verdict_paid_first(study: StudyLocation, plant
     pair = {"uniform", ranking.winner.name}
     assert {one.name for one in ranking.candidates if len(one.full) >= 2} >= pair
     shutil.rmtree(study.run / "rank")
-    with pytest.raises(BadInputError, match="budget must be at least"):
-        rank_study(study, top=2, most_macs=price)
+    (ranking,) = rank_study(study, top=2, most_macs=price)
+    assert not any(one.full for one in ranking.candidates)
+    assert ranking.course.rounds == 1
+
+
+def test_a_study_that_trained_nothing_is_ranked_by_the_race_alone(
+    plant: Plant, in_empty_directory: Path
+) -> None:
+    changes = {"sampler": "rule", "judge": "log-widths", "trials": 9}
+    result = run_study(CONFIG.model_copy(update=changes), Path("small"))
+    said = {one.value for one in result.trials["small"]}
+    assert max(said) < 0.51
+    expected, known = result.known["small"].expected, result.known["small"].judge
+    assert (known, max(one.mean for one in expected) < 0.51) == ("log-widths", True)
+    plant({"guideline": 0.7, "uniform": 0.7, "rule": 0.71, "first": 0.7, "second": 0.69})
+    (ranking,) = rank_study(result.location, top=3)
+    assert all(0.65 < one.expected < 0.75 for one in ranking.candidates)
+
+
+def test_another_answer_of_the_rule_does_not_take_the_trainings_of_the_one_before(
+    ranked: tuple[StudyLocation, Ranking], tmp_path: Path
+) -> None:
+    context = load_study(ranked[0].run)
+    trainings = Trainings(context, tmp_path, "scratch-e", 1, SILENT)
+    one, other = ranked[1].candidates[:2]
+    for widths in (one.widths, other.widths, one.widths):
+        trainings.keep_widths("rule", widths)
+        (tmp_path / "rule" / "short").mkdir()
+        assert trainings.widths("rule").vector == widths.vector
+    trainings.keep_widths("rule", one.widths)
+    assert sorted(path.name for path in tmp_path.glob("*/short")) == ["short"] * 3
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["rule", "rule.1", "rule.2"]
 
 
 def test_all_is_said_plainly(study: StudyLocation, plant: Plant, capsys: pytest.CaptureFixture[str]) -> None:

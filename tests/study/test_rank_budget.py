@@ -2,7 +2,6 @@
 
 import pytest
 
-from nas_prune.errors import BadInputError
 from nas_prune.study.rank_budget import Prices, full_trainings, race_share
 
 NAMES = ["guideline", "uniform", "rule", "trial 4", "trial 2"]
@@ -25,8 +24,13 @@ def test_the_last_networks_are_left_out_where_the_first_round_cannot_be_paid() -
     found = race_share(PRICES, BASELINES, 3, 240)
     assert found.names == ("guideline", "uniform", "rule")
     assert found.most_macs == 30
-    with pytest.raises(BadInputError, match="must be at least 240 training MACs.*got 239"):
-        race_share(PRICES, BASELINES, 3, 239)
+    assert found.full_seeds == 3
+
+
+@pytest.mark.parametrize(("budget", "names", "spent"), [(239, 5, 239), (49, 4, 49), (5, 3, 30)])
+def test_a_budget_that_pays_for_no_verdict_goes_to_the_race(budget: int, names: int, spent: int) -> None:
+    found = race_share(PRICES, BASELINES, 3, budget)
+    assert (found.names, found.most_macs, found.full_seeds) == (tuple(NAMES[:names]), spent, 0)
 
 
 def test_winner_and_baselines_are_trained_with_all_seeds_and_the_others_once() -> None:

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import atanh, isnan, nan, sqrt, tanh
+from statistics import fmean
 from typing import Any
 
 import numpy as np
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 from scipy.stats import norm, spearmanr
 
 from nas_prune.study import trial_record as record
@@ -16,17 +17,17 @@ from nas_prune.study.rule_search import Seen, Vector, logs_of, rule_of, seen_in
 
 _LEAST = 5  # trainings, below which a rank correlation says nothing
 _CONFIDENCE = 0.9
-_FOLDS = 8
+_BLOCKS = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """Spearman's rank correlation of what a judge says with single trainings, and its 90 % interval.
+    """Spearman's rank correlation of what a judge says with trainings, network by network, and its 90 % interval.
 
     Trainings are noisy, so that a judge that knew the truth would not reach 1 either.
 
     Attributes:
-        judge: its name; `rule` for what the rule expects of widths that it has not seen.
+        judge: its name; `rule` for what the rule expected of widths before they were trained.
         rho, low, high: NaN where there are too few trainings, or all are alike.
         n: networks.
     """
@@ -48,7 +49,7 @@ class Agreement:
     def words(self) -> str:
         """For people."""
         if isnan(self.rho):
-            return f"{self.judge}: nothing can be said of it from {self.n} trainings"
+            return f"{self.judge}: nothing can be said of it from {self.n} networks"
         found = (
             f"{self.judge}: {self.rho:+.2f} (90 % interval {self.low:+.2f} to {self.high:+.2f}, n = {self.n})"
         )
@@ -67,18 +68,30 @@ def agreements(
     """
     found = []
     if judge != SCRATCH:
-        said = record.SAID.format(judge)
-        pairs = [
-            (float(trial.user_attrs[said]), float(trial.values[0]))
-            for trial in trials
-            if trial.state == TrialState.COMPLETE and said in trial.user_attrs
-        ]
-        found.append(agreement(judge, [one for one, _ in pairs], [other for _, other in pairs]))
+        said, values, words = record.SAID.format(judge), _ByNetwork(), _ByNetwork()
+        for trial in record.of_main_judge(trials):
+            if said in trial.user_attrs and (vector := record.widths_of(trial)) is not None:
+                values.add(vector, float(trial.values[0]))
+                words.add(vector, float(trial.user_attrs[said]))
+        found.append(agreement(judge, list(words.means.values()), list(values.means.values())))
     seen = seen_in(trials)
-    if points is not None and record.main_judge(trials) == SCRATCH and len(set(seen.widths)) >= _LEAST:
-        expected = _expected_unseen(points, seen.ended)
-        found.append(agreement("rule", expected, seen.values))
+    if points is not None and record.main_judge(trials) == SCRATCH and len(set(seen.widths)) > _LEAST:
+        found.append(agreement_of_rule(points, seen.ended))
     return found
+
+
+class _ByNetwork:
+    """Values by the widths they are of: trainings of one network are one unit."""
+
+    def __init__(self) -> None:
+        self._values: dict[Vector, list[float]] = {}
+
+    def add(self, vector: Vector, value: float) -> None:
+        self._values.setdefault(vector, []).append(value)
+
+    @property
+    def means(self) -> dict[Vector, float]:
+        return {vector: fmean(own) for vector, own in self._values.items()}
 
 
 def agreement(judge: str, said: Sequence[float], trained: Sequence[float]) -> Agreement:
@@ -97,16 +110,29 @@ def agreement(judge: str, said: Sequence[float], trained: Sequence[float]) -> Ag
     return Agreement(judge, rho, tanh(middle - half), tanh(middle + half), n)
 
 
-def _expected_unseen(points: Parametrised, seen: Seen) -> list[float]:
-    """What the rule expects of each network from the trainings of others: fitted to all but some, in turn."""
-    different = sorted(set(seen.widths))
-    fold_of: dict[Vector, int] = {vector: number % _FOLDS for number, vector in enumerate(different)}
-    folds = np.array([fold_of[vector] for vector in seen.widths])
-    expected = np.zeros(len(folds))
-    for fold in set(folds.tolist()):
-        known, asked = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
-        widths = tuple(seen.widths[place] for place in known)
-        values = tuple(seen.values[place] for place in known)
-        rule = rule_of(points, Seen(widths, values, (), seen.cheaper))
-        expected[asked] = rule.mean_N(logs_of(points, [seen.widths[place] for place in asked]))
-    return [float(value) for value in expected]
+def agreement_of_rule(points: Parametrised, seen: Seen) -> Agreement:
+    """What the rule expected of networks before any of them was trained, beside their trainings.
+
+    The first few make the first rule, and the others are asked for in blocks. A network that is left out afterwards
+    would be expected to be worse the better it was, from luck alone: the rule of the others has lost its luck. For the
+    same reason each is taken beside what the same rule expects of the centre: a lucky block raises what is expected of
+    all that come after it.
+
+    Args:
+        points: how parameters become widths.
+        seen: trainings, in the order in which they were begun.
+    """
+    values = _ByNetwork()
+    for vector, value in zip(seen.widths, seen.values, strict=True):
+        values.add(vector, value)
+    order, centre_1S = list(values.means), points.layout.centre_S[None]
+    expected: list[float] = []
+    for block in np.array_split(np.arange(_LEAST, len(order)), _BLOCKS):
+        if len(block):
+            before = set(order[: int(block[0])])
+            known = [place for place, vector in enumerate(seen.widths) if vector in before]
+            widths, own = tuple(seen.widths[at] for at in known), tuple(seen.values[at] for at in known)
+            rule = rule_of(points, Seen(widths, own, (), seen.cheaper))
+            found_N = rule.mean_N(np.vstack([centre_1S, logs_of(points, [order[at] for at in block])]))
+            expected += (found_N[1:] - found_N[0]).tolist()
+    return agreement("rule", expected, [values.means[vector] for vector in order[_LEAST:]])

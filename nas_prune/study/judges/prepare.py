@@ -59,7 +59,7 @@ def prepare_judge(context: StudyContext, progress: Progress = SILENT) -> None:
         NasPruneError: it cannot be trained.
         KeyboardInterrupt: it was stopped; the next call goes on.
     """
-    train = _TRAININGS.get(context.config.judge)
+    train = _TRAININGS.get(context.config.judging)
     if train is None or is_prepared(context):
         return
     folder = folder_of(context)
@@ -80,15 +80,15 @@ def prepare_judge(context: StudyContext, progress: Progress = SILENT) -> None:
 
 def is_prepared(context: StudyContext) -> bool:
     """Whether the judge's network, where it needs one, has been trained."""
-    return context.config.judge not in _TRAININGS or (folder_of(context) / RESULT).exists()
+    return context.config.judging not in _TRAININGS or (folder_of(context) / RESULT).exists()
 
 
 def macs_of_preparing(context: StudyContext) -> int:
     """Training MACs that the judge's network takes, whether or not it has been trained."""
     config, space, images = context.config, context.space, len(context.data.train)
-    if config.judge not in _TRAININGS:
+    if config.judging not in _TRAININGS:
         return 0
-    narrow = narrow_of(context) if config.judge == "slimmable" else None
+    narrow = narrow_of(context) if config.judging == "slimmable" else None
     macs = space.cost_at(space.base_G).macs if narrow is None else macs_of_step(space, narrow)
     return training_macs(macs, images, config.judge_recipe.epochs)
 
@@ -96,14 +96,14 @@ def macs_of_preparing(context: StudyContext) -> int:
 def loaded_judge(context: StudyContext) -> Judge | None:
     """The study's judge, prepared before; None where every trial is trained."""
     config = context.config
-    if config.judge == SCRATCH:
+    if config.judging == SCRATCH:
         return None
-    return _LOADERS[config.judge](context)
+    return _LOADERS[config.judging](context)
 
 
 def folder_of(context: StudyContext) -> Path:
     """Where the judge's network is."""
-    return context.run / "judges" / context.config.judge
+    return context.run / "judges" / context.config.judging
 
 
 def _search_settings(context: StudyContext) -> SearchConfig:

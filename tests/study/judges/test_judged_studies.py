@@ -63,8 +63,13 @@ def test_what_a_judge_says_leads_the_rule_of_the_trainings_and_is_not_counted_as
     assert {one.number for one in record.best_first(trials)} == {1, *range(10, 16)}
     assert seen_in(trials, judge="inherited").cheaper == {}
     assert {one.name for one in expected_of(points, trials)} >= {"uniform"}
-    named = [one.judge for one in agreements(trials, "inherited", points)]
-    assert named == ["inherited", "rule"]
+    (agreed,) = agreements(trials, "inherited", points)  # too few networks for one of the rule
+    assert (agreed.judge, agreed.n) == (
+        "inherited",
+        len({record.widths_of(one) for one in trials[1:2] + trials[10:]}),
+    )
+    with studies_in(finished, context.config) as studies:  # nor is it Optuna's best, and the dashboard's
+        assert studies["small"].best_value == max(seen.values)
 
 
 def test_the_report_compares_trainings_alone(finished: StudyLocation) -> None:
@@ -83,7 +88,7 @@ def test_the_dashboard_says_who_judged_and_what_was_spent(finished: StudyLocatio
         trials = one.study.get_trials(deepcopy=False)
         text = note(context, one, trials)
     assert "The first 10 are judged by **inherited**" in text
-    assert "Rank correlation with single trainings:" in text
+    assert "Rank correlation with trainings:" in text
     assert "| network | expected, % | 90 % interval | beside uniform, points |" in text
     found = spent(context, {"small": trials})
     assert found.preparing == macs_of_preparing(context) > 0
