@@ -89,7 +89,8 @@ def run_study(
         with opened(storage, run, heartbeat=heartbeat) as known:
             check_storage(context, known)
     with claiming(run) as is_first:
-        if not is_first:  # another worker may have planned it meanwhile, by its own measure of time
+        if not is_first and asked.plan is None and config.plan is not None:
+            # Another worker has planned it meanwhile, by its own measure of time.
             config = _as_before(asked, run)
             context = replace(context, config=config)
         claim_directory(run, config, pattern)

@@ -9,6 +9,7 @@ from nas_prune.space.load import load_space
 from nas_prune.study.judges.agreement import agreement, agreement_of_rule
 from nas_prune.study.leads import lead_of
 from nas_prune.study.parameters import Parametrised, parametrised
+from nas_prune.study.race import Posterior
 from nas_prune.study.rule import Trials, fit_rule
 from nas_prune.study.rule_search import Pool, Seen, in_order, logs_of
 
@@ -57,6 +58,41 @@ def test_a_lead_that_is_noise_costs_little(points: Parametrised) -> None:
     found = [ranks(points, "noise", seed) for seed in range(6)]
     alone, led = (float(np.mean(one)) for one in zip(*found, strict=True))
     assert led > alone - 0.15
+
+
+@pytest.mark.slow
+def test_what_leads_cost_and_gain_over_many_worlds(points: Parametrised) -> None:
+    differences = {}
+    for lead_is in ("right", "noise"):
+        found = np.array([ranks(points, lead_is, 50_000 + 7 * seed) for seed in range(60)])
+        differences[lead_is] = float((found[:, 1] - found[:, 0]).mean())
+    assert differences["right"] == pytest.approx(0.114, abs=0.02)
+    assert differences["noise"] == pytest.approx(-0.038, abs=0.02)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("effect", [0.0, 1.0, 3.0])
+def test_what_the_intervals_of_a_rule_hold(points: Parametrised, effect: float) -> None:
+    """Linear truths whose deviation is some times that of the noise: uniform widths' value, and false gains."""
+    centre_S = points.layout.centre_S
+    for count in (2, 3, 5, 8, 12, 24):
+        held = false = 0
+        for world in range(80):
+            rng = np.random.default_rng(1000 * count + world)
+            slope_S = rng.normal(size=len(centre_S))
+            scale = 0.01 * effect / float((drawn(points, 200, world) @ slope_S).std())
+            tried_TS = np.vstack([centre_S, drawn(points, count - 1, world + 500)])
+            truth_T = 0.5 + scale * (tried_TS - centre_S) @ slope_S
+            values = truth_T + rng.normal(0, 0.01, count)
+            rule = fit_rule(points.layout, Trials(tried_TS, values, np.zeros(count, dtype=np.int64)))
+            known = Posterior(*rule.joint(tried_TS), rule.freedom)
+            half = known.reach * float(known.covariance_NN[0, 0]) ** 0.5
+            held += abs(float(known.mean_N[0]) - 0.5) <= half
+            best = 1 + int(known.mean_N[1:].argmax())
+            gain, variance = known.difference(best, 0)
+            false += gain - known.reach * variance**0.5 > max(0.0, truth_T[best] - 0.5)
+        assert held / 80 > 0.78
+        assert false / 80 <= 0.05
 
 
 def test_a_lead_is_of_mean_zero_and_deviation_one_over_what_was_judged(points: Parametrised) -> None:

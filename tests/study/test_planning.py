@@ -234,6 +234,8 @@ def test_a_planned_study_ends_with_its_race_within_what_was_planned(tmp_path: Pa
     verdict = (run / "rank" / "small" / "result.json").read_bytes()
     again = resume_study(StudyLocation(run))
     assert (run / "rank" / "small" / "result.json").read_bytes() == verdict
+    typed = ONE.model_copy(update={"budget_training": None, "trials": plan.trained + 1})
+    assert len(run_study(typed, run).trials["small"]) == plan.trained + 1
     more = spent(context, again.trials).finalists
     assert (
         more > again.rankings[0].spent.short + again.rankings[0].spent.full
