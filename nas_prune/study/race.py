@@ -9,6 +9,7 @@ Shape suffixes: N networks, D draws.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from math import inf, isfinite
 from statistics import fmean
 from typing import Literal, TypeAlias
@@ -173,10 +174,25 @@ def next_round(
     )
     if not due:
         return Round((), "decided" if is_decided else "alone" if is_alone else "seeds")
-    spent = sum(counts[name] * macs[name] for name in counts)
-    if terms.most_macs is not None and spent + sum(macs[name] for name in due) > terms.most_macs:
-        return Round((), "budget")
-    return Round(due)
+    if terms.most_macs is None:
+        return Round(due)
+    left = terms.most_macs - sum(counts[name] * macs[name] for name in counts)
+    paid = _paid(due, probability, leader, macs, left)
+    return Round(paid) if paid else Round((), "budget")
+
+
+def _paid(
+    due: Sequence[str],
+    probability: Mapping[str, float],
+    leader: str | None,
+    macs: Mapping[str, int],
+    left: int,
+) -> tuple[str, ...]:
+    """The likeliest of the networks that are due, as many as can be paid; none where that is one of several."""
+    order = sorted(due, key=lambda name: (name != leader, -probability.get(name, 1.0)))
+    sums = accumulate(macs[name] for name in order)
+    kept = [name for name, total in zip(order, sums, strict=True) if total <= left]
+    return tuple(name for name in due if name in kept) if len(kept) > 1 or len(kept) == len(due) else ()
 
 
 @dataclass(frozen=True, slots=True)

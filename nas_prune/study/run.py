@@ -194,9 +194,10 @@ def _work(
     ):
         say_plan(context.config, progress)
         was_prepared = is_prepared(context)
-        prepare_judge(context, progress)
-        judge = loaded_judge(context) if workers == 1 else None  # each process loads its own
-        worker = Worker(location, context, storage, worker_lock, began, judge)
+        worker = Worker(location, context, storage, worker_lock, began, judge=None)
+        if worker.missing():
+            prepare_judge(context, progress)
+            worker.judge = loaded_judge(context) if workers == 1 else None  # each process loads its own
         clock = clock_of(context, worker.trials(), workers, started, was_prepared=was_prepared)
         worker.deadline = clock.trials_end
         write_wanted(location.run, context.config)

@@ -127,6 +127,9 @@ def test_who_is_trained_next() -> None:
     assert ask(alone, (2, 2, 2, 2)) == Round((), "alone")
     assert ask(even, (2, 2, 2, 2), replace(TERMS, most_macs=9)) == Round((), "budget")
     assert ask(even, (2, 2, 2, 2), replace(TERMS, most_macs=10)).racing == ("trial 1", "trial 2")
+    four = dict(zip(NAMES, (0.2, 0.3, 0.4, 0.1), strict=True))  # the likeliest, where not all can be paid
+    assert ask(four, (2, 2, 2, 2), replace(TERMS, most_macs=10)).racing == ("trial 1", "trial 2")
+    assert ask(four, (2, 2, 2, 2), replace(TERMS, most_macs=9)) == Round((), "budget")
     assert ask({"trial 1": 1.0}, (2, 2, 2, 2)) == Round((), "alone")  # the others failed
 
 
