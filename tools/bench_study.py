@@ -100,6 +100,7 @@ def main() -> None:
         "machine": platform.machine(),
         "truth": {},
         "regret": {},
+        "by_seed": {},
         "check": {},
         "difference": {},
         "stopping": {},
@@ -117,6 +118,7 @@ def main() -> None:
                 arms_of(bench, patterns, options.samplers, options.sampler_seeds),
             ),
         }
+        content["by_seed"][name] = _by_seed(bench, content["regret"][name], options.samplers)
         content["check"][name] = _checked(bench, read_again(options.tables / "again" / f"{name}.jsonl"))
         content["difference"][name] = _differences(bench, content["regret"][name], patterns, options.samplers)
         content["stopping"][name] = _stopping(bench, options.sampler_seeds)
@@ -224,6 +226,25 @@ def _searched(bench: Bench, arms: list[Arm]) -> dict[str, Any]:
             "chosen": chosen,
         }
     return found
+
+
+def _by_seed(bench: Bench, found: dict[str, Any], samplers: Sequence[str]) -> dict[str, list[float]]:
+    """Regret of the default study after the most trials for each training seed, beside what it must beat."""
+    uniform_RK = np.full((bench.table.training_seeds, 1), bench.uniform)
+    names = {"default": f"none {RULE}", "default, mirrored": f"mirrored {RULE}"}
+    names |= {name: f"none {name}" for name in samplers if name != RULE}
+    chosen = {
+        name: np.array(json.loads(found[arm]["chosen"][str(COUNTS[-1])]))
+        for name, arm in names.items()
+        if arm in found
+    }
+    said = {
+        name: bench.appraisal.regret_by_seed(one) for name, one in {"uniform": uniform_RK, **chosen}.items()
+    }
+    bench.say(f"regret after {COUNTS[-1]} trials by training seed, points")
+    for name, values in said.items():
+        bench.say(f"{name:<18}" + "".join(f"{100 * value:>8.2f}" for value in values))
+    return said
 
 
 def _differences(

@@ -183,6 +183,11 @@ class Appraisal:
         unknown = self.truth.deviation(self._contrast(chosen_RK))
         return clustered([one.tolist() for one in values], least=unknown)
 
+    def regret_by_seed(self, chosen_RK: NDArray[np.int64]) -> list[float]:
+        """The same for each training seed by itself."""
+        best = self.truth.mean_F[self.truth.best]
+        return [float((best - own.mean_F[one]).mean()) for own, one in self._judged(chosen_RK)]
+
     def gain(self, chosen_RK: NDArray[np.int64], beside: int) -> Estimate:
         """How much better they are than one fixed network."""
         values = [own.mean_F[one] - own.mean_F[beside] for own, one in self._judged(chosen_RK)]
