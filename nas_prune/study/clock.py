@@ -17,19 +17,26 @@ class Clock:
     """When what ends, in seconds since 1970.
 
     Attributes:
-        trials_end: no trial is begun after it; None for no such time.
-        race_end: the race should have ended; None where the study has not been given hours.
+        timeout: no trial is begun after it, and the study goes on another time; None for no such time.
+        trials_end: no trial is begun after it, and the race begins; None where the study has not been given hours.
+        race_end: when that should have ended.
         workers: how many processes train at once.
     """
 
+    timeout: float | None
     trials_end: float | None
     race_end: float | None
     workers: int
 
     @property
+    def deadline(self) -> float | None:
+        """No trial is begun after it."""
+        return min((one for one in (self.timeout, self.trials_end) if one is not None), default=None)
+
+    @property
     def is_up(self) -> bool:
         """Whether the hours of a study leave no time for another trial."""
-        return self.race_end is not None and self.trials_end is not None and time() > self.trials_end
+        return self.trials_end is not None and time() > self.trials_end
 
     def pays_for(self, trials: Sequence[FrozenTrial]) -> int | None:
         """Training MACs that there is time for, by what trained trials have taken; None for any number."""
@@ -44,30 +51,22 @@ class Clock:
 
 
 def clock_of(
-    context: StudyContext,
-    trials: Mapping[str, Sequence[FrozenTrial]],
-    workers: int,
-    started: float,
-    *,
-    was_prepared: bool,
+    context: StudyContext, trials: Mapping[str, Sequence[FrozenTrial]], workers: int, started: float
 ) -> Clock:
-    """The time of a study that is begun or resumed: hours in proportion to what was left of its plan then.
+    """The time of a study that is begun or resumed: hours in proportion to what is left of its plan.
 
     Args:
-        context: the study.
+        context: the study, whose judge has not been prepared by this command.
         trials: of its Optuna studies, by name.
         workers: how many processes work on it here.
         started: when the command did, in seconds since 1970.
-        was_prepared: whether the judge's network had been trained before.
     """
     config, plan = context.config, context.config.plan
-    ends = [] if config.timeout is None else [started + config.timeout]
-    race_end = None
-    if config.hours is not None and plan is not None and config.trials <= plan.trials:
-        found = spent(context, trials)
-        before = found.total if was_prepared else found.total - found.preparing
-        second = 3600 * config.hours / plan.total  # for each of its MACs
-        race_end = started + second * max(0, plan.total - before)
-        # A trial that is begun just before takes its time; every worker may be at one.
-        ends.append(race_end - second * (plan.finalists + workers * plan.one_training))
-    return Clock(min(ends, default=None), race_end, workers)
+    timeout = None if config.timeout is None else started + config.timeout
+    if config.hours is None or plan is None:
+        return Clock(timeout, None, None, workers)
+    second = 3600 * config.hours / plan.total  # for each of its MACs
+    race_end = started + second * max(0, plan.total - spent(context, trials).total)
+    # A trial that is begun just before takes its time; every worker may be at one.
+    trials_end = race_end - second * (plan.finalists + workers * plan.one_training)
+    return Clock(timeout, trials_end, race_end, workers)

@@ -32,7 +32,7 @@ _BUDGET_TRAINING = 10.0  # trainings of the whole network
 MOST_TRIALS = 100_000
 # Of studies of before, which have none of these, at their defaults.
 LATER = ("judge", "judged", "judge_epochs", "budget_training")
-_SAY_HOW_MANY = ("trials", "budget_training", "hours", "against", "timeout")  # one of them
+_SAY_HOW_MANY = ("trials", "budget_training", "hours", "against")  # one of them
 # May differ from what the study was created with: they do not change what a trial is.
 FREE = frozenset(
     {
@@ -68,8 +68,9 @@ class StudyConfig(RunConfig):
         judge: what says how good the widths of a trial are: `scratch`, a short training from random weights; or,
             without training them, `inherited` (the best channels of the network that a search trained), `slimmable`
             (one network trained at many widths), `synflow`, `log-widths`. None for what a plan has, or else `scratch`.
-        judged: how many trials, the first ones, a judge other than `scratch` is asked about; the others are trained,
-            and the rule learns how far the judge is right. All if None.
+        judged: how many trials, the first ones, a judge other than `scratch` is asked about, but for uniform widths
+            and the guideline, which are among them a second time to be trained; the others are trained, and the rule
+            learns how far the judge is right. All if None.
         judge_epochs: of the training of the judge's network; the recipe's if None.
         stopping: whether trials that fall behind are ended.
         against: a second objective, to be minimised.
@@ -165,8 +166,7 @@ class StudyConfig(RunConfig):
     def _judged_by_others(self) -> "StudyConfig":
         is_planned = self.budget_training is not None or self.hours is not None
         if self.judging == SCRATCH:
-            is_open = is_planned and self.judge is None
-            if self.judged is not None or (self.judge_epochs is not None and not is_open):
+            if self.judged is not None or (self.judge_epochs is not None and not is_planned):
                 raise ValueError("judged and judge_epochs must come with a judge other than scratch")
             return self
         if self.seeds > 1:

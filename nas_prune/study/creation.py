@@ -76,11 +76,10 @@ def claiming(run: Path) -> Iterator[bool]:
         raise _taken(run)
     try:
         run.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
     except OSError as error:
-        raise BadInputError(
-            f"the study's directory must be writable, got: {error}. Choose another with --out."
-        ) from None
+        raise _unwritable(error) from None
+    with suppress(OSError):  # a file system without locks, or a directory that was taken away
+        lock.acquire()
     try:
         yield not (run / CONFIG).exists()
     finally:
@@ -90,6 +89,10 @@ def claiming(run: Path) -> Iterator[bool]:
         if is_ours:
             with suppress(OSError):  # it stays where something is in it
                 run.rmdir()
+
+
+def _unwritable(error: OSError) -> BadInputError:
+    return BadInputError(f"the study's directory must be writable, got: {error}. Choose another with --out.")
 
 
 def _taken(run: Path) -> BadInputError:
@@ -108,8 +111,12 @@ def claim_directory(run: Path, config: StudyConfig, pattern: Pattern | None) -> 
         there = read_config(run, StudyConfig)
         check_same(there.fixed(), config.fixed(), f"the study in {run}")
         return
-    if any(path.name != _CLAIM for path in run.iterdir()):
+    if run.exists() and any(path.name != _CLAIM for path in run.iterdir()):
         raise _taken(run)
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(error) from None
     if isinstance(pattern, Guideline):
         pattern.write(run / GUIDELINE)
     write_config(run, config.relative_to(run))

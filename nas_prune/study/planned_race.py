@@ -1,11 +1,12 @@
 """The race at the end of a planned study: of the best trials, within what the plan has left for it."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
-from filelock import FileLock, Timeout
 from optuna.trial import FrozenTrial
 
+from nas_prune.runs.files import write_whole
 from nas_prune.runs.progress import Progress
 from nas_prune.study import trial_record as record
 from nas_prune.study.clock import Clock
@@ -13,10 +14,13 @@ from nas_prune.study.context import StudyContext
 from nas_prune.study.finalists import has_others
 from nas_prune.study.location import StudyLocation, command_for
 from nas_prune.study.objective import folder_name
-from nas_prune.study.rank import rank_study
-from nas_prune.study.rank_result import Ranking, read_terms
+from nas_prune.study.rank import AlreadyRankingError, rank_study
+from nas_prune.study.rank_result import Ranking, RankTerms, read_terms
 from nas_prune.study.spending import left_for_finalists
 from nas_prune.study.worker_lock import directory_identity
+
+_TOP, _SEEDS = 5, 5
+_PLANNED = "planned.json"  # the terms of a planned race, from when it begins
 
 
 def race_of_plan(
@@ -26,47 +30,68 @@ def race_of_plan(
     clock: Clock,
     progress: Progress,
 ) -> tuple[Ranking, ...]:
-    """Train the best again; nothing without a plan, while another worker does, or where another directory does.
+    """Train the best of each budget again; nothing without a plan, or while another worker does.
 
-    What the same trials were ranked by before holds: the verdict of `study rank` is not replaced by a shorter one.
+    Args:
+        location: where the study is.
+        context: what it is of.
+        trials: of its Optuna studies, by name.
+        clock: how much time there is.
+        progress: reports how far the work is.
     """
-    config, run = context.config, location.run
+    config = context.config
     if config.plan is None:
         return ()
-    homes = {record.home_of(own) for own in trials.values()}
-    if homes != {directory_identity(run)}:
-        progress.say(
-            "The finalists are trained where the first trial was; to train them here, too: "
-            f"{command_for(location, 'rank', config.space)}"
-        )
-        return ()
-    if not all(has_others(own) for own in trials.values()):
-        progress.say("There are too few trials for a race of the best.")
-        return ()
-    folder = run / "rank"
-    folder.mkdir(exist_ok=True)
-    known = [read_terms(folder / folder_name(name)) for name in trials]
-    counts = [len(record.of_main_judge(own)) for own in trials.values()]
-    before = next((one for one in known if one is not None), None)
-    if before is not None and [one and one.trials for one in known] == counts:
-        terms = {key: one for key, one in asdict(before).items() if key != "trials"}
-    else:
-        left = left_for_finalists(context, trials)
-        in_time = clock.pays_for([one for own in trials.values() for one in own])
-        most = left if in_time is None else min(left, in_time // len(trials))
-        terms = {"full_seeds": config.plan.full_seeds, "most_macs": most}
-    try:
-        with FileLock(folder / "lock", timeout=0, fallback_to_soft=False):
-            return tuple(
-                rank_study(
-                    location,
-                    **terms,
-                    data_name=config.data.name,
-                    space=config.space,
-                    workers=clock.workers,
-                    progress=progress,
-                )
+    rankings: list[Ranking] = []
+    for number, (name, own) in enumerate(trials.items()):
+        if not has_others(own):
+            progress.say(f"{name} has too few trials for a race of the best.")
+            continue
+        if record.home_of(own) != directory_identity(location.run):
+            progress.say(
+                f"The finalists of {name} are trained where its first trial was; to train them here, too: "
+                f"{command_for(location, 'rank', config.space)}"
             )
-    except Timeout:
-        progress.say("Another worker trains the finalists.")
-        return ()
+            continue
+        terms = asdict(_terms(context, trials, name, clock, len(trials) - number))
+        del terms["trials"]
+        try:
+            rankings += rank_study(
+                location,
+                **terms,
+                only=name,
+                data_name=config.data.name,
+                space=config.space,
+                workers=clock.workers,
+                progress=progress,
+            )
+        except AlreadyRankingError:
+            progress.say("Another worker trains the finalists.")
+            return ()
+    return tuple(rankings)
+
+
+def _terms(
+    context: StudyContext,
+    trials: Mapping[str, Sequence[FrozenTrial]],
+    name: str,
+    clock: Clock,
+    races: int,
+) -> RankTerms:
+    """By what a study's race goes: by what it was begun with, as long as there are no more trials.
+
+    So a verdict of `study rank` is not replaced by a shorter one, and a race that was killed takes the same course.
+    """
+    folder, count = context.run / "rank" / folder_name(name), len(record.of_main_judge(trials[name]))
+    for known in (read_terms(folder), read_terms(folder, _PLANNED)):
+        if known is not None and known.trials == count:
+            return known
+    plan = context.config.plan
+    assert plan is not None
+    left = left_for_finalists(context, trials)
+    in_time = clock.pays_for([one for own in trials.values() for one in own])
+    most = left if in_time is None else min(left, in_time // races)
+    terms = RankTerms(_TOP, _SEEDS, plan.full_seeds, "scratch-e", most, count)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_whole(folder / _PLANNED, json.dumps({"terms": asdict(terms)}) + "\n")
+    return terms

@@ -123,9 +123,10 @@ def planned(context: StudyContext, judges: Sequence[JudgeName] = ("inherited", S
         plan = costs.shared_out(total)
         if plan.trained >= _LEAST_TRAINED and (judge in (SCRATCH, config.judge) or _is_worth(plan)):
             return plan
+    hours = "" if config.hours is None else f", which is what {config.hours:g} hours pay for here"
     raise BadInputError(
         f"budget_training must pay for {_LEAST_TRAINED} trials of {config.epochs} epochs and what belongs to them, "
-        f"{costs.least:g}x, got {config.budget_training:g}x. Raise it, or give trials fewer epochs."
+        f"{costs.least:g}x, got {config.budget_training:g}x{hours}. Raise it, or give trials fewer epochs."
     )
 
 
@@ -259,7 +260,6 @@ def with_plan(context: StudyContext, plan: StudyPlan) -> StudyConfig:
             "plan": plan,
             "judge": plan.judge,
             "judged": plan.judged + count_sources(context) if is_judged else None,
-            "judge_epochs": config.judge_epochs if is_judged else None,
             "trials": plan.trials,
         }
     )

@@ -9,8 +9,7 @@ Shape suffixes: N networks, D draws.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
-from math import inf, isfinite
+from math import inf, isfinite, sqrt
 from statistics import fmean
 from typing import Literal, TypeAlias
 
@@ -26,6 +25,7 @@ Ended: TypeAlias = Literal["decided", "alone", "seeds", "budget"]
 
 BOUND = 0.05
 _CONFIDENCE = 0.9
+_DOUBT = 2.0
 _DRAWS, _SEED = 10_000, 0  # a probability of 0.05 is found to 0.002
 _SPREADS = (0.1, 0.3, 1.0, 3.0, 10.0)  # of true accuracies, as multiples of the noise of one training
 _LEAST_NOISE = 1e-4  # of accuracies, as a share: below it lies what few images cannot tell
@@ -67,10 +67,20 @@ class Posterior:
         t = norm if not isfinite(self.freedom) else student(self.freedom)
         return float(t.ppf((1 + _CONFIDENCE) / 2))
 
-    def as_normal(self, one: int, other: int) -> tuple[float, float]:
-        """The difference of two, and the variance of the normal distribution whose 90 % interval it has."""
+    def gain(self, one: int, other: int) -> tuple[float, float, float]:
+        """By how much one is expected to be better than another, and the ends of a 90 % interval.
+
+        A rule expects no pattern until trials show one, so that its own intervals hold a true gain too seldom: its
+        word is taken for half as sure as it is.
+        """
         difference, variance = self.difference(one, other)
-        return difference, variance * (self.reach / float(norm.ppf((1 + _CONFIDENCE) / 2))) ** 2
+        half = _DOUBT * self.reach * sqrt(variance)
+        return difference, difference - half, difference + half
+
+    def as_normal(self, one: int, other: int) -> tuple[float, float]:
+        """The gain of one over another, and the variance of the normal distribution that has its interval."""
+        difference, _, high = self.gain(one, other)
+        return difference, ((high - difference) / float(norm.ppf((1 + _CONFIDENCE) / 2))) ** 2
 
     def difference(self, one: int, other: int) -> tuple[float, float]:
         """By how much one is expected to be better than another, and the variance of that."""
@@ -177,7 +187,7 @@ def next_round(
     if terms.most_macs is None:
         return Round(due)
     left = terms.most_macs - sum(counts[name] * macs[name] for name in counts)
-    paid = _paid(due, probability, leader, macs, left)
+    paid = _paid(due, probability, leader, macs, left, lambda name: counts[name] < terms.least[name])
     return Round(paid) if paid else Round((), "budget")
 
 
@@ -187,12 +197,20 @@ def _paid(
     leader: str | None,
     macs: Mapping[str, int],
     left: int,
+    lacks: Callable[[str], bool],
 ) -> tuple[str, ...]:
-    """The likeliest of the networks that are due, as many as can be paid; none where that is one of several."""
-    order = sorted(due, key=lambda name: (name != leader, -probability.get(name, 1.0)))
-    sums = accumulate(macs[name] for name in order)
-    kept = [name for name, total in zip(order, sums, strict=True) if total <= left]
-    return tuple(name for name in due if name in kept) if len(kept) > 1 or len(kept) == len(due) else ()
+    """Networks that are due as far as they can be paid: what lacks its least, then the likeliest.
+
+    None where that is one of several that race: one more training of it would not tell them apart.
+    """
+    order = sorted(due, key=lambda name: (not lacks(name), name != leader, -probability.get(name, 0.0)))
+    kept: list[str] = []
+    for name in order:
+        if macs[name] <= left:
+            kept.append(name)
+            left -= macs[name]
+    is_worth = len(kept) > 1 or len(kept) == len(due) or any(map(lacks, kept))
+    return tuple(name for name in due if name in kept) if is_worth else ()
 
 
 @dataclass(frozen=True, slots=True)

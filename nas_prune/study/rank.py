@@ -6,16 +6,18 @@ what the search has gained; the other candidates once, which tells whether short
 training does.
 """
 
-from collections.abc import Mapping, Sequence
-from contextlib import closing
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
+from filelock import FileLock, Timeout
 from threadpoolctl import threadpool_limits
 
 from nas_prune.errors import BadInputError
-from nas_prune.runs.files import remove_partial_files
+from nas_prune.runs.files import remove_partial_files, saying_why
 from nas_prune.runs.progress import SILENT, Progress
 from nas_prune.runs.stopping import resume_hint
 from nas_prune.space.budget import Budget
@@ -57,6 +59,7 @@ def rank_study(  # noqa: PLR0913  (all but the first by keyword)
     full_seeds: int = 3,
     schedule: Schedule = "scratch-e",
     most_macs: int | None = None,
+    only: str | None = None,
     data_name: str | None = None,
     space: str | None = None,
     workers: int = 1,
@@ -73,6 +76,7 @@ def rank_study(  # noqa: PLR0913  (all but the first by keyword)
         schedule: of the full trainings: `scratch-e` or `scratch-b`.
         most_macs: multiply-accumulates that all these trainings may take in each Optuna study; None for any number. The
             winner and uniform widths in full, twice each, are paid for before the race, as far as they can be.
+        only: the name of one Optuna study; all if None.
         data_name: where the images are now, if they were moved.
         space: the network's name again, if it is one of your own.
         workers: how many are trained at once.
@@ -85,13 +89,19 @@ def rank_study(  # noqa: PLR0913  (all but the first by keyword)
         NasPruneError: there is no study, or too few trials are complete.
     """
     found = read_trials(location)
+    found = found if only is None else replace(found, trials={only: found.trials[only]})
     _check(found, seeds, full_seeds)
     context = load_study(location.run, data_name=data_name, space=space, progress=progress)
     command = command_for(location, "rank", context.config.space)
     if not live_workers(location.run):
         remove_partial_files(location.run)
     rankings = []
-    with resume_hint(command), closing(WorkerLock(location.run)), threadpool_limits(1, user_api="blas"):
+    with (
+        resume_hint(command),
+        closing(WorkerLock(location.run)),
+        _alone(location.run),
+        threadpool_limits(1, user_api="blas"),
+    ):
         for name, trials in found.trials.items():
             budget = found.config.studies[name][-1]
             points = context.parametrised(budget) if found.config.sampler == "rule" else None
@@ -107,6 +117,31 @@ def rank_study(  # noqa: PLR0913  (all but the first by keyword)
             )
             rankings.append(job.rank(budget))
     return rankings
+
+
+class AlreadyRankingError(BadInputError):
+    """Another process trains the finalists of the same study."""
+
+
+@contextmanager
+def _alone(run: Path) -> Iterator[None]:
+    """Keep others from training the same networks at once, for the time of the block."""
+    folder = run / "rank"
+    with saying_why(folder):
+        folder.mkdir(exist_ok=True)
+    lock = FileLock(folder / "lock", fallback_to_soft=False)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise AlreadyRankingError(
+            f"a study must be ranked by one command at a time, got another that is at {run}. Wait for it."
+        ) from None
+    except OSError:  # a file system without locks
+        pass
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _check(found: StudyResult, seeds: int, full_seeds: int) -> None:

@@ -76,10 +76,10 @@ class RankTerms:
     trials: int
 
 
-def read_terms(folder: Path) -> RankTerms | None:
+def read_terms(folder: Path, file: str = RESULT) -> RankTerms | None:
     """By which the ranking of a folder was made; None where there is none, or one of before terms were written."""
     try:
-        content = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+        content = json.loads((folder / file).read_text(encoding="utf-8"))
         return RankTerms(**content["terms"])
     except (OSError, ValueError, KeyError, TypeError):
         return None

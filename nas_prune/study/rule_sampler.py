@@ -31,7 +31,7 @@ from nas_prune.study.rule_search import (
     seen_in,
 )
 
-_LEAST, _FIRST = 3, 8  # trials before the first rule; twice as many as there are parameters, if that is less
+_FIRST = 4  # trials before the first rule
 _FIRST_LED = 6  # trainings before the first rule where a cheaper judge was asked before
 _NEAR, _BEST = 0.5, 16  # units, and how many of the best, near which a cheaper judge is asked
 
@@ -81,7 +81,7 @@ class RuleSampler(BaseSampler):
             return self._near_or_far(seen, known, pool, is_near=len(seen.values) >= _BEST and count % 2 == 0)
         if seen.cheaper and len(seen.values) < _FIRST_LED and count % 2 == 0:
             return dict(best_by_lead(points, seen, pool))
-        least = _FIRST_LED if seen.cheaper else max(_LEAST, min(_FIRST, 2 * len(points.ranges)))
+        least = _FIRST_LED if seen.cheaper else _FIRST
         if len(seen.values) < least:
             return self._near_or_far(seen, known, pool, is_near=False)
         return dict(asked_next(seen, known, pool, repeats=self._repeats))

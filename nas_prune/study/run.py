@@ -24,7 +24,7 @@ from nas_prune.study.config import GUIDELINE, StudyConfig
 from nas_prune.study.context import StudyContext, images_and_network, load_study
 from nas_prune.study.creation import check_same, check_storage, claim_directory, claiming, write_wanted
 from nas_prune.study.dashboard import show_study
-from nas_prune.study.judges.prepare import is_prepared, loaded_judge, prepare_judge
+from nas_prune.study.judges.prepare import prepare_judge
 from nas_prune.study.location import StudyLocation, StudyResult, command_for, mend_if_idle, storage_flag
 from nas_prune.study.planned_race import race_of_plan
 from nas_prune.study.planning import resolved_plan, say_plan
@@ -123,6 +123,8 @@ def resume_study(
     context = load_study(location.run, data_name=data_name, space=space, progress=progress)
     changes = {"trials": trials, "timeout": timeout}
     config = context.config.model_copy(update={key: one for key, one in changes.items() if one is not None})
+    if config.trials != context.config.trials:  # a wish that hours do not bound
+        config = config.model_copy(update={"hours": None})
     context = replace(context, config=config)
     return _work(location, context, workers, progress, started)
 
@@ -135,7 +137,7 @@ def _as_before(config: StudyConfig, run: Path) -> StudyConfig:
         changes["sampler"] = there.sampler
     named = [name for name in ("judge", "judged", "judge_epochs") if getattr(config, name) is not None]
     is_open = config.budget_training is not None or config.hours is not None
-    decided = ("plan", "budget_training", "hours", "judge", "judged", "judge_epochs")
+    decided = ["plan", "budget_training", "judge", "judged", "judge_epochs"]
     if is_open and "plan" not in there.model_fields_set:  # of before there were plans
         changes |= {"budget_training": None, "hours": None, "trials": there.trials}
     elif there.plan is not None:
@@ -146,7 +148,8 @@ def _as_before(config: StudyConfig, run: Path) -> StudyConfig:
         then, now = ({name: getattr(one, name) for name in named} for one in (there, config))
         check_same(then, now, f"the study in {run}")
         # Beside more trials than were planned, or fewer, all else holds.
-        changes |= {name: getattr(there, name) for name in (*decided, *(["trials"] if is_open else []))}
+        decided += ["hours", "trials"] if is_open or config.trials == there.trials else []
+        changes |= {name: getattr(there, name) for name in decided}
     return config.model_copy(update=changes)
 
 
@@ -193,13 +196,9 @@ def _work(
         ) as storage,
     ):
         say_plan(context.config, progress)
-        was_prepared = is_prepared(context)
-        worker = Worker(location, context, storage, worker_lock, began, judge=None)
-        if worker.missing():
-            prepare_judge(context, progress)
-            worker.judge = loaded_judge(context) if workers == 1 else None  # each process loads its own
-        clock = clock_of(context, worker.trials(), workers, started, was_prepared=was_prepared)
-        worker.deadline = clock.trials_end
+        worker = Worker(location, context, storage, worker_lock, began)
+        clock = clock_of(context, worker.trials(), workers, started)
+        worker.deadline = clock.deadline
         write_wanted(location.run, context.config)
         if live_workers(location.run) == [worker_lock.name]:
             worker.put_back_first_ones()
@@ -213,6 +212,8 @@ def _work(
             while worker.may_go_on() and worker.step(progress):
                 pass
         else:
+            if worker.next_study() is not None:
+                prepare_judge(context, progress)  # each process loads it by itself
             work_in_processes(worker, workers, progress)
         worker.check_failures()
         is_up = clock.is_up and worker.missing() > 0

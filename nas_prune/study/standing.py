@@ -29,7 +29,7 @@ class Expected:
         widths: its widths.
         mean, low, high: the accuracy that its trials would have on average, as a share, and its 90 % interval; by the
             judge that trials are of.
-        gain, gain_low, gain_high: the same beside uniform widths; None of these themselves.
+        gain, gain_low, gain_high: how much better than uniform widths, and a 90 % interval; None of these themselves.
     """
 
     name: str
@@ -96,7 +96,6 @@ def expected_of(points: Parametrised, trials: Sequence[FrozenTrial]) -> list[Exp
         half = factor * sqrt(max(0.0, float(known.covariance_NN[place, place])))
         gain = low = high = None
         if base is not None and place != base:
-            gain, variance = known.difference(place, base)
-            low, high = gain - factor * sqrt(variance), gain + factor * sqrt(variance)
+            gain, low, high = known.gain(place, base)
         found.append(Expected(name, vector, mean, mean - half, mean + half, gain, low, high))
     return sorted(found, key=lambda one: -one.mean)

@@ -25,7 +25,7 @@ from nas_prune.study.context import StudyContext, pattern_in
 from nas_prune.study.creation import OneStudy, open_studies, write_wanted
 from nas_prune.study.dashboard import show_study
 from nas_prune.study.judges.contract import Judge
-from nas_prune.study.judges.prepare import loaded_judge
+from nas_prune.study.judges.prepare import loaded_judge, prepare_judge
 from nas_prune.study.location import StudyLocation, command_for
 from nas_prune.study.objective import Objective
 from nas_prune.study.recovery import put_back, recover, worker_is_gone
@@ -48,7 +48,7 @@ class Worker:
         storage: Optuna's.
         worker_lock: shows others that it is alive.
         began: when the command began; failures before that do not count.
-        judge: says how good widths are that are not trained; None where every trial is.
+        judge: says how good widths are that are not trained; None where every trial is, and before the first.
         deadline: when no further trial is begun, in seconds since 1970.
         studies: Optuna's.
         has_said: whether it has reported that it waits for others.
@@ -59,7 +59,7 @@ class Worker:
     storage: BaseStorage
     worker_lock: WorkerLock
     began: datetime
-    judge: Judge | None
+    judge: Judge | None = None
     deadline: float | None = None
     studies: list[OneStudy] = field(init=False)
     has_said: bool = False
@@ -85,11 +85,17 @@ class Worker:
 
     def next_study(self) -> OneStudy | None:
         """The study that has a trial to begin; those of dead workers are put back first."""
+        waiting = []
         for one in self.studies:
             recover(one.study, self._is_dead)
             if self._missing_of(one):
-                return one
-        return None
+                waiting.append(one)
+        if self.context.config.hours is None:
+            return next(iter(waiting), None)
+        # In turns, so that all have trials when the time is up.
+        return min(
+            waiting, key=lambda one: record.count_begun(one.study.get_trials(deepcopy=False)), default=None
+        )
 
     def _missing_of(self, one: OneStudy) -> int:
         trials = one.study.get_trials(deepcopy=False)
@@ -128,6 +134,9 @@ class Worker:
     def _optimize(self, one: OneStudy, progress: Progress) -> None:
         config, trials = self.context.config, one.study.get_trials(deepcopy=False)
         assert config.sampler is not None
+        if self.judge is None:
+            prepare_judge(self.context, progress)
+            self.judge = loaded_judge(self.context)
         is_alone = not any(trial.state == TrialState.RUNNING for trial in trials)
         begun = record.count_begun(trials)
         chance = [config.seed, one.name, begun, *([] if is_alone else [self.worker_lock.name])]
@@ -169,9 +178,10 @@ class Worker:
         while self.waits(progress):
             for one in self.studies:
                 recover(one.study, self._is_dead)
-        begun = max(record.count_finished(trials) for trials in self.trials().values())
+        begun = min(record.count_finished(trials) for trials in self.trials().values())
         config = self.context.config.model_copy(update={"trials": max(1, begun)})
-        progress.say(f"The time for trials is up: the study ends with {begun} for each budget.")
+        each = " for each budget" if len(self.studies) > 1 else ""
+        progress.say(f"The time for trials is up: the study ends with {begun}{each}.")
         self.context = replace(self.context, config=config)
         write_wanted(self.location.run, config)
         return self.context
@@ -250,9 +260,7 @@ def _prepared(
     storage = open_storage(
         location.storage, location.run, on_stale=put_back_stale, heartbeat=location.heartbeat
     )
-    worker = Worker(
-        location, context, storage, WorkerLock(location.run), began, loaded_judge(context), deadline
-    )
+    worker = Worker(location, context, storage, WorkerLock(location.run), began, deadline=deadline)
 
     def work(_: int, progress: Progress) -> None:
         if worker.may_go_on() and worker.next_study() is not None:

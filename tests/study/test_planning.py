@@ -178,12 +178,31 @@ def test_other_trials_or_another_judge_on_a_planned_study(context: StudyContext,
             _as_before(LONG.model_copy(update={"budget_training": 5.7, **changes}), tmp_path / "run")
 
 
+def test_a_timeout_says_when_and_not_how_many(context: StudyContext, tmp_path: Path) -> None:
+    there = written(context, tmp_path / "run", budget_training=5.7)
+    later = _as_before(LONG.model_copy(update={"budget_training": 5.7, "timeout": 9.0}), tmp_path / "run")
+    assert (later.trials, later.plan, later.timeout) == (there.trials, there.plan, 9.0)
+    asked = replace(context, config=there.model_copy(update={"timeout": 1.0, "hours": 1.0}))
+    clock = clock_of(asked, {"small": []}, 1, time() - 2)
+    assert clock.deadline == clock.timeout
+    assert not clock.is_up  # the study is not at its end
+
+
+def test_what_a_judge_is_trained_for_may_stand_where_the_plan_asks_none(
+    context: StudyContext, tmp_path: Path
+) -> None:
+    there = written(context, tmp_path / "run", budget_training=3.0, judge_epochs=4)
+    assert (there.judge, there.judge_epochs) == (SCRATCH, 4)
+    again = LONG.model_copy(update={"budget_training": 3.0, "judge_epochs": 4})
+    assert _as_before(again, tmp_path / "run") == there
+
+
 def test_hours_leave_the_race_its_time(context: StudyContext) -> None:
     asked = asking(context, budget_training=5.0, hours=1.0)
     asked = replace(asked, config=with_plan(asked, planned(asked)))
     plan = asked.config.plan
     assert plan is not None
-    clock = clock_of(asked, {"small": []}, 1, 1000.0, was_prepared=False)
+    clock = clock_of(asked, {"small": []}, 1, 1000.0)
     assert clock.trials_end is not None
     assert clock.race_end == 1000 + 3600
     share = (plan.finalists + plan.one_training) / plan.total

@@ -76,8 +76,10 @@ def test_the_probability_of_two_is_that_of_their_difference() -> None:
 def test_few_degrees_of_freedom_make_an_interval_wider() -> None:
     sure, unsure = (Posterior(np.array([0.5, 0.4]), np.eye(2), freedom) for freedom in (np.inf, 2))
     assert (sure.reach, unsure.reach) == pytest.approx((1.644854, 2.919986), rel=1e-5)  # of tables
-    assert sure.as_normal(0, 1) == pytest.approx(sure.difference(0, 1))
-    assert unsure.as_normal(0, 1)[1] == pytest.approx(2 * (2.919986 / 1.644854) ** 2, rel=1e-5)
+    half = 2 * 2.919986 * 2**0.5  # of gains, taken for half as sure
+    assert unsure.gain(0, 1) == pytest.approx((0.1, 0.1 - half, 0.1 + half), rel=1e-5)
+    assert sure.as_normal(0, 1) == pytest.approx((0.1, 4 * sure.difference(0, 1)[1]))
+    assert unsure.as_normal(0, 1)[1] == pytest.approx(4 * 2 * (2.919986 / 1.644854) ** 2, rel=1e-5)
 
 
 def test_what_is_not_known_of_all_together_does_not_matter() -> None:
@@ -130,6 +132,11 @@ def test_who_is_trained_next() -> None:
     four = dict(zip(NAMES, (0.2, 0.3, 0.4, 0.1), strict=True))  # the likeliest, where not all can be paid
     assert ask(four, (2, 2, 2, 2), replace(TERMS, most_macs=10)).racing == ("trial 1", "trial 2")
     assert ask(four, (2, 2, 2, 2), replace(TERMS, most_macs=9)) == Round((), "budget")
+    assert ask(four, (1, 2, 2, 2), replace(TERMS, most_macs=9)).racing == (
+        "uniform",
+        "trial 2",
+    )  # its least first
+    assert ask(four, (1, 2, 2, 2), replace(TERMS, most_macs=8)).racing == ("uniform",)
     assert ask({"trial 1": 1.0}, (2, 2, 2, 2)) == Round((), "alone")  # the others failed
 
 
@@ -239,7 +246,7 @@ def rule_world(size: float, seed: int) -> tuple[bool, bool] | None:
         return None
     full = [world.truth[name] + NOISE * rng.standard_normal(3) for name in NAMES]
     measured = gain(full[leader].tolist(), full[0].tolist(), [full[leader].tolist(), full[0].tolist()])
-    combined = shrunk(Prior(*found.posterior.difference(leader, 0), is_by_rule=True), measured)
+    combined = shrunk(Prior(*found.posterior.as_normal(leader, 0), is_by_rule=True), measured)
     assert combined is not None
     return combined.is_gain, combined.low <= world.truth[NAMES[leader]] - world.truth[
         "uniform"
