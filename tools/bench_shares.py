@@ -22,6 +22,7 @@ import optuna
 from numpy.typing import NDArray
 from scipy.stats import t as student
 
+from nas_prune.errors import NasPruneError
 from nas_prune.study import trial_record as record
 from nas_prune.study.race import Posterior, Terms, race
 from nas_prune.study.rank import least_trainings
@@ -31,7 +32,7 @@ from nas_prune.study.samplers import quiet
 from tools.width_table import SHARES, TablePoints, read_width_table
 
 COUNTS = (10, 20, 40)
-RACES = (0.0, 0.15, 0.25, 0.35, 0.5)
+RACES = (0.0, 0.1, 0.25, 0.35, 0.5)
 USED = 0.25
 _TOP, _MOST = 5, 5  # as `study rank` has them
 
@@ -138,8 +139,13 @@ def main() -> None:
     parser.add_argument("--studies", type=int, default=30)
     parser.add_argument("--format", choices=["text", "json"], default="text")
     options = parser.parse_args()
+    if options.studies < 2:
+        parser.error(f"--studies must be at least 2, got {options.studies}.")
     quiet()
-    table = read_width_table(options.table)
+    try:
+        table = read_width_table(options.table)
+    except NasPruneError as error:
+        parser.error(str(error))
     factor = float(student.ppf(0.975, options.studies - 1)) / options.studies**0.5
     used = RACES.index(USED)
     for share in SHARES:
@@ -152,6 +158,7 @@ def main() -> None:
                     "budget": share,
                     "trainings": count,
                     "race": part,
+                    "race trainings": round(part * count),
                     "gain": round(float(own.mean()), 3),
                     "half": round(factor * float(own.std(ddof=1)), 3),
                     f"beside {USED}": round(float(beside.mean()), 3),

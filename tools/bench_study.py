@@ -50,6 +50,7 @@ import numpy as np
 import optuna
 from numpy.typing import NDArray
 
+from nas_prune.errors import NasPruneError
 from nas_prune.runs.settings import library_versions
 from nas_prune.space.budget import Budget
 from nas_prune.study.parameters import parametrised
@@ -89,7 +90,10 @@ def main() -> None:
     options = parser.parse_args()
     quiet()
     if options.table is not None:
-        on_table(options.table, options.trainings, options.seeds, as_json=options.format == "json")
+        try:
+            on_table(options.table, options.trainings, options.seeds, as_json=options.format == "json")
+        except NasPruneError as error:
+            parser.error(str(error))
         return
     budget = Budget.parse(options.budget)
     tables = {path.stem: read_table(path) for path in sorted(options.tables.glob("*.jsonl"))}

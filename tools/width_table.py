@@ -84,7 +84,7 @@ def read_width_table(path: Path) -> WidthTable:
         raise BadInputError(f"--table must name a CSV file that can be read, got {path}: {error}.") from None
     columns = list(rows[0]) if rows else []
     seeds = [name for name in columns if name.startswith("acc_")]
-    missing = [name for name in ("widths", "macs", "params") if name not in columns]
+    missing = [name for name in ("widths", "acc_0", "macs", "params") if name not in columns]
     if missing or len(seeds) <= 1:
         raise BadInputError(
             f"--table must have the columns widths, acc_0, acc_1 (and more), macs and params, got {', '.join(columns)}."

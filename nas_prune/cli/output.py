@@ -69,6 +69,16 @@ def count(number: int) -> str:
     return str(number)
 
 
+def counted(number: int, what: str) -> str:
+    """A number of things.
+
+    Example:
+        >>> counted(1, "epoch"), counted(2, "epoch")
+        ('1 epoch', '2 epochs')
+    """
+    return f"{number} {what}{'s' * (number != 1)}"
+
+
 def percent(share: float, digits: int = 1) -> str:
     """A share for people."""
     return f"{100 * share:.{digits}f} %"

@@ -4,7 +4,7 @@ from statistics import fmean
 
 import click
 
-from nas_prune.cli.output import count, percent, print_table
+from nas_prune.cli.output import count, counted, percent, print_table
 from nas_prune.study.config import StudyConfig
 from nas_prune.study.race import why_ended
 from nas_prune.study.rank_result import Candidate, Ranking
@@ -25,8 +25,9 @@ _HEADINGS = (
 
 def print_ranking(ranking: Ranking, config: StudyConfig) -> None:
     """A table of the networks, and what it says."""
-    full = f"in full by {ranking.schedule} of {config.recipe.epochs} epochs"
-    click.echo(f"{ranking.study}: {config.epochs} epochs from scratch with new seeds, then {full}\n")
+    short = f"{ranking.study}: {counted(config.epochs, 'epoch')} from scratch with new seeds"
+    full = f", then in full by {ranking.schedule} of {counted(config.recipe.epochs, 'epoch')}"
+    click.echo(f"{short}{full * any(one.full for one in ranking.candidates)}\n")
     print_table(_HEADINGS, [_row(one) for one in ranking.candidates])
     click.echo("\nAccuracies are of validation images where nothing else is said.")
     by = (
@@ -40,10 +41,10 @@ def print_ranking(ranking: Ranking, config: StudyConfig) -> None:
         f"The race ended after {course.rounds} round{'s' * (course.rounds > 1)}: "
         f"{why_ended(course.ended, course.bound, course.most)}."
     )
-    short, whole = spent.short / spent.whole_network, spent.full / spent.whole_network
+    brief, whole = spent.short / spent.whole_network, spent.full / spent.whole_network
     click.echo(
-        f"Training took {short + whole:.2f} times the MACs of the whole network trained once in full: "
-        f"short {short:.2f}, full {whole:.2f}."
+        f"Training took {brief + whole:.2f} times the MACs of the whole network trained once in full: "
+        f"short {brief:.2f}, full {whole:.2f}."
     )
     click.echo(f"Rank correlation between short and full training: {ranking.correlation.words}")
     _print_verdict(ranking)
@@ -54,7 +55,9 @@ def print_ranking(ranking: Ranking, config: StudyConfig) -> None:
 
 def _row(one: Candidate) -> list[str]:
     found = one.interval
-    spread = f"{100 * max(0, found.low):.2f} to {100 * min(1, found.high):.2f}" if found.n > 1 else "–"
+    spread = (
+        f"{100 * max(0, found.low):.2f} to {100 * min(1, found.high):.2f}" if found.high > found.low else "–"
+    )
     again = ["–", "–"]
     if one.full:
         again = [f"{percent(fmean(one.full), 2)} ({len(one.full)})", percent(fmean(one.full_test), 2)]
@@ -80,12 +83,18 @@ def _print_verdict(ranking: Ranking) -> None:
         )
     for name in ranking.baselines:
         over = f"Gain over just training {_NAMED[name]}"
+        has_said = False
         for kind, words in (("full", "full training"), ("full_test", "full, test images")):
             found = ranking.gain(kind, name)  # type: ignore[arg-type]
             if found is not None:
                 click.echo(f"{over}, {words}: {found.words}")
+                has_said = True
         drawn = ranking.shrunk(name)
         if drawn is not None:
             click.echo(f"{over}, shrunk: {drawn.words}")
+        elif not has_said and name != winner:
+            click.echo(
+                f"{over}: no gain can be told, since nothing was trained in full (`nas-prune study rank` does)."
+            )
     if not ranking.baselines:
         click.echo("What needs no search was not trained to its end: whether the study gains cannot be told.")

@@ -228,7 +228,7 @@ def _print(result: "StudyResult") -> None:
             [
                 str(trial.number),
                 str(trial.user_attrs.get(record.SOURCE, "")),
-                percent(trial.values[0], 2),
+                record.shown(trial),
                 count(trial.user_attrs[record.MACS]),
                 count(trial.user_attrs[record.PARAMS]),
                 "  ".join(
@@ -245,6 +245,11 @@ def _print(result: "StudyResult") -> None:
         click.echo()
         _print_known(result, name)
     location = result.location
+    if not any(record.count_finished(trials) for trials in result.trials.values()):
+        raise BadInputError(
+            "a study must have time for a trial, got none that has ended. Go on with it: "
+            f"{command_for(location, space=result.config.space)}"
+        )
     if not any(record.best_first(trials) for trials in result.trials.values()):
         raise BadInputError(
             "a study must have a trial that has finished, got none; the dashboard shows the reasons: "

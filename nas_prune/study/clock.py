@@ -1,15 +1,20 @@
 """A study's time: when its trials end, so that its race ends in time, too."""
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from time import time
 
 from optuna.trial import FrozenTrial
 
+from nas_prune.runs.files import write_whole
 from nas_prune.study import trial_record as record
 from nas_prune.study.config import SCRATCH
 from nas_prune.study.context import StudyContext
-from nas_prune.study.spending import spent
+
+_HOURS = "hours"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +55,33 @@ class Clock:
         return max(0, int((self.race_end - time()) * self.workers * macs / seconds))
 
 
-def clock_of(
-    context: StudyContext, trials: Mapping[str, Sequence[FrozenTrial]], workers: int, started: float
-) -> Clock:
-    """The time of a study that is begun or resumed: hours in proportion to what is left of its plan.
+def note_time(context: StudyContext, worker: str, started: float) -> None:
+    """Note how long a worker has been at a study that has been given hours."""
+    if context.config.hours is not None:
+        folder = context.run / _HOURS
+        folder.mkdir(exist_ok=True)
+        write_whole(folder / f"{worker}.json", json.dumps([started, time()]) + "\n")
+
+
+def time_taken(run: Path, until: float) -> float:
+    """Seconds before a moment at which some worker was at the study of a directory."""
+    spans = []
+    for path in (run / _HOURS).glob("*.json"):
+        with suppress(OSError, ValueError, TypeError):
+            begun, seen = json.loads(path.read_text(encoding="utf-8"))
+            spans.append((float(begun), min(float(seen), until)))
+    taken, last = 0.0, 0.0
+    for begun, seen in sorted(spans):
+        taken += max(0.0, seen - max(begun, last))
+        last = max(last, seen)
+    return taken
+
+
+def clock_of(context: StudyContext, workers: int, started: float) -> Clock:
+    """The time of a study that is begun or resumed: of its hours, what no worker was at it before.
 
     Args:
-        context: the study, whose judge has not been prepared by this command.
-        trials: of its Optuna studies, by name.
+        context: the study.
         workers: how many processes work on it here.
         started: when the command did, in seconds since 1970.
     """
@@ -66,7 +90,7 @@ def clock_of(
     if config.hours is None or plan is None:
         return Clock(timeout, None, None, workers)
     second = 3600 * config.hours / plan.total  # for each of its MACs
-    race_end = started + second * max(0, plan.total - spent(context, trials).total)
+    race_end = started + 3600 * config.hours - time_taken(context.run, started)
     # A trial that is begun just before takes its time; every worker may be at one.
     trials_end = race_end - second * (plan.finalists + workers * plan.one_training)
     return Clock(timeout, trials_end, race_end, workers)

@@ -252,6 +252,12 @@ def read_study(name: str | Path, **changes: Any) -> StudyConfig:
     """
     path = _file(name)
     content = read_settings(path, "study file", "trials: 30")
+    named = content.get("space")
+    if changes.get("space") is not None and isinstance(named, str) and named != changes["space"]:
+        raise BadInputError(
+            f"--space must be the network of the study file {path}, {named}, got {changes['space']}. Name another one "
+            "in a file of its own."
+        )
     if changes.get("space") is None and isinstance(content.get("space"), str):
         check_trusted(content["space"], None, f"the study file {path}")
     recipe_changes = {key: content.pop(key) for key in ("batch_size", "learning_rate") if key in content}

@@ -1,6 +1,7 @@
 """What optuna-dashboard shows besides the trials of a study: a note and figures; nothing if not installed."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -77,7 +78,7 @@ def note(
         _standing(trials),
         _table_of(known.expected, known.judge),
         _agreed(known),
-        _as_list(said_of(context, spent(context, {one.name: trials}))),
+        _as_list(_spent_on(context, one, trials)),
     ]
     return "\n\n".join(line for line in lines if line)
 
@@ -106,6 +107,13 @@ def _agreed(known: Known) -> str:
     if not known.agreements:
         return ""
     return _as_list(["Rank correlation with trainings:", *(own.words for own in known.agreements)])
+
+
+def _spent_on(context: StudyContext, one: OneStudy, trials: Sequence[FrozenTrial]) -> list[str]:
+    """What was spent; of several budgets, on this one, without the judge's network that they share."""
+    found = spent(context, {one.name: trials})
+    is_all = len(context.config.studies) == 1
+    return said_of(context, found if is_all else replace(found, preparing=0), is_all=is_all)
 
 
 def _as_list(lines: Sequence[str]) -> str:
@@ -143,7 +151,7 @@ def _standing(trials: Sequence[FrozenTrial]) -> str:
     by = "" if judge == SCRATCH else f" by {judge}"
     return (
         f"{record.count_finished(trials)} trials have ended; the best so far is trial {best.number} with "
-        f"{100 * best.values[0]:.2f} %{by}. Among many trials the best one is partly luck: `nas-prune study rank` "
+        f"{record.shown(best)}{by}. Among many trials the best one is partly luck: `nas-prune study rank` "
         "trains the best again with other seeds."
     )
 

@@ -22,6 +22,7 @@ from nas_prune.study.worker_lock import live_workers
 
 if TYPE_CHECKING:
     from nas_prune.study.rank_result import Ranking
+    from nas_prune.study.spending import Spent
     from nas_prune.study.standing import Known
 
 
@@ -44,6 +45,7 @@ class StudyResult:
         trials: of each Optuna study, by its name.
         rankings: of the finalists, where the study's budget was for these, too, and they have been trained.
         known: what the trials of each Optuna study say together, by its name, where it has just been run.
+        spent: training MACs that it has taken, where it has just been run.
     """
 
     location: StudyLocation
@@ -51,6 +53,7 @@ class StudyResult:
     trials: dict[str, list[FrozenTrial]]
     rankings: "tuple[Ranking, ...]" = ()
     known: "Mapping[str, Known]" = field(default_factory=dict)
+    spent: "Spent | None" = None
 
 
 def storage_flag(location: StudyLocation) -> str:

@@ -3,9 +3,11 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 
 from optuna.trial import FrozenTrial
 
+from nas_prune.runs.directory import RESULT, WIDTHS
 from nas_prune.runs.files import write_whole
 from nas_prune.runs.progress import Progress
 from nas_prune.study import trial_record as record
@@ -53,7 +55,7 @@ def race_of_plan(
                 f"{command_for(location, 'rank', config.space)}"
             )
             continue
-        terms = asdict(_terms(context, trials, name, clock, len(trials) - number))
+        terms = asdict(_terms(context, trials, name, clock, len(trials) - number, progress))
         del terms["trials"]
         try:
             rankings += rank_study(
@@ -77,6 +79,7 @@ def _terms(
     name: str,
     clock: Clock,
     races: int,
+    progress: Progress,
 ) -> RankTerms:
     """By what a study's race goes: by what it was begun with, as long as there are no more trials.
 
@@ -86,6 +89,7 @@ def _terms(
     for known in (read_terms(folder), read_terms(folder, _PLANNED)):
         if known is not None and known.trials == count:
             return known
+    _set_aside(folder, progress)
     plan = context.config.plan
     assert plan is not None
     left = left_for_finalists(context, trials)
@@ -95,3 +99,14 @@ def _terms(
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / _PLANNED, json.dumps({"terms": asdict(terms)}) + "\n")
     return terms
+
+
+def _set_aside(folder: Path, progress: Progress) -> None:
+    """Keep the verdict of fewer trials beside the one to come."""
+    before = read_terms(folder)
+    if before is None:
+        return
+    for file in (RESULT, WIDTHS):
+        path = folder / file
+        path.replace(path.with_stem(f"{path.stem}-of-{before.trials}-trials"))
+    progress.say(f"The verdict of {before.trials} trials is kept in {folder}.")

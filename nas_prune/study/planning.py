@@ -123,10 +123,15 @@ def planned(context: StudyContext, judges: Sequence[JudgeName] = ("inherited", S
         plan = costs.shared_out(total)
         if plan.trained >= _LEAST_TRAINED and (judge in (SCRATCH, config.judge) or _is_worth(plan)):
             return plan
+    how = ["Raise it"]
+    how += ["give trials fewer epochs"] * (config.epochs > 1) + ["name fewer budgets"] * (
+        len(config.budgets) > 1
+    )
     hours = "" if config.hours is None else f", which is what {config.hours:g} hours pay for here"
+    epochs = f"{config.epochs} epoch{'s' * (config.epochs > 1)}"
     raise BadInputError(
-        f"budget_training must pay for {_LEAST_TRAINED} trials of {config.epochs} epochs and what belongs to them, "
-        f"{costs.least:g}x, got {config.budget_training:g}x{hours}. Raise it, or give trials fewer epochs."
+        f"budget_training must pay for {_LEAST_TRAINED} trials of {epochs} and what belongs to them, "
+        f"{costs.least:g}x, got {config.budget_training:g}x{hours}. {', or '.join(how)}."
     )
 
 
@@ -181,7 +186,7 @@ def resolved_plan(context: StudyContext, workers: int, progress: Progress) -> St
             each = seconds_of_whole(context)
         found = max(0.1, round(config.hours * 3600 * workers / each, 1))
         progress.say(
-            f"One training of the whole network takes about {each:.0f} s here, so that {config.hours:g} hours "
+            f"One training of the whole network takes about {each:.2g} s here, so that {config.hours:g} hours "
             f"pay for {found:g}."
         )
         context = replace(context, config=config.model_copy(update={"budget_training": found}))
@@ -197,8 +202,8 @@ def say_plan(config: StudyConfig, progress: Progress) -> None:
     progress.say("\n".join(config.plan.words))
     if config.trials != config.plan.trials:
         progress.say(
-            f"The study is to have {config.trials} trials for each budget instead of {config.plan.trials}: what is "
-            "spent differs from the plan by as much."
+            f"The study is to have {config.trials} trials for each budget instead of {config.plan.trials}: the plan no "
+            "longer holds, and the best are raced again."
         )
 
 

@@ -281,6 +281,6 @@ def why_ended(ended: Ended, bound: float, most: int) -> str:
     return {
         "decided": f"that any other is better than the first has a probability below {share}",
         "alone": f"no other is the best with a probability of {share} or more",
-        "seeds": f"those left in it have had {most} short trainings each, the most",
+        "seeds": f"those left in it have had {most} short training{'s' * (most > 1)} each, the most",
         "budget": "the budget pays for no further round",
     }[ended]

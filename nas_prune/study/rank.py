@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 from filelock import FileLock, Timeout
+from optuna.trial import FrozenTrial
 from threadpoolctl import threadpool_limits
 
 from nas_prune.errors import BadInputError
@@ -95,28 +96,29 @@ def rank_study(  # noqa: PLR0913  (all but the first by keyword)
     command = command_for(location, "rank", context.config.space)
     if not live_workers(location.run):
         remove_partial_files(location.run)
-    rankings = []
     with (
         resume_hint(command),
         closing(WorkerLock(location.run)),
         _alone(location.run),
         threadpool_limits(1, user_api="blas"),
     ):
+        jobs = []
         for name, trials in found.trials.items():
-            budget = found.config.studies[name][-1]
-            points = context.parametrised(budget) if found.config.sampler == "rule" else None
-            folder = location.run / "rank" / folder_name(name)
-            count = len(record.of_main_judge(trials))
-            job = _Job(
-                name,
-                Trainings(context, folder, schedule, workers, progress),
-                finalists(trials, top, points),
-                RankTerms(top, seeds, full_seeds, schedule, most_macs, count),
-                points,
-                seen_in(trials, judge=SCRATCH),
+            trainings = Trainings(
+                context, location.run / "rank" / folder_name(name), schedule, workers, progress
             )
-            rankings.append(job.rank(budget))
-    return rankings
+            count = len(record.of_main_judge(trials))
+            terms = RankTerms(top, seeds, full_seeds, schedule, most_macs, count)
+            jobs.append(_job_of(name, trials, trainings, terms))
+        return [job.rank(found.config.studies[job.study][-1]) for job in jobs]
+
+
+def _job_of(name: str, trials: Sequence[FrozenTrial], trainings: Trainings, terms: RankTerms) -> "_Job":
+    context = trainings.context
+    has_rule = context.config.sampler == "rule"
+    points = context.parametrised(context.config.studies[name][-1]) if has_rule else None
+    chosen = finalists(trials, terms.top, points)
+    return _Job(name, trainings, chosen, terms, points, seen_in(trials, judge=SCRATCH))
 
 
 class AlreadyRankingError(BadInputError):

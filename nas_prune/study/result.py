@@ -26,6 +26,7 @@ def summary(result: StudyResult) -> dict[str, Any]:
         "judge": config.judging,
         "budget_training": config.budget_training,
         "plan": None if config.plan is None else asdict(config.plan),
+        "spent": None if result.spent is None else {**asdict(result.spent), "total": result.spent.total},
         "stopping": config.stopping,
         "epochs": config.epochs,
         "seed": config.seed,

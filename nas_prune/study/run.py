@@ -19,7 +19,7 @@ from nas_prune.runs.progress import SILENT, Progress
 from nas_prune.runs.settings import command_of, library_versions, read_config
 from nas_prune.runs.stopping import resume_hint
 from nas_prune.space.cut import check_feasible
-from nas_prune.study.clock import clock_of
+from nas_prune.study.clock import clock_of, note_time
 from nas_prune.study.config import GUIDELINE, StudyConfig
 from nas_prune.study.context import StudyContext, images_and_network, load_study
 from nas_prune.study.creation import check_same, check_storage, claim_directory, claiming, write_wanted
@@ -197,7 +197,8 @@ def _work(
     ):
         say_plan(context.config, progress)
         worker = Worker(location, context, storage, worker_lock, began)
-        clock = clock_of(context, worker.trials(), workers, started)
+        clock = clock_of(context, workers, started)
+        note_time(context, worker_lock.name, started)
         worker.deadline = clock.deadline
         write_wanted(location.run, context.config)
         if live_workers(location.run) == [worker_lock.name]:
@@ -221,9 +222,11 @@ def _work(
             context = worker.end_early(progress)
         is_done = is_up or not worker.missing()
         rankings = race_of_plan(location, context, worker.trials(), clock, progress) if is_done else ()
+        note_time(context, worker_lock.name, started)
         trials = worker.trials()
-        progress.say("\n".join(said_of(context, spent(context, trials))))
+        found = spent(context, trials)
+        progress.say("\n".join(said_of(context, found)))
         for one in worker.studies:
             show_study(context, one)
         known = {one.name: known_of(context, one.budgets[-1], trials[one.name]) for one in worker.studies}
-        return StudyResult(location, context.config, trials, rankings, known)
+        return StudyResult(location, context.config, trials, rankings, known, found)

@@ -63,8 +63,8 @@ def spent(context: StudyContext, trials: Mapping[str, Sequence[FrozenTrial]]) ->
 def pays_for_another(context: StudyContext, trials: Sequence[FrozenTrial]) -> bool:
     """Whether what the plan has for trained trials pays for one more, if that is as dear as was planned.
 
-    Widths within a budget of parameters or of other costs may take more MACs than was planned. More trials than were
-    planned are somebody's wish.
+    Widths within a budget of parameters or of other costs may take more MACs than was planned, and a directory that
+    shares the storage alone trains a judge's network of its own. More trials than were planned are somebody's wish.
 
     Args:
         context: the study.
@@ -77,7 +77,8 @@ def pays_for_another(context: StudyContext, trials: Sequence[FrozenTrial]) -> bo
     own = [trial for trial in trials if record.judge_of(trial) == SCRATCH]
     taken = sum(int(trial.user_attrs.get(record.TRAINING_MACS, 0)) for trial in own)
     running = sum(trial.state == TrialState.RUNNING for trial in own)
-    return plan.studies * (taken + (running + 1) * plan.one_training) <= plan.training
+    networks = max(0, len(record.directories(trials)) - 1) * plan.preparing
+    return plan.studies * (taken + (running + 1) * plan.one_training) + networks <= plan.training
 
 
 def left_for_finalists(context: StudyContext, trials: Mapping[str, Sequence[FrozenTrial]]) -> int:
@@ -90,9 +91,15 @@ def left_for_finalists(context: StudyContext, trials: Mapping[str, Sequence[Froz
     return max(0, left if is_kept else plan.finalists) // plan.studies
 
 
-def said_of(context: StudyContext, found: Spent) -> list[str]:
-    """For people: what was spent, beside the plan where there is one; in trainings of the whole network in full."""
-    plan = context.config.plan
+def said_of(context: StudyContext, found: Spent, *, is_all: bool = True) -> list[str]:
+    """For people: what was spent, beside the plan where there is one; in trainings of the whole network in full.
+
+    Args:
+        context: the study.
+        found: what it has taken.
+        is_all: whether that is of all its budgets, as the plan is.
+    """
+    plan = context.config.plan if is_all else None
     planned = None if plan is None else Spent(plan.preparing, plan.judging, plan.training, plan.finalists)
     whole = context.whole_training
     lines = []

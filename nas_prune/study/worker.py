@@ -20,6 +20,7 @@ from nas_prune.runs.progress import SILENT, Progress
 from nas_prune.runs.workers import in_workers
 from nas_prune.space.load import network_for
 from nas_prune.study import trial_record as record
+from nas_prune.study.clock import note_time
 from nas_prune.study.config import SCRATCH, StudyConfig
 from nas_prune.study.context import StudyContext, pattern_in
 from nas_prune.study.creation import OneStudy, open_studies, write_wanted
@@ -50,6 +51,7 @@ class Worker:
         began: when the command began; failures before that do not count.
         judge: says how good widths are that are not trained; None where every trial is, and before the first.
         deadline: when no further trial is begun, in seconds since 1970.
+        started: when it did.
         studies: Optuna's.
         has_said: whether it has reported that it waits for others.
     """
@@ -61,6 +63,7 @@ class Worker:
     began: datetime
     judge: Judge | None = None
     deadline: float | None = None
+    started: float = field(default_factory=time)
     studies: list[OneStudy] = field(init=False)
     has_said: bool = False
 
@@ -90,7 +93,7 @@ class Worker:
             recover(one.study, self._is_dead)
             if self._missing_of(one):
                 waiting.append(one)
-        if self.context.config.hours is None:
+        if self.deadline is None:
             return next(iter(waiting), None)
         # In turns, so that all have trials when the time is up.
         return min(
@@ -156,6 +159,7 @@ class Worker:
                 "This worker seemed to be dead, and its trial was put back for another; continuing with the next."
             )
             return
+        note_time(self.context, self.worker_lock.name, self.started)
         self._tell(one, progress)
 
     def _tell(self, one: OneStudy, progress: Progress) -> None:
@@ -294,8 +298,8 @@ def said_of(trial: FrozenTrial, trials: list[FrozenTrial], study: str) -> str:
     source = trial.user_attrs.get(record.SOURCE)
     by = "" if judge == SCRATCH else f" by {judge}"
     return (
-        f"{name}{f' ({source})' if source else ''}: {100 * trial.values[0]:.2f} %{by} at "
+        f"{name}{f' ({source})' if source else ''}: {record.shown(trial)}{by} at "
         f"{trial.user_attrs[record.MACS]:,} MACs"
         f"{f' (as trial {told}, of the same widths)' if told is not None else ''}; "
-        f"best {100 * best.values[0]:.2f} % (trial {best.number})"
+        f"best {record.shown(best)} (trial {best.number})"
     )

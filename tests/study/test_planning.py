@@ -14,7 +14,7 @@ from nas_prune.runs.progress import SILENT, Progress
 from nas_prune.runs.settings import write_config
 from nas_prune.space.budget import Budget
 from nas_prune.study import trial_record as record
-from nas_prune.study.clock import clock_of
+from nas_prune.study.clock import clock_of, time_taken
 from nas_prune.study.config import SCRATCH, StudyConfig
 from nas_prune.study.context import StudyContext, images_and_network, load_study
 from nas_prune.study.location import StudyLocation, read_trials
@@ -183,7 +183,7 @@ def test_a_timeout_says_when_and_not_how_many(context: StudyContext, tmp_path: P
     later = _as_before(LONG.model_copy(update={"budget_training": 5.7, "timeout": 9.0}), tmp_path / "run")
     assert (later.trials, later.plan, later.timeout) == (there.trials, there.plan, 9.0)
     asked = replace(context, config=there.model_copy(update={"timeout": 1.0, "hours": 1.0}))
-    clock = clock_of(asked, {"small": []}, 1, time() - 2)
+    clock = clock_of(asked, 1, time() - 2)
     assert clock.deadline == clock.timeout
     assert not clock.is_up  # the study is not at its end
 
@@ -197,12 +197,25 @@ def test_what_a_judge_is_trained_for_may_stand_where_the_plan_asks_none(
     assert _as_before(again, tmp_path / "run") == there
 
 
+def test_time_that_was_taken_counts_once_however_many_workers_there_were(
+    context: StudyContext, tmp_path: Path
+) -> None:
+    assert time_taken(tmp_path, 100.0) == 0
+    (tmp_path / "hours").mkdir()
+    for name, span in {"one": "[10, 30]", "two": "[20, 50]", "three": "[80, 120]", "cut": "[1,"}.items():
+        (tmp_path / "hours" / f"{name}.json").write_text(span, encoding="utf-8")
+    assert time_taken(tmp_path, 100.0) == 40 + 20
+    asked = replace(asking(context, budget_training=5.0, hours=1.0), run=tmp_path)
+    asked = replace(asked, config=with_plan(asked, planned(asked)))
+    assert clock_of(asked, 1, 100.0).race_end == 100 + 3600 - 60
+
+
 def test_hours_leave_the_race_its_time(context: StudyContext) -> None:
     asked = asking(context, budget_training=5.0, hours=1.0)
     asked = replace(asked, config=with_plan(asked, planned(asked)))
     plan = asked.config.plan
     assert plan is not None
-    clock = clock_of(asked, {"small": []}, 1, 1000.0)
+    clock = clock_of(asked, 1, 1000.0)
     assert clock.trials_end is not None
     assert clock.race_end == 1000 + 3600
     share = (plan.finalists + plan.one_training) / plan.total

@@ -49,10 +49,12 @@ class Agreement:
     def words(self) -> str:
         """For people."""
         if isnan(self.rho):
-            return f"{self.judge}: nothing can be said of it from {self.n} networks"
+            return f"{self.judge}: nothing can be said of it from {self.n} network{'s' * (self.n != 1)}"
         found = (
             f"{self.judge}: {self.rho:+.2f} (90 % interval {self.low:+.2f} to {self.high:+.2f}, n = {self.n})"
         )
+        if self.high < 0:
+            return f"{found}; it ranks networks the wrong way round here"
         return found if self.low > 0 else f"{found}; it cannot be told to rank networks here"
 
 

@@ -130,7 +130,8 @@ def _method_for(space: SearchSpace, context: StudyContext) -> str:
 
 def _train_inherited(context: StudyContext, folder: Path, progress: Progress) -> None:
     given = FixedInputs(given=(context.data, context.space))
-    own = progress.under("judge")
+    progress.say(f"Training the network of the judge inherited, {context.config.judge_recipe.epochs} epochs.")
+    own = progress.under("judge").without_words()
     if (folder / CONFIG).exists():
         resume_search(
             folder, data_name=context.config.data.name, space=context.config.space, loaded=given, progress=own

@@ -4,12 +4,14 @@ import json
 from pathlib import Path
 
 import pytest
-from optuna.trial import TrialState
+from optuna.trial import Trial, TrialState
 from torch import nn
 
-from nas_prune.errors import BadInputError
+from nas_prune.errors import BadInputError, NasPruneError
 from nas_prune.report.study import part_of_study
 from nas_prune.runs.progress import Progress
+from nas_prune.space.budget import Budget
+from nas_prune.space.widths import Widths
 from nas_prune.study import trial_record as record
 from nas_prune.study.config import StudyConfig
 from nas_prune.study.context import load_study
@@ -18,6 +20,7 @@ from nas_prune.study.dashboard import note
 from nas_prune.study.judges.agreement import agreements
 from nas_prune.study.judges.prepare import folder_of, is_prepared, loaded_judge, macs_of_preparing
 from nas_prune.study.location import StudyLocation, read_trials, studies_in
+from nas_prune.study.objective import Objective
 from nas_prune.study.rule_search import rule_of, seen_in
 from nas_prune.study.run import resume_study, run_study
 from nas_prune.study.spending import spent
@@ -124,6 +127,30 @@ def small_without_norms(num_classes: int = 10) -> nn.Module:
         nn.Flatten(),
         nn.Linear(16, num_classes),
     )
+
+
+def test_a_judged_trial_that_is_put_back_is_judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = JUDGED.model_copy(update={"judge": "log-widths", "judged": None, "trials": 4})
+    judged = Objective._judged
+
+    def fails(self: Objective, trial: Trial, widths: Widths) -> float:
+        if trial.number == 0:
+            raise NasPruneError("planted.")
+        return judged(self, trial, widths)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Objective, "_judged", fails)
+        run_study(config, tmp_path / "small")
+    trials = run_study(config, tmp_path / "small").trials["small"]
+    assert [trial.state for trial in trials] == [TrialState.FAIL, *[TrialState.COMPLETE] * 4]
+
+
+def test_budgets_take_turns_where_time_may_end(tmp_path: Path) -> None:
+    budgets = (Budget("macs", 0.3), Budget("macs", 0.2))
+    changes = {"judge": "log-widths", "judged": None, "trials": 3, "budgets": budgets, "timeout": 600.0}
+    trials = run_study(JUDGED.model_copy(update=changes), tmp_path / "small").trials
+    begun = [(trial.datetime_start, name) for name, own in trials.items() for trial in own]
+    assert [name for _, name in sorted(begun)] == ["small macs<=30%", "small macs<=20%"] * 3
 
 
 def test_a_network_without_norms_is_judged_by_other_scores(tmp_path: Path) -> None:
