@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 from nas_prune.errors import NasPruneError
 from nas_prune.runs.directory import RESULT, WIDTHS
@@ -10,10 +11,11 @@ from nas_prune.search.result import file_stem
 from nas_prune.space.budget import Budget
 from nas_prune.space.widths import Widths, read_widths, stage_means
 from nas_prune.study import trial_record as record
-from nas_prune.study.config import StudyConfig
+from nas_prune.study.config import SCRATCH, StudyConfig
 from nas_prune.study.context import load_study
 from nas_prune.study.location import StudyLocation, StudyResult
 from nas_prune.study.objective import artefact
+from nas_prune.study.rank_result import summary
 from nas_prune.study.run import resume_study, run_study
 from nas_prune.study.spending import spent
 from tools.methods_plan import STUDY, Unit
@@ -42,9 +44,21 @@ def find_by_study(unit: Unit, arm: str) -> None:
         "epochs": result.config.epochs,
         "sparsity": None,
         "spent": found.total / context.whole_training,
+        "study": _said(result),
         "budgets": [{"keep_by_stage": {str(key): one for key, one in stage_means(widths, columns).items()}}],
     }
     (folder / RESULT).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def _said(result: StudyResult) -> dict[str, Any]:
+    """What the study itself made of its trials: how many were judged and trained, and of its race the verdict."""
+    (trials,) = result.trials.values()
+    judges = [record.judge_of(trial) for trial in trials]
+    said: dict[str, Any] = {"trained": judges.count(SCRATCH), "judged": len(judges) - judges.count(SCRATCH)}
+    if result.rankings:
+        ranked = summary(result.rankings[0], result.config)
+        said |= {name: ranked[name] for name in ("winner", "probability", "race", "shrunk")}
+    return said
 
 
 def _study_config(unit: Unit, arm: str) -> StudyConfig:

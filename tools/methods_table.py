@@ -128,6 +128,7 @@ def _one(unit: Unit, arm: str, trained: str) -> dict[str, Any]:
         "params": widths.cost.params,
         "epochs": 0 if result is None else result["epochs"],
         "spent": None if result is None else result.get("spent"),
+        **({"study": result["study"]} if result and "study" in result else {}),
         "sparsity": None if result is None else result["sparsity"],
         "test": {seed: one.test_accuracy for seed, one in done.items() if one is not None},
     }
