@@ -15,6 +15,7 @@ import argparse
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +33,7 @@ from nas_prune.study.samplers import quiet
 from tools.width_table import SHARES, TablePoints, read_width_table
 
 COUNTS = (10, 20, 40)
-RACES = (0.0, 0.1, 0.25, 0.35, 0.5)
+RACES = (0.0, 0.15, 0.25, 0.35, 0.5)
 USED = 0.25
 _TOP, _MOST = 5, 5  # as `study rank` has them
 
@@ -123,7 +124,7 @@ def gains(world: World, studies: int) -> NDArray[np.float64]:
         places, values = world.searched(seed)
         for row, count in enumerate(COUNTS):
             for column, share in enumerate(RACES):
-                for_race = round(share * count)
+                for_race = ceil(share * count)
                 trials = count - for_race
                 place = world.found(places[:trials], values[:trials], for_race, seed)
                 found[seed, row, column] = 100 * (world.truth_F[place] - base)
@@ -158,7 +159,7 @@ def main() -> None:
                     "budget": share,
                     "trainings": count,
                     "race": part,
-                    "race trainings": round(part * count),
+                    "race trainings": ceil(part * count),
                     "gain": round(float(own.mean()), 3),
                     "half": round(factor * float(own.std(ddof=1)), 3),
                     f"beside {USED}": round(float(beside.mean()), 3),
