@@ -283,7 +283,7 @@ def difference(
     message = path = None
     try:
         model = resized(template, prediction.graph, widths_G)
-        found = trace(model, input_shape, is_ours=True, fixed=record.fixed_buffers)
+        found = trace(model, input_shape, is_ours=True, fixed=record.fixed_tensors)
     except ForwardError as error:
         found, message, path = error.record, error.message, error.path
     layer = None if message else prediction.first_layer_astray(found, sizes)

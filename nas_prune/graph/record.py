@@ -103,7 +103,7 @@ class Record:
         touched: names of the parameters and buffers that some operation used.
         steps: the operations in order (evaluation pass only).
         inputs, outputs: the axes of what each module took in and put out last, by path.
-        fixed_buffers: names of the buffers that must keep their sizes.
+        fixed_tensors: names of the buffers and constant parameters that must keep their sizes.
         selections: names of the buffers that hold the indices of input selections.
         least: the smallest width that the network's code survives.
         keeps_costs: whether the pass being watched counts towards layers and products.
@@ -127,7 +127,7 @@ class Record:
     steps: list[Step] = field(default_factory=list)
     inputs: dict[str, tuple[Axis, ...]] = field(default_factory=dict)
     outputs: dict[str, tuple[Axis, ...]] = field(default_factory=dict)
-    fixed_buffers: frozenset[str] = frozenset()
+    fixed_tensors: frozenset[str] = frozenset()
     selections: frozenset[str] = frozenset()
     least: int = 1
     keeps_costs: bool = True

@@ -12,7 +12,7 @@ from nas_prune.errors import WidthsError
 from nas_prune.graph.axes import Atom, Axis, length, positions
 from nas_prune.graph.channels import ChannelGraph
 from nas_prune.graph.copies import copied
-from nas_prune.graph.trace import named_tensors
+from nas_prune.graph.trace import constant_parameters, named_tensors
 
 Kept: TypeAlias = "Sequence[NDArray[np.int64]]"
 
@@ -20,12 +20,12 @@ Kept: TypeAlias = "Sequence[NDArray[np.int64]]"
 def resized(
     template: nn.Module, graph: ChannelGraph, widths_G: Sequence[int], *, device: torch.device | str = "meta"
 ) -> nn.Module:
-    """A network of the given widths whose parameters are not initialised (on meta: have no storage)."""
-    sizes = group_sizes(graph, widths_G)
+    """A network of the given widths whose parameters, but constants, are not initialised (on meta: have no storage)."""
+    sizes, constants = group_sizes(graph, widths_G), constant_parameters(template)
 
     def empty(name: str, tensor: Tensor) -> Tensor:
         shape = [length(axis, lambda atom: sizes[atom.index]) for axis in graph.parameters[name]]
-        if isinstance(tensor, nn.Parameter) or tensor.is_meta:
+        if (isinstance(tensor, nn.Parameter) and id(tensor) not in constants) or tensor.is_meta:
             return torch.zeros(shape, dtype=tensor.dtype, device=device)
         if shape == list(tensor.shape):
             return tensor.detach().clone().to(device)

@@ -49,9 +49,9 @@ def trace(
     Raises:
         BadInputError: the network's own forward fails on such an input.
     """
-    buffers = fixed_buffers(model) if fixed is None else fixed
+    known = fixed_tensors(model) if fixed is None else fixed
     meta = model if is_ours else on_meta(model)
-    return made_where_it_runs(lambda: _traced(meta, input_shape, Record(fixed_buffers=buffers)))
+    return made_where_it_runs(lambda: _traced(meta, input_shape, Record(fixed_tensors=known)))
 
 
 def _traced(model: nn.Module, input_shape: tuple[int, ...], record: Record) -> Record:
@@ -64,14 +64,15 @@ def _traced(model: nn.Module, input_shape: tuple[int, ...], record: Record) -> R
                 record.table.new(size) if size > 1 else constant(size) for size in tensor.shape
             )
             record.remember(tensor, TensorNote(record.parameters[name], parameter=name))
-    for name in record.fixed_buffers:
+    learnt = {name for name, _ in model.named_parameters()}
+    for name in record.fixed_tensors:
+        kind = "parameter" if name in learnt else "buffer"
         for axis in record.parameters.get(name, ()):
-            record.table.freeze(axis, f"buffer {name} holds values of its own for them")
+            record.table.freeze(axis, f"{kind} {name} holds values of its own for them")
     image = blank_images(model, BATCH, input_shape)
     axes = (record.batch, *(constant(size) for size in input_shape))
     note = TensorNote(axes, source=INPUT)
     record.flow.add_node(INPUT)
-    learnt = {name for name, _ in model.named_parameters()}
     for training in (False, True):
         if not training or not learnt <= record.touched:
             record.remember(image, note)
@@ -85,10 +86,10 @@ def _traced(model: nn.Module, input_shape: tuple[int, ...], record: Record) -> R
     return record
 
 
-def fixed_buffers(model: nn.Module) -> frozenset[str]:
-    """Buffers that hold values of their own place by place, so that none can be added and none taken out.
+def fixed_tensors(model: nn.Module) -> frozenset[str]:
+    """Buffers and constant parameters that hold values of their own place by place: none can be added or taken out.
 
-    The statistics of norms start anew, a selection holds as many indices as it is told, and a buffer that is the same
+    The statistics of norms start anew, a selection holds as many indices as it is told, and a tensor that is the same
     everywhere can have any size.
     """
     free = tuple(
@@ -96,11 +97,23 @@ def fixed_buffers(model: nn.Module) -> frozenset[str]:
         for path, module in model.named_modules()
         if isinstance(module, (nn.modules.batchnorm._NormBase, ChannelSelection))  # noqa: SLF001
     )
-    return frozenset(
-        name
-        for name, buffer in model.named_buffers()
-        if not name.startswith(free or ("/",)) and (buffer.is_meta or not _is_even(buffer))
-    )
+    buffers = [
+        (name, buffer) for name, buffer in model.named_buffers() if not name.startswith(free or ("/",))
+    ]
+    constants = constant_parameters(model)
+    parameters = [(name, one) for name, one in model.named_parameters() if id(one) in constants]
+    return frozenset(name for name, one in (*buffers, *parameters) if one.is_meta or not _is_even(one))
+
+
+def constant_parameters(model: nn.Module) -> frozenset[int]:
+    """Identities of the parameters that take no gradient while others do: what they hold was set once, for good.
+
+    Where none takes a gradient the whole network was frozen, to be run, and that says nothing of its parameters.
+    """
+    parameters = list(model.parameters())
+    if not any(one.requires_grad for one in parameters):
+        return frozenset()
+    return frozenset(id(one) for one in parameters if not one.requires_grad)
 
 
 def _selections(model: nn.Module) -> list[str]:
@@ -118,8 +131,9 @@ def on_meta(model: nn.Module) -> nn.Module:
 
 
 def structure(model: nn.Module) -> nn.Module:
-    """A copy of a network without its weights: parameters on the meta device, buffers as they are."""
-    return copied(model, _meta_parameters(model))
+    """A copy of a network without its weights: parameters on the meta device; buffers and constants as they are."""
+    constants = constant_parameters(model)
+    return copied(model, {key: one for key, one in _meta_parameters(model).items() if key not in constants})
 
 
 def _meta_parameters(model: nn.Module) -> dict[int, Any]:

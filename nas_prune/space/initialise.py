@@ -19,6 +19,7 @@ from torch.nn.parameter import UninitializedTensorMixin  # type: ignore[attr-def
 from nas_prune.errors import BadInputError, NasPruneError
 from nas_prune.graph.channels import ChannelGraph
 from nas_prune.graph.resize import resized
+from nas_prune.graph.trace import constant_parameters
 from nas_prune.space.init_recorder import recorded_inits
 
 _FEW = 8  # distinct values that a parameter may have and still be no random one
@@ -102,9 +103,12 @@ def record_inits(factory: Callable[[], nn.Module]) -> tuple[nn.Module, tuple[Ini
     if not isinstance(model, nn.Module):
         return model, ()  # the caller says what is wrong
     _refuse_lazy(model)
-    recorder.settle(model.parameters())
+    constants = constant_parameters(model)
+    recorder.settle(one for one in model.parameters() if id(one) not in constants)
     inits: list[Init] = [*_fallbacks(model, recorder.read)]
     for name, parameter in model.named_parameters():
+        if id(parameter) in constants:
+            continue
         calls = recorder.calls_of(parameter)
         if calls is None and not parameter.is_meta:
             inits.append(FirstValues.of(name, parameter))
@@ -122,18 +126,19 @@ def inits_of(model: nn.Module) -> tuple[Init, ...]:
         NasPruneError: such a parameter is on the meta device and holds none.
     """
     _refuse_lazy(model)
-    inits = [*_fallbacks(model, lambda _: None)]
+    inits, constants = [*_fallbacks(model, lambda _: None)], constant_parameters(model)
     for path, module in model.named_modules():
         if _own_reset(module) is None:
             for name, parameter in module.named_parameters(path, recurse=False):
                 if parameter.is_meta:
                     raise NasPruneError(_no_rule(name))
-                inits.append(FirstValues.of(name, parameter))
+                if id(parameter) not in constants:
+                    inits.append(FirstValues.of(name, parameter))
     return tuple(inits)
 
 
 def initialise(model: nn.Module, inits: tuple[Init, ...], *, seed: int) -> None:
-    """Give every parameter of a network fresh values, in place.
+    """Give every parameter of a network fresh values, in place; constant ones keep theirs.
 
     Args:
         model: a network whose parameters need not hold anything yet.
@@ -143,7 +148,9 @@ def initialise(model: nn.Module, inits: tuple[Init, ...], *, seed: int) -> None:
     Raises:
         NasPruneError: some parameter has no rule, so that its values would be left to chance.
     """
-    parameters = dict(model.named_parameters())
+    parameters, constants = dict(model.named_parameters()), constant_parameters(model)
+    kept = {name: one.detach().clone() for name, one in parameters.items() if id(one) in constants}
+    parameters = {name: one for name, one in parameters.items() if name not in kept}
     with torch.random.fork_rng(devices=_cuda_devices(model)), torch.no_grad():
         torch.manual_seed(seed)
         for parameter in parameters.values():
@@ -151,7 +158,10 @@ def initialise(model: nn.Module, inits: tuple[Init, ...], *, seed: int) -> None:
         for module in reversed(list(model.modules())):  # a module's own layers are made before it sets them
             _reset(module)
         for init in inits:
-            init.apply(parameters[init.parameter])
+            if init.parameter not in kept:
+                init.apply(parameters[init.parameter])
+        for name, values in kept.items():
+            model.get_parameter(name).copy_(values)
     for name, parameter in parameters.items():
         if torch.isnan(parameter).any():
             raise NasPruneError(_no_rule(name))
