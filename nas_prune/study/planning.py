@@ -1,7 +1,7 @@
 """One number for a whole study: how many training MACs its judge, its trials and its finalists may take together.
 
-The unit is one training of the whole network in full. The shares below are choices that no study has compared yet; what
-is left after the judge and the finalists goes to trials that are trained.
+The unit is one training of the whole network in full. The shares below are choices; that of the race costs nothing on a
+planted table (tools/bench_shares.py). What is left after the judge and the finalists goes to trials that are trained.
 """
 
 from collections.abc import Sequence
