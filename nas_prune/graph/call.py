@@ -22,6 +22,8 @@ KEEPS_ZERO = frozenset((
     "transpose", "unbind", "unsafe_split", "unsqueeze", "upsample_bicubic2d", "upsample_bilinear2d",
     "upsample_nearest2d", "view",
 ))  # fmt: skip
+_JOINS = frozenset(("cat", "stack"))
+_ZEROS = frozenset(("zeros", "new_zeros", "zeros_like", "zero", "empty", "new_empty", "empty_like"))
 
 
 def tensors_in(values: Sequence[Any]) -> Iterator[Tensor]:
@@ -110,7 +112,10 @@ class Call:
         if not activations:
             parameter = self.record.note(self.inputs[0]).parameter if len(self.inputs) == 1 else None
             if not any(tensor is known for known in self.inputs):
-                self.record.remember(tensor, TensorNote(axes, parameter=parameter))
+                is_zero = self._gives_zeros() or (
+                    bool(self.notes) and not any(note.is_shifted for note in self.notes)
+                )
+                self.record.remember(tensor, TensorNote(axes, parameter=parameter, is_shifted=not is_zero))
             return
         source = self._source(activations)
         note = TensorNote(
@@ -118,9 +123,13 @@ class Call:
             source=source,
             is_pooled=self.pools or all(note.is_pooled for note in activations),
             is_shifted=not self.is_layer
+            and not self._gives_zeros()
             and (self._shifts(axes) or any(note.is_shifted for note in activations)),
         )
         self.record.remember(tensor, note)
+
+    def _gives_zeros(self) -> bool:
+        return self.name.removeprefix("aten.").removesuffix("_") in _ZEROS
 
     def _shifts(self, axes: Axes) -> bool:
         """Whether the operation can turn zeros of its activations into something else."""
@@ -131,6 +140,10 @@ class Call:
             held = (set(map(table.resolve, note.axes)) for note in self.activations())
             lacks_some = any(not channels <= own for own in held)  # the same number for all channels
             return lacks_some or len(self.activations()) < max(2, len(self.inputs))
+        if name == "constant_pad_nd":
+            return bool(self.argument(2, "value", 0) != 0)
+        if name in _JOINS:  # a token that is learnt stands beside the positions of what may be zero
+            return any(note.source is None and note.is_shifted for note in self.notes)
         return name not in KEEPS_ZERO
 
     def _source(self, activations: Sequence[TensorNote]) -> str:

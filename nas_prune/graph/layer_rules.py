@@ -70,6 +70,8 @@ def batch_norm(call: Call) -> list[Axes]:
     for vector in call.inputs[1:]:
         channels = call.unify(channels, call.axes(vector)[0])
     output = (batch, channels, *rest)
+    for axis in (batch, *rest):  # channels among them where it is a weight that is normed, row by row
+        call.reduces_over(axis)
     add_layer(call, "norm" if weight is not None else BARE_NORM, weight, output, 1, channels)
     return [output]
 

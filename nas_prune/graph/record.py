@@ -32,7 +32,8 @@ class TensorNote:
             parameters, buffers and constants.
         parameter: the name of the parameter or buffer it is, or is a transposed view of.
         is_pooled: no positions are left, since a global pooling or a flattening took them.
-        is_shifted: since the last layer or join, zero has been mapped to something else (a sigmoid, say).
+        is_shifted: since the last layer or join, zero has been mapped to something else (a sigmoid, say); of what
+            depends on no input, that it may hold something else than zeros.
     """
 
     axes: tuple[Axis, ...]

@@ -5,7 +5,7 @@ Raising `AxisConflictError` freezes what the operation touched. An operation wit
 """
 
 from collections.abc import Callable
-from math import prod
+from math import isclose, prod
 from typing import Any, TypeAlias
 
 import torch
@@ -17,6 +17,8 @@ from nas_prune.graph.shape_rules import same_shape, takes_positions
 from nas_prune.graph.table import AxisConflictError
 
 Rule: TypeAlias = Callable[[Call], "list[Axes] | None"]
+
+_TOO_ROUND = 4  # of which a half is the scale: code halves numbers for many reasons
 
 
 def broadcast(call: Call) -> list[Axes]:
@@ -38,6 +40,21 @@ def broadcast(call: Call) -> list[Axes]:
                 axis = own if is_constant(common) else common
         result.append(constant(shape[-back]) if axis is None else axis)
     return [tuple(call.record.table.resolve(axis) for axis in result)]
+
+
+def scale(call: Call) -> list[Axes]:
+    """A product or quotient; by 1/√d, as attention does it, it reduces over the d channels.
+
+    PyTorch's own attention scales queries and keys by the fourth root each, in an overload that Python does not use.
+    """
+    (axes,) = broadcast(call)
+    number = call.argument(1, "other")
+    if axes and isinstance(number, float) and number > 0:
+        size = call.record.table.length(axes[-1])
+        is_own = str(call.func).endswith(".Scalar") and isclose(number, size**-0.25)
+        if size > 1 and (is_own or (size != _TOO_ROUND and isclose(min(number, 1 / number), size**-0.5))):
+            call.reduces_over(axes[-1])
+    return [axes]
 
 
 def add(call: Call) -> list[Axes]:
@@ -114,6 +131,7 @@ def restrided(call: Call) -> list[Axes]:
 RULES: dict[str, Rule] = {
     "add": add,
     "add_": add,
+    **dict.fromkeys(("mul", "mul_", "div", "div_"), scale),
     "convolution": layer_rules.convolution,
     **dict.fromkeys(
         (

@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
-from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from nas_prune.errors import BadInputError
@@ -63,7 +62,7 @@ def _traced(model: nn.Module, input_shape: tuple[int, ...], record: Record) -> R
             record.parameters[name] = tuple(
                 record.table.new(size) if size > 1 else constant(size) for size in tensor.shape
             )
-            record.remember(tensor, TensorNote(record.parameters[name], parameter=name))
+            record.remember(tensor, TensorNote(record.parameters[name], parameter=name, is_shifted=True))
     learnt = {name for name, _ in model.named_parameters()}
     for name in record.fixed_tensors:
         kind = "parameter" if name in learnt else "buffer"
@@ -232,10 +231,30 @@ def slow_attention() -> Iterator[None]:
 
 
 def _freeze_outputs(output: object, record: Record) -> None:
-    for tensor in pytree.tree_leaves(output):
-        if isinstance(tensor, Tensor):
-            for axis in record.note(tensor).axes:
-                record.table.freeze(axis, "the network's output")
+    for tensor in _tensors_anywhere(output, set()):
+        for axis in record.note(tensor).axes:
+            record.table.freeze(axis, "the network's output")
+
+
+def _tensors_anywhere(value: object, seen: set[int]) -> Iterator[Tensor]:
+    """The tensors of an output, whatever they are in: lists, dictionaries, objects and their attributes."""
+    if isinstance(value, Tensor):
+        yield value
+    elif not isinstance(value, (str, bytes, int, float, type, nn.Module)) and id(value) not in seen:
+        seen.add(id(value))
+        for held in _held_by(value):
+            yield from _tensors_anywhere(held, seen)
+
+
+def _held_by(value: object) -> Iterator[object]:
+    if isinstance(value, Mapping):
+        yield from value.values()
+    elif isinstance(value, (list, tuple, set, frozenset)):
+        yield from value
+    yield from getattr(value, "__dict__", {}).values()
+    for kind in type(value).__mro__:
+        slots = vars(kind).get("__slots__", ())
+        yield from (getattr(value, name, None) for name in ([slots] if isinstance(slots, str) else slots))
 
 
 class Running:

@@ -25,6 +25,8 @@ OPERATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "avg_pool3d": lambda x: F.avg_pool3d(x.unsqueeze(2), (1, 2, 2)).squeeze(2),
     "bernoulli": lambda x: x + 0 * torch.bernoulli(torch.zeros_like(x)),
     "bernoulli_": lambda x: x + 0 * x.new_empty(x.shape).bernoulli_(0.5),
+    "div_": lambda x: (x + 0).div_(2.0),
+    "mul_": lambda x: (x + 0).mul_(0.5),
     "empty": lambda x: x + torch.empty(x.shape, device=x.device, dtype=x.dtype).zero_(),
     "fill_": lambda x: x * torch.empty_like(x).fill_(2.0),
     "flip": lambda x: x.flip(3),

@@ -1,6 +1,8 @@
 """Each rule on a small network of its own: what may be narrowed, exact costs, and dead channels that go unnoticed."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -57,6 +59,11 @@ def test_an_addition_of_unequal_shapes_is_no_residual() -> None:
     assert {group.name: group.role for group in groups}["a"] == "stem"
 
 
+def beside(n: Any, x: Tensor, made: Callable[..., Tensor]) -> Tensor:
+    """Rows that are made from nothing, below what the norm gives."""
+    return torch.cat([n.bn(n.a(x)), made(len(x), n.bn.num_features, 1, 8, device=x.device)], 2)
+
+
 @pytest.mark.parametrize(
     ("forward", "is_gated"),
     [
@@ -68,12 +75,99 @@ def test_an_addition_of_unequal_shapes_is_no_residual() -> None:
         (lambda n, x: n.b(n.bn(n.a(x)) - n.bn(n.a(x)).mean((2, 3), keepdim=True)), True),
         (lambda n, x: n.b(n.bn(n.a(x))) + n.b(n.a(x)), False),
         (lambda n, x: n.b(n.bn(n.a(x)) + n.a(x)), False),
+        (lambda n, x: n.b(F.pad(n.bn(n.a(x)), (1, 1, 1, 1))), True),
+        (lambda n, x: n.b(F.pad(n.bn(n.a(x)), (1, 1, 1, 1), value=0.5)), False),
+        (lambda n, x: n.b(beside(n, x, torch.zeros)), True),
+        (lambda n, x: n.b(beside(n, x, torch.ones)), False),
+        (lambda n, x: n.b(torch.cat([n.bn(n.a(x)), n.bn.weight.view(1, -1, 1, 1).expand(len(x), -1, 1, 8)], 2)), False),
     ],
 )  # fmt: skip
 def test_a_group_is_gated_when_its_norms_silence_it(forward: Callable[..., Any], is_gated: bool) -> None:
     model = Net(forward, a=conv(3, 8), bn=nn.BatchNorm2d(8), b=conv(8, 4))
     group = load_space(model, (3, 8, 8)).groups[0]
     assert group.is_gated is is_gated
+
+
+class Standardised(nn.Conv2d):
+    """A convolution whose weights are normed row by row, as one batch norm over all rows does it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows = self.weight.reshape(1, self.out_channels, -1)
+        weight = F.batch_norm(rows, None, None, training=True, momentum=0.0).reshape_as(self.weight)
+        return F.conv2d(x, weight, self.bias)
+
+
+class Attention(nn.Module):
+    """PyTorch's own attention, or the same by hand."""
+
+    def __init__(self, *, by_hand: bool, scale: float | None = None) -> None:
+        super().__init__()
+        self.q, self.k, self.v, self.o = conv(3, 24), conv(3, 24), conv(3, 12), nn.Linear(12, 5)
+        self.by_hand, self.factor = by_hand, scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = (one(x).flatten(2).transpose(1, 2) for one in (self.q, self.k, self.v))
+        if self.by_hand:
+            mixed = (q * (q.shape[-1] ** -0.5) @ k.transpose(1, 2)).softmax(-1) @ v
+        else:
+            mixed = F.scaled_dot_product_attention(q, k, v, scale=self.factor)
+        return torch.as_tensor(self.o(mixed.mean(1)))
+
+
+@pytest.mark.parametrize(
+    ("model", "group", "is_reduced"),
+    [
+        (nn.Sequential(conv(3, 8), Standardised(8, 6, 3), conv(6, 4)), "0", True),
+        (nn.Sequential(conv(3, 8), Standardised(8, 6, 3), conv(6, 4)), "1", False),
+        (nn.Sequential(conv(3, 8), nn.BatchNorm2d(8), conv(8, 4)), "0", False),
+        (Attention(by_hand=False), "q", True),
+        (Attention(by_hand=False), "v", False),
+        (Attention(by_hand=False, scale=0.3), "q", False),
+        (Attention(by_hand=True), "q", True),
+        (Attention(by_hand=True), "v", False),
+    ],
+)
+def test_channels_that_are_reduced_over_have_a_say_even_when_they_are_dead(
+    model: nn.Module, group: str, is_reduced: bool
+) -> None:
+    found = {one.name: one.is_reduced for one in load_space(model, (3, 8, 8)).groups}
+    assert found[group] is is_reduced
+
+
+@dataclass
+class Held:
+    """What a network may put its outputs in."""
+
+    maps: Any
+
+
+class Slotted:
+    """The same, without a dictionary."""
+
+    __slots__ = ("maps",)
+
+    def __init__(self, maps: Any) -> None:
+        self.maps = maps
+
+
+@pytest.mark.parametrize(
+    "hold",
+    [
+        Held,
+        Slotted,
+        lambda x: Held([{"one": Slotted(x)}]),
+        lambda x: {"a": (x,)},
+        lambda x: SimpleNamespace(a=x),
+    ],
+)
+def test_an_output_keeps_its_width_whatever_it_is_in(hold: Callable[[Tensor], Any]) -> None:
+    def forward(n: Any, x: Tensor) -> Any:
+        inner = n.a(x)
+        return n.c(n.b(inner)).mean((2, 3)), hold(inner)
+
+    graph = load_space(Net(forward, a=conv(3, 8), b=conv(8, 6), c=conv(6, 5)), (3, 8, 8)).graph
+    frozen = {group.name: group.frozen for group in graph.groups}
+    assert frozen["a"] == "the network's output"
 
 
 def test_a_buffer_with_values_of_its_own_freezes_its_channels() -> None:
