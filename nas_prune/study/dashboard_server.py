@@ -3,7 +3,11 @@
 import socket
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from importlib.util import find_spec
+
+from optuna.storages import BaseStorage
+from optuna.trial import FrozenTrial, TrialState
 
 from nas_prune.errors import BadInputError
 from nas_prune.runs.settings import read_config
@@ -33,14 +37,28 @@ def serve(location: StudyLocation, host: str, port: int, *, say: Callable[[str],
 
     with studies_in(location, read_config(location.run, StudyConfig)):
         _check_free(host, port)
+    storage = open_storage(location.storage, location.run)
+    # The dashboard asks the storage, which knows nothing of constraints: judged trials are not to be the best.
+    storage.get_best_trial = partial(_best_feasible, storage)  # type: ignore[method-assign]
     say(f"http://{host}:{port}  (Ctrl-C ends it)")
     with suppress(KeyboardInterrupt):
         run_server(
-            open_storage(location.storage, location.run),
+            storage,
             host=host,
             port=port,
             artifact_store=artifact_store(location.run),
         )
+
+
+def _best_feasible(storage: BaseStorage, study_id: int) -> FrozenTrial:
+    """The complete trial with the best value that breaks no constraint.
+
+    Raises:
+        ValueError: there is none, as Optuna's storages do.
+    """
+    done = storage.get_all_trials(study_id, deepcopy=False, states=(TrialState.COMPLETE,))
+    feasible = [trial for trial in done if all(one <= 0 for one in trial.constraints.values())]
+    return max(feasible, key=lambda trial: trial.values[0])
 
 
 def _check_free(host: str, port: int) -> None:

@@ -82,7 +82,7 @@ def test_the_pages_of_a_study_show_pictures_and_widths_without_an_error(tmp_path
         assert len(study["trials"]) == 20
         assert {trial["state"] for trial in study["trials"]} == {"Complete"}
         assert "What does the dashboard show?" in study["note"]["body"]
-        assert len(study["plotly_graph_objects"]) == 4
+        assert len(study["plotly_graph_objects"]) == 5
         assert sorted(one["filename"] for one in study["trials"][3]["artifacts"]) == [
             "curve.csv",
             "widths.svg",
