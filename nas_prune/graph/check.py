@@ -237,7 +237,7 @@ def failure(
     It must run on meta tensors, in training as well unless that is left out, and PyTorch must count the MACs that
     the graph predicts.
     """
-    model = resized(template, graph, widths_G).to("meta")
+    model = resized(template, graph, widths_G)  # on meta; moved again, a network's own `_apply` would run
     images = blank_images(model, _IMAGES, input_shape)
     running = Running({id(module): path for path, module in model.named_modules()})
 

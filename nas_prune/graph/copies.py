@@ -2,6 +2,7 @@
 
 import copy
 import gc
+import pickle
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,6 +11,8 @@ from types import FunctionType
 from typing import Any
 
 from torch import Tensor, nn
+
+from nas_prune.errors import BadInputError
 
 _PLAIN = frozenset((int, float, str, bool, type(None)))
 _MAPPINGS = frozenset((dict, OrderedDict))
@@ -44,7 +47,47 @@ def _copied(value: Any, memo: dict[int, Any]) -> Any:
         return mapping
     # What is no leaf is worked out anew in every forward (weight norm), and cannot be deep-copied.
     is_worked_out = isinstance(value, Tensor) and not value.is_leaf
-    return value.detach().clone() if is_worked_out else copy.deepcopy(value, memo)
+    return value.detach().clone() if is_worked_out else _deeply(value, memo)
+
+
+def _deeply(value: Any, memo: dict[int, Any]) -> Any:
+    """A deep copy; what cannot be copied (a lock, a generator, an open file) is shared, unless tensors are in it.
+
+    Raises:
+        BadInputError: there are.
+    """
+    try:
+        return copy.deepcopy(value, memo)
+    except (TypeError, RuntimeError, pickle.PickleError) as error:
+        if next(tensors_anywhere(value), None) is not None:
+            raise BadInputError(
+                f"what a network's modules hold must be copied with its tensors, got {type(value).__name__}, of which "
+                f"Python says: {error}."
+            ) from None
+        memo[id(value)] = value
+        return value
+
+
+def tensors_anywhere(value: object, seen: "set[int] | None" = None) -> Iterator[Tensor]:
+    """The tensors in a value: itself, or in lists, dictionaries, objects and their attributes."""
+    seen = set() if seen is None else seen
+    if isinstance(value, Tensor):
+        yield value
+    elif not isinstance(value, (str, bytes, int, float, type, nn.Module)) and id(value) not in seen:
+        seen.add(id(value))
+        for held in _held_by(value):
+            yield from tensors_anywhere(held, seen)
+
+
+def _held_by(value: object) -> Iterator[object]:
+    if isinstance(value, Mapping):
+        yield from value.values()
+    elif isinstance(value, (list, tuple, set, frozenset)):
+        yield from value
+    yield from getattr(value, "__dict__", {}).values()
+    for kind in type(value).__mro__:
+        slots = vars(kind).get("__slots__", ())
+        yield from (getattr(value, name, None) for name in ([slots] if isinstance(slots, str) else slots))
 
 
 def _copied_module(module: nn.Module, memo: dict[int, Any]) -> nn.Module:

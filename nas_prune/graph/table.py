@@ -260,11 +260,25 @@ class AxisTable:
     def _common_piece(self, axis: Axis, count: int) -> Axis:
         """What a concatenation of `count` equal pieces repeats."""
         step = self.length(axis) // count
+        self._repeat(axis, step)
         first, rest = self.cut(axis, step)
         for _ in range(count - 1):
             piece, rest = self.cut(rest, step)
             self._unify(first, piece, "equal pieces of one axis")
         return self.resolve(first)
+
+    def _repeat(self, axis: Axis, step: int) -> None:
+        """Define atoms that hold several of the equal pieces of an axis, each of `step` places, as copies of one.
+
+        Cut piece by piece, an atom would become a chain of as many definitions.
+        """
+        offset = 0
+        for run in self.resolve(axis):
+            size = run_length(run, self.atom_size)
+            if self._is_whole((run,)) and offset % step == 0 and size % step == 0 and size > step > 1:
+                (atom,) = atoms_of((run,))
+                self._define(atom, self.product([constant(size // step), self._like(atom)(step)]))
+            offset += size
 
     def _like(self, atom: Atom) -> Callable[[int], Axis]:
         make = self.loose if atom in self._loose else self.new

@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from nas_prune.errors import BadInputError
 from nas_prune.graph.axes import Axis, constant
 from nas_prune.graph.call import Axes, Call, tensors_in
-from nas_prune.graph.copies import copied, uncollected
+from nas_prune.graph.copies import copied, tensors_anywhere, uncollected
 from nas_prune.graph.quick import output_of
 from nas_prune.graph.record import BATCH, INPUT, NO_RULE, ROOT, RULE_FAILED, Record, Step, TensorNote
 from nas_prune.graph.rules import rule_for
@@ -231,30 +231,9 @@ def slow_attention() -> Iterator[None]:
 
 
 def _freeze_outputs(output: object, record: Record) -> None:
-    for tensor in _tensors_anywhere(output, set()):
+    for tensor in tensors_anywhere(output):
         for axis in record.note(tensor).axes:
             record.table.freeze(axis, "the network's output")
-
-
-def _tensors_anywhere(value: object, seen: set[int]) -> Iterator[Tensor]:
-    """The tensors of an output, whatever they are in: lists, dictionaries, objects and their attributes."""
-    if isinstance(value, Tensor):
-        yield value
-    elif not isinstance(value, (str, bytes, int, float, type, nn.Module)) and id(value) not in seen:
-        seen.add(id(value))
-        for held in _held_by(value):
-            yield from _tensors_anywhere(held, seen)
-
-
-def _held_by(value: object) -> Iterator[object]:
-    if isinstance(value, Mapping):
-        yield from value.values()
-    elif isinstance(value, (list, tuple, set, frozenset)):
-        yield from value
-    yield from getattr(value, "__dict__", {}).values()
-    for kind in type(value).__mro__:
-        slots = vars(kind).get("__slots__", ())
-        yield from (getattr(value, name, None) for name in ([slots] if isinstance(slots, str) else slots))
 
 
 class Running:

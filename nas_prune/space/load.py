@@ -165,9 +165,13 @@ def _make(
     selections: bool,
 ) -> SearchSpace:
     shape = named.input_shape
-    if isinstance(network, torch.jit.ScriptModule):
+    scripted = next(
+        (path for path, part in network.named_modules() if isinstance(part, torch.jit.ScriptModule)), None
+    )
+    if scripted is not None:
+        part = f" as its part {scripted}" if scripted else ""
         raise BadInputError(
-            f"network {named.name} must be a Python module, got a scripted one, which cannot be watched."
+            f"network {named.name} must be a Python module, got a scripted one{part}, which cannot be watched."
         )
     template = structure(network)
     if width_multiplier != 1:

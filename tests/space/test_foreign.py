@@ -1,0 +1,97 @@
+"""Networks that hold, move and do what only some networks do."""
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from nas_prune.errors import BadInputError
+from nas_prune.space.load import load_space
+from tests.graph.cases import Net, conv
+
+
+class Holding(nn.Module):
+    """Holds something beside its layers."""
+
+    def __init__(self, held: Any) -> None:
+        super().__init__()
+        self.first, self.second, self.held = conv(3, 16), conv(16, 5), held
+
+    def forward(self, images: Tensor) -> Tensor:
+        return torch.as_tensor(self.second(self.first(images)).mean((2, 3)))
+
+
+class Box:
+    """Cannot be copied, and holds what is given."""
+
+    def __init__(self, held: Any) -> None:
+        self.held, self.lock = held, threading.Lock()
+
+
+@pytest.mark.parametrize("held", [threading.Lock, lambda: (i for i in range(3)), lambda: Box("a word")])
+def test_what_cannot_be_copied_is_shared(held: Callable[[], Any]) -> None:
+    space = load_space(lambda: Holding(held()), (3, 8, 8))
+    assert space.base_G == (16,)
+    assert space.build([5], seed=0)(torch.zeros(2, 3, 8, 8)).shape == (2, 5)
+
+
+def test_an_open_file_is_shared(tmp_path: Path) -> None:
+    with (tmp_path / "log").open("w") as file:
+        space = load_space(lambda: Holding(file), (3, 8, 8))
+        assert space.build([5], seed=0).held is file
+
+
+def test_what_cannot_be_copied_must_hold_no_tensor() -> None:
+    with pytest.raises(BadInputError, match="must be copied with its tensors, got Box"):
+        load_space(lambda: Holding(Box([torch.zeros(3)])), (3, 8, 8))
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script:FutureWarning")
+def test_a_scripted_part_is_named() -> None:
+    class Scripted(Holding):
+        def __init__(self) -> None:
+            super().__init__(None)
+            self.part = torch.jit.script(nn.ReLU())
+
+    with pytest.raises(BadInputError, match="got a scripted one as its part part"):
+        load_space(Scripted, (3, 8, 8))
+
+
+def test_a_network_may_move_tensors_of_its_own() -> None:
+    class Moving(Holding):
+        def __init__(self) -> None:
+            super().__init__(torch.tensor([8.0, 16.0]))
+
+        def _apply(self, fn: Callable[[Tensor], Tensor], *args: Any, **kwargs: Any) -> "Moving":
+            super()._apply(fn, *args, **kwargs)
+            self.held = fn(self.held)
+            return self
+
+        def forward(self, images: Tensor) -> Tensor:
+            return super().forward(images) + sum(float(one) for one in self.held)
+
+    assert load_space(Moving, (3, 8, 8)).base_G == (16,)
+
+
+@pytest.mark.parametrize("channels", [32, 768])
+def test_many_equal_pieces_of_one_axis_make_no_chain(channels: int) -> None:
+    """A concatenation whose neighbours are summed: a squeeze of channels in pairs."""
+
+    def forward(n: Any, images: Tensor) -> Any:
+        both = torch.cat([n.a(images), n.b(images)], 1)
+        count, size, high, wide = both.shape
+        return n.c(both.view(count, size // 2, 2, high, wide).sum(2)) + n.e(n.d(both).relu())
+
+    layers = {
+        "a": (3, channels),
+        "b": (3, channels),
+        "c": (channels, 5),
+        "d": (2 * channels, 16),
+        "e": (16, 5),
+    }
+    model = Net(forward, **{name: conv(*sizes) for name, sizes in layers.items()})
+    assert load_space(model, (3, 8, 8)).base_G == (16,)
