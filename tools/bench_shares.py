@@ -1,6 +1,6 @@
 """How much of a study's trainings the race of its best should have, on a table of trained width vectors.
 
-    python tools/bench_shares.py --table FILE [--studies 30] [--format json]
+    python tools/bench_shares.py --table FILE [--studies 30] [--bowl POINTS] [--format json]
 
 The networks of a table (`tools/width_table.py`) are a planted world: the mean of a network's seeds is its truth, and a
 training is that and noise with the deviation of single seeds within networks. Every study asks `rule` for its
@@ -8,7 +8,8 @@ trainings, tried widths included, and gives the last share of them to the race o
 better the winner's truth is than that of uniform widths: with 10, 20 and 40 trainings, at the MACs of the uniform
 networks of half and three quarters of the widths. Studies are the observations (95 % intervals); shares of one study
 see the same first trials, so that differences to the share that is used are paired. Without a race the answer is the
-rule's.
+rule's. With --bowl the truth is another one: it falls off with the squared distance from uniform widths, in log widths,
+so that these are the best, and what a study finds can only be worse.
 """
 
 import argparse
@@ -53,11 +54,15 @@ class World:
     noise: float
 
     @classmethod
-    def of(cls, points: TablePoints) -> "World":
-        """The world of a table."""
+    def of(cls, points: TablePoints, bowl: float | None) -> "World":
+        """The world of a table, or one with its noise in which uniform widths are the best."""
         accuracy_CR = points.table.accuracy_CR
         noise = float(np.sqrt(accuracy_CR.var(axis=1, ddof=1).mean()))
-        return cls(points, accuracy_CR[points.feasible].mean(axis=1), noise)
+        if bowl is None:
+            return cls(points, accuracy_CR[points.feasible].mean(axis=1), noise)
+        away_F = ((points.logs_FG - points.layout.centre_S) ** 2).sum(axis=1)
+        near_F = away_F[away_F < np.median(away_F)]
+        return cls(points, float(accuracy_CR.mean()) - bowl / 100 * away_F / near_F.std(), noise)
 
     @property
     def uniform(self) -> int:
@@ -138,6 +143,11 @@ def main() -> None:
     )
     parser.add_argument("--table", type=Path, required=True)
     parser.add_argument("--studies", type=int, default=30)
+    parser.add_argument(
+        "--bowl",
+        type=float,
+        help="points by which the truth of the nearer half deviates as it falls off around uniform widths",
+    )
     parser.add_argument("--format", choices=["text", "json"], default="text")
     options = parser.parse_args()
     if options.studies < 2:
@@ -150,7 +160,7 @@ def main() -> None:
     factor = float(student.ppf(0.975, options.studies - 1)) / options.studies**0.5
     used = RACES.index(USED)
     for share in SHARES:
-        world = World.of(TablePoints(table, table.uniform(share)))
+        world = World.of(TablePoints(table, table.uniform(share)), options.bowl)
         found = gains(world, options.studies)
         for row, count in enumerate(COUNTS):
             for column, part in enumerate(RACES):

@@ -173,7 +173,10 @@ RULES: dict[str, Rule] = {
         ),
         pool,
     ),
-    **dict.fromkeys(("mean", "sum", "amax", "amin", "linalg_vector_norm", "max", "min", "logsumexp"), reduce),
+    **dict.fromkeys(
+        ("mean", "sum", "amax", "amin", "linalg_vector_norm", "max", "min", "logsumexp", "argmax", "argmin"),
+        reduce,
+    ),
     **dict.fromkeys(("var", "std", "var_mean", "std_mean"), variance),
     **dict.fromkeys(("_softmax", "_safe_softmax", "_log_softmax"), softmax),
     "glu": gated_halves,

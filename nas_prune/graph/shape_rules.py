@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from math import prod
 
-from nas_prune.graph.axes import ONE, Axis, constant, is_constant
+from torch import Tensor
+
+from nas_prune.graph.axes import ONE, Axis, atoms_of, constant, is_constant
 from nas_prune.graph.call import Axes, Call
 from nas_prune.graph.record import BATCH
 from nas_prune.graph.table import AxisConflictError
@@ -169,8 +171,21 @@ def index(call: Call) -> list[Axes]:
         raise AxisConflictError
     kept = [axis for dim, axis in enumerate(axes) if dim not in looked_up]
     count = call.output.dim() - len(kept)
-    new = [constant(size) for size in call.output.shape[looked_up[0] : looked_up[0] + count]]
+    new = _shape_of(call, [numbers for numbers in chosen if numbers is not None], count)
     return [(*kept[: looked_up[0]], *new, *kept[looked_up[0] :])]
+
+
+def _shape_of(call: Call, numbers: Sequence[Tensor], count: int) -> list[Axis]:
+    """The axes of the numbers that places are looked up by, broadcast: there is one result for each."""
+    table, batch = call.record.table, set(atoms_of(call.record.table.resolve(call.record.batch)))
+    found: list[Axis] = []
+    for back in range(count, 0, -1):
+        own = [call.axes(one)[-back] for one in numbers if one.dim() >= back]
+        axis = next((axis for axis in own if axis != ONE), ONE)
+        # Places of a table of numbers are no channels; the batch must not get lost.
+        is_plain = table.is_constant(axis) and not batch & set(atoms_of(axis))
+        found.append(constant(table.length(axis)) if is_plain else axis)
+    return found
 
 
 def index_select(call: Call) -> list[Axes]:
@@ -178,11 +193,11 @@ def index_select(call: Call) -> list[Axes]:
     if call.name.endswith("embedding"):
         table, numbers = call.args[:2]
         call.freeze(call.axes(table)[0], "looked up by number")
-        return [(*map(constant, numbers.shape), *call.axes(table)[1:])]
-    image, dim = call.args[0], call.args[1] % call.args[0].dim()
+        return [(*_shape_of(call, [numbers], numbers.dim()), *call.axes(table)[1:])]
+    image, dim, numbers = call.args[0], call.args[1] % call.args[0].dim(), call.args[2]
     axes = call.axes(image)
     call.freeze(axes[dim], "looked up by number")
-    return [(*axes[:dim], constant(call.output.shape[dim]), *axes[dim + 1 :])]
+    return [(*axes[:dim], *_shape_of(call, [numbers], 1), *axes[dim + 1 :])]
 
 
 def expand(call: Call) -> list[Axes]:

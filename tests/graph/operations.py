@@ -20,6 +20,8 @@ OPERATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "alias": torch.ops.aten.alias,
     "amax": lambda x: x - x.amax((2, 3), keepdim=True),
     "amin": lambda x: x - x.amin((2, 3), keepdim=True),
+    "argmax": lambda x: x + x.flatten(2).argmax(2)[:, :, None, None],
+    "argmin": lambda x: x + x.flatten(2).argmin(2)[:, :, None, None],
     "as_strided_": lambda x: F.adaptive_avg_pool2d(x.contiguous(memory_format=torch.channels_last), 1),
     "avg_pool2d": lambda x: F.avg_pool2d(x, 2),
     "avg_pool3d": lambda x: F.avg_pool3d(x.unsqueeze(2), (1, 2, 2)).squeeze(2),

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from nas_prune.errors import BadInputError
 from nas_prune.space.load import load_space
 from tests.graph.cases import Net, conv
+from tests.space.test_cost import count_by_pytorch
 
 
 class Holding(nn.Module):
@@ -95,3 +96,46 @@ def test_many_equal_pieces_of_one_axis_make_no_chain(channels: int) -> None:
     }
     model = Net(forward, **{name: conv(*sizes) for name, sizes in layers.items()})
     assert load_space(model, (3, 8, 8)).base_G == (16,)
+
+
+class Picking(nn.Module):
+    """One token of each image goes on, chosen by its number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.inner, self.head = (
+            conv(3, 16),
+            conv(16, 16),
+            nn.Linear(16, 24),
+            nn.Linear(24, 5),
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        tokens = self.second(self.first(images)).flatten(2).transpose(1, 2)
+        best = tokens.mean(2).argmax(1)
+        return torch.as_tensor(
+            self.head(self.inner(tokens[torch.arange(len(images), device=images.device), best]))
+        )
+
+
+class Wording(nn.Module):
+    """Words are looked up in a table."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words, self.first, self.second = nn.Embedding(50, 12), nn.Conv1d(12, 16, 3), nn.Conv1d(16, 16, 3)
+        self.head = nn.Linear(16, 4)
+
+    def forward(self, images: Tensor) -> Tensor:
+        numbers = (images[:, 0, 0].abs() * 9).long().clamp(0, 49)
+        inner = self.first(self.words(numbers).transpose(1, 2)).relu()
+        return torch.as_tensor(self.head(self.second(inner).amax(2)))
+
+
+@pytest.mark.parametrize(("kind", "widths"), [(Picking, {16, 24}), (Wording, {16, 12})])
+def test_the_batch_is_not_lost_where_something_is_looked_up(kind: type[nn.Module], widths: set[int]) -> None:
+    space = load_space(kind, (3, 8, 8))
+    assert len(space.base_G) == 3
+    assert set(space.base_G) == widths
+    small = [width // 2 for width in space.base_G]
+    assert count_by_pytorch(space, small) == (space.cost_at(small).params, space.cost_at(small).macs)
