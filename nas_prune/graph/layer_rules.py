@@ -76,6 +76,17 @@ def batch_norm(call: Call) -> list[Axes]:
     return [output]
 
 
+def weight_norm(call: Call) -> list[Axes]:
+    """A weight as direction and length: rows along one dimension, each divided by its own norm, times a number each."""
+    direction, lengths, dim = (*call.args, 0)[:3]
+    axes, own = list(call.axes(direction)), list(call.axes(lengths))
+    axes[dim] = own[dim] = call.unify(axes[dim], own[dim])
+    for place, axis in enumerate(axes):
+        if place != dim % len(axes):
+            call.reduces_over(axis)
+    return [tuple(axes), tuple(own)]
+
+
 def layer_norm(call: Call) -> list[Axes]:
     """One value for each place of the last dimensions, which are reduced over."""
     image, sizes = call.args[:2]

@@ -193,6 +193,8 @@ RULES: dict[str, Rule] = {
     "slice": shape_rules.cut,
     "split": shape_rules.split,
     "split_with_sizes": shape_rules.split,
+    "unsafe_split": shape_rules.split,
+    "_weight_norm_interface": layer_rules.weight_norm,
     "select": shape_rules.select,
     "unbind": shape_rules.unbind,
     "index": shape_rules.index,

@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedTensorMixin  # type: ignore[attr-defined]
+from torch.nn.utils.parametrize import is_parametrized
 
 from nas_prune.errors import BadInputError, NasPruneError
 from nas_prune.graph.channels import ChannelGraph
@@ -169,6 +170,9 @@ def initialise(model: nn.Module, inits: tuple[Init, ...], *, seed: int) -> None:
 
 def _reset(module: nn.Module) -> None:
     """Let a layer initialise itself; one that cannot at this size leaves its parameters without values."""
+    if is_parametrized(module):
+        _reset_parametrized(module)
+        return
     reset = _own_reset(module)
     if reset is None:
         return
@@ -187,12 +191,35 @@ def _reset(module: nn.Module) -> None:
             setattr(holder, own, parameter)
 
 
+def _reset_parametrized(module: nn.Module) -> None:
+    """Initialise a layer some of whose tensors are worked out from others (weight norm), as it was before it was so.
+
+    The layer without that initialises itself, and what its tensors come from is found by the parametrisation's own
+    inverse, as when it was registered.
+    """
+    parametrised = module.parametrizations
+    assert isinstance(parametrised, nn.ModuleDict)
+    plain: nn.Module = object.__new__(type(module).__mro__[1])  # the type before; PyTorch allows no copy
+    plain.__dict__.update(vars(module))
+    plain.__dict__["_modules"] = {
+        name: one for name, one in module.named_children() if name != "parametrizations"
+    }
+    empty = {name: nn.Parameter(torch.full_like(getattr(module, name), torch.nan)) for name in parametrised}
+    plain.__dict__["_parameters"] = {**dict(module.named_parameters(recurse=False)), **empty}
+    reset = _own_reset(plain)
+    if reset is not None:
+        reset()
+    for name in parametrised:
+        setattr(module, name, plain.get_parameter(name).detach())
+
+
 def _fallbacks(model: nn.Module, carry_out: Callable[[Tensor], object]) -> Iterator[FirstValues]:
     """What parameters hold whose layers, of the user's own, reset themselves: not all can at another size."""
     for path, module in model.named_modules():
-        if not _is_of_torch(module) and _own_reset(module) is not None:
+        if _own_reset(module) is not None:
             for name, parameter in module.named_parameters(path, recurse=False):
-                if not parameter.is_meta:
+                # PyTorch's layers reset what is theirs, but not what hooks have made of it (weight norm of old).
+                if not parameter.is_meta and (not _is_of_torch(module) or name.endswith(("_g", "_v"))):
                     carry_out(parameter)
                     yield FirstValues.of(name, parameter, is_fallback=True)
 

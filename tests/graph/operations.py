@@ -39,6 +39,7 @@ OPERATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "linalg_vector_norm": lambda x: x - x.norm(dim=(2, 3), keepdim=True),
     "linspace": lambda x: x + torch.linspace(0, 1, 8, device=x.device, dtype=x.dtype),
     "logsumexp": lambda x: x - x.logsumexp((2, 3), keepdim=True),
+    "unsafe_split": lambda x: torch.cat(x.unsafe_split(4, 2), 2),
     "max": lambda x: x - x.max(3, keepdim=True).values,
     "max_pool3d_with_indices": lambda x: F.max_pool3d(x.unsqueeze(2), (1, 2, 2)).squeeze(2),
     "min": lambda x: x - x.min(3, keepdim=True).values,

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -139,3 +140,57 @@ def test_the_batch_is_not_lost_where_something_is_looked_up(kind: type[nn.Module
     assert set(space.base_G) == widths
     small = [width // 2 for width in space.base_G]
     assert count_by_pytorch(space, small) == (space.cost_at(small).params, space.cost_at(small).macs)
+
+
+def normed(norm: Callable[[nn.Module], nn.Module]) -> nn.Module:
+    return nn.Sequential(
+        norm(conv(3, 16)),
+        nn.ReLU(),
+        norm(conv(16, 24)),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(24, 5),
+    )
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
+@pytest.mark.parametrize("norm", [nn.utils.parametrizations.weight_norm, nn.utils.weight_norm])
+def test_weights_as_direction_and_length_are_narrowed_and_made_anew(
+    norm: Callable[[nn.Module], nn.Module],
+) -> None:
+    space = load_space(lambda: normed(norm), (3, 8, 8))
+    assert space.base_G == (16, 24)
+    assert [group.is_reduced for group in space.groups] == [True, False]
+    torch.manual_seed(0)
+    images, made = torch.randn(4, 3, 8, 8), normed(norm)
+    for widths in (None, [8, 12]):
+        fresh = space.build(widths, seed=1)
+        fresh(images)
+        weight = fresh[2].weight.detach()  # type: ignore[index]
+        fan_in = weight[0].numel()
+        lengths = weight.flatten(1).norm(dim=1)
+        assert float(weight.std()) == pytest.approx(
+            (3 * fan_in) ** -0.5, rel=0.1
+        )  # as the layer's type does it
+        assert float(lengths.mean()) == pytest.approx(
+            float(made[2].weight.detach().flatten(1).norm(dim=1).mean()), rel=0.1
+        )  # type: ignore[index]
+    narrow = space.narrow(space.build(seed=1), [np.arange(4), np.arange(6)])
+    assert narrow(images).shape == (4, 5)
+
+
+def test_the_gates_of_a_cell_are_cut_alike() -> None:
+    def forward(n: Any, images: Tensor) -> Any:
+        return n.head(n.cell(n.second(n.first(images)).mean((2, 3))))
+
+    layers = {
+        "first": conv(3, 16),
+        "second": conv(16, 12),
+        "cell": nn.GRUCell(12, 24),
+        "head": nn.Linear(24, 5),
+    }
+    space = load_space(Net(forward, **layers), (3, 8, 8))
+    assert {group.name: group.size for group in space.groups} == {"first": 16, "second": 12, "cell": 24}
+    small = space.build([4, 5, 7], seed=0)
+    assert small.cell.weight_ih.shape == (21, 5)
+    assert small(torch.zeros(2, 3, 8, 8)).shape == (2, 5)
