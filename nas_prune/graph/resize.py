@@ -73,10 +73,25 @@ def group_sizes(graph: ChannelGraph, widths_G: Sequence[int]) -> list[int]:
 
 
 def kept_of_all(graph: ChannelGraph, kept_G: Kept) -> list[NDArray[np.int64]]:
-    """The indices kept of every group, frozen ones whole, from those of each searchable group."""
+    """The indices kept of every group, frozen ones whole, from those of each searchable group.
+
+    Raises:
+        WidthsError: they are not so many, or not in order, or none of the group's channels.
+    """
+    if len(kept_G) != len(graph.searchable):
+        raise WidthsError(
+            f"the channels kept must be given for {len(graph.searchable)} groups, got {len(kept_G)}."
+        )
     kept = [np.arange(group.size) for group in graph.groups]
-    for column, number in enumerate(graph.searchable):
-        kept[number] = np.asarray(kept_G[column], dtype=np.int64)
+    for own, number in zip(kept_G, graph.searchable, strict=True):
+        indices, group = np.asarray(own), graph.groups[number]
+        is_whole = indices.ndim == 1 and len(indices) > 0 and np.issubdtype(indices.dtype, np.integer)
+        if not is_whole or indices[0] < 0 or indices[-1] >= group.size or (np.diff(indices) <= 0).any():
+            raise WidthsError(
+                f"the channels kept of group {group.name} must be numbers below {group.size} in order, each once and "
+                f"at least one, got {np.array2string(indices, threshold=8)}."
+            )
+        kept[number] = indices.astype(np.int64)
     return kept
 
 

@@ -1,11 +1,15 @@
 """Resizing: dead channels go without a trace, live ones do not; fresh networks inherit nothing."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from nas_prune.errors import BadInputError, NasPruneError, WidthsError
+from nas_prune.graph.channels import channel_graph
+from nas_prune.graph.resize import narrowed
 from nas_prune.space.initialise import initialise
 from nas_prune.space.load import load_space
 from tests.networks import CASES, BakedIn, known
@@ -140,3 +144,24 @@ def test_a_width_baked_into_forward_is_frozen_by_the_self_check() -> None:
 def test_a_network_with_nothing_to_narrow_is_refused() -> None:
     with pytest.raises(BadInputError, match="must have something to narrow"):
         load_space(nn.Conv2d(3, 4, 3), (3, 8, 8))
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        [],
+        [[0, 1]],
+        [[0, 1], []],
+        [[0, 1], [1, 1]],
+        [[0, 1], [2, 1]],
+        [[0, 1], [0, 6]],
+        [[-1, 1], [0]],
+        [[0, 1], [0.5]],
+        [[0, 1], [[0, 1]]],
+    ],
+)
+def test_what_is_kept_must_be_channels_in_order(kept: list[Any]) -> None:
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 6, 3), nn.Conv2d(6, 4, 3))
+    graph = channel_graph(model, (3, 9, 9))
+    with pytest.raises(WidthsError, match="channels kept"):
+        narrowed(model, graph, [np.array(own) for own in kept])
