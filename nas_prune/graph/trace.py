@@ -14,7 +14,7 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from nas_prune.errors import BadInputError
-from nas_prune.graph.axes import Axis, constant
+from nas_prune.graph.axes import Axis, atoms_of, constant
 from nas_prune.graph.call import Axes, Call, tensors_in
 from nas_prune.graph.copies import copied, tensors_anywhere, uncollected
 from nas_prune.graph.quick import output_of
@@ -78,6 +78,11 @@ def _traced(model: nn.Module, input_shape: tuple[int, ...], record: Record) -> R
             with uncollected():
                 _watch(model, image, record, training=training)
     record.settle_picked()
+    if not any(atoms_of(record.table.resolve(record.batch))):
+        raise BadInputError(
+            "a network's forward must take the images of a batch together, got one that walks over them one by one: "
+            "its costs depend on how many there are."
+        )
     for name, axes in record.parameters.items():
         if name not in record.touched:
             for axis in axes:

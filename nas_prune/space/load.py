@@ -134,6 +134,11 @@ def _image_shape(example_input: "Shape | Tensor | None") -> Shape | None:
             )
         _, channels, height, width = example_input.shape
         return channels, height, width
+    if example_input is not None and len(example_input) != 3:
+        raise BadInputError(
+            "example_input must be the channels, height and width of one image, as yet the only inputs that widths "
+            f"files can name, got {list(example_input)}."
+        )
     return example_input
 
 

@@ -194,3 +194,25 @@ def test_the_gates_of_a_cell_are_cut_alike() -> None:
     small = space.build([4, 5, 7], seed=0)
     assert small.cell.weight_ih.shape == (21, 5)
     assert small(torch.zeros(2, 3, 8, 8)).shape == (2, 5)
+
+
+@pytest.mark.parametrize("shape", [(20,), (2, 64), (1, 4, 8, 8)])
+def test_inputs_that_are_no_images_are_refused_in_one_line(shape: tuple[int, ...]) -> None:
+    with pytest.raises(BadInputError, match="channels, height and width of one image"):
+        load_space(lambda: nn.Linear(20, 5), shape)  # type: ignore[arg-type]
+
+
+WALKS: list[Callable[[Tensor], Any]] = [
+    lambda x: x,
+    lambda x: [x[number] for number in range(len(x))],
+    lambda x: [one[0] for one in x.split(1)],
+]
+
+
+@pytest.mark.parametrize("walk", WALKS)
+def test_a_walk_over_the_images_of_a_batch_is_refused_in_one_line(walk: Callable[[Tensor], Any]) -> None:
+    def forward(n: Any, images: Tensor) -> Any:
+        return torch.cat([n.b(one[None]).mean((2, 3)) for one in walk(n.a(images))])
+
+    with pytest.raises(BadInputError, match="images of a batch together"):
+        load_space(Net(forward, a=conv(3, 16), b=conv(16, 5)), (3, 8, 8))
