@@ -200,10 +200,15 @@ def say_plan(config: StudyConfig, progress: Progress) -> None:
     if config.plan is None:
         return
     progress.say("\n".join(config.plan.words))
-    if config.trials != config.plan.trials:
+    each = " for each budget" if len(config.studies) > 1 else ""
+    if config.trials < config.plan.trials:
         progress.say(
-            f"The study is to have {config.trials} trials for each budget instead of {config.plan.trials}: the plan no "
-            "longer holds, and the best are raced again."
+            f"The study has {config.trials} trials{each}, fewer than its plan: it was ended early, or asked to."
+        )
+    elif config.trials > config.plan.trials:
+        progress.say(
+            f"The study is to have {config.trials} trials{each}, {config.plan.trials} were planned: the plan no longer "
+            "holds."
         )
 
 

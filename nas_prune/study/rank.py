@@ -227,10 +227,11 @@ class _Job:
         self, failed: list[tuple[str, str]], number: int, tasks: Sequence[tuple[str, int]]
     ) -> list[float | None]:
         """Train the networks of one round; the accuracies, and those that failed added to others."""
-        self.trainings.progress.say(
-            f"Round {number} of the race: {len(tasks)} of {len(self.chosen)} networks, one short training each."
-        )
         first = FIRST_SEED["short"]
+        if any(self.trainings.result((name, "short", first + place)) is None for name, place in tasks):
+            self.trainings.progress.say(
+                f"Round {number} of the race: {len(tasks)} of {len(self.chosen)} networks, one short training each."
+            )
         failed.extend(
             self.trainings.train([(name, "short", first + place) for name, place in tasks], f"round {number}")
         )

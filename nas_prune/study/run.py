@@ -221,6 +221,8 @@ def _work(
         if is_up:
             context = worker.end_early(progress)
         is_done = is_up or not worker.missing()
+        if not is_done:
+            progress.say(f"Trials are left. Go on: {command_for(location, space=context.config.space)}")
         rankings = race_of_plan(location, context, worker.trials(), clock, progress) if is_done else ()
         note_time(context, worker_lock.name, started)
         trials = worker.trials()

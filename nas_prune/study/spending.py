@@ -112,4 +112,8 @@ def said_of(context: StudyContext, found: Spent, *, is_all: bool = True) -> list
     head = (
         f"Spent: {found.total / whole:.2f}x{bound} training MACs, in trainings of the whole network in full:"
     )
+    if plan is not None and found.total > plan.total:
+        lines.append(
+            "  More than was planned: `study rank` and trials that were asked for are beside the plan."
+        )
     return [head, *lines]

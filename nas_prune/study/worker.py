@@ -182,10 +182,10 @@ class Worker:
         while self.waits(progress):
             for one in self.studies:
                 recover(one.study, self._is_dead)
-        begun = min(record.count_finished(trials) for trials in self.trials().values())
-        config = self.context.config.model_copy(update={"trials": max(1, begun)})
-        each = " for each budget" if len(self.studies) > 1 else ""
-        progress.say(f"The time for trials is up: the study ends with {begun}{each}.")
+        ended = sorted(record.count_finished(trials) for trials in self.trials().values())
+        config = self.context.config.model_copy(update={"trials": max(1, ended[0])})
+        said = " and ".join(map(str, ended))
+        progress.say(f"The time for trials is up: the study ends with {said} of them.")
         self.context = replace(self.context, config=config)
         write_wanted(self.location.run, config)
         return self.context

@@ -169,7 +169,7 @@ def test_other_trials_or_another_judge_on_a_planned_study(context: StudyContext,
     assert (more.trials, more.plan, more.judge) == (200, there.plan, "inherited")
     said: list[str] = []
     say_plan(more, Progress(say=said.append))
-    assert "200 trials for each budget instead of" in said[1]
+    assert "is to have 200 trials" in said[1]
     for changes, words in (
         ({"judge": SCRATCH}, "judge was"),
         ({"budget_training": 3.0}, "budget_training was"),
