@@ -28,6 +28,7 @@ from nas_prune.errors import NasPruneError
 from nas_prune.study import trial_record as record
 from nas_prune.study.race import Posterior, Terms, race
 from nas_prune.study.rank import least_trainings
+from nas_prune.study.rank_result import SEEDS, TOP
 from nas_prune.study.rule_sampler import RuleSampler
 from nas_prune.study.rule_search import Seen, logs_of, rule_of
 from nas_prune.study.samplers import quiet
@@ -36,7 +37,6 @@ from tools.width_table import SHARES, TablePoints, read_width_table
 COUNTS = (10, 20, 40)
 RACES = (0.0, 0.15, 0.25, 0.35, 0.5)
 USED = 0.25
-_TOP, _MOST = 5, 5  # as `study rank` has them
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class World:
         named = {"uniform": self.uniform}
         tried = sorted(set(places), key=lambda place: -expected_F[place])
         for name, place in [("rule", answer), *((f"trial {place}", place) for place in tried)]:
-            if place not in named.values() and len(named) <= _TOP:
+            if place not in named.values() and len(named) <= TOP:
                 named[name] = place
         names = list(named)[: max(2, for_race)]
         rng = np.random.default_rng([seed, for_race])
@@ -115,7 +115,7 @@ class World:
                 *rule.joint(logs_of(self.points, [self.widths(named[name]) for name in own])), rule.freedom
             )
 
-        terms = Terms(_MOST, least_trainings(names, has_rule=True), most_macs=for_race)
+        terms = Terms(SEEDS, least_trainings(names, has_rule=True), most_macs=for_race)
         ended = race(dict.fromkeys(names, 1), terms, trained, known)  # type: ignore[arg-type]
         assert ended is not None
         return named[list(ended.values)[ended.posterior.leader]]

@@ -17,7 +17,6 @@ from nas_prune.study.location import StudyLocation, StudyResult
 from nas_prune.study.objective import artefact
 from nas_prune.study.rank_result import summary
 from nas_prune.study.run import resume_study, run_study
-from nas_prune.study.spending import spent
 from tools.methods_plan import STUDY, Unit
 
 
@@ -35,7 +34,7 @@ def find_by_study(unit: Unit, arm: str) -> None:
     widths = _winner(result, run, unit)
     context = load_study(run, data_name=unit.data)
     columns = context.space.groups_in(context.space.searched(context.config.groups))
-    found = spent(context, result.trials)
+    assert result.spent is not None
     budget = Budget.parse(unit.plan.budget)
     (folder / "widths").mkdir(exist_ok=True)
     widths.write(folder / "widths" / f"{file_stem(budget)}.json")
@@ -43,7 +42,7 @@ def find_by_study(unit: Unit, arm: str) -> None:
         "kind": STUDY,
         "epochs": result.config.epochs,
         "sparsity": None,
-        "spent": found.total / context.whole_training,
+        "spent": result.spent.total / context.whole_training,
         "study": _said(result),
         "budgets": [{"keep_by_stage": {str(key): one for key, one in stage_means(widths, columns).items()}}],
     }

@@ -17,11 +17,10 @@ from nas_prune.study.finalists import has_others
 from nas_prune.study.location import StudyLocation, command_for
 from nas_prune.study.objective import folder_name
 from nas_prune.study.rank import AlreadyRankingError, rank_study
-from nas_prune.study.rank_result import Ranking, RankTerms, read_terms
+from nas_prune.study.rank_result import SEEDS, TOP, Ranking, RankTerms, read_terms
 from nas_prune.study.spending import left_for_finalists
 from nas_prune.study.worker_lock import directory_identity
 
-_TOP, _SEEDS = 5, 5
 _PLANNED = "planned.json"  # the terms of a planned race, from when it begins
 
 
@@ -95,7 +94,7 @@ def _terms(
     left = left_for_finalists(context, trials)
     in_time = clock.pays_for([one for own in trials.values() for one in own])
     most = left if in_time is None else min(left, in_time // races)
-    terms = RankTerms(_TOP, _SEEDS, plan.full_seeds, "scratch-e", most, count)
+    terms = RankTerms(TOP, SEEDS, plan.full_seeds, "scratch-e", most, count)
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / _PLANNED, json.dumps({"terms": asdict(terms)}) + "\n")
     return terms

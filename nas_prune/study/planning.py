@@ -113,10 +113,8 @@ def planned(context: StudyContext, judges: Sequence[JudgeName] = ("inherited", S
     config = context.config
     assert config.budget_training is not None
     total = round(config.budget_training * context.whole_training)
-    if config.seeds > 1 or config.sampler not in (
-        None,
-        "rule",
-    ):  # a judge goes with single trainings and a rule
+    goes_with_judges = config.seeds == 1 and config.sampler in (None, "rule")
+    if not goes_with_judges:
         judges = (SCRATCH,)
     for judge in judges if config.judge is None else (config.judge,):
         costs = costs_of(context, judge)

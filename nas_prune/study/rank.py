@@ -32,6 +32,8 @@ from nas_prune.study.parameters import Parametrised
 from nas_prune.study.race import Posterior, Race, Terms, from_trainings, race
 from nas_prune.study.rank_budget import Prices, full_trainings, race_share
 from nas_prune.study.rank_result import (
+    SEEDS,
+    TOP,
     Candidate,
     Course,
     Ranking,
@@ -55,8 +57,8 @@ _OF_BASELINES = 2
 def rank_study(  # noqa: PLR0913  (all but the first by keyword)
     location: StudyLocation,
     *,
-    top: int = 5,
-    seeds: int = 5,
+    top: int = TOP,
+    seeds: int = SEEDS,
     full_seeds: int = 3,
     schedule: Schedule = "scratch-e",
     most_macs: int | None = None,

@@ -56,6 +56,9 @@ class Candidate:
         return interval(self.short)
 
 
+TOP, SEEDS = 5, 5  # trials that race, and short trainings of each at most, where nobody says how many
+
+
 @dataclass(frozen=True, slots=True)
 class RankTerms:
     """By which an Optuna study is ranked.

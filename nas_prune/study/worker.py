@@ -51,7 +51,7 @@ class Worker:
         began: when the command began; failures before that do not count.
         judge: says how good widths are that are not trained; None where every trial is, and before the first.
         deadline: when no further trial is begun, in seconds since 1970.
-        started: when it did.
+        started: when this worker began, in seconds since 1970.
         studies: Optuna's.
         has_said: whether it has reported that it waits for others.
     """

@@ -130,7 +130,6 @@ def seen_by_chance(points: Parametrised, count: int, seed: int, slope: float) ->
 
 
 def test_a_rule_that_knows_nothing_is_not_said_to_rank_nor_to_rank_backwards(points: Parametrised) -> None:
-    """Over 180 of 12 to 30 networks without any pattern -0.00 on average, and 2 in 180 intervals without zero."""
     found = [agreement_of_rule(points, seen_by_chance(points, 13, 9 * seed, 0.0)) for seed in range(12)]
     assert {one.n for one in found} == {8}
     assert abs(float(np.mean([one.rho for one in found]))) < 0.3
