@@ -76,7 +76,10 @@ def pays_for_another(context: StudyContext, trials: Sequence[FrozenTrial]) -> bo
         return True
     own = [trial for trial in trials if record.judge_of(trial) == SCRATCH]
     taken = sum(int(trial.user_attrs.get(record.TRAINING_MACS, 0)) for trial in own)
-    running = sum(trial.state == TrialState.RUNNING for trial in own)
+    # What a running trial has taken is noted at its end, a moment before it has ended.
+    running = sum(
+        trial.state == TrialState.RUNNING and record.TRAINING_MACS not in trial.user_attrs for trial in own
+    )
     networks = max(0, len(record.directories(trials)) - 1) * plan.preparing
     return plan.studies * (taken + (running + 1) * plan.one_training) + networks <= plan.training
 

@@ -84,7 +84,8 @@ class Worker:
         if one is not None:
             self._optimize(one, progress)
             return True
-        return self.waits(progress)
+        # Those of others may have ended since: whether a trial is paid for depends on them.
+        return self.waits(progress) or self.missing() > 0
 
     def next_study(self) -> OneStudy | None:
         """The study that has a trial to begin; those of dead workers are put back first."""
@@ -243,7 +244,7 @@ def work_in_processes(worker: Worker, workers: int, progress: Progress) -> None:
                     progress.say(f"A worker has ended: {error}")
                 if errors and worker.count() == before:
                     raise BadInputError(f"workers must be able to begin a trial, got: {errors[-1]}")
-            elif not worker.waits(progress):
+            elif not worker.waits(progress) and not worker.missing():
                 return
 
 

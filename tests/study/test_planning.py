@@ -6,7 +6,7 @@ from time import time
 
 import pytest
 import yaml
-from optuna.trial import FrozenTrial, create_trial
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from nas_prune.errors import BadInputError
 from nas_prune.guideline.hand import RULES
@@ -142,6 +142,11 @@ def test_trials_end_where_those_that_were_dearer_than_planned_have_taken_their_s
     assert pays_for_another(asked, trials(plan.trained - 1, plan.one_training))
     assert not pays_for_another(asked, trials(plan.trained - 1, plan.one_training + 1))
     assert not pays_for_another(asked, trials(plan.trained // 2 + 1, 2 * plan.one_training))
+    ends = create_trial(
+        state=TrialState.RUNNING,
+        user_attrs={record.TRAINING_MACS: plan.one_training, record.JUDGE: SCRATCH},
+    )
+    assert pays_for_another(asked, [*trials(plan.trained - 2, plan.one_training), ends])  # counted once
     more = replace(asked, config=asked.config.model_copy(update={"trials": plan.trials + 1}))
     assert pays_for_another(more, trials(plan.trained, plan.one_training))
 

@@ -75,8 +75,10 @@ def test_a_killed_worker_is_gone_on_with_wherever_it_was(judge: str, tmp_path: P
 def test_workers_share_one_training_of_the_judges_network(tmp_path: Path) -> None:
     workers = [start(tmp_path, "slimmable")]
     wait_for(lambda: epochs_in(tmp_path, "slimmable") >= 1)
+    workers[0].send_signal(signal.SIGSTOP)  # so that the other comes before the training is over
     workers.append(start(tmp_path, "slimmable"))
     wait_for(lambda: "Waiting for another worker" in (tmp_path / "log").read_text(encoding="utf-8"))
+    workers[0].send_signal(signal.SIGCONT)
     assert [worker.wait() for worker in workers] == [0, 0]
     assert epochs_in(tmp_path, "slimmable") == 12
     trials = read_trials(StudyLocation(tmp_path / "run")).trials["s"]
