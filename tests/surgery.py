@@ -17,7 +17,7 @@ def lively(space: SearchSpace) -> nn.Module:
     generator = torch.Generator().manual_seed(2)
     with torch.no_grad():
         for module in model.modules():
-            if isinstance(module, nn.BatchNorm2d):
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 module.momentum = 1.0
                 module.weight.uniform_(0.1, 0.3, generator=generator)
                 module.bias.uniform_(0.6, 1.2, generator=generator)  # so that no channel is cut off by a ReLU
@@ -26,8 +26,11 @@ def lively(space: SearchSpace) -> nn.Module:
         for parameter in model.parameters():
             if parameter.numel() > 1 and bool((parameter == parameter.reshape(-1)[0]).all()):
                 parameter.uniform_(0.3, 0.6, generator=generator)  # zeros would hide what lies before
-        images = torch.rand(8, *space.reference.input_shape, generator=generator, dtype=torch.float64)
-        model.train()(images)
+        if space.reference.call.is_plain:
+            images = torch.rand(8, *space.reference.input_shape, generator=generator, dtype=torch.float64)
+            model.train()(images)
+        else:
+            space.forward.run(model.train(), space.forward.sampled(model, 8))
     return model.eval()
 
 

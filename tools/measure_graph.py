@@ -24,7 +24,7 @@ from torch import nn
 
 from nas_prune.graph.channels import ChannelGraph, channel_graph
 from nas_prune.graph.check import checked
-from nas_prune.graph.trace import structure
+from nas_prune.graph.tensors import structure
 from nas_prune.space.initialise import record_inits
 from nas_prune.space.models.resnet import resnet
 

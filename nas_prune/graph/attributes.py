@@ -11,7 +11,8 @@ from typing import Any
 
 from torch import nn
 
-from nas_prune.graph.axes import Axis, atoms_of
+from nas_prune.graph.axes import Axis
+from nas_prune.graph.inputs import is_within
 from nas_prune.graph.record import ROOT, Record
 
 # Names under which networks keep numbers of channels or heads.
@@ -58,6 +59,8 @@ def held_sizes(model: nn.Module, record: Record) -> dict[tuple[str, str], Axis]:
             )
     found: dict[tuple[str, str], Axis] = {}
     for path, module in model.named_modules():
+        if not is_within(path, record.root):
+            continue
         if isinstance(module, _PLAIN):
             # resize.py knows where these hold their sizes, but for those that have no tensors
             if isinstance(module, nn.modules.batchnorm._NormBase) and not any(_tensors(module)):  # noqa: SLF001
@@ -186,8 +189,7 @@ def _named_output(module: nn.Module, name: str, path: str, record: Record) -> li
 
 def _without_batch(axis: Axis, record: Record) -> Axis:
     """What is left of an axis (batch × heads) without the batch."""
-    batch = next(atoms_of(record.table.resolve(record.batch)))
-    if len(axis) == 1 and axis[0][0] == batch:
+    if len(axis) == 1 and axis[0][0] == record.batch_atom:
         rest = tuple(factor for factor in axis[0][1:] if not isinstance(factor, int))
         return (rest,) if rest else axis
     return axis

@@ -10,6 +10,7 @@ import networkx as nx
 from torch import nn
 
 from nas_prune.graph.axes import Atom, Axis, atoms_of, constant, substitute
+from nas_prune.graph.inputs import ForwardLike
 from nas_prune.graph.record import NO_RULE, RULE_FAILED, SELECTION, LayerNote, Record
 from nas_prune.graph.trace import trace
 
@@ -83,6 +84,7 @@ class ChannelGraph:
         products: (layer path, axes): MACs are the sum over them of the product of the axes' lengths.
         flow: the data flow between layers and joins.
         least: the smallest width of any group that the network's code survives.
+        takes_batches: the network's code takes the images of a batch together, and does not walk over them.
     """
 
     groups: tuple[ChannelGroup, ...]
@@ -92,6 +94,7 @@ class ChannelGraph:
     products: tuple[tuple[str, tuple[Axis, ...]], ...]
     flow: "nx.DiGraph[str]"
     least: int = 1
+    takes_batches: bool = True
 
     @property
     def searchable(self) -> tuple[int, ...]:
@@ -106,12 +109,12 @@ class ChannelGraph:
         return replace(self, groups=groups)
 
 
-def channel_graph(model: nn.Module, input_shape: tuple[int, ...]) -> ChannelGraph:
+def channel_graph(model: nn.Module, example: ForwardLike) -> ChannelGraph:
     """The channel graph of any network, found by running it on meta tensors.
 
     Args:
         model: the network; it is not changed, and needs neither weights nor a device.
-        input_shape: the shape of one input without the batch dimension, e.g. (3, 32, 32).
+        example: what is run, or the shape of one input without the batch dimension, e.g. (3, 32, 32).
 
     Returns:
         Its channel groups and what depends on their widths.
@@ -124,7 +127,7 @@ def channel_graph(model: nn.Module, input_shape: tuple[int, ...]) -> ChannelGrap
         >>> [(group.name, group.size, group.frozen) for group in graph.groups]
         [('0', 8, None), ('1', 4, "the network's output")]
     """
-    return graph_of(trace(model, input_shape))
+    return graph_of(trace(model, example))
 
 
 def graph_of(record: Record, found: "Sequence[GroupAtom] | None" = None) -> ChannelGraph:
@@ -149,6 +152,7 @@ def graph_of(record: Record, found: "Sequence[GroupAtom] | None" = None) -> Chan
         products=tuple((path, tuple(map(finished, axes))) for path, axes in record.products),
         flow=record.flow,
         least=record.least,
+        takes_batches=record.batch_atom is not None,
     )
 
 
@@ -207,7 +211,7 @@ class _Claims:
         self.found: dict[Atom, GroupAtom] = {}
         self._table = record.table
         self._names: set[str] = set()
-        self._batch = set(atoms_of(record.table.resolve(record.batch)))
+        self._batch = {record.batch_atom}
 
     def add(self, axis: Axis, path: str, producer: LayerNote | None) -> None:
         """Make groups of the atoms of an axis that are none yet, named after the layer."""
@@ -224,7 +228,8 @@ class _Claims:
 def _numbers(record: Record, found: Sequence[GroupAtom]) -> Callable[[Atom], Axis]:
     """What stands for an atom of the record in the finished graph: its group, or its size if it is none."""
     known: dict[Atom, Axis] = {group.atom: ((Atom(number),),) for number, group in enumerate(found)}
-    known[next(atoms_of(record.table.resolve(record.batch)))] = ((BATCH,),)
+    if record.batch_atom is not None:
+        known[record.batch_atom] = ((BATCH,),)
     return lambda atom: known.get(atom) or constant(record.table.atom_size(atom))
 
 

@@ -13,20 +13,13 @@ from nas_prune.graph.attributes import held_sizes
 from nas_prune.graph.axes import Atom, Axis, atoms_of, length
 from nas_prune.graph.channels import BATCH, ChannelGraph
 from nas_prune.graph.copies import uncollected
+from nas_prune.graph.inputs import Forward, ForwardLike, as_forward
 from nas_prune.graph.layout import Prediction
 from nas_prune.graph.quick import Quickly
 from nas_prune.graph.record import ROOT, Record
 from nas_prune.graph.repair import atoms_met, home_of, same_atoms_elsewhere, tied
 from nas_prune.graph.resize import group_sizes, resized
-from nas_prune.graph.trace import (
-    ForwardError,
-    Running,
-    blank_images,
-    first_line,
-    made_where_it_runs,
-    slow_attention,
-    trace,
-)
+from nas_prune.graph.trace import ForwardError, Running, first_line, made_where_it_runs, slow_attention, trace
 from nas_prune.graph.trial_widths import opposites, unlike
 
 
@@ -47,10 +40,10 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class _Network:
-    """What is checked: the network, the shape of its input, and a seed for the widths that are tried."""
+    """What is checked: the network, what is run of it, and a seed for the widths that are tried."""
 
     template: nn.Module
-    input_shape: tuple[int, ...]
+    forward: Forward
     seed: int = 0
 
 
@@ -86,12 +79,12 @@ _MOST_STEPS = 60_000  # operations that probes of one network may take, all toge
 _MOST_TIES = 3  # for each type: what is tied elsewhere may show more to tie
 
 
-def checked(template: nn.Module, input_shape: tuple[int, ...], *, seed: int = 0) -> ChannelGraph:
+def checked(template: nn.Module, example: ForwardLike, *, seed: int = 0) -> ChannelGraph:
     """The channel graph of a network, with every group frozen whose narrowing its own code does not survive.
 
     Args:
         template: the network on meta tensors, or anywhere.
-        input_shape: one input without the batch dimension.
+        example: what is run, or the shape of one input without the batch dimension.
         seed: fixes the random widths tried.
 
     Returns:
@@ -101,13 +94,13 @@ def checked(template: nn.Module, input_shape: tuple[int, ...], *, seed: int = 0)
     Raises:
         ForwardError: the network's forward fails on such an input.
     """
-    return Prediction(proved(template, input_shape, seed=seed)).graph
+    return Prediction(proved(template, example, seed=seed)).graph
 
 
-def proved(template: nn.Module, input_shape: tuple[int, ...], *, seed: int = 0) -> Record:
+def proved(template: nn.Module, example: ForwardLike, *, seed: int = 0) -> Record:
     """The record whose graph `checked` returns: what a trace showed, with what the checks found out beyond it."""
-    network, effort = _Network(template, input_shape, seed), _Effort()
-    record = trace(template, input_shape)
+    network, effort = _Network(template, as_forward(example), seed), _Effort()
+    record = trace(template, network.forward)
     record = replace(record, attributes=held_sizes(template, record) | record.attributes)
     record, problem = _examined(network, record)
     while problem is not None:
@@ -169,11 +162,11 @@ def _examined(network: _Network, record: Record) -> tuple[Record, Problem | None
         return record, None
     rng = np.random.default_rng(network.seed)
     for widths in opposites(base, rng):
-        found = difference(network.template, prediction, network.input_shape, widths)
+        found = difference(network.template, prediction, network.forward, widths)
         if found is not None and found.is_layout:
             # At some widths one layout may look like another by chance; at two more that is unlikely.
             again = (
-                difference(network.template, prediction, network.input_shape, other)
+                difference(network.template, prediction, network.forward, other)
                 for other in opposites(base, rng)
             )
             found = next(filter(None, again), None)
@@ -212,12 +205,12 @@ def _smallest(network: _Network, prediction: Prediction) -> tuple[int, Problem |
     record = prediction.record
     found = None
     for widths in unlike(prediction.base_G, np.random.default_rng(network.seed + 1), len(record.steps)):
-        found = failure(network.template, prediction.graph, network.input_shape, widths, in_training=False)
+        found = failure(network.template, prediction.graph, network.forward, widths, in_training=False)
         if found is not None:
             return record.least, found
     for least in range(record.least, 3):
         smallest = [min(size, least) for size in prediction.base_G]
-        wrong = failure(network.template, prediction.graph, network.input_shape, smallest)
+        wrong = failure(network.template, prediction.graph, network.forward, smallest)
         if wrong is None:
             return least, None
         found = found or wrong
@@ -227,7 +220,7 @@ def _smallest(network: _Network, prediction: Prediction) -> tuple[int, Problem |
 def failure(
     template: nn.Module,
     graph: ChannelGraph,
-    input_shape: tuple[int, ...],
+    example: ForwardLike,
     widths_G: Sequence[int],
     *,
     in_training: bool = True,
@@ -238,16 +231,17 @@ def failure(
     the graph predicts.
     """
     model = resized(template, graph, widths_G)  # on meta; moved again, a network's own `_apply` would run
-    images = blank_images(model, _IMAGES, input_shape)
+    forward, images = as_forward(example), _IMAGES if graph.takes_batches else 1
+    inputs = forward.blank(model, images)
     running = Running({id(module): path for path, module in model.named_modules()})
 
     def run() -> Quickly:
         evaluation = Quickly()
         with evaluation:
-            model.eval()(images)
+            forward.run(model.eval(), inputs)
         if in_training:
             with Quickly():
-                model.train()(images)
+                forward.run(model.train(), inputs)
         return evaluation
 
     try:
@@ -258,7 +252,7 @@ def failure(
     sizes = group_sizes(graph, widths_G)
 
     def size(atom: Atom) -> int:
-        return _IMAGES if atom == BATCH else sizes[atom.index]
+        return images if atom == BATCH else sizes[atom.index]
 
     counted = [macs for macs in counts.macs if macs]
     for number, (path, axes) in enumerate(graph.products):
@@ -276,14 +270,15 @@ _IMAGES = 4
 
 
 def difference(
-    template: nn.Module, prediction: Prediction, input_shape: tuple[int, ...], widths_G: Sequence[int]
+    template: nn.Module, prediction: Prediction, forward: Forward, widths_G: Sequence[int]
 ) -> Problem | None:
     """What is wrong with the graph at the given widths, by tracing the resized network; None when nothing is."""
     record, sizes = prediction.record, group_sizes(prediction.graph, widths_G)
     message = path = None
     try:
         model = resized(template, prediction.graph, widths_G)
-        found = trace(model, input_shape, is_ours=True, fixed=record.fixed_tensors)
+        images = None if record.batch_atom is not None else record.images
+        found = trace(model, forward, is_ours=True, fixed=record.fixed_tensors, images=images)
     except ForwardError as error:
         found, message, path = error.record, error.message, error.path
     layer = None if message else prediction.first_layer_astray(found, sizes)
@@ -339,5 +334,5 @@ def _alone(network: _Network, prediction: Prediction, column: int) -> Problem | 
     base = prediction.base_G
     half = [*base[:column], max(1, base[column] // 2 - 1), *base[column + 1 :]]
     one = [*base[:column], prediction.record.least, *base[column + 1 :]]
-    wrong = difference(network.template, prediction, network.input_shape, half) if half != base else None
-    return wrong or failure(network.template, prediction.graph, network.input_shape, one)
+    wrong = difference(network.template, prediction, network.forward, half) if half != base else None
+    return wrong or failure(network.template, prediction.graph, network.forward, one)

@@ -9,7 +9,7 @@ from math import prod
 from nas_prune.graph.axes import Atom, Axis, Run, atoms_of, constant, length, run_length, substitute
 from nas_prune.graph.channels import BATCH as BATCH_ATOM
 from nas_prune.graph.channels import ChannelGraph, find_groups, finished_axes, graph_of
-from nas_prune.graph.record import BATCH, Record, Step
+from nas_prune.graph.record import Record, Step
 
 _SIZES = 2**32  # more than any group's size
 
@@ -49,7 +49,7 @@ class Prediction:
         for number, group in enumerate(self.graph.groups):
             least[number] = base[number] if group.frozen else least[number]
         whole, left = (
-            sum(prod(self._lengths(sizes)(axes)) for _, axes in self.record.products)
+            sum(prod(self._lengths(sizes, 1)(axes)) for _, axes in self.record.products)
             for sizes in (base, least)
         )
         return 1 - left / max(1, whole)
@@ -63,7 +63,7 @@ class Prediction:
             actual: what a trace of the resized network showed.
             sizes: the width of every group there.
         """
-        predicted = self._lengths(sizes)
+        predicted = self._lengths(sizes, actual.images)
         for one, other in zip(_telling(self.record), _telling(actual), strict=False):
             if (one.where, _plainly(one)) != (other.where, _plainly(other)):
                 return one
@@ -74,23 +74,23 @@ class Prediction:
 
     def first_layer_astray(self, actual: Record, sizes: Sequence[int]) -> str | None:
         """The first layer, product of activations or output that has other sizes than predicted; None if none has."""
-        predicted = self._lengths(sizes)
+        predicted = self._lengths(sizes, actual.images)
         record = self.record
         expected = [(note.path, predicted((*note.output, note.read))) for note in record.layers]
         expected += [(path, tuple(sorted(predicted(axes)))) for path, axes in record.products]
-        expected += [("", predicted(record.outputs.get("", ())))]
+        expected += [("", predicted(record.outputs.get(record.root, ())))]
         length_of = actual.table.length
         found = [(note.path, tuple(map(length_of, (*note.output, note.read)))) for note in actual.layers]
         found += [(path, tuple(sorted(map(length_of, axes)))) for path, axes in actual.products]
-        found += [("", tuple(map(length_of, actual.outputs.get("", ()))))]
+        found += [("", tuple(map(length_of, actual.outputs.get(record.root, ()))))]
         pairs = zip_longest(expected, found)
         return next(((one or other or ("",))[0] for one, other in pairs if one != other), None)
 
-    def _lengths(self, sizes: Sequence[int]) -> Callable[[Sequence[Axis]], tuple[int, ...]]:
-        """What gives the lengths of axes of the record when the groups have the sizes given."""
+    def _lengths(self, sizes: Sequence[int], images: int) -> Callable[[Sequence[Axis]], tuple[int, ...]]:
+        """What gives the lengths of axes of the record when the batch and the groups have the sizes given."""
 
         def size(atom: Atom) -> int:
-            return BATCH if atom == BATCH_ATOM else sizes[atom.index]
+            return images if atom == BATCH_ATOM else sizes[atom.index]
 
         @cache
         def predicted(axis: Axis) -> int:

@@ -11,10 +11,9 @@ from math import isqrt, prod
 import networkx as nx
 from torch import Tensor
 
-from nas_prune.graph.axes import Axis, constant
+from nas_prune.graph.axes import Atom, Axis, atoms_of, constant
 from nas_prune.graph.table import AxisTable
 
-BATCH = 37  # images in the traced batch: more than one, for batch norm, and a size that means nothing else
 INPUT = "input"
 NO_RULE, RULE_FAILED = "no rule for", "the rule for"  # how such reasons begin
 BARE_NORM = "norm without scale"
@@ -91,7 +90,9 @@ class Record:
     Attributes:
         table: what the atoms are.
         parameters: the axes of every parameter and buffer, by name.
-        batch: the axis of the batch dimension.
+        batch: the axis of the batch dimension; of no atom where the network's code walks over its images one by one.
+        images: how many images the traced batch has.
+        root: the path of what was run: empty for the network itself.
         layers: calls of layers in order of execution (evaluation pass only).
         products: (layer path, axes): each gives the product of the axes' lengths in MACs (evaluation pass only).
         attributes: integers that modules hold, by module path and name, and the axis each is the length of.
@@ -103,6 +104,8 @@ class Record:
         flow: the data flow between layers and joins.
         touched: names of the parameters and buffers that some operation used.
         steps: the operations in order (evaluation pass only).
+        has_doubles: some dimension that is not the batch has as many places, or a multiple, so that the batch is no
+            longer told by its size.
         inputs, outputs: the axes of what each module took in and put out last, by path.
         fixed_tensors: names of the buffers and constant parameters that must keep their sizes.
         selections: names of the buffers that hold the indices of input selections.
@@ -114,6 +117,8 @@ class Record:
     table: AxisTable = field(default_factory=AxisTable)
     parameters: dict[str, tuple[Axis, ...]] = field(default_factory=dict)
     batch: Axis = ()
+    images: int = 1
+    root: str = ""
     layers: list[LayerNote] = field(default_factory=list)
     products: list[tuple[str, tuple[Axis, ...]]] = field(default_factory=list)
     attributes: dict[tuple[str, str], Axis] = field(default_factory=dict)
@@ -132,8 +137,18 @@ class Record:
     selections: frozenset[str] = frozenset()
     least: int = 1
     keeps_costs: bool = True
+    has_doubles: bool = False
     untied: "Record | None" = None
     _notes: dict[int, tuple[Tensor, TensorNote]] = field(default_factory=dict)
+
+    @property
+    def batch_atom(self) -> Atom | None:
+        """The atom of the batch; None where the network's code walks over its images one by one."""
+        return next(atoms_of(self.table.resolve(self.batch)), None)
+
+    def batch_or(self, size: int) -> "Axis | None":
+        """The batch, where a size that the code asked for is that of the batch."""
+        return self.batch if size == self.images > 1 else None
 
     def note(self, tensor: Tensor) -> TensorNote:
         """What is known of a tensor; one never seen before is constant in every dimension."""

@@ -97,8 +97,7 @@ def children(model: nn.Module, path: str) -> list[str]:
 
 
 def _holds_batch(record: Record, axis: Axis) -> bool:
-    batch = next(atoms_of(record.table.resolve(record.batch)))
-    return batch in set(atoms_of(axis))
+    return record.batch_atom in set(atoms_of(axis))
 
 
 def _pairs_of_equal_length(record: Record, axes: Sequence[Axis]) -> Iterator[tuple[Axis, Axis]]:

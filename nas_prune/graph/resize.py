@@ -12,7 +12,7 @@ from nas_prune.errors import WidthsError
 from nas_prune.graph.axes import Atom, Axis, length, positions
 from nas_prune.graph.channels import ChannelGraph
 from nas_prune.graph.copies import copied
-from nas_prune.graph.trace import constant_parameters, named_tensors
+from nas_prune.graph.tensors import constant_parameters, named_tensors
 
 Kept: TypeAlias = "Sequence[NDArray[np.int64]]"
 
@@ -23,8 +23,12 @@ def resized(
     """A network of the given widths whose parameters, but constants, are not initialised (on meta: have no storage)."""
     sizes, constants = group_sizes(graph, widths_G), constant_parameters(template)
 
+    def size_of(atom: Atom) -> int:
+        return sizes[atom.index]
+
     def empty(name: str, tensor: Tensor) -> Tensor:
-        shape = [length(axis, lambda atom: sizes[atom.index]) for axis in graph.parameters[name]]
+        axes = graph.parameters.get(name)  # of what is searched
+        shape = list(tensor.shape) if axes is None else [length(axis, size_of) for axis in axes]
         if (isinstance(tensor, nn.Parameter) and id(tensor) not in constants) or tensor.is_meta:
             return torch.zeros(shape, dtype=tensor.dtype, device=device)
         if shape == list(tensor.shape):
@@ -49,7 +53,7 @@ def narrowed(model: nn.Module, graph: ChannelGraph, kept_G: Kept) -> nn.Module:
 
     def sliced(name: str, tensor: Tensor) -> Tensor:
         result = tensor.detach()
-        for dim, axis in enumerate(graph.parameters[name]):
+        for dim, axis in enumerate(graph.parameters.get(name, ())):
             result = result.index_select(dim, indices_of(graph, axis, kept).to(result.device))
         return result.clone()
 

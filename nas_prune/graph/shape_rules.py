@@ -7,7 +7,6 @@ from torch import Tensor
 
 from nas_prune.graph.axes import ONE, Axis, atoms_of, constant, is_constant
 from nas_prune.graph.call import Axes, Call
-from nas_prune.graph.record import BATCH
 from nas_prune.graph.table import AxisConflictError
 
 
@@ -308,14 +307,13 @@ def made(call: Call) -> list[Axes]:
 
 def numbered(call: Call) -> list[Axes]:
     """Values that count places: another one for each, so that they can stand for no channels."""
-    return [tuple(call.record.batch if size == BATCH else constant(size) for size in call.output.shape)]
+    return [tuple(call.record.batch_or(size) or constant(size) for size in call.output.shape)]
 
 
 def _asked_for(call: Call, size: int) -> Axis:
     """An axis of a size that the code asked for: the batch, or what will show later."""
-    if size == BATCH:
-        return call.record.batch
-    return call.record.table.loose(size) if size > 1 else constant(size)
+    known = call.record.batch_or(size)
+    return known or (call.record.table.loose(size) if size > 1 else constant(size))
 
 
 def takes_positions(call: Call, before: Axes, after: Axes) -> bool:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from nas_prune.graph.axes import Axis
 from nas_prune.graph.channels import ChannelGraph
 from nas_prune.graph.resize import Kept, indices_of, kept_of_all, tell_sizes
-from nas_prune.graph.trace import named_tensors, structure
+from nas_prune.graph.tensors import named_tensors, structure
 
 
 class Slices:

@@ -14,32 +14,43 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from nas_prune.errors import BadInputError
-from nas_prune.graph.axes import Axis, atoms_of, constant
+from nas_prune.graph.axes import ONE, Atom, Axis, atoms_of, constant
 from nas_prune.graph.call import Axes, Call, tensors_in
-from nas_prune.graph.copies import copied, tensors_anywhere, uncollected
+from nas_prune.graph.copies import tensors_anywhere, uncollected
+from nas_prune.graph.inputs import Forward, ForwardLike, Inputs, as_forward
 from nas_prune.graph.quick import output_of
-from nas_prune.graph.record import BATCH, INPUT, NO_RULE, ROOT, RULE_FAILED, Record, Step, TensorNote
+from nas_prune.graph.record import INPUT, NO_RULE, ROOT, RULE_FAILED, Record, Step, TensorNote
 from nas_prune.graph.rules import rule_for
 from nas_prune.graph.selection import ChannelSelection
 from nas_prune.graph.table import AxisConflictError
+from nas_prune.graph.tensors import fixed_tensors, named_tensors, on_meta
 
 Result = TypeVar("Result")
 
 
+_BATCHES = (37, 41, 43, 47)  # images in the traced batch: more than one, for batch norm, and primes
+_IMAGE_BY_IMAGE = 1
+
+
 def trace(
     model: nn.Module,
-    input_shape: tuple[int, ...],
+    example: ForwardLike,
     *,
     is_ours: bool = False,
     fixed: frozenset[str] | None = None,
+    images: int | None = None,
 ) -> Record:
     """Watch an evaluation pass of a network, and a training pass if the first has left parameters unused.
 
+    The batch is told by its size, so that this must be none that means something else: where a dimension beside it has
+    as many places, another batch is tried. Where the network's code takes it apart, a single image is.
+
     Args:
         model: any network; it is not changed (a copy on the meta device is run).
-        input_shape: the shape of one input without the batch dimension, e.g. (3, 32, 32).
+        example: what is run, or the shape of one input without the batch dimension, e.g. (3, 32, 32).
         is_ours: the network is on the meta device and may be changed, so that no copy is needed.
         fixed: names of the buffers that must keep their sizes; found from their values if None.
+        images: how many the batch has; found out if None.
 
     Returns:
         The merged record. Costs are taken from the evaluation pass; the training pass adds what only runs then
@@ -50,39 +61,50 @@ def trace(
     """
     known = fixed_tensors(model) if fixed is None else fixed
     meta = model if is_ours else on_meta(model)
-    return made_where_it_runs(lambda: _traced(meta, input_shape, Record(fixed_tensors=known)))
+    forward = as_forward(example)
+
+    def traced(images: int) -> Record:
+        return made_where_it_runs(lambda: _traced(meta, forward, Record(fixed_tensors=known, images=images)))
+
+    if images is not None:
+        return traced(images)
+    sizes = {size for _, tensor in named_tensors(meta) for size in tensor.shape}
+    sizes.update(size for spec in forward.call.tensors for size in spec.shape)
+    telling = [batch for batch in _BATCHES if not any(size % batch == 0 for size in sizes)] or [_BATCHES[0]]
+    for batch in telling:
+        record = traced(batch)
+        if not _is_whole(record):
+            return traced(_IMAGE_BY_IMAGE)
+        if not record.has_doubles:
+            break
+    return record
 
 
-def _traced(model: nn.Module, input_shape: tuple[int, ...], record: Record) -> Record:
-    record.batch = record.table.new(BATCH)
+def _is_whole(record: Record) -> bool:
+    """Whether the batch is still one, and not taken apart."""
+    axis = record.table.resolve(record.batch)
+    return len(axis) == len(axis[0]) == 1 and isinstance(axis[0][0], Atom)
+
+
+def _traced(model: nn.Module, forward: Forward, record: Record) -> Record:
+    record.root = forward.part
+    record.batch = record.table.new(record.images) if record.images > 1 else ONE
     record.table.freeze(record.batch, "the batch")
     record.selections = frozenset(f"{path}.indices" for path in _selections(model))
-    for name, tensor in named_tensors(model):
-        if name not in record.parameters:
-            record.parameters[name] = tuple(
-                record.table.new(size) if size > 1 else constant(size) for size in tensor.shape
-            )
-            record.remember(tensor, TensorNote(record.parameters[name], parameter=name, is_shifted=True))
-    learnt = {name for name, _ in model.named_parameters()}
+    _name_tensors(model, forward, record)
+    learnt = {name for name, _ in model.named_parameters() if name in record.parameters}
     for name in record.fixed_tensors:
         kind = "parameter" if name in learnt else "buffer"
         for axis in record.parameters.get(name, ()):
             record.table.freeze(axis, f"{kind} {name} holds values of its own for them")
-    image = blank_images(model, BATCH, input_shape)
-    axes = (record.batch, *(constant(size) for size in input_shape))
-    note = TensorNote(axes, source=INPUT)
+    inputs = forward.blank(model, record.images)
     record.flow.add_node(INPUT)
     for training in (False, True):
         if not training or not learnt <= record.touched:
-            record.remember(image, note)
+            _note_inputs(inputs, record)
             with uncollected():
-                _watch(model, image, record, training=training)
+                _watch(model, forward, inputs, record, training=training)
     record.settle_picked()
-    if not any(atoms_of(record.table.resolve(record.batch))):
-        raise BadInputError(
-            "a network's forward must take the images of a batch together, got one that walks over them one by one: "
-            "its costs depend on how many there are."
-        )
     for name, axes in record.parameters.items():
         if name not in record.touched:
             for axis in axes:
@@ -90,79 +112,50 @@ def _traced(model: nn.Module, input_shape: tuple[int, ...], record: Record) -> R
     return record
 
 
-def fixed_tensors(model: nn.Module) -> frozenset[str]:
-    """Buffers and constant parameters that hold values of their own place by place: none can be added or taken out.
-
-    The statistics of norms start anew, a selection holds as many indices as it is told, and a tensor that is the same
-    everywhere can have any size.
-    """
-    free = tuple(
-        f"{path}."
-        for path, module in model.named_modules()
-        if isinstance(module, (nn.modules.batchnorm._NormBase, ChannelSelection))  # noqa: SLF001
-    )
-    buffers = [
-        (name, buffer) for name, buffer in model.named_buffers() if not name.startswith(free or ("/",))
-    ]
-    constants = constant_parameters(model)
-    parameters = [(name, one) for name, one in model.named_parameters() if id(one) in constants]
-    return frozenset(name for name, one in (*buffers, *parameters) if one.is_meta or not _is_even(one))
+def _name_tensors(model: nn.Module, forward: Forward, record: Record) -> None:
+    """Give every dimension of the parameters and buffers of what is run an atom of its own."""
+    shared = _shared_with_others(model, forward) if forward.part else frozenset()
+    for name, tensor in named_tensors(model):
+        if name in record.parameters or not (forward.holds(name) or id(tensor) in shared):
+            continue
+        axes = tuple(record.table.new(size) if size > 1 else constant(size) for size in tensor.shape)
+        record.parameters[name] = axes
+        record.remember(tensor, TensorNote(axes, parameter=name, is_shifted=True))
+        for axis in axes if id(tensor) in shared else ():
+            record.table.freeze(axis, f"shared with what lies outside {forward.part}")
 
 
-def constant_parameters(model: nn.Module) -> frozenset[int]:
-    """Identities of the parameters that take no gradient while others do: what they hold was set once, for good.
+def _shared_with_others(model: nn.Module, forward: Forward) -> frozenset[int]:
+    """Identities of the tensors that a part has in common with the rest of its network."""
+    inside: dict[bool, set[int]] = {True: set(), False: set()}
+    for path, module in model.named_modules(remove_duplicate=False):
+        own = (*module._parameters.values(), *module._buffers.values())  # noqa: SLF001
+        inside[forward.holds(path)].update(id(tensor) for tensor in own if tensor is not None)
+    return frozenset(inside[True] & inside[False])
 
-    Where none takes a gradient the whole network was frozen, to be run, and that says nothing of its parameters.
-    """
-    parameters = list(model.parameters())
-    if not any(one.requires_grad for one in parameters):
-        return frozenset()
-    return frozenset(id(one) for one in parameters if not one.requires_grad)
+
+def _note_inputs(inputs: Inputs, record: Record) -> None:
+    """What comes in: the batch first, and beside it nothing that may change its size."""
+    for tensor in tensors_anywhere(inputs):
+        batch = record.batch_or(tensor.shape[0]) if tensor.dim() else None
+        axes = [constant(size) for size in tensor.shape]
+        record.remember(tensor, TensorNote((batch, *axes[1:]) if batch else tuple(axes), source=INPUT))
 
 
 def _selections(model: nn.Module) -> list[str]:
     return [path for path, module in model.named_modules() if isinstance(module, ChannelSelection)]
 
 
-def _is_even(buffer: Tensor) -> bool:
-    return bool((buffer == buffer.reshape(-1)[:1]).all()) if buffer.numel() else True
-
-
-def on_meta(model: nn.Module) -> nn.Module:
-    """A copy of a network whose parameters and buffers have shapes but no storage; ties between them stay."""
-    buffers = {id(buffer): buffer.to("meta") for buffer in model.buffers()}
-    return copied(model, {**_meta_parameters(model), **buffers})
-
-
-def structure(model: nn.Module) -> nn.Module:
-    """A copy of a network without its weights: parameters on the meta device; buffers and constants as they are."""
-    constants = constant_parameters(model)
-    return copied(model, {key: one for key, one in _meta_parameters(model).items() if key not in constants})
-
-
-def _meta_parameters(model: nn.Module) -> dict[int, Any]:
-    return {
-        id(parameter): nn.Parameter(parameter.detach().to("meta"), parameter.requires_grad)
-        for parameter in model.parameters()
-    }
-
-
-def named_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Parameters and buffers by name; a tied one comes once, under its first name."""
-    yield from model.named_parameters()
-    yield from model.named_buffers()
-
-
-def _watch(model: nn.Module, image: Tensor, record: Record, *, training: bool) -> None:
+def _watch(model: nn.Module, forward: Forward, inputs: Inputs, record: Record, *, training: bool) -> None:
     record.keeps_costs = not training
     running = Running({id(module): path for path, module in model.named_modules()}, record)
     try:
         with torch.no_grad(), slow_attention(), running.watched(), _Watcher(record, running):
-            output = model.train(training)(image)
+            output = forward.run(model.train(training), inputs)
     except _RuleError as error:
         raise error.__cause__ or error from None
     except Exception as error:
-        raise ForwardError(image.shape[1:], running.failed or "", error, record) from error
+        raise ForwardError(forward, running.failed or "", error, record) from error
     _freeze_outputs(output, record)
     record.forget_activations()
 
@@ -177,15 +170,16 @@ class ForwardError(BadInputError):
         is_of_devices: tensors lie on different devices.
     """
 
-    def __init__(self, shape: Sequence[int], path: str, error: Exception, record: Record) -> None:
+    def __init__(self, forward: Forward, path: str, error: Exception, record: Record) -> None:
         self.path, self.record = path, record
         self.message = first_line(error)
         self.is_of_devices = _names_devices(self.message)
-        hint = "Check the image size and the input channels; forward must not branch on values."
+        hint = "Check the sizes of the input; forward must not branch on values."
         if self.is_of_devices:
             hint = "Make tensors that forward needs in forward, or register them as buffers."
+        what = f"part {forward.part}" if forward.part else "the network"
         super().__init__(
-            f"the network must run on an input of shape {list(shape)}, got: {self.message.rstrip('.')}. {hint}"
+            f"{what} must run on an input of shape {list(forward.call.shape)}, got: {self.message.rstrip('.')}. {hint}"
         )
 
 
@@ -201,12 +195,6 @@ def first_line(error: BaseException) -> str:
 
 
 _LONGEST = 200
-
-
-def blank_images(model: nn.Module, count: int, shape: Sequence[int]) -> Tensor:
-    """Images without storage, of the type that a network computes in."""
-    kinds = (parameter.dtype for parameter in model.parameters() if parameter.is_floating_point())
-    return torch.empty(count, *shape, device="meta", dtype=next(kinds, torch.float32))
 
 
 def made_where_it_runs(run: Callable[[], Result]) -> Result:
@@ -325,7 +313,10 @@ def observe(call: Call) -> None:
     call.account()
     for number, tensor in enumerate(call.outputs):
         known = axes is not None and number < len(axes)
-        call.describe(tensor, axes[number] if axes is not None and known else _unknown(call, tensor))
+        own = axes[number] if axes is not None and known else _unknown(call, tensor)
+        call.describe(tensor, own)
+        if not call.record.has_doubles:
+            call.record.has_doubles = _has_double(call.record, own, tensor)
     if call.record.keeps_costs:
         known_outputs = call.outputs[: len(axes or ())]
         outputs = tuple(call.record.note(tensor).axes for tensor in known_outputs)
@@ -359,12 +350,24 @@ def _ruled(call: Call) -> "list[Axes] | None":
     return axes
 
 
+def _has_double(record: Record, axes: Axes, tensor: Tensor) -> bool:
+    """Whether a dimension has as many places as the batch, or a multiple, and is not known to hold it."""
+    images = record.images
+    if images == 1 or not any(size % images == 0 for size in tensor.shape):
+        return False
+    return any(
+        size % images == 0 and record.batch_atom not in set(atoms_of(record.table.resolve(axis)))
+        for size, axis in zip(tensor.shape, axes, strict=True)
+        if size
+    )
+
+
 def _unknown(call: Call, tensor: Tensor) -> tuple[Axis, ...]:
     """Constants, but a dimension that the batch's size divides is the batch, perhaps flattened with others."""
-    axes = [constant(size) for size in tensor.shape]
-    if call.record.table.length(call.record.batch) != BATCH:
-        return tuple(axes)  # a batch of another size is not told by a number
+    axes, images = [constant(size) for size in tensor.shape], call.record.images
+    if images == 1:
+        return tuple(axes)
     for dim, size in enumerate(tensor.shape):
-        if size == BATCH or (call.activations() and size and size % BATCH == 0):
-            axes[dim] = call.record.table.product([call.record.batch, constant(size // BATCH)])
+        if size == images or (call.activations() and size and size % images == 0):
+            axes[dim] = call.record.table.product([call.record.batch, constant(size // images)])
     return tuple(axes)

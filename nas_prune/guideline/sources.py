@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from nas_prune.errors import GuidelineError
 from nas_prune.graph.channels import ChannelGroup, Role
+from nas_prune.graph.inputs import is_within
 from nas_prune.guideline.artefact import Match, SourceRecord
-from nas_prune.space.cost import Polynomial, cost_inside, is_within
+from nas_prune.space.cost import Polynomial, cost_inside
 from nas_prune.space.load import load_referenced
 from nas_prune.space.networks import check_trusted
 from nas_prune.space.search_space import SearchSpace
@@ -343,7 +344,7 @@ def sources_in(setting: Setting, members: Sequence[Widths]) -> list[Source]:
 def _record(widths: Widths, driver: str, uniform_keep: float, share: float) -> SourceRecord:
     return SourceRecord(
         network=_network(widths),
-        input=widths.space.input_shape[1],
+        input=(*widths.space.input_shape, 1)[min(1, len(widths.space.input_shape))],
         data=widths.data.name if widths.data else "unknown",
         method=widths.method.name if widths.method else "by hand",
         seed=widths.seed,
@@ -358,8 +359,9 @@ def _record(widths: Widths, driver: str, uniform_keep: float, share: float) -> S
 
 
 def _network(widths: Widths) -> str:
-    factor = widths.space.width_multiplier
-    return widths.space.name if factor == 1 else f"{widths.space.name} ×{factor:g}"
+    factor, part = widths.space.width_multiplier, widths.space.part
+    name = f"{widths.space.name} ({part})" if part else widths.space.name
+    return name if factor == 1 else f"{name} ×{factor:g}"
 
 
 def _keys(widths: Widths) -> tuple[str, ...]:

@@ -275,7 +275,7 @@ def prepared_search(
         sparsity = chosen_sparsity(method, config.search_recipe, data, space)
     threads = pick_threads(config.threads, space.cost_at(space.base_G).macs, config.recipe.batch_size)
     ranks.check(config.recipe.batch_size, len(data.train))
-    shape = space.reference.input_shape
+    shape = space.reference.image
     compute = config.compute(device, ranks, space.build(seed=0), shape)
     return PreparedSearch(
         config, method, space, data.to(device), columns, unscored, sparsity, compute, threads

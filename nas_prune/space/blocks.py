@@ -9,17 +9,18 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from nas_prune.graph.axes import atoms_of
 from nas_prune.graph.channels import ChannelGraph, Layer
+from nas_prune.graph.inputs import Forward, is_within
 from nas_prune.graph.trace import slow_attention
-from nas_prune.space.cost import is_within
 
 _IMAGES = 2
+_Run: TypeAlias = Callable[[nn.Module], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,32 +48,30 @@ def without(model: nn.Module, removed: Iterable[str]) -> nn.Module:
 
 
 def removable_blocks(
-    make: Callable[[], nn.Module], graph: ChannelGraph, shape: Sequence[int]
+    make: Callable[[], nn.Module], graph: ChannelGraph, forward: Forward
 ) -> tuple[Block, ...]:
     """The residual blocks of a network, found and proved by running it.
 
     Args:
         make: makes the whole network with weights.
         graph: its channel graph.
-        shape: of one image.
+        forward: what is run of it.
 
     Returns:
         In order of execution; empty where the network cannot be run here, or where it does not put out the same with
         all of them taken out as with all of them adding nothing.
     """
     model = _stirred(make()).eval()
-    parameters = (p for p in model.parameters() if p.is_floating_point())
-    dtype = next((parameter.dtype for parameter in parameters), torch.float32)
-    images = torch.randn(_IMAGES, *shape, generator=torch.Generator().manual_seed(0), dtype=dtype)
+    run = partial(forward.run, inputs=forward.sampled(model, _IMAGES))
     last = {path: layer for path in _holders(model) if (layer := _last_layer(graph, path)) is not None}
     with torch.no_grad(), slow_attention():
         try:
-            given = _inputs(model, images, last)
+            given = _inputs(model, run, last)
         except Exception:  # noqa: BLE001  (what the network cannot do here, it will say where it is trained)
             return ()
         kept = [path for path, x in given.items() if _is_identity(model, path, last[path].path, x)]
         paths = [path for path in kept if not any(one != path and is_within(one, path) for one in kept)]
-        if not _agrees(model, paths, {path: last[path].path for path in paths}, images):
+        if not _agrees(model, paths, {path: last[path].path for path in paths}, run):
             return ()
     return tuple(_block(graph, path, last[path]) for path in paths)
 
@@ -106,7 +105,7 @@ def _last_layer(graph: ChannelGraph, path: str) -> Layer | None:
     return next((layer for layer in reversed(graph.layers) if is_within(layer.path, path)), None)
 
 
-def _inputs(model: nn.Module, images: Tensor, paths: Iterable[str]) -> dict[str, Tensor]:
+def _inputs(model: nn.Module, run: _Run, paths: Iterable[str]) -> dict[str, Tensor]:
     """What goes into the modules that are called once, with one tensor, and put out one of the same shape."""
     calls: dict[str, list[Tensor | None]] = {}
 
@@ -125,7 +124,7 @@ def _inputs(model: nn.Module, images: Tensor, paths: Iterable[str]) -> dict[str,
         handles.append(module.register_forward_pre_hook(partial(enter, path), with_kwargs=True))
         handles.append(module.register_forward_hook(partial(leave, path)))
     try:
-        model(images)
+        run(model)
     finally:
         for handle in handles:
             handle.remove()
@@ -140,12 +139,12 @@ def _is_identity(model: nn.Module, path: str, last: str, x: Tensor) -> bool:
         return False
 
 
-def _agrees(model: nn.Module, paths: Sequence[str], last: Mapping[str, str], images: Tensor) -> bool:
+def _agrees(model: nn.Module, paths: Sequence[str], last: Mapping[str, str], run: _Run) -> bool:
     """Whether the network puts out the same without the blocks as with blocks that add nothing."""
     try:
         with _silenced(model, last.values()):
-            expected = _tensors(model(images))
-        found = _tensors(without(model, paths)(images))
+            expected = _tensors(run(model))
+        found = _tensors(run(without(model, paths)))
     except Exception:  # noqa: BLE001  (code that looks into its blocks)
         return False
     return len(expected) == len(found) and all(map(torch.equal, expected, found))

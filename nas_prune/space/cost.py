@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from nas_prune.errors import WidthsError
 from nas_prune.graph.axes import Atom, Axis, atoms_of, length
 from nas_prune.graph.channels import BATCH, ChannelGraph
+from nas_prune.graph.inputs import is_within
 from nas_prune.graph.record import SELECTION
 
 Monomial: TypeAlias = "tuple[int, ...]"
@@ -160,13 +161,14 @@ def cost_model(graph: ChannelGraph, parameter_names: Iterable[str]) -> CostModel
 
     Args:
         graph: the channel graph.
-        parameter_names: which of `graph.parameters` are parameters (the others are buffers).
+        parameter_names: which of `graph.parameters` are parameters (the others are buffers); of a network of which a
+            part is searched, those elsewhere count nothing.
 
     Returns:
         Functions of the searchable groups' widths, in the order of `graph.searchable`.
     """
     expand = _Expander(graph)
-    params = _sum(expand(graph.parameters[name]) for name in parameter_names)
+    params = _sum(expand(graph.parameters[name]) for name in parameter_names if name in graph.parameters)
     macs = _sum(expand(axes) for _, axes in graph.products)
     activations = _sum(expand(layer.output) for layer in graph.layers if layer.kind != SELECTION)
     channels: Terms = Counter({(number,): 1 for number in range(len(graph.searchable))})
@@ -194,11 +196,6 @@ def cost_inside(graph: ChannelGraph, parameter_names: Iterable[str], path: str) 
         if all(is_within(layer, path) for layer in group.layers)
     }
     return replace(inside, channels=Polynomial.of(own, len(groups)))
-
-
-def is_within(path: str, module: str) -> bool:
-    """Whether a layer or parameter is a module or lies in it."""
-    return path == module or path.startswith(f"{module}.")
 
 
 def fixed_share(graph: ChannelGraph, group: int) -> float:

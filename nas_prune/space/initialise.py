@@ -20,7 +20,7 @@ from torch.nn.utils.parametrize import is_parametrized
 from nas_prune.errors import BadInputError, NasPruneError
 from nas_prune.graph.channels import ChannelGraph
 from nas_prune.graph.resize import resized
-from nas_prune.graph.trace import constant_parameters
+from nas_prune.graph.tensors import constant_parameters
 from nas_prune.space.init_recorder import recorded_inits
 
 _FEW = 8  # distinct values that a parameter may have and still be no random one

@@ -1,6 +1,7 @@
 """Search spaces from networks: traced, proved by running resized copies, priced, and the prices checked."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from math import floor
 from typing import Any, Protocol
@@ -15,30 +16,38 @@ from nas_prune.errors import BadInputError
 from nas_prune.graph.axes import Atom
 from nas_prune.graph.channels import ChannelGraph
 from nas_prune.graph.check import checked
+from nas_prune.graph.inputs import CallSpec, Forward, call_like, plain
 from nas_prune.graph.resize import resized
-from nas_prune.graph.trace import (
-    blank_images,
-    first_line,
-    made_where_it_runs,
-    on_meta,
-    slow_attention,
-    structure,
-)
+from nas_prune.graph.tensors import on_meta, structure
+from nas_prune.graph.trace import first_line, made_where_it_runs, slow_attention
 from nas_prune.space.cost import CostModel, cost_model
 from nas_prune.space.initialise import Init, inits_of, record_inits
 from nas_prune.space.networks import NamedNetwork, Shape, is_own, network_named, space_name
+from nas_prune.space.part import call_of_part
 from nas_prune.space.search_space import Groups, SearchSpace
 from nas_prune.space.selections import renamed, selectable, with_selections
 from nas_prune.space.widths import SpaceReference
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What is asked of a network: the arguments of `load_space` but the network itself."""
+
+    call: CallSpec | None
+    num_classes: int | None
+    width_multiplier: float
+    selections: bool
+    part: str
+
+
 def load_space(
     model: str | nn.Module | Callable[[], nn.Module],
-    example_input: Shape | Tensor | None = None,
+    example_input: Any = None,
     *,
     num_classes: int | None = None,
     width_multiplier: float = 1.0,
     selections: bool = False,
+    part: str = "",
 ) -> SearchSpace:
     """The search space of a network.
 
@@ -46,28 +55,36 @@ def load_space(
         model: a name as `--space` takes it (`package.module:factory` is imported), or a network of your own: a
             function that makes it, so that fresh networks start as its constructor says, or the network itself,
             whose layers then start as their types do, and other parameters like the values they hold.
-        example_input: channels, height and width of one image, or a batch of images of which only the shape
-            counts; None for the named network's own (32 or 224 pixels a side, mostly).
+        example_input: what the network takes: the shape of one input without the batch dimension, such as channels,
+            height and width of an image; a batch as a tensor, of which only shape and type count; a tuple of several
+            inputs by position, or a dictionary of them by name. None for the named network's own image (32 or 224
+            pixels a side, mostly).
         num_classes: outputs of a named network's classifier; the network's own if None.
         width_multiplier: factor on the width of every searchable group before anything else. Where channels are
             (heads × size) or (groups × channels), it is the larger factor that is multiplied.
         selections: let each reader of a stream or a concatenation select its channels, in front of its batch norm;
             what is selected from stays whole.
+        part: the path of the module that is searched, where the whole network cannot be watched (a detector branches
+            on what it sees) or only its part matters. The network is run once for real, as far as the part, to see
+            what this is given. All costs are the part's; what it puts out keeps its shape, and the whole is rebuilt
+            around it.
 
     Raises:
-        BadInputError: an unknown name, an image the network cannot take, or a network with nothing to narrow.
+        BadInputError: an unknown name, an input the network cannot take, or a network with nothing to narrow.
 
     Example:
         >>> load_space("vgg11", (1, 8, 8)).base_G
         (64, 128, 256, 256, 512, 512, 512, 512)
     """
-    shape = _image_shape(example_input)
+    call = example_input
+    if call is not None and not isinstance(call, CallSpec):
+        call = call_like(example_input, has_batch=not part)
+    asked = _Asked(call, num_classes, width_multiplier, selections, part)
     if isinstance(model, str):
-        _check_numbers(shape, num_classes, width_multiplier)
-        load = _loaded if is_own(model) else _loaded_once
-        image = None if shape is None else (shape[0], shape[1], shape[2])  # lists have no place in a cache
-        return load(space_name(model), image, num_classes, width_multiplier, selections)
-    if shape is None:
+        name = space_name(model)
+        _check_numbers(asked, is_own(name))
+        return (_loaded if is_own(name) else _loaded_once)(name, asked)
+    if call is None:
         raise BadInputError("example_input must be given with a network of your own, e.g. (3, 32, 32).")
     if not callable(model):
         raise BadInputError(
@@ -80,35 +97,25 @@ def load_space(
         raise BadInputError(
             f"a network's function must make a torch.nn.Module, got {type(network).__name__}."
         )
-    named = NamedNetwork(type(network).__qualname__, shape, num_classes, lambda: network)
-    return _make(named, network, inits, width_multiplier, selections=selections)
+    named = NamedNetwork(type(network).__qualname__, (1, 1, 1), num_classes, lambda: network)
+    return _make(named, network, inits, asked)
 
 
-def _loaded(
-    name: str,
-    shape: Shape | None,
-    num_classes: int | None,
-    width_multiplier: float,
-    selections: bool,  # noqa: FBT001
-) -> SearchSpace:
-    named = network_named(name, shape, num_classes)
+def _loaded(name: str, asked: _Asked) -> SearchSpace:
+    image = None if asked.call is None else _image_of(asked.call)
+    takes_images = asked.call is None or image is not None
+    named = network_named(name, image, asked.num_classes, takes_images=takes_images)
     network, inits = record_inits(named.make)
-    return _make(named, network, inits, width_multiplier, selections=selections)
+    return _make(named, network, inits, asked)
 
 
 @lru_cache(maxsize=32)
-def _loaded_once(
-    name: str,
-    shape: Shape | None,
-    num_classes: int | None,
-    width_multiplier: float,
-    selections: bool,  # noqa: FBT001
-) -> SearchSpace:
+def _loaded_once(name: str, asked: _Asked) -> SearchSpace:
     """The space of a named network, loaded once in a process; it never changes, so that all can share it.
 
     The arguments are the key, and decide what the network is. A user's own code may be another the next time.
     """
-    return _loaded(name, shape, num_classes, width_multiplier, selections)
+    return _loaded(name, asked)
 
 
 def load_referenced(reference: SpaceReference) -> SearchSpace:
@@ -119,36 +126,37 @@ def load_referenced(reference: SpaceReference) -> SearchSpace:
     """
     return load_space(
         reference.name,
-        reference.input_shape,
+        reference.call,
         num_classes=reference.num_classes,
         width_multiplier=reference.width_multiplier,
         selections=reference.selections,
+        part=reference.part,
     )
 
 
-def _image_shape(example_input: "Shape | Tensor | None") -> Shape | None:
-    if isinstance(example_input, Tensor):
-        if example_input.dim() != 4:
-            raise BadInputError(
-                f"example_input must be a batch of images (N×C×H×W), got {list(example_input.shape)}."
-            )
-        _, channels, height, width = example_input.shape
-        return channels, height, width
-    if example_input is not None and len(example_input) != 3:
+def _image_of(call: CallSpec) -> Shape | None:
+    """Channels, height and width where a network is called with images alone."""
+    if not call.is_plain or len(call.shape) != 3:
+        return None
+    channels, height, width = call.shape
+    return channels, height, width
+
+
+def _check_numbers(asked: _Asked, is_own: bool) -> None:  # noqa: FBT001
+    image = None if asked.call is None else _image_of(asked.call)
+    if asked.call is not None and image is None and not is_own:
         raise BadInputError(
-            "example_input must be the channels, height and width of one image, as yet the only inputs that widths "
-            f"files can name, got {list(example_input)}."
+            "example_input of a named network must be channels, height and width of an image, got "
+            f"{list(asked.call.shape)}{'' if asked.call.is_plain else ' and more'}."
         )
-    return example_input
-
-
-def _check_numbers(shape: Shape | None, classes: int | None, width_multiplier: float) -> None:
-    if shape is not None and min(shape[1:]) < 8:
-        raise BadInputError(f"the image size must be at least 8, got {min(shape[1:])}.")
-    if classes is not None and classes < 2:
-        raise BadInputError(f"a classifier must have at least 2 classes, got {classes}.")
-    if not 0.01 <= width_multiplier <= 100:
-        raise BadInputError(f"--width-multiplier must be between 0.01 and 100, got {width_multiplier:g}.")
+    if image is not None and min(image[1:]) < 8:
+        raise BadInputError(f"the image size must be at least 8, got {min(image[1:])}.")
+    if asked.num_classes is not None and asked.num_classes < 2:
+        raise BadInputError(f"a classifier must have at least 2 classes, got {asked.num_classes}.")
+    if not 0.01 <= asked.width_multiplier <= 100:
+        raise BadInputError(
+            f"--width-multiplier must be between 0.01 and 100, got {asked.width_multiplier:g}."
+        )
 
 
 def _made_by(factory: Callable[[], nn.Module]) -> nn.Module:
@@ -161,15 +169,47 @@ def _made_by(factory: Callable[[], nn.Module]) -> nn.Module:
         ) from error
 
 
-def _make(
-    named: NamedNetwork,
-    network: nn.Module,
-    inits: tuple[Init, ...],
-    width_multiplier: float,
-    *,
-    selections: bool,
-) -> SearchSpace:
-    shape = named.input_shape
+def _make(named: NamedNetwork, network: nn.Module, inits: tuple[Init, ...], asked: _Asked) -> SearchSpace:
+    call = plain(named.input_shape) if asked.call is None else asked.call
+    _refuse_scripted(named, network)
+    forward = Forward(call_of_part(network, inits, call, asked.part) if asked.part else call, asked.part)
+    template = structure(network)
+    if asked.width_multiplier != 1:
+        graph = checked(template, forward)
+        template = structure(resized(template, graph, _scaled(graph, asked.width_multiplier), device="cpu"))
+    if asked.selections:
+        paths = selectable(template, forward)
+        if not paths:
+            raise BadInputError(
+                f"network {named.name} must have batch norms that read a residual stream or a concatenation for "
+                "convolutions or linear layers alone where channels are to be selected (--groups selections), got none."
+            )
+        template, inits = with_selections(template, paths), renamed(inits, paths)
+    graph = checked(template, forward)
+    if named.file is not None:
+        graph = graph.freeze(dict.fromkeys(named.file.frozen, "frozen by the search space's file"))
+    if not graph.searchable:
+        raise BadInputError(
+            f"network {named.name} must have something to narrow, got none: {_why_none(graph)}"
+        )
+    cost = cost_model(graph, [parameter for parameter, _ in template.named_parameters()])
+    outputs, is_classifier = _check_run(named, template, cost, graph, forward)
+    reference = SpaceReference(
+        name=named.name,
+        input_shape=call.shape,
+        input_spec=None if call.is_plain else call,
+        part=asked.part,
+        num_classes=named.num_classes or outputs,
+        width_multiplier=asked.width_multiplier,
+        selections=asked.selections,
+    )
+    limits = {"floor": named.file.floor, "divisor": named.file.divisor} if named.file else {}
+    return SearchSpace(
+        reference, graph, cost, template, inits, forward, is_classifier=is_classifier, **limits
+    )
+
+
+def _refuse_scripted(named: NamedNetwork, network: nn.Module) -> None:
     scripted = next(
         (path for path, part in network.named_modules() if isinstance(part, torch.jit.ScriptModule)), None
     )
@@ -178,38 +218,6 @@ def _make(
         raise BadInputError(
             f"network {named.name} must be a Python module, got a scripted one{part}, which cannot be watched."
         )
-    template = structure(network)
-    if width_multiplier != 1:
-        graph = checked(template, shape)
-        template = structure(resized(template, graph, _scaled(graph, width_multiplier), device="cpu"))
-    if selections:
-        paths = selectable(template, shape)
-        if not paths:
-            raise BadInputError(
-                f"network {named.name} must have batch norms that read a residual stream or a concatenation for "
-                "convolutions or linear layers alone where channels are to be selected (--groups selections), got none."
-            )
-        template, inits = with_selections(template, paths), renamed(inits, paths)
-    graph = checked(template, shape)
-    if named.file is not None:
-        graph = graph.freeze(dict.fromkeys(named.file.frozen, "frozen by the search space's file"))
-    if not graph.searchable:
-        raise BadInputError(
-            f"network {named.name} must have something to narrow, got none: {_why_none(graph)}"
-        )
-    cost = cost_model(graph, [parameter for parameter, _ in template.named_parameters()])
-    outputs, is_classifier = _check_run(
-        named, template, cost, [graph.groups[number].size for number in graph.searchable]
-    )
-    reference = SpaceReference(
-        name=named.name,
-        input_shape=shape,
-        num_classes=named.num_classes or outputs,
-        width_multiplier=width_multiplier,
-        selections=selections,
-    )
-    limits = {"floor": named.file.floor, "divisor": named.file.divisor} if named.file else {}
-    return SearchSpace(reference, graph, cost, template, inits, is_classifier=is_classifier, **limits)
 
 
 def _scaled(graph: ChannelGraph, multiplier: float) -> list[int]:
@@ -233,15 +241,15 @@ def _why_none(graph: ChannelGraph) -> str:
 
 
 def _check_run(
-    named: NamedNetwork, template: nn.Module, cost: CostModel, base_G: Sequence[int]
+    named: NamedNetwork, template: nn.Module, cost: CostModel, graph: ChannelGraph, forward: Forward
 ) -> tuple[int, bool]:
     """Refuse a network whose MACs or classes are not what they should be.
 
     Returns:
         How many classes it puts out, and whether that is a row of scores for each image.
     """
-    counted, output = _counted(on_meta(template).eval().requires_grad_(requires_grad=False), named)
-    priced = cost.at(base_G).macs
+    counted, output = _counted(on_meta(template).eval().requires_grad_(requires_grad=False), named, forward)
+    priced = cost.at([graph.groups[number].size for number in graph.searchable]).macs
     if counted != priced:
         raise BadInputError(
             f"network {named.name} must be one whose MACs can be priced exactly, got {priced:,} where PyTorch "
@@ -251,6 +259,8 @@ def _check_run(
     if first is None:
         raise BadInputError(f"network {named.name} must put out a tensor, got {type(output).__name__}.")
     outputs = int(first.shape[1]) if first.dim() > 1 else 1
+    if forward.part:
+        return outputs, False
     if named.num_classes is not None and outputs != named.num_classes:
         raise BadInputError(
             f"network {named.name} must put out {named.num_classes} classes, got {outputs}. "
@@ -260,13 +270,13 @@ def _check_run(
     return outputs, is_classifier
 
 
-def _counted(model: nn.Module, named: NamedNetwork) -> tuple[float, Any]:
+def _counted(model: nn.Module, named: NamedNetwork, forward: Forward) -> tuple[float, Any]:
     """MACs of one image as PyTorch counts them, and what the network puts out."""
 
     def run(images: int) -> tuple[float, Any]:
-        blank = blank_images(model, images, named.input_shape)
+        blank = forward.blank(model, images)
         with FlopCounterMode(display=False) as counter, torch.no_grad(), slow_attention():
-            output = model(blank)
+            output = forward.run(model, blank)
         return counter.get_total_flops() / 2 / images, output
 
     try:

@@ -71,7 +71,11 @@ class NamedNetwork:
 
 
 def network_named(
-    name: str, input_shape: Shape | None = None, num_classes: int | None = None
+    name: str,
+    input_shape: Shape | None = None,
+    num_classes: int | None = None,
+    *,
+    takes_images: bool = True,
 ) -> NamedNetwork:
     """The network of a name; code of the user's own is imported here.
 
@@ -79,6 +83,7 @@ def network_named(
         name: as `--space` takes it.
         input_shape: of one image; the network's own if None.
         num_classes: outputs of its classifier; the network's own if None.
+        takes_images: whether a factory of the user's is to hear of the shape.
 
     Raises:
         BadInputError: nothing has this name, or it cannot be made so.
@@ -90,7 +95,7 @@ def network_named(
     if kind == "timm":
         return _of_timm(name, rest, input_shape, num_classes)
     if is_own(name):
-        return _of_user(name, input_shape or (3, 32, 32), num_classes)
+        return _of_user(name, input_shape or (3, 32, 32), num_classes, takes_images=takes_images)
     file, shape, classes = known_spaces()[name], input_shape or (3, 32, 32), num_classes or 10
     settings = {"in_channels": shape[0], "num_classes": classes, "image_size": min(shape[1:])}
     return NamedNetwork(name, shape, classes, partial(FAMILIES[file.family], file.depth, **settings), file)
@@ -243,11 +248,12 @@ def _resized(make: Callable[..., nn.Module], size: tuple[int, int]) -> nn.Module
         return make()
 
 
-def _of_user(name: str, shape: Shape, classes: int | None) -> NamedNetwork:
+def _of_user(name: str, shape: Shape, classes: int | None, *, takes_images: bool) -> NamedNetwork:
     factory = _own_factory(name)
+    of_images = ((_CHANNELS, shape[0]), (_SIZES, min(shape[1:]))) if takes_images else ()
     settings: dict[str, Any] = {
         argument: value
-        for names, value in ((("num_classes",), classes), (_CHANNELS, shape[0]), (_SIZES, min(shape[1:])))
+        for names, value in ((("num_classes",), classes), *of_images)
         for argument in _accepted(factory, names)[:1]
         if value is not None
     }

@@ -10,6 +10,7 @@ from torch import nn
 
 from nas_prune.errors import BadInputError, WidthsError
 from nas_prune.graph.channels import ChannelGraph, ChannelGroup
+from nas_prune.graph.inputs import Forward
 from nas_prune.graph.resize import Kept, narrowed
 from nas_prune.graph.selection import ChannelSelection, spread
 from nas_prune.space.blocks import Block, removable_blocks, without
@@ -31,6 +32,7 @@ class SearchSpace:
         cost: its costs as functions of the searchable groups' widths.
         template: the network's structure; parameters on the meta device.
         inits: how its constructor initialises it.
+        forward: what is run of it to be searched, and on what.
         is_classifier: it puts out a row of scores for each image.
         floor: the smallest width of any group.
         divisor: widths are multiples of it, or the base width.
@@ -41,6 +43,7 @@ class SearchSpace:
     cost: CostModel
     template: nn.Module
     inits: tuple[Init, ...]
+    forward: Forward
     is_classifier: bool = True
     floor: int = 1
     divisor: int = 1
@@ -53,7 +56,7 @@ class SearchSpace:
     @cached_property
     def blocks(self) -> tuple[Block, ...]:
         """The residual blocks that can be taken out; found when first asked for, which takes a run of the network."""
-        return removable_blocks(partial(self.build, seed=0), self.graph, self.reference.input_shape)
+        return removable_blocks(partial(self.build, seed=0), self.graph, self.forward)
 
     @property
     def base_G(self) -> tuple[int, ...]:
@@ -152,6 +155,7 @@ class SearchSpace:
             BadInputError: it is so.
         """
         name = self.reference.name
+        _ = self.reference.image  # or it says why not
         if not self.is_classifier:
             raise BadInputError(
                 f"--space {name} must put out a row of class scores for each image to be trained here, got maps or "

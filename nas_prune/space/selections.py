@@ -11,23 +11,24 @@ from dataclasses import replace
 from torch import nn
 
 from nas_prune.graph.channels import ChannelGraph, channel_graph
+from nas_prune.graph.inputs import Forward
 from nas_prune.graph.record import INPUT
 from nas_prune.graph.selection import ChannelSelection
-from nas_prune.graph.trace import structure
+from nas_prune.graph.tensors import structure
 from nas_prune.space.initialise import Init
 
 _SELECT, _NORM = "select", "norm"  # the parts that a norm becomes
 
 
-def selectable(network: nn.Module, input_shape: tuple[int, ...]) -> tuple[str, ...]:
+def selectable(network: nn.Module, forward: Forward) -> tuple[str, ...]:
     """Paths of the batch norms in front of which a selection can stand, in order of execution.
 
     They read what others read as well, or a sum or concatenation, and hand it on to convolutions and linear layers
     alone: where it is added to something, say, it must be as wide as that.
     """
-    paths = tuple(_readers_of_shared(network, channel_graph(network, input_shape)))
+    paths = tuple(_readers_of_shared(network, channel_graph(network, forward)))
     while paths:
-        graph = channel_graph(with_selections(network, paths), input_shape)
+        graph = channel_graph(with_selections(network, paths), forward)
         free = {group.layers for group in graph.groups if group.role == "selection" and group.frozen is None}
         left = tuple(path for path in paths if (f"{path}.{_SELECT}", f"{path}.{_NORM}") in free)
         if left == paths:

@@ -19,7 +19,8 @@ from pydantic import (
     model_validator,
 )
 
-from nas_prune.errors import WidthsError
+from nas_prune.errors import BadInputError, WidthsError
+from nas_prune.graph.inputs import CallSpec, plain
 from nas_prune.runs.files import write_whole
 from nas_prune.runs.settings import first_problem
 
@@ -35,17 +36,51 @@ class SpaceReference(_Strict):
 
     Attributes:
         name: what `--space` takes, e.g. `resnet20` or `torchvision:resnet18`.
-        input_shape: channels, height and width of one image.
+        input_shape: of one input, the first one: channels, height and width of an image.
         num_classes: outputs of the classifier.
         width_multiplier: factor on all widths of the named network before the search.
         selections: readers of streams and concatenations select their channels, and leave these whole.
+        input_spec: all that the network takes, where that is not one tensor.
+        part: the path of the module that is searched; empty for the network itself.
     """
 
     name: str
-    input_shape: tuple[int, int, int]
+    input_shape: tuple[Annotated[int, Field(ge=1, strict=True)], ...]
     num_classes: int = Field(ge=1)
     width_multiplier: float = Field(default=1.0, gt=0)
     selections: bool = False
+    input_spec: CallSpec | None = None
+    part: str = ""
+
+    @property
+    def call(self) -> CallSpec:
+        """What the network is called with."""
+        return plain(self.input_shape) if self.input_spec is None else self.input_spec
+
+    @property
+    def image(self) -> tuple[int, int, int]:
+        """Channels, height and width of its images.
+
+        Raises:
+            BadInputError: it takes something else.
+        """
+        if self.input_spec is not None or len(self.input_shape) != 3:
+            shape = "×".join(map(str, self.input_shape)) or "numbers"
+            raise BadInputError(
+                f"a network must take images (channels, height, width) to be trained here, got {self.name}, which "
+                f"takes {shape}{' and more' if self.input_spec is not None else ''}."
+            )
+        channels, height, width = self.input_shape
+        return channels, height, width
+
+    @model_serializer(mode="wrap")
+    def _without_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without what other versions do not know, where it says nothing."""
+        content: dict[str, Any] = handler(self)
+        for name in ("input_spec", "part"):
+            if getattr(self, name) == type(self).model_fields[name].default:
+                del content[name]
+        return content
 
 
 class GroupWidth(_Strict):

@@ -225,7 +225,7 @@ def seconds_of_whole(context: StudyContext) -> float:
         started = perf_counter()
         network = space.build(vector_G, seed=0, device=device)
         building = perf_counter() - started
-        compute = config.compute(device, ALONE, network, space.reference.input_shape)
+        compute = config.compute(device, ALONE, network, space.reference.image)
         training = Training(data.to(device), recipe.with_epochs(1), 0, compute)
         threads = pick_threads(config.threads, space.cost_at(space.base_G).macs, recipe.batch_size)
         with limited_threads(threads):

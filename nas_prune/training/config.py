@@ -157,7 +157,7 @@ def images_for(
     before = found_on or known
     return DataConfig(
         name=chosen,
-        image_size=widths.space.input_shape[1],
+        image_size=widths.space.image[1],
         max_images=max_images if max_images is not None or before is None else before.max_images,
         val_fraction=0.1 if before is None else before.val_fraction,
         stream=stream if stream is not None or found_on is None else found_on.stream,

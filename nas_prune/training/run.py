@@ -174,7 +174,7 @@ def _prepare(
     plan = plan_training(widths, config.recipe, config.schedule, cap=config.cap)
     ranks.check(plan.recipe.batch_size, len(images.train))
     trial = network.build(widths, seed=0)
-    compute = config.compute(pick_device(config.device), ranks, trial, widths.space.input_shape)
+    compute = config.compute(pick_device(config.device), ranks, trial, widths.space.image)
     threads = pick_threads(config.threads, widths.cost.macs, config.recipe.batch_size)
     resolved = {
         "multiplier": plan.multiplier,
@@ -225,7 +225,7 @@ def check_fit(data: ImageData, widths: Widths) -> None:
     shape = (data.in_channels, data.image_size, data.image_size)
     if shape != reference.input_shape:
         raise BadInputError(
-            f"images must be of the shape the widths are for, {_times(reference.input_shape)}, got {_times(shape)}. "
+            f"images must be of the shape the widths are for, {_times(reference.image)}, got {_times(shape)}. "
             "Search at this size first."
         )
     if data.num_classes != reference.num_classes:

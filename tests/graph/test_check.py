@@ -82,7 +82,7 @@ def test_an_error_says_whether_it_is_one_of_devices() -> None:
     with pytest.raises(ForwardError, match="register them as buffers") as caught:
         trace(Constant(), SHAPE)
     assert caught.value.is_of_devices
-    with pytest.raises(ForwardError, match="Check the image size") as caught:
+    with pytest.raises(ForwardError, match="Check the sizes of the input") as caught:
         trace(conv(4, 8), SHAPE)
     assert not caught.value.is_of_devices
 

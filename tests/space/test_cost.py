@@ -30,7 +30,7 @@ def count_by_pytorch(space: SearchSpace, widths: list[int]) -> tuple[int, int]:
     """Parameters by `numel` and MACs as half of PyTorch's count, of a network rebuilt on meta tensors."""
     model = resized(space.template, space.graph, widths).to("meta").eval().requires_grad_(requires_grad=False)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        model(torch.empty(1, *space.reference.input_shape, device="meta"))
+        space.forward.run(model, space.forward.blank(model, 1))
     assert counter.get_total_flops() % 2 == 0
     return sum(parameter.numel() for parameter in model.parameters()), counter.get_total_flops() // 2
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from nas_prune.errors import BadInputError
+from nas_prune.graph.channels import channel_graph
 from nas_prune.space.load import load_space
 from tests.graph.cases import Net, conv
 from tests.space.test_cost import count_by_pytorch
@@ -196,12 +197,6 @@ def test_the_gates_of_a_cell_are_cut_alike() -> None:
     assert small(torch.zeros(2, 3, 8, 8)).shape == (2, 5)
 
 
-@pytest.mark.parametrize("shape", [(20,), (2, 64), (1, 4, 8, 8)])
-def test_inputs_that_are_no_images_are_refused_in_one_line(shape: tuple[int, ...]) -> None:
-    with pytest.raises(BadInputError, match="channels, height and width of one image"):
-        load_space(lambda: nn.Linear(20, 5), shape)  # type: ignore[arg-type]
-
-
 WALKS: list[Callable[[Tensor], Any]] = [
     lambda x: x,
     lambda x: [x[number] for number in range(len(x))],
@@ -210,9 +205,49 @@ WALKS: list[Callable[[Tensor], Any]] = [
 
 
 @pytest.mark.parametrize("walk", WALKS)
-def test_a_walk_over_the_images_of_a_batch_is_refused_in_one_line(walk: Callable[[Tensor], Any]) -> None:
+def test_a_network_may_walk_over_the_images_of_a_batch(walk: Callable[[Tensor], Any]) -> None:
     def forward(n: Any, images: Tensor) -> Any:
         return torch.cat([n.b(one[None]).mean((2, 3)) for one in walk(n.a(images))])
 
-    with pytest.raises(BadInputError, match="images of a batch together"):
-        load_space(Net(forward, a=conv(3, 16), b=conv(16, 5)), (3, 8, 8))
+    space = load_space(Net(forward, a=conv(3, 16), b=conv(16, 5)), (3, 8, 8))
+    assert space.base_G == (16,)
+    for width in (1, 7, 16):
+        cost = space.cost_at([width])
+        assert count_by_pytorch(space, [width]) == (cost.params, cost.macs)
+        assert space.build([width], seed=0)(torch.zeros(3, 3, 8, 8)).shape == (3, 5)
+
+
+def test_a_statistic_of_each_image_costs_no_more() -> None:
+    def forward(n: Any, images: Tensor) -> Any:
+        x = n.a(images)
+        return n.b(x).mean((2, 3)) + torch.stack([one.mean() for one in x])[:, None]
+
+    plain = Net(lambda n, images: n.b(n.a(images)).mean((2, 3)), a=conv(3, 16), b=conv(16, 5))
+    space = load_space(Net(forward, a=conv(3, 16), b=conv(16, 5)), (3, 8, 8))
+    assert space.cost_at([5]) == load_space(plain, (3, 8, 8)).cost_at([5])
+
+
+class Widths37(nn.Module):
+    """As wide as a traced batch might be, in a size that its code asks for or behind an operation without a rule."""
+
+    def __init__(self, width: int, how: str) -> None:
+        super().__init__()
+        self.width, self.how = width, how
+        self.a, self.b = conv(3, width), conv(2 * width, 5)
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = self.a(images)
+        if self.how == "asked for":
+            other = x.new_zeros(len(x), self.width, *x.shape[2:]) + x
+        else:
+            other = torch.logcumsumexp(x, 2)
+        return self.b(torch.cat([x, other], 1)).mean((2, 3))
+
+
+@pytest.mark.parametrize("width", [36, 37, 74, 37 * 41])
+@pytest.mark.parametrize("how", ["asked for", "no rule"])
+def test_a_width_is_not_taken_for_the_batch(width: int, how: str) -> None:
+    graph = channel_graph(Widths37(width, how), (3, 8, 8))
+    (own,) = (group for group in graph.groups if group.name == "a")
+    assert own.size == width
+    assert own.frozen is None if how == "asked for" else "no rule" in str(own.frozen)

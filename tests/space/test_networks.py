@@ -155,8 +155,10 @@ def test_an_unknown_network_of_timm_is_refused_with_others_like_it() -> None:
 def test_an_example_of_the_input_stands_for_its_shape() -> None:
     model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 4, 3))
     assert load_space(model, torch.zeros(2, 3, 9, 9)).reference.input_shape == (3, 9, 9)
-    with pytest.raises(BadInputError, match=r"must be a batch of images \(N×C×H×W\), got \[3, 9, 9\]"):
-        load_space(model, torch.zeros(3, 9, 9))
+    with pytest.raises(BadInputError, match=r"an input of shape \[9, 9\]"):
+        load_space(model, torch.zeros(3, 9, 9))  # no batch of images
+    with pytest.raises(BadInputError, match=r"channels, height and width of an image, got \[2, 64\]"):
+        load_space("resnet20", (2, 64))
 
 
 def test_a_network_that_cannot_be_trained_here_is_inspected_all_the_same(

@@ -10,10 +10,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from nas_prune.graph.axes import Atom, Axis, atoms_of, channel_at, length
-from nas_prune.graph.record import BARE_NORM, BATCH
-from nas_prune.graph.trace import blank_images, made_where_it_runs, on_meta, slow_attention
+from nas_prune.graph.inputs import Forward
+from nas_prune.graph.record import BARE_NORM
+from nas_prune.graph.tensors import on_meta
+from nas_prune.graph.trace import made_where_it_runs, slow_attention
 from nas_prune.space.search_space import SearchSpace
 
+_IMAGES = 37  # a number that no layer has channels of by chance
 _NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)  # noqa: SLF001
 PLAIN_CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _PRODUCERS = (nn.modules.conv._ConvNd, nn.Linear)  # noqa: SLF001
@@ -87,7 +90,7 @@ class _Seen:
 
 
 @lru_cache(maxsize=8)
-def _seen(template: nn.Module, input_shape: tuple[int, ...]) -> Mapping[str, _Seen]:
+def _seen(template: nn.Module, forward: Forward) -> Mapping[str, _Seen]:
     """What went through each module of a network that was called; not of those whose weights are only read."""
     model, seen = on_meta(template).eval(), dict[str, _Seen]()
 
@@ -98,7 +101,7 @@ def _seen(template: nn.Module, input_shape: tuple[int, ...]) -> Mapping[str, _Se
     for path, module in model.named_modules():
         module.register_forward_hook(lambda _, inputs, output, path=path: note(path, inputs, output))
     with torch.no_grad(), slow_attention():
-        made_where_it_runs(lambda: model(blank_images(model, BATCH, input_shape)))
+        made_where_it_runs(lambda: forward.run(model, forward.blank(model, _IMAGES)))
     return seen
 
 
@@ -122,12 +125,12 @@ def can_gate(space: SearchSpace, column: int) -> bool:
 
 def _can_gate_at(space: SearchSpace, place: LayerChannels) -> bool:
     module = dict(space.template.named_modules()).get(place.path)
-    seen = _seen(space.template, space.reference.input_shape).get(place.path)
+    seen = _seen(space.template, space.forward).get(place.path)
     if not isinstance(module, (*_NORMS, *_PRODUCERS)) or seen is None or seen.written is None:
         return False
     dim = channel_dim(module, seen.written, len(place.channels))
     has_weight = isinstance(module.weight, Tensor)
-    return has_weight and seen.written[0] == BATCH and seen.written[dim] == len(place.channels)
+    return has_weight and seen.written[0] == _IMAGES and seen.written[dim] == len(place.channels)
 
 
 def can_watch_readers(space: SearchSpace, column: int) -> bool:
@@ -138,7 +141,7 @@ def can_watch_readers(space: SearchSpace, column: int) -> bool:
 
 def _can_watch_at(space: SearchSpace, place: LayerChannels) -> bool:
     module = dict(space.template.named_modules()).get(place.path)
-    seen = _seen(space.template, space.reference.input_shape).get(place.path)
+    seen = _seen(space.template, space.forward).get(place.path)
     if not isinstance(module, (*PLAIN_CONVS, nn.Linear)) or seen is None or seen.read is None:
         return False
     return seen.read[channel_dim(module, seen.read, len(place.channels))] == len(place.channels)

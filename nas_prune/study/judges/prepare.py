@@ -212,7 +212,7 @@ def _load_slimmable(context: StudyContext) -> Judge:
 
 def _compute(context: StudyContext) -> tuple[Compute, int]:
     config, space = context.config, context.space
-    shape = space.reference.input_shape
+    shape = space.reference.image
     compute = config.compute(pick_device(config.device), ALONE, space.build(seed=0), shape)
     macs = space.cost_at(space.base_G).macs
     return compute, pick_threads(config.threads, macs, config.recipe.batch_size)

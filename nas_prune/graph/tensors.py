@@ -1,0 +1,68 @@
+"""The tensors that a network holds: which are constants, and copies of a network without any storage."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from torch import Tensor, nn
+
+from nas_prune.graph.copies import copied
+from nas_prune.graph.selection import ChannelSelection
+
+
+def fixed_tensors(model: nn.Module) -> frozenset[str]:
+    """Buffers and constant parameters that hold values of their own place by place: none can be added or taken out.
+
+    The statistics of norms start anew, a selection holds as many indices as it is told, and a tensor that is the same
+    everywhere can have any size.
+    """
+    free = tuple(
+        f"{path}."
+        for path, module in model.named_modules()
+        if isinstance(module, (nn.modules.batchnorm._NormBase, ChannelSelection))  # noqa: SLF001
+    )
+    buffers = [
+        (name, buffer) for name, buffer in model.named_buffers() if not name.startswith(free or ("/",))
+    ]
+    constants = constant_parameters(model)
+    parameters = [(name, one) for name, one in model.named_parameters() if id(one) in constants]
+    return frozenset(name for name, one in (*buffers, *parameters) if one.is_meta or not _is_even(one))
+
+
+def constant_parameters(model: nn.Module) -> frozenset[int]:
+    """Identities of the parameters that take no gradient while others do: what they hold was set once, for good.
+
+    Where none takes a gradient the whole network was frozen, to be run, and that says nothing of its parameters.
+    """
+    parameters = list(model.parameters())
+    if not any(one.requires_grad for one in parameters):
+        return frozenset()
+    return frozenset(id(one) for one in parameters if not one.requires_grad)
+
+
+def _is_even(buffer: Tensor) -> bool:
+    return bool((buffer == buffer.reshape(-1)[:1]).all()) if buffer.numel() else True
+
+
+def on_meta(model: nn.Module) -> nn.Module:
+    """A copy of a network whose parameters and buffers have shapes but no storage; ties between them stay."""
+    buffers = {id(buffer): buffer.to("meta") for buffer in model.buffers()}
+    return copied(model, {**_meta_parameters(model), **buffers})
+
+
+def structure(model: nn.Module) -> nn.Module:
+    """A copy of a network without its weights: parameters on the meta device; buffers and constants as they are."""
+    constants = constant_parameters(model)
+    return copied(model, {key: one for key, one in _meta_parameters(model).items() if key not in constants})
+
+
+def _meta_parameters(model: nn.Module) -> dict[int, Any]:
+    return {
+        id(parameter): nn.Parameter(parameter.detach().to("meta"), parameter.requires_grad)
+        for parameter in model.parameters()
+    }
+
+
+def named_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Parameters and buffers by name; a tied one comes once, under its first name."""
+    yield from model.named_parameters()
+    yield from model.named_buffers()

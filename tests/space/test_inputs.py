@@ -1,0 +1,207 @@
+"""Networks of signals, volumes, tables and words, of several inputs, and parts of networks."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from nas_prune.errors import BadInputError
+from nas_prune.space.load import load_space
+from nas_prune.space.search_space import SearchSpace
+from nas_prune.space.widths import read_widths
+from tests.properties import leaves
+from tests.space.test_cost import count_by_pytorch
+from tests.surgery import kill, lively, random_halves
+
+
+def signals() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv1d(2, 16, 5), nn.BatchNorm1d(16), nn.ReLU(), nn.Conv1d(16, 24, 3),
+        nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(24, 5),
+    )  # fmt: skip
+
+
+def volumes() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv3d(1, 8, 3), nn.BatchNorm3d(8), nn.ReLU(), nn.Conv3d(8, 12, 3),
+        nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(12, 5),
+    )  # fmt: skip
+
+
+def table() -> nn.Module:
+    return nn.Sequential(
+        nn.Linear(20, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 12), nn.Linear(12, 5)
+    )
+
+
+class Words(nn.Module):
+    """Words and a mask by name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words, self.places = nn.Embedding(30, 16), nn.Embedding(7, 16)
+        self.a, self.b = nn.Linear(16, 24), nn.Linear(24, 5)
+
+    def forward(self, words: Tensor, mask: Tensor | None = None) -> dict[str, Tensor]:
+        x = self.words(words) + self.places(torch.arange(words.shape[1], device=words.device))
+        x = torch.relu(self.a(x))
+        if mask is not None:
+            x = x * mask[..., None]
+        return {"scores": self.b(x.sum(1))}
+
+
+class Two(nn.Module):
+    """An image and numbers that belong to it, as two arguments or in a dictionary."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.image, self.numbers, self.head = nn.Conv2d(3, 12, 3), nn.Linear(6, 8), nn.Linear(20, 5)
+
+    def forward(self, given: Any, numbers: Tensor | None = None) -> Tensor:
+        image, numbers = (given["image"], given["numbers"]) if numbers is None else (given, numbers)
+        joined = torch.cat([self.image(image).mean((2, 3)), torch.relu(self.numbers(numbers))], 1)
+        return torch.as_tensor(self.head(joined))
+
+
+WORDS = torch.tensor([[1, 2, 29, 0, 3, 4, 5], [4, 5, 6, 7, 8, 9, 9]])
+TWO = (torch.zeros(4, 3, 8, 8), torch.zeros(4, 6))
+CASES: dict[str, tuple[Callable[[], nn.Module], Any, tuple[int, ...]]] = {
+    "signals": (signals, (2, 64), (16, 24)),
+    "volumes": (volumes, (1, 6, 7, 8), (8, 12)),
+    "table": (table, (20,), (16, 12)),
+    "words": (Words, WORDS, (16, 24)),
+    "words by name": (Words, {"words": WORDS, "mask": torch.ones(2, 7)}, (16, 24)),
+    "two": (Two, TWO, (12, 8)),
+    "two in a dictionary": (Two, (dict(zip(("image", "numbers"), TWO, strict=True)),), (12, 8)),
+}
+
+
+def run(space: SearchSpace, model: nn.Module, count: int = 3) -> list[Tensor]:
+    with torch.no_grad():
+        return leaves(space.forward.run(model, space.forward.sampled(model, count)))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_inputs_of_any_kind(name: str, tmp_path: Path) -> None:
+    make, example, base = CASES[name]
+    space = load_space(make, example)
+    assert tuple(sorted(space.base_G)) == tuple(sorted(base))
+    for widths in (space.base_G, [3] * len(base), [1] * len(base)):
+        cost = space.cost_at(widths)
+        assert count_by_pytorch(space, list(widths)) == (cost.params, cost.macs)
+    model, kept = lively(space), random_halves(space)
+    kill(model, space, kept)
+    for one, other in zip(run(space, model), run(space, space.narrow(model, kept)), strict=True):
+        assert torch.allclose(one, other, atol=1e-10)
+    space.widths([5] * len(base)).write(tmp_path / "widths.json")
+    widths = read_widths(tmp_path / "widths.json")
+    assert widths.space == space.reference
+    again = load_space(make, widths.space.call)
+    assert again.build(widths, seed=3).state_dict().keys() == model.state_dict().keys()
+    assert run(again, again.build(widths, seed=3))[0].shape == (3, 5)
+
+
+def test_what_a_network_takes_is_left_out_of_files_where_it_is_one_tensor() -> None:
+    assert set(load_space(signals, (2, 64)).reference.model_dump()) == {
+        "name", "input_shape", "num_classes", "width_multiplier", "selections",
+    }  # fmt: skip
+    content = load_space(Words, WORDS).reference.model_dump(mode="json")
+    assert content["input_shape"] == [7]
+    assert content["input_spec"]["args"] == [{"shape": [7], "kind": "int64", "below": 30, "is_batched": True}]
+
+
+def test_what_is_no_image_cannot_be_trained_here() -> None:
+    with pytest.raises(
+        BadInputError, match="must take images .* to be trained here, got Sequential, which takes 2×64"
+    ):
+        load_space(signals, (2, 64)).check_trainable()
+    with pytest.raises(BadInputError, match="which takes 3×8×8 and more"):
+        load_space(Two, TWO).check_trainable()
+
+
+class Detector(nn.Module):
+    """Looks at what its backbone sees before it goes on, so that it cannot be watched as a whole."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.backbone = nn.Sequential(
+            nn.Conv2d(3, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, 8, 1)
+        )
+        self.head = nn.Linear(8, 4)
+
+    def forward(self, images: Any) -> list[Tensor]:
+        stacked = torch.stack(list(images)) * 2
+        maps = self.backbone(stacked)
+        found = (maps.mean(1) > 0).nonzero()
+        return [self.head(maps[image, :, row, column]) for image, row, column in found.tolist()]
+
+
+def test_a_part_is_searched_and_the_whole_rebuilt_around_it(tmp_path: Path) -> None:
+    with pytest.raises(BadInputError, match="the network must run"):
+        load_space(Detector, (3, 8, 8))
+    space = load_space(Detector, (3, 8, 8), part="backbone")
+    assert [(group.name, group.size) for group in space.groups] == [("backbone.0", 16)]
+    assert [group.name for group in space.graph.groups if group.frozen] == ["backbone.3"]
+    assert space.cost_at([16]).params == 3 * 9 * 16 + 16 + 32 + 16 * 8 + 8
+    assert space.cost_at([5]).macs == 64 * (27 * 5 + 5 * 8)
+    space.widths([5]).write(tmp_path / "widths.json")
+    reference = read_widths(tmp_path / "widths.json").space
+    assert (reference.part, reference.input_spec) == ("backbone", None)
+    small = space.build(read_widths(tmp_path / "widths.json"), seed=0).eval()
+    assert small.backbone[0].weight.shape[0] == 5
+    found = small(torch.randn(2, 3, 8, 8))
+    assert found[0].shape == (4,)
+    model = lively(space)
+    narrowed = space.narrow(model, [np.arange(9)])
+    assert narrowed.head is not model.head
+    assert torch.equal(narrowed.head.weight, model.head.weight)
+    with pytest.raises(BadInputError, match="to be trained here"):
+        space.check_trainable()
+    assert space.blocks == ()
+
+
+def test_a_part_of_a_network_of_lists() -> None:
+    images = [torch.rand(3, 8, 8), torch.rand(3, 8, 8)]
+    space = load_space(Detector(), (images,), part="backbone")
+    assert space.base_G == (16,)
+    assert space.forward.call.shape == (3, 8, 8)
+    assert load_space(Detector(), space.reference.call, part="backbone").graph.groups == space.graph.groups
+
+
+def test_what_a_part_shares_with_the_rest_stays() -> None:
+    class Tied(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.part = nn.Sequential(
+                nn.Linear(6, 16), nn.Linear(16, 12), nn.Linear(12, 10), nn.Linear(10, 4)
+            )
+            self.after = nn.Linear(16, 12)
+            self.after.weight = self.part[1].weight
+
+        def forward(self, x: Tensor) -> Any:
+            return self.part(x).sum().item()
+
+    space = load_space(Tied, (6,), part="part")
+    frozen = {group.name: group.frozen for group in space.graph.groups}
+    assert frozen["part.2"] is None
+    assert frozen["part.0"] == frozen["part.1"] == "shared with what lies outside part"
+
+
+@pytest.mark.parametrize(
+    ("part", "words"),
+    [
+        ("neck", "must be the path of a module of the network, got neck. Its modules: backbone, head"),
+        ("head", "must be called when the network runs"),
+    ],
+)
+def test_a_part_that_cannot_be_searched_is_refused(part: str, words: str) -> None:
+    class Half(Detector):
+        def forward(self, images: Any) -> Any:
+            return self.backbone(images).sum().item()
+
+    with pytest.raises(BadInputError, match=words):
+        load_space(Half, (3, 8, 8), part=part)
