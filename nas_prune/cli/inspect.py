@@ -96,9 +96,15 @@ def _facts(space: "SearchSpace", method: str, choices: "Sequence[Groups]") -> di
 
 def _print(space: "SearchSpace", facts: dict[str, Any]) -> None:
     reference = space.reference
-    shape = "×".join(map(str, reference.input_shape))
     wide = "" if reference.width_multiplier == 1 else f", widths × {reference.width_multiplier:g}"
-    click.echo(f"{reference.name}: images {shape}, {reference.num_classes} classes{wide}\n")
+    takes = "images" if reference.call.is_plain and len(reference.input_shape) == 3 else "inputs"
+    gives = f", {reference.num_classes} classes" if space.is_classifier else ""
+    click.echo(f"{reference.name}: {takes} {reference.call}{gives}{wide}")
+    if reference.part:
+        click.echo(
+            f"Its part {reference.part} alone is searched, called with {space.forward.call}; so are all costs."
+        )
+    click.echo()
     rows = [
         [
             group["name"],

@@ -6,8 +6,11 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 
+from nas_prune.errors import BadInputError
+
 if TYPE_CHECKING:
     from nas_prune.data.config import DataConfig
+    from nas_prune.graph.inputs import CallSpec
     from nas_prune.guideline.artefact import Match
     from nas_prune.guideline.fit import Choice
     from nas_prune.space.search_space import Groups, SearchSpace
@@ -80,26 +83,39 @@ class MachineOptions:
 
 @dataclass(frozen=True, slots=True)
 class ShapeOptions:
-    """The images and classes of a network, where no data set gives them; None for its own."""
+    """What a network takes and gives, where no data set says so, None for its own; and which part of it is meant."""
 
     image_size: int | None
     in_channels: int | None
     classes: int | None
+    inputs: tuple[str, ...]
+    part: str
 
     def load(self, space: str, *, width_multiplier: float, selections: bool) -> "SearchSpace":
         """The network of this name, for these images."""
         from nas_prune.space.load import load_space
-        from nas_prune.space.networks import network_named
 
-        channels, height, width = network_named(space).input_shape
-        shape = (self.in_channels or channels, self.image_size or height, self.image_size or width)
         return load_space(
             space,
-            shape,
+            self._call() if self.inputs else self._image(space),
             num_classes=self.classes,
             width_multiplier=width_multiplier,
             selections=selections,
+            part=self.part,
         )
+
+    def _image(self, space: str) -> tuple[int, int, int]:
+        from nas_prune.space.networks import network_named
+
+        channels, height, width = network_named(space).input_shape
+        return self.in_channels or channels, self.image_size or height, self.image_size or width
+
+    def _call(self) -> "CallSpec":
+        from nas_prune.graph.inputs import call_written
+
+        if self.image_size is not None or self.in_channels is not None:
+            raise BadInputError("--input must not be given with --image-size or --in-channels, got both.")
+        return call_written(self.inputs)
 
 
 @dataclass(frozen=True, slots=True)

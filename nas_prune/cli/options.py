@@ -134,6 +134,20 @@ shape_options: Decorator[Any] = packed(
     click.option(
         "--classes", type=int, help="Outputs of the classifier; by default 10, or the library's own number."
     ),
+    click.option(
+        "--input",
+        "inputs",
+        multiple=True,
+        metavar="SIZES",
+        help="What a network of your own takes, without the batch: 2x64, mask=128, words=128:int64<30522; once for "
+        "each input.",
+    ),
+    click.option(
+        "--part",
+        default="",
+        metavar="PATH",
+        help="The module that is searched, where the whole network branches on what it sees: backbone.",
+    ),
 )
 network_options: Decorator[Any] = packed("network", NetworkOptions, groups_option, width_multiplier_option)
 machine_options: Decorator[Any] = packed(

@@ -20,7 +20,7 @@ from nas_prune.graph.record import ROOT, Record
 from nas_prune.graph.repair import atoms_met, home_of, same_atoms_elsewhere, tied
 from nas_prune.graph.resize import group_sizes, resized
 from nas_prune.graph.trace import ForwardError, Running, first_line, made_where_it_runs, slow_attention, trace
-from nas_prune.graph.trial_widths import opposites, unlike
+from nas_prune.graph.trial_widths import beyond, opposites, unlike
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,14 +161,16 @@ def _examined(network: _Network, record: Record) -> tuple[Record, Problem | None
     if not base:
         return record, None
     rng = np.random.default_rng(network.seed)
-    for widths in opposites(base, rng):
+    small = prediction.small_factors()
+
+    def tried() -> list[list[int]]:
+        return [*opposites(base, rng), *([beyond(base, small, rng)] if small else [])]
+
+    for widths in tried():
         found = difference(network.template, prediction, network.forward, widths)
         if found is not None and found.is_layout:
             # At some widths one layout may look like another by chance; at two more that is unlikely.
-            again = (
-                difference(network.template, prediction, network.forward, other)
-                for other in opposites(base, rng)
-            )
+            again = (difference(network.template, prediction, network.forward, other) for other in tried())
             found = next(filter(None, again), None)
         if found is not None:
             return record, found
@@ -332,7 +334,12 @@ def _blamed(
 def _alone(network: _Network, prediction: Prediction, column: int) -> Problem | None:
     """What is wrong when one group alone is narrowed, to about a half and to a single channel; None if nothing."""
     base = prediction.base_G
-    half = [*base[:column], max(1, base[column] // 2 - 1), *base[column + 1 :]]
+    width = base[column] // 2 - 1
+    if column in prediction.small_factors():
+        width = beyond(base, [column], np.random.default_rng(network.seed))[column]
+    elif width < 2:  # one channel shows nothing of what lies where
+        width = max(1, base[column] - 1)
+    half = [*base[:column], width, *base[column + 1 :]]
     one = [*base[:column], prediction.record.least, *base[column + 1 :]]
     wrong = difference(network.template, prediction, network.forward, half) if half != base else None
     return wrong or failure(network.template, prediction.graph, network.forward, one)

@@ -1,11 +1,13 @@
 """What is run of a network, and on what: inputs of any rank and type, several of them, by position or by name."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor, nn
 
 from nas_prune.errors import BadInputError
@@ -78,6 +80,11 @@ class CallSpec(_Spec):
 
     def __hash__(self) -> int:
         return hash(self.model_dump_json())
+
+    def __str__(self) -> str:
+        """As it is written: `3×32×32`, or `words=128:int64<30522, mask=128`."""
+        said = [_said(spec) for spec in self.args]
+        return ", ".join([*said, *(f"{name}={_said(spec)}" for name, spec in self.kwargs.items())])
 
     @property
     def is_plain(self) -> bool:
@@ -186,6 +193,45 @@ def call_like(example: Any, *, has_batch: bool = True) -> CallSpec:
     return spec
 
 
+_WRITTEN = re.compile(
+    r"(?:(?P<name>[A-Za-z_]\w*)=)?(?P<sizes>\d+(?:[x×]\d+)*)?(?::(?P<kind>[a-z]+\d*)(?:<(?P<below>\d+))?)?"
+)
+
+
+def call_written(inputs: Sequence[str]) -> CallSpec:
+    """How a network is called whose inputs somebody has written down.
+
+    Args:
+        inputs: one for each: `2x64`, `mask=128`, `words=128:int64<30522`; those with a name are given by it.
+
+    Raises:
+        BadInputError: one of them says something else, or two have one name.
+    """
+    args: list[InputSpec] = []
+    kwargs: dict[str, InputSpec] = {}
+    for text in inputs:
+        name, spec = _read(text)
+        if name is None:
+            args.append(spec)
+        elif kwargs.setdefault(name, spec) is not spec:
+            raise BadInputError(f"--input must give each name once, got {name} twice.")
+    return CallSpec(args=tuple(args), kwargs=kwargs)
+
+
+def _read(text: str) -> tuple[str | None, TensorSpec]:
+    found = _WRITTEN.fullmatch(text)
+    if found is not None and (found["sizes"] or found["kind"]):
+        sizes = tuple(map(int, re.split("[x×]", found["sizes"]))) if found["sizes"] else ()
+        below = None if found["below"] is None else int(found["below"])
+        content = {"shape": sizes, "kind": found["kind"], "below": below}
+        with suppress(ValidationError):
+            return found["name"], TensorSpec.model_validate(content)
+    raise BadInputError(
+        "--input must be sizes without the batch, with a name and a type if need be (3x32x32, mask=128, "
+        f"words=128:int64<30522), got {text!r}. Types: {', '.join(get_args(Kind))}."
+    )
+
+
 def call_with(args: Sequence[Any], kwargs: Mapping[str, Any]) -> CallSpec:
     """How a module is called that was called so: tensors, numbers, and lists and dictionaries of such.
 
@@ -270,6 +316,19 @@ def _tensors_of(spec: InputSpec) -> Iterator[TensorSpec]:
     elif isinstance(spec, DictSpec):
         for one in spec.entries.values():
             yield from _tensors_of(one)
+
+
+def _said(spec: InputSpec) -> str:
+    if isinstance(spec, TensorSpec):
+        sizes = "×".join(map(str, spec.shape)) or ("" if spec.kind else "one number")
+        kind = f":{spec.kind}" if spec.kind else ""
+        below = f"<{spec.below}" if spec.below else ""
+        return f"{sizes}{kind}{below}{'' if spec.is_batched else ' in all'}"
+    if isinstance(spec, ListSpec):
+        return f"[{', '.join(map(_said, spec.items))}]"
+    if isinstance(spec, DictSpec):
+        return "{" + ", ".join(f"{name}: {_said(one)}" for name, one in spec.entries.items()) + "}"
+    return repr(spec.value)
 
 
 def _built(spec: InputSpec, make: Callable[[TensorSpec], Tensor]) -> Any:

@@ -6,11 +6,22 @@ from functools import cache, cached_property
 from itertools import zip_longest
 from math import prod
 
-from nas_prune.graph.axes import Atom, Axis, Run, atoms_of, constant, length, run_length, substitute
+from nas_prune.graph.axes import (
+    Atom,
+    Axis,
+    Run,
+    atoms_of,
+    constant,
+    factor_length,
+    length,
+    run_length,
+    substitute,
+)
 from nas_prune.graph.channels import BATCH as BATCH_ATOM
 from nas_prune.graph.channels import ChannelGraph, find_groups, finished_axes, graph_of
 from nas_prune.graph.record import Record, Step
 
+_SMALL = 3  # channels, of which hardly any widths are left below
 _SIZES = 2**32  # more than any group's size
 
 
@@ -41,6 +52,19 @@ class Prediction:
     def columns(self) -> dict[Atom, int]:
         """The place of each searchable group's atom in a width vector."""
         return {self._found[number].atom: column for column, number in enumerate(self.graph.searchable)}
+
+    def small_factors(self) -> list[int]:
+        """Columns of groups of two or three that are multiplied with other sizes in some parameter."""
+        columns = self.columns
+        factors = {
+            factor
+            for axes in self.record.parameters.values()
+            for axis in map(self.record.table.resolve, axes)
+            for run in axis
+            for factor in (run if len(run) > 1 else ())
+            if factor in columns
+        }
+        return sorted(columns[atom] for atom in factors if 1 < self.record.table.atom_size(atom) <= _SMALL)
 
     def searchable_share(self) -> float:
         """The share of the MACs that goes when every searchable group is at its smallest width."""
@@ -142,6 +166,10 @@ class _Sized:
     axis: Axis
     size: Callable[[Atom], int]
 
+    def told(self, run: Run) -> Run:
+        """The factors of a run that are more than one place."""
+        return tuple(factor for factor in run if factor_length(factor, self.size) > 1)
+
     def runs(self) -> Iterator[tuple[int, int, Run]]:
         """Where each run begins and ends."""
         end = 0
@@ -163,8 +191,8 @@ def _fixed_atoms(expected: _Sized, actual: _Sized, may_change: Container[Atom]) 
         over = [other for first, last, other in expected.runs() if first < end and begin < last]
         if is_fixed(tuple(over)):
             yield from atoms_of((run,))
-        elif len(over) == 1 and len(run) == len(over[0]):
-            for factor, predicted in zip(run, over[0], strict=True):
+        elif len(over) == 1 and len(actual.told(run)) == len(expected.told(over[0])):
+            for factor, predicted in zip(actual.told(run), expected.told(over[0]), strict=True):
                 if is_fixed(((predicted,),)):
                     yield from atoms_of(((factor,),))
 

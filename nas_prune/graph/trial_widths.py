@@ -30,6 +30,26 @@ def opposites(base: Sequence[int], rng: np.random.Generator) -> tuple[list[int],
     return widths, opposite
 
 
+def beyond(base: Sequence[int], small: Sequence[int], rng: np.random.Generator) -> list[int]:
+    """A random width vector in which some small groups are wider than in the whole network.
+
+    Where channels are a product of two or three and others, a layout that the code bakes in looks like any other at
+    one channel, and two are all there is below the base.
+
+    Args:
+        base: the widths of the whole network.
+        small: which groups are to be wider, by place.
+        rng: draws the widths.
+    """
+    widths, _ = opposites(base, rng)
+    for number, place in enumerate(small):
+        widths[place] = _PRIMES[number % len(_PRIMES)]
+    return widths
+
+
+_PRIMES = (5, 7)
+
+
 def unlike(base: Sequence[int], rng: np.random.Generator, steps: int) -> Iterator[list[int]]:
     """Width vectors that tell groups of one size apart: of any two, one is narrow and one wide in some vector.
 

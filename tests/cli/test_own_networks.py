@@ -72,6 +72,46 @@ def test_what_is_wrong_is_one_line_and_exit_2(
     assert "\n" not in error
 
 
+OTHERS = """
+from torch import nn
+from tests.space.test_inputs import Detector, Words, signals
+"""
+
+
+def test_what_is_no_image_and_a_part_are_named_on_the_command_line(
+    own: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module = own.partition(":")[0]
+    path = Path(f"{module}.py")
+    path.write_text(path.read_text(encoding="utf-8") + OTHERS, encoding="utf-8")
+    assert main(["inspect", "--space", f"{module}:signals", "--input", "2x64"]) == 0
+    assert f"{module}:signals: inputs 2×64, 5 classes" in capsys.readouterr().out
+    words = ["--input", "words=7:int64<30", "--input", "mask=7"]
+    assert main(["inspect", "--space", f"{module}:Words", *words]) == 0
+    assert "inputs words=7:int64<30, mask=7" in capsys.readouterr().out
+    detector = ["--space", f"{module}:Detector", "--part", "backbone", "--image-size", "16"]
+    assert main(["inspect", *detector]) == 0
+    assert "Its part backbone alone is searched, called with 3×16×16" in capsys.readouterr().out
+    asked = ["--guideline", "uniform", "--budget", "macs<=50%", "--groups", "all"]
+    assert main(["apply", *detector, *asked, "--out", "widths.json"]) == 0
+    content = json.loads(Path("widths.json").read_text(encoding="utf-8"))
+    assert (content["space"]["part"], content["groups"][0]["width"]) == ("backbone", 8)
+    capsys.readouterr()
+    assert (
+        main(["train", "--widths", "widths.json", "--space", f"{module}:Detector", "--out", "trained"]) == 2
+    )
+    assert "must put out a row of class scores for each image to be trained here" in capsys.readouterr().err
+    assert not Path("trained").exists()
+    for wrong in (
+        ["--input", "2y64"],
+        ["--input", "x=3", "--input", "x=4"],
+        ["--input", "0x3"],
+        ["--input", ""],
+    ):
+        assert main(["inspect", "--space", f"{module}:signals", *wrong]) == 2
+        assert "--input must" in capsys.readouterr().err
+
+
 def test_inspect_takes_networks_of_every_kind(own: str, capsys: pytest.CaptureFixture[str]) -> None:
     for name, groups in ((own, 1), ("torchvision:squeezenet1_1", 25)):
         assert main(["inspect", "--space", name, "--image-size", "64", "--format", "json"]) == 0

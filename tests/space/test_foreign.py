@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from nas_prune.errors import BadInputError
 from nas_prune.graph.channels import channel_graph
 from nas_prune.space.load import load_space
 from tests.graph.cases import Net, conv
 from tests.space.test_cost import count_by_pytorch
+from tests.surgery import kill, lively, outputs
 
 
 class Holding(nn.Module):
@@ -251,3 +253,34 @@ def test_a_width_is_not_taken_for_the_batch(width: int, how: str) -> None:
     (own,) = (group for group in graph.groups if group.name == "a")
     assert own.size == width
     assert own.frozen is None if how == "asked for" else "no rule" in str(own.frozen)
+
+
+class Shuffled(nn.Module):
+    """A shuffle by a number that stands in the code, where the channels are a product of that and others."""
+
+    def __init__(self, channels: int, factor: int) -> None:
+        super().__init__()
+        self.a, self.o, self.q, self.p = conv(3, channels), conv(channels, 7), conv(7, 30), conv(30, 5)
+        self.factor = factor
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = F.pixel_unshuffle(F.pixel_shuffle(self.a(images), 2), 2)
+        count, channels, height, width = x.shape
+        x = x.view(count, self.factor, channels // self.factor, height, width).transpose(1, 2)
+        return torch.as_tensor(self.p(self.q(self.o(x.reshape(count, channels, height, width)))))
+
+
+@pytest.mark.parametrize(
+    ("channels", "factor", "left"),
+    [(16, 4, []), (8, 2, []), (8, 4, []), (24, 2, [3]), (24, 3, [2]), (48, 4, [3]), (32, 2, [4])],
+)
+def test_only_what_a_number_in_the_code_is_about_is_frozen(
+    channels: int, factor: int, left: list[int]
+) -> None:
+    space = load_space(lambda: Shuffled(channels, factor), (3, 8, 8))
+    assert [group.size for group in space.groups] == [*left, 7, 30]
+    model = lively(space)
+    for width in range(1, left[0]) if left else ():
+        kept = [np.arange(width), np.arange(1, 6), np.arange(20)]
+        kill(model, space, kept)
+        assert torch.allclose(outputs(model, space), outputs(space.narrow(model, kept), space), atol=1e-10)
