@@ -14,13 +14,14 @@ Axes: TypeAlias = tuple[Axis, ...]
 
 # Operations that give zero where their activations are zero (in-place forms without the underscore).
 KEEPS_ZERO = frozenset((
-    "_adaptive_avg_pool2d", "_prelu_kernel", "_to_copy", "_unsafe_view", "abs", "adaptive_max_pool2d", "alias",
-    "amax", "avg_pool2d", "bmm", "cat", "celu", "clone", "constant_pad_nd", "detach", "div", "elu", "expand",
-    "gelu", "hardswish", "hardtanh", "im2col", "leaky_relu", "max_pool2d_with_indices", "mean", "mish", "mm",
-    "mul", "native_dropout", "neg", "permute", "pixel_shuffle", "pixel_unshuffle", "relu", "repeat", "roll",
-    "select", "selu", "silu", "slice", "split", "split_with_sizes", "squeeze", "stack", "sum", "t", "tanh",
-    "transpose", "unbind", "unsafe_split", "unsqueeze", "upsample_bicubic2d", "upsample_bilinear2d",
-    "upsample_nearest2d", "view",
+    "_adaptive_avg_pool2d", "_conj", "_fft_c2c", "_fft_c2r", "_fft_r2c", "_prelu_kernel", "_to_copy", "_unsafe_view",
+    "abs", "adaptive_max_pool2d", "alias", "amax", "avg_pool2d", "bmm", "cat", "celu", "clone", "constant_pad_nd",
+    "cumprod", "cumsum", "detach", "div", "elu", "expand", "gather", "gelu", "grid_sampler_2d", "grid_sampler_3d",
+    "hardswish", "hardtanh", "im2col", "leaky_relu", "max_pool2d_with_indices", "max_unpool2d", "mean", "mish", "mm",
+    "mul", "native_dropout", "neg", "permute", "pixel_shuffle", "pixel_unshuffle", "relu", "repeat", "roll", "select",
+    "selu", "silu", "slice", "sort", "split", "split_with_sizes", "squeeze", "stack", "sum", "t", "tanh", "topk",
+    "transpose", "tril", "triu", "unbind", "unsafe_split", "unsqueeze", "upsample_bicubic2d", "upsample_bilinear2d",
+    "upsample_nearest2d", "view", "view_as_complex", "view_as_real",
 ))  # fmt: skip
 _JOINS = frozenset(("cat", "stack"))
 _ZEROS = frozenset(("zeros", "new_zeros", "zeros_like", "zero", "empty", "new_empty", "empty_like"))

@@ -13,6 +13,7 @@ from nas_prune.graph.attributes import held_sizes
 from nas_prune.graph.axes import Atom, Axis, atoms_of, length
 from nas_prune.graph.channels import BATCH, ChannelGraph
 from nas_prune.graph.copies import uncollected
+from nas_prune.graph.fans import fan_numbers
 from nas_prune.graph.inputs import Forward, ForwardLike, as_forward
 from nas_prune.graph.layout import Prediction
 from nas_prune.graph.quick import Quickly
@@ -101,7 +102,8 @@ def proved(template: nn.Module, example: ForwardLike, *, seed: int = 0) -> Recor
     """The record whose graph `checked` returns: what a trace showed, with what the checks found out beyond it."""
     network, effort = _Network(template, as_forward(example), seed), _Effort()
     record = trace(template, network.forward)
-    record = replace(record, attributes=held_sizes(template, record) | record.attributes)
+    held = fan_numbers(template, record) | held_sizes(template, record)
+    record = replace(record, attributes=held | record.attributes)
     record, problem = _examined(network, record)
     while problem is not None:
         record, problem = _mended(network, record, problem, effort)

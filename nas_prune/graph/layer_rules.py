@@ -76,6 +76,29 @@ def batch_norm(call: Call) -> list[Axes]:
     return [output]
 
 
+def by_vector(call: Call) -> list[Axes]:
+    """A matrix times a vector, or two vectors: the places of the last dimension are summed up."""
+    left, right = call.inputs[:2]
+    read = call.unify(call.axes(left)[-1], call.axes(right)[0])
+    call.reduces_over(read)
+    return [tuple(map(call.record.table.resolve, call.axes(left)[:-1]))]
+
+
+def bilinear(call: Call) -> list[Axes]:
+    """Two vectors and a tensor of weights: (output, left, right) times left times right, summed up (`nn.Bilinear`)."""
+    left, weight, right, *how = call.args[:7]
+    if [list(one) for one in how] != [[1, 3], [0], [1, 2], [2, 3]]:
+        raise AxisConflictError
+    output, *reads = call.axes(weight)
+    many, read = call.axes(left)
+    other_many, other_read = call.axes(right)
+    for own, wanted in zip((read, other_read), reads, strict=True):
+        call.reduces_over(call.unify(own, wanted))
+    axes = (call.unify(many, other_many), output)
+    add_layer(call, "linear", weight, axes, -1, read)
+    return [axes]
+
+
 def weight_norm(call: Call) -> list[Axes]:
     """A weight as direction and length: rows along one dimension, each divided by its own norm, times a number each."""
     direction, lengths, dim = (*call.args, 0)[:3]

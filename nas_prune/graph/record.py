@@ -4,7 +4,7 @@ A rule (`rules.py`) writes into a `Record`; `channels.py` reads a finished one a
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isqrt, prod
 
@@ -107,7 +107,7 @@ class Record:
         has_doubles: some dimension that is not the batch has as many places, or a multiple, so that the batch is no
             longer told by its size.
         inputs, outputs: the axes of what each module took in and put out last, by path.
-        fixed_tensors: names of the buffers and constant parameters that must keep their sizes.
+        fixed_tensors: names of the buffers and constant parameters that must keep their sizes, and in which dimensions.
         selections: names of the buffers that hold the indices of input selections.
         least: the smallest width that the network's code survives.
         keeps_costs: whether the pass being watched counts towards layers and products.
@@ -133,7 +133,7 @@ class Record:
     steps: list[Step] = field(default_factory=list)
     inputs: dict[str, tuple[Axis, ...]] = field(default_factory=dict)
     outputs: dict[str, tuple[Axis, ...]] = field(default_factory=dict)
-    fixed_tensors: frozenset[str] = frozenset()
+    fixed_tensors: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     selections: frozenset[str] = frozenset()
     least: int = 1
     keeps_costs: bool = True

@@ -1,6 +1,7 @@
 """Networks of other widths: fresh ones from widths, narrowed ones from the indices of kept channels."""
 
 from collections.abc import Callable, Mapping, Sequence
+from math import isclose
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -12,6 +13,7 @@ from nas_prune.errors import WidthsError
 from nas_prune.graph.axes import Atom, Axis, length, positions
 from nas_prune.graph.channels import ChannelGraph
 from nas_prune.graph.copies import copied
+from nas_prune.graph.spectral import estimate_anew
 from nas_prune.graph.tensors import constant_parameters, named_tensors
 
 Kept: TypeAlias = "Sequence[NDArray[np.int64]]"
@@ -33,9 +35,11 @@ def resized(
             return torch.zeros(shape, dtype=tensor.dtype, device=device)
         if shape == list(tensor.shape):
             return tensor.detach().clone().to(device)
-        return (
-            tensor.detach().reshape(-1)[:1].to(device).expand(shape).clone()
-        )  # the same everywhere, or a norm's
+        known = tensor.detach().to(device)
+        for dim, size in enumerate(shape):
+            if size != tensor.shape[dim]:  # the same all along it, or a norm's
+                known = known.narrow(dim, 0, 1)
+        return known.expand(shape).clone()
 
     return _rebuilt(template, graph, sizes, empty)
 
@@ -57,7 +61,9 @@ def narrowed(model: nn.Module, graph: ChannelGraph, kept_G: Kept) -> nn.Module:
             result = result.index_select(dim, indices_of(graph, axis, kept).to(result.device))
         return result.clone()
 
-    return _rebuilt(model, graph, sizes, sliced)
+    result = _rebuilt(model, graph, sizes, sliced)
+    estimate_anew(result, by_chance=False)
+    return result
 
 
 def group_sizes(graph: ChannelGraph, widths_G: Sequence[int]) -> list[int]:
@@ -148,11 +154,17 @@ def _forget_cached(module: nn.Module) -> None:
 def _set(module: nn.Module, name: str, value: int) -> None:
     """Set a number that a module holds.
 
-    `shape.0` lies in a list or tuple, `feature_info.2.num_chs` deeper; `scale**-0.5` is a power of the value.
+    `shape.0` lies in a list or tuple, `feature_info.2.num_chs` deeper; `scale**-0.5` is a power of the value, and
+    `scale*1.7**-0.5` that times a factor.
     """
     if "**" in name:
         name, _, power = name.partition("**")
-        setattr(module, name, value ** float(power))
+        name, _, factor = name.partition("*")
+        new = float(factor or 1) * value ** float(power)
+        if not isclose(
+            new, getattr(module, name), rel_tol=1e-12
+        ):  # or it is the constructor's own, to the last digit
+            setattr(module, name, new)
         return
     first, *steps = name.split(".")
     if hasattr(module, first):

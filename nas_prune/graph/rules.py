@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 import torch
 
-from nas_prune.graph import layer_rules, shape_rules
+from nas_prune.graph import layer_rules, place_rules, shape_rules
 from nas_prune.graph.axes import ONE, Axis, constant, is_constant
 from nas_prune.graph.call import Axes, Call
 from nas_prune.graph.shape_rules import same_shape, takes_positions
@@ -146,6 +146,7 @@ RULES: dict[str, Rule] = {
     "mm": layer_rules.matrix_product,
     "addmm": layer_rules.matrix_product,
     "bmm": layer_rules.batched_product,
+    **dict.fromkeys(("mv", "dot", "vdot"), layer_rules.by_vector),
     "baddbmm": layer_rules.batched_product,
     **dict.fromkeys(
         (
@@ -159,7 +160,10 @@ RULES: dict[str, Rule] = {
             "adaptive_max_pool3d",
             "reflection_pad1d",
             "reflection_pad2d",
+            "reflection_pad3d",
+            "replication_pad1d",
             "replication_pad2d",
+            "replication_pad3d",
             "upsample_nearest1d",
             "upsample_nearest2d",
             "_upsample_nearest_exact2d",
@@ -194,6 +198,19 @@ RULES: dict[str, Rule] = {
     "split": shape_rules.split,
     "split_with_sizes": shape_rules.split,
     "unsafe_split": shape_rules.split,
+    **dict.fromkeys(("grid_sampler_2d", "grid_sampler_3d"), place_rules.sampled),
+    "max_unpool2d": place_rules.put_back,
+    "gather": place_rules.gather,
+    **dict.fromkeys(("sort", "topk"), place_rules.sorted_out),
+    **dict.fromkeys(
+        ("cumsum", "cumprod", "cummax", "cummin", "logcumsumexp"), place_rules.one_after_the_other
+    ),
+    **dict.fromkeys(("_fft_r2c", "_fft_c2c", "_fft_c2r"), place_rules.transformed),
+    "view_as_real": place_rules.as_pairs,
+    "view_as_complex": place_rules.from_pairs,
+    "_conj": same_shape,
+    **dict.fromkeys(("tril", "triu"), place_rules.triangle),
+    "_trilinear": layer_rules.bilinear,
     "_weight_norm_interface": layer_rules.weight_norm,
     "select": shape_rules.select,
     "unbind": shape_rules.unbind,

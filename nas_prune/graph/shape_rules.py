@@ -94,7 +94,7 @@ def stack(call: Call) -> list[Axes]:
 
 
 def cut(call: Call) -> list[Axes]:
-    """A slice of one dimension; with a step other than 1 the dimension must hold no channels."""
+    """A slice of one dimension; every second, third, … place is one of each piece of so many."""
     image = call.inputs[0]
     dim = call.argument(1, "dim", 0) % image.dim()
     size = image.shape[dim]
@@ -102,16 +102,26 @@ def cut(call: Call) -> list[Axes]:
     start, end = (start + size if start < 0 else start), (size if end is None else end)
     start, end = min(max(start, 0), size), min(end + size if end < 0 else end, size)
     axes = list(call.axes(image))
-    if call.argument(4, "step", 1) != 1:
-        if not call.record.table.is_constant(axes[dim]):
-            raise AxisConflictError
-        axes[dim] = constant(call.output.shape[dim])
+    step = call.argument(4, "step", 1)
+    if step != 1:
+        axes[dim] = _every(call, axes[dim], step, is_whole=start < step and end == size and size % step == 0)
     elif (start, end) != (0, size):
         pieces = _pieces(call, axes[dim], [start, end - start, size - end])
         axes[dim] = pieces[1]
         # The middle, or a third, or … : pieces of one size may be meant to be equal.
         call.record.pieces.append((call.where, tuple(piece for piece in pieces if piece)))
     return [tuple(call.record.table.resolve(axis) for axis in axes)]
+
+
+def _every(call: Call, axis: Axis, step: int, *, is_whole: bool) -> Axis:
+    """One place of each piece of so many; places that hold no channels may be left over."""
+    if call.record.table.is_constant(axis):
+        return constant(call.output.shape[call.argument(1, "dim", 0)])
+    if not is_whole:
+        raise AxisConflictError
+    outer, inner = call.record.table.factor(axis, [call.record.table.length(axis) // step, step])
+    call.record.table.fix(inner)
+    return outer
 
 
 def split(call: Call) -> list[Axes]:

@@ -1,31 +1,36 @@
 """The tensors that a network holds: which are constants, and copies of a network without any storage."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from torch import Tensor, nn
 
 from nas_prune.graph.copies import copied
 from nas_prune.graph.selection import ChannelSelection
+from nas_prune.graph.spectral import names_of_estimates
 
 
-def fixed_tensors(model: nn.Module) -> frozenset[str]:
-    """Buffers and constant parameters that hold values of their own place by place: none can be added or taken out.
+def fixed_tensors(model: nn.Module) -> Mapping[str, tuple[int, ...]]:
+    """Buffers and constant parameters that hold values of their own place by place, and along which dimensions.
 
-    The statistics of norms start anew, a selection holds as many indices as it is told, and a tensor that is the same
-    everywhere can have any size.
+    No place can be added there or taken out. The statistics of norms start anew, a selection holds as many indices as
+    it is told, and what is the same all along a dimension can have any size there (a blur's kernel for each channel).
     """
+    estimates = names_of_estimates(model)
     free = tuple(
         f"{path}."
         for path, module in model.named_modules()
         if isinstance(module, (nn.modules.batchnorm._NormBase, ChannelSelection))  # noqa: SLF001
     )
     buffers = [
-        (name, buffer) for name, buffer in model.named_buffers() if not name.startswith(free or ("/",))
+        (name, buffer)
+        for name, buffer in model.named_buffers()
+        if not name.startswith(free or ("/",)) and name not in estimates
     ]
     constants = constant_parameters(model)
     parameters = [(name, one) for name, one in model.named_parameters() if id(one) in constants]
-    return frozenset(name for name, one in (*buffers, *parameters) if one.is_meta or not _is_even(one))
+    fixed = {name: _uneven(one) for name, one in (*buffers, *parameters)}
+    return {name: dims for name, dims in fixed.items() if dims}
 
 
 def constant_parameters(model: nn.Module) -> frozenset[int]:
@@ -39,8 +44,14 @@ def constant_parameters(model: nn.Module) -> frozenset[int]:
     return frozenset(id(one) for one in parameters if not one.requires_grad)
 
 
-def _is_even(buffer: Tensor) -> bool:
-    return bool((buffer == buffer.reshape(-1)[:1]).all()) if buffer.numel() else True
+def _uneven(tensor: Tensor) -> tuple[int, ...]:
+    """The dimensions along which a tensor is not the same everywhere; all where its values are not known."""
+    dims = range(tensor.dim())
+    if tensor.is_meta:
+        return tuple(dims)
+    return tuple(
+        dim for dim in dims if tensor.numel() and not bool((tensor == tensor.narrow(dim, 0, 1)).all())
+    )
 
 
 def on_meta(model: nn.Module) -> nn.Module:

@@ -37,7 +37,7 @@ def trace(
     example: ForwardLike,
     *,
     is_ours: bool = False,
-    fixed: frozenset[str] | None = None,
+    fixed: Mapping[str, tuple[int, ...]] | None = None,
     images: int | None = None,
 ) -> Record:
     """Watch an evaluation pass of a network, and a training pass if the first has left parameters unused.
@@ -49,7 +49,8 @@ def trace(
         model: any network; it is not changed (a copy on the meta device is run).
         example: what is run, or the shape of one input without the batch dimension, e.g. (3, 32, 32).
         is_ours: the network is on the meta device and may be changed, so that no copy is needed.
-        fixed: names of the buffers that must keep their sizes; found from their values if None.
+        fixed: names of the buffers that must keep their sizes, and in which dimensions; found from their values if
+            None.
         images: how many the batch has; found out if None.
 
     Returns:
@@ -93,10 +94,10 @@ def _traced(model: nn.Module, forward: Forward, record: Record) -> Record:
     record.selections = frozenset(f"{path}.indices" for path in _selections(model))
     _name_tensors(model, forward, record)
     learnt = {name for name, _ in model.named_parameters() if name in record.parameters}
-    for name in record.fixed_tensors:
-        kind = "parameter" if name in learnt else "buffer"
-        for axis in record.parameters.get(name, ()):
-            record.table.freeze(axis, f"{kind} {name} holds values of its own for them")
+    for name, dims in record.fixed_tensors.items():
+        kind, axes = "parameter" if name in learnt else "buffer", record.parameters.get(name, ())
+        for dim in dims if axes else ():
+            record.table.freeze(axes[dim], f"{kind} {name} holds values of its own for them")
     inputs = forward.blank(model, record.images)
     record.flow.add_node(INPUT)
     for training in (False, True):

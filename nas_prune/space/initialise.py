@@ -20,6 +20,7 @@ from torch.nn.utils.parametrize import is_parametrized
 from nas_prune.errors import BadInputError, NasPruneError
 from nas_prune.graph.channels import ChannelGraph
 from nas_prune.graph.resize import resized
+from nas_prune.graph.spectral import estimate_anew
 from nas_prune.graph.tensors import constant_parameters
 from nas_prune.space.init_recorder import recorded_inits
 
@@ -163,6 +164,7 @@ def initialise(model: nn.Module, inits: tuple[Init, ...], *, seed: int) -> None:
                 init.apply(parameters[init.parameter])
         for name, values in kept.items():
             model.get_parameter(name).copy_(values)
+        estimate_anew(model, by_chance=True)
     for name, parameter in parameters.items():
         if torch.isnan(parameter).any():
             raise NasPruneError(_no_rule(name))
@@ -218,8 +220,10 @@ def _fallbacks(model: nn.Module, carry_out: Callable[[Tensor], object]) -> Itera
     for path, module in model.named_modules():
         if _own_reset(module) is not None:
             for name, parameter in module.named_parameters(path, recurse=False):
-                # PyTorch's layers reset what is theirs, but not what hooks have made of it (weight norm of old).
-                if not parameter.is_meta and (not _is_of_torch(module) or name.endswith(("_g", "_v"))):
+                # PyTorch's layers reset what is theirs, but not what hooks of old have made of it (weight norm).
+                if not parameter.is_meta and (
+                    not _is_of_torch(module) or name.endswith(("_g", "_v", "_orig"))
+                ):
                     carry_out(parameter)
                     yield FirstValues.of(name, parameter, is_fallback=True)
 

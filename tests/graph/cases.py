@@ -43,6 +43,15 @@ def halves(n: Any, x: Tensor) -> Any:
     return n.b(x[:, :middle]) + n.c(x[:, middle:])
 
 
+def in_turns(n: Any, x: Tensor) -> Any:
+    x = n.a(x)
+    return n.b(n.c(x[:, ::2]) * n.d(x[:, 1::2]))
+
+
+def bilinear(n: Any, x: Tensor) -> Any:
+    return n.c(n.b(n.a(x).mean((2, 3)), n.d(x).mean((2, 3))))
+
+
 def excite(n: Any, x: Tensor) -> Any:
     x = n.a(x)
     return n.b(x * torch.sigmoid(n.up(F.relu(n.down(x.mean((2, 3), keepdim=True))))))
@@ -89,7 +98,11 @@ CASES: dict[str, tuple[nn.Module, set[str]]] = {
     "a transposed convolution": (
         nn.Sequential(conv(3, 8), conv(8, 8), nn.ConvTranspose2d(8, 6, 2), conv(6, 4)), {"0", "1", "2"}
     ),
-    "a step": (Net(lambda n, x: n.b(n.c(n.a(x)[:, ::2])), a=conv(3, 8), c=conv(4, 6), b=conv(6, 4)), {"c"}),
+    "a step": (Net(lambda n, x: n.b(n.c(n.a(x)[:, ::2])), a=conv(3, 8), c=conv(4, 6), b=conv(6, 4)), {"a", "c"}),
+    "two in turns": (Net(in_turns, a=conv(3, 8), c=conv(4, 6), d=conv(4, 6), b=conv(6, 4)), {"a", "c"}),
+    "a step that leaves one over": (
+        Net(lambda n, x: n.b(n.c(n.a(x)[:, ::3])), a=conv(3, 8), c=conv(3, 6), b=conv(6, 4)), {"c"}
+    ),
     "equal halves": (Net(halves, a=conv(3, 8), b=conv(4, 6), c=conv(4, 6)), {"a"}),
     "a shuffle": (Net(shuffle, a=conv(3, 8), b=conv(8, 4)), {"a[1]"}),
     "channels that become rows": (
@@ -294,6 +307,9 @@ CASES |= {
     "a grouped convolution": (nn.Sequential(conv(3, 12), conv(12, 6, 3, groups=3), conv(6, 4)), {"0[0]", "0[1]", "1"}),
     "a grouped transposed convolution": (
         nn.Sequential(conv(3, 12), nn.ConvTranspose2d(12, 6, 2, groups=3), conv(6, 4)), {"0[0]", "0[1]", "1"}
+    ),
+    "two vectors": (
+        Net(bilinear, a=conv(3, 8), d=conv(3, 6), b=nn.Bilinear(8, 6, 7), c=nn.Linear(7, 4)), {"a", "d", "b"}
     ),
     "channels last": (
         nn.Sequential(conv(3, 8).to(memory_format=torch.channels_last), nn.AdaptiveAvgPool2d(1), conv(8, 4)), {"0"}
