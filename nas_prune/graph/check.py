@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from nas_prune.graph.attributes import held_sizes
-from nas_prune.graph.axes import Atom, Axis, atoms_of, length
+from nas_prune.graph.axes import Atom, Axis, length
 from nas_prune.graph.channels import BATCH, ChannelGraph
 from nas_prune.graph.copies import uncollected
 from nas_prune.graph.fans import fan_numbers
@@ -186,18 +186,24 @@ def _without_squares(record: Record) -> Record:
         atom: "the network's code gives one size to both factors of a product"
         for axes in record.parameters.values()
         for axis in map(record.table.resolve, axes)
-        for atom in set(atoms_of(axis))
-        if _power(axis, atom) > 1 and record.table.frozen_reason(atom) is None
+        for atom, power in _powers(axis).items()
+        if power > 1 and record.table.frozen_reason(atom) is None
     }
     return _with_frozen(record, twice) if twice else record
 
 
-def _power(axis: Axis, atom: Atom) -> int:
-    """How often an atom is multiplied with itself at most in one place of an axis."""
-    return max(
-        sum(int(factor == atom) if not isinstance(factor, tuple) else _power(factor, atom) for factor in run)
-        for run in axis
-    )
+def _powers(axis: Axis) -> Counter[Atom]:
+    """How often each atom is multiplied with itself at most in one place of an axis."""
+    powers: Counter[Atom] = Counter()
+    for run in axis:
+        own: Counter[Atom] = Counter()
+        for factor in run:
+            if isinstance(factor, Atom):
+                own[factor] += 1
+            elif not isinstance(factor, int):
+                own += _powers(factor)
+        powers |= own
+    return powers
 
 
 def _smallest(network: _Network, prediction: Prediction) -> tuple[int, Problem | None]:

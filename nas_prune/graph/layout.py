@@ -3,7 +3,7 @@
 from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
-from itertools import zip_longest
+from itertools import islice, zip_longest
 from math import prod
 
 from nas_prune.graph.axes import (
@@ -136,6 +136,7 @@ class Prediction:
             if plain.table.frozen_reason(atom) is None and not self.record.table.is_constant(((atom,),))
         }
 
+        @cache
         def width_of(atom: Atom) -> int:
             return length(self.finished(((atom,),)), lambda group: sizes[group.index])
 
@@ -187,8 +188,15 @@ def _fixed_atoms(expected: _Sized, actual: _Sized, may_change: Container[Atom]) 
     if is_fixed(expected.axis):
         yield from atoms_of(actual.axis)
         return
+    predicted_runs, place = list(expected.runs()), 0
     for begin, end, run in actual.runs():
-        over = [other for first, last, other in expected.runs() if first < end and begin < last]
+        while predicted_runs[place][1] <= begin:  # both go from left to right
+            place += 1
+        over = []
+        for first, _, other in islice(predicted_runs, place, None):
+            if first >= end:
+                break
+            over.append(other)
         if is_fixed(tuple(over)):
             yield from atoms_of((run,))
         elif len(over) == 1 and len(actual.told(run)) == len(expected.told(over[0])):
