@@ -342,12 +342,11 @@ def _blamed(
 def _alone(network: _Network, prediction: Prediction, column: int) -> Problem | None:
     """What is wrong when one group alone is narrowed, to about a half and to a single channel; None if nothing."""
     base = prediction.base_G
-    width = base[column] // 2 - 1
+    half = max(1, base[column] // 2 - 1)
+    tried = [half, base[column] - 1] if half == 1 else [half]  # one channel shows nothing of what lies where
     if column in prediction.small_factors():
-        width = beyond(base, [column], np.random.default_rng(network.seed))[column]
-    elif width < 2:  # one channel shows nothing of what lies where
-        width = max(1, base[column] - 1)
-    half = [*base[:column], width, *base[column + 1 :]]
+        tried.append(beyond(base, [column], np.random.default_rng(network.seed))[column])
+    vectors = [[*base[:column], width, *base[column + 1 :]] for width in tried if 0 < width != base[column]]
+    seen = (difference(network.template, prediction, network.forward, widths) for widths in vectors)
     one = [*base[:column], prediction.record.least, *base[column + 1 :]]
-    wrong = difference(network.template, prediction, network.forward, half) if half != base else None
-    return wrong or failure(network.template, prediction.graph, network.forward, one)
+    return next(filter(None, seen), None) or failure(network.template, prediction.graph, network.forward, one)

@@ -83,7 +83,7 @@ def is_found_out(case: str) -> bool:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("broken", [forgets, says_nothing])
-@pytest.mark.parametrize("name", sorted(set(rules.RULES) - OTHER_VERSIONS - HARMLESS))
+@pytest.mark.parametrize("name", sorted(set(rules.RULES) - OTHER_VERSIONS - HARMLESS - ELSEWHERE))
 def test_a_rule_broken_on_purpose_is_found_out(
     name: str, broken: Callable[[Call], list[Axes]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
