@@ -20,7 +20,7 @@ _NAMES = re.compile(
     r"dim|d_model|input_size|hidden_size|chan|chs|feat|width|embed|planes|hidden|filter|head|group|shape|split|(^|_)(c|d|h|ch|dh|d_k|d_v)$",
     re.IGNORECASE,
 )
-_ASKED = frozenset(
+ASKED = frozenset(
     f"aten.{name}"
     for name in (
         "view",
@@ -35,12 +35,15 @@ _ASKED = frozenset(
 _PLAIN = (nn.modules.conv._ConvNd, nn.Linear, nn.modules.batchnorm._NormBase, nn.GroupNorm)  # noqa: SLF001
 
 
-def held_sizes(model: nn.Module, record: Record) -> dict[tuple[str, str], Axis]:
+def held_sizes(
+    model: nn.Module, record: Record, *, of_any_name: type[nn.Module] | None = None
+) -> dict[tuple[str, str], Axis]:
     """Which integers of which modules are lengths of axes that may change.
 
     Args:
         model: the network that was traced.
         record: what its trace showed; axes are the record's own.
+        of_any_name: a type of module whose integers count whatever they are called.
 
     Returns:
         {(module path, attribute): axis}. `feature_info.2.num_chs` is an entry of a list of dictionaries, and
@@ -52,7 +55,7 @@ def held_sizes(model: nn.Module, record: Record) -> dict[tuple[str, str], Axis]:
     for step in record.steps:
         axes = [axis for output in step.outputs for axis in output]
         met[step.where].extend(axes)
-        if step.operation in _ASKED:
+        if step.operation in ASKED:
             asked[step.where].extend(axes)
             shapes[step.where].extend(
                 [record.table.resolve(axis) for axis in output] for output in step.outputs
@@ -67,7 +70,7 @@ def held_sizes(model: nn.Module, record: Record) -> dict[tuple[str, str], Axis]:
                 found.update(((path, "num_features"), axis) for axis in record.inputs.get(path, ())[1:2])
             continue
         taken: set[Axis] = set()
-        for name, value in _integers(module):
+        for name, value in _integers(module, of_any_name=type(module) is of_any_name):
             candidates = _candidates(path, name, module, record, asked, met)
             fitting = list(dict.fromkeys(axis for axis in candidates if record.table.length(axis) == value))
             if fitting:
@@ -94,10 +97,11 @@ def _tensors(module: nn.Module) -> Iterator[bool]:
     yield from (tensor is not None for tensor in (*module._parameters.values(), *module._buffers.values()))  # noqa: SLF001
 
 
-def _integers(module: nn.Module) -> Iterator[tuple[str, int]]:
+def _integers(module: nn.Module, *, of_any_name: bool) -> Iterator[tuple[str, int]]:
     """Integers above 1 among a module's own attributes that may count channels."""
     for name, value in vars(module).items():
-        if isinstance(value, int) and not isinstance(value, bool) and value > 1 and _may_count(name):
+        is_count = isinstance(value, int) and not isinstance(value, bool) and value > 1
+        if is_count and (_may_count(name) or (of_any_name and not name.startswith("_"))):
             yield name, value
         elif isinstance(value, list):
             yield from _nested(name, value)

@@ -18,7 +18,7 @@ from nas_prune.graph.inputs import Forward, ForwardLike, as_forward
 from nas_prune.graph.layout import Prediction
 from nas_prune.graph.quick import Quickly
 from nas_prune.graph.record import ROOT, Record
-from nas_prune.graph.repair import atoms_met, home_of, same_atoms_elsewhere, tied
+from nas_prune.graph.repair import REPAIRS, Repair, atoms_met, home_of, same_atoms_elsewhere
 from nas_prune.graph.resize import group_sizes, resized
 from nas_prune.graph.trace import ForwardError, Running, first_line, made_where_it_runs, slow_attention, trace
 from nas_prune.graph.trial_widths import beyond, opposites, unlike
@@ -54,11 +54,11 @@ class _Effort:
 
     Attributes:
         probes: how many groups have been narrowed alone.
-        ties: how often axes have been tied, for each type of module and each way.
+        repairs: how often each way of repair has been tried on each type of module.
     """
 
     probes: int = 0
-    ties: Counter[tuple[type[nn.Module], bool]] = field(default_factory=Counter)
+    repairs: Counter[tuple[type[nn.Module], Repair]] = field(default_factory=Counter)
 
     def spend_probes(self, count: int, record: Record) -> bool:
         """Count groups that are narrowed alone; False if they are too many, so that no network takes minutes."""
@@ -68,16 +68,16 @@ class _Effort:
         self.probes += count
         return True
 
-    def spend_tie(self, kind: type[nn.Module], *, boldly: bool) -> bool:
-        """Count one more tie for a type of module; False if there were enough."""
-        if self.ties[kind, boldly] >= _MOST_TIES:
+    def spend_repair(self, kind: type[nn.Module], repair: Repair) -> bool:
+        """Count one more repair of a type of module; False if there were enough of this way."""
+        if self.repairs[kind, repair] >= _MOST_REPAIRS:
             return False
-        self.ties[kind, boldly] += 1
+        self.repairs[kind, repair] += 1
         return True
 
 
 _MOST_STEPS = 60_000  # operations that probes of one network may take, all together
-_MOST_TIES = 3  # for each type: what is tied elsewhere may show more to tie
+_MOST_REPAIRS = 3  # of each way for each type: what is tied elsewhere may show more to tie
 
 
 def checked(template: nn.Module, example: ForwardLike, *, seed: int = 0) -> ChannelGraph:
@@ -113,17 +113,16 @@ def proved(template: nn.Module, example: ForwardLike, *, seed: int = 0) -> Recor
 def _mended(
     network: _Network, record: Record, problem: Problem, effort: _Effort
 ) -> tuple[Record, Problem | None]:
-    """The record after one more tie or freeze, and what is still wrong.
+    """The record after one more repair or freeze, and what is still wrong.
 
-    A tie that does not mend everything in modules of the type may still leave less to freeze.
+    A repair that does not mend everything in modules of the type may still leave less to freeze.
     """
     kind = _kind(network, problem)
     unmended = [(record, problem)]
-    for boldly in (False, True):
+    for repair in REPAIRS:
         candidate = None
-        if effort.spend_tie(kind, boldly=boldly):
-            path = home_of(problem.path, network.template)
-            candidate = tied(record, network.template, path, boldly=boldly)
+        if effort.spend_repair(kind, repair):
+            candidate = repair(record, network.template, home_of(problem.path, network.template))
         if candidate is not None:
             candidate, left = _examined(network, candidate)
             if left is None or _kind(network, left) is not kind:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from torch import Tensor, nn
 
 from nas_prune.errors import BadInputError
+from nas_prune.graph.known import give_value
 
 Shape: TypeAlias = tuple[int, ...]
 _Size: TypeAlias = Annotated[int, Field(ge=1, strict=True)]
@@ -30,14 +31,22 @@ class TensorSpec(_Spec):
     Attributes:
         shape: its shape, without the batch dimension where it has one.
         kind: its type; None for the one that the network computes in.
-        below: what its integers are below, all at least 0 (the number of rows of an embedding, say).
+        least, below: bounds of its integers: at least the first (ones of a mask, say), below the second (the number of
+            rows of an embedding).
         is_batched: its first dimension, which the shape leaves out, is the batch.
     """
 
     shape: tuple[_Size, ...]
     kind: Kind | None = None
-    below: int | None = Field(default=None, ge=1, strict=True)
+    least: int = Field(default=0, strict=True)
+    below: int | None = Field(default=None, strict=True)
     is_batched: bool = True
+
+    @model_validator(mode="after")
+    def _has_room(self) -> "TensorSpec":
+        if self.below is not None and self.below <= self.least:
+            raise ValueError(f"below must be more than {self.least}, got {self.below}")
+        return self
 
 
 class ValueSpec(_Spec):
@@ -118,11 +127,14 @@ class Forward:
         return model.get_submodule(self.part)(*args, **kwargs)
 
     def blank(self, model: nn.Module, count: int) -> Inputs:
-        """Inputs without storage for a number of images (or signals, texts, …)."""
-        dtype = float_type(model)
+        """Inputs without storage for a number of images (or signals, texts, …); those of integers have values."""
+        dtype, generator = float_type(model), torch.Generator().manual_seed(0)
 
         def empty(spec: TensorSpec) -> Tensor:
-            return torch.empty(_full_shape(spec, count), dtype=_dtype(spec, dtype), device="meta")
+            kind, shape = _dtype(spec, dtype), _full_shape(spec, count)
+            tensor = torch.empty(shape, dtype=kind, device="meta")
+            is_number = kind.is_floating_point or kind.is_complex
+            return tensor if is_number else give_value(tensor, _integers(spec, shape, kind, generator))
 
         return self._made(empty)
 
@@ -134,9 +146,7 @@ class Forward:
             kind, shape = _dtype(spec, dtype), _full_shape(spec, count)
             if kind.is_floating_point or kind.is_complex:
                 return torch.randn(shape, dtype=kind, generator=generator)
-            if kind is torch.bool:
-                return torch.ones(shape, dtype=kind)
-            return torch.randint(spec.below or 2, shape, dtype=kind, generator=generator)
+            return _integers(spec, shape, kind, generator)
 
         return self._made(drawn)
 
@@ -292,8 +302,10 @@ def _spec_of_tensor(tensor: Tensor, batch: int | None) -> TensorSpec:
     if tensor.is_floating_point():
         return TensorSpec(shape=shape, is_batched=is_batched)
     is_integer = not tensor.is_complex() and tensor.dtype != torch.bool and not tensor.is_meta
-    below = max(1, int(tensor.max()) + 1) if is_integer else None
-    return TensorSpec(shape=shape, kind=kind, below=below, is_batched=is_batched)
+    least, below = (int(tensor.min()), int(tensor.max()) + 1) if is_integer else (0, None)
+    # Of indices only the largest counts; a mask of ones stays one.
+    least = least if below == least + 1 or least < 0 else 0
+    return TensorSpec(shape=shape, kind=kind, least=least, below=below, is_batched=is_batched)
 
 
 def _tensors_in(value: Any) -> Iterator[Tensor]:
@@ -344,6 +356,13 @@ def _built(spec: InputSpec, make: Callable[[TensorSpec], Tensor]) -> Any:
 
 def _full_shape(spec: TensorSpec, count: int) -> Shape:
     return (count, *spec.shape) if spec.is_batched else spec.shape
+
+
+def _integers(spec: TensorSpec, shape: Shape, kind: torch.dtype, generator: torch.Generator) -> Tensor:
+    if kind is torch.bool:
+        return torch.ones(shape, dtype=kind)
+    below = spec.least + 2 if spec.below is None else spec.below
+    return torch.randint(spec.least, below, shape, dtype=kind, generator=generator)
 
 
 def _dtype(spec: TensorSpec, floats: torch.dtype) -> torch.dtype:

@@ -13,6 +13,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from nas_prune.graph.known import value_of
+
 
 class Quickly(TorchDispatchMode):
     """Runs a network on meta tensors for nothing but its shapes, and what PyTorch counts.
@@ -47,7 +49,8 @@ def quick_output(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any] | None
     if shortcut is None or kwargs or not args:
         return None
     first = args[0][0] if isinstance(args[0], list) and args[0] else args[0]
-    return shortcut(args) if isinstance(first, Tensor) and first.is_meta else None
+    is_free = isinstance(first, Tensor) and first.is_meta and value_of(first) is None
+    return shortcut(args) if is_free else None
 
 
 def _normed(args: tuple[Any, ...]) -> Any:

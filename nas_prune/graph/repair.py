@@ -1,11 +1,14 @@
 """What to change in a channel graph that the self-check refuted: which axes to tie, which groups to freeze."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
+from typing import TypeAlias
 
 from torch import nn
 
+from nas_prune.graph.attributes import ASKED, held_sizes
 from nas_prune.graph.axes import Atom, Axis, atoms_of
 from nas_prune.graph.record import ROOT, Record, Step
 from nas_prune.graph.table import AxisTable
@@ -40,6 +43,58 @@ def tied(record: Record, model: nn.Module, path: str, *, boldly: bool) -> Record
             for first, second in _pairs_of_equal_length(other, axes):
                 other.table = _with_tie(other.table, first, second, reason)
     return other if len(other.table.definitions) > before else None
+
+
+def tied_by_numbers(record: Record, model: nn.Module, path: str) -> Record | None:
+    """The record with axes tied that the code of a module's type gives one size by one number that it holds.
+
+    An attention that holds the size of its heads asks for it in queries and keys, and in values.
+    """
+    other = replace(record, table=record.table.copy(), untied=record.untied or record)
+    before = len(other.table.definitions)
+    for place in alike(model, path):
+        held = {
+            name: axis for (at, name), axis in record.attributes.items() if at == place and "*" not in name
+        }
+        lengths = [record.table.length(axis) for axis in held.values()]
+        asked = [
+            axis
+            for step in _steps(record, place)
+            if step.operation in ASKED
+            for out in step.outputs
+            for axis in out
+        ]
+        for axis, length in zip(held.values(), lengths, strict=True):
+            if lengths.count(length) == 1:
+                for first, second in _pairs_of_equal_length(other, [axis, *asked]):
+                    if length == record.table.length(first):
+                        reason = f"the code of {place or ROOT}, which gives them one size"
+                        other.table = _with_tie(other.table, first, second, reason)
+    return other if len(other.table.definitions) > before else None
+
+
+def with_more_numbers(record: Record, model: nn.Module, path: str) -> Record | None:
+    """The record with more numbers, whatever their names, that modules of a type hold taken for lengths of axes."""
+    kind = type(model.get_submodule(path))
+    found = held_sizes(model, record, of_any_name=kind)
+    more = {place: axis for place, axis in found.items() if place not in record.attributes}
+    return replace(record, attributes=record.attributes | more) if more else None
+
+
+def with_more_numbers_tied(record: Record, model: nn.Module, path: str) -> Record | None:
+    """Both: the axes tied that numbers of any name give one size."""
+    more = with_more_numbers(record, model, path)
+    return None if more is None else tied_by_numbers(more, model, path)
+
+
+Repair: TypeAlias = Callable[[Record, nn.Module, str], Record | None]
+REPAIRS: tuple[Repair, ...] = (  # from those that cost least freedom on
+    with_more_numbers,
+    tied_by_numbers,
+    with_more_numbers_tied,
+    partial(tied, boldly=False),
+    partial(tied, boldly=True),
+)
 
 
 def _with_tie(table: AxisTable, first: Axis, second: Axis, reason: str) -> AxisTable:

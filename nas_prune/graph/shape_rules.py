@@ -106,7 +106,11 @@ def cut(call: Call) -> list[Axes]:
     if step != 1:
         axes[dim] = _every(call, axes[dim], step, is_whole=start < step and end == size and size % step == 0)
     elif (start, end) != (0, size):
-        pieces = _pieces(call, axes[dim], [start, end - start, size - end])
+        try:
+            pieces = _pieces(call, axes[dim], [start, end - start, size - end])
+        except AxisConflictError:  # the other dimensions are what they were
+            call.freeze(axes[dim], "channels arranged in another way")
+            pieces = [(), call.record.batch_or(end - start) or constant(end - start)]
         axes[dim] = pieces[1]
         # The middle, or a third, or … : pieces of one size may be meant to be equal.
         call.record.pieces.append((call.where, tuple(piece for piece in pieces if piece)))

@@ -4,8 +4,9 @@ No data, no weights and no autograd graph are needed: a dispatch mode sees every
 whatever Python the network is written in.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, TypeVar
 
 import torch
@@ -18,6 +19,7 @@ from nas_prune.graph.axes import ONE, Atom, Axis, atoms_of, constant
 from nas_prune.graph.call import Axes, Call, tensors_in
 from nas_prune.graph.copies import tensors_anywhere, uncollected
 from nas_prune.graph.inputs import Forward, ForwardLike, Inputs, as_forward
+from nas_prune.graph.known import KnownValues
 from nas_prune.graph.quick import output_of
 from nas_prune.graph.record import INPUT, NO_RULE, ROOT, RULE_FAILED, Record, Step, TensorNote
 from nas_prune.graph.rules import rule_for
@@ -184,6 +186,10 @@ class ForwardError(BadInputError):
         )
 
 
+_WAYS = 2
+_ASKS_FOR_VALUES = re.compile(r"item\(\)|_local_scalar_dense|nonzero|data-dependent")
+
+
 def _names_devices(message: str) -> bool:
     """Whether PyTorch says that tensors lie on different devices; it has no type of error for that, only words."""
     return "device" in message
@@ -199,18 +205,25 @@ _LONGEST = 200
 
 
 def made_where_it_runs(run: Callable[[], Result]) -> Result:
-    """Run a network; if it makes tensors without saying where (`torch.zeros(1)`), once more with meta as the place.
+    """Run a network; once more in another way where it needs one.
 
-    That is not done at once, since it costs a third of the time where there are many small operations.
+    If it makes tensors without saying where (`torch.zeros(1)`), meta is the place; if it branches on values that
+    follow from no activation, these are worked out. That is not done at once, since it costs a third of the time where
+    there are many small operations.
     """
-    try:
+    with ExitStack() as ways:
+        for _ in range(_WAYS):
+            try:
+                return run()
+            except Exception as error:
+                message = error.message if isinstance(error, ForwardError) else str(error)
+                if _names_devices(message):
+                    ways.enter_context(torch.device("meta"))
+                elif _ASKS_FOR_VALUES.search(message):
+                    ways.enter_context(KnownValues())
+                else:
+                    raise
         return run()
-    except Exception as error:
-        is_of_devices = error.is_of_devices if isinstance(error, ForwardError) else _names_devices(str(error))
-        if not is_of_devices:
-            raise
-        with torch.device("meta"):
-            return run()
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from nas_prune.graph.axes import Atom
 from nas_prune.graph.check import _Effort, _examined, _Network, checked
 from nas_prune.graph.record import Record
+from nas_prune.graph.repair import REPAIRS
 from nas_prune.graph.trace import ForwardError, trace
 from tests.graph.cases import Net, conv
 
@@ -61,10 +62,10 @@ def test_probes_and_ties_of_one_network_are_limited(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("nas_prune.graph.check._MOST_STEPS", 0)
     assert [effort.spend_probes(count, record) for count in (10, 7, 6, 1)] == [True, False, True, False]
     assert effort.probes == 16
-    tries = [effort.spend_tie(nn.Linear, boldly=False) for _ in range(4)]
+    tries = [effort.spend_repair(nn.Linear, REPAIRS[0]) for _ in range(4)]
     assert tries == [True, True, True, False]
-    assert effort.spend_tie(nn.Linear, boldly=True)
-    assert _Effort().spend_tie(nn.Linear, boldly=False)
+    assert effort.spend_repair(nn.Linear, REPAIRS[1])
+    assert _Effort().spend_repair(nn.Linear, REPAIRS[0])
 
 
 class Constant(nn.Module):

@@ -262,12 +262,12 @@ class Shuffled(nn.Module):
     def __init__(self, channels: int, factor: int) -> None:
         super().__init__()
         self.a, self.o, self.q, self.p = conv(3, channels), conv(channels, 7), conv(7, 30), conv(30, 5)
-        self.factor = factor
+        self._factor = factor  # as good as one in the code itself
 
     def forward(self, images: Tensor) -> Tensor:
         x = F.pixel_unshuffle(F.pixel_shuffle(self.a(images), 2), 2)
         count, channels, height, width = x.shape
-        x = x.view(count, self.factor, channels // self.factor, height, width).transpose(1, 2)
+        x = x.view(count, self._factor, channels // self._factor, height, width).transpose(1, 2)
         return torch.as_tensor(self.p(self.q(self.o(x.reshape(count, channels, height, width)))))
 
 
@@ -380,3 +380,25 @@ def test_what_is_the_same_for_every_channel_can_be_had_for_fewer() -> None:
     model, kept = lively(space), [np.array([1, 4, 9])]
     kill(model, space, kept)
     assert torch.allclose(outputs(model, space), outputs(space.narrow(model, kept), space), atol=1e-12)
+
+
+def test_a_number_of_any_name_that_a_module_holds_follows_the_channels_it_counts() -> None:
+    class Follows(Shuffled):
+        def __init__(self) -> None:
+            super().__init__(16, 4)
+            self.times = 4
+
+        @property
+        def _factor(self) -> int:  # type: ignore[override]
+            return self.times
+
+        @_factor.setter
+        def _factor(self, _: int) -> None:
+            pass
+
+    space = load_space(Follows, (3, 8, 8))
+    assert [group.size for group in space.groups] == [4, 7, 30]
+    assert space.build([3, 7, 30], seed=0).times == 3
+    model, kept = lively(space), [np.array([0, 2]), np.arange(1, 6), np.arange(20)]
+    kill(model, space, kept)
+    assert torch.allclose(outputs(model, space), outputs(space.narrow(model, kept), space), atol=1e-10)

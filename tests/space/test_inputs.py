@@ -111,7 +111,9 @@ def test_what_a_network_takes_is_left_out_of_files_where_it_is_one_tensor() -> N
     }  # fmt: skip
     content = load_space(Words, WORDS).reference.model_dump(mode="json")
     assert content["input_shape"] == [7]
-    assert content["input_spec"]["args"] == [{"shape": [7], "kind": "int64", "below": 30, "is_batched": True}]
+    assert content["input_spec"]["args"] == [
+        {"shape": [7], "kind": "int64", "least": 0, "below": 30, "is_batched": True}
+    ]
 
 
 def test_what_is_no_image_cannot_be_trained_here() -> None:
@@ -205,3 +207,74 @@ def test_a_part_that_cannot_be_searched_is_refused(part: str, words: str) -> Non
 
     with pytest.raises(BadInputError, match=words):
         load_space(Half, (3, 8, 8), part=part)
+
+
+class Masked(nn.Module):
+    """Branches on values that follow from no activation: on places that are counted, and on a mask."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words, self.a, self.b = nn.Embedding(30, 16), nn.Linear(16, 24), nn.Linear(24, 5)
+        self.other = nn.Linear(24, 5)
+
+    def forward(self, words: Tensor, mask: Tensor) -> Tensor:
+        x = torch.relu(self.a(self.words(words)))
+        places = torch.arange(words.shape[1], device=words.device)[None] * mask.new_ones(1)
+        if (places.diff() < 1).any():
+            raise AssertionError("places must rise")
+        if mask.all():
+            return torch.as_tensor(self.b(x.mean(1)))
+        kept = (mask[0] > 0).nonzero()[:, 0]
+        return torch.as_tensor(self.other(x[:, kept].mean(1)))
+
+
+def test_code_may_branch_on_what_follows_from_no_activation() -> None:
+    all_ones = load_space(Masked, (WORDS, torch.ones(2, 7, dtype=torch.long)))
+    assert all_ones.base_G in ((24, 16), (16, 24))
+    frozen = {group.name: group.frozen for group in all_ones.graph.groups if group.frozen}
+    assert set(frozen) == {"b", "other", "other'"}
+    assert "no operation" in str(frozen["other"])  # the way that the example's values take
+    some = load_space(Masked, (WORDS, torch.tensor([[0, 1, 1, 1, 0, 0, 1]] * 2)))
+    assert (
+        next(group.frozen for group in some.graph.groups if group.name == "other") == "the network's output"
+    )
+    for space in (all_ones, some):
+        widths = [7] * 2
+        cost = space.cost_at(widths)
+        small = space.build(widths, seed=0)
+        assert sum(one.numel() for one in small.parameters()) == cost.params
+
+
+def test_code_must_not_branch_on_activations() -> None:
+    class Branching(Masked):
+        def forward(self, words: Tensor, mask: Tensor) -> Tensor:
+            x = self.a(self.words(words)).mean(1) * mask[:, :1]
+            return torch.as_tensor(self.b(x) if x.max() > 0 else self.other(x))
+
+    with pytest.raises(BadInputError, match=r"must not branch on values, or a part that does not be named"):
+        load_space(Branching, (WORDS, torch.ones(2, 7, dtype=torch.long)))
+
+
+class Heads(nn.Module):
+    """An attention that holds the size of its heads, and counts them by -1; numbers of any name."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.wide, self.each = width, width // heads
+        self.q, self.k, self.v, self.o = (nn.Linear(width, width) for _ in range(4))
+
+    def forward(self, x: Tensor) -> Any:
+        shape = (*x.shape[:-1], -1, self.each)
+        q, k, v = (layer(x).view(shape).transpose(1, 2) for layer in (self.q, self.k, self.v))
+        weights = torch.softmax(q @ k.transpose(2, 3), -1)
+        return self.o((weights @ v).transpose(1, 2).reshape(*x.shape[:-1], -1))
+
+
+def test_numbers_that_a_module_holds_tie_no_more_than_they_must() -> None:
+    net = nn.Sequential(nn.Linear(6, 24), Heads(24, 3), Heads(24, 3), nn.Linear(24, 5))
+    space = load_space(lambda: net, (7, 6))
+    sizes = {group.name: group.size for group in space.groups}
+    assert sizes == {"0": 24, "1.q[0]": 3, "1.q[1]": 8, "1.o": 24, "2.q[0]": 3, "2.q[1]": 8, "2.o": 24}
+    small = space.build([5, 2, 3, 7, 1, 4, 6], seed=0)
+    assert (small[1].wide, small[1].each, small[2].each) == (6, 3, 4)  # type: ignore[union-attr]
+    assert small(torch.zeros(2, 7, 6)).shape == (2, 7, 5)
