@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from nas_prune.search.run import search as search
     from nas_prune.space.budget import Budget as Budget
     from nas_prune.space.load import load_space as load_space
+    from nas_prune.space.rebuild import rebuild as rebuild
     from nas_prune.space.search_space import SearchSpace as SearchSpace
     from nas_prune.space.widths import Widths as Widths
     from nas_prune.space.widths import read_widths as read_widths
@@ -61,6 +62,7 @@ _HOMES = {
     "read_parts": "report.read",
     "read_study": "study.config",
     "read_widths": "space.widths",
+    "rebuild": "space.rebuild",
     "register_method": "search.methods.registry",
     "run_study": "study.run",
     "search": "search.run",

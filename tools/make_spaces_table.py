@@ -1,4 +1,7 @@
-"""Write the tables of search_spaces/README.md: what can be searched of torchvision's networks and timm's families."""
+"""Write the tables of search_spaces/README.md: what can be searched of torchvision's networks, timm's and others'.
+
+The others are in other_networks.py, which says what must be installed for them.
+"""
 
 import argparse
 import os
@@ -23,7 +26,7 @@ class Row:
 
     Attributes:
         name: as `--space` takes it.
-        pixels: of the image, a side.
+        input: the shape of an image, or all that the network takes.
         groups: searchable channel groups.
         frozen: frozen groups but the network's output.
         share: of the MACs, that goes when every searchable group is at its floor.
@@ -32,7 +35,7 @@ class Row:
     """
 
     name: str
-    pixels: int
+    input: str
     groups: int
     frozen: int
     share: float
@@ -41,26 +44,32 @@ class Row:
     reasons: str
 
 
-def measure(name: str) -> Row:
-    """Load one network as `--space` does."""
+def measure(named: tuple[str, str]) -> Row:
+    """Load one network as `--space` does, or one of other_networks.py, by its library there and its name."""
     import torch
+    from other_networks import OTHERS
 
     from nas_prune.graph.channels import channel_graph
     from nas_prune.space.load import load_space
 
+    library, name = named
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     started = perf_counter()
-    space = load_space(name)
+    if library:
+        other = OTHERS[library][name]
+        space = load_space(other.make, other.example, part=other.part)
+    else:
+        space = load_space(name)
     loaded = perf_counter()
-    channel_graph(space.template, space.reference.input_shape)
+    channel_graph(space.template, space.forward)
     traced = perf_counter()
     frozen = Counter(
         group.frozen for group in space.graph.groups if group.frozen not in (None, "the network's output")
     )
     return Row(
         name,
-        space.reference.input_shape[1],
+        str(space.forward.call),
         len(space.groups),
         sum(frozen.values()),
         1 - space.cost_at(space.floor_G).macs / space.cost_at(space.base_G).macs,
@@ -77,18 +86,20 @@ def _shortened(reason: str) -> str:
 
 def table(rows: Iterable[Row]) -> Iterator[str]:
     """Rows of Markdown."""
-    yield "| network | pixels | groups | searchable share | frozen | trace, s | load, s | frozen why |"
-    yield "|---|---:|---:|---:|---:|---:|---:|---|"
+    yield "| network | input | groups | searchable share | frozen | trace, s | load, s | frozen why |"
+    yield "|---|---|---:|---:|---:|---:|---:|---|"
     for row in rows:
+        name, comma, how = row.name.partition(",")
         yield (
-            f"| `{row.name}` | {row.pixels} | {row.groups} | {100 * row.share:.1f} % | {row.frozen} "
+            f"| `{name}`{comma}{how} | {row.input} | {row.groups} | {100 * row.share:.1f} % | {row.frozen} "
             f"| {row.trace_s:.2f} | {row.load_s:.1f} | {row.reasons} |"
         )
 
 
-def tables(torchvision: list[Row], timm: list[Row], workers: int) -> str:
+def tables(torchvision: list[Row], timm: list[Row], others: dict[str, list[Row]], workers: int) -> str:
     """The end of the file: what was measured."""
-    libraries = ", ".join(f"{name} {version(name)}" for name in ("torch", "torchvision", "timm"))
+    names = ("torch", "torchvision", "timm", "transformers", "ultralytics")
+    libraries = ", ".join(f"{name} {version(name)}" for name in names)
     return TABLES.format(
         workers=workers,
         number=len(torchvision),
@@ -99,6 +110,9 @@ def tables(torchvision: list[Row], timm: list[Row], workers: int) -> str:
         versions=f"Python {platform.python_version()}, {libraries}",
         torchvision="\n".join(table(torchvision)),
         timm="\n".join(table(timm)),
+        number_of_others=sum(map(len, others.values())),
+        least_of_others=f"{100 * min(row.share for rows in others.values() for row in rows):.1f}",
+        others="\n\n".join(f"### {library}\n\n" + "\n".join(table(rows)) for library, rows in others.items()),
     )
 
 
@@ -108,7 +122,8 @@ TABLES = """
 the network's output left out; the two most frequent reasons. *Trace*: the channel graph; *load*: construction,
 self-check and costs as well.
 
-{number} networks of torchvision, smallest share {least} %; {families} of timm, of which {good} at 95 % or more.
+{number} networks of torchvision, smallest share {least} %; {families} of timm, of which {good} at 95 % or more;
+{number_of_others} others (`tools/other_networks.py`), smallest share {least_of_others} %.
 Seconds: one run each, {workers} at a time, on {hardware}, {versions}.
 
 ### torchvision
@@ -118,6 +133,8 @@ Seconds: one run each, {workers} at a time, on {hardware}, {versions}.
 ### timm
 
 {timm}
+
+{others}
 """
 
 
@@ -141,18 +158,25 @@ def main() -> None:
     if not mark:
         raise SystemExit(f"{options.out} must hold the words {_MARK!r}; the tables go behind them.")
     sys.path.insert(0, str(ROOT))
+    from other_networks import OTHERS
+
     from nas_prune.space.networks import torchvision_names
     from tests.space.test_any_network import TIMM
 
     classifiers, segmenters = torchvision_names()
     vision = [f"torchvision:{name}" for name in [*classifiers, *segmenters]]
-    names = [*vision, *(f"timm:{name}" for name in TIMM)]
+    names = [("", name) for name in [*vision, *(f"timm:{name}" for name in TIMM)]]
+    count = len(names)
+    names += [(library, name) for library, own in OTHERS.items() for name in own]
     rows: list[Row] = []
     with ProcessPoolExecutor(options.workers, max_tasks_per_child=None) as pool:
         for row in pool.map(measure, names):
             print(f"{row.name}: {100 * row.share:.1f} % in {row.load_s:.1f} s", file=sys.stderr)
             rows.append(row)
-    made = tables(rows[: len(vision)], rows[len(vision) :], options.workers)
+    others: dict[str, list[Row]] = {library: [] for library in OTHERS}
+    for (library, _), row in zip(names[count:], rows[count:], strict=True):
+        others[library].append(row)
+    made = tables(rows[: len(vision)], rows[len(vision) : count], others, options.workers)
     options.out.write_text(written + mark + made, encoding="utf-8")
 
 
