@@ -53,13 +53,18 @@ def quick_output(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any] | None
     return shortcut(args) if is_free else None
 
 
+def _like(image: Tensor) -> Tensor:
+    """A tensor of the same shape and type; `torch.empty_like` takes five times as long, and minds the strides."""
+    return image.new_empty(image.shape) if image.is_contiguous() else torch.empty_like(image)
+
+
 def _normed(args: tuple[Any, ...]) -> Any:
     image = args[0]
-    return torch.empty_like(image), image.new_empty(image.shape[1]), image.new_empty(image.shape[1])
+    return _like(image), image.new_empty(image.shape[1]), image.new_empty(image.shape[1])
 
 
 def _same(args: tuple[Any, ...]) -> Tensor:
-    return torch.empty_like(args[0])
+    return _like(args[0])
 
 
 def _in_place(args: tuple[Any, ...]) -> Tensor:
@@ -71,11 +76,11 @@ def _joined(args: tuple[Any, ...]) -> Tensor | None:
     """Two tensors, or one and a number."""
     first, second = args[:2]
     if not isinstance(second, Tensor):
-        return torch.empty_like(first) if first.is_floating_point() else None
+        return _like(first) if first.is_floating_point() else None
     if not second.is_meta or second.dtype != first.dtype:
         return None
     if second.shape == first.shape and second.stride() == first.stride():
-        return torch.empty_like(first)
+        return _like(first)
     plain = first.is_contiguous() and second.is_contiguous()
     return first.new_empty(torch.broadcast_shapes(first.shape, second.shape)) if plain else None
 
@@ -92,7 +97,7 @@ def _layer_normed(args: tuple[Any, ...]) -> Any:
     if list(image.shape[kept:]) != list(sizes):
         return None  # PyTorch says what is wrong
     places = image.new_empty((*image.shape[:kept], *[1] * len(sizes)))
-    return image.new_empty(image.shape), places, torch.empty_like(places)
+    return image.new_empty(image.shape), places, _like(places)
 
 
 def _group_normed(args: tuple[Any, ...]) -> Any:
@@ -100,7 +105,19 @@ def _group_normed(args: tuple[Any, ...]) -> Any:
     fits = all(vector is None or vector.shape == (channels,) for vector in (weight, bias))
     if not fits or channels % groups or not image.is_contiguous():
         return None  # PyTorch says what is wrong
-    return torch.empty_like(image), image.new_empty((count, groups)), image.new_empty((count, groups))
+    return _like(image), image.new_empty((count, groups)), image.new_empty((count, groups))
+
+
+def _measured(args: tuple[Any, ...]) -> Tensor | None:
+    """Lengths of vectors along some dimensions."""
+    image: Tensor = args[0]
+    return _averaged((image, *args[2:])) if len(args) > 2 and image.is_floating_point() else None
+
+
+def _covered(args: tuple[Any, ...]) -> Tensor | None:
+    image, mask = args[:2]
+    fits = isinstance(mask, Tensor) and mask.dim() <= image.dim()
+    return _like(image) if fits and torch.broadcast_shapes(image.shape, mask.shape) == image.shape else None
 
 
 def _multiplied(args: tuple[Any, ...]) -> Tensor | None:
@@ -157,12 +174,24 @@ _SHORTCUTS: dict[str, Callable[[tuple[Any, ...]], Any]] = {
         ("native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit_no_training"), _normed
     ),
     **dict.fromkeys(
-        ("relu", "silu", "gelu", "sigmoid", "hardswish", "hardsigmoid", "hardtanh", "tanh"), _same
+        (
+            "relu",
+            "silu",
+            "gelu",
+            "sigmoid",
+            "hardswish",
+            "hardsigmoid",
+            "hardtanh",
+            "tanh",
+            "roll",
+            "clamp_min",
+        ),
+        _same,
     ),
     **dict.fromkeys(
         ("relu_", "silu_", "sigmoid_", "hardswish_", "hardsigmoid_", "hardtanh_", "tanh_"), _in_place
     ),
-    **dict.fromkeys(("add", "mul"), _joined),
+    **dict.fromkeys(("add", "mul", "div", "sub"), _joined),
     **dict.fromkeys(("add_", "mul_"), _joined_in_place),
     **dict.fromkeys(("_softmax", "_safe_softmax"), _same),
     "native_layer_norm": _layer_normed,
@@ -170,5 +199,7 @@ _SHORTCUTS: dict[str, Callable[[tuple[Any, ...]], Any]] = {
     "addmm": _multiplied,
     "cat": _concatenated,
     "mean": _averaged,
+    "linalg_vector_norm": _measured,
+    "masked_fill": _covered,
     "convolution": _convolved,
 }
