@@ -67,6 +67,11 @@ def _same(args: tuple[Any, ...]) -> Tensor:
     return _like(args[0])
 
 
+def _turned(args: tuple[Any, ...]) -> Tensor:
+    image: Tensor = args[0]
+    return image.new_empty(image.shape)
+
+
 def _in_place(args: tuple[Any, ...]) -> Tensor:
     image: Tensor = args[0]
     return image
@@ -183,7 +188,6 @@ _SHORTCUTS: dict[str, Callable[[tuple[Any, ...]], Any]] = {
             "hardsigmoid",
             "hardtanh",
             "tanh",
-            "roll",
             "clamp_min",
         ),
         _same,
@@ -201,5 +205,6 @@ _SHORTCUTS: dict[str, Callable[[tuple[Any, ...]], Any]] = {
     "mean": _averaged,
     "linalg_vector_norm": _measured,
     "masked_fill": _covered,
+    "roll": _turned,
     "convolution": _convolved,
 }
