@@ -56,7 +56,7 @@ class Restricted(TorchDispatchMode):
         for size in self._sizes:
             self._record.table.new(size)  # so that atom i is group i
         self._record.batch = self._record.table.new(len(images))
-        self.running = Running({id(module): path for path, module in model.named_modules()})
+        self.running = Running(dict(model.named_modules()))
         self._scales = self._held_scales(space)
         tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
         for name, axes in graph.parameters.items():

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, TypeAlias
 
 from torch import Tensor
@@ -27,6 +28,12 @@ _JOINS = frozenset(("cat", "stack"))
 _ZEROS = frozenset(("zeros", "new_zeros", "zeros_like", "zero", "empty", "new_empty", "empty_like"))
 
 
+@cache
+def name_of(func: Any) -> str:
+    """An operation without its overload, e.g. `aten.cat`."""
+    return str(func.overloadpacket)
+
+
 def tensors_in(values: Sequence[Any]) -> Iterator[Tensor]:
     """The tensors among arguments or results, lists and tuples of them included."""
     for value in values:
@@ -38,7 +45,12 @@ def tensors_in(values: Sequence[Any]) -> Iterator[Tensor]:
 
 @dataclass(slots=True)
 class Call:
-    """One operation as it ran: function, arguments, result, and where in the network."""
+    """One operation as it ran: function, arguments, result, and where in the network.
+
+    Attributes:
+        inputs, outputs: the tensors among the arguments and of the result, in order.
+        notes: what is known of the inputs.
+    """
 
     func: Any
     args: tuple[Any, ...]
@@ -51,6 +63,7 @@ class Call:
     is_layer: bool = False
     inputs: list[Tensor] = field(init=False)
     notes: list[TensorNote] = field(init=False)
+    outputs: list[Tensor] = field(init=False)
     _activations: list[TensorNote] = field(init=False)
     _products_before: int = field(init=False)
 
@@ -58,17 +71,13 @@ class Call:
         self._products_before = len(self.record.products)
         self.inputs = list(tensors_in((*self.args, *self.kwargs.values())))
         self.notes = [self.record.note(tensor) for tensor in self.inputs]
+        self.outputs = [self.output] if isinstance(self.output, Tensor) else list(tensors_in((self.output,)))
         self._activations = [note for note in self.notes if note.source is not None]
-
-    @property
-    def outputs(self) -> list[Tensor]:
-        """The tensors of the result, in order."""
-        return list(tensors_in((self.output,)))
 
     @property
     def name(self) -> str:
         """The operation without its overload, e.g. `aten.cat`."""
-        return str(self.func.overloadpacket)
+        return name_of(self.func)
 
     @property
     def path(self) -> str:

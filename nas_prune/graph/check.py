@@ -242,7 +242,7 @@ def failure(
     model = resized(template, graph, widths_G)  # on meta; moved again, a network's own `_apply` would run
     forward, images = as_forward(example), _IMAGES if graph.takes_batches else 1
     inputs = forward.blank(model, images)
-    running = Running({id(module): path for path, module in model.named_modules()})
+    running = Running(dict(model.named_modules()))
 
     def run() -> Quickly:
         evaluation = Quickly()

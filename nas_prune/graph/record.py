@@ -159,7 +159,6 @@ class Record:
 
     def remember(self, tensor: Tensor, note: TensorNote) -> None:
         """Attach what is known to a tensor, which is kept alive so that its identity stays its own."""
-        assert tuple(self.table.length(axis) for axis in note.axes) == tuple(tensor.shape)
         self._notes[id(tensor)] = (tensor, note)
 
     def forget_activations(self) -> None:

@@ -12,7 +12,7 @@ import torch
 
 from nas_prune.graph import layer_rules, place_rules, shape_rules
 from nas_prune.graph.axes import ONE, Axis, constant, is_constant
-from nas_prune.graph.call import Axes, Call
+from nas_prune.graph.call import Axes, Call, name_of
 from nas_prune.graph.shape_rules import same_shape, takes_positions
 from nas_prune.graph.table import AxisConflictError
 
@@ -275,7 +275,7 @@ RULES: dict[str, Rule] = {
 
 def rule_for(func: Any) -> Rule | None:
     """The rule of an ATen operation, None if there is none; every pointwise operation broadcasts."""
-    name = str(func.overloadpacket).removeprefix("aten.")
+    name = name_of(func).removeprefix("aten.")
     if name in RULES:
         return RULES[name]
     return broadcast if torch.Tag.pointwise in func.tags else None

@@ -79,10 +79,20 @@ class AxisTable:
 
     def length(self, axis: Axis) -> int:
         """The length of an axis in the network as it was traced."""
+        if len(axis) == 1 and len(axis[0]) == 1:  # as nearly all are
+            factor = axis[0][0]
+            if isinstance(factor, int):
+                return factor
+            if isinstance(factor, Atom):
+                return self._sizes[factor.index]
         return length(axis, self.atom_size)
 
     def resolve(self, axis: Axis) -> Axis:
         """The axis in terms of atoms that are not defined by others."""
+        if len(axis) == 1 and len(axis[0]) == 1:  # as nearly all are
+            factor = axis[0][0]
+            if isinstance(factor, int) or (isinstance(factor, Atom) and factor not in self._defined):
+                return axis
         known = self._resolved.get(axis)
         if known is None:
             known = axis

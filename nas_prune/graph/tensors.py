@@ -75,5 +75,10 @@ def _meta_parameters(model: nn.Module) -> dict[int, Any]:
 
 def named_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
     """Parameters and buffers by name; a tied one comes once, under its first name."""
-    yield from model.named_parameters()
-    yield from model.named_buffers()
+    modules, seen = list(model.named_modules()), set[int]()
+    for kind in ("_parameters", "_buffers"):
+        for path, module in modules:
+            for name, tensor in module.__dict__[kind].items():
+                if tensor is not None and id(tensor) not in seen:
+                    seen.add(id(tensor))
+                    yield f"{path}.{name}" if path else name, tensor

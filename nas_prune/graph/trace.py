@@ -93,9 +93,11 @@ def _traced(model: nn.Module, forward: Forward, record: Record) -> Record:
     record.root = forward.part
     record.batch = record.table.new(record.images) if record.images > 1 else ONE
     record.table.freeze(record.batch, "the batch")
-    record.selections = frozenset(f"{path}.indices" for path in _selections(model))
-    _name_tensors(model, forward, record)
-    learnt = {name for name, _ in model.named_parameters() if name in record.parameters}
+    modules = dict(model.named_modules())
+    record.selections = frozenset(
+        f"{path}.indices" for path, module in modules.items() if isinstance(module, ChannelSelection)
+    )
+    learnt = _name_tensors(model, forward, record)
     for name, dims in record.fixed_tensors.items():
         kind, axes = "parameter" if name in learnt else "buffer", record.parameters.get(name, ())
         for dim in dims if axes else ():
@@ -106,7 +108,7 @@ def _traced(model: nn.Module, forward: Forward, record: Record) -> Record:
         if not training or not learnt <= record.touched:
             _note_inputs(inputs, record)
             with uncollected():
-                _watch(model, forward, inputs, record, training=training)
+                _watch(model, forward, inputs, Running(modules, record), record, training=training)
     record.settle_picked()
     for name, axes in record.parameters.items():
         if name not in record.touched:
@@ -115,8 +117,9 @@ def _traced(model: nn.Module, forward: Forward, record: Record) -> Record:
     return record
 
 
-def _name_tensors(model: nn.Module, forward: Forward, record: Record) -> None:
-    """Give every dimension of the parameters and buffers of what is run an atom of its own."""
+def _name_tensors(model: nn.Module, forward: Forward, record: Record) -> set[str]:
+    """Give every dimension of the parameters and buffers of what is run an atom of its own; the parameters' names."""
+    learnt = set[str]()
     shared = _shared_with_others(model, forward) if forward.part else frozenset()
     for name, tensor in named_tensors(model):
         if name in record.parameters or not (forward.holds(name) or id(tensor) in shared):
@@ -126,6 +129,9 @@ def _name_tensors(model: nn.Module, forward: Forward, record: Record) -> None:
         record.remember(tensor, TensorNote(axes, parameter=name, is_shifted=True))
         for axis in axes if id(tensor) in shared else ():
             record.table.freeze(axis, f"shared with what lies outside {forward.part}")
+        if isinstance(tensor, nn.Parameter):
+            learnt.add(name)
+    return learnt
 
 
 def _shared_with_others(model: nn.Module, forward: Forward) -> frozenset[int]:
@@ -145,13 +151,10 @@ def _note_inputs(inputs: Inputs, record: Record) -> None:
         record.remember(tensor, TensorNote((batch, *axes[1:]) if batch else tuple(axes), source=INPUT))
 
 
-def _selections(model: nn.Module) -> list[str]:
-    return [path for path, module in model.named_modules() if isinstance(module, ChannelSelection)]
-
-
-def _watch(model: nn.Module, forward: Forward, inputs: Inputs, record: Record, *, training: bool) -> None:
+def _watch(
+    model: nn.Module, forward: Forward, inputs: Inputs, running: "Running", record: Record, *, training: bool
+) -> None:
     record.keeps_costs = not training
-    running = Running({id(module): path for path, module in model.named_modules()}, record)
     try:
         with torch.no_grad(), slow_attention(), running.watched(), _Watcher(record, running):
             output = forward.run(model.train(training), inputs)
@@ -246,8 +249,8 @@ def _freeze_outputs(output: object, record: Record) -> None:
 class Running:
     """Follows which module is running, so that a reason can say where."""
 
-    def __init__(self, paths: Mapping[int, str], record: Record | None = None) -> None:
-        self._paths = paths
+    def __init__(self, modules: Mapping[str, nn.Module], record: Record | None = None) -> None:
+        self._paths = {id(module): path for path, module in modules.items()}
         self._record = record
         self._stack: list[str] = []
         self.failed: str | None = None
