@@ -81,7 +81,6 @@ def saved_and_rebuilt(name: str, space: object, folder: Path, typed: str) -> Non
     "name",
     [
         "mine",
-        "a part",
         *(pytest.param(one, marks=pytest.mark.slow) for one in ("transformers", "ultralytics")),
     ],
 )
@@ -98,6 +97,7 @@ def test_a_network_of_ones_own_is_rebuilt(name: str, tmp_path: Path, monkeypatch
         rebuild(tmp_path / "widths.json")
 
 
+@pytest.mark.slow
 def test_a_network_of_a_library_is_rebuilt_from_the_file_alone(tmp_path: Path) -> None:
     pytest.importorskip("timm")
     saved_and_rebuilt("timm", load_space("timm:mobilenetv3_small_050", (3, 32, 32)), tmp_path, "")
