@@ -14,7 +14,9 @@ from nas_prune.graph.record import ROOT, Record, Step
 from nas_prune.graph.table import AxisTable
 
 
-def tied(record: Record, model: nn.Module, path: str, *, boldly: bool) -> Record | None:
+def tied(
+    record: Record, model: nn.Module, path: str, *, boldly: bool = False, sums: bool = True
+) -> Record | None:
     """The record with axes tied that the code of a module's type seems to give one size.
 
     Pieces of equal size that one operation cut (`chunk`, halves), and two axes of equal length that meet in the
@@ -26,6 +28,7 @@ def tied(record: Record, model: nn.Module, path: str, *, boldly: bool) -> Record
         model: the network.
         path: the module whose forward did not go as predicted.
         boldly: tie all axes of equal length, not only where one of them is a product.
+        sums: concatenations, too, which may be as long by chance (queries, keys and values of one head).
 
     Returns:
         A record that knows more; None when there is nothing to tie.
@@ -39,7 +42,7 @@ def tied(record: Record, model: nn.Module, path: str, *, boldly: bool) -> Record
         met += record.inputs.get(place, ())
         reason = f"the code of {where}, which gives them one size"
         made = list(_made_to_fit(other, model, place, met)) if boldly else []
-        for axes in (*pieces, *made, *_meeting(other, met, boldly=boldly)):
+        for axes in (*pieces, *made, *_meeting(other, met, boldly=boldly, sums=sums)):
             for first, second in _pairs_of_equal_length(other, axes):
                 other.table = _with_tie(other.table, first, second, reason)
     return other if len(other.table.definitions) > before else None
@@ -81,19 +84,24 @@ def with_more_numbers(record: Record, model: nn.Module, path: str) -> Record | N
     return replace(record, attributes=record.attributes | more) if more else None
 
 
-def with_more_numbers_tied(record: Record, model: nn.Module, path: str) -> Record | None:
-    """Both: the axes tied that numbers of any name give one size."""
-    more = with_more_numbers(record, model, path)
-    return None if more is None else tied_by_numbers(more, model, path)
-
-
 Repair: TypeAlias = Callable[[Record, nn.Module, str], Record | None]
-REPAIRS: tuple[Repair, ...] = (  # from those that cost least freedom on
-    with_more_numbers,
+
+
+def _with_both(tie: Repair, record: Record, model: nn.Module, path: str) -> Record | None:
+    """More numbers taken for lengths, and what these or other signs tie."""
+    more = with_more_numbers(record, model, path)
+    return None if more is None else tie(more, model, path)
+
+
+_TIES: tuple[Repair, ...] = (  # from those that cost least freedom on
     tied_by_numbers,
-    with_more_numbers_tied,
-    partial(tied, boldly=False),
+    tied,
+    partial(tied, sums=False),
     partial(tied, boldly=True),
+)
+REPAIRS: tuple[Repair, ...] = (
+    with_more_numbers,
+    *(repair for tie in _TIES for repair in (tie, partial(_with_both, tie))),
 )
 
 
@@ -122,13 +130,14 @@ def alike(model: nn.Module, path: str) -> list[str]:
     return [other for other, module in modules.items() if type(module) is kind]
 
 
-def _meeting(record: Record, axes: Sequence[Axis], *, boldly: bool) -> Iterator[tuple[Axis, ...]]:
+def _meeting(record: Record, axes: Sequence[Axis], *, boldly: bool, sums: bool) -> Iterator[tuple[Axis, ...]]:
     """Axes of equal length; unless boldly, only where one of them is a product."""
     by_length: dict[int, list[Axis]] = defaultdict(list)
     for axis in dict.fromkeys(map(record.table.resolve, axes)):
         if not record.table.is_constant(axis) and not _holds_batch(record, axis):
             by_length[record.table.length(axis)].append(axis)
-    for same in by_length.values():
+    for together in by_length.values():
+        same = [axis for axis in together if sums or len(axis) == 1]
         has_product = any(len(axis) == 1 and len(axis[0]) > 1 for axis in same)
         if len(same) > 1 and (boldly or has_product):
             yield tuple(same)

@@ -278,3 +278,28 @@ def test_numbers_that_a_module_holds_tie_no_more_than_they_must() -> None:
     small = space.build([5, 2, 3, 7, 1, 4, 6], seed=0)
     assert (small[1].wide, small[1].each, small[2].each) == (6, 3, 4)  # type: ignore[union-attr]
     assert small(torch.zeros(2, 7, 6)).shape == (2, 7, 5)
+
+
+class Counted(nn.Module):
+    """An attention whose queries, keys and values of one head are together as wide as the stream it stands in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.qkv, self.o = nn.Linear(128, 256), nn.Linear(128, 128)
+        self.heads, self.of_keys, self.of_values = 2, 32, 64
+
+    def forward(self, x: Tensor) -> Any:
+        count, places, width = x.shape
+        sizes = [self.of_keys, self.of_keys, self.of_values]
+        q, k, v = self.qkv(x).view(count, places, self.heads, sum(sizes)).transpose(1, 2).split(sizes, 3)
+        weights = torch.softmax(q @ k.transpose(2, 3), -1)
+        return self.o((weights @ v).transpose(1, 2).reshape(count, places, width))
+
+
+def test_what_is_as_long_by_chance_is_not_tied_first() -> None:
+    space = load_space(lambda: nn.Sequential(nn.Linear(6, 128), Counted(), nn.Linear(128, 5)), (7, 6))
+    sizes = {group.name: group.size for group in space.groups}
+    assert sizes == {"0[0]": 2, "0[1]": 64, "1.qkv": 32, "1.o": 128}
+    small = space.build([3, 5, 7, 11], seed=0)
+    assert small(torch.zeros(2, 7, 6)).shape == (2, 7, 5)
+    assert (small[1].heads, small[1].of_keys, small[1].of_values) == (3, 7, 5)  # type: ignore[union-attr]
