@@ -17,8 +17,8 @@ ORDER = (
 LOOSE = {"__init__.py", "__main__.py", "errors.py"}
 WITHIN_GRAPH = (
     "selection", "spectral", "known", "axes", "table", "record", "call", "shape_rules", "place_rules",
-    "layer_rules", "rules", "quick", "copies", "inputs", "tensors", "trace", "channels", "layout", "attributes",
-    "fans", "resize", "slices", "repair", "trial_widths", "check",
+    "layer_rules", "rules", "quick", "copies", "inputs", "examples", "tensors", "trace", "channels", "layout",
+    "attributes", "fans", "resize", "slices", "repair", "trial_widths", "check",
 )  # fmt: skip
 
 

@@ -111,7 +111,7 @@ class ShapeOptions:
         return self.in_channels or channels, self.image_size or height, self.image_size or width
 
     def _call(self) -> "CallSpec":
-        from nas_prune.graph.inputs import call_written
+        from nas_prune.graph.examples import call_written
 
         if self.image_size is not None or self.in_channels is not None:
             raise BadInputError("--input must not be given with --image-size or --in-channels, got both.")

@@ -7,6 +7,7 @@ axes met in the module. The self-check proves the guesses that the network's for
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from math import isclose, isqrt
 from typing import Any
 
 from torch import nn
@@ -20,6 +21,7 @@ _NAMES = re.compile(
     r"dim|d_model|input_size|hidden_size|chan|chs|feat|width|embed|planes|hidden|filter|head|group|shape|split|(^|_)(c|d|h|ch|dh|d_k|d_v)$",
     re.IGNORECASE,
 )
+_SCALE = re.compile(r"((softmax|sm|qk|attn|attention)_?)?scal(e|ing)")
 ASKED = frozenset(
     f"aten.{name}"
     for name in (
@@ -79,11 +81,11 @@ def held_sizes(
                 free = [axis for axis in rivals or () if axis in fitting and axis not in taken]
                 found[path, name] = next(iter(free), fitting[0])
                 taken.add(found[path, name])
-        for name, value in _scales(module):
+        for name, value, power in _scales(module):
             candidates = _candidates(path, name, module, record, asked, met)
             axis = next((axis for axis in candidates if record.table.length(axis) == value), None)
             if axis is not None:
-                found[path, f"{name}**-0.5"] = axis
+                found[path, f"{name}**{power}"] = axis
         for name, values in _lists(module):
             found.update(((path, key), axis) for key, axis in _listed(record, path, name, values))
     return found
@@ -107,13 +109,18 @@ def _integers(module: nn.Module, *, of_any_name: bool) -> Iterator[tuple[str, in
             yield from _nested(name, value)
 
 
-def _scales(module: nn.Module) -> Iterator[tuple[str, int]]:
-    """Numbers 1/√d among a module's own attributes, and d: what attention divides by."""
+def _scales(module: nn.Module) -> Iterator[tuple[str, int, float]]:
+    """Numbers 1/√d or √d among a module's own attributes, d, and the power: what attention divides by.
+
+    An irrational one tells by itself. One like 1/4 may be anything: it must be called a scale, and of nothing else.
+    """
     for name, value in vars(module).items():
-        if isinstance(value, float) and 0 < value < 1 and "scale" in name:
-            size = round(value**-2)
-            if abs(size**-0.5 - value) < 1e-12:
-                yield name, size
+        if isinstance(value, float) and value > 0 and not name.startswith("_"):
+            power = -0.5 if value < 1 else 0.5
+            size = round(value ** (1 / power)) if 1e-4 < value < 1e4 else 0
+            is_root = size > 1 and isclose(size**power, value, rel_tol=1e-12)
+            if is_root and (isqrt(size) ** 2 != size or (power < 0 and _SCALE.fullmatch(name))):
+                yield name, size, power
 
 
 def _may_count(name: str) -> bool:

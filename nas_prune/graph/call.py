@@ -152,6 +152,8 @@ class Call:
             return lacks_some or len(self.activations()) < max(2, len(self.inputs))
         if name == "constant_pad_nd":
             return bool(self.argument(2, "value", 0) != 0)
+        if name == "hardtanh":
+            return not self.argument(1, "min_val", -1) <= 0 <= self.argument(2, "max_val", 1)
         if name in _JOINS:  # a token that is learnt stands beside the positions of what may be zero
             return any(note.source is None and note.is_shifted for note in self.notes)
         return name not in KEEPS_ZERO

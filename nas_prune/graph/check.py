@@ -1,7 +1,7 @@
 """The channel graph proves itself: the network is resized and traced again, and what differs is corrected or frozen."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
 
@@ -104,10 +104,11 @@ def proved(template: nn.Module, example: ForwardLike, *, seed: int = 0) -> Recor
     record = trace(template, network.forward)
     held = fan_numbers(template, record) | held_sizes(template, record)
     record = replace(record, attributes=held | record.attributes)
+    known = frozenset(record.attributes)
     record, problem = _examined(network, record)
     while problem is not None:
         record, problem = _mended(network, record, problem, effort)
-    return record
+    return _pared(network, record, known)
 
 
 def _mended(
@@ -130,6 +131,22 @@ def _mended(
             unmended.append((candidate, left))
     frozen = [_frozen(network, *one, effort) for one in unmended]
     return _examined(network, max(frozen, key=lambda one: Prediction(one).searchable_share()))
+
+
+def _pared(network: _Network, record: Record, known: Collection[tuple[str, str]]) -> Record:
+    """The record without those numbers that it does without: one as long by chance counts something else.
+
+    Args:
+        network: what is checked.
+        record: a record of which nothing is wrong.
+        known: the numbers that were taken for lengths by their names.
+    """
+    names = sorted({place[1] for place in record.attributes if place not in known})
+    for name in names if len(names) > 1 else ():
+        kept = {at: axis for at, axis in record.attributes.items() if at in known or at[1] != name}
+        fewer, problem = _examined(network, replace(record, attributes=kept))
+        record = record if problem is not None else fewer
+    return record
 
 
 def _frozen(network: _Network, record: Record, problem: Problem, effort: _Effort) -> Record:

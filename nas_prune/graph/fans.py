@@ -72,15 +72,17 @@ def _held_by(path: str, module: nn.Module, record: Record) -> Iterator[tuple[str
 
 
 def _law(layers: list[_Held], record: Record) -> tuple[str, float, float] | None:
-    """The size, the factor and the power by which all of some layers' numbers come about; None if there are none."""
+    """The size, the factor and the power by which all of some layers' numbers come about; None if that is not clear."""
     distinct = len({one.value for one in layers})
     if distinct < 2:
         return None
     length = record.table.length
+    found: dict[tuple[Axis, ...], tuple[str, float, float]] = {}
     for size in layers[0].sizes:
         for power in _POWERS:
             factors = [one.value / length(one.sizes[size]) ** power for one in layers]
             if all(isclose(factor, factors[0], rel_tol=_EXACT) for factor in factors):
                 is_plain = any(isclose(factors[0], plain, rel_tol=_EXACT) for plain in _PLAIN)
-                return (size, factors[0], power) if distinct > 2 or is_plain else None
-    return None
+                if distinct > 2 or (is_plain and abs(power) < 1):
+                    found[tuple(one.sizes[size] for one in layers)] = (size, factors[0], power)
+    return next(iter(found.values())) if len(found) == 1 else None

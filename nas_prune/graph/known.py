@@ -33,13 +33,16 @@ class KnownValues(TorchDispatchMode):
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self._outdated: dict[int, Tensor] = {}  # by the memory of the values, which is kept so long
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        values = _values(func, args, kwargs)
+        values = self._values(func, args, kwargs)
         if values is None:
+            if func._schema.is_mutable:  # noqa: SLF001
+                self._forget(func, args, kwargs)
             return func(*args, **kwargs)
         with _disable_current_modes():
             known = func(*values[0], **values[1])
@@ -54,9 +57,28 @@ class KnownValues(TorchDispatchMode):
                 give_value(one, value)
         return output
 
+    def _forget(self, func: Any, args: Any, kwargs: Any) -> None:
+        """What an operation changes in place by what is not known is not known any more, nor are its views."""
+        for place, argument in enumerate(func._schema.arguments):  # noqa: SLF001
+            if argument.alias_info is not None and argument.alias_info.is_write:
+                given = args[place] if place < len(args) else kwargs.get(argument.name)
+                for tensor in pytree.tree_leaves(given):
+                    value = value_of(tensor) if isinstance(tensor, Tensor) else None
+                    if value is not None:
+                        self._outdated[_memory(value)] = value
 
-def _values(func: Any, args: Any, kwargs: Any) -> tuple[Any, Any] | None:
-    """The arguments of an operation with values for tensors; None where some have none, or chance decides."""
+    def _values(self, func: Any, args: Any, kwargs: Any) -> tuple[Any, Any] | None:
+        """The arguments of an operation with values for tensors; None where some have none, or chance decides."""
+        values = _given(func, args, kwargs)
+        known = [leaf for leaf in pytree.tree_leaves(values) if isinstance(leaf, Tensor)]
+        return None if any(_memory(value) in self._outdated for value in known) else values
+
+
+def _memory(value: Tensor) -> int:
+    return int(value.untyped_storage()._cdata)  # noqa: SLF001
+
+
+def _given(func: Any, args: Any, kwargs: Any) -> tuple[Any, Any] | None:
     is_random = torch.Tag.nondeterministic_seeded in func.tags
     if is_random or str(func.overloadpacket) in _MADE_OF_NOTHING:
         return None

@@ -41,7 +41,7 @@ def resized(
                 known = known.narrow(dim, 0, 1)
         return known.expand(shape).clone()
 
-    return _rebuilt(template, graph, sizes, empty)
+    return _rebuilt(template, graph, sizes, empty, inherits=False)
 
 
 def narrowed(model: nn.Module, graph: ChannelGraph, kept_G: Kept) -> nn.Module:
@@ -61,8 +61,9 @@ def narrowed(model: nn.Module, graph: ChannelGraph, kept_G: Kept) -> nn.Module:
             result = result.index_select(dim, indices_of(graph, axis, kept).to(result.device))
         return result.clone()
 
-    result = _rebuilt(model, graph, sizes, sliced)
-    estimate_anew(result, by_chance=False)
+    result = _rebuilt(model, graph, sizes, sliced, inherits=True)
+    if sizes != [group.size for group in graph.groups]:
+        estimate_anew(result, by_chance=False)
     return result
 
 
@@ -115,7 +116,12 @@ def indices_of(graph: ChannelGraph, axis: Axis, kept: Sequence[NDArray[np.int64]
 
 
 def _rebuilt(
-    model: nn.Module, graph: ChannelGraph, sizes: Sequence[int], tensor_for: Callable[[str, Tensor], Tensor]
+    model: nn.Module,
+    graph: ChannelGraph,
+    sizes: Sequence[int],
+    tensor_for: Callable[[str, Tensor], Tensor],
+    *,
+    inherits: bool,
 ) -> nn.Module:
     memo: dict[int, Any] = {}
     for name, tensor in named_tensors(model):
@@ -124,20 +130,27 @@ def _rebuilt(
             is_parameter = isinstance(tensor, nn.Parameter)
             memo[id(tensor)] = nn.Parameter(new, tensor.requires_grad) if is_parameter else new
     result = copied(model, memo)
-    tell_sizes(dict(result.named_modules()), graph, sizes)
+    tell_sizes(dict(result.named_modules()), graph, sizes, inherits=inherits)
     return result
 
 
-def tell_sizes(modules: Mapping[str, nn.Module], graph: ChannelGraph, sizes: Sequence[int]) -> None:
+def tell_sizes(
+    modules: Mapping[str, nn.Module], graph: ChannelGraph, sizes: Sequence[int], *, inherits: bool
+) -> None:
     """Rewrite what modules, by path, hold of sizes beside their tensors, which have them already, in place.
 
     Args:
         modules: the network's.
         graph: its channel graph.
         sizes: the width of every group.
+        inherits: the weights were trained at other widths, so that what a constructor worked out for its own first
+            weights (a factor for their fan-in) stays.
     """
     for (path, name), axis in graph.attributes.items():
-        if path in modules:  # a function of torch.nn.functional holds nothing
+        is_for_first = "*" in name.replace("**", "")
+        if path in modules and not (
+            inherits and is_for_first
+        ):  # a function of torch.nn.functional holds nothing
             _set(modules[path], name, length(axis, lambda atom: sizes[atom.index]))
     for module in modules.values():
         _tell_sizes(module)

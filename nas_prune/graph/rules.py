@@ -54,6 +54,10 @@ def scale(call: Call) -> list[Axes]:
         is_own = str(call.func).endswith(".Scalar") and isclose(number, size**-0.25)
         if size > 1 and (is_own or (size != _TOO_ROUND and isclose(min(number, 1 / number), size**-0.5))):
             call.reduces_over(axes[-1])
+        if call.record.contracted:  # after the product, that of what it has summed over
+            read = call.record.contracted[-1][0]
+            if isclose(min(number, 1 / number), call.record.table.length(read) ** -0.5):
+                call.reduces_over(read)
     return [axes]
 
 
@@ -230,6 +234,7 @@ RULES: dict[str, Rule] = {
     "arange": shape_rules.numbered,
     "linspace": shape_rules.numbered,
     "copy_": broadcast,
+    "complex": broadcast,
     "_prelu_kernel": broadcast,
     "hardswish": same_shape,
     "hardswish_": same_shape,

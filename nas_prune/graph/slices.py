@@ -47,7 +47,7 @@ class Slices:
                     chosen[axis] = indices_of(self.graph, axis, kept)
                 tensor = _some(tensor, dim, chosen[axis])
             place.put(tensor)
-        tell_sizes(self._modules, self.graph, [len(indices) for indices in kept])
+        tell_sizes(self._modules, self.graph, [len(indices) for indices in kept], inherits=True)
         self._twin.train()
         return self._twin(images)
 

@@ -16,14 +16,15 @@ from nas_prune.errors import BadInputError
 from nas_prune.graph.axes import Atom
 from nas_prune.graph.channels import ChannelGraph
 from nas_prune.graph.check import checked
-from nas_prune.graph.inputs import CallSpec, Forward, call_like, plain
+from nas_prune.graph.examples import call_like
+from nas_prune.graph.inputs import CallSpec, Forward, plain
 from nas_prune.graph.resize import resized
 from nas_prune.graph.tensors import on_meta, structure
 from nas_prune.graph.trace import first_line, made_where_it_runs, slow_attention
 from nas_prune.space.cost import CostModel, cost_model
-from nas_prune.space.initialise import Init, inits_of, record_inits
+from nas_prune.space.initialise import Init, fresh, inits_of, record_inits
 from nas_prune.space.networks import NamedNetwork, Shape, is_own, network_named, space_name
-from nas_prune.space.part import call_of_part
+from nas_prune.space.part import call_of_part, check_whole
 from nas_prune.space.search_space import Groups, SearchSpace
 from nas_prune.space.selections import renamed, selectable, with_selections
 from nas_prune.space.widths import SpaceReference
@@ -203,6 +204,11 @@ def _make(named: NamedNetwork, network: nn.Module, inits: tuple[Init, ...], aske
         width_multiplier=asked.width_multiplier,
         selections=asked.selections,
     )
+    if asked.part:
+        base_G = [graph.groups[number].size for number in graph.searchable]
+        half_G = [max(graph.least, size // 2) for size in base_G]
+        whole, half = (fresh(template, graph, widths, inits, seed=0) for widths in (base_G, half_G))
+        check_whole(whole, half, call, asked.part)
     limits = {"floor": named.file.floor, "divisor": named.file.divisor} if named.file else {}
     return SearchSpace(
         reference, graph, cost, template, inits, forward, is_classifier=is_classifier, **limits

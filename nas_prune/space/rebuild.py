@@ -36,7 +36,7 @@ def rebuild(
     Example:
         >>> from nas_prune import load_space
         >>> sum(one.numel() for one in rebuild(load_space("vgg11", (1, 8, 8)).widths([8] * 8)).parameters())
-        4826
+        4322
     """
     found = widths if isinstance(widths, Widths) else read_widths(widths)
     check_trusted(found.space.name, space, "the widths file")

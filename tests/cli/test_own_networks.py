@@ -74,7 +74,8 @@ def test_what_is_wrong_is_one_line_and_exit_2(
 
 OTHERS = """
 from torch import nn
-from tests.space.test_inputs import Detector, Words, signals
+from tests.space.test_inputs import Words, signals
+from tests.space.test_part import Detector
 """
 
 

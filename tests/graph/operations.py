@@ -55,6 +55,7 @@ OPERATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "randn": lambda x: x + 0 * torch.randn(x.shape, device=x.device, dtype=x.dtype),
     "randn_like": lambda x: x + 0 * torch.randn_like(x),
     "_conj": lambda x: torch.fft.fft2(x).conj().abs() + 0,
+    "complex": lambda x: torch.complex(x, 2 * x).abs(),
     "_fft_c2c": lambda x: torch.fft.fft2(x).abs(),
     "_fft_r2c": lambda x: torch.fft.irfft2(torch.fft.rfft2(x) * 2),
     "view_as_complex": lambda x: torch.view_as_complex(torch.stack([x, x], -1)).real,

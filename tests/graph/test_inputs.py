@@ -7,16 +7,8 @@ import torch
 from torch import nn
 
 from nas_prune.errors import BadInputError
-from nas_prune.graph.inputs import (
-    CallSpec,
-    DictSpec,
-    Forward,
-    ListSpec,
-    TensorSpec,
-    ValueSpec,
-    call_like,
-    plain,
-)
+from nas_prune.graph.examples import call_like
+from nas_prune.graph.inputs import CallSpec, DictSpec, Forward, ListSpec, TensorSpec, ValueSpec, plain
 
 WORDS = torch.tensor([[1, 2, 30], [4, 5, 6]])
 
@@ -79,7 +71,10 @@ def test_an_example_says_what_a_network_is_called_with(example: Any, expected: C
         ({}, "must hold a tensor or its shape"),
         ("image", "must hold a tensor or its shape"),
         ({1: (3, 8, 8)}, "must be named by words, got 1"),
-        ((object(),), "got object"),
+        (((3, 8, 8), object()), "got object"),
+        (((3, 8, 8), float("-inf")), "finite numbers, .* got -inf"),
+        (torch.zeros(2, 3, dtype=torch.uint16), "must be of a type among .*, got uint16"),
+        ((2**40, 2**40), r"cannot be used|at most"),
     ],
 )
 def test_what_is_no_example_is_refused_in_one_line(example: Any, words: str) -> None:

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from nas_prune.space.load import load_space
 from tests.graph.cases import conv
 from tests.space.test_cost import count_by_pytorch
-from tests.surgery import kill, lively, outputs
+from tests.surgery import kill, lively, outputs, random_halves
 
 
 class Scaled(nn.Conv2d):
@@ -45,10 +45,29 @@ def test_numbers_that_follow_from_a_fan_in_follow_it(factor: float, widths: tupl
         assert own.scale == other.scale  # to the last digit
     fewer = [width // 3 for width in widths]
     right = scaled(factor, *fewer)
-    for small in (space.build(fewer, seed=0), space.narrow(base, [np.arange(width) for width in fewer])):
-        for own, other in zip(small[: len(widths)], right[: len(widths)], strict=True):  # type: ignore[index]
-            assert own.scale == pytest.approx(other.scale, rel=1e-12)
-            assert (own.rate, own.share) == (factor, 0.25)
+    small = space.build(fewer, seed=0)
+    for own, other in zip(small[: len(widths)], right[: len(widths)], strict=True):  # type: ignore[index]
+        assert own.scale == pytest.approx(other.scale, rel=1e-12)
+        assert (own.rate, own.share) == (factor, 0.25)
+    # What was trained with a number keeps it.
+    model, kept = lively(space), random_halves(space)
+    kill(model, space, kept)
+    narrow = space.narrow(model, kept)
+    assert [one.scale for one in narrow[: len(widths)]] == [one.scale for one in base[: len(widths)]]  # type: ignore[index]
+    assert torch.allclose(outputs(model, space), outputs(narrow, space), atol=1e-10)
+
+
+def test_numbers_that_may_follow_from_several_sizes_stay() -> None:
+    class Out(nn.Conv2d):
+        def __init__(self, inner: int, outer: int) -> None:
+            super().__init__(inner, outer, 3)
+            self.gain = (2 / (outer * 9)) ** 0.5  # as well 1 / √fan-in, where each layer has twice as many
+
+        def forward(self, x: Tensor) -> Tensor:
+            return F.conv2d(x, self.weight * self.gain, self.bias, padding=1)
+
+    space = load_space(lambda: nn.Sequential(Out(4, 8), Out(8, 16), Out(16, 32), Out(32, 5)), (4, 8, 8))
+    assert space.build([3, 5, 7], seed=0)[0].gain == (2 / 72) ** 0.5  # type: ignore[index]
 
 
 def test_numbers_that_follow_from_nothing_stay() -> None:

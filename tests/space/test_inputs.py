@@ -4,7 +4,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -125,88 +124,73 @@ def test_what_is_no_image_cannot_be_trained_here() -> None:
         load_space(Two, TWO).check_trainable()
 
 
-class Detector(nn.Module):
-    """Looks at what its backbone sees before it goes on, so that it cannot be watched as a whole."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.backbone = nn.Sequential(
-            nn.Conv2d(3, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, 8, 1)
-        )
-        self.head = nn.Linear(8, 4)
-
-    def forward(self, images: Any) -> list[Tensor]:
-        stacked = torch.stack(list(images)) * 2
-        maps = self.backbone(stacked)
-        found = (maps.mean(1) > 0).nonzero()
-        return [self.head(maps[image, :, row, column]) for image, row, column in found.tolist()]
-
-
-def test_a_part_is_searched_and_the_whole_rebuilt_around_it(tmp_path: Path) -> None:
-    with pytest.raises(BadInputError, match="the network must run"):
-        load_space(Detector, (3, 8, 8))
-    space = load_space(Detector, (3, 8, 8), part="backbone")
-    assert [(group.name, group.size) for group in space.groups] == [("backbone.0", 16)]
-    assert [group.name for group in space.graph.groups if group.frozen] == ["backbone.3"]
-    assert space.cost_at([16]).params == 3 * 9 * 16 + 16 + 32 + 16 * 8 + 8
-    assert space.cost_at([5]).macs == 64 * (27 * 5 + 5 * 8)
-    space.widths([5]).write(tmp_path / "widths.json")
-    reference = read_widths(tmp_path / "widths.json").space
-    assert (reference.part, reference.input_spec) == ("backbone", None)
-    small = space.build(read_widths(tmp_path / "widths.json"), seed=0).eval()
-    assert small.backbone[0].weight.shape[0] == 5
-    found = small(torch.randn(2, 3, 8, 8))
-    assert found[0].shape == (4,)
-    model = lively(space)
-    narrowed = space.narrow(model, [np.arange(9)])
-    assert narrowed.head is not model.head
-    assert torch.equal(narrowed.head.weight, model.head.weight)
-    with pytest.raises(BadInputError, match="to be trained here"):
-        space.check_trainable()
-    assert space.blocks == ()
-
-
-def test_a_part_of_a_network_of_lists() -> None:
-    images = [torch.rand(3, 8, 8), torch.rand(3, 8, 8)]
-    space = load_space(Detector(), (images,), part="backbone")
-    assert space.base_G == (16,)
-    assert space.forward.call.shape == (3, 8, 8)
-    assert load_space(Detector(), space.reference.call, part="backbone").graph.groups == space.graph.groups
-
-
-def test_what_a_part_shares_with_the_rest_stays() -> None:
-    class Tied(nn.Module):
+def test_a_number_that_comes_first_is_no_batch() -> None:
+    class Timed(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.part = nn.Sequential(
-                nn.Linear(6, 16), nn.Linear(16, 12), nn.Linear(12, 10), nn.Linear(10, 4)
-            )
-            self.after = nn.Linear(16, 12)
-            self.after.weight = self.part[1].weight
+            self.a, self.b = nn.Linear(6, 16), nn.Linear(16, 4)
+
+        def forward(self, t: Tensor, x: Tensor) -> Any:
+            return self.b(self.a(x) * t)
+
+    space = load_space(Timed, {"t": torch.tensor(3.0), "x": torch.zeros(2, 6)})
+    assert space.cost_at([16]).macs == 6 * 16 + 16 * 4
+
+
+def test_values_that_activations_have_changed_are_known_no_more() -> None:
+    class Loss(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Linear(6, 16), nn.Linear(16, 4)
 
         def forward(self, x: Tensor) -> Any:
-            return self.part(x).sum().item()
+            y, seen = self.a(x), torch.zeros(3, device=x.device)
+            seen[0:1] += y.sum()
+            return self.b(y) if seen.sum() > 0 else y
 
-    space = load_space(Tied, (6,), part="part")
-    frozen = {group.name: group.frozen for group in space.graph.groups}
-    assert frozen["part.2"] is None
-    assert frozen["part.0"] == frozen["part.1"] == "shared with what lies outside part"
+    with pytest.raises(BadInputError, match="must not branch on values"):
+        load_space(Loss, (6,))
 
 
-@pytest.mark.parametrize(
-    ("part", "words"),
-    [
-        ("neck", "must be the path of a module of the network, got neck. Its modules: backbone, head"),
-        ("head", "must be called when the network runs"),
-    ],
-)
-def test_a_part_that_cannot_be_searched_is_refused(part: str, words: str) -> None:
-    class Half(Detector):
-        def forward(self, images: Any) -> Any:
-            return self.backbone(images).sum().item()
+def test_a_number_that_is_as_large_by_chance_counts_what_it_counted() -> None:
+    class Steps(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.half, self.steps = 8, 8
+            self.a, self.b = nn.Linear(6, 16), nn.Linear(8, 4)
 
-    with pytest.raises(BadInputError, match=words):
-        load_space(Half, (3, 8, 8), part=part)
+        def forward(self, x: Tensor) -> Any:
+            y = self.a(x).view(-1, 2, self.half).sum(1)
+            for _ in range(self.steps):
+                y = torch.tanh(y) * 1.2
+            return self.b(y)
+
+    space = load_space(Steps, (6,))
+    assert space.base_G == (8,)
+    small = space.build([4], seed=0)
+    assert (small.half, small.steps) == (4, 8)
+
+
+def test_a_scale_behind_the_product_reduces_and_follows_whatever_it_is_called() -> None:
+    class Attending(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.q, self.k, self.v, self.o = (
+                nn.Linear(6, 12),
+                nn.Linear(6, 12),
+                nn.Linear(6, 10),
+                nn.Linear(10, 4),
+            )
+            self.scaling, self.divisor, self.share = 12**-0.5, 12**0.5, 0.25
+
+        def forward(self, x: Tensor) -> Any:
+            weights = torch.softmax(self.q(x) @ self.k(x).transpose(1, 2) * self.scaling, -1)
+            return self.o(weights @ self.v(x)).mean(1)
+
+    space = load_space(Attending, (7, 6))
+    assert {group.name: group.is_reduced for group in space.groups} == {"q": True, "v": False}
+    small = space.build([5, 3], seed=0)
+    assert (small.scaling, small.divisor, small.share) == (5**-0.5, 5**0.5, 0.25)
 
 
 class Masked(nn.Module):
@@ -276,7 +260,7 @@ def test_numbers_that_a_module_holds_tie_no_more_than_they_must() -> None:
     sizes = {group.name: group.size for group in space.groups}
     assert sizes == {"0": 24, "1.q[0]": 3, "1.q[1]": 8, "1.o": 24, "2.q[0]": 3, "2.q[1]": 8, "2.o": 24}
     small = space.build([5, 2, 3, 7, 1, 4, 6], seed=0)
-    assert (small[1].wide, small[1].each, small[2].each) == (6, 3, 4)  # type: ignore[union-attr]
+    assert (small[1].wide, small[1].each, small[2].each) == (24, 3, 4)  # type: ignore[union-attr]
     assert small(torch.zeros(2, 7, 6)).shape == (2, 7, 5)
 
 

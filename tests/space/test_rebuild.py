@@ -34,7 +34,7 @@ def make():
 example = (3, 64, 64)
 """,
     "a part": """
-from tests.space.test_inputs import Detector as make
+from tests.space.test_part import Detector as make
 example, part = (3, 8, 8), "backbone"
 """,
 }
