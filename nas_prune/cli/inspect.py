@@ -135,7 +135,11 @@ def _print(space: "SearchSpace", facts: dict[str, Any]) -> None:
     base = facts["base"]
     least = facts["feasible"]
     print_table(
-        ["cost", "whole network", *(f"--groups {choice}" for choice in least)],
+        [
+            "cost",
+            "whole part" if reference.part else "whole network",
+            *(f"--groups {choice}" for choice in least),
+        ],
         [
             [
                 kind,

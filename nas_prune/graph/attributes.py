@@ -21,7 +21,7 @@ _NAMES = re.compile(
     r"dim|d_model|input_size|hidden_size|chan|chs|feat|width|embed|planes|hidden|filter|head|group|shape|split|(^|_)(c|d|h|ch|dh|d_k|d_v)$",
     re.IGNORECASE,
 )
-_SCALE = re.compile(r"((softmax|sm|qk|attn|attention)_?)?scal(e|ing)")
+_SCALE = re.compile(r"((softmax|sm|qk|attn|attention)_?)?scal(e|ing)(_factor)?")
 ASKED = frozenset(
     f"aten.{name}"
     for name in (

@@ -137,9 +137,10 @@ def _name_tensors(model: nn.Module, forward: Forward, record: Record) -> set[str
 def _shared_with_others(model: nn.Module, forward: Forward) -> frozenset[int]:
     """Identities of the tensors that a part has in common with the rest of its network."""
     inside: dict[bool, set[int]] = {True: set(), False: set()}
-    for path, module in model.named_modules(remove_duplicate=False):
+    part = {id(module) for module in model.get_submodule(forward.part).modules()}  # by whatever names
+    for module in model.modules():
         own = (*module._parameters.values(), *module._buffers.values())  # noqa: SLF001
-        inside[forward.holds(path)].update(id(tensor) for tensor in own if tensor is not None)
+        inside[id(module) in part].update(id(tensor) for tensor in own if tensor is not None)
     return frozenset(inside[True] & inside[False])
 
 

@@ -24,7 +24,7 @@ from nas_prune.graph.trace import first_line, made_where_it_runs, slow_attention
 from nas_prune.space.cost import CostModel, cost_model
 from nas_prune.space.initialise import Init, fresh, inits_of, record_inits
 from nas_prune.space.networks import NamedNetwork, Shape, is_own, network_named, space_name
-from nas_prune.space.part import call_of_part, check_whole
+from nas_prune.space.part import call_of_part, check_whole, first_name
 from nas_prune.space.search_space import Groups, SearchSpace
 from nas_prune.space.selections import renamed, selectable, with_selections
 from nas_prune.space.widths import SpaceReference
@@ -173,7 +173,8 @@ def _made_by(factory: Callable[[], nn.Module]) -> nn.Module:
 def _make(named: NamedNetwork, network: nn.Module, inits: tuple[Init, ...], asked: _Asked) -> SearchSpace:
     call = plain(named.input_shape) if asked.call is None else asked.call
     _refuse_scripted(named, network)
-    forward = Forward(call_of_part(network, inits, call, asked.part) if asked.part else call, asked.part)
+    part = first_name(network, asked.part) if asked.part else ""
+    forward = Forward(call_of_part(network, inits, call, part) if part else call, part)
     template = structure(network)
     if asked.width_multiplier != 1:
         graph = checked(template, forward)
@@ -199,16 +200,16 @@ def _make(named: NamedNetwork, network: nn.Module, inits: tuple[Init, ...], aske
         name=named.name,
         input_shape=call.shape,
         input_spec=None if call.is_plain else call,
-        part=asked.part,
+        part=part,
         num_classes=named.num_classes or outputs,
         width_multiplier=asked.width_multiplier,
         selections=asked.selections,
     )
-    if asked.part:
+    if part:
         base_G = [graph.groups[number].size for number in graph.searchable]
         half_G = [max(graph.least, size // 2) for size in base_G]
         whole, half = (fresh(template, graph, widths, inits, seed=0) for widths in (base_G, half_G))
-        check_whole(whole, half, call, asked.part)
+        check_whole(whole, half, call, part)
     limits = {"floor": named.file.floor, "divisor": named.file.divisor} if named.file else {}
     return SearchSpace(
         reference, graph, cost, template, inits, forward, is_classifier=is_classifier, **limits

@@ -24,6 +24,25 @@ class _Entered(Exception):  # noqa: N818  (it is no error)
         self.args_given, self.kwargs_given = args, kwargs
 
 
+def first_name(model: nn.Module, part: str) -> str:
+    """The first of the paths that a part has in its network.
+
+    Raises:
+        BadInputError: there is no such part.
+    """
+    try:
+        module = model.get_submodule(part)
+    except AttributeError:
+        names = ", ".join(name for name, _ in model.named_children())
+        raise BadInputError(
+            f"--part must be the path of a module of the network, got {part}. Its modules: {names}."
+        ) from None
+    names: dict[int, str] = {}
+    for path, other in model.named_modules():
+        names.setdefault(id(other), path)
+    return names[id(module)]
+
+
 def call_of_part(model: nn.Module, inits: tuple[Init, ...], call: CallSpec, part: str) -> CallSpec:
     """What a part of a network is called with first, seen in a real forward of the whole that ends there.
 
@@ -34,18 +53,11 @@ def call_of_part(model: nn.Module, inits: tuple[Init, ...], call: CallSpec, part
         part: the path of the part.
 
     Raises:
-        BadInputError: there is no such part, the network does not get as far, or calls it with what is no tensor.
+        BadInputError: the network does not get as far, or calls it with what is no tensor or no batch.
     """
     model = copied(model, {})
     initialise(model, inits, seed=0)  # a constructor's calls may only have been written down
-    try:
-        module = model.get_submodule(part)
-    except AttributeError:
-        names = ", ".join(name for name, _ in model.named_children())
-        raise BadInputError(
-            f"--part must be the path of a module of the network, got {part}. Its modules: {names}."
-        ) from None
-
+    module = model.get_submodule(part)
     counts = (_IMAGES, _IMAGES + 1) if any(one.is_batched for one in call.tensors) else (_IMAGES,)
     seen = [_first_call(model, module, Forward(call), part, count) for count in counts]
     try:
@@ -112,11 +124,11 @@ def check_whole(whole: nn.Module, narrowed: nn.Module, call: CallSpec, part: str
     forward = Forward(call)
     with torch.no_grad():
         try:
-            forward.run(whole.eval(), forward.sampled(whole, _IMAGES))
-        except Exception:  # noqa: BLE001  (on random values it may not run at all)
+            forward.run(whole.eval(), forward.sampled(whole, 1))
+        except Exception:  # noqa: BLE001  (on one image of random values it may not run at all)
             return
         try:
-            forward.run(narrowed.eval(), forward.sampled(narrowed, _IMAGES))
+            forward.run(narrowed.eval(), forward.sampled(narrowed, 1))
         except Exception as error:
             raise BadInputError(
                 f"--part {part} must be all that its widths concern, but the rest of the network does not run around a "

@@ -21,7 +21,7 @@ WORDS = torch.tensor([[1, 2, 30], [4, 5, 6]])
         (torch.zeros(2, 3, 8, 9), plain((3, 8, 9))),
         (torch.zeros(2, 7, dtype=torch.float16), plain((7,))),
         (torch.zeros(4), plain(())),
-        (WORDS, CallSpec(args=(TensorSpec(shape=(3,), kind="int64", below=31),))),
+        (WORDS, CallSpec(args=(TensorSpec(shape=(3,), kind="int64", least=1, below=31),))),
         (
             ((3, 8, 8), torch.zeros(2, 5)),
             CallSpec(args=(TensorSpec(shape=(3, 8, 8)), TensorSpec(shape=(5,)))),
@@ -30,7 +30,7 @@ WORDS = torch.tensor([[1, 2, 30], [4, 5, 6]])
             {"words": WORDS, "mask": torch.ones(2, 3, dtype=torch.bool), "scale": 0.5},
             CallSpec(
                 kwargs={
-                    "words": TensorSpec(shape=(3,), kind="int64", below=31),
+                    "words": TensorSpec(shape=(3,), kind="int64", least=1, below=31),
                     "mask": TensorSpec(shape=(3,), kind="bool"),
                     "scale": ValueSpec(value=0.5),
                 }
@@ -94,7 +94,7 @@ def test_inputs_are_made_of_the_shapes_and_types_that_were_asked_for() -> None:
         assert (flags.shape, flags.dtype) == ((5,), torch.bool)
         assert table.shape == (9, 6)  # no batch
         assert (word, keywords) == ("same", {})
-    assert 0 <= int(words.min()) <= int(words.max()) < 31
+    assert 1 <= int(words.min()) <= int(words.max()) < 31
     assert bool(flags.all())
     again = forward.sampled(model, 5)[0][0]["image"]
     assert torch.equal(images["image"], again)

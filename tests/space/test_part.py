@@ -117,6 +117,17 @@ def test_a_part_that_is_not_called_with_images_or_is_looked_into_is_refused(how:
     assert load_space(lambda: Parted("plainly"), (8, 16), part="inner").base_G == (12,)
 
 
+def test_a_part_has_the_first_of_its_names() -> None:
+    class Twice(Parted):
+        def __init__(self) -> None:
+            super().__init__("")
+            self.again = self.inner
+
+    for part in ("inner", "again"):
+        space = load_space(Twice, (8, 16), part=part)
+        assert (space.reference.part, space.base_G) == ("inner", (12,))
+
+
 def test_what_a_part_is_given_beside_images_is_no_batch() -> None:
     class Queries(Parted):
         def __init__(self) -> None:
