@@ -34,7 +34,14 @@ ASKED = frozenset(
         "unsafe_split",
     )
 )
-_PLAIN = (nn.modules.conv._ConvNd, nn.Linear, nn.modules.batchnorm._NormBase, nn.GroupNorm)  # noqa: SLF001
+_PLAIN = (
+    nn.modules.conv._ConvNd,  # noqa: SLF001
+    nn.Linear,
+    nn.modules.batchnorm._NormBase,  # noqa: SLF001
+    nn.GroupNorm,
+    nn.RNNBase,
+    nn.RNNCellBase,
+)
 
 
 def held_sizes(

@@ -208,5 +208,17 @@ def _tell_sizes(module: nn.Module) -> None:
         module.num_features = module.num_features if known is None else known.shape[0]
     elif isinstance(module, (nn.LayerNorm, nn.RMSNorm)) and weight is not None:
         module.normalized_shape = tuple(weight.shape)
+    elif isinstance(module, (nn.RNNBase, nn.RNNCellBase)):
+        _tell_recurrent(module)
     elif isinstance(module, nn.GroupNorm) and weight is not None:
         module.num_channels = weight.shape[0]
+
+
+def _tell_recurrent(module: Any) -> None:
+    """Rewrite the sizes that a recurrent layer or cell holds: what comes in and what goes round may be as wide."""
+    layer = "" if isinstance(module, nn.RNNCellBase) else "_l0"
+    module.input_size = getattr(module, f"weight_ih{layer}").shape[1]
+    if getattr(module, "proj_size", 0):
+        module.proj_size, module.hidden_size = module.weight_hr_l0.shape
+    else:
+        module.hidden_size = getattr(module, f"weight_hh{layer}").shape[1]

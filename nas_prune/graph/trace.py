@@ -181,7 +181,7 @@ class ForwardError(BadInputError):
         self.path, self.record = path, record
         self.message = first_line(error)
         self.is_of_devices = _names_devices(self.message)
-        hint = "Check the sizes of the input; forward must not branch on values, or a part that does not be named."
+        hint = "Check the sizes of the input. Where forward branches on values, name a part that does not."
         if self.is_of_devices:
             hint = "Make tensors that forward needs in forward, or register them as buffers."
         what = f"part {forward.part}" if forward.part else "the network"

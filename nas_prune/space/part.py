@@ -33,14 +33,14 @@ def first_name(model: nn.Module, part: str) -> str:
     try:
         module = model.get_submodule(part)
     except AttributeError:
-        names = ", ".join(name for name, _ in model.named_children())
+        children = ", ".join(name for name, _ in model.named_children())
         raise BadInputError(
-            f"--part must be the path of a module of the network, got {part}. Its modules: {names}."
+            f"--part must be the path of a module of the network, got {part}. Its modules: {children}."
         ) from None
-    names: dict[int, str] = {}
+    first: dict[int, str] = {}
     for path, other in model.named_modules():
-        names.setdefault(id(other), path)
-    return names[id(module)]
+        first.setdefault(id(other), path)
+    return first[id(module)]
 
 
 def call_of_part(model: nn.Module, inits: tuple[Init, ...], call: CallSpec, part: str) -> CallSpec:
