@@ -137,6 +137,8 @@ class Call:
             and (self._shifts(axes) or any(note.is_shifted for note in activations)),
         )
         self.record.remember(tensor, note)
+        if note.is_shifted and self.func._schema.is_mutable:  # noqa: SLF001
+            self.record.shift_views(tensor)
 
     def _gives_zeros(self) -> bool:
         return self.name.removeprefix("aten.").removesuffix("_") in _ZEROS

@@ -5,7 +5,7 @@ A rule (`rules.py`) writes into a `Record`; `channels.py` reads a finished one a
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import isqrt, prod
 
 import networkx as nx
@@ -160,6 +160,13 @@ class Record:
     def remember(self, tensor: Tensor, note: TensorNote) -> None:
         """Attach what is known to a tensor, which is kept alive so that its identity stays its own."""
         self._notes[id(tensor)] = (tensor, note)
+
+    def shift_views(self, tensor: Tensor) -> None:
+        """Note that what was written into a tensor lies in all that it is a view of, or that are views of it."""
+        memory = tensor.untyped_storage()._cdata  # noqa: SLF001
+        for key, (other, note) in self._notes.items():
+            if not note.is_shifted and other.untyped_storage()._cdata == memory:  # noqa: SLF001
+                self._notes[key] = other, replace(note, is_shifted=True)
 
     def forget_activations(self) -> None:
         """Between two passes: only parameters and buffers stay known."""

@@ -30,7 +30,8 @@ class Kind:
     """A description of a network.
 
     Attributes:
-        places: dimensions of its positions: a table of numbers has none, a volume three; "words" are integers.
+        places: dimensions of its positions: a table of numbers has none, a volume three; "words" are integers, "word"
+            is one for each.
         widths: of its layers.
         has_norm: a batch norm stands between them.
         others: how many more inputs of numbers there are, and how they are given.
@@ -40,7 +41,7 @@ class Kind:
         walk: how the code goes through the images.
     """
 
-    places: Literal[0, 1, 2, 3, "words"]
+    places: Literal[0, 1, 2, 3, "words", "word"]
     widths: tuple[Width, Width]
     has_norm: bool
     others: Literal[0, 1, 2]
@@ -52,11 +53,12 @@ class Kind:
 
     @property
     def dims(self) -> int:
-        return 1 if self.places == "words" else self.places
+        return {"words": 1, "word": 0}.get(str(self.places), self.places)  # type: ignore[return-value]
 
     def example(self) -> Any:
         shape = (3, *(4, 5, 6)[: self.dims])
-        first = torch.randint(ROWS, (2, 4)) if self.places == "words" else torch.zeros(2, *shape)
+        of_words = {"words": (2, 4), "word": (2,)}.get(str(self.places))
+        first = torch.randint(ROWS, of_words) if of_words else torch.zeros(2, *shape)
         named = {
             "first": first,
             **{f"other{number}": torch.zeros(2, 6 + number) for number in range(self.others)},
@@ -71,7 +73,7 @@ class Made(nn.Module):
         super().__init__()
         self.kind = kind
         first, second = kind.widths
-        self.words = nn.Embedding(ROWS, 3) if kind.places == "words" else None
+        self.words = nn.Embedding(ROWS, 3) if "word" in str(kind.places) else None
         layer: Any = _CONVS.get(kind.dims, nn.Linear)
         self.a = layer(3, first, *([1] if kind.dims else []))
         self.norm = _NORMS[kind.dims](first) if kind.has_norm else None
@@ -104,7 +106,7 @@ class Made(nn.Module):
 
     def scores(self, x: Tensor, others: list[Tensor]) -> Tensor:
         if self.words is not None:
-            x = self.words(x).transpose(1, 2)
+            x = self.words(x).movedim(-1, 1)
         x = self.a(x)
         if self.norm is not None:
             x = self.norm(x)

@@ -64,10 +64,21 @@ def beside(n: Any, x: Tensor, made: Callable[..., Tensor]) -> Tensor:
     return torch.cat([n.bn(n.a(x)), made(len(x), n.bn.num_features, 1, 8, device=x.device)], 2)
 
 
+def written(x: Tensor, write: Callable[[Tensor], Tensor]) -> Tensor:
+    """What a view of some rows is changed to lies in the whole."""
+    write(x[:, :, 0])
+    return x
+
+
 @pytest.mark.parametrize(
     ("forward", "is_gated"),
     [
         (lambda n, x: n.b(F.relu(n.bn(n.a(x)))), True),
+        (lambda n, x: n.b(F.hardtanh(n.bn(n.a(x)))), True),
+        (lambda n, x: n.b(F.hardtanh(n.bn(n.a(x)), 0.5, 2.0)), False),
+        (lambda n, x: n.b(written(n.bn(n.a(x)), lambda part: part.mul_(2))), True),
+        (lambda n, x: n.b(written(n.bn(n.a(x)), lambda part: part.add_(1))), False),
+        (lambda n, x: n.b(written(n.bn(n.a(x)), lambda part: part.fill_(1))), False),
         (lambda n, x: n.b(F.avg_pool2d(n.bn(n.a(x)), 2) * 3), True),
         (lambda n, x: n.b(torch.sigmoid(n.bn(n.a(x)))), False),
         (lambda n, x: n.b(n.bn(n.a(x)) + 1), False),
