@@ -66,8 +66,8 @@ def load_space(
         selections: let each reader of a stream or a concatenation select its channels, in front of its batch norm;
             what is selected from stays whole.
         part: the path of the module that is searched, where the whole network cannot be watched (a detector branches
-            on what it sees) or only its part matters. The network is run once for real, as far as the part, to see
-            what this is given. All costs are the part's; what it puts out keeps its shape, and the whole is rebuilt
+            on what it sees) or only its part matters. The network is run for real, as far as the part, with two images
+            and with three to see what this is given, and once to its end around a narrowed part. All costs are the part's; what it puts out keeps its shape, and the whole is rebuilt
             around it.
 
     Raises:
