@@ -67,8 +67,8 @@ def load_space(
             what is selected from stays whole.
         part: the path of the module that is searched, where the whole network cannot be watched (a detector branches
             on what it sees) or only its part matters. The network is run for real, as far as the part, with two images
-            and with three to see what this is given, and once to its end around a narrowed part. All costs are the part's; what it puts out keeps its shape, and the whole is rebuilt
-            around it.
+            and with three to see what this is given, and to its end around a narrowed one. All costs are the part's;
+            what it puts out keeps its shape, and the whole is rebuilt around it.
 
     Raises:
         BadInputError: an unknown name, an input the network cannot take, or a network with nothing to narrow.
