@@ -102,13 +102,29 @@ def proved(template: nn.Module, example: ForwardLike, *, seed: int = 0) -> Recor
     """The record whose graph `checked` returns: what a trace showed, with what the checks found out beyond it."""
     network, effort = _Network(template, as_forward(example), seed), _Effort()
     record = trace(template, network.forward)
-    held = fan_numbers(template, record) | held_sizes(template, record)
-    record = replace(record, attributes=held | record.attributes)
+    record = replace(record, attributes=_told(template, record) | record.attributes)
     known = frozenset(record.attributes)
     record, problem = _examined(network, record)
     while problem is not None:
         record, problem = _mended(network, record, problem, effort)
     return _pared(network, record, known)
+
+
+def _told(template: nn.Module, record: Record) -> dict[tuple[str, str], Axis]:
+    """The numbers that modules hold of sizes.
+
+    One over the root of what a layer reads is a factor for its own first weights; without a weight it is what an
+    attention divides by, trained or not.
+    """
+    sizes, fans = held_sizes(template, record), fan_numbers(template, record)
+    first = {_plain(at) for at in fans if f"{at[0]}.weight".lstrip(".") in record.parameters}
+    sizes = {at: axis for at, axis in sizes.items() if not ("**" in at[1] and _plain(at) in first)}
+    told = {_plain(at) for at in sizes}
+    return sizes | {at: axis for at, axis in fans.items() if _plain(at) not in told}
+
+
+def _plain(place: tuple[str, str]) -> tuple[str, str]:
+    return place[0], place[1].partition("*")[0]
 
 
 def _mended(

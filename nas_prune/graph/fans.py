@@ -1,32 +1,113 @@
-"""Numbers that a constructor worked out from the size of a layer's weight (its fan-in, mostly), and keeps as they are.
+"""Numbers that a constructor worked out from the sizes of a layer (its fan-in, mostly), and keeps as they are.
 
-Scaled standardised convolutions hold γ / √fan-in, layers with an equalised learning rate √2 / √fan-in. Nothing says so
-but the numbers themselves: among layers of one type they follow one power of one size, whatever the factor.
+Scaled standardised convolutions hold γ / √fan-in, layers with an equalised learning rate √2 / √fan-in, averages 1/n.
+Nothing says so but the numbers themselves: among layers of one type they follow one power of one size, whatever the
+factor; and a number like 0.27216552726 is √2 over the root of 27 for no other reason.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import isclose, isfinite, sqrt
+from typing import NamedTuple
 
-from torch import nn
+from torch import Tensor, nn
 
 from nas_prune.graph.axes import Axis
 from nas_prune.graph.inputs import is_within
 from nas_prune.graph.record import Record
 
+EXACT = 1e-9  # of numbers of Python
+SINGLE = 1e-6  # of numbers in a tensor
 _POWERS = (-0.5, 0.5, -1.0, 1.0)
-_PLAIN = (1.0, sqrt(2))  # factors for which two layers tell as much as three do otherwise
-_EXACT = 1e-9
+_PLAIN = (1.0, sqrt(2))  # factors for which two layers tell as much as three do otherwise, and one may do
+_DIGITS, _DIGITS_OF_EVEN = 4, 2  # no more has what a person writes down; 1/16 for 16 channels has three
 
 
 @dataclass(frozen=True, slots=True)
-class _Held:
-    """A number that a layer holds, and the sizes of its weight that it may come from, by what these are."""
+class Held:
+    """A number, and what it may follow from.
 
-    path: str
+    Attributes:
+        value: the number, not 0.
+        sizes: by name, the sizes it may come from.
+        which: by name, what these are the sizes of: what is equal changes alike.
+        accuracy: how far from the law it may be, as a part of it.
+    """
+
     value: float
-    sizes: Mapping[str, Axis]
+    sizes: Mapping[str, int]
+    which: Mapping[str, Hashable]
+    accuracy: float = EXACT
+
+    def factor(self, size: str, power: float) -> float:
+        """What is left of the number beside a power of a size."""
+        return self.value / float(self.sizes[size] ** power)
+
+
+class Law(NamedTuple):
+    """A number is factor × size ** power."""
+
+    size: str
+    factor: float
+    power: float
+
+
+def laws(layers: Sequence[Held]) -> list[Law | None]:
+    """The law by which each of some layers' numbers comes about; None where that is not clear.
+
+    Args:
+        layers: of one type, and their numbers of one name.
+    """
+    common = _common(layers)
+    return [_own(one) if common is None else common for one in layers]
+
+
+def _common(layers: Sequence[Held]) -> Law | None:
+    distinct = _distinct(layers)
+    if distinct < 2:
+        return None
+    best = min(layers, key=lambda one: one.accuracy)
+    names = [name for name in best.sizes if all(name in one.sizes for one in layers)]
+    found: dict[tuple[Hashable, ...], Law] = {}
+    for size in names:
+        for power in _POWERS:
+            factor = best.factor(size, power)
+            if all(
+                isclose(one.factor(size, power), factor, rel_tol=one.accuracy + best.accuracy)
+                for one in layers
+            ) and (distinct > 2 or (_is_plain(factor, best) and abs(power) < 1)):
+                found.setdefault((*(one.which[size] for one in layers), power), Law(size, factor, power))
+    return next(iter(found.values())) if len(found) == 1 else None
+
+
+def _distinct(layers: Sequence[Held]) -> int:
+    """How many of the numbers are told apart from the next smaller one that is."""
+    count, last = 0, None
+    for one in sorted(layers, key=lambda one: one.value):
+        if last is None or not isclose(one.value, last.value, rel_tol=one.accuracy + last.accuracy):
+            count, last = count + 1, one
+    return count
+
+
+def _own(one: Held) -> Law | None:
+    """What one number tells by itself: nobody writes down so many digits."""
+    found: dict[Hashable, Law] = {}
+    for size, power in ((size, power) for size in one.sizes for power in (-0.5, -1.0)):
+        digits = _DIGITS if power > -1 else _DIGITS_OF_EVEN
+        factor = one.factor(size, power)
+        is_even = size == OWN and isclose(factor, 1, rel_tol=one.accuracy)
+        is_short = isclose(one.value, float(f"{one.value:.{digits}g}"), rel_tol=one.accuracy)
+        if (is_even if power == -1 else _is_plain(factor, one)) and not is_short:
+            found.setdefault(one.which[size], Law(size, factor, power))
+    return next(iter(found.values())) if len(found) == 1 else None
+
+
+def _is_plain(factor: float, one: Held) -> bool:
+    return one.accuracy <= SINGLE and any(isclose(factor, plain, rel_tol=one.accuracy) for plain in _PLAIN)
+
+
+OWN = "own"  # the number of places of a tensor that holds the number everywhere
 
 
 def fan_numbers(model: nn.Module, record: Record) -> dict[tuple[str, str], Axis]:
@@ -35,54 +116,73 @@ def fan_numbers(model: nn.Module, record: Record) -> dict[tuple[str, str], Axis]
     Returns:
         {(module path, "NAME*FACTOR**POWER"): the axis whose length, to that power and times the factor, it is}.
     """
-    by_type: dict[tuple[type[nn.Module], str], list[_Held]] = defaultdict(list)
+    by_type: dict[tuple[type[nn.Module], str], list[tuple[str, Mapping[str, Axis], Held]]] = defaultdict(list)
     for path, module in model.named_modules():
         if is_within(path, record.root):
-            for name, held in _held_by(path, module, record):
-                by_type[type(module), name].append(held)
+            for name, axes, held in _held_by(path, module, record):
+                by_type[type(module), name].append((path, axes, held))
     found: dict[tuple[str, str], Axis] = {}
     for (_, name), layers in by_type.items():
-        law = _law(layers, record)
-        if law is not None:
-            size, factor, power = law
-            found.update(
-                ((one.path, f"{name}*{factor!r}**{power!r}"), one.sizes[size])
-                for one in layers
-                if not record.table.is_constant(one.sizes[size])
-            )
+        for (path, axes, _), law in zip(layers, laws([held for *_, held in layers]), strict=True):
+            if law is not None and not record.table.is_constant(axes[law.size]):
+                found[path, f"{name}*{law.factor!r}**{law.power!r}"] = axes[law.size]
     return found
 
 
-def _held_by(path: str, module: nn.Module, record: Record) -> Iterator[tuple[str, _Held]]:
-    numbers = {
-        name: value
-        for name, value in vars(module).items()
-        if isinstance(value, float) and not name.startswith("_") and value and isfinite(value)
-    }
-    axes = record.parameters.get(f"{path}.weight" if path else "weight", ()) if numbers else ()
-    if len(axes) > 1:
-        product = record.table.product
-        sizes = {
-            "fan-in": product(axes[1:]),
-            "fan-out": product([axes[0], *axes[2:]]),
-            "in": record.table.resolve(axes[1]),
-            "out": record.table.resolve(axes[0]),
-        }
-        yield from ((name, _Held(path, value, sizes)) for name, value in numbers.items())
+def _held_by(path: str, module: nn.Module, record: Record) -> Iterator[tuple[str, Mapping[str, Axis], Held]]:
+    """The numbers that a module holds, each with its name and the axes that it may come from."""
+    weight: Mapping[str, Axis] | None = None
+    for name, value, accuracy in _numbers(module):
+        weight = _sizes_of_weight(path, record) if weight is None else weight
+        own = record.parameters.get(f"{path}.{name}" if path else name, ())
+        axes = {**weight, OWN: record.table.product(own)} if own else weight
+        if axes:
+            sizes = {size: record.table.length(axis) for size, axis in axes.items()}
+            which = {size: _without_kernel(axis) for size, axis in axes.items()}
+            yield name, axes, Held(value, sizes, which, accuracy)
 
 
-def _law(layers: list[_Held], record: Record) -> tuple[str, float, float] | None:
-    """The size, the factor and the power by which all of some layers' numbers come about; None if that is not clear."""
-    distinct = len({one.value for one in layers})
-    if distinct < 2:
+def _without_kernel(axis: Axis) -> Axis:
+    """An axis without constant factors: channels × height × width of a kernel change as the channels do."""
+    return tuple(tuple(factor for factor in term if not isinstance(factor, int)) for term in axis)
+
+
+def _numbers(module: nn.Module) -> Iterator[tuple[str, float, float]]:
+    """Numbers among a module's own attributes, and in its buffers that hold one everywhere; and how exact they are."""
+    for name, value in vars(module).items():
+        if isinstance(value, float) and not name.startswith("_") and value and isfinite(value):
+            yield name, value, EXACT
+    for name, buffer in module._buffers.items():  # noqa: SLF001
+        value = None if buffer is None else even_value(buffer)
+        if value:
+            yield name, value, SINGLE
+
+
+def even_value(tensor: Tensor) -> float | None:
+    """The one number that a tensor of floats holds everywhere; None if it holds several, or that is not known."""
+    if tensor.is_meta or not tensor.is_floating_point() or not tensor.numel():
         return None
-    length = record.table.length
-    found: dict[tuple[Axis, ...], tuple[str, float, float]] = {}
-    for size in layers[0].sizes:
-        for power in _POWERS:
-            factors = [one.value / length(one.sizes[size]) ** power for one in layers]
-            if all(isclose(factor, factors[0], rel_tol=_EXACT) for factor in factors):
-                is_plain = any(isclose(factors[0], plain, rel_tol=_EXACT) for plain in _PLAIN)
-                if distinct > 2 or (is_plain and abs(power) < 1):
-                    found[tuple(one.sizes[size] for one in layers)] = (size, factors[0], power)
-    return next(iter(found.values())) if len(found) == 1 else None
+    first = tensor.detach().reshape(-1)[0]
+    return float(first) if isfinite(first) and bool((tensor == first).all()) else None
+
+
+def _sizes_of_weight(path: str, record: Record) -> dict[str, Axis]:
+    """The sizes of a layer's weight, or of the only one in the layers below it."""
+    prefix = f"{path}." if path else ""
+    axes = record.parameters.get(f"{prefix}weight", ())
+    if not axes:
+        below = [
+            axes
+            for name, axes in record.parameters.items()
+            if name.startswith(prefix) and name.endswith(".weight") and len(axes) > 1
+        ]
+        axes = below[0] if len(below) == 1 else ()
+    if len(axes) < 2:
+        return {}
+    product = record.table.product
+    return {
+        "fan-in": product(axes[1:]),
+        "fan-out": product([axes[0], *axes[2:]]),
+        "in": record.table.resolve(axes[1]),
+        "out": record.table.resolve(axes[0]),
+    }

@@ -13,6 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_mod
 
 _VALUE = "nas_prune_value"  # under which a tensor on the meta device holds what it would be
 _MOST = 2**24  # numbers of one tensor
+_MOST_FLAGS = 2**16
 _MADE_OF_NOTHING = ("aten.empty", "aten.new_empty")
 
 
@@ -20,6 +21,16 @@ def give_value(tensor: Tensor, value: Tensor) -> Tensor:
     """A tensor on the meta device that is known to hold some values."""
     setattr(tensor, _VALUE, value)
     return tensor
+
+
+def without_storage(buffer: Tensor) -> Tensor:
+    """A buffer on the meta device; a flag or a count that it holds stays known, since code may branch on it."""
+    new = buffer.detach().to("meta")
+    value = value_of(buffer)
+    is_flag = not buffer.is_floating_point() or not buffer.dim()
+    if value is None or not is_flag or buffer.numel() > _MOST_FLAGS:
+        return new
+    return give_value(new, value.detach().cpu().clone())
 
 
 def value_of(tensor: Tensor) -> Tensor | None:

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import torch
+
 from nas_prune.graph.axes import constant
 from nas_prune.graph.call import Axes, Call
 from nas_prune.graph.table import AxisConflictError
@@ -92,3 +94,88 @@ def triangle(call: Call) -> list[Axes]:
     for axis in axes[-2:]:
         call.freeze(axis, "cut along the diagonal")
     return [axes]
+
+
+def put(call: Call) -> list[Axes]:
+    """Numbers put in, or added, at places of one dimension that others say for each (`scatter`, `scatter_add`)."""
+    image, dim = call.args[:2]
+    (dim,) = _dims(dim, image.dim())
+    axes = list(call.axes(image))
+    for other in call.inputs[1:]:
+        if other.dim() != image.dim():
+            raise AxisConflictError
+        for place, axis in enumerate(call.axes(other)):
+            if place == dim:
+                call.freeze(axis, "put by number")
+            elif other.shape[place] == image.shape[place]:
+                axes[place] = call.unify(axes[place], axis)
+            else:
+                raise AxisConflictError
+    call.freeze(axes[dim], "put by number")
+    return [tuple(axes)]
+
+
+def put_rows(call: Call) -> list[Axes]:
+    """Slices put in, or added, at the places of one dimension that numbers say (`index_add`, `index_copy`)."""
+    image, dim, numbers, rows = call.args[:4]
+    (dim,) = _dims(dim, image.dim())
+    axes, own = list(call.axes(image)), list(call.axes(rows))
+    for axis in (axes[dim], own[dim], *call.axes(numbers)):
+        call.freeze(axis, "put by number")
+    for place in range(len(axes)):
+        if place != dim:
+            axes[place] = call.unify(axes[place], own[place])
+    return [tuple(axes)]
+
+
+def put_at(call: Call) -> list[Axes]:
+    """`x[numbers] = values` and `x[mask] = values`: the dimensions that are not looked up are the values' last."""
+    image, chosen, values = call.args[:3]
+    axes, place = list(call.axes(image)), 0
+    for numbers in chosen:
+        if numbers is None:
+            place += 1
+        elif numbers.dtype in (torch.bool, torch.uint8):
+            for axis in call.axes(numbers):
+                axes[place] = call.unify(axes[place], axis)
+                place += 1
+        else:
+            call.freeze(axes[place], "put by number")
+            place += 1
+    if any(numbers is None for numbers in chosen) and values.numel() > 1:
+        raise AxisConflictError
+    own = call.axes(values)
+    for back in range(1, min(len(axes) - place, len(own)) + 1):
+        if values.shape[-back] > 1:
+            axes[-back] = call.unify(axes[-back], own[-back])
+    for axis in own[: max(0, len(own) - (len(axes) - place))]:
+        call.freeze(axis, "put by number")
+    return [tuple(axes)]
+
+
+def bag(call: Call) -> list[Axes]:
+    """Sums or means of rows of a table, looked up by number: one for each bag (`nn.EmbeddingBag`)."""
+    table, _, starts = call.args[:3]
+    rows, *channels = call.axes(table)
+    call.freeze(rows, "looked up by number")
+    (bags,) = call.axes(starts)
+    many = call.record.batch_or(call.output[0].shape[0]) or bags
+    return [(many, *channels)]
+
+
+def distances(call: Call) -> list[Axes]:
+    """Distances between all rows of two matrices, over their last dimension (`cdist`)."""
+    left, right = call.inputs[:2]
+    (*many, rows, read), (*other_many, columns, other_read) = call.axes(left), call.axes(right)
+    call.reduces_over(call.unify(read, other_read))
+    if len(many) != len(other_many):
+        raise AxisConflictError
+    return [(*(call.unify(*pair) for pair in zip(many, other_many, strict=True)), rows, columns)]
+
+
+def grid(call: Call) -> list[Axes]:
+    """The places that an affine map sends a picture's to (`affine_grid`)."""
+    batch, *matrix = call.axes(call.inputs[0])
+    for axis in matrix:
+        call.record.table.fix(axis)
+    return [(batch, *map(constant, call.output.shape[1:]))]

@@ -13,6 +13,8 @@ from nas_prune.errors import WidthsError
 from nas_prune.graph.axes import Atom, Axis, length, positions
 from nas_prune.graph.channels import ChannelGraph
 from nas_prune.graph.copies import copied
+from nas_prune.graph.fans import SINGLE
+from nas_prune.graph.known import without_storage
 from nas_prune.graph.spectral import estimate_anew
 from nas_prune.graph.tensors import constant_parameters, named_tensors
 
@@ -34,7 +36,8 @@ def resized(
         if (isinstance(tensor, nn.Parameter) and id(tensor) not in constants) or tensor.is_meta:
             return torch.zeros(shape, dtype=tensor.dtype, device=device)
         if shape == list(tensor.shape):
-            return tensor.detach().clone().to(device)
+            is_meta = torch.device(device).type == "meta"
+            return without_storage(tensor) if is_meta else tensor.detach().clone().to(device)
         known = tensor.detach().to(device)
         for dim, size in enumerate(shape):
             if size != tensor.shape[dim]:  # the same all along it, or a norm's
@@ -148,9 +151,8 @@ def tell_sizes(
     """
     for (path, name), axis in graph.attributes.items():
         is_for_first = "*" in name.replace("**", "")
-        if path in modules and not (
-            inherits and is_for_first
-        ):  # a function of torch.nn.functional holds nothing
+        # A function of torch.nn.functional has a path, and holds nothing.
+        if path in modules and not (inherits and is_for_first):
             _set(modules[path], name, length(axis, lambda atom: sizes[atom.index]))
     for module in modules.values():
         _tell_sizes(module)
@@ -173,10 +175,11 @@ def _set(module: nn.Module, name: str, value: int) -> None:
     if "**" in name:
         name, _, power = name.partition("**")
         name, _, factor = name.partition("*")
-        new = float(factor or 1) * value ** float(power)
-        if not isclose(
-            new, getattr(module, name), rel_tol=1e-12
-        ):  # or it is the constructor's own, to the last digit
+        new, known = float(factor or 1) * value ** float(power), getattr(module, name)
+        if isinstance(known, Tensor):
+            if not known.is_meta and not isclose(new, float(known.reshape(-1)[0]), rel_tol=SINGLE):
+                known.fill_(new)
+        elif not isclose(new, known, rel_tol=1e-12):  # or it is the constructor's own, to the last digit
             setattr(module, name, new)
         return
     first, *steps = name.split(".")

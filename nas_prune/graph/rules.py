@@ -84,7 +84,7 @@ def pool(call: Call) -> list[Axes]:
 
 def reduce(call: Call) -> list[Axes]:
     """A mean, norm, maximum, … over some dimensions, or over all."""
-    position = 2 if call.name.endswith("vector_norm") else 1
+    position = 2 if call.name.endswith("norm") else 1
     dims = call.argument(position, "dim")
     return _reduced(call, dims, keeps=bool(call.argument(position + 1, "keepdim", default=False)))
 
@@ -182,7 +182,19 @@ RULES: dict[str, Rule] = {
         pool,
     ),
     **dict.fromkeys(
-        ("mean", "sum", "amax", "amin", "linalg_vector_norm", "max", "min", "logsumexp", "argmax", "argmin"),
+        (
+            "mean",
+            "sum",
+            "amax",
+            "amin",
+            "linalg_vector_norm",
+            "norm",
+            "max",
+            "min",
+            "logsumexp",
+            "argmax",
+            "argmin",
+        ),
         reduce,
     ),
     **dict.fromkeys(("var", "std", "var_mean", "std_mean"), variance),
@@ -205,6 +217,14 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("grid_sampler_2d", "grid_sampler_3d"), place_rules.sampled),
     "max_unpool2d": place_rules.put_back,
     "gather": place_rules.gather,
+    **dict.fromkeys(
+        ("scatter", "scatter_", "scatter_add", "scatter_add_", "scatter_reduce"), place_rules.put
+    ),
+    **dict.fromkeys(("index_add", "index_add_", "index_copy", "index_copy_"), place_rules.put_rows),
+    **dict.fromkeys(("index_put", "index_put_"), place_rules.put_at),
+    "_embedding_bag": place_rules.bag,
+    **dict.fromkeys(("_euclidean_dist", "_cdist_forward"), place_rules.distances),
+    "affine_grid_generator": place_rules.grid,
     **dict.fromkeys(("sort", "topk"), place_rules.sorted_out),
     **dict.fromkeys(
         ("cumsum", "cumprod", "cummax", "cummin", "logcumsumexp"), place_rules.one_after_the_other

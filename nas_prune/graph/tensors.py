@@ -6,8 +6,11 @@ from typing import Any
 from torch import Tensor, nn
 
 from nas_prune.graph.copies import copied
+from nas_prune.graph.known import without_storage
 from nas_prune.graph.selection import ChannelSelection
 from nas_prune.graph.spectral import names_of_estimates
+
+HOLDS = "holds values of its own for them"  # why the axes of a constant are frozen
 
 
 def fixed_tensors(model: nn.Module) -> Mapping[str, tuple[int, ...]]:
@@ -56,7 +59,7 @@ def _uneven(tensor: Tensor) -> tuple[int, ...]:
 
 def on_meta(model: nn.Module) -> nn.Module:
     """A copy of a network whose parameters and buffers have shapes but no storage; ties between them stay."""
-    buffers = {id(buffer): buffer.to("meta") for buffer in model.buffers()}
+    buffers = {id(buffer): without_storage(buffer) for buffer in model.buffers()}
     return copied(model, {**_meta_parameters(model), **buffers})
 
 

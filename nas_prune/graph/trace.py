@@ -25,7 +25,7 @@ from nas_prune.graph.record import INPUT, NO_RULE, ROOT, RULE_FAILED, Record, St
 from nas_prune.graph.rules import rule_for
 from nas_prune.graph.selection import ChannelSelection
 from nas_prune.graph.table import AxisConflictError
-from nas_prune.graph.tensors import fixed_tensors, named_tensors, on_meta
+from nas_prune.graph.tensors import HOLDS, fixed_tensors, named_tensors, on_meta
 
 Result = TypeVar("Result")
 
@@ -101,7 +101,7 @@ def _traced(model: nn.Module, forward: Forward, record: Record) -> Record:
     for name, dims in record.fixed_tensors.items():
         kind, axes = "parameter" if name in learnt else "buffer", record.parameters.get(name, ())
         for dim in dims if axes else ():
-            record.table.freeze(axes[dim], f"{kind} {name} holds values of its own for them")
+            record.table.freeze(axes[dim], f"{kind} {name} {HOLDS}")
     inputs = forward.blank(model, record.images)
     record.flow.add_node(INPUT)
     for training in (False, True):

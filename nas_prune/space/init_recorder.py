@@ -2,7 +2,7 @@
 
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -14,6 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 _OWN_RESETS = frozenset({"reset_parameters", "_reset_parameters", "reset_running_stats"})
 _OVERWRITES = frozenset({"zero_", "fill_", "normal_", "uniform_", "copy_", "bernoulli_", "exponential_"})
+_ALSO_INIT = {"zero_": "zeros_", "fill_": "constant_", "normal_": "normal_", "uniform_": "uniform_"}
 _COPIES = frozenset({"_to_copy", "clone"})
 
 
@@ -84,6 +85,11 @@ class InitRecorder:
         self.calls.pop(_place(tensor), None)
         self.pending.discard(_place(tensor))
         self.written.add(_place(tensor))
+
+    def set(self, tensor: Tensor, call: Call) -> None:
+        """All of a tensor has just been written, in a way that a function of `torch.nn.init` has too."""
+        self.calls[_place(tensor)] = [call]
+        self.written.discard(_place(tensor))
 
     def read(self, tensor: Tensor) -> None:
         """Something depends on the values of a tensor."""
@@ -181,15 +187,18 @@ class _Writes(TorchDispatchMode):
             self._heard.copy(tensors[0], output)
             return output
         if func._schema.is_mutable and tensors and tensors[0] is args[0]:  # noqa: SLF001
-            self._hear(tensors.pop(0), name)
+            self._hear(tensors.pop(0), name, args[1:])
         if not func.is_view:
             for tensor in tensors:
                 self._heard.read(tensor)
         return func(*args, **(kwargs or {}))
 
-    def _hear(self, tensor: Tensor, name: str) -> None:
+    def _hear(self, tensor: Tensor, name: str, numbers: Sequence[Any]) -> None:
         if not _inside_own_reset():
-            self._heard.write(tensor, overwrites=_is_whole(tensor) and name in _OVERWRITES)
+            overwrites = _is_whole(tensor) and name in _OVERWRITES
+            self._heard.write(tensor, overwrites=overwrites)
+            if overwrites and name in _ALSO_INIT and all(isinstance(one, (int, float)) for one in numbers):
+                self._heard.set(tensor, Call(_ALSO_INIT[name], tuple(numbers), tensor=tensor))
         elif _is_whole(tensor):
             self._heard.note(tensor, Call(name, is_own=True))  # the reset itself will do it again
 

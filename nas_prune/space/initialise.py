@@ -9,7 +9,8 @@ of the same mean and deviation, or the same few values at the same relative plac
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import sqrt
 from typing import Any, TypeAlias
 
 import torch
@@ -19,13 +20,16 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from nas_prune.errors import BadInputError, NasPruneError
 from nas_prune.graph.channels import ChannelGraph
+from nas_prune.graph.fans import EXACT, SINGLE
 from nas_prune.graph.resize import resized
 from nas_prune.graph.spectral import estimate_anew
 from nas_prune.graph.tensors import constant_parameters
+from nas_prune.space.init_laws import Follows, Number, followed
 from nas_prune.space.init_recorder import recorded_inits
 
 _FEW = 8  # distinct values that a parameter may have and still be no random one
 _SAMPLE = 100_000  # how many values of a large parameter are looked at
+_SURE = 5  # standard errors of a deviation
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +40,38 @@ class InitCall:
     parameter: str
     arguments: tuple[Any, ...]
     keywords: Mapping[str, Any]
+    follows: Follows | None = None
 
-    def apply(self, parameter: Tensor) -> None:
-        """Do it again."""
-        getattr(nn.init, self.function)(parameter, *self.arguments, **self.keywords)
+    def number(self) -> Number | None:
+        """The one that was given for the size of the values; None if none was, or it is worked out by the function."""
+        value = self._bound().get(_GIVEN.get(self.function, ""))
+        if not isinstance(value, (int, float)) or not value:
+            return None
+        return Number(self.parameter, self.function, abs(float(value)), EXACT)
+
+    def apply(self, parameter: Tensor, ratio: float) -> None:
+        """Do it again, with the number times a ratio."""
+        arguments = self._bound()
+        if ratio != 1:
+            numbers = _SCALED[self.function]
+            arguments |= {name: arguments[name] * ratio for name in numbers if name in arguments}
+        getattr(nn.init, self.function)(parameter, **arguments)
+
+    def _bound(self) -> dict[str, Any]:
+        function = inspect.signature(getattr(nn.init, self.function))
+        bound = function.bind(None, *self.arguments, **self.keywords)
+        _, *given = bound.arguments.items()
+        return dict(given)
+
+
+# What of the arguments of functions of torch.nn.init is as large as the values, and which of it tells how large.
+_SCALED = {
+    "normal_": ("mean", "std"),
+    "trunc_normal_": ("mean", "std"),
+    "uniform_": ("a", "b"),
+    "constant_": ("val",),
+}
+_GIVEN = {name: numbers[-1] for name, numbers in _SCALED.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +90,8 @@ class FirstValues:
     deviation: float
     pattern: Tensor | None
     is_fallback: bool = False
+    follows: Follows | None = None
+    count: int = 1
 
     @classmethod
     def of(cls, name: str, values: Tensor, *, is_fallback: bool = False) -> "FirstValues":
@@ -70,14 +104,23 @@ class FirstValues:
         is_pattern = 1 < len(few) <= _FEW < len(flat) and bool(torch.isin(sample, few).all())
         mean, deviation = (float(sample.mean()), float(sample.std(correction=0))) if len(flat) else (0.0, 0.0)
         pattern = values.detach().clone() if is_pattern else None
-        return cls(name, mean, deviation, pattern, is_fallback)
+        return cls(name, mean, deviation, pattern, is_fallback, count=len(sample))
 
-    def apply(self, parameter: Tensor) -> None:
-        """Fill a parameter, perhaps of another size, with values like them."""
+    def number(self) -> Number | None:
+        """How large the values are, as exactly as so many tell."""
+        if self.is_fallback or self.pattern is not None or not (self.deviation or self.mean):
+            return None
+        if not self.deviation:
+            return Number(self.parameter, "constant", abs(self.mean), SINGLE)
+        return Number(self.parameter, "random", self.deviation, _SURE / sqrt(2 * self.count))
+
+    def apply(self, parameter: Tensor, ratio: float) -> None:
+        """Fill a parameter, perhaps of another size, with values like them, times a ratio."""
         if self.is_fallback and not torch.isnan(parameter).any():
             return
         if self.pattern is None:
-            parameter.normal_(self.mean, self.deviation) if self.deviation else parameter.fill_(self.mean)
+            mean, deviation = self.mean * ratio, self.deviation * ratio
+            parameter.normal_(mean, deviation) if deviation else parameter.fill_(mean)
             return
         values = self.pattern
         for dim, size in enumerate(parameter.shape):
@@ -116,7 +159,20 @@ def record_inits(factory: Callable[[], nn.Module]) -> tuple[nn.Module, tuple[Ini
             inits.append(FirstValues.of(name, parameter))
         else:
             inits += [InitCall(call.function, name, call.arguments, call.keywords) for call in calls or ()]
-    return model, tuple(inits)
+    return model, _with_laws(model, inits)
+
+
+def _with_laws(model: nn.Module, inits: Sequence[Init]) -> tuple[Init, ...]:
+    """The same, with the laws that the numbers follow; of a parameter that is set more than once, the last."""
+    last = {init.parameter: number for number, init in enumerate(inits)}
+    numbers = [init.number() for place, init in enumerate(inits) if place == last[init.parameter]]
+    laws = followed(model, [number for number in numbers if number is not None])
+    return tuple(
+        replace(init, follows=laws[init.parameter])
+        if init.parameter in laws and place == last[init.parameter]
+        else init
+        for place, init in enumerate(inits)
+    )
 
 
 def inits_of(model: nn.Module) -> tuple[Init, ...]:
@@ -136,7 +192,7 @@ def inits_of(model: nn.Module) -> tuple[Init, ...]:
                     raise NasPruneError(_no_rule(name))
                 if id(parameter) not in constants:
                     inits.append(FirstValues.of(name, parameter))
-    return tuple(inits)
+    return _with_laws(model, inits)
 
 
 def initialise(model: nn.Module, inits: tuple[Init, ...], *, seed: int) -> None:
@@ -161,7 +217,8 @@ def initialise(model: nn.Module, inits: tuple[Init, ...], *, seed: int) -> None:
             _reset(module)
         for init in inits:
             if init.parameter not in kept:
-                init.apply(parameters[init.parameter])
+                ratio = 1.0 if init.follows is None else init.follows.ratio(model)
+                init.apply(parameters[init.parameter], ratio)
         for name, values in kept.items():
             model.get_parameter(name).copy_(values)
         estimate_anew(model, by_chance=True)

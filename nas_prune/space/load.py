@@ -19,7 +19,7 @@ from nas_prune.graph.check import checked
 from nas_prune.graph.examples import call_like
 from nas_prune.graph.inputs import CallSpec, Forward, plain
 from nas_prune.graph.resize import resized
-from nas_prune.graph.tensors import on_meta, structure
+from nas_prune.graph.tensors import HOLDS, on_meta, structure
 from nas_prune.graph.trace import first_line, made_where_it_runs, slow_attention
 from nas_prune.space.cost import CostModel, cost_model
 from nas_prune.space.initialise import Init, fresh, inits_of, record_inits
@@ -244,7 +244,10 @@ def _why_none(graph: ChannelGraph) -> str:
     """The reasons for which every group is frozen, the most frequent ones first, then in order of the groups."""
     reasons = [group.frozen for group in graph.groups if group.frozen]
     listed = sorted(dict.fromkeys(reasons), key=reasons.count, reverse=True)[:2]
-    return f"every channel group is frozen ({'; '.join(listed) or 'it has no layers'})."
+    hint = ""
+    if any(reason.startswith("parameter ") and HOLDS in reason for reason in reasons):
+        hint = " A parameter that takes no gradient is a constant: set requires_grad where its layer is to be searched."
+    return f"every channel group is frozen ({'; '.join(listed) or 'it has no layers'}).{hint}"
 
 
 def _check_run(

@@ -189,6 +189,10 @@ def picked(n: Any, x: Tensor) -> Any:
     return n.b(n.c(x) * n.a(x)[:, 1:2].select(1, 0).unsqueeze(1))
 
 
+def in_bags(n: Any, x: Tensor) -> Any:
+    return n.b(n.a(x) + n.table(x.mean((2, 3)).argsort(1))[:, :, None, None])
+
+
 def looked_up(n: Any, x: Tensor) -> Any:
     return n.b(n.a(x) + n.table(torch.arange(1, device=x.device)).view(1, -1, 1, 1))
 
@@ -283,6 +287,7 @@ CASES |= {
     "padded channels": (Net(padded, a=conv(3, 8), b=conv(13, 4)), {"a"}),
     "zeros beside channels": (Net(zeros_beside, a=conv(3, 8), b=conv(16, 4)), {"a"}),
     "one channel picked": (Net(picked, a=conv(3, 8), c=conv(3, 6), b=conv(6, 4)), {"a", "c"}),
+    "bags of an embedding": (Net(in_bags, a=conv(3, 8), table=nn.EmbeddingBag(5, 8), b=conv(8, 4)), {"a"}),
     "rows of an embedding": (Net(looked_up, a=conv(3, 8), table=nn.Embedding(5, 8), b=conv(8, 4)), {"a"}),
     "rows of a table": (
         with_parameters(Net(rows_of_a_table, a=conv(3, 8), b=conv(8, 4)), table=torch.ones(5, 8)), {"a"}

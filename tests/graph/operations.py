@@ -6,6 +6,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+
+def _put_rows(x: Tensor) -> Tensor:
+    rows = x.permute(0, 2, 3, 1).flatten(0, 2).clone()
+    numbers = torch.arange(8, device=x.device)
+    rows[numbers] = rows[numbers + 8] * 2
+    return rows.unflatten(0, (len(x), 8, 8)).permute(0, 3, 1, 2)
+
+
 # From N×8×8×8 to N×8×any×any, channel by channel.
 OPERATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "_adaptive_avg_pool2d": lambda x: F.adaptive_avg_pool2d(x, 4),
@@ -65,6 +73,27 @@ OPERATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "cumsum": lambda x: x.cumsum(3),
     "logcumsumexp": lambda x: x.logcumsumexp(2),
     "gather": lambda x: x.gather(2, x.argsort(2)[:, :, :3]),
+    "affine_grid_generator": lambda x: F.grid_sample(
+        x,
+        F.affine_grid(x.new_zeros(len(x), 2, 3), [len(x), 1, 8, 8], align_corners=False),
+        align_corners=False,
+    ),
+    "scatter": lambda x: x.scatter(2, x.argsort(2)[:, :, :1], 2.0),
+    "scatter_": lambda x: (x + 0).scatter_(2, x.argsort(2)[:, :, :3], x[:, :, 2:5]),
+    "scatter_add": lambda x: x.scatter_add(3, x.argsort(3), x),
+    "scatter_add_": lambda x: torch.zeros_like(x).scatter_add_(2, x.argsort(2), x),
+    "scatter_reduce": lambda x: x.scatter_reduce(2, x.argsort(2), x * 2, "amax"),
+    "index_add": lambda x: x.index_add(2, torch.arange(3, device=x.device), x[:, :, 5:]),
+    "index_add_": lambda x: (x + 0).index_add_(3, torch.arange(3, device=x.device), x[..., :3]),
+    "index_copy": lambda x: x.index_copy(2, torch.arange(3, device=x.device), x[:, :, 5:]),
+    "index_copy_": lambda x: (x + 0).index_copy_(3, torch.arange(3, device=x.device), x[..., :3]),
+    "index_put": lambda x: x.index_put((x > 1,), torch.zeros((), device=x.device, dtype=x.dtype)),
+    "index_put_": _put_rows,
+    "_euclidean_dist": lambda x: (
+        x * torch.cdist(*[x.flatten(2).transpose(1, 2)] * 2).mean(2).view(-1, 1, 8, 8)
+    ),
+    "_cdist_forward": lambda x: x + torch.cdist(x.flatten(2), x.flatten(2), p=1).mean(2)[:, :, None, None],
+    "norm": lambda x: x - torch.ops.aten.norm.ScalarOpt_dim(x, 2, [2, 3], True),
     "grid_sampler_2d": lambda x: F.grid_sample(x, torch.stack([x.mean(1)] * 2, -1), align_corners=False),
     "grid_sampler_3d": lambda x: F.grid_sample(
         x.unsqueeze(2), x.new_zeros(len(x), 1, 4, 4, 3), align_corners=False

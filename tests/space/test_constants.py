@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d
 
+from nas_prune.errors import BadInputError
 from nas_prune.space.load import load_space
 from nas_prune.space.search_space import SearchSpace
 
@@ -121,3 +122,13 @@ def test_a_network_of_which_nothing_learns_is_no_constant() -> None:
     space = load_space(frozen, (3, 8, 8))
     assert space.base_G == (8,)
     assert not torch.equal(space.build(seed=0).get_parameter("0.weight"), frozen.get_parameter("0.weight"))
+
+
+def test_a_network_all_of_whose_layers_are_constants_is_refused_with_what_to_do() -> None:
+    def make() -> nn.Module:
+        model = nn.Sequential(nn.Conv2d(3, 16, 3), nn.ReLU(), nn.Conv2d(16, 8, 3), nn.AdaptiveAvgPool2d(1))
+        head = nn.Linear(8, 4)
+        return nn.Sequential(*model.requires_grad_(requires_grad=False), nn.Flatten(), head)
+
+    with pytest.raises(BadInputError, match="set requires_grad where its layer is to be searched"):
+        load_space(make, (3, 8, 8))

@@ -66,7 +66,7 @@ def test_numbers_that_may_follow_from_several_sizes_stay() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return F.conv2d(x, self.weight * self.gain, self.bias, padding=1)
 
-    space = load_space(lambda: nn.Sequential(Out(4, 8), Out(8, 16), Out(16, 32), Out(32, 5)), (4, 8, 8))
+    space = load_space(lambda: nn.Sequential(Out(4, 8), Out(8, 16), Out(16, 32), Out(32, 64)), (4, 8, 8))
     assert space.build([3, 5, 7], seed=0)[0].gain == (2 / 72) ** 0.5  # type: ignore[index]
 
 

@@ -310,3 +310,35 @@ def test_what_is_as_long_by_chance_is_not_tied_first() -> None:
     small = space.build([3, 5, 7, 11], seed=0)
     assert small(torch.zeros(2, 7, 6)).shape == (2, 7, 5)
     assert (small[1].heads, small[1].of_keys, small[1].of_values) == (3, 7, 5)  # type: ignore[union-attr]
+
+
+class ActNorm(nn.Module):
+    """Channels moved and stretched so that the first batch has mean 0 and deviation 1; a flag says that it was."""
+
+    def __init__(self, width: int, *, is_set: bool) -> None:
+        super().__init__()
+        self.shift, self.stretch = (nn.Parameter(torch.full((1, width, 1, 1), value)) for value in (0.0, 1.0))
+        self.register_buffer("is_set", torch.tensor(is_set))
+        self.register_buffer("seen", torch.zeros((), dtype=torch.long))
+
+    def forward(self, x: Tensor) -> Any:
+        if self.training and not self.is_set:
+            self.shift.data.copy_(-x.mean((0, 2, 3), keepdim=True))
+            self.stretch.data.copy_(1 / (x.std((0, 2, 3), keepdim=True) + 1e-6))
+            self.is_set.fill_(value=True)
+        self.seen += 1
+        return (x + self.shift) * self.stretch if int(self.seen) > 0 else x
+
+
+@pytest.mark.parametrize("is_set", [True, False])
+def test_code_may_branch_on_what_a_buffer_holds(is_set: bool) -> None:
+    def make() -> nn.Module:
+        return nn.Sequential(nn.Conv2d(3, 16, 3), ActNorm(16, is_set=is_set), nn.Conv2d(16, 4, 3))
+
+    space = load_space(make, (3, 8, 8))
+    assert space.base_G == (16,)
+    model = space.build([5], seed=0)
+    assert (bool(model[1].is_set), int(model[1].seen)) == (is_set, 0)  # type: ignore[index]
+    output = model.train()(torch.randn(8, 3, 8, 8))
+    assert output.shape == (8, 4, 4, 4)
+    assert bool(model[1].is_set)  # type: ignore[index]
