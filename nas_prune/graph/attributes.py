@@ -60,10 +60,12 @@ def held_sizes(
     """
     asked: dict[str, list[Axis]] = defaultdict(list)
     shapes: dict[str, list[list[Axis]]] = defaultdict(list)
+    made: dict[str, list[Sequence[Axis]]] = defaultdict(list)
     met: dict[str, list[Axis]] = defaultdict(list)
     for step in record.steps:
         axes = [axis for output in step.outputs for axis in output]
         met[step.where].extend(axes)
+        made[step.where].extend(step.outputs[:1])
         if step.operation in ASKED:
             asked[step.where].extend(axes)
             shapes[step.where].extend(
@@ -94,7 +96,9 @@ def held_sizes(
             if axis is not None:
                 found[path, f"{name}**{power}"] = axis
         for name, values in _lists(module):
-            found.update(((path, key), axis) for key, axis in _listed(record, path, name, values))
+            found.update(
+                ((path, key), axis) for key, axis in _listed(record, path, name, values, made[path or ROOT])
+            )
     return found
 
 
@@ -150,10 +154,11 @@ def _lists(module: nn.Module) -> Iterator[tuple[str, Sequence[int]]]:
             yield name, values
 
 
-def _listed(record: Record, path: str, name: str, values: Sequence[int]) -> Iterator[tuple[str, Axis]]:
+def _listed(
+    record: Record, path: str, name: str, values: Sequence[int], shapes: Sequence[Sequence[Axis]]
+) -> Iterator[tuple[str, Axis]]:
     """A list that is a shape some operation of the module gave, or the sizes of the pieces it cut."""
     table, where = record.table, path or ROOT
-    shapes = [step.outputs[0] for step in record.steps if step.where == where and step.outputs]
     pieces = [axes for at, axes in record.pieces if at == where]
     for axes in (*pieces, *shapes):
         if [table.length(axis) for axis in axes] == list(values):
@@ -171,27 +176,34 @@ def _candidates(
     met: dict[str, list[Axis]],
 ) -> Iterable[Axis]:
     """Axes whose length an attribute may be, the likeliest first; none that cannot change."""
+    for axis in _axes_about(path, name, module, record, asked, met):
+        resolved = record.table.resolve(axis)
+        for part in (resolved, _without_batch(resolved, record)):
+            if not record.table.is_constant(part):
+                yield part
+
+
+def _axes_about(
+    path: str,
+    name: str,
+    module: nn.Module,
+    record: Record,
+    asked: dict[str, list[Axis]],
+    met: dict[str, list[Axis]],
+) -> Iterator[Axis]:
     where = path or ROOT
-    lists: list[list[Axis]] = [_named_output(module, name, path, record)] if "." in name else []
-    if not lists:
-        own = [axis for held in _parameters(path, record) for axis in held]
-        below = [axis for child, _ in module.named_children() for axis in _output(path, child, record)]
-        outputs = list(record.outputs.get(path, ()))
-        late = [axis for step in reversed(record.steps) for out in step.outputs[:1] for axis in out]
-        lists = [asked[where], own, met[where], outputs, below, [] if path else late]
-    for axes in lists:
-        for axis in axes:
-            resolved = record.table.resolve(axis)
-            for part in (resolved, _without_batch(resolved, record)):
-                if not record.table.is_constant(part):
-                    yield part
-
-
-def _parameters(path: str, record: Record) -> Iterator[tuple[Axis, ...]]:
-    prefix = f"{path}." if path else ""
-    for name, axes in record.parameters.items():
-        if name.startswith(prefix) and "." not in name[len(prefix) :]:
-            yield axes
+    if "." in name:
+        yield from _named_output(module, name, path, record)
+        return
+    yield from asked[where]
+    for parameter in (*module._parameters, *module._buffers):  # noqa: SLF001
+        yield from record.parameters.get(f"{path}.{parameter}" if path else parameter, ())
+    yield from met[where]
+    yield from record.outputs.get(path, ())
+    for child, _ in module.named_children():
+        yield from _output(path, child, record)
+    for step in () if path else reversed(record.steps):
+        yield from (axis for out in step.outputs[:1] for axis in out)
 
 
 def _output(path: str, child: str, record: Record) -> tuple[Axis, ...]:

@@ -95,7 +95,8 @@ def checked(template: nn.Module, example: ForwardLike, *, seed: int = 0) -> Chan
     Raises:
         ForwardError: the network's forward fails on such an input.
     """
-    return Prediction(proved(template, example, seed=seed)).graph
+    with uncollected():
+        return Prediction(proved(template, example, seed=seed)).graph
 
 
 def proved(template: nn.Module, example: ForwardLike, *, seed: int = 0) -> Record:

@@ -171,11 +171,3 @@ def distances(call: Call) -> list[Axes]:
     if len(many) != len(other_many):
         raise AxisConflictError
     return [(*(call.unify(*pair) for pair in zip(many, other_many, strict=True)), rows, columns)]
-
-
-def grid(call: Call) -> list[Axes]:
-    """The places that an affine map sends a picture's to (`affine_grid`)."""
-    batch, *matrix = call.axes(call.inputs[0])
-    for axis in matrix:
-        call.record.table.fix(axis)
-    return [(batch, *map(constant, call.output.shape[1:]))]

@@ -140,6 +140,8 @@ class Record:
     has_doubles: bool = False
     untied: "Record | None" = None
     _notes: dict[int, tuple[Tensor, TensorNote]] = field(default_factory=dict)
+    _unplaced: list[int] = field(default_factory=list)
+    _placed: dict[int, list[int]] = field(default_factory=lambda: defaultdict(list))
 
     @property
     def batch_atom(self) -> Atom | None:
@@ -160,17 +162,23 @@ class Record:
     def remember(self, tensor: Tensor, note: TensorNote) -> None:
         """Attach what is known to a tensor, which is kept alive so that its identity stays its own."""
         self._notes[id(tensor)] = (tensor, note)
+        self._unplaced.append(id(tensor))
 
     def shift_views(self, tensor: Tensor) -> None:
         """Note that what was written into a tensor lies in all that it is a view of, or that are views of it."""
-        memory = tensor.untyped_storage()._cdata  # noqa: SLF001
-        for key, (other, note) in self._notes.items():
-            if not note.is_shifted and other.untyped_storage()._cdata == memory:  # noqa: SLF001
+        for key in self._unplaced:
+            self._placed[self._notes[key][0].untyped_storage()._cdata].append(key)  # noqa: SLF001
+        self._unplaced.clear()
+        for key in self._placed[tensor.untyped_storage()._cdata]:  # noqa: SLF001
+            other, note = self._notes[key]
+            if not note.is_shifted:
                 self._notes[key] = other, replace(note, is_shifted=True)
 
     def forget_activations(self) -> None:
         """Between two passes: only parameters and buffers stay known."""
         self._notes = {key: value for key, value in self._notes.items() if value[1].parameter is not None}
+        self._unplaced = [*self._notes]
+        self._placed.clear()
 
     def settle_picked(self) -> None:
         """Decide on axes that places were picked from.

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import chain, combinations
 from typing import TypeAlias
 
 from torch import nn
@@ -165,13 +166,14 @@ def _holds_batch(record: Record, axis: Axis) -> bool:
 
 
 def _pairs_of_equal_length(record: Record, axes: Sequence[Axis]) -> Iterator[tuple[Axis, Axis]]:
-    table = record.table
-    for number, first in enumerate(axes):
-        for second in axes[number + 1 :]:
-            left, right = table.resolve(first), table.resolve(second)
-            may_change = not table.is_constant(left) and not table.is_constant(right)
-            if may_change and left != right and table.length(left) == table.length(right):
-                yield left, right
+    table, by_length = record.table, defaultdict[int, list[tuple[int, Axis]]](list)
+    for place in enumerate(axes):
+        by_length[table.length(place[1])].append(place)
+    pairs = chain.from_iterable(combinations(together, 2) for together in by_length.values())
+    for (_, first), (_, second) in sorted(pairs, key=lambda pair: (pair[0][0], pair[1][0])):
+        left, right = table.resolve(first), table.resolve(second)
+        if left != right and not table.is_constant(left) and not table.is_constant(right):
+            yield left, right
 
 
 def same_atoms_elsewhere(record: Record, model: nn.Module, path: str, atom: Atom) -> set[Atom]:

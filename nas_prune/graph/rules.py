@@ -224,7 +224,6 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("index_put", "index_put_"), place_rules.put_at),
     "_embedding_bag": place_rules.bag,
     **dict.fromkeys(("_euclidean_dist", "_cdist_forward"), place_rules.distances),
-    "affine_grid_generator": place_rules.grid,
     **dict.fromkeys(("sort", "topk"), place_rules.sorted_out),
     **dict.fromkeys(
         ("cumsum", "cumprod", "cummax", "cummin", "logcumsumexp"), place_rules.one_after_the_other

@@ -73,11 +73,6 @@ OPERATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "cumsum": lambda x: x.cumsum(3),
     "logcumsumexp": lambda x: x.logcumsumexp(2),
     "gather": lambda x: x.gather(2, x.argsort(2)[:, :, :3]),
-    "affine_grid_generator": lambda x: F.grid_sample(
-        x,
-        F.affine_grid(x.new_zeros(len(x), 2, 3), [len(x), 1, 8, 8], align_corners=False),
-        align_corners=False,
-    ),
     "scatter": lambda x: x.scatter(2, x.argsort(2)[:, :, :1], 2.0),
     "scatter_": lambda x: (x + 0).scatter_(2, x.argsort(2)[:, :, :3], x[:, :, 2:5]),
     "scatter_add": lambda x: x.scatter_add(3, x.argsort(3), x),
