@@ -4,6 +4,7 @@ Structured pruning as a search for layer widths; the networks found are trained 
 """
 
 from importlib import import_module
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -80,4 +81,9 @@ def __dir__() -> list[str]:
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'nas_prune' has no attribute {name!r}")
-    return getattr(import_module(f"nas_prune.{_HOMES[name]}"), name)
+    found = getattr(import_module(f"nas_prune.{_HOMES[name]}"), name)
+    if isinstance(found, FunctionType):
+        from nas_prune.runs.typed import called_by_person
+
+        return called_by_person(found)
+    return found

@@ -15,7 +15,8 @@ from nas_prune.data.config import load_images
 from nas_prune.errors import NasPruneError, NothingToSearchError
 from nas_prune.runs.directory import RESULT
 from nas_prune.runs.progress import SILENT, Progress
-from nas_prune.runs.settings import CONFIG, load_yaml
+from nas_prune.runs.reading import load_yaml
+from nas_prune.runs.settings import CONFIG
 from nas_prune.runs.workers import in_workers
 from nas_prune.search.all_methods import settings_of
 from nas_prune.search.config import SearchConfig

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from nas_prune.errors import BadInputError
+from nas_prune.runs.typed import Typed
 from nas_prune.space.budget import Budget
 from nas_prune.space.load import load_space
 from nas_prune.space.models.layers import initialise
@@ -30,7 +31,7 @@ from nas_prune.study.rule import Layout
 
 Floats: TypeAlias = "NDArray[np.float64]"
 
-NETWORK = "tools.tabular_space:small_network"
+NETWORK = Typed("tools.tabular_space:small_network")
 BASES = (16, 16, 32, 32)
 KEPT = (0.125, 0.25, 0.5, 1.0)
 LEAST_SEEDS = 3

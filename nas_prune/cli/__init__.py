@@ -1,6 +1,7 @@
 """The command line: one file for each command, nothing but argument handling and printing."""
 
 import sys
+from contextlib import suppress
 from importlib import import_module
 
 import click
@@ -51,19 +52,23 @@ def app() -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; a user's mistake is one line on stderr and exit code 2."""
     from nas_prune.errors import NasPruneError
+    from nas_prune.runs.stopping import interruptible
+    from nas_prune.runs.text import one_line
 
     try:
-        code = app.main(arguments, prog_name="nas-prune", standalone_mode=False)
+        with interruptible():
+            code = app.main(arguments, prog_name="nas-prune", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.ctx.get_help() if error.ctx else "", err=True)
         return 2
     except click.ClickException as error:
-        return _refuse(" ".join(error.format_message().split()))
+        return _refuse(error.format_message())
     except NasPruneError as error:
-        return _refuse(" ".join(str(error).split()))
+        return _refuse(str(error))
     except (click.Abort, KeyboardInterrupt) as error:
         said = str(error) or str(error.__cause__ or "")  # click makes an Abort of a KeyboardInterrupt
-        click.echo(said or "stopped", err=True)
+        with suppress(OSError):  # the terminal may be closed
+            click.echo(one_line(said or "stopped"), err=True)
         return 130
     except BrokenPipeError:
         sys.stderr.close()
@@ -72,7 +77,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _refuse(message: str) -> int:
-    click.echo(f"nas-prune: {message}", err=True)
+    from nas_prune.runs.text import one_line
+
+    click.echo(f"nas-prune: {one_line(message)}", err=True)
     return 2
 
 

@@ -4,9 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-import click
-
-from nas_prune.cli.output import count, percent, print_json, print_table
+from nas_prune.cli.output import count, echo, percent, print_json, print_table
 
 if TYPE_CHECKING:
     from nas_prune.search.all_methods import AllResult
@@ -21,21 +19,21 @@ def print_all(result: "AllResult", style: str) -> None:
     for number, budget in enumerate(first["budgets"]):
         rows = {name: found["budgets"][number] for name, found in result.found.items()}
         stages = sorted({stage for row in rows.values() for stage in row["keep_by_stage"]}, key=int)
-        click.echo(f"{first['space']} at {budget['budget']} on {first['data']}, seed {first['seed']}\n")
+        echo(f"{first['space']} at {budget['budget']} on {first['data']}, seed {first['seed']}\n")
         headings = ["method", "widths", *(f"stage {stage}" for stage in stages)]
         headings += ["MACs", "", "params", "", "val. accuracy\nafter the cut", "epochs", "time"]
         print_table(headings, [_row(result, name, row, stages) for name, row in rows.items()], left=2)
-        click.echo("")
-    click.echo(
+        echo("")
+    echo(
         "Stages: share of the searched channels kept. Accuracy: on the validation part, before any further training."
     )
-    click.echo(
+    echo(
         "Time: of the search. Methods that train as usual share one trained network; its training counts for the first "
         "of them."
     )
     for name, why in result.left_out.items():
-        click.echo(f"Left out: {name}. {why}")
-    click.echo(f"\nWidths: {result.run}/METHOD/widths")
+        echo(f"Left out: {name}. {why}")
+    echo(f"\nWidths: {result.run}/METHOD/widths")
 
 
 def _row(result: "AllResult", name: str, row: Mapping[str, Any], stages: list[str]) -> list[str]:

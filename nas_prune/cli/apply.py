@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nas_prune.cli.option_types import NetworkOptions, ShapeOptions
+from nas_prune.cli.option_types import NETWORK, NetworkOptions, ShapeOptions
 from nas_prune.cli.options import GUIDELINE_HELP, SPACE_HELP, format_option, network_options, shape_options
-from nas_prune.cli.output import count, percent, print_json, print_table, showing_progress
+from nas_prune.cli.output import count, echo, percent, print_json, print_table, showing_progress
 
 if TYPE_CHECKING:
     from nas_prune.guideline.apply import Applied
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--guideline", required=True, help=GUIDELINE_HELP)
-@click.option("--space", required=True, help=SPACE_HELP)
+@click.option("--space", type=NETWORK, required=True, help=SPACE_HELP)
 @click.option(
     "--budget",
     help="Upper bound on a cost: macs<=50%, params<=1.2M, channels<=40%. Without one, the "
@@ -86,11 +86,11 @@ def _print(widths: "Widths", applied: "Applied", out: Path | None) -> None:
     ]
     print_table(["group", "stage", "role", "base", "width", "keep ratio"], rows)
     cost, base = widths.cost, widths.base_cost
-    click.echo(
+    echo(
         f"\n{widths.space.name} at {widths.budget or 'the ratios of the guideline'}: {count(cost.macs)} MACs "
         f"({percent(cost.macs / base.macs)}), {count(cost.params)} parameters ({percent(cost.params / base.params)})"
     )
     for note in applied.notes:
-        click.echo(f"Note: {note}")
+        echo(f"Note: {note}")
     if out is not None:
-        click.echo(f"Widths: {out}. Train them: nas-prune train --widths {out}")
+        echo(f"Widths: {out}. Train them: nas-prune train --widths {out}")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from nas_prune.cli.option_types import Setup, positive
+from nas_prune.cli.option_types import NETWORK, Setup, positive
 from nas_prune.cli.options import (
     format_option,
     packed,
@@ -16,7 +16,7 @@ from nas_prune.cli.options import (
     was_typed,
     workers_option,
 )
-from nas_prune.cli.output import print_json, print_table, showing_progress
+from nas_prune.cli.output import echo, print_json, print_table, showing_progress
 
 if TYPE_CHECKING:
     from nas_prune.comparison.choosing import Wanted
@@ -108,7 +108,9 @@ _compare_options = packed(
         help="Largest factor on the epochs of Scratch-B; none by default.",
     ),
     test_option,
-    click.option("--space", help="The network's name, needed if the widths are of a network of your own."),
+    click.option(
+        "--space", type=NETWORK, help="The network's name, needed if the widths are of a network of your own."
+    ),
 )
 
 
@@ -289,7 +291,7 @@ def conclude(context: click.Context, result: "CompareResult", style: str) -> Non
         print_json({"run": str(result.run), **summary(result)})
     else:
         show(result)
-        click.echo(f"Report: {page}")
+        echo(f"Report: {page}")
     if result.failed:
         context.exit(1)
 
@@ -317,7 +319,7 @@ def show(result: "CompareResult") -> None:
     config, widths = result.config, result.widths
     factor = "" if widths.space.width_multiplier == 1 else f" ×{widths.space.width_multiplier:g}"
     method = "" if widths.method is None else f" ({widths.method.words})"
-    click.echo(
+    echo(
         f"{widths.space.name}{factor} at {widths.budget or 'the widths given'}{method} on "
         f"{published(config.data.name)}, {widths.space.input_shape[1]} px: {config.recipe.epochs} epochs, "
         f"{config.seeds} seed{'s' * (config.seeds > 1)}\n"
@@ -325,27 +327,25 @@ def show(result: "CompareResult") -> None:
     print_page_table(arms_table(result))
     differences = differences_table(result)
     if differences.rows:
-        click.echo()
+        echo()
         print_page_table(differences)
-        click.echo(how_compared(result))
-        click.echo()
+        echo(how_compared(result))
+        echo()
         for sentence in sentences(result):
-            click.echo(sentence)
+            echo(sentence)
     if config.seeds < 2:
-        click.echo(
-            "With one seed nothing can be said of differences: --resume RUN --seeds 5 adds the others."
-        )
+        echo("With one seed nothing can be said of differences: --resume RUN --seeds 5 adds the others.")
     for note in config.notes:
-        click.echo(f"Note: {note}")
+        echo(f"Note: {note}")
     for why in dict.fromkeys(config.left_out.values()):
         names = ", ".join(name for name, own in config.left_out.items() if own == why)
-        click.echo(f"Left out: {names}: {why.rstrip('.')}.")
+        echo(f"Left out: {names}: {why.rstrip('.')}.")
     for name, why in result.failed:
-        click.echo(f"Not trained to its end: {name}: {why}")
-    click.echo()
+        echo(f"Not trained to its end: {name}: {why}")
+    echo()
     print_page_table(costs_table(result))
-    click.echo(f"Training MACs spent by this run: {sum(result.training_macs().values()) / 1e12:,.3g} · 10¹²")
-    click.echo(f"Run: {result.run}")
+    echo(f"Training MACs spent by this run: {sum(result.training_macs().values()) / 1e12:,.3g} · 10¹²")
+    echo(f"Run: {result.run}")
 
 
 def print_page_table(table: "Table") -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nas_prune.cli.option_types import FitOptions, NetworkOptions, Setup
+from nas_prune.cli.option_types import NETWORK, FitOptions, NetworkOptions, Setup
 from nas_prune.cli.options import (
     BUDGET_HELP,
     GUIDELINE_HELP,
@@ -21,7 +21,7 @@ from nas_prune.cli.options import (
     was_typed,
     workers_option,
 )
-from nas_prune.cli.output import count, percent, print_json, print_table, showing_progress
+from nas_prune.cli.output import count, echo, percent, print_json, print_table, showing_progress
 
 if TYPE_CHECKING:
     from nas_prune.comparison.evaluate_result import EvaluateConfig, EvaluateResult
@@ -46,7 +46,7 @@ _evaluate_options = packed(
     EvaluateOptions,
     click.argument("sources", nargs=-1, metavar="[RUN]...", type=click.Path(path_type=Path)),
     click.option("--guideline", help=f"{GUIDELINE_HELP} Use it instead of RUN."),
-    click.option("--space", help=f"The network to evaluate it on. {SPACE_HELP}"),
+    click.option("--space", type=NETWORK, help=f"The network to evaluate it on. {SPACE_HELP}"),
     click.option("--budget", help=f"What the networks may cost: {BUDGET_HELP}"),
     click.option(
         "--networks",
@@ -171,7 +171,7 @@ def _print(result: "EvaluateResult") -> None:
     from nas_prune.comparison.evaluate_result import AXES, DIRECT, title
     from nas_prune.training.result import mean_and_deviation
 
-    click.echo(f"{title(result.config)}: {result.config.recipe.epochs} epochs from scratch each\n")
+    echo(f"{title(result.config)}: {result.config.recipe.epochs} epochs from scratch each\n")
     rows = []
     for name, own in result.populations.items():
         mean, deviation = mean_and_deviation([1 - one.test_accuracy for one in own])
@@ -187,7 +187,7 @@ def _print(result: "EvaluateResult") -> None:
             ]
         )
     print_table(["population", "n", "MACs", "parameters", "median error", "mean ± std"], rows)
-    click.echo()
+    echo()
     rows = []
     for axis, found in result.compared().items():
         for name, one in found.items():
@@ -204,11 +204,9 @@ def _print(result: "EvaluateResult") -> None:
     headings = ["guided beside", "median error", "90 % interval", "KS", "p", "guided is"]
     print_table(headings, rows)
     if DIRECT in result.populations:
-        click.echo(
-            "direct: widths that a search on these images found; their cost is their own, not matched."
-        )
+        echo("direct: widths that a search on these images found; their cost is their own, not matched.")
     for note in result.notes:
-        click.echo(f"Note: {note}")
+        echo(f"Note: {note}")
     for name, why in result.failed:
-        click.echo(f"Not trained to its end: {name}: {why}")
-    click.echo(f"\nPicture: {result.run / 'edf.png'}\nRun: {result.run}")
+        echo(f"Not trained to its end: {name}: {why}")
+    echo(f"\nPicture: {result.run / 'edf.png'}\nRun: {result.run}")

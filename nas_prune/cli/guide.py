@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from nas_prune.cli.evaluate import refuse_fitting
-from nas_prune.cli.option_types import FitOptions
+from nas_prune.cli.option_types import NETWORK, FitOptions
 from nas_prune.cli.options import fit_options, format_option, was_typed
-from nas_prune.cli.output import print_json, print_table, showing_progress
+from nas_prune.cli.output import echo, print_json, print_table, showing_progress
 
 if TYPE_CHECKING:
     from nas_prune.guideline.apply import Pattern
@@ -29,7 +29,11 @@ if TYPE_CHECKING:
     "family.",
 )
 @click.option(
-    "--space", "spaces", multiple=True, help="The network's name, needed for runs of a network of your own."
+    "--space",
+    "spaces",
+    type=NETWORK,
+    multiple=True,
+    help="The network's name, needed for runs of a network of your own.",
 )
 @click.option(
     "--out",
@@ -136,16 +140,16 @@ def _show(pattern: "Pattern", style: str, out: Path | None) -> None:
         print_json({"sentences": said, **content})
         return
     for sentence in said:
-        click.echo(sentence)
+        echo(sentence)
     if isinstance(pattern, Guideline):
         _print(pattern)
     if out is not None:
-        click.echo(f"\nGuideline: {out}, picture: {out.with_suffix('.png')}")
+        echo(f"\nGuideline: {out}, picture: {out.with_suffix('.png')}")
 
 
 def _print(guideline: "Guideline") -> None:
     if guideline.cells:
-        click.echo()
+        echo()
         keep = "keep ratio" if guideline.uniform_keep else "times uniform"
         print_table(
             [
@@ -161,11 +165,11 @@ def _print(guideline: "Guideline") -> None:
             left=2,
         )
     if guideline.sources and guideline.errors:  # a study is compared with no other model
-        click.echo(
+        echo(
             f"\nModel: {guideline.model}, from {len(guideline.sources)} widths. {_tested(guideline)}".rstrip()
         )
     for note in guideline.notes:
-        click.echo(f"Note: {note}")
+        echo(f"Note: {note}")
 
 
 def _row(guideline: "Guideline", cell: "Cell") -> list[str]:

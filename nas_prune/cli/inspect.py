@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nas_prune.cli.option_types import ShapeOptions
+from nas_prune.cli.option_types import NETWORK, ShapeOptions
 from nas_prune.cli.options import SPACE_HELP, format_option, shape_options, width_multiplier_option
-from nas_prune.cli.output import count, percent, print_json, print_table, showing_progress
+from nas_prune.cli.output import count, echo, percent, print_json, print_table, showing_progress
 
 if TYPE_CHECKING:
     from nas_prune.space.search_space import Groups, SearchSpace
@@ -17,7 +17,7 @@ _CHOICES: tuple["Groups", ...] = ("inner", "all")
 
 
 @click.command()
-@click.option("--space", default="resnet", show_default=True, help=SPACE_HELP)
+@click.option("--space", type=NETWORK, default="resnet", show_default=True, help=SPACE_HELP)
 @shape_options
 @width_multiplier_option
 @click.option(
@@ -99,12 +99,12 @@ def _print(space: "SearchSpace", facts: dict[str, Any]) -> None:
     wide = "" if reference.width_multiplier == 1 else f", widths × {reference.width_multiplier:g}"
     takes = "images" if reference.call.is_plain and len(reference.input_shape) == 3 else "inputs"
     gives = f", {reference.num_classes} classes" if space.is_classifier else ""
-    click.echo(f"{reference.name}: {takes} {reference.call}{gives}{wide}")
+    echo(f"{reference.name}: {takes} {reference.call}{gives}{wide}")
     if reference.part:
-        click.echo(
+        echo(
             f"Its part {reference.part} alone is searched, called with {space.forward.call}; so are all costs."
         )
-    click.echo()
+    echo()
     rows = [
         [
             group["name"],
@@ -118,7 +118,7 @@ def _print(space: "SearchSpace", facts: dict[str, Any]) -> None:
         for group in facts["groups"]
     ]
     print_table(["channel group", "role", "stage", "output", "position", "width", "layers"], rows, left=2)
-    click.echo("\nFrozen (share: MACs of the layers that read or write the group)")
+    echo("\nFrozen (share: MACs of the layers that read or write the group)")
     print_table(
         ["channel group", "why", "width", "share"],
         [
@@ -128,8 +128,8 @@ def _print(space: "SearchSpace", facts: dict[str, Any]) -> None:
         left=2,
     )
     blocks = facts["removable_blocks"]
-    click.echo(f"\nResidual blocks that can go as a whole: {', '.join(blocks) or 'none'}")
-    click.echo(
+    echo(f"\nResidual blocks that can go as a whole: {', '.join(blocks) or 'none'}")
+    echo(
         f"\nCosts of one image, and the least that {facts['method']} can reach (every group it searches at its floor)"
     )
     base = facts["base"]
@@ -153,4 +153,4 @@ def _print(space: "SearchSpace", facts: dict[str, Any]) -> None:
         ],
     )
     share = 1 - space.cost_at(space.floor_G).macs / base["macs"]
-    click.echo(f"\nSearchable share of the MACs, if every group is narrowed to its floor: {percent(share)}.")
+    echo(f"\nSearchable share of the MACs, if every group is narrowed to its floor: {percent(share)}.")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from nas_prune.cli.options import format_option
-from nas_prune.cli.output import print_json
+from nas_prune.cli.output import echo, print_json
 
 if TYPE_CHECKING:
     from nas_prune.search.methods.contract import WidthMethod
@@ -29,19 +29,19 @@ def command(style: str) -> None:
         for name, method in REGISTRY.methods.items()
     ]
     for name, why in REGISTRY.failed.items():
-        click.echo(f"nas-prune: method {name} cannot be used: {why}.", err=True)
+        echo(f"nas-prune: method {name} cannot be used: {why}.", err=True)
     if style == "json":
         print_json(rows)
         return
     for row in rows:
-        click.echo(f"{row['name']:<20}{row['kind']:<12}training: {row['trains']}")
-        click.echo(f"    {row['summary']}")
-        click.echo(f"    {row['citation']}")
-        click.echo("" if row["name"] in REGISTRY.builtin else f"    from {row['source']}\n")
-    click.echo(
+        echo(f"{row['name']:<20}{row['kind']:<12}training: {row['trains']}")
+        echo(f"    {row['summary']}")
+        echo(f"    {row['citation']}")
+        echo("" if row["name"] in REGISTRY.builtin else f"    from {row['source']}\n")
+    echo(
         "automatic: the method decides how many channels each layer keeps; predefined: the same share of each"
     )
-    click.echo("(--scope changes one to the other); control: looks at neither weights nor images.")
+    echo("(--scope changes one to the other); control: looks at neither weights nor images.")
 
 
 def _trains(method: "WidthMethod") -> str:

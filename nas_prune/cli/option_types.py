@@ -21,6 +21,21 @@ if TYPE_CHECKING:
 Config = TypeVar("Config", bound="RunConfig")
 
 
+class _Network(click.ParamType[str]):
+    """A network's name, which the command line vouches for."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ARG002
+        """As a typed name."""
+        from nas_prune.runs.typed import Typed
+
+        return Typed(value)
+
+
+NETWORK = _Network()
+
+
 @dataclass(frozen=True, slots=True)
 class ImageOptions:
     """Which images, and how many of them; None for what was not typed."""

@@ -3,18 +3,25 @@
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 from rich.table import Table
 
 from nas_prune.runs.progress import Progress, is_main_process
+from nas_prune.runs.text import printable
 
 _PLAIN_WIDTH = 140  # columns when stdout is a file or a pipe
+
+
+def echo(text: str = "", *, err: bool = False) -> None:
+    """A line for a person; what came from outside and would act on the terminal is shown instead."""
+    click.echo(printable(text, keeps="\n"), err=err)
 
 
 def print_json(content: Any) -> None:
@@ -28,7 +35,7 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, left:
     for number, heading in enumerate(headings):
         table.add_column(heading, justify="left" if number < left else "right", overflow="fold")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(printable, row))
     console().print(table)
 
 
@@ -52,13 +59,14 @@ def showing_progress() -> Iterator[Progress]:
 
         def update(what: str, done: int, total: int) -> None:
             if what not in tasks:
-                tasks[what] = bars.add_task(what, total=total)
+                tasks[what] = bars.add_task(escape(printable(what)), total=total)
             bars.update(tasks[what], completed=done, total=total)
 
-        yield Progress(
-            update=update,
-            say=lambda text: screen.print(text, markup=False, highlight=False, soft_wrap=True),
-        )
+        def say(text: str) -> None:
+            with suppress(OSError):  # a terminal that was closed must not cost the work
+                screen.print(printable(text, keeps="\n"), markup=False, highlight=False, soft_wrap=True)
+
+        yield Progress(update=update, say=say)
 
 
 def count(number: int) -> str:

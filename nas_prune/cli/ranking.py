@@ -2,9 +2,7 @@
 
 from statistics import fmean
 
-import click
-
-from nas_prune.cli.output import count, counted, percent, print_table
+from nas_prune.cli.output import count, counted, echo, percent, print_table
 from nas_prune.study.config import StudyConfig
 from nas_prune.study.race import why_ended
 from nas_prune.study.rank_result import Candidate, Ranking
@@ -27,30 +25,30 @@ def print_ranking(ranking: Ranking, config: StudyConfig) -> None:
     """A table of the networks, and what it says."""
     short = f"{ranking.study}: {counted(config.epochs, 'epoch')} from scratch with new seeds"
     full = f", then in full by {ranking.schedule} of {counted(config.recipe.epochs, 'epoch')}"
-    click.echo(f"{short}{full * any(one.full for one in ranking.candidates)}\n")
+    echo(f"{short}{full * any(one.full for one in ranking.candidates)}\n")
     print_table(_HEADINGS, [_row(one) for one in ranking.candidates])
-    click.echo("\nAccuracies are of validation images where nothing else is said.")
+    echo("\nAccuracies are of validation images where nothing else is said.")
     by = (
         "the rule of all trials and these short trainings"
         if config.sampler == "rule"
         else "these short trainings, drawn towards their mean as far as the noise of seeds says"
     )
-    click.echo(f"Expected, which orders the networks, and P(best): by {by}.")
+    echo(f"Expected, which orders the networks, and P(best): by {by}.")
     course, spent = ranking.course, ranking.spent
-    click.echo(
+    echo(
         f"The race ended after {course.rounds} round{'s' * (course.rounds > 1)}: "
         f"{why_ended(course.ended, course.bound, course.most)}."
     )
     brief, whole = spent.short / spent.whole_network, spent.full / spent.whole_network
-    click.echo(
+    echo(
         f"Training took {brief + whole:.2f} times the MACs of the whole network trained once in full: "
         f"short {brief:.2f}, full {whole:.2f}."
     )
-    click.echo(f"Rank correlation between short and full training: {ranking.correlation.words}")
+    echo(f"Rank correlation between short and full training: {ranking.correlation.words}")
     _print_verdict(ranking)
     for name, why in ranking.failed:
-        click.echo(f"Not trained to its end: {name}: {why}")
-    click.echo(f"Widths of the winner, {ranking.winner.name}: {ranking.folder / 'widths.json'}")
+        echo(f"Not trained to its end: {name}: {why}")
+    echo(f"Widths of the winner, {ranking.winner.name}: {ranking.folder / 'widths.json'}")
 
 
 def _row(one: Candidate) -> list[str]:
@@ -76,7 +74,7 @@ def _row(one: Candidate) -> list[str]:
 def _print_verdict(ranking: Ranking) -> None:
     winner = ranking.winner.name
     if winner in ranking.baselines:
-        click.echo(
+        echo(
             f"The winner is {_NAMED[winner]}, which needs no trials: the study has found nothing better."
             if winner == "guideline"
             else "The winner is uniform widths, which need no search: the study has found nothing better."
@@ -87,14 +85,14 @@ def _print_verdict(ranking: Ranking) -> None:
         for kind, words in (("full", "full training"), ("full_test", "full, test images")):
             found = ranking.gain(kind, name)  # type: ignore[arg-type]
             if found is not None:
-                click.echo(f"{over}, {words}: {found.words}")
+                echo(f"{over}, {words}: {found.words}")
                 has_said = True
         drawn = ranking.shrunk(name)
         if drawn is not None:
-            click.echo(f"{over}, shrunk: {drawn.words}")
+            echo(f"{over}, shrunk: {drawn.words}")
         elif not has_said and name != winner:
-            click.echo(
+            echo(
                 f"{over}: no gain can be told, since nothing was trained in full (`nas-prune study rank` does)."
             )
     if not ranking.baselines:
-        click.echo("What needs no search was not trained to its end: whether the study gains cannot be told.")
+        echo("What needs no search was not trained to its end: whether the study gains cannot be told.")

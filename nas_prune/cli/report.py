@@ -35,7 +35,7 @@ def command(
     RUN is a directory of a search, training, evaluation, study, comparison or transfer, finished or not, or a guideline
     file. The page contains its figures, opens from disk and loads nothing else.
     """
-    from nas_prune.cli.output import showing_progress
+    from nas_prune.cli.output import echo, showing_progress
     from nas_prune.report.read import read_parts
     from nas_prune.report.render import as_html, as_json, as_markdown
     from nas_prune.runs.files import write_whole
@@ -57,4 +57,4 @@ def command(
         click.echo(text, nl=False)
         return
     write_whole(out, text)
-    click.echo(f"Report: {out} ({len(text.encode()) / 1e6:.1f} MB, {len(parts)} run{'s' * (len(parts) > 1)})")
+    echo(f"Report: {out} ({len(text.encode()) / 1e6:.1f} MB, {len(parts)} run{'s' * (len(parts) > 1)})")

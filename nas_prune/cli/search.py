@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from nas_prune.cli.all_methods import print_all
-from nas_prune.cli.option_types import NetworkOptions, Setup, positive
+from nas_prune.cli.option_types import NETWORK, NetworkOptions, Setup, positive
 from nas_prune.cli.options import (
     SPACE_HELP,
     format_option,
@@ -17,7 +17,7 @@ from nas_prune.cli.options import (
     seed_option,
     setup_options,
 )
-from nas_prune.cli.output import count, percent, print_json, print_table, showing_progress
+from nas_prune.cli.output import count, echo, percent, print_json, print_table, showing_progress
 from nas_prune.runs.progress import is_main_process
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class SearchOptions:
 _search_options = packed(
     "wanted",
     SearchOptions,
-    click.option("--space", help=f"{SPACE_HELP}  [default: resnet]"),
+    click.option("--space", type=NETWORK, help=f"{SPACE_HELP}  [default: resnet]"),
     click.option(
         "--method",
         default="slimming",
@@ -173,7 +173,7 @@ def _print(result: "SearchResult") -> None:
     base = space.cost_at(space.base_G)
     sizes = {space.groups[column].stage: space.groups[column].output_size for column in result.columns}
     stages = sorted(sizes)
-    click.echo(_summary_line(result) + "\n")
+    echo(_summary_line(result) + "\n")
     headings = [
         "budget",
         *(f"stage {stage}\n{sizes[stage][0]}×{sizes[stage][1]}" for stage in stages),
@@ -237,19 +237,19 @@ def _accuracy(value: float | None) -> str:
 
 def _print_remarks(result: "SearchResult") -> None:
     what = "channels" if result.method.of == "channels" else "channels inside blocks"
-    click.echo(
+    echo(
         f"\nStages: share of the searched {what} kept. Accuracy: on the validation part, before any further training."
     )
     for found in result.found:
         if result.method.of == "blocks":
             removed = found.widths.removed_blocks
             blocks = f"{len(removed)} of {len(result.space.blocks)} blocks go"
-            click.echo(f"{found.widths.budget}: {blocks}{': ' if removed else ''}{', '.join(removed)}")
+            echo(f"{found.widths.budget}: {blocks}{': ' if removed else ''}{', '.join(removed)}")
     if result.unscored:
-        click.echo(
+        echo(
             f"Left whole, since {result.method.name} needs {result.method.asks}: {', '.join(result.unscored)}"
         )
-    click.echo(f"\nWidths: {result.run / 'widths'}   picture: {result.run / 'widths.png'}")
+    echo(f"\nWidths: {result.run / 'widths'}   picture: {result.run / 'widths.png'}")
     from nas_prune.space.networks import is_own
 
     data = result.config.data
@@ -259,4 +259,4 @@ def _print_remarks(result: "SearchResult") -> None:
         command += ["--data", data.name]
     if is_own(result.config.space):
         command += ["--space", result.config.space]
-    click.echo(f"Next:   {shlex.join(command)}")
+    echo(f"Next:   {shlex.join(command)}")

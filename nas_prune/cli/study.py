@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from nas_prune.cli.option_types import NETWORK
 from nas_prune.cli.options import Decorator, Function, format_option, packed
-from nas_prune.cli.output import count, percent, print_json, print_table, showing_progress
+from nas_prune.cli.output import count, echo, percent, print_json, print_table, showing_progress
 
 if TYPE_CHECKING:
     from nas_prune.study.config import JudgeName, SamplerName
@@ -66,7 +67,9 @@ _worker_options: Decorator[Any] = packed(
         help="Number of processes on this machine, each with its share of the threads.",
     ),
     click.option(
-        "--space", help="The name of a network of your own, which permits its import; of any without a file."
+        "--space",
+        type=NETWORK,
+        help="The name of a network of your own, which permits its import; of any without a file.",
     ),
     click.option("--data", "data_name", help="Where the images are, if not where the study says."),
 )
@@ -205,13 +208,13 @@ def _print_known(result: "StudyResult", name: str) -> None:
             for own in known.expected
         ]
         what = "all trials" if known.judge == SCRATCH else f"all that {known.judge} said, not of trainings,"
-        click.echo(f"What the rule of {what} expects (rule: its answer among all widths, tried or not)\n")
+        echo(f"What the rule of {what} expects (rule: its answer among all widths, tried or not)\n")
         print_table(["network", "expected", "90 % interval", "beside uniform, points"], rows)
-        click.echo()
+        echo()
     for agreed in known.agreements:
-        click.echo(f"Rank correlation with trainings: {agreed.words}")
+        echo(f"Rank correlation with trainings: {agreed.words}")
     if known.agreements:
-        click.echo()
+        echo()
 
 
 def _print(result: "StudyResult") -> None:
@@ -223,7 +226,7 @@ def _print(result: "StudyResult") -> None:
     for name, trials in result.trials.items():
         best = record.best_first(trials)[:_BEST]
         ends = record.tally(trials)
-        click.echo(f"{name}: " + ", ".join(f"{number} {fate}" for fate, number in ends.items()) + "\n")
+        echo(f"{name}: " + ", ".join(f"{number} {fate}" for fate, number in ends.items()) + "\n")
         rows = [
             [
                 str(trial.number),
@@ -242,7 +245,7 @@ def _print(result: "StudyResult") -> None:
         judge = record.main_judge(trials)
         value = "val. accuracy" if judge == SCRATCH else f"by {judge}"
         print_table(["trial", "source", value, "MACs", "parameters", "kept (%)"], rows, left=2)
-        click.echo()
+        echo()
         _print_known(result, name)
     location = result.location
     if not any(record.count_finished(trials) for trials in result.trials.values()):
@@ -261,11 +264,11 @@ def _print(result: "StudyResult") -> None:
         for ranking in result.rankings:
             print_ranking(ranking, result.config)
     elif result.config.against is None:
-        click.echo(
+        echo(
             "The best of many is partly luck. Train the best again and in full: "
             f"{command_for(location, 'rank', result.config.space)}"
         )
-    click.echo(f"Look at all of them: nas-prune dashboard {quote(str(location.run))}{storage_flag(location)}")
+    echo(f"Look at all of them: nas-prune dashboard {quote(str(location.run))}{storage_flag(location)}")
 
 
 @command.command()
@@ -362,11 +365,11 @@ def recover(directory: Path, older_than: float | None, storage: str | None, styl
         )
         return
     if dropped:
-        click.echo(
+        echo(
             f"journal: {dropped} unfinished line{'s' * (dropped > 1)} removed; journal.log.damaged holds the old file"
         )
     for one in found:
         what = "given up: several workers died at it" if one.is_given_up else "put back, to be resumed"
-        click.echo(f"{one.study}, trial {one.number}: {what}")
+        echo(f"{one.study}, trial {one.number}: {what}")
     if not dropped and not found:
-        click.echo("Nothing to recover.")
+        echo("Nothing to recover.")

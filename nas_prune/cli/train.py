@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nas_prune.cli.option_types import Setup
+from nas_prune.cli.option_types import NETWORK, Setup
 from nas_prune.cli.options import format_option, packed, refuse_with_resume, setup_options, workers_option
-from nas_prune.cli.output import count, percent, print_json, print_table, showing_progress
+from nas_prune.cli.output import count, echo, percent, print_json, print_table, showing_progress
 from nas_prune.runs.progress import is_main_process
 
 if TYPE_CHECKING:
@@ -40,7 +40,9 @@ _train_options = packed(
         type=click.Path(path_type=Path),
         help="A widths file that a search wrote.",
     ),
-    click.option("--space", help="The network's name, needed if the widths are of a network of your own."),
+    click.option(
+        "--space", type=NETWORK, help="The network's name, needed if the widths are of a network of your own."
+    ),
     click.option(
         "--schedule",
         type=click.Choice(["scratch-e", "scratch-b", "fine-tune", "rewind"]),
@@ -159,7 +161,7 @@ def _print(result: "TrainResult") -> None:
 
     config, widths = result.config, result.widths
     whole = "full width" if widths.cost == widths.base_cost else "the widths given"
-    click.echo(
+    echo(
         f"{widths.space.name} at {widths.budget or whole}, {config.schedule} on {config.data.name}: "
         f"{config.epochs} epochs (the recipe's {config.recipe.epochs} × {config.epochs / config.recipe.epochs:.2f}), "
         f"{count(widths.cost.macs)} MACs, {count(widths.cost.params)} parameters\n"
@@ -172,8 +174,8 @@ def _print(result: "TrainResult") -> None:
     mean, deviation = mean_and_deviation([one.test_accuracy for one in result.seeds])
     spread = "" if deviation is None else f" ± {100 * deviation:.2f}"
     seeds = "one seed" if deviation is None else f"mean ± standard deviation over {len(rows)} seeds"
-    click.echo(f"\nTest accuracy {100 * mean:.2f}{spread} % ({seeds}), after the last epoch.")
+    echo(f"\nTest accuracy {100 * mean:.2f}{spread} % ({seeds}), after the last epoch.")
     for seed, why in result.failed:
         again = resume_command("train", result.run, widths.space.name, ALONE)
-        click.echo(f"Seed {seed} was not trained to its end: {why.rstrip('.')}. Try it again: {again}")
-    click.echo(f"Run: {result.run}")
+        echo(f"Seed {seed} was not trained to its end: {why.rstrip('.')}. Try it again: {again}")
+    echo(f"Run: {result.run}")

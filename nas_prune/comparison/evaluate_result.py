@@ -9,6 +9,7 @@ from pydantic import Field
 
 from nas_prune.comparison.populations import PopulationDifference, compared
 from nas_prune.runs.directory import published
+from nas_prune.runs.typed import NetworkName
 from nas_prune.space.budget import BudgetSetting
 from nas_prune.space.search_space import Groups
 from nas_prune.training.config import RunConfig
@@ -35,7 +36,7 @@ class EvaluateConfig(RunConfig):
 
     command: Literal["evaluate"] = "evaluate"
     guideline: str
-    space: str
+    space: NetworkName
     width_multiplier: float = 1.0
     groups: Groups = "inner"
     budget: BudgetSetting

@@ -15,11 +15,13 @@ from nas_prune.comparison.run import compare, resume_compare
 from nas_prune.comparison.statistics import TestName, check_test
 from nas_prune.data.config import DataConfig, placed
 from nas_prune.errors import BadInputError
-from nas_prune.runs.directory import RESULT, published
-from nas_prune.runs.files import alone_in, remove_partial_files, saying_why, write_whole
+from nas_prune.runs.directory import RESULT, DirectoryName, published
+from nas_prune.runs.files import alone_in, refuse_links, remove_partial_files, saying_why, write_whole
 from nas_prune.runs.progress import SILENT, Progress
-from nas_prune.runs.settings import CONFIG, first_problem, load_yaml, read_config, read_settings
+from nas_prune.runs.reading import load_yaml, read_text
+from nas_prune.runs.settings import CONFIG, first_problem, read_config, read_settings
 from nas_prune.runs.stopping import resume_hint
+from nas_prune.runs.typed import NetworkName
 from nas_prune.search.config import MOST_STEPS, SearchConfig, resolve
 from nas_prune.search.methods.contract import Scope
 from nas_prune.search.methods.registry import method_named
@@ -49,9 +51,9 @@ class CompareFile(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str
+    name: DirectoryName
     question: str = ""
-    space: str
+    space: NetworkName
     width_multiplier: float = 1.0
     groups: Groups = "inner"
     method: str = "slimming"
@@ -157,7 +159,7 @@ def run_file(
     Raises:
         NasPruneError: something in the settings cannot be used, or differs from what the directory was started with.
     """
-    check_trusted(file.space, space, "the comparison file")
+    file = file.model_copy(update={"space": check_trusted(file.space, space, "the comparison file")})
     run = out or Path("runs") / file.name
     settings = {} if machine is None else machine
     wanted, config = file.search(settings), file.comparison(settings)
@@ -230,7 +232,7 @@ def _claimed(path: Path, content: dict[str, Any]) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        then = load_yaml(path.read_text(encoding="utf-8"))
+        then = load_yaml(read_text(path))
     except (yaml.YAMLError, UnicodeDecodeError):
         return None
     if not isinstance(then, dict):
@@ -258,6 +260,7 @@ def _is_foreign(path: Path) -> bool:
 
 def _claim(run: Path, file: CompareFile) -> None:
     """Make the directory, or check that it is this file's; until the search starts, the file may still be changed."""
+    refuse_links(run)
     path = run / FILE
     content = file.model_dump(mode="json", exclude={"seeds", "searches", "arms", "question"})
     content["data"]["name"] = published(file.data.name)

@@ -24,7 +24,7 @@ from nas_prune.runs.stopping import resume_hint
 from nas_prune.runs.workers import in_workers
 from nas_prune.space.load import load_referenced
 from nas_prune.space.search_space import SearchSpace
-from nas_prune.space.widths import Widths, read_widths
+from nas_prune.space.widths import SpaceReference, Widths, read_widths
 from nas_prune.training.config import RunConfig, TrainConfig, resume_command
 from nas_prune.training.ranks import ALONE
 from nas_prune.training.result import Trained, read_trained
@@ -135,10 +135,10 @@ class Job:
 
 
 def _prepared(
-    run: Path, config: CompareConfig, widths: Widths, shared: SharedImages
+    run: Path, config: CompareConfig, widths: Widths, reference: SpaceReference, shared: SharedImages
 ) -> "Callable[[Task, Progress], None]":
     """What one worker process does for a task."""
-    job = Job(run, config, widths, load_referenced(widths.space), shared.attach())
+    job = Job(run, config, widths, load_referenced(reference), shared.attach())
     return job.work
 
 
@@ -154,7 +154,9 @@ def finish(job: Job, workers: int, progress: Progress) -> CompareResult:
     with resume_hint(command_for(job.run, job.widths, job.config.command)):
         if workers > 1 and len(tasks) > 1:
             with passing_folder(job.run) as folder:
-                prepare = partial(_prepared, job.run, job.config, job.widths, share(job.data, folder))
+                prepare = partial(
+                    _prepared, job.run, job.config, job.widths, job.space.reference, share(job.data, folder)
+                )
                 outcomes = in_workers(prepare, tasks, workers, progress)
             failed = {task: one.error for task, one in zip(tasks, outcomes, strict=True) if one.error}
             for task, why in failed.items():

@@ -1,6 +1,5 @@
 """What a comparison gave, whether it is finished or not: the accuracies of each arm, and what it has spent."""
 
-import json
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from nas_prune.comparison.charge import search_behind
 from nas_prune.comparison.config import CompareConfig
 from nas_prune.comparison.differences import Difference, compared
 from nas_prune.runs.directory import RESULT
+from nas_prune.runs.reading import read_json
 from nas_prune.runs.settings import read_config
 from nas_prune.space.widths import Widths, read_widths
 from nas_prune.training.result import Trained, read_trained
@@ -72,7 +72,7 @@ class CompareResult:
 def search_macs(result: CompareResult) -> int | None:
     """MACs of the search on the new images, forward and backward; None where there was none."""
     try:
-        content = json.loads((search_of(result.run) / RESULT).read_text(encoding="utf-8"))
+        content = read_json(search_of(result.run) / RESULT)
         epochs = int(content["epochs"])
     except (OSError, ValueError, KeyError, TypeError):  # not finished yet, or damaged
         return None
@@ -94,7 +94,7 @@ def read_failures(run: Path) -> tuple[tuple[str, str], ...]:
     found = []
     for path in sorted((run / "failed").glob("*.json")):
         with suppress(OSError, ValueError, KeyError, TypeError):
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = read_json(path)
             found.append((str(content["training"]), str(content["why"])))
     return tuple(found)
 

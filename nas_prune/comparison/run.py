@@ -62,7 +62,7 @@ def compare(
     check_trusted(widths.space.name, space, "the widths file")
     check_out(out)
     config = config.checked()
-    data, network = loaded(config, widths, progress)
+    data, network = loaded(config, widths, space, progress)
     widths = network.priced(widths)
     known = widths.data
     name = published(config.data.name)
@@ -158,7 +158,7 @@ def reopened(
     config = stored.model_copy(update={"seeds": seeds or stored.seeds})
     with alone_in(run):
         remove_partial_files(run)
-        data, network = loaded(config, widths, progress)
+        data, network = loaded(config, widths, space, progress)
         again = tuple(arm for arm in config.chosen if arm.kind not in ("guided", "winner", "direct"))
         write_plan(
             run, again, config.seeds, widths, network, data_seed=config.data_seed, pattern=None, given={}
@@ -188,10 +188,12 @@ def tell_where(run: Path, widths: Widths, data: ImageData, command: str, progres
     progress.say(f"Writing to {run}. If it is stopped: {command_for(run, widths, command)}")
 
 
-def loaded(config: CompareConfig, widths: Widths, progress: Progress) -> tuple[ImageData, SearchSpace]:
+def loaded(
+    config: CompareConfig, widths: Widths, typed: str | None, progress: Progress
+) -> tuple[ImageData, SearchSpace]:
     """The images and the network, checked to fit."""
     with progress.waiting("tracing the network"):
-        network = load_referenced(widths.space)
+        network = load_referenced(widths.space, typed)
     network.check_trainable()
     data = load_images(config.data, config.data_seed, progress, in_channels=widths.space.input_shape[0])
     check_fit(data, widths)

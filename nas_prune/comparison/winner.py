@@ -1,6 +1,5 @@
 """The study behind a winner: what it took, and with which seeds it chose."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +8,7 @@ from nas_prune.comparison.charge import Charge, searches_behind
 from nas_prune.errors import BadInputError, NasPruneError
 from nas_prune.guideline.artefact import read_guideline
 from nas_prune.runs.directory import RESULT, WIDTHS
+from nas_prune.runs.reading import read_json
 from nas_prune.runs.settings import command_of, read_config
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def study_behind(study: Path) -> Chosen:
 
     config = read_config(run, StudyConfig)
     try:
-        charges = _charges(run, json.loads((ranked / RESULT).read_text(encoding="utf-8")))
+        charges = _charges(run, read_json(ranked / RESULT))
     except (OSError, ValueError, KeyError, TypeError):  # damaged, or of another version
         charges = None
     return Chosen(charges, _seeds(ranked, config))

@@ -22,7 +22,8 @@ from pydantic import (
 from nas_prune.errors import GuidelineError
 from nas_prune.graph.channels import Role
 from nas_prune.runs.files import write_whole
-from nas_prune.runs.settings import first_problem, load_yaml
+from nas_prune.runs.reading import load_yaml, read_text
+from nas_prune.runs.settings import first_problem
 
 SCHEMA = "nas-prune/guideline/1"
 HAND_SPREAD = 0.1
@@ -284,7 +285,7 @@ def read_guideline(path: Path | str) -> Guideline:
     """
     path = Path(path)
     try:
-        content = load_yaml(path.read_text(encoding="utf-8"))
+        content = load_yaml(read_text(path))
     except FileNotFoundError:
         raise GuidelineError(
             f"guideline file must exist, got {path}. `nas-prune guide RUN` writes one."

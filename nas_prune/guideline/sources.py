@@ -19,7 +19,6 @@ from nas_prune.graph.inputs import is_within
 from nas_prune.guideline.artefact import Match, SourceRecord
 from nas_prune.space.cost import Polynomial, cost_inside
 from nas_prune.space.load import load_referenced
-from nas_prune.space.networks import check_trusted
 from nas_prune.space.search_space import SearchSpace
 from nas_prune.space.widths import SpaceReference, Widths, read_widths
 from nas_prune.training.schedules import macs_of_search
@@ -249,8 +248,9 @@ def sources_of(
             continue
         if widths.space not in loaded:
             name = widths.space.name
-            check_trusted(name, name if name in spaces else None, names[number] if names else "a widths file")
-            loaded[widths.space] = load_referenced(widths.space)
+            typed = next((one for one in spaces if one == name), None)
+            where = names[number] if names else "a widths file"
+            loaded[widths.space] = load_referenced(widths.space, typed, where)
         space = loaded[widths.space]
         space.vector(widths)  # refuses one of another network
         key = (widths.space, searched_in(space, widths), tuple(sorted(widths.removed_blocks)))

@@ -1,6 +1,7 @@
 """A report as one HTML file that loads nothing else, as Markdown, or as JSON: the same numbers in each."""
 
 import json
+import re
 from collections.abc import Sequence
 from importlib.metadata import version
 from importlib.resources import files
@@ -8,6 +9,7 @@ from importlib.resources import files
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from nas_prune.report.content import Part, Table
+from nas_prune.runs.text import printable
 
 SCHEMA = "nas-prune/report/1"
 _ROOM = "nas_prune.report"
@@ -25,6 +27,7 @@ def as_html(parts: Sequence[Part], *, title: str) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
+        finalize=lambda value: printable(value, keeps="\n") if type(value) is str else value,
     )
     return pages.get_template("page.html.jinja").render(
         title=title,
@@ -36,11 +39,12 @@ def as_html(parts: Sequence[Part], *, title: str) -> str:
 
 def as_markdown(parts: Sequence[Part], *, title: str) -> str:
     """Words and tables; figures are in the HTML."""
-    lines = [f"# {title}", ""]
+    lines = [f"# {_plain(title)}", ""]
     for part in parts:
-        lines += [f"## {part.headline}", "", f"{part.kind}, `{part.name}`", ""]
+        name = printable(part.name).replace("`", "'")
+        lines += [f"## {_plain(part.headline)}", "", f"{part.kind}, `{name}`", ""]
         for section in part.sections:
-            lines += [f"### {section.title}", ""]
+            lines += [f"### {_plain(section.title)}", ""]
             lines += [line for sentence in section.sentences for line in (_plain(sentence), "")]
             lines += [f"- {_plain(name)}: {_plain(value)}" for name, value in section.facts.items()]
             lines += [""] if section.facts else []
@@ -53,11 +57,12 @@ def _markdown(table: Table) -> list[str]:
     marks = ["--:" if table.is_number(column) else "---" for column in range(len(table.headings))]
     rows = [table.headings, marks, *table.rows]
     written = ["| " + " | ".join(_plain(text) for text in row) + " |" for row in rows]
-    return [*written, *(["", table.caption] if table.caption else [])]
+    return [*written, *(["", _plain(table.caption)] if table.caption else [])]
 
 
 def _plain(text: str) -> str:
-    return text.replace("|", "\\|").replace("<", "\\<").replace("\n", " ")
+    """Text without lines, tags, links or pictures of its own."""
+    return re.sub(r"([|<\[])", r"\\\1", printable(" ".join(text.split())))
 
 
 def as_json(parts: Sequence[Part], *, title: str) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 from nas_prune.report.content import Part, Picture, Section, Table
 from nas_prune.report.figures import drawn
 from nas_prune.report.numbers import costs
-from nas_prune.report.sections import curves, read_json, settings_section, unfinished
+from nas_prune.report.sections import curves, read_result, settings_section, unfinished
 from nas_prune.runs.directory import published, read_metrics
 from nas_prune.runs.settings import read_config
 from nas_prune.search.config import SearchConfig
@@ -16,7 +16,7 @@ from nas_prune.training.schedules import training_macs
 
 def part_of_search(run: Path, name: str) -> Part:
     """A search, as far as it is done."""
-    config, numbers = read_config(run, SearchConfig), read_json(run / "result.json")
+    config, numbers = read_config(run, SearchConfig), read_result(run / "result.json")
     factor = "" if config.width_multiplier == 1 else f" ×{config.width_multiplier:g}"
     headline = f"{config.space}{factor} on {published(config.data.name)}: widths by {config.method_words}"
     found = [read_widths(path) for path in _files(run)]

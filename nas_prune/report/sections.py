@@ -1,18 +1,18 @@
 """Parts of a report that runs of several kinds share."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from nas_prune.report.content import Picture, Section
 from nas_prune.report.figures import curves_figure, drawn
 from nas_prune.runs.directory import METRICS, published, read_metrics
-from nas_prune.runs.settings import CONFIG, load_yaml
+from nas_prune.runs.reading import load_yaml, read_json, read_text
+from nas_prune.runs.settings import CONFIG
 
 
 def settings_section(run: Path) -> Section:
     """The resolved configuration, versions and machine of a run, whole."""
-    content = load_yaml((run / CONFIG).read_text(encoding="utf-8"))
+    content = load_yaml(read_text(run / CONFIG))
     facts = {name: text for name, text in _flat(content, "") if text not in ("", "None")}
     return Section("Settings, versions and machine", facts=facts, is_folded=True)
 
@@ -30,10 +30,10 @@ def _flat(content: Any, name: str) -> list[tuple[str, str]]:
     return [(name, str(content))]
 
 
-def read_json(path: Path) -> dict[str, Any] | None:
+def read_result(path: Path) -> dict[str, Any] | None:
     """A result file; None if it is not there yet."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except (OSError, ValueError):
         return None
     return content if isinstance(content, dict) else None

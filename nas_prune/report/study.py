@@ -12,7 +12,7 @@ from nas_prune.guideline.explain import sentences
 from nas_prune.report.content import Part, Picture, Section, Table
 from nas_prune.report.figures import best_so_far_figure, drawn, fronts_figure
 from nas_prune.report.numbers import million, percent
-from nas_prune.report.sections import read_json, settings_section, unfinished
+from nas_prune.report.sections import read_result, settings_section, unfinished
 from nas_prune.runs.directory import published
 from nas_prune.study import trial_record as record
 from nas_prune.study.config import StudyConfig
@@ -37,7 +37,9 @@ def part_of_study(run: Path, name: str, storage: str | None) -> Part:
         sections += _of_one(run, config, study, trials, f"{name}s{number}")
     sections += [*_guideline(run), settings_section(run)]
     numbers = {key: value for key, value in summary(result).items() if key != "run"}
-    ranked = {study: read_json(run / "rank" / folder_name(study) / "result.json") for study in result.trials}
+    ranked = {
+        study: read_result(run / "rank" / folder_name(study) / "result.json") for study in result.trials
+    }
     return Part(run.name, "study", headline, sections, {**numbers, "ranked": ranked})
 
 
@@ -62,7 +64,7 @@ def _of_one(
             pictures=_pictures(done, config, name),
         )
     ]
-    ranked = read_json(run / "rank" / folder_name(study) / "result.json")
+    ranked = read_result(run / "rank" / folder_name(study) / "result.json")
     if ranked is not None:
         found.append(_ranked(study, ranked))
     spent = sum(int(one.user_attrs.get(record.TRAINING_MACS, 0)) for one in trials)

@@ -1,6 +1,5 @@
 """Trainings and evaluations of guidelines as parts of a report."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +8,9 @@ from nas_prune.comparison.evaluate_result import EvaluateConfig, title
 from nas_prune.report.content import Part, Picture, Section, Table
 from nas_prune.report.figures import drawn
 from nas_prune.report.numbers import costs, mean_words, million, name_of, percent
-from nas_prune.report.sections import curves, read_json, settings_section, unfinished
+from nas_prune.report.sections import curves, read_result, settings_section, unfinished
 from nas_prune.runs.directory import published
+from nas_prune.runs.reading import read_json
 from nas_prune.runs.settings import read_config
 from nas_prune.space.widths import read_widths
 from nas_prune.training.config import TrainConfig
@@ -21,7 +21,7 @@ def part_of_training(run: Path, name: str) -> Part:
     config, widths, numbers = (
         read_config(run, TrainConfig),
         read_widths(run / "widths.json"),
-        read_json(run / "result.json"),
+        read_result(run / "result.json"),
     )
     at = widths.budget or "the widths given"
     headline = f"{name_of(widths)} at {at} on {published(config.data.name)}: {config.schedule}"
@@ -59,7 +59,7 @@ def part_of_training(run: Path, name: str) -> Part:
 
 def part_of_evaluation(run: Path, name: str) -> Part:
     """A guideline evaluated by populations, as far as they are trained."""
-    config, numbers = read_config(run, EvaluateConfig), read_json(run / "result.json")
+    config, numbers = read_config(run, EvaluateConfig), read_result(run / "result.json")
     members = _members(run)
     said, tables = [], []
     if numbers is None:
@@ -94,7 +94,7 @@ def _members(run: Path) -> dict[str, list[dict[str, Any]]]:
     found: dict[str, list[dict[str, Any]]] = {}
     for path in sorted(run.glob("*/[0-9]*/result.json")):
         try:
-            found.setdefault(path.parent.parent.name, []).append(json.loads(path.read_text(encoding="utf-8")))
+            found.setdefault(path.parent.parent.name, []).append(read_json(path))
         except ValueError:
             continue
     return found

@@ -5,12 +5,33 @@ import os
 import re
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from nas_prune.errors import BadInputError
-from nas_prune.runs.files import saying_why, write_whole
+from pydantic import AfterValidator
 
+from nas_prune.errors import BadInputError, DamagedError
+from nas_prune.runs.files import open_own, saying_why, write_whole
+from nas_prune.runs.reading import load_json, read_bytes, read_text
+
+_LONGEST_NAME = 200  # bytes: file systems have 255
 METRICS, CHECKPOINT, RESULT, WIDTHS = "metrics.jsonl", "checkpoint.safetensors", "result.json", "widths.json"
+
+
+def directory_name(name: str) -> str:
+    """A name that a directory is made with: it must not lead elsewhere.
+
+    Raises:
+        ValueError: it has slashes, a dot in front, characters that cannot be seen, or is too long.
+    """
+    is_short = 0 < len(name.encode(errors="replace")) <= _LONGEST_NAME
+    if not is_short or name.startswith(".") or not name.isprintable() or set(name) & set("/\\"):
+        raise ValueError(
+            f"a name must be one of a directory, without slashes or a dot in front, got {name[:_LONGEST_NAME]!r}"
+        )
+    return name
+
+
+DirectoryName = Annotated[str, AfterValidator(directory_name)]
 
 
 def check_out(out: Path | None) -> None:
@@ -52,15 +73,32 @@ def _next_free(parent: Path, stem: str) -> Path:
 
 def append_metrics(run: Path, row: dict[str, Any]) -> None:
     """Add one line to `metrics.jsonl`."""
-    with saying_why(run / METRICS), (run / METRICS).open("a", encoding="utf-8") as stream:
+    with saying_why(run / METRICS), open_own(run / METRICS) as stream:
         stream.write(json.dumps(row) + "\n")
 
 
 def read_metrics(run: Path) -> list[dict[str, Any]]:
-    """The lines of `metrics.jsonl`, oldest first; none if there is no such file."""
+    """The lines of `metrics.jsonl`, oldest first; none if there is no such file.
+
+    Raises:
+        DamagedError: a line is none, or not whole.
+    """
     path = run / METRICS
-    text = path.read_text(encoding="utf-8") if path.exists() else ""
-    return [json.loads(line) for line in text.splitlines()]
+    try:
+        text = read_text(path)
+    except FileNotFoundError:
+        return []
+    except (OSError, UnicodeDecodeError) as error:
+        raise DamagedError(f"{path} must be text that can be read, got: {error}.") from None
+    try:
+        rows = [load_json(line, allows_nan=True) for line in text.splitlines()]
+    except ValueError as error:
+        raise DamagedError(
+            f"{path} must hold whole lines of JSON, got one that does not ({error})."
+        ) from None
+    if not all(isinstance(row, dict) for row in rows):
+        raise DamagedError(f"{path} must hold one JSON object a line, got something else.")
+    return rows
 
 
 def keep_metrics(run: Path, epochs: int) -> int:
@@ -69,9 +107,13 @@ def keep_metrics(run: Path, epochs: int) -> int:
     if not path.exists():
         return 0
     kept: dict[int, str] = {}
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    try:
+        text = read_bytes(path).decode(errors="replace")
+    except OSError as error:
+        raise DamagedError(f"{path} must be a file that can be read, got: {error}.") from None
+    for line in text.splitlines():
         with suppress(ValueError, TypeError, KeyError):  # an incomplete line
-            kept.setdefault(int(json.loads(line)["epoch"]), line)
+            kept.setdefault(int(load_json(line, allows_nan=True)["epoch"]), line)
     lines = [kept[epoch] for epoch in range(1, epochs + 1) if epoch in kept]
     write_whole(path, "".join(f"{line}\n" for line in lines))
     return len(lines)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas_prune.runs.files import write_whole
+from nas_prune.runs.text import printable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -39,6 +40,7 @@ def rendered(figure: "Figure", kind: str, **options: Any) -> bytes:
     for text in figure.findobj(Text):
         if isinstance(text, Text):
             text.set_parse_math(False)
+            text.set_text(printable(text.get_text(), keeps="\n"))
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.filterwarnings(

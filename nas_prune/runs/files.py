@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import perf_counter, sleep
+from typing import IO
 
 from filelock import lock_descriptor
 
@@ -56,6 +57,22 @@ def _wait_for(handle: int, folder: Path) -> None:
                     f"{folder} must be written by one process at a time, and another holds it. Wait, or stop that one."
                 )
             sleep(0.1)
+
+
+def refuse_links(run: Path) -> None:
+    """Refuse a run with a link that leads out of it: what is written there would be written elsewhere.
+
+    Raises:
+        BadInputError: there is one.
+    """
+    inside = run.resolve()
+    for folder, folders, files in os.walk(run):
+        for name in (*folders, *files):
+            path = Path(folder) / name
+            if path.is_symlink() and not path.resolve().is_relative_to(inside):
+                raise BadInputError(
+                    f"a run must hold no links that lead out of it, got {path}. Put what it leads to in its place."
+                )
 
 
 def remove_partial_files(folder: Path) -> None:
@@ -123,6 +140,18 @@ def _write_whole(path: Path, raw: bytes, previous: Path | None) -> None:
         Path(name).unlink(missing_ok=True)
         raise
     sync(path.parent)
+
+
+def open_own(path: Path) -> IO[str]:
+    """A text file of a run, opened to add to its end; never through a link, which may lead out of the run.
+
+    Raises:
+        OSError: it cannot be written, or is a link.
+    """
+    flags = (
+        os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    )
+    return os.fdopen(os.open(path, flags, 0o666), "a", encoding="utf-8")
 
 
 def sync(path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
-from nas_prune.runs.files import alone_in, remove_partial_files
+from nas_prune.runs.files import alone_in, refuse_links, remove_partial_files
 from nas_prune.runs.progress import SILENT, Progress, is_main_process
 from nas_prune.runs.settings import library_versions, read_config
 
@@ -18,12 +18,12 @@ class RunSettings(BaseModel, ABC):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     @abstractmethod
-    def check_trusted(self, run: Path, trusted: str | None) -> None:
-        """Refuse to import code that only a file of the run names.
+    def vouched(self, run: Path, typed: str | None) -> Self:
+        """The same settings, whose network may be loaded: code that only a file of the run names is not imported.
 
         Args:
             run: the run's directory.
-            trusted: the network that the user has named; None for none.
+            typed: the network that the user has named; None for none.
 
         Raises:
             BadInputError: the run's network is code of the user's own, and is not the one named.
@@ -66,7 +66,8 @@ def reopen(
     if not is_main_process():  # of several that train together one reports and cleans
         progress, cleans = SILENT, False
     config = read_config(run, kind)
-    config.check_trusted(run, trusted)
+    refuse_links(run)
+    config = config.vouched(run, trusted)
     now = library_versions(config.versions_at_start())
     changed = [
         f"{name} {then} then, {now[name]} now"

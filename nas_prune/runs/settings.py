@@ -13,6 +13,10 @@ from pydantic import BaseModel, ValidationError
 
 from nas_prune.errors import BadInputError
 from nas_prune.runs.files import write_whole
+from nas_prune.runs.reading import load_yaml, read_text
+from nas_prune.runs.text import printable
+
+_LONGEST = 500  # characters of a problem: it may quote what a file holds
 
 
 def first_problem(error: ValidationError) -> str:
@@ -21,7 +25,8 @@ def first_problem(error: ValidationError) -> str:
     problem = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
     where = ".".join(str(part) for part in problem["loc"])
     message = problem["msg"].removeprefix("Value error, ").rstrip(".")
-    return f"{where}: {message}" if where else message
+    said = printable(f"{where}: {message}" if where else message)
+    return said if len(said) <= _LONGEST else f"{said[:_LONGEST]}…"
 
 
 Config = TypeVar("Config", bound=BaseModel)
@@ -61,7 +66,7 @@ def read_config(run: Path, kind: type[Config]) -> Config:
     """
     path = run / CONFIG
     try:
-        content = _with_command(load_yaml(path.read_text(encoding="utf-8")))
+        content = _with_command(load_yaml(read_text(path)))
         _check_kind(content, kind, run)
         return kind.model_validate(content)
     except OSError:
@@ -75,7 +80,7 @@ def read_config(run: Path, kind: type[Config]) -> Config:
 def command_of(run: Path) -> str | None:
     """The command of a run, by its `config.yaml`; None if there is none that can be read."""
     try:
-        content = _with_command(load_yaml((run / CONFIG).read_text(encoding="utf-8")))
+        content = _with_command(load_yaml(read_text(run / CONFIG)))
     except (OSError, yaml.YAMLError, UnicodeDecodeError):
         return None
     command = content.get("command") if isinstance(content, dict) else None
@@ -113,28 +118,6 @@ def library_versions(names: Iterable[str] = ("nas-prune", "torch", "torchvision"
     return found
 
 
-class _Plain(yaml.SafeLoader):
-    """Plain YAML in which no mapping has a key twice: one of the two lines would be silently ignored."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002
-        if not isinstance(node, yaml.MappingNode):
-            return super().construct_mapping(node, deep)
-        keys = [key.value for key, _ in node.value]
-        twice = next((key for number, key in enumerate(keys) if key in keys[:number]), None)
-        if twice is not None:
-            raise yaml.constructor.ConstructorError(None, None, f"{twice} stands twice", node.start_mark)
-        return super().construct_mapping(node, deep)
-
-
-def load_yaml(text: str) -> Any:
-    """What plain YAML says; nothing in it is imported or run.
-
-    Raises:
-        yaml.YAMLError: it is not plain, or a mapping has a key twice.
-    """
-    return yaml.load(text, _Plain)  # noqa: S506  (a safe loader)
-
-
 def read_settings(path: Path, what: str, example: str) -> dict[str, Any]:
     """The settings in a YAML file, as they are written.
 
@@ -147,7 +130,7 @@ def read_settings(path: Path, what: str, example: str) -> dict[str, Any]:
         BadInputError: it cannot be read, or is no YAML.
     """
     try:
-        content: Any = load_yaml(path.read_text(encoding="utf-8"))
+        content: Any = load_yaml(read_text(path))
     except (OSError, UnicodeDecodeError) as error:
         raise BadInputError(f"a {what} must be text that can be read, got {path} ({error}).") from None
     except yaml.YAMLError as error:

@@ -3,22 +3,25 @@
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from multiprocessing.process import parent_process as get_parent
+from time import sleep
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from nas_prune.errors import NasPruneError
 from nas_prune.runs.progress import SILENT, Progress
+from nas_prune.runs.stopping import interruptible
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 Work: TypeAlias = Callable[[Task, Progress], Result]
 _LAST_WORDS = 15.0  # seconds that workers have for a checkpoint when all is stopped
+_GRACE = 3.0  # and when the process that started them was killed
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,7 @@ def in_workers(
     """
     pool = _Pool(prepare, list(tasks), progress)
     try:
-        with _terminating():
+        with interruptible():
             pool.work(min(count, len(tasks)))
     except BaseException:
         pool.stop()
@@ -179,22 +182,7 @@ def _end_with_parent() -> None:
     def watch_over() -> None:
         wait([parent.sentinel])
         os.kill(os.getpid(), signal.SIGTERM)
+        sleep(_GRACE)
+        os._exit(1)  # what it has written is whole, and nobody waits for more
 
     threading.Thread(target=watch_over, daemon=True).start()
-
-
-@contextmanager
-def _terminating() -> Iterator[None]:
-    """Let SIGTERM end the block as Ctrl-C does."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -3,15 +3,17 @@
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from nas_prune.data.identity import identity_of
-from nas_prune.errors import BadInputError, NasPruneError, NothingToSearchError
+from nas_prune.errors import BadInputError, DamagedError, NasPruneError, NothingToSearchError
 from nas_prune.runs.directory import RESULT, check_out, make_run
 from nas_prune.runs.files import alone_in, write_whole
 from nas_prune.runs.progress import SILENT, Progress
+from nas_prune.runs.reading import read_json
 from nas_prune.runs.reopen import reopen
 from nas_prune.runs.settings import CONFIG, write_config
 from nas_prune.runs.stopping import resume_hint
@@ -152,7 +154,11 @@ class _AllSearches:
         return {path.parent.name for path in self.run.glob(f"*/{CONFIG}")}
 
     def _result(self, name: str) -> Mapping[str, Any]:
-        content: Mapping[str, Any] = json.loads((self.run / name / RESULT).read_text(encoding="utf-8"))
+        path = self.run / name / RESULT
+        try:
+            content: Mapping[str, Any] = dict(read_json(path))
+        except (OSError, ValueError, TypeError) as error:
+            raise DamagedError(f"{path} must be whole JSON, got: {error}.") from None
         return content
 
     def _search(self, settings: SearchConfig, folder: Path) -> SearchResult:
@@ -169,8 +175,9 @@ class _AllSearches:
 
     def _seconds(self) -> dict[str, float]:
         path = self.run / _SECONDS
-        content: dict[str, float] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        return content
+        with suppress(OSError, ValueError, TypeError):
+            return {str(name): float(seconds) for name, seconds in dict(read_json(path)).items()}
+        return {}
 
     def note(self, name: str, seconds: float) -> None:
         """Write how long a search took, at once: the next one may be stopped."""

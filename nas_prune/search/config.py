@@ -8,6 +8,7 @@ from pydantic import Field
 
 from nas_prune.errors import BadInputError
 from nas_prune.runs.settings import library_versions
+from nas_prune.runs.typed import NetworkName
 from nas_prune.search.methods.contract import DrivingCost, Scope, WidthMethod
 from nas_prune.search.methods.registry import REGISTRY, known_methods, method_named
 from nas_prune.search.stability import Stability
@@ -48,7 +49,7 @@ class SearchConfig(RunConfig):
     """
 
     command: Literal["search"] = "search"
-    space: str
+    space: NetworkName
     width_multiplier: float = 1.0
     method: str = "slimming"
     scope: Scope | None = None

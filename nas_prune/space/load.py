@@ -23,7 +23,7 @@ from nas_prune.graph.tensors import HOLDS, on_meta, structure
 from nas_prune.graph.trace import first_line, made_where_it_runs, slow_attention
 from nas_prune.space.cost import CostModel, cost_model
 from nas_prune.space.initialise import Init, fresh, inits_of, record_inits
-from nas_prune.space.networks import NamedNetwork, Shape, is_own, network_named, space_name
+from nas_prune.space.networks import NamedNetwork, Shape, check_trusted, is_own, network_named, space_name
 from nas_prune.space.part import call_of_part, check_whole, first_name
 from nas_prune.space.search_space import Groups, SearchSpace
 from nas_prune.space.selections import renamed, selectable, with_selections
@@ -119,14 +119,21 @@ def _loaded_once(name: str, asked: _Asked) -> SearchSpace:
     return _loaded(name, asked)
 
 
-def load_referenced(reference: SpaceReference) -> SearchSpace:
-    """The search space that a widths file is of; its name must have been found trusted.
+def load_referenced(
+    reference: SpaceReference, typed: str | None = None, where: str = "the widths file"
+) -> SearchSpace:
+    """The search space that a widths file is of.
+
+    Args:
+        reference: the network.
+        typed: what the user gave as `--space`; None if nothing.
+        where: the file.
 
     Raises:
-        BadInputError: as `load_space`.
+        BadInputError: as `load_space`; or the network is code of the user's own, and was not named.
     """
     return load_space(
-        reference.name,
+        check_trusted(reference.name, typed, where),
         reference.call,
         num_classes=reference.num_classes,
         width_multiplier=reference.width_multiplier,

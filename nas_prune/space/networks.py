@@ -1,6 +1,6 @@
 """Networks by name: the shipped families, torchvision's, timm's, and those of a user's own modules.
 
-`package.module:factory` imports code. Such a name is taken from the command line or a Python call only; one that
+`package.module:factory` imports code, for a `Typed` name only: one from the command line or a Python call. A name that
 stands in a file is compared with what the user typed (`check_trusted`), never imported by itself.
 """
 
@@ -19,7 +19,9 @@ from torch import nn
 from nas_prune.errors import BadInputError
 from nas_prune.graph.trace import first_line
 from nas_prune.runs.files import shipped
-from nas_prune.runs.settings import first_problem, load_yaml
+from nas_prune.runs.reading import load_yaml, read_text
+from nas_prune.runs.settings import first_problem
+from nas_prune.runs.typed import Typed
 from nas_prune.space.models.densenet import densenet
 from nas_prune.space.models.preresnet import preresnet
 from nas_prune.space.models.resnet import resnet
@@ -128,7 +130,7 @@ def is_own(name: str) -> bool:
     return all(part.isidentifier() for part in (*module.split("."), *factory.split(".")))
 
 
-def check_trusted(name: str, typed: str | None, where: str) -> None:
+def check_trusted(name: str, typed: str | None, where: str) -> str:
     """Refuse to import code that only a file names.
 
     Args:
@@ -136,16 +138,22 @@ def check_trusted(name: str, typed: str | None, where: str) -> None:
         typed: what the user gave as `--space`; None if nothing.
         where: the file.
 
+    Returns:
+        The name; a `Typed` one if the network is code of the user's own.
+
     Raises:
         BadInputError: the network is code and the user has not named it, or has named another one.
     """
     if typed is not None and space_name(typed) != name:
         raise BadInputError(f"--space must be {name}, which {where} is of, got {typed}.")
-    if typed is None and is_own(name):
+    if not is_own(name) or isinstance(name, Typed):
+        return name
+    if not isinstance(typed, Typed):
         raise BadInputError(
             f"--space {name} must be given again, got none: {where} is of a network of your own, "
             "and no code that only a file names is imported."
         )
+    return typed
 
 
 def image_channels(name: str, factory: Callable[[], nn.Module] | None = None) -> int | None:
@@ -175,7 +183,7 @@ def _natural(path: Path) -> tuple[str, int]:
 
 
 def _read(filename: str) -> SpaceFile:
-    content = load_yaml((shipped("search_spaces") / filename).read_text(encoding="utf-8"))
+    content = load_yaml(read_text(shipped("search_spaces") / filename))
     try:
         return SpaceFile.model_validate(content)
     except ValidationError as error:
@@ -262,6 +270,10 @@ def _of_user(name: str, shape: Shape, classes: int | None, *, takes_images: bool
 
 def _own_factory(name: str) -> Callable[..., Any]:
     """Import what the user has named; the current directory is looked at first, as by `python -m`."""
+    if not isinstance(name, Typed):
+        raise BadInputError(
+            f"--space {name} must be given by you: no code that only a file names is imported."
+        )
     module_name, _, attribute = name.partition(":")
     here = str(Path.cwd())
     if here not in sys.path:

@@ -8,7 +8,6 @@ from torch import nn
 
 from nas_prune.errors import BadInputError
 from nas_prune.space.load import load_referenced
-from nas_prune.space.networks import check_trusted
 from nas_prune.space.widths import Widths, read_widths
 
 
@@ -39,8 +38,7 @@ def rebuild(
         4322
     """
     found = widths if isinstance(widths, Widths) else read_widths(widths)
-    check_trusted(found.space.name, space, "the widths file")
-    network = load_referenced(found.space).build(found, seed=seed)
+    network = load_referenced(found.space, space).build(found, seed=seed)
     if weights is not None:
         try:
             load_model(network, weights)

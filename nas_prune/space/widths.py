@@ -22,7 +22,9 @@ from pydantic import (
 from nas_prune.errors import BadInputError, WidthsError
 from nas_prune.graph.inputs import CallSpec, plain
 from nas_prune.runs.files import write_whole
+from nas_prune.runs.reading import read_json
 from nas_prune.runs.settings import first_problem
+from nas_prune.runs.typed import NetworkName
 
 SCHEMA = "nas-prune/widths/1"
 
@@ -44,7 +46,7 @@ class SpaceReference(_Strict):
         part: the path of the module that is searched; empty for the network itself.
     """
 
-    name: str
+    name: NetworkName
     input_shape: tuple[Annotated[int, Field(ge=1, strict=True)], ...]
     num_classes: int = Field(ge=1)
     width_multiplier: float = Field(default=1.0, gt=0)
@@ -256,7 +258,7 @@ def read_widths(path: Path | str) -> Widths:
     """
     path = Path(path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except FileNotFoundError:
         raise WidthsError(
             f"widths file must exist, got {path}. A search writes them to RUN/widths/."

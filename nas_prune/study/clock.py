@@ -10,6 +10,7 @@ from time import time
 from optuna.trial import FrozenTrial
 
 from nas_prune.runs.files import write_whole
+from nas_prune.runs.reading import read_json
 from nas_prune.study import trial_record as record
 from nas_prune.study.config import SCRATCH
 from nas_prune.study.context import StudyContext
@@ -68,7 +69,7 @@ def time_taken(run: Path, until: float) -> float:
     spans = []
     for path in (run / _HOURS).glob("*.json"):
         with suppress(OSError, ValueError, TypeError):
-            begun, seen = json.loads(path.read_text(encoding="utf-8"))
+            begun, seen = read_json(path)
             spans.append((float(begun), min(float(seen), until)))
     taken, last = 0.0, 0.0
     for begun, seen in sorted(spans):

@@ -10,8 +10,10 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from nas_prune.data.config import placed
 from nas_prune.errors import BadInputError
 from nas_prune.guideline.hand import RULES
+from nas_prune.runs.directory import DirectoryName
 from nas_prune.runs.files import shipped
 from nas_prune.runs.settings import first_problem, read_settings
+from nas_prune.runs.typed import NetworkName
 from nas_prune.space.budget import Budget, BudgetSetting
 from nas_prune.space.networks import check_trusted, space_name
 from nas_prune.space.search_space import Groups
@@ -87,9 +89,9 @@ class StudyConfig(RunConfig):
     """
 
     command: Literal["study"] = "study"
-    name: str = Field(min_length=1, max_length=100)
+    name: DirectoryName = Field(min_length=1, max_length=100)
     question: str = ""
-    space: str
+    space: NetworkName
     width_multiplier: float = 1.0
     groups: Groups = "inner"
     recipe: Recipe = Field(default_factory=lambda known: default_recipe(known["data"].name))
@@ -131,15 +133,6 @@ class StudyConfig(RunConfig):
         if content.get("judged") is not None:
             raise ValueError("judged must come with trials: without, it follows from the plan")
         return {**content, "budget_training": _BUDGET_TRAINING}
-
-    @field_validator("name")
-    @classmethod
-    def _of_a_directory(cls, name: str) -> str:
-        if name.startswith(".") or not name.isprintable() or set(name) & set("/\\"):
-            raise ValueError(
-                f"a name must be one of a directory, without slashes or a dot in front, got {name!r}"
-            )
-        return name
 
     @field_validator("space")
     @classmethod

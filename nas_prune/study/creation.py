@@ -21,6 +21,7 @@ from nas_prune.errors import BadInputError
 from nas_prune.guideline.apply import Pattern
 from nas_prune.guideline.artefact import Guideline
 from nas_prune.guideline.hand import RULES
+from nas_prune.runs.files import refuse_links
 from nas_prune.runs.settings import CONFIG, read_config, write_config
 from nas_prune.space.budget import Budget
 from nas_prune.study import trial_record as record
@@ -74,6 +75,7 @@ def claiming(run: Path) -> Iterator[bool]:
     is_ours, lock = not run.exists(), FileLock(run / _CLAIM, fallback_to_soft=False)
     if run.exists() and not run.is_dir():
         raise _taken(run)
+    refuse_links(run)
     try:
         run.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -11,6 +11,7 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from nas_prune.errors import StorageError
+from nas_prune.runs.files import refuse_links
 from nas_prune.runs.progress import Progress
 from nas_prune.runs.settings import read_config
 from nas_prune.space.networks import is_own
@@ -124,6 +125,7 @@ def recover_study(location: StudyLocation, *, older_than: float | None = None) -
     """
     quiet()
     config = read_config(location.run, StudyConfig)
+    refuse_links(location.run)
     dropped, path = 0, journal_path(location.storage, location.run)
     if path is not None and path.exists() and not live_workers(location.run):
         dropped = mend_journal(path)

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from nas_prune.runs.directory import RESULT, WIDTHS, published
 from nas_prune.runs.files import write_whole
+from nas_prune.runs.reading import read_json
 from nas_prune.space.widths import Widths
 from nas_prune.study import trial_record as record
 from nas_prune.study.config import StudyConfig
@@ -82,7 +83,7 @@ class RankTerms:
 def read_terms(folder: Path, file: str = RESULT) -> RankTerms | None:
     """By which the ranking of a folder was made; None where there is none, or one of before terms were written."""
     try:
-        content = json.loads((folder / file).read_text(encoding="utf-8"))
+        content = read_json(folder / file)
         return RankTerms(**content["terms"])
     except (OSError, ValueError, KeyError, TypeError):
         return None

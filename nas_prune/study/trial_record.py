@@ -4,7 +4,6 @@ A trial whose worker died fails and is waiting again under a new number; both ar
 counts are lines.
 """
 
-import json
 from collections.abc import Container, Iterable, Sequence
 from datetime import datetime
 from enum import StrEnum
@@ -12,6 +11,7 @@ from typing import Any, cast
 
 from optuna.trial import FrozenTrial, TrialState
 
+from nas_prune.runs.reading import load_json
 from nas_prune.study.config import SCRATCH, JudgeName
 
 # Names of user attributes. Numbers are scalars, so that the dashboard takes them for axes.
@@ -172,7 +172,7 @@ def _directory_of(trial: FrozenTrial) -> str | None:
 def widths_of(trial: FrozenTrial) -> tuple[int, ...] | None:
     """The widths of a trial; None where it died before it had any."""
     text = trial.user_attrs.get(WIDTHS)
-    return None if text is None else tuple(json.loads(text))
+    return None if text is None else tuple(load_json(text))
 
 
 def judge_of(trial: FrozenTrial) -> JudgeName:

@@ -14,6 +14,7 @@ from uuid import uuid4
 from filelock import FileLock, lock_descriptor
 
 from nas_prune.runs.files import saying_why
+from nas_prune.runs.reading import read_text
 
 _FOLDER, _SUFFIX = "workers", ".lock"
 _WRITING_TAKES = 100  # hundredths of a second, for eight letters
@@ -98,7 +99,7 @@ def _identity(folder: Path) -> str:
     except OSError:
         return "?"  # the directory may be read-only
     for _ in range(_WRITING_TAKES):
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
         if len(text) == 8:
             return text
         sleep(0.01)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from nas_prune.errors import BadInputError, DamagedError
 from nas_prune.runs.files import write_whole
+from nas_prune.runs.reading import check_regular, load_json
 from nas_prune.training.state import RngState, Sums, TrainState, rng_state_now
 
 _KEY = "state"
@@ -140,8 +141,9 @@ def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 def _read(path: Path, what: str = "checkpoint") -> tuple[dict[str, Any], dict[str, Tensor]]:
     try:
+        check_regular(path)
         with safe_open(path, framework="pt") as file:
-            content: dict[str, Any] = json.loads(file.metadata()[_KEY])
+            content: dict[str, Any] = load_json(file.metadata()[_KEY])
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         said = content.pop("checksum")
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:

@@ -68,9 +68,10 @@ class RunConfig(RunSettings):
         except ValidationError as error:
             raise BadInputError(f"the settings cannot be used: {first_problem(error)}.") from None
 
-    def check_trusted(self, run: Path, trusted: str | None) -> None:
+    def vouched(self, run: Path, typed: str | None) -> Self:
         """As `RunSettings`."""
-        check_trusted(self.network_in(run), trusted, str(run))
+        name = check_trusted(self.network_in(run), typed, str(run))
+        return self.model_copy(update={"space": name} if "space" in type(self).model_fields else {})
 
     def versions_at_start(self) -> Mapping[str, str]:
         """As `RunSettings`."""

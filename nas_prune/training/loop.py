@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any, TypeAlias
 
 import torch
@@ -116,6 +117,11 @@ def fit(
             val_loss, val_accuracy = evaluate(
                 state.trained, data.val, data, training.compute, batch_size=batch_size
             )
+            if not isfinite(val_loss):
+                raise NasPruneError(
+                    f"the validation loss must stay finite, got one that is not after epoch {state.epochs_done + 1}. "
+                    "Use a smaller --learning-rate or --sparsity."
+                )
             state.epochs_done += 1
             state.steps_done, state.sums = 0, None
             if on_epoch is not None:

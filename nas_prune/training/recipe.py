@@ -9,9 +9,11 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nas_prune.errors import BadInputError
-from nas_prune.runs.settings import first_problem, load_yaml
+from nas_prune.runs.reading import load_yaml, read_text
+from nas_prune.runs.settings import first_problem
 
 MOST_EPOCHS = 100_000
+_MOST = 1e6  # of rates: beyond what any training survives, and far from what floats overflow at
 _FOLDER = Path(__file__).with_name("recipes")
 
 
@@ -44,22 +46,22 @@ class Recipe(BaseModel):
 
     name: str
     epochs: int = Field(ge=1, le=MOST_EPOCHS)
-    batch_size: int = Field(ge=2)
-    learning_rate: float = Field(gt=0)
+    batch_size: int = Field(ge=2, le=2**20)
+    learning_rate: float = Field(gt=0, le=_MOST)
     schedule: Literal["steps", "cosine", "one-cycle", "constant"]
-    warmup_epochs: float = Field(default=0, ge=0)
+    warmup_epochs: float = Field(default=0, ge=0, le=MOST_EPOCHS)
     momentum: float = Field(default=0.9, ge=0, lt=1)
     nesterov: bool = False
-    weight_decay: float = Field(default=1e-4, ge=0)
+    weight_decay: float = Field(default=1e-4, ge=0, le=_MOST)
     decay_norms: bool = True
     label_smoothing: float = Field(default=0, ge=0, lt=1)
-    clip_norm: float | None = Field(default=None, gt=0)
+    clip_norm: float | None = Field(default=None, gt=0, le=1e9)
     average: float | None = Field(default=None, gt=0, lt=1)
     crop_share: float = Field(default=0.125, ge=0, le=0.5)
     mirror: bool = True
     cutout_share: float = Field(default=0, ge=0, le=1)
     teacher_share: float = Field(default=0.9, ge=0, le=1)
-    temperature: float = Field(default=4, gt=0)
+    temperature: float = Field(default=4, gt=0, le=_MOST)
 
     def rate_at(self, step: int, steps: int, steps_per_epoch: int) -> float:
         """The learning rate of one step out of `steps`."""
@@ -118,7 +120,7 @@ def _shipped(name: str) -> Recipe:
 
 def _read(path: Path) -> Recipe:
     try:
-        content: Any = load_yaml(path.read_text(encoding="utf-8"))
+        content: Any = load_yaml(read_text(path))
     except OSError as error:
         raise BadInputError(
             f"--recipe must name a file that can be read, got {path}: {error.strerror}."

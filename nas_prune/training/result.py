@@ -11,6 +11,7 @@ from pydantic import TypeAdapter
 
 from nas_prune.runs.directory import published
 from nas_prune.runs.files import write_whole
+from nas_prune.runs.reading import read_json
 from nas_prune.space.widths import Widths
 from nas_prune.training.config import TrainConfig
 
@@ -51,7 +52,7 @@ def read_trained(path: Path, **unwritten: int) -> Trained | None:
         unwritten: values of fields that files of earlier versions lack.
     """
     try:
-        return _TRAINED.validate_python({**unwritten, **json.loads(path.read_text(encoding="utf-8"))})
+        return _TRAINED.validate_python({**unwritten, **read_json(path)})
     except (FileNotFoundError, NotADirectoryError, ValueError, TypeError):
         return None
 

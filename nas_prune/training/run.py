@@ -163,7 +163,7 @@ def _prepare(
     network = given.network
     if network is None:
         with progress.waiting("tracing the network"):
-            network = load_referenced(widths.space)
+            network = load_referenced(widths.space, space)
     network.check_trainable()
     images = given.data or load_images(
         config.data, config.data_seed, progress, in_channels=widths.space.input_shape[0]

@@ -8,16 +8,20 @@ import json
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import Field, TypeAdapter, ValidationError
 from torch import Tensor, nn
 
 from nas_prune.errors import BadInputError, DamagedError
 from nas_prune.graph.resize import Kept
 from nas_prune.runs.directory import CHECKPOINT, RESULT
 from nas_prune.runs.files import write_whole
+from nas_prune.runs.reading import read_json
+from nas_prune.runs.settings import first_problem
 from nas_prune.space.load import load_referenced
 from nas_prune.space.networks import check_trusted, is_own
 from nas_prune.space.search_space import SearchSpace
@@ -30,6 +34,7 @@ from nas_prune.training.loop import Teacher
 from nas_prune.training.ranks import ALONE
 
 KEPT, NETWORK = "kept.json", "network.safetensors"
+_KEPT = TypeAdapter(dict[str, list[list[Annotated[int, Field(ge=0, lt=2**31)]]]])
 
 
 def write_kept(run: Path, kept: Mapping[str, Kept]) -> None:
@@ -49,7 +54,12 @@ def read_kept(run: Path) -> dict[str, list[NDArray[np.int64]]]:
         raise BadInputError(
             f"--from must be a finished search that trained a network, got {run}, without {KEPT}."
         )
-    content = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        content = _KEPT.validate_python(read_json(path), strict=True)
+    except ValidationError as error:
+        raise DamagedError(f"{path} cannot be used: {first_problem(error)}.") from None
+    except (OSError, ValueError) as error:
+        raise DamagedError(f"{path} must be whole JSON, got: {error}.") from None
     return {name: [np.array(indices, dtype=np.int64) for indices in kept] for name, kept in content.items()}
 
 
@@ -69,11 +79,10 @@ def inherited(run: Path, widths: Widths, *, space: str | None = None) -> Callabl
     """
     kept = read_kept(run)
     reference = read_widths(run / "widths" / "whole.json").space
-    check_trusted(reference.name, space, str(run))
     for found in run.glob("widths/*.json"):
         own = read_widths(found)
         if found.stem in kept and (own.groups, own.removed_blocks) == (widths.groups, widths.removed_blocks):
-            whole = load_referenced(reference)
+            whole = load_referenced(reference, space, str(run))
             model = trained_network(run, whole)
             return partial(whole.narrow, model, kept[found.stem], widths.removed_blocks)
     raise BadInputError(f"--from must be the search that found the widths, got {run}, which found others.")
@@ -117,14 +126,15 @@ def load_teacher(run: Path, like: SpaceReference, compute: Compute, *, space: st
     if not (run / RESULT).exists() or not (of_search.exists() or of_training.exists()):
         raise BadInputError(f"--teacher must be the directory of a finished search or training, got {run}.")
     widths = read_widths(of_search if of_search.exists() else of_training)
-    check_trusted(widths.space.name, space if is_own(widths.space.name) else None, str(run))
+    named = space if is_own(widths.space.name) else None
+    check_trusted(widths.space.name, named, str(run))
     theirs, ours = widths.space, like
     if (theirs.input_shape, theirs.num_classes) != (ours.input_shape, ours.num_classes):
         raise BadInputError(
             f"--teacher must know images of shape {list(ours.input_shape)} in {ours.num_classes} classes, "
             f"got {list(theirs.input_shape)} in {theirs.num_classes}."
         )
-    whole = load_referenced(theirs)
+    whole = load_referenced(theirs, named, str(run))
     if of_search.exists():
         network = trained_network(run, whole)
     else:

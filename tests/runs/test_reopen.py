@@ -15,6 +15,7 @@ from nas_prune.runs.files import alone_in
 from nas_prune.runs.progress import SILENT, Progress
 from nas_prune.runs.reopen import reopen
 from nas_prune.runs.settings import read_config, write_config
+from nas_prune.runs.typed import Typed
 from nas_prune.search.all_methods import resume_all
 from nas_prune.search.config import SearchConfig
 from nas_prune.study.config import StudyConfig
@@ -59,7 +60,9 @@ def test_no_code_that_only_a_file_names_is_imported(run: Path) -> None:
         reopened(run)
     with pytest.raises(BadInputError, match="--space must be evil:net, .*, got other:net"):
         reopened(run, trusted="other:net")
-    reopened(run, trusted="evil:net")
+    with pytest.raises(BadInputError, match="must be given again"):
+        reopened(run, trusted="evil:net")  # a plain string may come from anywhere
+    assert getattr(reopened(run, trusted=Typed("evil:net")), "space", "evil:net") == "evil:net"
 
 
 def test_changed_versions_are_told_and_torn_files_removed(run: Path) -> None:

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from nas_prune.errors import BadInputError
+from nas_prune.runs.typed import Typed
 from nas_prune.space.blocks import Block, removable_blocks
 from nas_prune.space.load import load_space
 from nas_prune.space.networks import check_trusted, image_channels, is_own, network_named, space_name
@@ -52,18 +53,18 @@ def own(in_empty_directory: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_a_factory_of_ones_own_is_told_classes_and_channels(own: str) -> None:
-    space = load_space(f"{own}:make", (1, 12, 12), num_classes=4)
+    space = load_space(Typed(f"{own}:make"), (1, 12, 12), num_classes=4)
     assert space.reference.name == f"{own}:make"
     assert space.build([3], seed=0)(torch.zeros(2, 1, 12, 12)).shape == (2, 4)
 
 
 def test_a_factory_may_be_an_attribute_of_a_class(own: str) -> None:
-    assert load_space(f"{own}:Holder.make").reference.num_classes == 10
+    assert load_space(Typed(f"{own}:Holder.make")).reference.num_classes == 10
 
 
 def test_a_factory_that_takes_nothing_is_taken_as_it_is(own: str) -> None:
-    assert image_channels(f"{own}:grey") == 1
-    assert load_space(f"{own}:grey", (1, 12, 12)).reference.num_classes == 7
+    assert image_channels(Typed(f"{own}:grey")) == 1
+    assert load_space(Typed(f"{own}:grey"), (1, 12, 12)).reference.num_classes == 7
 
 
 @pytest.mark.parametrize(
@@ -82,19 +83,21 @@ def test_a_factory_that_takes_nothing_is_taken_as_it_is(own: str) -> None:
 def test_what_is_wrong_with_ones_own_network_is_said_in_one_line(own: str, name: str, message: str) -> None:
     with pytest.raises(BadInputError, match=message) as caught:
         load_space(
-            f"{own}:{name}", (1 if name == "grey" else 3, 12, 12), num_classes=None if name == "Last" else 10
+            Typed(f"{own}:{name}"),
+            (1 if name == "grey" else 3, 12, 12),
+            num_classes=None if name == "Last" else 10,
         )
     assert "\n" not in str(caught.value)
 
 
 def test_a_module_that_does_not_import_is_named(in_empty_directory: Path) -> None:
     with pytest.raises(BadInputError, match="importing absent_module failed: ModuleNotFoundError"):
-        network_named("absent_module:make")
+        network_named(Typed("absent_module:make"))
 
 
 def test_a_forward_that_fails_is_told_with_its_own_message(own: str) -> None:
     with pytest.raises(BadInputError, match=r"must run on an input of shape \[3, 12, 12\], got: .*channel"):
-        load_space(f"{own}:grey", (3, 12, 12))
+        load_space(Typed(f"{own}:grey"), (3, 12, 12))
 
 
 @pytest.mark.parametrize(
@@ -127,7 +130,11 @@ def test_code_that_only_a_file_names_is_not_trusted() -> None:
         BadInputError, match=r"--space must be my\.module:factory, which w\.json is of, got other:f"
     ):
         check_trusted("my.module:factory", "other:f", "w.json")
-    check_trusted("my.module:factory", "my.module:factory", "w.json")
+    with pytest.raises(BadInputError, match="must be given again"):
+        check_trusted("my.module:factory", "my.module:factory", "w.json")  # which a reader of files could say
+    with pytest.raises(BadInputError, match=r"--space my\.module:factory must be given by you"):
+        network_named("my.module:factory")
+    assert isinstance(check_trusted("my.module:factory", Typed("my.module:factory"), "w.json"), Typed)
     check_trusted("resnet20", None, "w.json")
 
 
@@ -221,7 +228,7 @@ def test_a_named_network_is_loaded_once_and_one_of_ones_own_each_time(own: str) 
     one = load_space("vgg11", (1, 8, 8), num_classes=3)
     assert load_space("vgg11", [1, 8, 8], num_classes=3) is one  # type: ignore[arg-type]
     assert load_space("vgg11", (1, 8, 8), num_classes=4) is not one
-    assert load_space(f"{own}:make", (3, 8, 8)) is not load_space(f"{own}:make", (3, 8, 8))
+    assert load_space(Typed(f"{own}:make"), (3, 8, 8)) is not load_space(Typed(f"{own}:make"), (3, 8, 8))
 
 
 def test_the_blocks_of_a_network_are_looked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import t as student
 
-from nas_prune.runs.settings import load_yaml
+from nas_prune.runs.reading import load_yaml
 from tools.compare_methods import main
 from tools.methods_plan import Plan, Unit
 from tools.methods_table import ArmResult, rows_of

@@ -1,0 +1,61 @@
+"""What a person has typed, and what only stands in a file.
+
+Code of a user's own (`package.module:factory`) is imported for a name that a person gave, on the command line or in
+Python. A `Typed` name is the proof; no reader of files makes one, and a plain string is none.
+"""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import is_dataclass, replace
+from functools import wraps
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, PlainSerializer, WrapValidator
+
+
+class Typed(str):
+    """A network's name that a person gave: the code that it names may be imported."""
+
+    __slots__ = ()
+
+
+def _kept(value: Any, handler: Callable[[Any], str]) -> str:
+    return value if isinstance(value, Typed) else handler(value)
+
+
+# A network's name in settings: what was typed stays so in memory, and is a plain string in every file.
+NetworkName = Annotated[str, WrapValidator(_kept), PlainSerializer(str, when_used="json")]
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+_NAMES = frozenset(("space", "spaces", "model"))  # arguments that name networks
+
+
+def called_by_person(function: Function) -> Function:
+    """A function as it is called from Python: names of networks among its arguments are typed ones.
+
+    So are the names in settings; settings that were read from a file are checked when they are read
+    (`networks.check_trusted`).
+    """
+    parameters = inspect.signature(function).parameters
+
+    @wraps(function)
+    def called(*args: Any, **kwargs: Any) -> Any:
+        given = zip(parameters, args, strict=False)
+        typed = [_typed(name, value) for name, value in given]
+        typed += args[len(typed) :]
+        return function(*typed, **{name: _typed(name, value) for name, value in kwargs.items()})
+
+    return called  # type: ignore[return-value]
+
+
+def _typed(name: str, value: Any) -> Any:
+    if name in _NAMES and isinstance(value, str):
+        return Typed(value)
+    if name == "spaces" and isinstance(value, (list, tuple)):
+        return tuple(_typed("space", one) for one in value)
+    space = getattr(value, "space", None)
+    if isinstance(value, BaseModel) and isinstance(space, str):
+        return value.model_copy(update={"space": Typed(space)})
+    if is_dataclass(value) and not isinstance(value, type) and isinstance(space, str):
+        return replace(value, space=Typed(space))
+    return value
