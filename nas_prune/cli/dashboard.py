@@ -19,8 +19,16 @@ from nas_prune.cli.study import storage_option
 @click.option(
     "--port", type=click.IntRange(1, 65535), default=8080, show_default=True, help="Port to listen on."
 )
+@click.option(
+    "--allow-host",
+    "allowed",
+    multiple=True,
+    metavar="NAME",
+    help="Another host that browsers open it by, such as a proxy's name or a tunnel's localhost:9000. Requests that "
+    "name any other are refused: they may come from another web page. Repeatable.",
+)
 @storage_option
-def command(study: Path | None, host: str, port: int, storage: str | None) -> None:
+def command(study: Path | None, host: str, port: int, allowed: tuple[str, ...], storage: str | None) -> None:
     """Watch a study in a browser: STUDY is its directory, by default the newest in runs/."""
     from nas_prune.errors import BadInputError
     from nas_prune.study.dashboard_server import serve
@@ -29,7 +37,8 @@ def command(study: Path | None, host: str, port: int, storage: str | None) -> No
     run = study or _newest()
     if not (run / "config.yaml").exists():
         raise BadInputError(f"a study's directory must hold config.yaml, got {run}.")
-    serve(StudyLocation(run, storage), host, port, say=lambda text: click.echo(text, err=True))
+    location = StudyLocation(run, storage)
+    serve(location, host, port, allow=allowed, say=lambda text: click.echo(text, err=True))
 
 
 def _newest() -> Path:

@@ -1,5 +1,6 @@
 """Comparisons and transfers as parts of a report: a table in the paper's form, and what it shows."""
 
+from functools import partial
 from math import isnan
 from pathlib import Path
 
@@ -169,7 +170,7 @@ def _dots(result: CompareResult, name: str) -> list[Picture]:
     figure = dots_figure(values, what="test accuracy (%)", reference=middle)
     return [
         Picture(
-            drawn(figure, name),
+            partial(drawn, figure, name),
             "Test accuracy of every training; bars are means, the dashed line the mean that others are compared with.",
         )
     ]
@@ -200,7 +201,7 @@ def _drawn_widths(result: CompareResult, name: str) -> Picture:
     groups = next(iter(found.values())).groups
     columns = [column for column, group in enumerate(groups) if group.name not in left]
     figure = widths_figure(list(found.values()), names=list(found), searched=columns)
-    return Picture(drawn(figure, name), "Keep ratio of every channel group, in order of depth.")
+    return Picture(partial(drawn, figure, name), "Keep ratio of every channel group, in order of depth.")
 
 
 def costs_table(result: CompareResult) -> Table:

@@ -1,6 +1,6 @@
 """What a report is made of, in whichever form it is written."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,11 +25,11 @@ class Picture:
     """A drawing, and what it shows in words, also for readers who cannot see it.
 
     Attributes:
-        svg: an `<svg>` element. It goes into the page as it is, so it must come from `report.figures.drawn`.
+        draw: makes an `<svg>` element. It goes into the page as it is, so it must come from `report.figures.drawn`.
         caption: what it shows.
     """
 
-    svg: str
+    draw: Callable[[], str]
     caption: str
 
 

@@ -1,5 +1,6 @@
 """Guideline files as parts of a report."""
 
+from functools import partial
 from pathlib import Path
 
 from nas_prune.guideline.artefact import read_guideline
@@ -14,7 +15,7 @@ def part_of_guideline(path: Path, name: str) -> Part:
     guideline = read_guideline(path)
     said = [*sentences(guideline), *(f"Note: {note}" for note in guideline.notes)]
     picture = Picture(
-        drawn(guideline_figure(guideline), name), "Keep ratios and their intervals along the depth."
+        partial(drawn, guideline_figure(guideline), name), "Keep ratios and their intervals along the depth."
     )
     pictures = [picture] if guideline.cells else []
     section = Section("What found widths have in common", said, pictures=pictures)

@@ -1,5 +1,6 @@
 """Searches as parts of a report."""
 
+from functools import partial
 from pathlib import Path
 
 from nas_prune.report.content import Part, Picture, Section, Table
@@ -66,7 +67,11 @@ def _pictures(found: list[Widths], name: str) -> list[Picture]:
     left = set(found[0].left_whole or ())
     columns = [c for c, group in enumerate(found[0].groups) if group.name not in left]
     figure = widths_figure(found, searched=columns or None)
-    return [Picture(drawn(figure, name), "Keep ratio of every searched channel group, in order of depth.")]
+    return [
+        Picture(
+            partial(drawn, figure, name), "Keep ratio of every searched channel group, in order of depth."
+        )
+    ]
 
 
 def _spent(one: Widths, numbers: dict[str, object]) -> Section:

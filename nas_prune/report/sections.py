@@ -1,5 +1,6 @@
 """Parts of a report that runs of several kinds share."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,7 @@ def curves(folders: dict[str, list[Path]], name: str) -> list[Picture]:
         return []
     figure = curves_figure(there, what="Validation accuracy")
     caption = "Validation accuracy after each epoch. Lines: means over seeds; bands: from the lowest to the highest."
-    return [Picture(drawn(figure, name), caption)]
+    return [Picture(partial(drawn, figure, name), caption)]
 
 
 def unfinished(what: str) -> str:

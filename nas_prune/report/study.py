@@ -1,6 +1,7 @@
 """Studies as parts of a report."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -111,13 +112,14 @@ def _pictures(done: Sequence[FrozenTrial], config: StudyConfig, name: str) -> li
         what="validation error e (%)",
     )
     pictures = [
-        Picture(drawn(fronts, f"{name}a"), "Every complete trial on both cost axes."),
-        Picture(drawn(errors, f"{name}b"), "Share of trials with an error of at most e."),
+        Picture(partial(drawn, fronts, f"{name}a"), "Every complete trial on both cost axes."),
+        Picture(partial(drawn, errors, f"{name}b"), "Share of trials with an error of at most e."),
     ]
     if config.against is None:
         best = best_so_far_figure([one.values[0] for one in sorted(done, key=lambda one: one.number)])
         pictures.insert(
-            1, Picture(drawn(best, f"{name}c"), "The best validation accuracy so far, trial by trial.")
+            1,
+            Picture(partial(drawn, best, f"{name}c"), "The best validation accuracy so far, trial by trial."),
         )
     return pictures
 

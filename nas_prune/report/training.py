@@ -1,5 +1,6 @@
 """Trainings and evaluations of guidelines as parts of a report."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -136,5 +137,8 @@ def _edfs(members: dict[str, list[dict[str, Any]]], config: EvaluateConfig, name
         panels[f"at matched {words}"] = own
     figure = edfs_figure(panels, title=title(config))
     return [
-        Picture(drawn(figure, name), "Share of networks with an error of at most e; further left is better.")
+        Picture(
+            partial(drawn, figure, name),
+            "Share of networks with an error of at most e; further left is better.",
+        )
     ]

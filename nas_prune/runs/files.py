@@ -69,10 +69,14 @@ def refuse_links(run: Path) -> None:
     for folder, folders, files in os.walk(run):
         for name in (*folders, *files):
             path = Path(folder) / name
-            if path.is_symlink() and not path.resolve().is_relative_to(inside):
+            if path.is_symlink() and not _leads_inside(path, inside):
                 raise BadInputError(
                     f"a run must hold no links that lead out of it, got {path}. Put what it leads to in its place."
                 )
+
+
+def _leads_inside(link: Path, folder: Path) -> bool:
+    return Path(os.path.realpath(link)).is_relative_to(folder)  # `Path.resolve` fails on a link to itself
 
 
 def remove_partial_files(folder: Path) -> None:

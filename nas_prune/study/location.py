@@ -16,9 +16,10 @@ from nas_prune.runs.progress import Progress
 from nas_prune.runs.settings import read_config
 from nas_prune.space.networks import is_own
 from nas_prune.study.config import StudyConfig
+from nas_prune.study.journal import mend_journal
 from nas_prune.study.recovery import Recovered, may_be_gone, recover, silent_for, worker_is_gone
 from nas_prune.study.samplers import quiet
-from nas_prune.study.storage import HEARTBEAT, JOURNAL, journal_path, mend_journal, opened, shown
+from nas_prune.study.storage import HEARTBEAT, JOURNAL, journal_path, opened, shown
 from nas_prune.study.worker_lock import live_workers
 
 if TYPE_CHECKING:

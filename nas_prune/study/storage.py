@@ -1,8 +1,7 @@
 """Storages: where Optuna keeps trials, by any of its own URLs; a journal in the study's directory by default."""
 
-import json
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from json import JSONDecodeError
 from pathlib import Path
@@ -13,13 +12,13 @@ from urllib.parse import urlsplit
 import optuna
 from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend, JournalRedisBackend
+from optuna.storages.journal import BaseJournalBackend, JournalRedisBackend
 from optuna.trial import FrozenTrial
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from nas_prune.errors import BadInputError, StorageError
-from nas_prune.runs.files import write_whole
+from nas_prune.study.journal import broken, open_journal
 
 JOURNAL = "journal.log"
 _WAITS = (0.5, 1.0, 2.0, 4.0, 8.0)  # seconds between tries of a storage that does not answer
@@ -27,11 +26,6 @@ _SQLITE_WAIT = 60.0  # seconds that a locked file is waited for
 HEARTBEAT = 60.0
 _GRACE = 3.0  # heartbeats that may be missed
 TRANSIENT = (SQLAlchemyError, StorageInternalError, ConnectionError, TimeoutError)
-
-_TORN = (
-    "journal {path} must hold whole lines, got one that breaks off ({why}). "
-    "Stop its workers and mend it: nas-prune study recover, with the study's directory."
-)
 
 StaleCallback = Callable[[optuna.Study, FrozenTrial], None]
 Answer = TypeVar("Answer")
@@ -64,7 +58,7 @@ def open_storage(
     """
     path = journal_path(url, run)
     if path is not None:
-        return _journal(path)
+        return open_journal(path)
     assert url is not None
     if url.startswith("sqlite") and make_url(url).database in (None, "", ":memory:"):
         raise StorageError(f"--storage must outlive a process, got {url}. Name a file: sqlite:///trials.db.")
@@ -117,7 +111,7 @@ def answered(ask: Callable[[], Answer], url: str | None) -> Answer:
         except (UnboundLocalError, JSONDecodeError) as error:  # Optuna's, where its journal is incomplete
             if not isinstance(error, JSONDecodeError) and not isinstance(error.__context__, ValueError):
                 raise
-            raise StorageError(_TORN.format(path=shown(url), why=_first_line(error))) from None
+            raise StorageError(broken(shown(url), error)) from None
         except TRANSIENT as error:
             if wait is None:
                 raise StorageError(
@@ -144,12 +138,34 @@ def _first_line(error: Exception) -> str:
     return f"{type(cause).__name__}: {str(cause).strip().splitlines()[0] if str(cause).strip() else ''}"
 
 
+class WithoutSnapshots(BaseJournalBackend):
+    """A journal's records alone, from the first one on.
+
+    Redis may hold a snapshot too. It is a pickle, which Optuna would load, so that whoever can write there could run
+    anything here. Without it a storage takes longer to open; the records say the same.
+
+    Args:
+        journal: where they are.
+    """
+
+    def __init__(self, journal: BaseJournalBackend) -> None:
+        self._journal = journal
+
+    def read_logs(self, log_number_from: int) -> Iterable[dict[str, Any]]:
+        """The records from a number on."""
+        return self._journal.read_logs(log_number_from)
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Add records."""
+        self._journal.append_logs(logs)
+
+
 def _served(url: str, on_stale: StaleCallback | None, heartbeat: float) -> BaseStorage:
     scheme = urlsplit(url).scheme
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         if scheme in ("redis", "rediss"):
-            return JournalStorage(JournalRedisBackend(url))
+            return JournalStorage(WithoutSnapshots(JournalRedisBackend(url)))
         if scheme == "grpc":
             return _proxy(url)
         engine: dict[str, Any] = {"pool_pre_ping": True}
@@ -176,55 +192,3 @@ def _proxy(url: str) -> BaseStorage:
     except Exception as error:  # noqa: BLE001  (grpc's own kind, which need not be installed)
         raise ConnectionError(str(error) or type(error).__name__) from None
     return proxy  # type: ignore[no-any-return]
-
-
-def _journal(path: Path) -> BaseStorage:
-    if not path.parent.is_dir():
-        raise StorageError(f"--storage must be in a directory that exists, got {path}.")
-    try:
-        return JournalStorage(JournalFileBackend(str(path)))
-    except OSError as error:
-        raise StorageError(f"journal {path} must be readable and writable, got: {error.strerror}.") from None
-    except (ValueError, KeyError) as error:  # an incomplete line, and what was written after it
-        raise StorageError(_TORN.format(path=path, why=_first_line(error))) from None
-
-
-def mend_journal(path: Path) -> int:
-    """Remove from a journal what a killed writer left unfinished; no other process may be writing.
-
-    Where a whole line was written after the beginning of another, the whole one is kept.
-
-    Returns:
-        How many unfinished lines were removed.
-    """
-    raw = path.read_bytes()
-    lines = raw.splitlines(keepends=True)
-    kept, dropped = [], 0
-    for line in lines:
-        whole = _whole(line)
-        dropped += whole != line
-        kept.append(whole)
-    if dropped:
-        write_whole(path, b"".join(kept), previous=path.with_name(f"{path.name}.damaged"))
-    return dropped
-
-
-def _whole(line: bytes) -> bytes:
-    """What of a line is a record; empty if nothing."""
-    if not line.endswith(b"\n"):
-        return b"" if not _is_record(line) else line + b"\n"
-    start = 0
-    while start >= 0:
-        if _is_record(line[start:]):
-            return line[start:]
-        start = line.find(b'{"op_code"', start + 1)
-    return b""
-
-
-def _is_record(line: bytes) -> bool:
-    try:
-        return "op_code" in json.loads(line)
-    except TypeError:
-        return False
-    except ValueError:
-        return False

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from optuna.trial import FrozenTrial, TrialState
 
+from nas_prune.errors import StorageError
 from nas_prune.runs.reading import load_json
 from nas_prune.study.config import SCRATCH, JudgeName
 
@@ -172,7 +173,15 @@ def _directory_of(trial: FrozenTrial) -> str | None:
 def widths_of(trial: FrozenTrial) -> tuple[int, ...] | None:
     """The widths of a trial; None where it died before it had any."""
     text = trial.user_attrs.get(WIDTHS)
-    return None if text is None else tuple(load_json(text))
+    if text is None:
+        return None
+    try:
+        found = load_json(text)
+    except (ValueError, TypeError):
+        found = None
+    if not isinstance(found, list) or not all(type(width) is int and width > 0 for width in found):
+        raise StorageError(f"the widths of trial {trial.number} must be a list of numbers, got {text!s:.60}.")
+    return tuple(found)
 
 
 def judge_of(trial: FrozenTrial) -> JudgeName:

@@ -100,7 +100,7 @@ def test_cells_are_checked(cell: str, message: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("cells: [", "must be plain YAML, got .*line 1"),
+        ("cells: [", "must be plain YAML, got .*line [12]"),
         ("- 1", "must hold a mapping"),
         ("", "must hold a mapping"),
         ("a: !!python/object/apply:os.getcwd []", "must be plain YAML"),

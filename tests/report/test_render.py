@@ -35,7 +35,7 @@ def page_with(name: str) -> str:
     """A report with a name in every field; behind it stands which field it is."""
     of = {field: f"{name} {field}" for field in FIELDS}
     table = Table([of["heading"], "b"], [[of["cell"], of["words"]]], 1, of["table caption"])
-    picture = Picture("<svg></svg>", of["picture caption"])
+    picture = Picture(lambda: "<svg></svg>", of["picture caption"])
     sections = [
         Section(of["section"], [of["sentence"]], {of["fact"]: of["value"]}, [table], [picture]),
         Section(of["folded"], is_folded=True),

@@ -55,7 +55,7 @@ def test_what_was_typed_stays_so_in_memory_and_in_no_file(tmp_path: Path) -> Non
         config.model_copy(),
         pickle.loads(pickle.dumps(config)),
         SearchConfig(**config.model_dump()),
-    ):  # noqa: S301
+    ):
         assert isinstance(copy.space, Typed)
     write_config(tmp_path, config)
     assert yaml.safe_load((tmp_path / "config.yaml").read_text())["space"] == "a.b:c"

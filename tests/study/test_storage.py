@@ -7,13 +7,13 @@ import pytest
 
 from nas_prune.errors import StorageError
 from nas_prune.study import storage as storages
+from nas_prune.study.journal import mend_journal
 from nas_prune.study.samplers import quiet
 from nas_prune.study.storage import (
     answered,
     has_heartbeat,
     is_shared,
     journal_path,
-    mend_journal,
     open_storage,
     opened,
     shown,

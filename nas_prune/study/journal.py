@@ -1,0 +1,120 @@
+"""The journal: a file of one record a line, which Optuna replays; what may be wrong with it, and how it is mended."""
+
+import json
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from optuna.exceptions import OptunaError
+from optuna.storages import BaseStorage, JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal._storage import JournalOperation, JournalStorageReplayResult
+
+from nas_prune.errors import StorageError
+from nas_prune.runs.files import write_whole
+from nas_prune.runs.reading import check_regular, load_json, read_bytes
+
+_MOST = 2**31  # bytes: a journal grows by 5 to 20 kB with each trial
+_BEGIN = b'{"op_code"'
+# Records that say one thing of a study or a trial that is there: without one of them the others mean the same.
+_SAYS_ONE_THING = tuple(
+    int(one)
+    for one in JournalOperation
+    if one.name.startswith("SET_") and one.name != "SET_TRIAL_STATE_VALUES"
+)
+
+
+def open_journal(path: Path) -> BaseStorage:
+    """The storage in a journal, made if it is not there.
+
+    Raises:
+        StorageError: it is no file, cannot be read, or holds what is no record of Optuna's.
+    """
+    if not path.parent.is_dir():
+        raise StorageError(f"--storage must be in a directory that exists, got {path}.")
+    try:
+        with suppress(FileNotFoundError):
+            check_regular(path)
+        return JournalStorage(JournalFileBackend(str(path)))
+    except OSError as error:
+        raise StorageError(f"journal {path} must be readable and writable, got: {error.strerror}.") from None
+    except Exception as error:  # noqa: BLE001  (Optuna checks no record; whatever it stumbles over is said)
+        raise StorageError(broken(str(path), error)) from None
+
+
+def broken(path: str, error: Exception) -> str:
+    """What to say of a journal that Optuna cannot replay, and what to do."""
+    said = str(error).strip().splitlines()[:1] or [""]
+    return (
+        f"journal {path} must hold whole records of Optuna's, got one that is not ({type(error).__name__}: "
+        f"{said[0]:.200}). "
+        "Stop its workers and mend it: nas-prune study recover, with the study's directory."
+    )
+
+
+def mend_journal(path: Path) -> int:
+    """Remove from a journal what is no record: what a killed writer left unfinished, and what cannot be replayed.
+
+    No other process may be writing. Where a whole line was written after the beginning of another, the whole one is
+    kept. Trials are numbered by the order of their records: after one that began a trial, or may have, nothing that
+    follows can be told, and the journal ends there. As it was, it stays beside it, as `journal.log.damaged`.
+
+    Returns:
+        How many lines were removed or cut.
+
+    Raises:
+        StorageError: it is no file, or cannot be read.
+    """
+    try:
+        lines = read_bytes(path, most=_MOST).splitlines(keepends=True)
+    except OSError as error:
+        raise StorageError(f"journal {path} must be a file that can be read, got: {error}.") from None
+    replayed, kept, dropped = _Replayed(), [], 0
+    for line in lines:
+        whole = _whole(line)
+        is_kept = bool(whole) and replayed.takes(load_json(whole, allows_nan=True))
+        kept.append(whole if is_kept else b"")
+        dropped += whole != line or not is_kept
+        if whole and not is_kept and load_json(whole, allows_nan=True)["op_code"] not in _SAYS_ONE_THING:
+            dropped += len(lines) - len(kept)
+            break
+    if dropped:
+        write_whole(path, b"".join(kept), previous=path.with_name(f"{path.name}.damaged"))
+    return dropped
+
+
+class _Replayed:
+    """What Optuna makes of records, one after another."""
+
+    def __init__(self) -> None:
+        self._state = JournalStorageReplayResult("mending")
+
+    def takes(self, record: dict[str, Any]) -> bool:
+        """Whether a record can be replayed after those before it."""
+        try:
+            self._state.apply_logs([record])
+        except OptunaError:  # of a worker that was told so: another had been faster
+            return True
+        except Exception:  # noqa: BLE001  (Optuna checks no record)
+            return False
+        return True
+
+
+def _whole(line: bytes) -> bytes:
+    """What of a line is a record; empty if nothing."""
+    if not line.endswith(b"\n"):
+        return b"" if not _is_record(line) else line + b"\n"
+    start = 0
+    while start >= 0:
+        if _is_record(line[start:]):
+            return line[start:]
+        start = line.find(_BEGIN, start + 1)
+    return b""
+
+
+def _is_record(line: bytes) -> bool:
+    try:
+        record = load_json(line, allows_nan=True)
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        return False
+    return isinstance(record, dict) and "op_code" in record and "worker_id" in record
