@@ -1,8 +1,10 @@
 """The command line: one file for each command, nothing but argument handling and printing."""
 
+import os
 import sys
 from contextlib import suppress
 from importlib import import_module
+from typing import Any
 
 import click
 
@@ -23,8 +25,18 @@ COMMANDS: dict[str, str] = {
 }
 
 
+class _Stopped(Exception):  # noqa: N818  (no error)
+    """A command was interrupted; click itself would write to a terminal that may be closed."""
+
+
 class _Lazy(click.Group):
     """Loads a command's file when it is called, so that `--help` does not wait for torch."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as interrupt:
+            raise _Stopped(str(interrupt)) from None
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return list(COMMANDS)
@@ -65,15 +77,25 @@ def main(arguments: list[str] | None = None) -> int:
         return _refuse(error.format_message())
     except NasPruneError as error:
         return _refuse(str(error))
-    except (click.Abort, KeyboardInterrupt) as error:
-        said = str(error) or str(error.__cause__ or "")  # click makes an Abort of a KeyboardInterrupt
-        with suppress(OSError):  # the terminal may be closed
-            click.echo(one_line(said or "stopped"), err=True)
+    except (_Stopped, click.Abort, KeyboardInterrupt) as stop:
+        _last_words(one_line(str(stop) or "stopped"))
         return 130
     except BrokenPipeError:
         sys.stderr.close()
         return 141
     return code if isinstance(code, int) else 0
+
+
+def _last_words(said: str) -> None:
+    """Say why it ends, where the terminal is still there; what is left unsaid must not change the exit code."""
+    with suppress(OSError):
+        click.echo(said, err=True)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            with suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _refuse(message: str) -> int:

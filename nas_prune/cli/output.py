@@ -4,7 +4,7 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import IO, Any, TextIO, cast
 
 import click
 from rich.console import Console
@@ -44,10 +44,29 @@ def console() -> Console:
     return Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else _PLAIN_WIDTH)
 
 
+class _Lasting:
+    """A stream that may be a terminal which is closed: that must not cost the work."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with suppress(OSError):
+            return self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
 @contextmanager
 def showing_progress() -> Iterator[Progress]:
     """Progress bars on stderr; nothing when that is no terminal."""
-    screen = Console(stderr=True)
+    screen = Console(file=cast("IO[str]", _Lasting(sys.stderr)))
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -63,8 +82,7 @@ def showing_progress() -> Iterator[Progress]:
             bars.update(tasks[what], completed=done, total=total)
 
         def say(text: str) -> None:
-            with suppress(OSError):  # a terminal that was closed must not cost the work
-                screen.print(printable(text, keeps="\n"), markup=False, highlight=False, soft_wrap=True)
+            screen.print(printable(text, keeps="\n"), markup=False, highlight=False, soft_wrap=True)
 
         yield Progress(update=update, say=say)
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from nas_prune.comparison.arms import ARMS, SEEDS_OF_A_SEARCH, Arm, Kind, path_of, transfer_arms
 from nas_prune.comparison.charge import Charge
@@ -76,6 +76,13 @@ class CompareConfig(RunConfig):
     def about(self) -> Kind:
         """Which widths it is about: those found, or a guideline's."""
         return "found" if self.command == "compare" else "guided"
+
+    @model_validator(mode="after")
+    def _known_arms(self) -> "CompareConfig":
+        unknown = [name for name in self.arms if name not in self.known]
+        if unknown:
+            raise ValueError(f"an arm must be one of {', '.join(self.known)}, got {unknown[0]}")
+        return self
 
     @property
     def known(self) -> dict[str, Arm]:

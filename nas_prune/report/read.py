@@ -64,7 +64,7 @@ def _read(run: Path, name: str, storage: str | None) -> Part:
         return readers[kind](run, name)
     except NasPruneError:
         raise
-    except (LookupError, AttributeError, TypeError, ValueError, ArithmeticError) as error:
+    except (LookupError, AttributeError, TypeError, ValueError, ArithmeticError, OSError) as error:
         raise BadInputError(
             f"{run} cannot be read as a {kind}: {error}. Is it of another version?"
         ) from error

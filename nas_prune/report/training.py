@@ -96,7 +96,7 @@ def _members(run: Path) -> dict[str, list[dict[str, Any]]]:
     for path in sorted(run.glob("*/[0-9]*/result.json")):
         try:
             found.setdefault(path.parent.parent.name, []).append(read_json(path))
-        except ValueError:
+        except (OSError, ValueError):
             continue
     return found
 

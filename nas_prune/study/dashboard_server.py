@@ -14,6 +14,7 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from nas_prune.errors import BadInputError
+from nas_prune.runs.files import refuse_links
 from nas_prune.runs.settings import read_config
 from nas_prune.study.config import StudyConfig
 from nas_prune.study.location import StudyLocation, studies_in
@@ -83,6 +84,8 @@ def opened_server(
             "the dashboard must be installed, which it is not. Type: pip install 'nas-prune[dashboard]'."
         )
     from optuna_dashboard import wsgi
+
+    refuse_links(location.run)
 
     allowed = read_allowed(allow)
     with studies_in(location, read_config(location.run, StudyConfig)):

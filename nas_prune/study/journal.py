@@ -44,10 +44,10 @@ def open_journal(path: Path) -> BaseStorage:
 
 def broken(path: str, error: Exception) -> str:
     """What to say of a journal that Optuna cannot replay, and what to do."""
-    said = str(error).strip().splitlines()[:1] or [""]
+    is_torn = isinstance(error, (json.JSONDecodeError, UnboundLocalError))  # Optuna's, for half a line
+    said = "it breaks off" if is_torn else f"{type(error).__name__}: {' '.join(str(error).split()):.200}"
     return (
-        f"journal {path} must hold whole records of Optuna's, got one that is not ({type(error).__name__}: "
-        f"{said[0]:.200}). "
+        f"journal {path} must hold whole records of Optuna's, got one that is not ({said}). "
         "Stop its workers and mend it: nas-prune study recover, with the study's directory."
     )
 

@@ -8,15 +8,9 @@ from math import ceil
 import optuna
 from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import BasePruner, MedianPruner, NopPruner, PatientPruner
-from optuna.samplers import (
-    BaseSampler,
-    CmaEsSampler,
-    GPSampler,
-    NSGAIISampler,
-    RandomSampler,
-    TPESampler,
-)
+from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
 
+from nas_prune.study.cma_sampler import CmaSampler
 from nas_prune.study.config import SCRATCH, JudgeName, SamplerName, Stopping
 from nas_prune.study.parameters import Parametrised
 from nas_prune.study.rule_sampler import RuleSampler
@@ -27,7 +21,7 @@ _PATIENCE = 1  # epochs that a trial may stay behind
 
 SAMPLERS: Mapping[SamplerName, Callable[[int, Parametrised, JudgeName], BaseSampler]] = {
     "rule": lambda seed, points, judge: RuleSampler(points, seed, judge=judge),
-    "cma": lambda seed, *_: CmaEsSampler(seed=seed, warn_independent_sampling=False),
+    "cma": lambda seed, points, _: CmaSampler(points.ranges, seed),
     "tpe": lambda seed, *_: TPESampler(seed=seed),
     "gp": lambda seed, *_: GPSampler(seed=seed),
     "nsga2": lambda seed, *_: NSGAIISampler(seed=seed, population_size=_POPULATION),

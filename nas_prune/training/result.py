@@ -53,7 +53,7 @@ def read_trained(path: Path, **unwritten: int) -> Trained | None:
     """
     try:
         return _TRAINED.validate_python({**unwritten, **read_json(path)})
-    except (FileNotFoundError, NotADirectoryError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError):
         return None
 
 

@@ -1,6 +1,7 @@
 """Runs killed with `kill -9` at random moments go on to the bits of one that was never stopped."""
 
 import os
+import pty
 import random
 import signal
 import subprocess
@@ -99,24 +100,52 @@ def test_a_run_killed_at_twenty_random_moments_resumes_to_the_same_bits(
     check_killed(("search", "train", "workers")[seed % 3], seed, whole, tmp_path, kills=1 + seed % 2)
 
 
-def test_a_stopped_command_says_how_to_go_on(tmp_path: Path) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "nas_prune",
-        "search",
-        "--epochs",
-        "500",
-        "--max-images",
-        "400",
-        "--out",
-        "run",
-    ]
-    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+LONG = [sys.executable, "-m", "nas_prune", "search", "--epochs", "500", "--max-images", "400", "--out", "run"]
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGHUP,
+        pytest.param(signal.SIGINT, marks=pytest.mark.slow),
+        pytest.param(signal.SIGTERM, marks=pytest.mark.slow),
+    ],
+)
+def test_a_stopped_command_says_how_to_go_on(tmp_path: Path, number: signal.Signals) -> None:
+    with subprocess.Popen(LONG, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
         wait_for(tmp_path / "run" / "metrics.jsonl")
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         said = process.communicate()[1].splitlines()
     assert process.returncode == 130
     assert "Writing to run. If it is stopped: nas-prune search --resume run" in said
     assert said[-1].startswith("sparse training stopped: ")
     assert said[-1].endswith(" of 500 epochs are done. Go on with: nas-prune search --resume run")
+
+
+@pytest.mark.slow
+def test_a_closed_terminal_stops_a_run_as_asked_and_its_checkpoint_is_whole(tmp_path: Path) -> None:
+    child, terminal = pty.fork()
+    if child == 0:
+        os.chdir(tmp_path)
+        os.execv(LONG[0], LONG)  # noqa: S606
+    wait_for(tmp_path / "run" / "metrics.jsonl")
+    os.close(terminal)  # what a lost connection does
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 130
+    assert (tmp_path / "run" / "checkpoint.safetensors").exists()
+    with nas_prune("search", "--resume", "run", cwd=tmp_path) as again:
+        time.sleep(6)
+        again.send_signal(signal.SIGINT)
+    assert again.returncode == 130
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [0.3, 1.0, 2.0])
+def test_a_command_that_is_still_starting_ends_with_a_word(tmp_path: Path, seconds: float) -> None:
+    with subprocess.Popen(LONG, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+        time.sleep(seconds)
+        process.terminate()
+        said = process.communicate()[1]
+    assert process.returncode == 130
+    assert said.splitlines()[-1].startswith(("stopped", "sparse training stopped"))
+    assert "Traceback" not in said

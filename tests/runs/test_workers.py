@@ -74,6 +74,23 @@ def test_workers_end_with_the_process_that_started_them(tmp_path: Path, number: 
     assert len(list(tmp_path.glob("stopped-*"))) == 2
 
 
+@pytest.mark.slow
+def test_workers_that_do_not_stop_end_all_the_same_when_they_are_orphans(tmp_path: Path) -> None:
+    script = Path(__file__).with_name("sleepy_workers.py")
+    parent = subprocess.Popen(
+        [sys.executable, str(script), str(tmp_path), "stubborn"], stderr=subprocess.DEVNULL
+    )
+    while len(list(tmp_path.glob("started-*"))) < 2:
+        time.sleep(0.05)
+    children = [int(path.name.removeprefix("started-")) for path in tmp_path.glob("started-*")]
+    parent.kill()
+    parent.wait(30)
+    until = time.monotonic() + 6
+    while any(map(is_alive, children)):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
 def is_alive(process: int) -> bool:
     try:
         os.kill(process, 0)

@@ -9,12 +9,13 @@ from nas_prune.data.config import DataConfig
 from nas_prune.errors import BadInputError, BudgetError
 from nas_prune.runs.directory import CHECKPOINT, RESULT
 from nas_prune.runs.settings import read_config, write_config
+from nas_prune.runs.typed import Typed
 from nas_prune.search.all_methods import resume_all, search_all
 from nas_prune.search.config import SearchConfig
 from nas_prune.search.methods.registry import METHODS
 from nas_prune.search.run import search, trains_as_usual
 
-SPACE = "tests.search.methods.contract:DepthwiseAndGrouped"
+SPACE = Typed("tests.search.methods.contract:DepthwiseAndGrouped")
 
 
 def config(**changed: object) -> SearchConfig:

@@ -194,7 +194,7 @@ def plant(monkeypatch: pytest.MonkeyPatch) -> Plant:
 
 
 def test_a_clear_loser_is_not_trained_on(study: StudyLocation, plant: Plant) -> None:
-    calls = plant(TRUTH)
+    calls = plant({**TRUTH, "second": 0.76})  # with their noise, the two are alike
     (ranking,) = rank_study(study, top=2)
     counts = Counter(name for name, length, _ in calls if length == "short")
     assert counts["guideline"] == counts["uniform"] == 2
@@ -263,7 +263,7 @@ def test_a_study_that_trained_nothing_is_ranked_by_the_race_alone(
     assert max(said) < 0.51
     expected, known = result.known["small"].expected, result.known["small"].judge
     assert (known, max(one.mean for one in expected) < 0.51) == ("log-widths", True)
-    plant({"guideline": 0.7, "uniform": 0.7, "rule": 0.71, "first": 0.7, "second": 0.69})
+    plant({"guideline": 0.7, "uniform": 0.7, "rule": 0.71, "first": 0.7, "second": 0.74})
     (ranking,) = rank_study(result.location, top=3)
     assert all(0.65 < one.expected < 0.75 for one in ranking.candidates)
 

@@ -356,7 +356,7 @@ def test_a_journal_that_breaks_off_during_a_run_says_what_to_do(
         return train_one(*given, **more)  # type: ignore[arg-type]
 
     monkeypatch.setattr(TRAIN_ONE, tear)
-    with pytest.raises(StorageError, match="breaks off .*nas-prune study recover"):
+    with pytest.raises(StorageError, match="breaks off.*nas-prune study recover"):
         run_study(changed(trials=2), tmp_path / "run")
     monkeypatch.setattr(TRAIN_ONE, train_one)
     trials = run_study(changed(trials=2), tmp_path / "run").trials["small"]

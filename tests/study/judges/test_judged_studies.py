@@ -10,6 +10,7 @@ from torch import nn
 from nas_prune.errors import BadInputError, NasPruneError
 from nas_prune.report.study import part_of_study
 from nas_prune.runs.progress import Progress
+from nas_prune.runs.typed import Typed
 from nas_prune.space.budget import Budget
 from nas_prune.space.widths import Widths
 from nas_prune.study import trial_record as record
@@ -154,7 +155,7 @@ def test_budgets_take_turns_where_time_may_end(tmp_path: Path) -> None:
 
 
 def test_a_network_without_norms_is_judged_by_other_scores(tmp_path: Path) -> None:
-    own = "tests.study.judges.test_judged_studies:small_without_norms"
+    own = Typed("tests.study.judges.test_judged_studies:small_without_norms")
     config = JUDGED.model_copy(update={"space": own, "judged": None, "trials": 3})
     trials = run_study(config, tmp_path / "small").trials["small"]
     assert [record.judge_of(trial) for trial in trials] == ["inherited"] * 3

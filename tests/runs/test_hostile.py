@@ -1,0 +1,173 @@
+"""Directories and files of a stranger: whatever is done with them, nothing runs, hangs, or is made outside."""
+
+import json
+import os
+import shutil
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from nas_prune.cli import main
+
+RUNS = Path(__file__).parents[1] / "earlier_runs"
+CANARY = "from pathlib import Path\nPath('canary').write_text('imported')\nnet = None\n"
+BOMB = "bomb:\n- &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"- &{two} [{', '.join([f'*{one}'] * 9)}]\n" for one, two in zip("abcdefghi", "bcdefghij", strict=True)
+)
+SECONDS = 8.0
+
+COMMANDS = {
+    "search": (["search", "--resume"], ["guide"]),
+    "search-all": (["search", "--resume"],),
+    "train": (["train", "--resume"],),
+    "evaluate": (["evaluate", "--resume"],),
+    "study": (["study", "run"], ["study", "rank"], ["study", "recover"], ["guide"]),
+    "compare": (["compare", "--resume"],),
+    "transfer": (["transfer", "--resume"],),
+}
+
+
+def names_code(run: Path) -> None:
+    for path in (run / "config.yaml", *run.rglob("*.json")):
+        text = path.read_text(encoding="utf-8")
+        path.write_text(
+            text.replace("space: resnet20", "space: evil:net").replace('"resnet20"', '"evil:net"')
+        )
+
+
+def has_a_bomb(run: Path) -> None:
+    (run / "config.yaml").write_text(
+        (run / "config.yaml").read_text(encoding="utf-8") + BOMB, encoding="utf-8"
+    )
+
+
+def is_deep(run: Path) -> None:
+    (run / "config.yaml").write_text("{a: " * 5_000, encoding="utf-8")
+    for path in run.rglob("*.json*"):
+        path.write_text("[" * 100_000, encoding="utf-8")
+
+
+def has_pipes(run: Path) -> None:
+    for path in sorted(run.rglob("*")):
+        if path.is_file() and path.name != "config.yaml":
+            path.unlink()
+            os.mkfifo(path)
+
+
+def has_a_pipe_for_settings(run: Path) -> None:
+    (run / "config.yaml").unlink()
+    os.mkfifo(run / "config.yaml")
+
+
+def has_links_out(run: Path) -> None:
+    for path in sorted(run.rglob("*")):
+        if path.is_file() and path.name != "config.yaml":
+            shutil.copy(path, run.parent / "outside" / path.name)
+            path.unlink()
+            path.symlink_to(run.parent / "outside" / path.name)
+    (run / "widths").is_dir() or (run / "widths").symlink_to(run.parent / "outside")
+
+
+def leads_out(run: Path) -> None:
+    text = (run / "config.yaml").read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if not line.startswith(("name:", "command:"))]
+    command = (
+        next(line for line in text.splitlines() if line.startswith("command:")) if "command:" in text else ""
+    )
+    (run / "config.yaml").write_text("\n".join([command, "name: ../../escaped", *lines]), encoding="utf-8")
+
+
+HOSTILE: tuple[Callable[[Path], None], ...] = (
+    names_code,
+    has_a_bomb,
+    is_deep,
+    has_pipes,
+    has_a_pipe_for_settings,
+    has_links_out,
+    leads_out,
+)
+
+
+@contextmanager
+def in_time(seconds: float) -> Iterator[None]:
+    def ring(*_: object) -> None:
+        raise AssertionError("it hangs")
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def tree(place: Path, but: Path) -> dict[str, bytes]:
+    return {
+        str(path): path.read_bytes() if path.is_file() else b""
+        for path in sorted(place.rglob("*"))
+        if not path.is_relative_to(but)
+    }
+
+
+@pytest.mark.parametrize("hostile", HOSTILE, ids=lambda one: one.__name__)
+@pytest.mark.parametrize("kind", COMMANDS)
+def test_a_hostile_run_does_nothing(
+    kind: str,
+    hostile: Callable[[Path], None],
+    in_empty_directory: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (in_empty_directory / "outside").mkdir()
+    Path("evil.py").write_text(CANARY, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(in_empty_directory))
+    run = in_empty_directory / kind
+    shutil.copytree(RUNS / kind, run)
+    hostile(run)
+    around = tree(in_empty_directory, run)
+    for command in (*COMMANDS[kind], ["report", "--format", "json"]):
+        with in_time(SECONDS):
+            code = main([*command, str(run)])
+        said = capsys.readouterr()
+        assert code in (0, 2), (command, said)
+        if code == 2:
+            assert said.err.strip().splitlines()[-1].startswith("nas-prune: ")
+        assert tree(in_empty_directory, run) == around, command
+    assert not Path("canary").exists()
+
+
+@pytest.mark.parametrize("name", ["../escaped", "/escaped", "..", "a/b", "\x1b[31mred"])
+def test_names_in_files_lead_nowhere(
+    name: str, in_empty_directory: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here = in_empty_directory / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    for file, command in (("compare.yaml", ["compare"]), ("study.yaml", ["study", "run"])):
+        lines = (RUNS / file).read_text(encoding="utf-8").splitlines()
+        kept = [line for line in lines if not line.startswith("name:")]
+        Path(file).write_text("\n".join([f"name: {json.dumps(name)}", *kept]), encoding="utf-8")
+        around = tree(in_empty_directory, in_empty_directory / "nothing")
+        assert main([*command, file]) == 2
+        said = capsys.readouterr().err
+        assert "one of a directory" in said
+        assert "\x1b" not in said
+        assert tree(in_empty_directory, in_empty_directory / "nothing") == around
+
+
+def test_files_in_which_code_is_named_import_nothing(
+    in_empty_directory: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("evil.py").write_text(CANARY, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(in_empty_directory))
+    for file, command in (("compare.yaml", ["compare"]), ("study.yaml", ["study", "run"])):
+        text = (RUNS / file).read_text(encoding="utf-8")
+        Path(file).write_text(text.replace("space: resnet20", "space: evil:net"), encoding="utf-8")
+        for more in ([], ["--out", "there"]):
+            assert main([*command, file, *more]) == 2
+            assert "evil:net must be given again" in capsys.readouterr().err
+    assert not Path("canary").exists()
