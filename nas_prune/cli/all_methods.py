@@ -5,16 +5,34 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from nas_prune.cli.output import count, echo, percent, print_json, print_table
+from nas_prune.errors import DamagedError
 
 if TYPE_CHECKING:
     from nas_prune.search.all_methods import AllResult
 
 
 def print_all(result: "AllResult", style: str) -> None:
-    """A table for each budget, a row for each method."""
+    """A table for each budget, a row for each method.
+
+    Raises:
+        DamagedError: a result was read from a file that holds something else.
+    """
     if style == "json":
         print_json({**asdict(result), "run": str(result.run)})
         return
+    try:
+        _print_tables(result)
+    except (LookupError, AttributeError, TypeError, ValueError) as error:
+        raise DamagedError(
+            f"the results in {result.run} must be those of searches, got something else "
+            f"({type(error).__name__}: {error})."
+        ) from None
+    for name, why in result.left_out.items():
+        echo(f"Left out: {name}. {why}")
+    echo(f"\nWidths: {result.run}/METHOD/widths")
+
+
+def _print_tables(result: "AllResult") -> None:
     first = next(iter(result.found.values()))
     for number, budget in enumerate(first["budgets"]):
         rows = {name: found["budgets"][number] for name, found in result.found.items()}
@@ -31,9 +49,6 @@ def print_all(result: "AllResult", style: str) -> None:
         "Time: of the search. Methods that train as usual share one trained network; its training counts for the first "
         "of them."
     )
-    for name, why in result.left_out.items():
-        echo(f"Left out: {name}. {why}")
-    echo(f"\nWidths: {result.run}/METHOD/widths")
 
 
 def _row(result: "AllResult", name: str, row: Mapping[str, Any], stages: list[str]) -> list[str]:

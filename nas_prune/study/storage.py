@@ -1,8 +1,9 @@
 """Storages: where Optuna keeps trials, by any of its own URLs; a journal in the study's directory by default."""
 
+import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from json import JSONDecodeError
 from pathlib import Path
 from time import sleep
@@ -22,6 +23,7 @@ from nas_prune.study.journal import broken, open_journal
 
 JOURNAL = "journal.log"
 _WAITS = (0.5, 1.0, 2.0, 4.0, 8.0)  # seconds between tries of a storage that does not answer
+_SECRET = re.compile("pass|pwd|secret|token|key", re.IGNORECASE)  # names of parts of a URL's query
 _SQLITE_WAIT = 60.0  # seconds that a locked file is waited for
 HEARTBEAT = 60.0
 _GRACE = 3.0  # heartbeats that may be missed
@@ -60,8 +62,11 @@ def open_storage(
     if path is not None:
         return open_journal(path)
     assert url is not None
+    _checked(url)
     if url.startswith("sqlite") and make_url(url).database in (None, "", ":memory:"):
-        raise StorageError(f"--storage must outlive a process, got {url}. Name a file: sqlite:///trials.db.")
+        raise StorageError(
+            f"--storage must outlive a process, got {shown(url)}. Name a file: sqlite:///trials.db."
+        )
     return answered(lambda: _served(url, on_stale, heartbeat), url)
 
 
@@ -124,13 +129,31 @@ def answered(ask: Callable[[], Answer], url: str | None) -> Answer:
 
 
 def shown(url: str | None) -> str:
-    """A URL for messages, without its password."""
+    """A URL for messages, without its password or whatever else of it may be a secret."""
     if url is None:
         return JOURNAL
-    with suppress(ArgumentError):
-        if "://" in url:
-            return make_url(url).render_as_string(hide_password=True)
-    return url if "://" not in url else f"{url.partition('://')[0]}://…"
+    if "://" not in url:
+        return url
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        return f"{url.partition('://')[0]}://…"
+    secret = [name for name in parsed.query if _SECRET.search(name)]
+    return parsed.update_query_dict(dict.fromkeys(secret, "***")).render_as_string(hide_password=True)
+
+
+def _checked(url: str) -> None:
+    """Refuse what is no URL, without saying what it holds.
+
+    Raises:
+        StorageError: it cannot be read.
+    """
+    try:
+        _ = make_url(url).database, urlsplit(url).port
+    except (ArgumentError, ValueError):
+        raise StorageError(
+            f"--storage must be a URL such as postgresql+psycopg://USER:PASSWORD@HOST:5432/NAME, got {shown(url)}."
+        ) from None
 
 
 def _first_line(error: Exception) -> str:
@@ -185,7 +208,9 @@ def _served(url: str, on_stale: StaleCallback | None, heartbeat: float) -> BaseS
 def _proxy(url: str) -> BaseStorage:
     location = urlsplit(url)
     if not location.hostname or not location.port:
-        raise BadInputError(f"--storage must say host and port, e.g. grpc://localhost:13000, got {url}.")
+        raise BadInputError(
+            f"--storage must say host and port, e.g. grpc://localhost:13000, got {shown(url)}."
+        )
     proxy: Any = optuna.storages.GrpcStorageProxy(host=location.hostname, port=location.port)
     try:
         proxy.wait_server_ready(timeout=10)

@@ -5,7 +5,7 @@ from pathlib import Path
 import optuna
 import pytest
 
-from nas_prune.errors import StorageError
+from nas_prune.errors import BadInputError, StorageError
 from nas_prune.study import storage as storages
 from nas_prune.study.journal import mend_journal
 from nas_prune.study.samplers import quiet
@@ -135,3 +135,22 @@ def test_a_real_postgresql_keeps_trials(tmp_path: Path) -> None:
             assert len(optuna.load_study(study_name="s", storage=storage).trials) == 3
     with pytest.raises(StorageError, match="must answer"):
         open_storage(url, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql+psycopg://me:s3cret@localhost:port/db",
+        "postgresql+psycopg://me:s3cret@[::1/db",
+        "redis://:s3cret@localhost:x/0",
+        "grpc://me:s3cret@host",
+        "nonsense://me:s3cret@x",
+        "nonsense://x/db?password=s3cret&sslkey=s3cret",
+        "sqlite://?token=s3cret",
+    ],
+)
+def test_what_is_secret_in_a_url_is_never_said(url: str, tmp_path: Path) -> None:
+    with pytest.raises((StorageError, BadInputError), match="--storage") as said:
+        open_storage(url, tmp_path)
+    assert "s3cret" not in str(said.value)
+    assert "s3cret" not in shown(url)

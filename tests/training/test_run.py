@@ -101,3 +101,17 @@ def test_a_killed_training_resumes_to_the_same_bytes(tmp_path: Path, monkeypatch
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
     rows = [json.loads(line) for line in metrics.read_text().splitlines()]
     assert [row["epoch"] for row in rows] == list(range(1, 17))
+
+
+def test_a_validation_loss_that_is_no_number_ends_a_training_without_a_result(
+    in_empty_directory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["search", "--max-images", "200", "--epochs", "2", "--learning-rate", "1e5", "--out", "run"]
+    assert main(command) == 2
+    assert "loss must stay finite" in capsys.readouterr().err
+    written = in_empty_directory / "run"
+    assert "NaN" not in "".join(path.read_text() for path in written.glob("*.json*"))
+    assert not (written / "widths").exists()
+    for number in ("1e9", "nan"):
+        assert main([*command[:6], number, "--out", "other"]) == 2
+    assert not Path("other").exists()
