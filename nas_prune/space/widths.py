@@ -4,6 +4,7 @@ From this file alone the network can be rebuilt, on any machine, without the sea
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
@@ -210,6 +211,14 @@ class Widths(_Strict):
             raise ValueError(
                 f"left_whole must name groups of base width, got {cut.name} of width {cut.width}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _each_group_once(self) -> "Widths":
+        names = [(group.name, group.role == "selection") for group in self.groups]
+        twice = next((name for name, count in Counter(names).items() if count > 1), None)
+        if twice is not None:
+            raise ValueError(f"groups must each be named once, got {twice[0]} twice")
         return self
 
     @model_validator(mode="after")

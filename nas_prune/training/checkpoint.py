@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from nas_prune.errors import BadInputError, DamagedError
 from nas_prune.runs.files import write_whole
 from nas_prune.runs.reading import check_regular, load_json
-from nas_prune.training.state import RngState, Sums, TrainState, rng_state_now
+from nas_prune.training.state import RngState, Sums, TrainState, check_rng_state, rng_state_now
 
 _KEY = "state"
 
@@ -59,29 +60,64 @@ def read_checkpoint(path: Path, state: TrainState, facts: Mapping[str, Any] | No
         BadInputError: it is of another network or another run. In both cases the state is unchanged.
     """
     content, tensors = _read(path)
-    _check_same_run(path, content["facts"], facts)
-    weights = _part(tensors, "model.")
+    known = content.get("facts")
+    _check_same_run(path, known if isinstance(known, dict) else {}, facts)
+    weights, average = _part(tensors, "model."), _part(tensors, "average.")
     check_same_network(path, state.model.state_dict(), weights)
+    if state.average is not None:
+        check_same_network(path, state.average.state_dict(), average)
+    try:
+        stored = _stored(content, tensors, state)
+    except (LookupError, TypeError, ValueError, RuntimeError, AttributeError, OverflowError) as error:
+        said = " ".join(f"{type(error).__name__}: {error}".split())
+        raise DamagedError(
+            f"checkpoint must hold a training's state, got {path.name} ({said:.200})."
+        ) from None
     state.model.load_state_dict(weights)
     if state.average is not None:
-        state.average.load_state_dict(_part(tensors, "average."))
-    momentum = _part(tensors, "momentum.")
+        state.average.load_state_dict(average)
     state.optimiser.state.clear()
+    for parameter, buffer in stored.momentum:
+        state.optimiser.state[parameter] = {"momentum_buffer": buffer}
+    state.epochs_done, state.steps_done = stored.epochs_done, stored.steps_done
+    state.sums, state.rng_state = stored.sums, stored.rng_state
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """What a checkpoint holds beside the weights."""
+
+    epochs_done: int
+    steps_done: int
+    momentum: list[tuple[nn.Parameter, Tensor]]
+    sums: Sums | None
+    rng_state: RngState | None
+
+
+def _stored(content: Mapping[str, Any], tensors: Mapping[str, Tensor], state: TrainState) -> _Stored:
+    """What a checkpoint holds beside the weights; whatever is wrong with it is raised here, before anything is set."""
+    epochs, steps = content["epochs_done"], content["steps_done"]
+    if type(epochs) is not int or type(steps) is not int or min(epochs, steps) < 0:
+        raise ValueError(f"{epochs!r} epochs and {steps!r} steps are done")
+    momentum, device = _part(tensors, "momentum."), _device(state)
+    buffers = []
     for name, parameter in state.model.named_parameters():
-        if name in momentum:
+        if name in momentum and momentum[name].shape == parameter.shape:
             # in the parameter's memory layout, or sums would be taken in another order
             buffer = torch.empty_like(parameter, requires_grad=False).copy_(momentum[name])
-            state.optimiser.state[parameter] = {"momentum_buffer": buffer}
-    state.epochs_done, state.steps_done = content["epochs_done"], content["steps_done"]
-    device = _device(state)
-    state.sums = (
-        Sums(tensors["sums.loss"].to(device), tensors["sums.hits"].to(device)) if state.steps_done else None
-    )
-    state.rng_state = (
-        RngState(tensors["chance.torch"], tensors.get("chance.device"), **content["chance"])
-        if state.steps_done
-        else None
-    )
+            buffers.append((parameter, buffer))
+        elif name in momentum:
+            raise ValueError(f"the momentum of {name} is {list(momentum[name].shape)}")
+    if not steps:
+        return _Stored(epochs, steps, buffers, None, None)
+    nothing = Sums.nothing(device)
+    for own, found in ((nothing.loss, tensors["sums.loss"]), (nothing.hits, tensors["sums.hits"])):
+        if (own.shape, own.dtype) != (found.shape, found.dtype):
+            raise ValueError("the sums of the epoch are none")
+    sums = Sums(tensors["sums.loss"].to(device), tensors["sums.hits"].to(device))
+    rng_state = RngState(tensors["chance.torch"], tensors.get("chance.device"), **content["chance"])
+    check_rng_state(rng_state)
+    return _Stored(epochs, steps, buffers, sums, rng_state)
 
 
 def write_network(path: Path, model: nn.Module) -> None:

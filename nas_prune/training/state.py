@@ -166,6 +166,19 @@ def set_rng_state(rng_state: RngState, device: torch.device) -> None:
     np.random.set_state((name, np.array(keys, dtype=np.uint32), *rest))  # noqa: NPY002
 
 
+def check_rng_state(rng_state: RngState) -> None:
+    """Refuse what is no state of generators, without setting any.
+
+    Raises:
+        Exception: whatever Python, numpy and PyTorch raise.
+    """
+    torch.Generator().set_state(rng_state.torch)
+    version, numbers, gauss = rng_state.python
+    random.Random().setstate((version, tuple(numbers), gauss))  # noqa: S311
+    name, keys, *rest = rng_state.numpy
+    np.random.RandomState().set_state((name, np.array(keys, dtype=np.uint32), *rest))
+
+
 @contextmanager
 def seeded_rng(seed: int, device: torch.device) -> Iterator[None]:
     """Seed all generators for what runs inside the block, then restore them."""
