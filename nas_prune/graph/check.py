@@ -118,7 +118,7 @@ def _told(template: nn.Module, record: Record) -> dict[tuple[str, str], Axis]:
     attention divides by, trained or not.
     """
     sizes, fans = held_sizes(template, record), fan_numbers(template, record)
-    first = {_plain(at) for at in fans if f"{at[0]}.weight".lstrip(".") in record.parameters}
+    first = {_plain(at) for at in fans}
     sizes = {at: axis for at, axis in sizes.items() if not ("**" in at[1] and _plain(at) in first)}
     told = {_plain(at) for at in sizes}
     return sizes | {at: axis for at, axis in fans.items() if _plain(at) not in told}

@@ -8,7 +8,7 @@ factor; and a number like 0.27216552726 is √2 over the root of 27 for no other
 from collections import defaultdict
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import isclose, isfinite, sqrt
+from math import isclose, isfinite, nan, sqrt
 from typing import NamedTuple
 
 from torch import Tensor, nn
@@ -21,6 +21,7 @@ EXACT = 1e-9  # of numbers of Python
 SINGLE = 1e-6  # of numbers in a tensor
 _POWERS = (-0.5, 0.5, -1.0, 1.0)
 _PLAIN = (1.0, sqrt(2))  # factors for which two layers tell as much as three do otherwise, and one may do
+_MOST_LAYERS = 65
 _DIGITS, _DIGITS_OF_EVEN = 4, 2  # no more has what a person writes down; 1/16 for 16 channels has three
 
 
@@ -41,8 +42,13 @@ class Held:
     accuracy: float = EXACT
 
     def factor(self, size: str, power: float) -> float:
-        """What is left of the number beside a power of a size."""
-        return self.value / float(self.sizes[size] ** power)
+        """What is left of the number beside a power of a size; no number where the size is 0."""
+        return self.value / float(self.sizes[size] ** power) if self.sizes[size] else nan
+
+    def is_short(self, digits: int) -> bool:
+        """Whether somebody may have written the number down, with so many digits."""
+        written = float(f"{self.value:.{digits}g}")
+        return self.accuracy <= SINGLE and isclose(self.value, written, rel_tol=self.accuracy)
 
 
 class Law(NamedTuple):
@@ -53,20 +59,22 @@ class Law(NamedTuple):
     power: float
 
 
-def laws(layers: Sequence[Held]) -> list[Law | None]:
-    """The law by which each of some layers' numbers comes about; None where that is not clear.
+def laws(layers: Sequence[Held]) -> list[tuple[Law, ...]]:
+    """The laws by which each of some layers' numbers may come about; none where nothing tells, several if they agree.
 
     Args:
         layers: of one type, and their numbers of one name.
     """
     common = _common(layers)
-    return [_own(one) if common is None else common for one in layers]
+    return [common or _own(one) for one in layers]
 
 
-def _common(layers: Sequence[Held]) -> Law | None:
+def _common(layers: Sequence[Held]) -> tuple[Law, ...]:
+    """The laws that all numbers follow. Three that were written down follow some by chance, as strides double."""
     distinct = _distinct(layers)
     if distinct < 2:
-        return None
+        return ()
+    are_short = all(one.is_short(_DIGITS) for one in layers)
     best = min(layers, key=lambda one: one.accuracy)
     names = [name for name in best.sizes if all(name in one.sizes for one in layers)]
     found: dict[tuple[Hashable, ...], Law] = {}
@@ -76,9 +84,9 @@ def _common(layers: Sequence[Held]) -> Law | None:
             if all(
                 isclose(one.factor(size, power), factor, rel_tol=one.accuracy + best.accuracy)
                 for one in layers
-            ) and (distinct > 2 or (_is_plain(factor, best) and abs(power) < 1)):
+            ) and ((_is_plain(factor, best) and abs(power) < 1) or (distinct > 2 and not are_short)):
                 found.setdefault((*(one.which[size] for one in layers), power), Law(size, factor, power))
-    return next(iter(found.values())) if len(found) == 1 else None
+    return tuple(found.values())
 
 
 def _distinct(layers: Sequence[Held]) -> int:
@@ -90,17 +98,22 @@ def _distinct(layers: Sequence[Held]) -> int:
     return count
 
 
-def _own(one: Held) -> Law | None:
-    """What one number tells by itself: nobody writes down so many digits."""
+def _own(one: Held) -> tuple[Law, ...]:
+    """What one number tells by itself: nobody writes down so many digits, but 1/√2, or 1/√12 for twelve layers."""
+    if one.accuracy > SINGLE or (_is_whole(one.value**-2) and one.value**-2 < _MOST_LAYERS):
+        return ()
     found: dict[Hashable, Law] = {}
     for size, power in ((size, power) for size in one.sizes for power in (-0.5, -1.0)):
         digits = _DIGITS if power > -1 else _DIGITS_OF_EVEN
         factor = one.factor(size, power)
         is_even = size == OWN and isclose(factor, 1, rel_tol=one.accuracy)
-        is_short = isclose(one.value, float(f"{one.value:.{digits}g}"), rel_tol=one.accuracy)
-        if (is_even if power == -1 else _is_plain(factor, one)) and not is_short:
+        if (is_even if power == -1 else _is_plain(factor, one)) and not one.is_short(digits):
             found.setdefault(one.which[size], Law(size, factor, power))
-    return next(iter(found.values())) if len(found) == 1 else None
+    return tuple(found.values())
+
+
+def _is_whole(number: float) -> bool:
+    return isclose(number, round(number), rel_tol=SINGLE)
 
 
 def _is_plain(factor: float, one: Held) -> bool:
@@ -123,7 +136,8 @@ def fan_numbers(model: nn.Module, record: Record) -> dict[tuple[str, str], Axis]
                 by_type[type(module), name].append((path, axes, held))
     found: dict[tuple[str, str], Axis] = {}
     for (_, name), layers in by_type.items():
-        for (path, axes, _), law in zip(layers, laws([held for *_, held in layers]), strict=True):
+        for (path, axes, _), possible in zip(layers, laws([held for *_, held in layers]), strict=True):
+            law = possible[0] if len(possible) == 1 else None
             if law is not None and not record.table.is_constant(axes[law.size]):
                 found[path, f"{name}*{law.factor!r}**{law.power!r}"] = axes[law.size]
     return found

@@ -7,11 +7,11 @@ type show one law of n, or the number can have come from nothing else, it is wor
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import prod
+from math import isclose, prod
 
 from torch import nn
 
-from nas_prune.graph.fans import OWN, Held, Law, laws
+from nas_prune.graph.fans import EXACT, OWN, Held, Law, laws
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,19 +19,25 @@ class Follows:
     """By what a number changes that followed from the size of a parameter.
 
     Attributes:
-        law: of the size.
-        parameter: whose size it is.
-        base: that size where the number was what it was.
+        laws: of sizes of the parameter; where there are several, they must say the same.
+        parameter: whose sizes these are.
+        base: those sizes, by name, where the number was what it was.
     """
 
-    law: Law
+    laws: tuple[Law, ...]
     parameter: str
-    base: int
+    base: Mapping[str, int]
 
     def ratio(self, model: nn.Module) -> float:
-        """The number's new value over the old one, in a network of other widths."""
-        size = _sizes(model, self.parameter)[self.law.size]
-        return 1.0 if size == self.base else float((size / self.base) ** self.law.power)
+        """The number's new value over the old one, in a network of other widths; 1 where laws do not agree."""
+        sizes = _sizes(model, self.parameter)
+        first, *others = (
+            1.0
+            if sizes[law.size] == self.base[law.size]
+            else (sizes[law.size] / self.base[law.size]) ** law.power
+            for law in self.laws
+        )
+        return float(first) if all(isclose(first, other, rel_tol=EXACT) for other in others) else 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +77,9 @@ def followed(model: nn.Module, numbers: Sequence[Number]) -> dict[str, Follows]:
     found: dict[str, Follows] = {}
     for layers in by_type.values():
         held = [_held(number, _sizes(model, sized_by)) for number, sized_by in layers]
-        for (number, sized_by), one, law in zip(layers, held, laws(held), strict=True):
-            if law is not None:
-                found[number.parameter] = Follows(law, sized_by, one.sizes[law.size])
+        for (number, sized_by), one, possible in zip(layers, held, laws(held), strict=True):
+            if possible:
+                found[number.parameter] = Follows(possible, sized_by, one.sizes)
     return found
 
 
@@ -107,7 +113,7 @@ def _sizes(model: nn.Module, parameter: str) -> dict[str, int]:
     path, _, own = parameter.rpartition(".")
     module = model.get_submodule(path)
     shape, groups = getattr(module, own).shape, getattr(module, "groups", 1)
-    if len(shape) < 2:
+    if sum(size != 1 for size in shape) < 2:
         return {OWN: prod(shape)}
     outer, inner, kernel = shape[0], shape[1], prod(shape[2:])
     sizes = {

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedTensorMixin  # type: ignore[attr-defined]
 from torch.utils import _pytree as pytree
@@ -44,7 +45,7 @@ class InitRecorder:
     calls: dict[int, list[Call]] = field(default_factory=lambda: defaultdict(list))
     pending: set[int] = field(default_factory=set)
     written: set[int] = field(default_factory=set)
-    kept: list[Tensor] = field(default_factory=list)
+    kept: list[torch.UntypedStorage] = field(default_factory=list)
 
     def calls_of(self, parameter: Tensor) -> list[Call] | None:
         """What to do to a parameter after its layer's own reset; None if that says nothing of its values."""
@@ -65,7 +66,7 @@ class InitRecorder:
 
     def note(self, tensor: Tensor, call: Call) -> None:
         """A function of `torch.nn.init` was called."""
-        self.kept.append(tensor)
+        self.kept.append(tensor.untyped_storage())
         place = _place(tensor)
         if not _is_whole(tensor):
             self.write(tensor, overwrites=False)
@@ -79,7 +80,7 @@ class InitRecorder:
 
     def write(self, tensor: Tensor, *, overwrites: bool) -> None:
         """The constructor wrote to a tensor itself; what it may depend on is carried out first."""
-        self.kept.append(tensor)
+        self.kept.append(tensor.untyped_storage())
         if not overwrites:
             self.read(tensor)
         self.calls.pop(_place(tensor), None)
@@ -106,11 +107,11 @@ class InitRecorder:
     def copy(self, old: Tensor, new: Tensor) -> None:
         """A tensor has been copied as a whole: to another type, layout or device."""
         if _place(old) in self.pending and _is_whole(old):
-            self.kept.append(new)
+            self.kept.append(new.untyped_storage())
             self.calls[_place(new)] = [replace(call, tensor=new) for call in self.calls[_place(old)]]
             self.pending.add(_place(new))
         elif _place(old) in self.written:
-            self.kept.append(new)
+            self.kept.append(new.untyped_storage())
             self.written.add(_place(new))
 
 
@@ -186,11 +187,16 @@ class _Writes(TorchDispatchMode):
             output = func(*args, **(kwargs or {}))
             self._heard.copy(tensors[0], output)
             return output
-        if func._schema.is_mutable and tensors and tensors[0] is args[0]:  # noqa: SLF001
-            self._hear(tensors.pop(0), name, args[1:])
+        target = (
+            tensors.pop(0)
+            if func._schema.is_mutable and tensors and tensors[0] is args[0]  # noqa: SLF001
+            else None
+        )
         if not func.is_view:
-            for tensor in tensors:
+            for tensor in tensors:  # first, since the target may be one of them
                 self._heard.read(tensor)
+        if target is not None:
+            self._hear(target, name, args[1:])
         return func(*args, **(kwargs or {}))
 
     def _hear(self, tensor: Tensor, name: str, numbers: Sequence[Any]) -> None:

@@ -29,6 +29,7 @@ from nas_prune.space.init_recorder import recorded_inits
 
 _FEW = 8  # distinct values that a parameter may have and still be no random one
 _SAMPLE = 100_000  # how many values of a large parameter are looked at
+_FAR = 6  # deviations: a bound beyond does nothing
 _SURE = 5  # standard errors of a deviation
 
 
@@ -53,8 +54,10 @@ class InitCall:
         """Do it again, with the number times a ratio."""
         arguments = self._bound()
         if ratio != 1:
-            numbers = _SCALED[self.function]
-            arguments |= {name: arguments[name] * ratio for name in numbers if name in arguments}
+            numbers = [name for name in _SCALED[self.function] if name in arguments]
+            if self.function == "trunc_normal_" and abs(arguments.get("b", 2.0)) < _FAR * arguments["std"]:
+                numbers += [name for name in ("a", "b") if name in arguments]  # cut at so many deviations
+            arguments |= {name: arguments[name] * ratio for name in numbers}
         getattr(nn.init, self.function)(parameter, **arguments)
 
     def _bound(self) -> dict[str, Any]:
@@ -66,8 +69,8 @@ class InitCall:
 
 # What of the arguments of functions of torch.nn.init is as large as the values, and which of it tells how large.
 _SCALED = {
-    "normal_": ("mean", "std"),
-    "trunc_normal_": ("mean", "std"),
+    "normal_": ("std",),
+    "trunc_normal_": ("std",),
     "uniform_": ("a", "b"),
     "constant_": ("val",),
 }
@@ -103,6 +106,8 @@ class FirstValues:
         few = sample[:1000].unique()
         is_pattern = 1 < len(few) <= _FEW < len(flat) and bool(torch.isin(sample, few).all())
         mean, deviation = (float(sample.mean()), float(sample.std(correction=0))) if len(flat) else (0.0, 0.0)
+        if len(few) == 1 and bool((sample == few[0]).all()):  # infinity has no deviation
+            mean, deviation = float(few[0]), 0.0
         pattern = values.detach().clone() if is_pattern else None
         return cls(name, mean, deviation, pattern, is_fallback, count=len(sample))
 
@@ -119,8 +124,10 @@ class FirstValues:
         if self.is_fallback and not torch.isnan(parameter).any():
             return
         if self.pattern is None:
-            mean, deviation = self.mean * ratio, self.deviation * ratio
-            parameter.normal_(mean, deviation) if deviation else parameter.fill_(mean)
+            if self.deviation:
+                parameter.normal_(self.mean, self.deviation * ratio)
+            else:
+                parameter.fill_(self.mean * ratio)
             return
         values = self.pattern
         for dim, size in enumerate(parameter.shape):
