@@ -17,7 +17,7 @@ Path_ = tuple[Any, ...]
 
 _WORDS = (
     "", "x" * 10_000, "../../x", "/x", "~", ".", "\x1b[31m", "\u202e", "a\nb", "\x00", "null", "NaN", "1e999",
-    "9" * 5_000, "True", "no", "[", "]", "{", "}", ":", ",", "\"", "- ", "&a", "*a", "!!int x",
+    "9" * 5_000, "True", "no", "[", "]", "{", "}", ":", ",", '"', "- ", "&a", "*a", "!!int x",
     "!!python/name:os.system", "<<: *a",
     "folder:/", "os:system", "evil.module:factory", "sqlite:////x", "widths/²", "nas-prune/widths/99",
     "\ud83d", "2001-99-99",     "macs<=50%", "macs<=0%", "params<=-1", "own",

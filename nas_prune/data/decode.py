@@ -1,9 +1,14 @@
-"""Reading image files into one tensor, on several threads."""
+"""Reading image files into one tensor, on several threads.
+
+Shape letters: C channels, H rows, W columns, N images.
+"""
 
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import torch
@@ -11,10 +16,17 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
+from nas_prune.data.picture import MOST_BYTES, most_pixels, square
+from nas_prune.data.semaphore import WeightedSemaphore
 from nas_prune.data.source import OnDecoded
 from nas_prune.errors import DataError
+from nas_prune.runs.reading import open_regular
+from nas_prune.runs.text import printable
 
 _CHUNK = 64
+_MOST_SAID = 150  # characters of a decoder's reason
+
+Stamp = tuple[int, int]  # size of a file in bytes, and time of its last change in nanoseconds
 
 
 def decode_files(
@@ -23,7 +35,7 @@ def decode_files(
     """The pictures in files, as squares of one size.
 
     Each is cut to its centred square and resized bilinearly with antialiasing; Pillow lets other threads
-    run while it decodes. Transparency is dropped.
+    run while it decodes. Transparency is dropped. All threads together hold about 500 MB, or one larger image.
 
     Args:
         paths: the files.
@@ -36,13 +48,20 @@ def decode_files(
         uint8, N×in_channels×image_size×image_size, in the order of `paths`.
 
     Raises:
+        BadInputError: `NAS_PRUNE_MOST_PIXELS` is no number.
         DataError: files that cannot be read; none is skipped.
     """
     pixels = np.empty((len(paths), in_channels, image_size, image_size), dtype=np.uint8)
+    decoder, stopped = _Decoder(root, most_pixels()), Event()
 
     def decode_chunk(first: int) -> list[str]:
-        chunk = range(first, min(first + _CHUNK, len(paths)))
-        return [why for i in chunk if (why := _decode(paths[i], pixels[i], root))]
+        problems = []
+        for i in range(first, min(first + _CHUNK, len(paths))):
+            if stopped.is_set():
+                break
+            if why := decoder.write(paths[i], pixels[i]):
+                problems.append(why)
+        return problems
 
     starts = range(0, len(paths), _CHUNK)
     problems: list[str] = []
@@ -53,56 +72,91 @@ def decode_files(
                 if progress is not None:
                     progress(min(first + _CHUNK, len(paths)), len(paths))
         finally:  # an interrupt need not wait for the rest of the files
+            stopped.set()
             pool.shutdown(cancel_futures=True)
     if problems:
-        raise DataError(
-            f"the images in {root} must be readable, but {len(problems)} of {len(paths)} are not: "
-            f"{'; '.join(problems[:3])}{'; …' if len(problems) > 3 else ''}. Repair or remove them."
-        )
+        raise unreadable(problems, len(paths), root)
     return torch.from_numpy(pixels)
 
 
-def decode_file(path: Path, *, image_size: int, in_channels: int, root: Path) -> Tensor | str:
-    """One picture as `decode_files` makes it, C×H×W; or why it cannot be read."""
+def decode_file(
+    path: Path,
+    *,
+    image_size: int,
+    in_channels: int,
+    root: Path,
+    most_pixels: int,
+    stamp: Stamp | None = None,
+) -> Tensor | str:
+    """One picture as `decode_files` makes it, C×H×W; or why it cannot be read.
+
+    Args:
+        path: the file.
+        image_size: pixels a side.
+        in_channels: 1 for grey, 3 for colour.
+        root: the folder that a reason names the file relative to.
+        most_pixels: how many it may have.
+        stamp: what `stamp_of` said of the file that is meant; None for any.
+    """
     pixels = np.empty((in_channels, image_size, image_size), dtype=np.uint8)
-    return _decode(path, pixels, root) or torch.from_numpy(pixels)
+    return _Decoder(root, most_pixels).write(path, pixels, stamp) or torch.from_numpy(pixels)
 
 
-def _decode(path: Path, into: NDArray[np.uint8], root: Path) -> str | None:
-    """Write one image, C×H×W; or say why it cannot be read."""
-    channels, size, _ = into.shape
-    try:
-        square = _square(path, "L" if channels == 1 else "RGB", size)
-    except Exception as error:  # noqa: BLE001  (decoders raise errors of many types; each is reported by name)
-        return f"{path.relative_to(root)} ({_reason(error, path)})"
-    into[...] = np.asarray(square).reshape(size, size, channels).transpose(2, 0, 1)
-    return None
+def stamp_of(status: os.stat_result) -> Stamp:
+    """What tells a file from another that has taken its place."""
+    return status.st_size, status.st_mtime_ns
 
 
-def _square(path: Path, mode: str, size: int) -> Image.Image:
-    with Image.open(path) as image:
-        # a large JPEG is decoded at 1/2, 1/4 or 1/8 of its size, but at least at twice the one wanted
-        image.draft(mode, (2 * size, 2 * size))
-        image.load()
-        side = min(image.size)
-        left, top = (image.width - side) // 2, (image.height - side) // 2
-        return _in_mode(image, mode).resize(
-            (size, size), Image.Resampling.BILINEAR, box=(left, top, left + side, top + side)
-        )
+def unreadable(problems: Sequence[str], total: int, root: Path) -> DataError:
+    """The error that names files which cannot be read, of so many in a folder."""
+    return DataError(
+        f"the images in {printable(str(root))} must be readable, but {len(problems)} of {total} are not: "
+        f"{'; '.join(problems[:3])}{'; …' if len(problems) > 3 else ''}. Repair or remove them."
+    )
 
 
-def _in_mode(image: Image.Image, mode: str) -> Image.Image:
-    """The image as 8-bit grey (`L`) or colour (`RGB`)."""
-    if image.mode.startswith("I;16"):  # Pillow would clip 16 bits at 255 instead of scaling them
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert(mode)
-    if image.mode in ("I", "F"):
-        raise ValueError("32-bit pixels have no known range; save it with 8 or 16 bits")
-    if image.mode == "P":  # through RGBA, or Pillow warns about transparent palettes
-        return image.convert("RGBA").convert(mode)
-    return image.convert(mode)
+def named(path: Path, root: Path, error: Exception) -> str:
+    """A file and why it cannot be read, on one line."""
+    return f"{printable(str(path.relative_to(root)))} ({_reason(error, path)})"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Decoder:
+    """Decodes images, on several threads at a time.
+
+    Attributes:
+        root: the folder that reasons name files relative to.
+        most_pixels: how many an image may have.
+        semaphore: bounds the bytes that all threads hold.
+    """
+
+    root: Path
+    most_pixels: int
+    semaphore: WeightedSemaphore = field(default_factory=lambda: WeightedSemaphore(MOST_BYTES))
+
+    def write(self, path: Path, into: NDArray[np.uint8], stamp: Stamp | None = None) -> str | None:
+        """Write one image, C×H×W; or say why it cannot be read."""
+        channels, size, _ = into.shape
+        mode = "L" if channels == 1 else "RGB"
+        try:
+            with open_regular(path) as stream:
+                found = stamp_of(os.fstat(stream.fileno()))
+                image = square(stream, mode, size, most_pixels=self.most_pixels, semaphore=self.semaphore)
+        except Exception as error:  # noqa: BLE001  (decoders raise errors of many types; each is reported by name)
+            return named(path, self.root, error)
+        if stamp not in (None, found):
+            return named(path, self.root, ValueError("changed since it was listed"))
+        into[...] = np.asarray(image).reshape(size, size, channels).transpose(2, 0, 1)
+        return None
 
 
 def _reason(error: Exception, path: Path) -> str:
     if isinstance(error, UnidentifiedImageError):
         return "not an image"
-    return " ".join(str(error).replace(str(path), path.name).split())[:100] or type(error).__name__
+    if isinstance(error, IsADirectoryError):
+        return "not a regular file"
+    if isinstance(error, Image.DecompressionBombError):
+        return "more pixels than Pillow decodes"
+    said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    line = " ".join(said.replace(str(path), path.name).removeprefix("it is ").split())
+    return printable(line[:_MOST_SAID]) or type(error).__name__

@@ -1,6 +1,5 @@
 """Data sets in a folder: one sub-folder for each class, with or without a split into train, val and test."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,12 +8,12 @@ import numpy as np
 from torch import Tensor
 
 from nas_prune.data.decode import decode_files
+from nas_prune.data.listing import check_links, class_folders, image_files, is_folder, shortened
 from nas_prune.data.source import OnDecoded, Source
 from nas_prune.data.split import IntArray, split_off
 from nas_prune.errors import DataError
+from nas_prune.runs.text import printable
 
-# what torchvision's ImageFolder reads
-_EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 _LAYOUT = "PATH/CLASS/*.jpg, or PATH/train/CLASS/*.jpg and PATH/test/CLASS/*.jpg"
 
 
@@ -66,26 +65,35 @@ def folder_source(path: Path) -> Source:
 
 def _parts(path: Path) -> tuple[Path, ...]:
     """The folders of the training, test and validation part, as far as they exist, in that order."""
-    if not path.is_dir():
-        state = "which is a file" if path.exists() else "which does not exist"
+    if not is_folder(path):
         raise DataError(
-            f"--data folder:PATH must name a folder, got {path}, {state}. Give one laid out as {_LAYOUT}."
+            f"--data folder:PATH must name a folder, got {printable(str(path))}, {_state_of(path)}. "
+            f"Give one laid out as {_LAYOUT}."
         )
-    there = {name: path / name for name in ("test", "val") if (path / name).is_dir()}
-    if (path / "train").is_dir() and (there or _class_folders(path) == ["train"]):
+    check_links(path)
+    there = {name: path / name for name in ("test", "val") if is_folder(path / name)}
+    if is_folder(path / "train") and (there or class_folders(path) == ["train"]):
         return (path / "train", *there.values())
     _refuse_parts_as_classes(path)
     return (path,)
 
 
+def _state_of(path: Path) -> str:
+    """What is wrong with a path that is no folder."""
+    try:
+        return "which is a file" if path.exists() else "which does not exist"
+    except OSError as error:
+        return f"which cannot be read ({error.strerror})"
+
+
 def _refuse_parts_as_classes(path: Path) -> None:
     """Refuse a folder whose folders hold folders of classes: its parts have names we do not know."""
-    names = _class_folders(path)
-    nested = [name for name in names if len(_class_folders(path / name)) > 1]
+    names = class_folders(path)
+    nested = [name for name in names if len(class_folders(path / name)) > 1]
     if names and len(nested) == len(names):
         raise DataError(
-            f"the parts of a folder must be called train and test (or val), got {shortened(nested)} in {path}. "
-            "Rename them."
+            f"the parts of a folder must be called train and test (or val), got {shortened(nested)} in "
+            f"{printable(str(path))}. Rename them."
         )
 
 
@@ -99,39 +107,25 @@ def _indices(listings: Sequence[_Listing]) -> tuple[IntArray, IntArray, IntArray
 
 
 def _listed(folder: Path) -> _Listing:
-    names = _class_folders(folder)
-    files = [_image_files(folder / name) for name in names]
+    check_links(folder)
+    names, shown = class_folders(folder), printable(str(folder))
+    files = [image_files(folder / name) for name in names]
     if not any(files):
         raise DataError(
-            f"{folder} must hold images in one folder for each class, found none. Lay it out as {_LAYOUT}."
+            f"{shown} must hold images in one folder for each class, found none. Lay it out as {_LAYOUT}."
         )
     if len(names) == 1:
         raise DataError(
-            f"{folder} must have at least two classes, got only {names[0]!r}. Lay it out as {_LAYOUT}."
+            f"{shown} must have at least two classes, got only {printable(names[0])!r}. Lay it out as {_LAYOUT}."
         )
     empty = [name for name, found in zip(names, files, strict=True) if not found]
     if empty:
         raise DataError(
-            f"every class in {folder} must have images, got none for {shortened(empty)}. "
+            f"every class in {shown} must have images, got none for {shortened(empty)}. "
             "Add some or remove the folder."
         )
     labels = np.repeat(np.arange(len(names)), [len(found) for found in files])
     return _Listing(tuple(names), tuple(path for found in files for path in found), labels)
-
-
-def _class_folders(folder: Path) -> list[str]:
-    with os.scandir(folder) as entries:
-        return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
-
-
-def _image_files(folder: Path) -> list[Path]:
-    found = (
-        os.path.join(where, name)  # noqa: PTH118  (ten times faster than Path for 50,000 files)
-        for where, _, names in os.walk(folder, followlinks=True)
-        for name in names
-        if name.lower().endswith(_EXTENSIONS) and not name.startswith(".")
-    )
-    return [Path(path) for path in sorted(found)]
 
 
 def _check_same_classes(train: _Listing, other: _Listing, folder: Path) -> None:
@@ -142,11 +136,6 @@ def _check_same_classes(train: _Listing, other: _Listing, folder: Path) -> None:
             f"{shortened(extra)} not in train"
         ] * bool(extra)
         raise DataError(
-            f"the classes of {folder} must be those of train, got {' and '.join(differences)}. "
+            f"the classes of {printable(str(folder))} must be those of train, got {' and '.join(differences)}. "
             "Make the folders of both the same."
         )
-
-
-def shortened(names: Sequence[str]) -> str:
-    """The first three names, and how many there are when there are more."""
-    return ", ".join(names[:3]) + (f", … ({len(names)} in all)" if len(names) > 3 else "")

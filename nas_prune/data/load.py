@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from nas_prune.data.folder import folder_source, shortened
+from nas_prune.data.folder import folder_source
 from nas_prune.data.images import ImageData, ImageSet, Part
+from nas_prune.data.listing import shortened
 from nas_prune.data.named import digits_source, downloaded_source
 from nas_prune.data.source import OnDecoded, Source
 from nas_prune.data.split import IntArray, allocate, split_off, subset
-from nas_prune.data.streamed import StreamedSet, default_workers
+from nas_prune.data.streamed import StreamedSet, default_workers, listed_stamps
 from nas_prune.errors import BadInputError, DataError
 
 KNOWN_DATA: dict[str, str] = {
@@ -71,7 +72,7 @@ def load_data(  # noqa: PLR0913  (all but the first by keyword)
         progress: called as (done, total) while the images of a folder are decoded.
 
     Raises:
-        BadInputError: a name or a setting that cannot be used.
+        BadInputError: a name or a setting that cannot be used, also of `NAS_PRUNE_MOST_PIXELS`.
         DataError: images that are not there, cannot be read, or do not fit into memory.
     """
     _check_settings(image_size, in_channels, seed, val_fraction)
@@ -95,15 +96,20 @@ def _streams(source: Source, *, asked: bool | None, num_bytes: int) -> bool:
 
 
 def _streamed(source: Source, parts: _Parts, shape: tuple[int, int, int]) -> list[Part]:
+    places = (parts.train, parts.val, parts.test)
+    files = tuple(source.files[place] for place in np.concatenate(places))
+    stamps_N2 = listed_stamps(files, source.root)
+    ends = np.cumsum([len(part) for part in places])
     return [
         StreamedSet(
-            tuple(source.files[place] for place in places),
-            torch.from_numpy(source.labels[places]),
+            files[end - len(part) : end],
+            torch.from_numpy(source.labels[part]),
             shape,
             source.root,
             workers=default_workers(),
+            stamps=stamps_N2[end - len(part) : end],
         )
-        for places in (parts.train, parts.val, parts.test)
+        for part, end in zip(places, ends, strict=True)
     ]
 
 
@@ -119,12 +125,19 @@ def _read(
 def _source(name: str, data_dir: Path | None) -> Source:
     kind, _, path = name.partition(":")
     if kind == "folder" and path:
-        return folder_source(Path(path).expanduser())
+        return folder_source(_expanded(path))
     if name not in KNOWN_DATA or kind == "folder":
         raise BadInputError(f"--data must be one of {', '.join(KNOWN_DATA)}, got {name!r}.")
     if name == "digits":
         return digits_source()
     return downloaded_source(name, data_dir or Path.home() / ".cache" / "nas-prune")
+
+
+def _expanded(path: str) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:  # ~NAME of nobody
+        return Path(path)
 
 
 def _chosen(source: Source, rng: np.random.Generator, val_fraction: float, max_images: int | None) -> _Parts:

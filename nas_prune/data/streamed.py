@@ -4,13 +4,18 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from stat import S_ISREG
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from nas_prune.data.decode import decode_file, decode_files
+from nas_prune.data.decode import decode_file, decode_files, named, stamp_of, unreadable
+from nas_prune.data.picture import most_pixels
+from nas_prune.data.split import IntArray
 from nas_prune.errors import DataError
+from nas_prune.runs.text import printable
 
 _SAMPLE = 4096  # images whose pixels stand for all
 _CPU = torch.device("cpu")
@@ -30,6 +35,7 @@ class StreamedSet:
         root: the folder that messages name files relative to.
         device: where batches come out.
         workers: processes that decode; 0 to decode in this one.
+        stamps: what tells each file from another that takes its place, N×2; None to take any.
     """
 
     files: tuple[Path, ...]
@@ -38,6 +44,7 @@ class StreamedSet:
     root: Path
     device: torch.device = _CPU
     workers: int = 0
+    stamps: IntArray | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -47,7 +54,7 @@ class StreamedSet:
         is_cuda = self.device.type == "cuda"
         workers = min(self.workers, len(places_K))
         loader: DataLoader[Tensor | str] = DataLoader(
-            _Decoded(self.files, self.shape, self.root),
+            _Decoded(self.files, self.shape, self.root, self.stamps, most_pixels()),
             batch_sampler=[batch.tolist() for batch in places_K],
             num_workers=workers,
             prefetch_factor=_AHEAD if workers else None,
@@ -58,7 +65,7 @@ class StreamedSet:
         for images in loader:
             if isinstance(images, str):
                 raise DataError(
-                    f"the images in {self.root} must be readable, got {images}. Repair or remove it."
+                    f"the images in {printable(str(self.root))} must be readable, got {images}. Repair or remove it."
                 )
             yield images.to(self.device, non_blocking=is_cuda)
 
@@ -73,18 +80,30 @@ class StreamedSet:
         return replace(self, labels=self.labels.to(device), device=torch.device(device))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
 class _Decoded(Dataset[Tensor | str]):
     """Pictures by place; for what cannot be read, the reason as text, which can be sent between processes."""
 
-    def __init__(self, files: tuple[Path, ...], shape: tuple[int, int, int], root: Path) -> None:
-        self._files, self._shape, self._root = files, shape, root
+    files: tuple[Path, ...]
+    shape: tuple[int, int, int]
+    root: Path
+    stamps: IntArray | None
+    most_pixels: int
 
     def __len__(self) -> int:
-        return len(self._files)
+        return len(self.files)
 
     def __getitem__(self, place: int) -> Tensor | str:
-        channels, size, _ = self._shape
-        return decode_file(self._files[place], image_size=size, in_channels=channels, root=self._root)
+        channels, size, _ = self.shape
+        stamp = None if self.stamps is None else (int(self.stamps[place, 0]), int(self.stamps[place, 1]))
+        return decode_file(
+            self.files[place],
+            image_size=size,
+            in_channels=channels,
+            root=self.root,
+            most_pixels=self.most_pixels,
+            stamp=stamp,
+        )
 
 
 def _stacked(images: Sequence[Tensor | str]) -> Tensor | str:
@@ -97,3 +116,31 @@ def _stacked(images: Sequence[Tensor | str]) -> Tensor | str:
 def default_workers() -> int:
     """One process for each core that this one may use, at most eight."""
     return min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
+def listed_stamps(files: Sequence[Path], root: Path) -> IntArray:
+    """What tells each file from another that may take its place, without opening it.
+
+    Args:
+        files: the pictures.
+        root: the folder that messages name files relative to.
+
+    Returns:
+        N×2, a row for each file.
+
+    Raises:
+        DataError: files that are not there, or are none.
+    """
+    stamps_N2 = np.empty((len(files), 2), dtype=np.int64)
+    problems = []
+    for place, path in enumerate(files):
+        try:
+            status = path.stat()
+            if not S_ISREG(status.st_mode):
+                raise ValueError("not a regular file")  # noqa: TRY301
+            stamps_N2[place] = stamp_of(status)
+        except (OSError, ValueError) as error:
+            problems.append(named(path, root, error))
+    if problems:
+        raise unreadable(problems, len(files), root)
+    return stamps_N2

@@ -166,6 +166,14 @@ def test_a_small_last_batch_is_dropped_unless_it_is_the_only_one(
     assert len(epoch(part_of(count), batch_size=batch_size)) == expected
 
 
+@pytest.mark.parametrize("batch_size", [2, 3, 4, 16])
+def test_batch_norm_gets_two_values_a_channel_whatever_is_left_for_the_last_batch(batch_size: int) -> None:
+    norm = torch.nn.BatchNorm2d(1)
+    for count in range(2, 35):
+        for images, _ in epoch(part_of(count), batch_size=batch_size):
+            assert norm(images[..., :1, :1]).isfinite().all()  # it refuses a batch of one
+
+
 def test_evaluation_keeps_order_and_drops_nothing() -> None:
     batches = list(eval_batches(part_of(65), batch_size=32, mean=RAW["mean"], std=RAW["std"]))
     assert labels(batches) == list(range(65))

@@ -1,3 +1,6 @@
+import os
+import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -100,3 +103,90 @@ def test_an_image_without_a_known_range_is_refused(tmp_path: Path) -> None:
     path = saved(tmp_path / "a.tif", Image.fromarray(GRADIENT.astype(np.float32)))
     with pytest.raises(DataError, match=r"a.tif \(32-bit pixels have no known range"):
         read(path)
+
+
+def make_pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def make_socket(path: Path) -> None:
+    before = Path.cwd()
+    os.chdir(path.parent)  # the whole path may be too long for a socket
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(path.name)
+    os.chdir(before)
+
+
+def make_link(path: Path) -> None:
+    path.symlink_to("absent")
+
+
+def make_circle(path: Path) -> None:
+    path.symlink_to(path.name)
+
+
+def make_device(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+KINDS: dict[Callable[[Path], None], str] = {
+    make_pipe: "not a regular file",
+    make_socket: "not a regular file",
+    make_device: "not a regular file",
+    Path.mkdir: "not a regular file",
+    make_link: "No such file or directory",
+    make_circle: "Too many levels of symbolic links",
+}
+
+
+@pytest.mark.usefixtures("freeing_pipes")
+@pytest.mark.parametrize(("make", "reason"), KINDS.items(), ids=lambda value: getattr(value, "__name__", ""))
+def test_what_is_no_file_is_named_and_not_waited_for(
+    tmp_path: Path, make: Callable[[Path], None], reason: str
+) -> None:
+    good = saved(tmp_path / "good.png", Image.fromarray(GRADIENT))
+    make(tmp_path / "f.png")
+    with pytest.raises(DataError, match=rf"1 of 2 are not: f.png \({reason}\). Repair"):
+        decode_files([good, tmp_path / "f.png"], image_size=8, in_channels=1, root=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        (b"a\x1b[31m.png", r"a\\x1b\[31m.png"),
+        (b"a\nb.png", r"a\\nb.png"),
+        ("a\u202egnp.png".encode(), r"a\\u202egnp.png"),
+        (b"caf\xe9.png", r"caf\\udce9.png"),
+    ],
+)
+def test_a_name_is_shown_without_what_would_act_on_a_terminal(
+    tmp_path: Path, name: bytes, shown: str
+) -> None:
+    path = tmp_path / os.fsdecode(name)
+    path.write_text("no image")
+    with pytest.raises(DataError, match=rf"are not: {shown} \(not an image\)"):
+        read(path)
+
+
+def test_a_name_that_is_no_text_can_be_read(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"caf\xe9.png")
+    saved(tmp_path / "a.png", Image.fromarray(GRADIENT)).rename(path)
+    assert np.array_equal(read(path)[0], GRADIENT)
+
+
+def test_an_interrupt_waits_for_no_more_than_the_images_being_decoded(tmp_path: Path) -> None:
+    path = saved(tmp_path / "a.png", Image.fromarray(GRADIENT).resize((600, 600)))
+    asked: list[int] = []
+
+    class Noting(list[Path]):
+        def __getitem__(self, place: int) -> Path:  # type: ignore[override]
+            asked.append(place)
+            return super().__getitem__(place)
+
+    def interrupt(done: int, total: int) -> None:
+        asked.clear()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        decode_files(Noting([path] * 640), image_size=8, in_channels=1, root=tmp_path, progress=interrupt)
+    assert len(asked) <= 16

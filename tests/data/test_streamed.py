@@ -1,10 +1,13 @@
 """Images that stay in their files give the very batches that images in memory give."""
 
+import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from nas_prune.data import Augment, ImageData, ImageSet, load_data, share, train_batches
 from nas_prune.data import load as load_module
@@ -60,6 +63,92 @@ def test_a_broken_file_is_named_when_its_batch_comes(folder: str, workers: int) 
     broken = next(Path(folder.removeprefix("folder:")).glob("train/1/*.png"))
     broken.write_bytes(b"no picture")
     with pytest.raises(DataError, match=rf"must be readable, got train/1/{broken.name} \(not an image\)"):
+        batches(data)
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-30])
+
+
+def replace_by_another(path: Path) -> None:
+    Image.new("RGB", (9, 9)).save(path.with_name("other.png"))
+    path.with_name("other.png").replace(path)
+
+
+def replace_by_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def replace_by_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+CHANGES: dict[Callable[[Path], None], str] = {
+    Path.unlink: "No such file or directory",
+    cut: "image file is truncated.*",
+    replace_by_another: "changed since it was listed",
+    replace_by_folder: "not a regular file",
+    replace_by_pipe: "not a regular file",
+}
+
+
+@pytest.mark.usefixtures("freeing_pipes")
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize(
+    ("change", "reason"), CHANGES.items(), ids=lambda value: getattr(value, "__name__", "")
+)
+def test_an_image_that_changes_during_a_run_is_named(
+    folder: str, change: Callable[[Path], None], reason: str, workers: int
+) -> None:
+    data = load_data(folder, stream=True)
+    assert isinstance(data.train, StreamedSet)
+    data = replace(data, train=replace(data.train, workers=workers)).to("cpu")
+    assert len(batches(data)) == 5
+    changed = data.train.files[7]  # type: ignore[attr-defined]
+    change(changed)
+    with pytest.raises(DataError, match=rf"must be readable, got train/./{changed.name} \({reason}\)\. Rep"):
+        batches(data)
+
+
+def test_an_image_written_again_with_other_pixels_is_named(folder: str) -> None:
+    data = load_data(folder, stream=True)
+    assert isinstance(data.train, StreamedSet)
+    data = replace(data, train=replace(data.train, workers=0))
+    path = data.train.files[3]  # type: ignore[attr-defined]
+    status = path.stat()
+    path.write_bytes(path.read_bytes())
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert len(batches(data)) == 5
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 1_000_000_000))
+    with pytest.raises(DataError, match=rf"got train/./{path.name} \(changed since it was listed\)"):
+        batches(data)
+
+
+@pytest.mark.usefixtures("freeing_pipes")
+def test_what_is_no_file_is_named_before_the_first_batch(folder: str) -> None:
+    root = Path(folder.removeprefix("folder:"))
+    os.mkfifo(root / "train" / "1" / "f.png")
+    (root / "test" / "0" / "g.png").symlink_to("absent")
+    expected = (
+        r"2 of 52 are not: train/1/f.png \(not a regular file\); test/0/g.png \(No such file or directory\)"
+    )
+    with pytest.raises(DataError, match=expected):
+        load_data(folder, stream=True)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_the_bound_of_pixels_holds_in_every_process(
+    folder: str, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = load_data(folder, stream=True)
+    assert isinstance(data.train, StreamedSet)
+    data = replace(data, train=replace(data.train, workers=workers)).to("cpu")
+    monkeypatch.setenv("NAS_PRUNE_MOST_PIXELS", "100")
+    with pytest.raises(
+        DataError, match=r"png \(12×12 pixels, more than 100; NAS_PRUNE_MOST_PIXELS=144 allows"
+    ):
         batches(data)
 
 

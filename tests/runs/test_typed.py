@@ -53,7 +53,7 @@ def test_what_was_typed_stays_so_in_memory_and_in_no_file(tmp_path: Path) -> Non
     assert isinstance(config.space, Typed)
     for copy in (
         config.model_copy(),
-        pickle.loads(pickle.dumps(config)),
+        pickle.loads(pickle.dumps(config)),  # noqa: S301  (our own bytes)
         SearchConfig(**config.model_dump()),
     ):
         assert isinstance(copy.space, Typed)
