@@ -35,6 +35,7 @@ def _copied(*names: str) -> Callable[[Path], None]:
             if source.is_dir():
                 shutil.copytree(source, case / name)
             else:
+                (case / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(source, case / name)
 
     return prepare
@@ -186,19 +187,21 @@ def _read_comparison(case: Path) -> object:
 
 
 READERS: dict[str, Reader] = {
-    "widths": Reader(_copied("train"), ("train/widths.json",), _read_widths),
+    "widths": Reader(_copied("train/widths.json"), ("train/widths.json",), _read_widths),
     "guideline": Reader(_copied("guideline.yaml"), ("guideline.yaml",), _read_guideline),
     "recipe": Reader(_recipe, ("recipe.yaml",), _read_recipe),
     "study file": Reader(_copied("study.yaml"), ("study.yaml",), _read_study_file),
     "comparison file": Reader(_copied("compare.yaml"), ("compare.yaml",), _read_compare_file),
     "settings": Reader(_copied(*_KINDS), ("*/config.yaml", "train/widths.json"), _reopen),
     "checkpoint": Reader(
-        _copied("search", "train"),
+        _copied("search/checkpoint.safetensors", "train/seed-0/result.json"),
         ("search/checkpoint.safetensors", "train/seed-0/result.json"),
         _read_checkpoint,
     ),
-    "metrics": Reader(_copied("search"), ("search/metrics.jsonl",), _read_metrics),
-    "kept channels": Reader(_copied("search"), ("search/kept.json", "search/widths/*.json"), _read_kept),
+    "metrics": Reader(_copied("search/metrics.jsonl"), ("search/metrics.jsonl",), _read_metrics),
+    "kept channels": Reader(
+        _copied("search/kept.json", "search/widths"), ("search/kept.json", "search/widths/*.json"), _read_kept
+    ),
     "journal": Reader(_copied("study"), ("study/journal.log", "study/workers/*"), _read_journal),
     "images": Reader(_images, ("images/*/*",), _read_images),
     "comparison": Reader(_copied("compare"), ("compare/**/*.json", "compare/config.yaml"), _read_comparison),

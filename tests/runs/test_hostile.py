@@ -21,7 +21,6 @@ SECONDS = 8.0
 
 COMMANDS = {
     "search": (["search", "--resume"], ["guide"]),
-    "search-all": (["search", "--resume"],),
     "train": (["train", "--resume"],),
     "evaluate": (["evaluate", "--resume"],),
     "study": (["study", "run"], ["study", "rank"], ["study", "recover"], ["guide"]),
