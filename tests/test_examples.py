@@ -110,11 +110,7 @@ def test_there_are_examples_and_each_has_its_promise() -> None:
 
 @pytest.mark.parametrize(
     "example",
-    [
-        # The longest two: `own_method` stands for them in the default tests.
-        pytest.param(path, marks=[pytest.mark.slow] * (path.stem != "own_method"), id=path.stem)
-        for path in EXAMPLES
-    ],
+    [pytest.param(path, marks=pytest.mark.slow, id=path.stem) for path in EXAMPLES],
 )
 def test_an_example_runs_with_few_epochs(example: Path, tmp_path: Path) -> None:
     check(example, tmp_path, printed_by_fork(example, tmp_path, PROMISES[example.stem].quickly))

@@ -130,9 +130,9 @@ def failures(name: str, inputs: Sequence[int], seed: int) -> Iterator[Failure]:
         case = Case(READERS[name], Path(place))
         for number in inputs:
             chance = random.Random(f"{name}/{seed}/{number}")  # noqa: S311  (no secret)
-            case.renew()
             file = chance.choice(case.files)
             if chance.random() < _NO_FILE:
+                case.renew()
                 kind = no_file(case.folder / file, case.outside, chance)
                 what = case.failure()
                 if what:

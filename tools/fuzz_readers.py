@@ -133,15 +133,14 @@ def _read_checkpoint(case: Path) -> object:
     path = case / "search" / "checkpoint.safetensors"
     _tried(lambda: read_weights(path))
     _tried(lambda: read_network(path))
-    return read_trained(case / "train" / "seed-0" / "result.json")
+    return read_trained(case / "compare/arms/scratch-b/seed-0/result.json")
 
 
 def _read_metrics(case: Path) -> object:
     from nas_prune.runs.directory import keep_metrics, read_metrics
 
     _tried(lambda: read_metrics(case / "search"))
-    _tried(lambda: keep_metrics(case / "search", 2))
-    return read_metrics(case / "search")
+    return keep_metrics(case / "search", 2)
 
 
 def _read_kept(case: Path) -> object:
@@ -194,8 +193,8 @@ READERS: dict[str, Reader] = {
     "comparison file": Reader(_copied("compare.yaml"), ("compare.yaml",), _read_compare_file),
     "settings": Reader(_copied(*_KINDS), ("*/config.yaml", "train/widths.json"), _reopen),
     "checkpoint": Reader(
-        _copied("search/checkpoint.safetensors", "train/seed-0/result.json"),
-        ("search/checkpoint.safetensors", "train/seed-0/result.json"),
+        _copied("search/checkpoint.safetensors", "compare/arms/scratch-b/seed-0/result.json"),
+        ("search/checkpoint.safetensors", "compare/arms/scratch-b/seed-0/result.json"),
         _read_checkpoint,
     ),
     "metrics": Reader(_copied("search/metrics.jsonl"), ("search/metrics.jsonl",), _read_metrics),

@@ -106,7 +106,7 @@ LONG = [sys.executable, "-m", "nas_prune", "search", "--epochs", "500", "--max-i
 @pytest.mark.parametrize(
     "number",
     [
-        signal.SIGHUP,
+        pytest.param(signal.SIGHUP, marks=pytest.mark.slow),
         pytest.param(signal.SIGINT, marks=pytest.mark.slow),
         pytest.param(signal.SIGTERM, marks=pytest.mark.slow),
     ],
