@@ -172,7 +172,7 @@ def all_that_must_hold(kind: Kind, seed: int) -> None:
 
 
 @drawn_from(0)
-@settings(max_examples=12, deadline=None, derandomize=True, phases=[Phase.generate])
+@settings(max_examples=10, deadline=None, derandomize=True, phases=[Phase.generate])
 @given(st.from_type(Kind), st.integers(0, 2**16))
 def test_of_random_kinds(kind: Kind, seed: int) -> None:
     all_that_must_hold(kind, seed)

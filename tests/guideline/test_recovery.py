@@ -70,6 +70,7 @@ def rates(trials: int, seed: int) -> tuple[float, float]:
     return float(np.mean(held)), float(np.mean(uniform))
 
 
+@pytest.mark.slow
 def test_intervals_mostly_hold_what_was_planted() -> None:
     """The quick one: 10 trials, of which a rate of 0.9 gives 7 or more but once in a hundred times."""
     held, uniform = rates(10, seed=3)

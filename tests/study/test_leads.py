@@ -129,6 +129,7 @@ def seen_by_chance(points: Parametrised, count: int, seed: int, slope: float) ->
     return Seen(widths, tuple((0.5 + slope * (truth - truth.mean()) + noise).tolist()), ())
 
 
+@pytest.mark.slow
 def test_a_rule_that_knows_nothing_is_not_said_to_rank_nor_to_rank_backwards(points: Parametrised) -> None:
     found = [agreement_of_rule(points, seen_by_chance(points, 13, 9 * seed, 0.0)) for seed in range(12)]
     assert {one.n for one in found} == {8}

@@ -63,6 +63,7 @@ def by_hand(data: ImageData) -> TrainState:
     return state
 
 
+@pytest.mark.slow
 def test_two_gloo_processes_are_one_that_averages(tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
