@@ -140,13 +140,14 @@ class _Decoder:
         mode = "L" if channels == 1 else "RGB"
         try:
             with open_regular(path) as stream:
-                found = stamp_of(os.fstat(stream.fileno()))
+                found = None if stamp is None else stamp_of(os.fstat(stream.fileno()))
                 image = square(stream, mode, size, most_pixels=self.most_pixels, semaphore=self.semaphore)
         except Exception as error:  # noqa: BLE001  (decoders raise errors of many types; each is reported by name)
             return named(path, self.root, error)
-        if stamp not in (None, found):
+        if found != stamp:
             return named(path, self.root, ValueError("changed since it was listed"))
-        into[...] = np.asarray(image).reshape(size, size, channels).transpose(2, 0, 1)
+        pixels = np.frombuffer(image.tobytes(), np.uint8)  # in less time than by NumPy's interface
+        into[...] = pixels.reshape(size, size, channels).transpose(2, 0, 1)
         return None
 
 
