@@ -49,17 +49,19 @@ class Failure:
     content: bytes | None
 
 
-class _TooLong(BaseException):
+class TooLongError(BaseException):
     """A reader has taken all its time; no `Exception`, so that nothing catches it."""
 
 
 @contextmanager
-def _in_time() -> Iterator[None]:
+def in_time(seconds: float) -> Iterator[None]:
+    """Raise `TooLongError` where the block takes longer."""
+
     def ring(*_: object) -> None:
-        raise _TooLong
+        raise TooLongError
 
     before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, SECONDS)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         yield
     finally:
@@ -111,11 +113,11 @@ class Case:
     def _raised(self) -> str:
         """What the reader raises but errors of ours in one line."""
         try:
-            with _in_time():
+            with in_time(SECONDS):
                 self._reader.read(self.folder)
         except NasPruneError as error:
             return "a message of several lines" if "\n" in str(error).strip() else ""
-        except _TooLong:
+        except TooLongError:
             return f"more than {SECONDS:g} s"
         except BaseException as error:  # noqa: BLE001  (that is what is looked for)
             frames = traceback.extract_tb(error.__traceback__)

@@ -8,6 +8,10 @@ from typing import Any
 
 import click
 
+from nas_prune.errors import NasPruneError
+from nas_prune.runs.stopping import interruptible
+from nas_prune.runs.text import one_line
+
 COMMANDS: dict[str, str] = {
     "spaces": "What can be searched.",
     "inspect": "Channel groups, roles, frozen parts and why, costs, feasible budgets.",
@@ -63,10 +67,6 @@ def app() -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; a user's mistake is one line on stderr and exit code 2."""
-    from nas_prune.errors import NasPruneError
-    from nas_prune.runs.stopping import interruptible
-    from nas_prune.runs.text import one_line
-
     try:
         with interruptible():
             code = app.main(arguments, prog_name="nas-prune", standalone_mode=False)
@@ -99,8 +99,6 @@ def _last_words(said: str) -> None:
 
 
 def _refuse(message: str) -> int:
-    from nas_prune.runs.text import one_line
-
     click.echo(f"nas-prune: {one_line(message)}", err=True)
     return 2
 

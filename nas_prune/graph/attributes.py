@@ -82,7 +82,7 @@ def held_sizes(
             continue
         taken: set[Axis] = set()
         for name, value in _integers(module, of_any_name=type(module) is of_any_name):
-            candidates = _candidates(path, name, module, record, asked, met)
+            candidates = _candidates(_axes_about(path, name, module, record, asked, met), record)
             fitting = list(dict.fromkeys(axis for axis in candidates if record.table.length(axis) == value))
             if fitting:
                 rivals = next((dims for dims in shapes[path or ROOT] if _count(dims, fitting) > 1), None)
@@ -91,7 +91,7 @@ def held_sizes(
                 found[path, name] = next(iter(free), fitting[0])
                 taken.add(found[path, name])
         for name, value, power in _scales(module):
-            candidates = _candidates(path, name, module, record, asked, met)
+            candidates = _candidates(_axes_about(path, name, module, record, asked, met), record)
             axis = next((axis for axis in candidates if record.table.length(axis) == value), None)
             if axis is not None:
                 found[path, f"{name}**{power}"] = axis
@@ -167,16 +167,9 @@ def _listed(
             return
 
 
-def _candidates(
-    path: str,
-    name: str,
-    module: nn.Module,
-    record: Record,
-    asked: dict[str, list[Axis]],
-    met: dict[str, list[Axis]],
-) -> Iterable[Axis]:
-    """Axes whose length an attribute may be, the likeliest first; none that cannot change."""
-    for axis in _axes_about(path, name, module, record, asked, met):
+def _candidates(axes: Iterable[Axis], record: Record) -> Iterator[Axis]:
+    """Those of some axes, and what is left of them without the batch, that may change."""
+    for axis in axes:
         resolved = record.table.resolve(axis)
         for part in (resolved, _without_batch(resolved, record)):
             if not record.table.is_constant(part):
@@ -191,6 +184,7 @@ def _axes_about(
     asked: dict[str, list[Axis]],
     met: dict[str, list[Axis]],
 ) -> Iterator[Axis]:
+    """Axes whose length an attribute may be, the likeliest first."""
     where = path or ROOT
     if "." in name:
         yield from _named_output(module, name, path, record)

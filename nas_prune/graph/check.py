@@ -114,8 +114,8 @@ def proved(template: nn.Module, example: ForwardLike, *, seed: int = 0) -> Recor
 def _told(template: nn.Module, record: Record) -> dict[tuple[str, str], Axis]:
     """The numbers that modules hold of sizes.
 
-    One over the root of what a layer reads is a factor for its own first weights; without a weight it is what an
-    attention divides by, trained or not.
+    A factor for a layer's own first weights (one over the root of what it reads) stays with trained ones; what an
+    attention divides by follows its channels always.
     """
     sizes, fans = held_sizes(template, record), fan_numbers(template, record)
     first = {_plain(at) for at in fans}

@@ -21,7 +21,7 @@ EXACT = 1e-9  # of numbers of Python
 SINGLE = 1e-6  # of numbers in a tensor
 _POWERS = (-0.5, 0.5, -1.0, 1.0)
 _PLAIN = (1.0, sqrt(2))  # factors for which two layers tell as much as three do otherwise, and one may do
-_MOST_LAYERS = 65
+_MOST_LAYERS = 65  # below so many layers, one over the root of their number is as likely
 _DIGITS, _DIGITS_OF_EVEN = 4, 2  # no more has what a person writes down; 1/16 for 16 channels has three
 
 

@@ -7,7 +7,7 @@ Python. A `Typed` name is the proof; no reader of files makes one, and a plain s
 import inspect
 from collections.abc import Callable
 from dataclasses import is_dataclass, replace
-from functools import wraps
+from functools import cache, wraps
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, PlainSerializer, WrapValidator
@@ -30,6 +30,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 _NAMES = frozenset(("space", "spaces", "model"))  # arguments that name networks
 
 
+@cache
 def called_by_person(function: Function) -> Function:
     """A function as it is called from Python: names of networks among its arguments are typed ones.
 

@@ -5,7 +5,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from optuna.exceptions import OptunaError
 from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.storages.journal._storage import JournalOperation, JournalStorageReplayResult
@@ -70,13 +69,13 @@ def mend_journal(path: Path) -> int:
     except OSError as error:
         raise StorageError(f"journal {path} must be a file that can be read, got: {error}.") from None
     replayed, kept, dropped = _Replayed(), [], 0
-    for line in lines:
-        whole = _whole(line)
-        is_kept = bool(whole) and replayed.takes(load_json(whole, allows_nan=True))
+    for number, line in enumerate(lines, start=1):
+        whole, record = _whole(line)
+        is_kept = record is not None and replayed.takes(record)
         kept.append(whole if is_kept else b"")
         dropped += whole != line or not is_kept
-        if whole and not is_kept and load_json(whole, allows_nan=True)["op_code"] not in _SAYS_ONE_THING:
-            dropped += len(lines) - len(kept)
+        if record is not None and not is_kept and record["op_code"] not in _SAYS_ONE_THING:
+            dropped += len(lines) - number
             break
     if dropped:
         write_whole(path, b"".join(kept), previous=path.with_name(f"{path.name}.damaged"))
@@ -93,28 +92,29 @@ class _Replayed:
         """Whether a record can be replayed after those before it."""
         try:
             self._state.apply_logs([record])
-        except OptunaError:  # of a worker that was told so: another had been faster
-            return True
         except Exception:  # noqa: BLE001  (Optuna checks no record)
             return False
         return True
 
 
-def _whole(line: bytes) -> bytes:
-    """What of a line is a record; empty if nothing."""
+def _whole(line: bytes) -> tuple[bytes, dict[str, Any] | None]:
+    """What of a line is a record, and what it says; nothing and None if no part of it is one."""
     if not line.endswith(b"\n"):
-        return b"" if not _is_record(line) else line + b"\n"
+        record = _record_in(line)
+        return (b"" if record is None else line + b"\n"), record
     start = 0
     while start >= 0:
-        if _is_record(line[start:]):
-            return line[start:]
+        record = _record_in(line[start:])
+        if record is not None:
+            return line[start:], record
         start = line.find(_BEGIN, start + 1)
-    return b""
+    return b"", None
 
 
-def _is_record(line: bytes) -> bool:
+def _record_in(line: bytes) -> dict[str, Any] | None:
     try:
         record = load_json(line, allows_nan=True)
     except (json.JSONDecodeError, UnicodeDecodeError):
-        return False
-    return isinstance(record, dict) and "op_code" in record and "worker_id" in record
+        return None
+    is_whole = isinstance(record, dict) and "op_code" in record and "worker_id" in record
+    return record if is_whole else None

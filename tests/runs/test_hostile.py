@@ -3,14 +3,14 @@
 import json
 import os
 import shutil
-import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from nas_prune.cli import main
+from tests.runs.test_reopen import name_own_network
+from tools.fuzz import in_time
 
 RUNS = Path(__file__).parents[1] / "earlier_runs"
 CANARY = "from pathlib import Path\nPath('canary').write_text('imported')\nnet = None\n"
@@ -27,14 +27,6 @@ COMMANDS = {
     "compare": (["compare", "--resume"],),
     "transfer": (["transfer", "--resume"],),
 }
-
-
-def names_code(run: Path) -> None:
-    for path in (run / "config.yaml", *run.rglob("*.json")):
-        text = path.read_text(encoding="utf-8")
-        path.write_text(
-            text.replace("space: resnet20", "space: evil:net").replace('"resnet20"', '"evil:net"')
-        )
 
 
 def has_a_bomb(run: Path) -> None:
@@ -80,7 +72,7 @@ def leads_out(run: Path) -> None:
 
 
 HOSTILE: tuple[Callable[[Path], None], ...] = (
-    names_code,
+    name_own_network,
     has_a_bomb,
     is_deep,
     has_pipes,
@@ -88,20 +80,6 @@ HOSTILE: tuple[Callable[[Path], None], ...] = (
     has_links_out,
     leads_out,
 )
-
-
-@contextmanager
-def in_time(seconds: float) -> Iterator[None]:
-    def ring(*_: object) -> None:
-        raise AssertionError("it hangs")
-
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
 
 
 def tree(place: Path, but: Path) -> dict[str, bytes]:

@@ -168,7 +168,7 @@ def test_ctrl_c_puts_the_trial_back_and_its_training_goes_on(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("sampler", ["cma", "tpe", "random"])
+@pytest.mark.parametrize("sampler", ["cma", "rule", "tpe", "gp", "nsga2", "random"])
 def test_a_trial_that_was_put_back_changes_nothing_of_what_is_drawn_next(
     sampler: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

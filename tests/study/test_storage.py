@@ -1,5 +1,6 @@
 """Storages: every kind of URL, those that do not answer, and journals that break off."""
 
+import json
 from pathlib import Path
 
 import optuna
@@ -154,3 +155,42 @@ def test_what_is_secret_in_a_url_is_never_said(url: str, tmp_path: Path) -> None
         open_storage(url, tmp_path)
     assert "s3cret" not in str(said.value)
     assert "s3cret" not in shown(url)
+
+
+JOURNAL_OF_BEFORE = Path(__file__).parents[1] / "earlier_runs" / "study" / "journal.log"
+
+
+def spoilt(path: Path, operation: int, **changes: object) -> int:
+    """Change the second record of a kind in a journal; how many lines stand before it."""
+    lines = JOURNAL_OF_BEFORE.read_text().splitlines()
+    place = [n for n, line in enumerate(lines) if json.loads(line)["op_code"] == operation][1]
+    lines[place] = json.dumps(json.loads(lines[place]) | changes)
+    path.write_text("\n".join(lines) + "\n")
+    return place
+
+
+@pytest.mark.parametrize(
+    ("operation", "changes", "is_cut"),
+    [
+        (8, {"user_attr": None}, False),
+        (7, {"trial_id": [1]}, False),
+        (4, {"datetime_start": 5}, True),
+        (4, {"op_code": 99}, True),
+        (6, {"state": "done"}, True),
+    ],
+)
+def test_records_that_cannot_be_replayed_are_named_and_removed(
+    operation: int, changes: dict[str, object], is_cut: bool, tmp_path: Path
+) -> None:
+    path = tmp_path / "journal.log"
+    place, count = spoilt(path, operation, **changes), len(JOURNAL_OF_BEFORE.read_text().splitlines())
+    as_it_was = path.read_bytes()
+    with pytest.raises(StorageError, match="must hold whole records .*nas-prune study recover"):
+        open_storage(None, tmp_path)
+    assert mend_journal(path) == (count - place if is_cut else 1)
+    left = path.read_bytes().splitlines()
+    assert len(left) == (place if is_cut else count - 1)
+    assert left[:place] == as_it_was.splitlines()[:place]
+    assert path.with_name("journal.log.damaged").read_bytes() == as_it_was
+    open_storage(None, tmp_path)
+    assert mend_journal(path) == 0
