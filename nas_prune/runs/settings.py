@@ -89,8 +89,9 @@ def command_of(run: Path) -> str | None:
 
 def _with_command(content: Any) -> Any:
     """A configuration, its command by the current name."""
-    if isinstance(content, dict) and content.get("command") in _EARLIER_COMMANDS:
-        return {**content, "command": _EARLIER_COMMANDS[content["command"]]}
+    command = content.get("command") if isinstance(content, dict) else None
+    if isinstance(command, str) and command in _EARLIER_COMMANDS:
+        return {**content, "command": _EARLIER_COMMANDS[command]}
     return content
 
 

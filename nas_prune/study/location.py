@@ -15,6 +15,7 @@ from nas_prune.runs.files import refuse_links
 from nas_prune.runs.progress import Progress
 from nas_prune.runs.settings import read_config
 from nas_prune.space.networks import is_own
+from nas_prune.study import trial_record as record
 from nas_prune.study.config import StudyConfig
 from nas_prune.study.journal import mend_journal
 from nas_prune.study.recovery import Recovered, may_be_gone, recover, silent_for, worker_is_gone
@@ -89,6 +90,8 @@ def studies_in(location: StudyLocation, config: StudyConfig) -> Iterator[dict[st
                 f"study {config.name!r} must be in the storage {shown(location.storage)}, which has none of that name. "
                 "Give the --storage it was run with."
             ) from None
+        for study in found.values():
+            record.check_readable(study.get_trials(deepcopy=False))
         yield found
 
 

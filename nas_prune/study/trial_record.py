@@ -61,6 +61,22 @@ _PLAIN = {
 }
 
 
+def check_readable(trials: Sequence[FrozenTrial]) -> None:
+    """Refuse trials whose attributes cannot be ours: a storage may hold anything.
+
+    Raises:
+        StorageError: one of them is none, or does not say which attempts it follows.
+    """
+    for trial in trials:
+        told = (trial.user_attrs, trial.system_attrs)
+        if not all(isinstance(one, dict) for one in told):
+            raise StorageError(f"trial {trial.number} must have attributes by name, got something else.")
+        numbers = trial.system_attrs.get(_HISTORY, [])
+        before = [trial.system_attrs.get(_FIRST, 0), *numbers] if isinstance(numbers, list) else [None]
+        if not all(type(one) is int and 0 <= one < len(trials) for one in before):
+            raise StorageError(f"trial {trial.number} must follow trials of its study, got {before!s:.60}.")
+
+
 def line_of(trial: FrozenTrial) -> int:
     """The number of the first attempt at a trial."""
     return int(trial.system_attrs.get(_FIRST, trial.number))

@@ -1,6 +1,7 @@
 """Storages: every kind of URL, those that do not answer, and journals that break off."""
 
 import json
+import shutil
 from pathlib import Path
 
 import optuna
@@ -9,6 +10,7 @@ import pytest
 from nas_prune.errors import BadInputError, StorageError
 from nas_prune.study import storage as storages
 from nas_prune.study.journal import mend_journal
+from nas_prune.study.location import StudyLocation, read_trials
 from nas_prune.study.samplers import quiet
 from nas_prune.study.storage import (
     answered,
@@ -194,3 +196,21 @@ def test_records_that_cannot_be_replayed_are_named_and_removed(
     assert path.with_name("journal.log.damaged").read_bytes() == as_it_was
     open_storage(None, tmp_path)
     assert mend_journal(path) == 0
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"system_attrs": "1"},
+        {"user_attrs": [1]},
+        {"system_attrs": {"retry_history": [99]}},
+        {"system_attrs": {"failed_trial": "x"}},
+    ],
+)
+def test_trials_whose_attributes_cannot_be_ours_are_refused(
+    changes: dict[str, object], tmp_path: Path
+) -> None:
+    shutil.copytree(JOURNAL_OF_BEFORE.parent, tmp_path / "study")
+    spoilt(tmp_path / "study" / "journal.log", 4, **changes)
+    with pytest.raises(StorageError, match="trial 1 must|must hold whole records"):
+        read_trials(StudyLocation(tmp_path / "study"))
