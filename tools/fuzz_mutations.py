@@ -32,6 +32,22 @@ _BOMB = "bomb:\n- &a [x, x, x, x, x, x, x, x]\n" + "".join(
 )
 
 
+_LARGE = tuple(
+    text.encode()
+    for text in (
+        "[" * 100_000,
+        "{a: " * 5_000,
+        '{"a":' * 20_000,
+        _BOMB,
+        "\n".join(f"k{number}: {number}" for number in range(40_000)),
+        "9" * 100_000,
+        "x" * 1_000_000,
+        "\n" * 100_000,
+        "- " * 3_000,
+    )
+)
+
+
 def changed(raw: bytes, suffix: str, chance: random.Random) -> bytes:
     """The bytes of a file, changed once to four times."""
     for _ in range(chance.choice((1, 1, 1, 2, 4))):
@@ -67,31 +83,24 @@ def _words(raw: bytes, suffix: str, chance: random.Random) -> bytes:
         place = chance.randrange(len(lines))
         lines[place : place + 1] = chance.choice(([], [lines[place]] * 2, [word + "\n", lines[place]]))
         return "".join(lines).encode(errors="replace")
-    edges = [place for place, letter in enumerate(text) if not (letter.isalnum() or letter in "._-%<=")] or [
-        0
-    ]
-    start = chance.choice(edges)
-    end = next((edge for edge in edges if edge > start), len(text))
-    return (text[: start + 1] + word + text[end:]).encode(errors="replace")
+    start = chance.randrange(len(text) + 1)
+    while start and _is_of_word(text[start - 1]):
+        start -= 1
+    end = start
+    while end < len(text) and _is_of_word(text[end]):
+        end += 1
+    return (text[:start] + word + text[end:]).encode(errors="replace")
+
+
+def _is_of_word(letter: str) -> bool:
+    return letter.isalnum() or letter in "._-%<="
 
 
 def _large(raw: bytes, suffix: str, chance: random.Random) -> bytes:
     """Something deep, long or much repeated in place of, before or behind what is there."""
     if suffix not in _TREES:
         return _bytes(raw, suffix, chance)
-    large = chance.choice(
-        (
-            "[" * 100_000,
-            "{a: " * 5_000,
-            '{"a":' * 20_000,
-            _BOMB,
-            "\n".join(f"k{number}: {number}" for number in range(40_000)),
-            "9" * 100_000,
-            "x" * 1_000_000,
-            "\n" * 100_000,
-            "- " * 3_000,
-        )
-    ).encode()
+    large = chance.choice(_LARGE)
     return chance.choice((large, raw + b"\n" + large, large + b"\n" + raw))
 
 

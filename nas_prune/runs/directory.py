@@ -111,7 +111,7 @@ def keep_metrics(run: Path, epochs: int) -> int:
         text = read_bytes(path).decode(errors="replace")
     except OSError as error:
         raise DamagedError(f"{path} must be a file that can be read, got: {error}.") from None
-    for line in text.splitlines():
+    for line in filter(lambda line: line.startswith("{"), text.splitlines()):
         with suppress(ValueError, TypeError, KeyError):  # an incomplete line
             kept.setdefault(int(load_json(line, allows_nan=True)["epoch"]), line)
     lines = [kept[epoch] for epoch in range(1, epochs + 1) if epoch in kept]

@@ -96,13 +96,7 @@ def load_json(text: str | bytes, *, allows_nan: bool = False) -> Any:
     """
     text = text.decode() if isinstance(text, bytes) else text
     try:
-        content = json.loads(
-            text,
-            object_pairs_hook=_unique,
-            parse_int=_integer,
-            parse_float=_number,
-            parse_constant=float if allows_nan else _number,
-        )
+        content = (_WITH_NAN if allows_nan else _STRICT).decode(text)
     except json.JSONDecodeError:
         raise
     except (ValueError, RecursionError) as error:
@@ -150,6 +144,15 @@ def _number(written: str) -> float:
     if not isfinite(number):
         raise ValueError(f"{written:.20} is no finite number")
     return number
+
+
+# Made once: a journal is read line by line.
+_STRICT = json.JSONDecoder(
+    object_pairs_hook=_unique, parse_int=_integer, parse_float=_number, parse_constant=_number
+)
+_WITH_NAN = json.JSONDecoder(
+    object_pairs_hook=_unique, parse_int=_integer, parse_float=_number, parse_constant=float
+)
 
 
 def _is_deep(content: Any) -> bool:

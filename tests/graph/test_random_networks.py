@@ -341,7 +341,7 @@ def test_a_network_that_runs_by_chance_only_is_found_out() -> None:
 # to the slow run.
 @pytest.mark.parametrize("holds", PROPERTIES)
 @drawn_from(0)
-@settings(max_examples=20, deadline=None, derandomize=True, phases=[Phase.generate])
+@settings(max_examples=12, deadline=None, derandomize=True, phases=[Phase.generate])
 @given(networks(most_blocks=3), _SEEDS)
 def test_of_random_networks(holds: Callable[[Example], None], network: Network, seed: int) -> None:
     space = known(network)

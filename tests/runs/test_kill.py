@@ -85,7 +85,8 @@ def check_killed(
     assert contents(run) == contents(expected)
 
 
-@pytest.mark.parametrize(("name", "seed"), [("search", 1), pytest.param("train", 3, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "seed"), [("search", 1), ("train", 3)])
 def test_a_run_killed_at_a_random_moment_resumes_to_the_same_bits(
     name: str, seed: int, whole: dict[str, tuple[Path, float]], tmp_path: Path
 ) -> None:

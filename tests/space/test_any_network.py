@@ -11,7 +11,7 @@ from tests.properties import check_costs, check_dead_channels, random_widths
 SIZES = {"inception_v3": 299, "maxvit_t": 224, "vit_h_14": 56}
 CLASSIFIERS, SEGMENTERS = torchvision_names()
 A_FEW = (
-    "googlenet", "mobilenet_v3_small", "resnext50_32x4d", "shufflenet_v2_x1_0", "squeezenet1_1", "swin_t",
+    "mobilenet_v3_small", "resnext50_32x4d", "shufflenet_v2_x1_0", "swin_t",
     "lraspp_mobilenet_v3_large",
 )  # fmt: skip
 ATTENTION = ("vit_", "swin_")
