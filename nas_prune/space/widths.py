@@ -55,6 +55,12 @@ class SpaceReference(_Strict):
     input_spec: CallSpec | None = None
     part: str = ""
 
+    @model_validator(mode="after")
+    def _has_room(self) -> "SpaceReference":
+        # The example of the network's inputs says why a shape cannot be one.
+        assert self.call is not None
+        return self
+
     @property
     def call(self) -> CallSpec:
         """What the network is called with."""

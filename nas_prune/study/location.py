@@ -15,12 +15,12 @@ from nas_prune.runs.files import refuse_links
 from nas_prune.runs.progress import Progress
 from nas_prune.runs.settings import read_config
 from nas_prune.space.networks import is_own
-from nas_prune.study import trial_record as record
 from nas_prune.study.config import StudyConfig
 from nas_prune.study.journal import mend_journal
 from nas_prune.study.recovery import Recovered, may_be_gone, recover, silent_for, worker_is_gone
 from nas_prune.study.samplers import quiet
 from nas_prune.study.storage import HEARTBEAT, JOURNAL, journal_path, opened, shown
+from nas_prune.study.trial_check import check_readable
 from nas_prune.study.worker_lock import live_workers
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def studies_in(location: StudyLocation, config: StudyConfig) -> Iterator[dict[st
                 "Give the --storage it was run with."
             ) from None
         for study in found.values():
-            record.check_readable(study.get_trials(deepcopy=False))
+            check_readable(study.get_trials(deepcopy=False))
         yield found
 
 

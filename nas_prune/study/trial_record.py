@@ -61,20 +61,10 @@ _PLAIN = {
 }
 
 
-def check_readable(trials: Sequence[FrozenTrial]) -> None:
-    """Refuse trials whose attributes cannot be ours: a storage may hold anything.
-
-    Raises:
-        StorageError: one of them is none, or does not say which attempts it follows.
-    """
-    for trial in trials:
-        told = (trial.user_attrs, trial.system_attrs)
-        if not all(isinstance(one, dict) for one in told):
-            raise StorageError(f"trial {trial.number} must have attributes by name, got something else.")
-        numbers = trial.system_attrs.get(_HISTORY, [])
-        before = [trial.system_attrs.get(_FIRST, 0), *numbers] if isinstance(numbers, list) else [None]
-        if not all(type(one) is int and 0 <= one < len(trials) for one in before):
-            raise StorageError(f"trial {trial.number} must follow trials of its study, got {before!s:.60}.")
+def followed(trial: FrozenTrial) -> list[object]:
+    """What a trial says of the attempts that it follows, unchecked; should be numbers of trials."""
+    numbers = trial.system_attrs.get(_HISTORY, [])
+    return [trial.system_attrs.get(_FIRST, 0), *numbers] if isinstance(numbers, list) else [numbers]
 
 
 def line_of(trial: FrozenTrial) -> int:

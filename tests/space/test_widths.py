@@ -83,6 +83,13 @@ def test_a_width_that_is_no_integer_is_refused(tmp_path: Path, width: object) ->
         read_widths(change(path, groups=groups))
 
 
+def test_inputs_that_no_memory_holds_are_refused_where_they_are_read(tmp_path: Path) -> None:
+    path = written(tmp_path)
+    space = json.loads(path.read_text())["space"]
+    with pytest.raises(WidthsError, match=r"space: .*shapes must hold at most 2,147,483,648 numbers"):
+        read_widths(change(path, space=space | {"input_shape": [1 << 20, 1 << 20]}))
+
+
 def test_unknown_fields_are_refused(tmp_path: Path) -> None:
     with pytest.raises(WidthsError, match="weights: Extra inputs are not permitted"):
         read_widths(change(written(tmp_path), weights=[1.0]))

@@ -214,3 +214,32 @@ def test_trials_whose_attributes_cannot_be_ours_are_refused(
     spoilt(tmp_path / "study" / "journal.log", 4, **changes)
     with pytest.raises(StorageError, match="trial 1 must|must hold whole records"):
         read_trials(StudyLocation(tmp_path / "study"))
+
+
+@pytest.mark.parametrize(
+    ("operation", "changes", "why"),
+    [
+        (
+            8,
+            {"user_attr": {"told from trial": "1"}},
+            "attributes as they are written here, got told from trial=1",
+        ),
+        (8, {"user_attr": {"latency_ms": "fast"}}, "attributes .*got latency_ms=fast"),
+        (8, {"user_attr": {"worker": 7}}, "attributes .*got worker=7"),
+        (8, {"user_attr": {"judge": "evil"}}, "attributes .*got judge=evil"),
+        (8, {"user_attr": {"told from trial": 99}}, "attributes .*got told from trial=99"),
+        (8, {"user_attr": {"widths": [1]}}, r"attributes .*got widths=\[1\]"),
+        (6, {"values": ["0.5"]}, "numbers as values, got"),
+        (6, {"values": None}, "a value and widths"),
+        (7, {"intermediate_value": [0.5]}, "numbers as values, got"),
+        (5, {"param_value_internal": [0.5]}, "parameters within their bounds, got slope"),
+        (5, {"param_value_internal": 1e9}, "parameters within their bounds, got slope"),
+    ],
+)
+def test_what_a_trial_says_of_another_kind_than_ours_is_refused(
+    operation: int, changes: dict[str, object], why: str, tmp_path: Path
+) -> None:
+    shutil.copytree(JOURNAL_OF_BEFORE.parent, tmp_path / "study")
+    spoilt(tmp_path / "study" / "journal.log", operation, **changes)
+    with pytest.raises(StorageError, match=f"trial [01] must have {why}"):
+        read_trials(StudyLocation(tmp_path / "study"))
