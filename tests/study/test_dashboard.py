@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,13 @@ def ask(port: int, path: str) -> Any:
     with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
         raw = answer.read()
         return json.loads(raw) if "json" in answer.headers["Content-Type"] else raw.decode()
+
+
+def change(port: int, path: str, body: object) -> None:
+    connection = HTTPConnection("127.0.0.1", port, timeout=10)
+    connection.request("PUT", path, json.dumps(body), {"Content-Type": "application/json"})
+    assert connection.getresponse().status == 204
+    connection.close()
 
 
 def browse(browser: str, url: str, picture: Path) -> tuple[str, list[str]]:
@@ -100,6 +108,19 @@ def test_the_pages_of_a_study_show_pictures_and_widths_without_an_error(tmp_path
         assert "kept inner 1" in trial
         assert "Keep ratio along the depth" in shown["studies/0"]
         assert "Layer widths of" in shown["studies/0/note"]
+
+        # A stranger's note: its tags are text, its pictures are not fetched.
+        body = (
+            "![seen](http://127.0.0.1:9/seen.png)\n\n<img src=x onerror=nowhere()><script>nowhere()</script>"
+        )
+        version = study["note"]["version"] + 1
+        change(port, "/api/studies/0/note", {"body": body, "version": version})
+        page, complaints = browse(
+            browser, f"http://127.0.0.1:{port}/dashboard/studies/0/note", pictures / "strange.png"
+        )
+        assert "&lt;script&gt;nowhere()" in page
+        assert complaints
+        assert all("seen.png" in line and "Content Security Policy" in line for line in complaints)
     finally:
         server.send_signal(signal.SIGINT)
         assert server.wait(60) == 0

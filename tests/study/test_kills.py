@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -18,17 +19,22 @@ from nas_prune.study.trial_record import Fate
 from tests.study.servers import postgresql
 
 TRIALS = 120  # so that the study outlasts several kills on a fast machine
-STUDY = f"""
+STUDY = """
 space: resnet20
-data: {{name: digits, max_images: 300, val_fraction: 0.3}}
+data: {{name: digits, max_images: {images}, val_fraction: 0.3}}
 epochs: 6
 budget: macs<=30%
-trials: {TRIALS}
+trials: {trials}
 """
 
 
+def write_study(folder: Path, *, trials: int = TRIALS, images: int = 300) -> None:
+    (folder / "s.yaml").write_text(STUDY.format(trials=trials, images=images), encoding="utf-8")
+
+
 def start(folder: Path, *arguments: str) -> "subprocess.Popen[bytes]":
-    (folder / "s.yaml").write_text(STUDY, encoding="utf-8")
+    if not (folder / "s.yaml").exists():
+        write_study(folder)
     command = [sys.executable, "-m", "nas_prune", "study", "run", "s.yaml", "--out", "run", *arguments]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     with (folder / "log").open("ab") as log:
@@ -94,6 +100,20 @@ def test_two_workers_on_a_journal_of_which_one_is_killed_every_20_seconds(tmp_pa
     result = read_trials(StudyLocation(tmp_path / "run"))
     assert killed >= 2
     check(result.trials["s"], tmp_path / "run")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("storage", ["journal", "postgresql"])
+def test_a_thousand_trials_of_eight_workers_of_which_one_is_killed_every_20_seconds(
+    storage: str, tmp_path: Path
+) -> None:
+    write_study(tmp_path, trials=1000, images=100)
+    with postgresql() if storage == "postgresql" else nullcontext() as url:
+        extra = ("--storage", url, "--heartbeat", "2") if url else ()
+        killed = keep_killing(tmp_path, 8, extra, every=20, limit=3600)
+        result = read_trials(StudyLocation(tmp_path / "run", url))
+    assert killed >= 5
+    check(result.trials["s"], tmp_path / "run", 1000)
 
 
 @pytest.mark.slow
