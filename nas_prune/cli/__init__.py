@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from nas_prune.errors import NasPruneError
+from nas_prune.runs.safe_path import leave_out_current_directory
 from nas_prune.runs.stopping import interruptible
 from nas_prune.runs.text import one_line
 
@@ -67,6 +68,7 @@ def app() -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; a user's mistake is one line on stderr and exit code 2."""
+    leave_out_current_directory()
     try:
         with interruptible():
             code = app.main(arguments, prog_name="nas-prune", standalone_mode=False)

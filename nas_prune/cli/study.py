@@ -9,10 +9,11 @@ import click
 
 from nas_prune.cli.option_types import NETWORK
 from nas_prune.cli.options import Decorator, Function, format_option, packed
-from nas_prune.cli.output import count, echo, percent, print_json, print_table, showing_progress
+from nas_prune.cli.output import count, counted, echo, percent, print_json, print_table, showing_progress
 
 if TYPE_CHECKING:
     from nas_prune.study.config import JudgeName, SamplerName
+    from nas_prune.study.journal import Mended
     from nas_prune.study.location import StudyResult
     from nas_prune.training.schedules import Schedule
 
@@ -354,22 +355,30 @@ def recover(directory: Path, older_than: float | None, storage: str | None, styl
     """
     from nas_prune.study.location import StudyLocation, recover_study
 
-    dropped, found = recover_study(StudyLocation(directory, storage), older_than=older_than)
+    recovery = recover_study(StudyLocation(directory, storage), older_than=older_than)
+    dropped, found = recovery.journal.dropped, recovery.trials
     if style == "json":
         print_json(
             {
                 "lines_dropped": dropped,
+                "journal_before": None if recovery.journal.before is None else str(recovery.journal.before),
                 "put_back": [[one.study, one.number] for one in found if not one.is_given_up],
                 "given_up": [[one.study, one.number] for one in found if one.is_given_up],
             }
         )
         return
     if dropped:
-        echo(
-            f"journal: {dropped} unfinished line{'s' * (dropped > 1)} removed; journal.log.damaged holds the old file"
-        )
+        echo(f"journal: {_mended(recovery.journal)}")
     for one in found:
         what = "given up: several workers died at it" if one.is_given_up else "put back, to be resumed"
         echo(f"{one.study}, trial {one.number}: {what}")
     if not dropped and not found:
         echo("Nothing to recover.")
+
+
+def _mended(journal: "Mended") -> str:
+    """What was done to a journal, for people."""
+    if journal.before is None:
+        return f"{counted(journal.dropped, 'unfinished line')} removed"
+    what = "from the first that cannot be told to the end" if journal.is_cut else "that cannot be told"
+    return f"{counted(journal.dropped, 'line')} removed {what}; {journal.before.name} holds the journal as it was"

@@ -15,6 +15,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 
 from nas_prune.errors import NasPruneError
 from nas_prune.runs.progress import SILENT, Progress
+from nas_prune.runs.safe_path import leave_out_current_directory
 from nas_prune.runs.stopping import interruptible
 
 Task = TypeVar("Task")
@@ -90,6 +91,7 @@ class _Pool(Generic[Task, Result]):
             process.kill()
 
     def _start(self) -> None:
+        leave_out_current_directory()
         ours, theirs = get_context("spawn").Pipe()
         process = get_context("spawn").Process(target=_serve, args=(theirs, self._prepare))
         process.start()

@@ -1,8 +1,11 @@
 """The journal: a file of one record a line, which Optuna replays; what may be wrong with it, and how it is mended."""
 
 import json
+import os
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Any
 
 from optuna.storages import BaseStorage, JournalStorage
@@ -11,16 +14,14 @@ from optuna.storages.journal._storage import JournalOperation, JournalStorageRep
 
 from nas_prune.errors import StorageError
 from nas_prune.runs.files import write_whole
-from nas_prune.runs.reading import check_regular, load_json, read_bytes
+from nas_prune.runs.reading import check_regular, load_json, open_regular, read_bytes
 
 _MOST = 2**31  # bytes: a journal grows by 5 to 20 kB with each trial
 _BEGIN = b'{"op_code"'
-# Records that say one thing of a study or a trial that is there: without one of them the others mean the same.
-_SAYS_ONE_THING = tuple(
-    int(one)
-    for one in JournalOperation
-    if one.name.startswith("SET_") and one.name != "SET_TRIAL_STATE_VALUES"
-)
+# Records that say something of a study that is there: without one of them the others mean the same.
+_OF_A_STUDY = tuple(int(one) for one in JournalOperation if one.name.startswith("SET_STUDY"))
+_LOCK_TAKES = 3.0  # seconds that another process may hold a lock under another name of the directory
+_LONG = 2**24  # bytes of a line: the longest of ours is a picture of a figure, a hundredth of this
 
 
 def open_journal(path: Path) -> BaseStorage:
@@ -34,7 +35,11 @@ def open_journal(path: Path) -> BaseStorage:
     try:
         with suppress(FileNotFoundError):
             check_regular(path)
+            _check_lines(path)
+        _check_lock(path)
         return JournalStorage(JournalFileBackend(str(path)))
+    except StorageError:  # which is an `OSError`, too
+        raise
     except OSError as error:
         raise StorageError(f"journal {path} must be readable and writable, got: {error.strerror}.") from None
     except Exception as error:  # noqa: BLE001  (Optuna checks no record; whatever it stumbles over is said)
@@ -51,15 +56,67 @@ def broken(path: str, error: Exception) -> str:
     )
 
 
-def mend_journal(path: Path) -> int:
+def _check_lines(path: Path) -> None:
+    """Refuse a line that no record of ours could be: reading it would take all memory."""
+    if path.stat().st_size <= _LONG:
+        return
+    length = 0
+    with open_regular(path) as stream:
+        while block := stream.read(_LONG):
+            first, last = block.find(b"\n"), block.rfind(b"\n")
+            if length + (len(block) if first < 0 else first) > _LONG:
+                raise StorageError(
+                    f"journal {path} must hold records of Optuna's, got a line of more than {_LONG:,} bytes. "
+                    "Mend it: nas-prune study recover, with the study's directory."
+                )
+            length = length + len(block) if last < 0 else len(block) - last - 1
+
+
+def _check_lock(path: Path) -> None:
+    """Refuse a lock that is none of Optuna's, which would be waited for forever.
+
+    Optuna's is a link to the journal, and is taken away after 30 seconds where its owner has died.
+    """
+    lock, since = path.with_name(f"{path.name}.lock"), monotonic()
+    while os.path.lexists(lock):
+        with suppress(OSError):  # it may have gone meanwhile
+            if lock.is_symlink() and lock.samefile(path):
+                return
+            if lock.is_symlink() and monotonic() - since < _LOCK_TAKES:
+                sleep(0.05)
+                continue
+        raise StorageError(
+            f"the journal's lock {lock} must be gone where nobody writes, got one that is not of this journal. "
+            "See that no worker of this study runs, and remove it."
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Mended:
+    """What was done to a journal.
+
+    Attributes:
+        dropped: lines that were removed or cut.
+        before: the journal as it was, where more than unfinished lines went.
+        is_cut: whether it ends where a trial began that cannot be told.
+    """
+
+    dropped: int
+    before: Path | None = None
+    is_cut: bool = False
+
+
+def mend_journal(path: Path, *, only_unfinished: bool = False) -> Mended:
     """Remove from a journal what is no record: what a killed writer left unfinished, and what cannot be replayed.
 
     No other process may be writing. Where a whole line was written after the beginning of another, the whole one is
     kept. Trials are numbered by the order of their records: after one that began a trial, or may have, nothing that
-    follows can be told, and the journal ends there. As it was, it stays beside it, as `journal.log.damaged`.
+    follows can be told, and the journal ends there. As it was, it stays beside it, as `journal.log.damaged`, unless
+    nothing but unfinished lines went.
 
-    Returns:
-        How many lines were removed or cut.
+    Args:
+        path: the journal.
+        only_unfinished: whether it is left as it is where more would go.
 
     Raises:
         StorageError: it is no file, or cannot be read.
@@ -68,18 +125,43 @@ def mend_journal(path: Path) -> int:
         lines = read_bytes(path, most=_MOST).splitlines(keepends=True)
     except OSError as error:
         raise StorageError(f"journal {path} must be a file that can be read, got: {error}.") from None
-    replayed, kept, dropped = _Replayed(), [], 0
+    replayed, kept = _Replayed(), list[bytes]()
+    dropped, is_damaged, is_cut = 0, False, False
     for number, line in enumerate(lines, start=1):
         whole, record = _whole(line)
         is_kept = record is not None and replayed.takes(record)
         kept.append(whole if is_kept else b"")
         dropped += whole != line or not is_kept
-        if record is not None and not is_kept and record["op_code"] not in _SAYS_ONE_THING:
-            dropped += len(lines) - number
+        is_damaged |= not is_kept and (
+            record is not None or not _is_unfinished(line, is_last=number == len(lines))
+        )
+        if record is not None and not is_kept and not _says_one_thing(record):
+            dropped, is_cut = dropped + len(lines) - number, True
             break
-    if dropped:
-        write_whole(path, b"".join(kept), previous=path.with_name(f"{path.name}.damaged"))
-    return dropped
+    if not dropped or (only_unfinished and is_damaged):
+        return Mended(0)
+    before = _free_name(path) if is_damaged else None
+    write_whole(path, b"".join(kept), previous=before)
+    return Mended(dropped, before, is_cut)
+
+
+def _is_unfinished(line: bytes, *, is_last: bool) -> bool:
+    """Whether a line is what a killed writer leaves: the beginning of a record."""
+    return line.startswith(_BEGIN[: len(line)]) and (is_last or line.endswith(b"\n"))
+
+
+def _says_one_thing(record: dict[str, Any]) -> bool:
+    """Whether the records after this one mean the same without it: it names a trial or a study that is there."""
+    return "trial_id" in record or record["op_code"] in _OF_A_STUDY
+
+
+def _free_name(path: Path) -> Path:
+    """Where the journal as it was can lie; what lies there already may be all that is left of earlier trials."""
+    number, name = 1, path.with_name(f"{path.name}.damaged")
+    while name.exists():
+        number += 1
+        name = path.with_name(f"{path.name}.damaged-{number}")
+    return name
 
 
 class _Replayed:

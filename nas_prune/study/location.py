@@ -16,7 +16,7 @@ from nas_prune.runs.progress import Progress
 from nas_prune.runs.settings import read_config
 from nas_prune.space.networks import is_own
 from nas_prune.study.config import StudyConfig
-from nas_prune.study.journal import mend_journal
+from nas_prune.study.journal import Mended, mend_journal
 from nas_prune.study.recovery import Recovered, may_be_gone, recover, silent_for, worker_is_gone
 from nas_prune.study.samplers import quiet
 from nas_prune.study.storage import HEARTBEAT, JOURNAL, journal_path, opened, shown
@@ -104,16 +104,24 @@ def read_trials(location: StudyLocation) -> StudyResult:
 
 
 def mend_if_idle(location: StudyLocation, progress: Progress) -> None:
-    """Remove incomplete lines from the journal, if no worker is alive."""
+    """Remove unfinished lines from the journal, if no worker is alive and nothing else is wrong with it."""
     path = journal_path(location.storage, location.run)
     if path is None or not path.exists() or live_workers(location.run):
         return
-    dropped = mend_journal(path)
+    dropped = mend_journal(path, only_unfinished=True).dropped
     if dropped:
         progress.say(f"{path.name} was incomplete; {dropped} unfinished line{'s' * (dropped > 1)} removed.")
 
 
-def recover_study(location: StudyLocation, *, older_than: float | None = None) -> tuple[int, list[Recovered]]:
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """What was repaired of a study: its journal, and the trials that were put back or given up."""
+
+    journal: Mended
+    trials: tuple[Recovered, ...]
+
+
+def recover_study(location: StudyLocation, *, older_than: float | None = None) -> Recovery:
     """Repair what dead workers left: an incomplete journal, and trials that are still marked as running.
 
     Args:
@@ -121,22 +129,19 @@ def recover_study(location: StudyLocation, *, older_than: float | None = None) -
         older_than: seconds since the beginning of a trial after which its worker counts as dead too; None to leave
             those of machines that cannot be checked from here.
 
-    Returns:
-        How many unfinished lines were removed from the journal, and the trials that were put back or given up.
-
     Raises:
         NasPruneError: there is no such study, or workers are writing to a journal that is damaged.
     """
     quiet()
     config = read_config(location.run, StudyConfig)
     refuse_links(location.run)
-    dropped, path = 0, journal_path(location.storage, location.run)
+    mended, path = Mended(0), journal_path(location.storage, location.run)
     if path is not None and path.exists() and not live_workers(location.run):
-        dropped = mend_journal(path)
-    found = []
+        mended = mend_journal(path)
+    found: list[Recovered] = []
     gone, maybe = worker_is_gone(location.run), may_be_gone(location.run)
     silent = gone if older_than is None else silent_for(older_than)
     with studies_in(location, config) as studies:
         for study in studies.values():
             found += recover(study, lambda trial: gone(trial) or (maybe(trial) and silent(trial)))
-    return dropped, found
+    return Recovery(mended, tuple(found))

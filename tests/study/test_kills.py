@@ -13,7 +13,8 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from nas_prune.study import trial_record as record
-from nas_prune.study.location import StudyLocation, read_trials, recover_study
+from nas_prune.study.journal import Mended
+from nas_prune.study.location import Recovery, StudyLocation, read_trials, recover_study
 from nas_prune.study.objective import trial_folder
 from nas_prune.study.trial_record import Fate
 from tests.study.servers import postgresql
@@ -131,10 +132,10 @@ def test_what_two_killed_workers_leave_is_recovered_by_the_command(tmp_path: Pat
         worker.wait()
     with (tmp_path / "run" / "journal.log").open("ab") as journal:
         journal.write(b'{"op_code":8,"wor')  # a line that breaks off
-    dropped, found = recover_study(place)
-    assert dropped == 1
-    assert len(found) == 2
-    assert not any(one.is_given_up for one in found)
-    assert recover_study(place) == (0, [])
+    recovery = recover_study(place)
+    assert recovery.journal == Mended(1)
+    assert len(recovery.trials) == 2
+    assert not any(one.is_given_up for one in recovery.trials)
+    assert recover_study(place) == Recovery(Mended(0), ())
     assert start(tmp_path).wait() == 0
     check(read_trials(place).trials["s"], tmp_path / "run")

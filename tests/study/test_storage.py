@@ -8,8 +8,9 @@ import optuna
 import pytest
 
 from nas_prune.errors import BadInputError, StorageError
+from nas_prune.study import journal
 from nas_prune.study import storage as storages
-from nas_prune.study.journal import mend_journal
+from nas_prune.study.journal import Mended, mend_journal
 from nas_prune.study.location import StudyLocation, read_trials
 from nas_prune.study.samplers import quiet
 from nas_prune.study.storage import (
@@ -118,16 +119,53 @@ def test_a_torn_journal_says_what_to_do_and_is_mended_without_losing_a_trial(tmp
     path.write_bytes(b"".join(lines[:-2]) + b'{"op_code":8,"worker_id":"gone","tri' + b"".join(lines[-2:]))
     with pytest.raises(StorageError, match="nas-prune study recover"):
         open_storage(None, tmp_path)
-    assert mend_journal(path) == 1
+    assert mend_journal(path, only_unfinished=True) == Mended(1)
     assert path.read_bytes() == whole
-    assert (tmp_path / "journal.log.damaged").exists()
-    assert mend_journal(path) == 0
-    path.write_bytes(b'{"a":1}\n' + whole)  # JSON, but no record
-    assert mend_journal(path) == 1
-    assert path.read_bytes() == whole
+    assert mend_journal(path) == Mended(0)
     path.write_bytes(whole + b'{"op_code":5,"w')
-    assert mend_journal(path) == 1
+    assert mend_journal(path) == Mended(1)
     assert path.read_bytes() == whole
+    assert not (tmp_path / "journal.log.damaged").exists()
+    for name in ("journal.log.damaged", "journal.log.damaged-2"):  # the one of before may be all that is left
+        path.write_bytes(b'{"a":1}\n' + whole)  # JSON, but no record
+        assert mend_journal(path, only_unfinished=True) == Mended(0)
+        assert mend_journal(path) == Mended(1, tmp_path / name)
+        assert path.read_bytes() == whole
+        assert (tmp_path / name).read_bytes() == b'{"a":1}\n' + whole
+
+
+@pytest.mark.parametrize("kind", ["file", "folder", "link to nothing", "link to another file"])
+def test_a_lock_that_is_not_of_the_journal_is_not_waited_for(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "_LOCK_TAKES", 0.2)
+    with opened(None, tmp_path) as storage:
+        fill(storage, count=1)
+    lock = tmp_path / "journal.log.lock"
+    match kind:
+        case "file":
+            lock.touch()
+        case "folder":
+            lock.mkdir()
+        case _:
+            (tmp_path / "other").touch()
+            lock.symlink_to(tmp_path / ("other" if "another" in kind else "nothing"))
+    with pytest.raises(StorageError, match="lock .* must be gone where nobody writes"):
+        open_storage(None, tmp_path)
+
+
+def test_a_line_that_no_record_could_be_is_refused_before_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with opened(None, tmp_path) as storage:
+        fill(storage, count=4)
+    path = tmp_path / "journal.log"
+    monkeypatch.setattr(journal, "_LONG", max(map(len, path.read_bytes().splitlines(keepends=True))))
+    open_storage(None, tmp_path)
+    with path.open("ab") as stream:
+        stream.write(b"x" * (journal._LONG + 1))
+    with pytest.raises(StorageError, match="got a line of more than"):
+        open_storage(None, tmp_path)
 
 
 def test_a_real_postgresql_keeps_trials(tmp_path: Path) -> None:
@@ -178,7 +216,8 @@ def spoilt(path: Path, operation: int, **changes: object) -> int:
         (7, {"trial_id": [1]}, False),
         (4, {"datetime_start": 5}, True),
         (4, {"op_code": 99}, True),
-        (6, {"state": "done"}, True),
+        (8, {"op_code": 99}, False),
+        (6, {"state": "done"}, False),
     ],
 )
 def test_records_that_cannot_be_replayed_are_named_and_removed(
@@ -189,13 +228,14 @@ def test_records_that_cannot_be_replayed_are_named_and_removed(
     as_it_was = path.read_bytes()
     with pytest.raises(StorageError, match="must hold whole records .*nas-prune study recover"):
         open_storage(None, tmp_path)
-    assert mend_journal(path) == (count - place if is_cut else 1)
+    dropped = count - place if is_cut else 1
+    assert mend_journal(path) == Mended(dropped, path.with_name("journal.log.damaged"), is_cut)
     left = path.read_bytes().splitlines()
     assert len(left) == (place if is_cut else count - 1)
     assert left[:place] == as_it_was.splitlines()[:place]
     assert path.with_name("journal.log.damaged").read_bytes() == as_it_was
     open_storage(None, tmp_path)
-    assert mend_journal(path) == 0
+    assert mend_journal(path) == Mended(0)
 
 
 @pytest.mark.parametrize(
