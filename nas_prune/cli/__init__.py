@@ -34,6 +34,10 @@ class _Stopped(Exception):  # noqa: N818  (no error)
     """A command was interrupted; click itself would write to a terminal that may be closed."""
 
 
+class _NobodyReads(Exception):  # noqa: N818
+    """Whoever read the output has gone; click itself would exit with 1."""
+
+
 class _Lazy(click.Group):
     """Loads a command's file when it is called, so that `--help` does not wait for torch."""
 
@@ -42,6 +46,8 @@ class _Lazy(click.Group):
             return super().invoke(ctx)
         except KeyboardInterrupt as interrupt:
             raise _Stopped(str(interrupt)) from None
+        except BrokenPipeError:
+            raise _NobodyReads from None
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return list(COMMANDS)
@@ -69,9 +75,11 @@ def app() -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; a user's mistake is one line on stderr and exit code 2."""
     leave_out_current_directory()
+    _open_closed_streams()
     try:
         with interruptible():
             code = app.main(arguments, prog_name="nas-prune", standalone_mode=False)
+        sys.stdout.flush()  # or a full disk would be seen after the end
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.ctx.get_help() if error.ctx else "", err=True)
         return 2
@@ -82,16 +90,37 @@ def main(arguments: list[str] | None = None) -> int:
     except (_Stopped, click.Abort, KeyboardInterrupt) as stop:
         _last_words(one_line(str(stop) or "stopped"))
         return 130
-    except BrokenPipeError:
-        sys.stderr.close()
+    except (_NobodyReads, BrokenPipeError):
+        _leave_unsaid()
         return 141
+    except OSError as error:  # of what the system refuses, in whatever place
+        what = "the output must be written" if error.filename is None else f"{error.filename} must be usable"
+        _last_words(f"nas-prune: {one_line(f'{what}, got: {error.strerror or error}.')}")
+        return 2
     return code if isinstance(code, int) else 0
+
+
+def _open_closed_streams() -> None:
+    """Have somewhere to read from and to write to where a stream was closed; files must not get its number."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+    for name, number, mode in (("stdin", 0, "r"), ("stdout", 1, "w"), ("stderr", 2, "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", closefd=False))
 
 
 def _last_words(said: str) -> None:
     """Say why it ends, where the terminal is still there; what is left unsaid must not change the exit code."""
     with suppress(OSError):
         click.echo(said, err=True)
+    _leave_unsaid()
+
+
+def _leave_unsaid() -> None:
+    """Write what is waiting to be written, or give it up: Python's own try at its end would be an error."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

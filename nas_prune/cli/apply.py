@@ -48,12 +48,11 @@ def command(
     from dataclasses import replace
 
     from nas_prune.guideline.apply import apply_guideline, guideline_named
+    from nas_prune.runs.files import check_new
     from nas_prune.runs.settings import library_versions
 
-    if out is not None and (out.exists() or not out.parent.is_dir()):
-        raise click.UsageError(
-            f"--out must be a new file in a directory that exists, got {out}. Choose another name."
-        )
+    if out is not None:
+        check_new(out)
     pattern = guideline_named(guideline)
     with showing_progress() as progress, progress.waiting("tracing the network"):
         found = made_for.load(

@@ -102,15 +102,14 @@ def _of_study(folder: Path, out: Path | None, spaces: tuple[str, ...]) -> "Guide
 
 
 def _refuse_existing(out: Path | None) -> None:
-    for path in () if out is None else (out, out.with_suffix(".png")):
-        if path.exists():
-            raise click.UsageError(
-                f"--out must be a new file, got {path}, which exists. Choose another name."
-            )
-    if out is not None and out.suffix not in (".yaml", ".yml"):
-        raise click.UsageError(f"--out must end in .yaml, got {out}.")
-    if out is not None and not out.parent.is_dir():
-        raise click.UsageError(f"--out must be in a directory that exists, got {out}.")
+    from nas_prune.runs.files import check_new
+
+    if out is None:
+        return
+    if out.suffix not in (".yaml", ".yml"):
+        raise click.UsageError(f"--out must end in .yaml, got {str(out)!r}.")
+    check_new(out)
+    check_new(out.with_suffix(".png"))
 
 
 def _fit(sources: tuple[Path, ...], out: Path | None, spaces: tuple[str, ...], **fitting: Any) -> "Guideline":

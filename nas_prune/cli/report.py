@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from nas_prune.errors import BadInputError
+
 
 @click.command()
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=click.Path(path_type=Path))
@@ -38,23 +40,31 @@ def command(
     from nas_prune.cli.output import echo, showing_progress
     from nas_prune.report.read import read_parts
     from nas_prune.report.render import as_html, as_json, as_markdown
-    from nas_prune.runs.files import write_whole
+    from nas_prune.runs.files import write_new, write_whole
 
     endings = {".html": "html", ".htm": "html", ".md": "md", ".json": "json"}
     style = style or ("html" if out is None else endings.get(out.suffix, "html"))
     if out is None and style == "html":
         raise click.UsageError("--out must name the file to write, e.g. --out report.html.")
-    if out is not None and out.exists() and not force:
-        raise click.UsageError(
-            f"--out must be a new file, got {out}, which exists. Add --force to replace it."
-        )
-    if out is not None and not out.parent.is_dir():
-        raise click.UsageError(f"--out must be in a directory that exists, got {out}.")
+    if out is not None:
+        _check_out(out, force=force)
     with showing_progress() as progress, progress.waiting("drawing"):
         parts = read_parts(runs, storage=storage)
         text = {"html": as_html, "md": as_markdown, "json": as_json}[style](parts, title=title)
     if out is None:
         click.echo(text, nl=False)
         return
-    write_whole(out, text)
+    (write_whole if force else write_new)(out, text)
     echo(f"Report: {out} ({len(text.encode()) / 1e6:.1f} MB, {len(parts)} run{'s' * (len(parts) > 1)})")
+
+
+def _check_out(out: Path, *, force: bool) -> None:
+    """Refuse a file that cannot be written, before any work is done."""
+    from nas_prune.runs.files import check_new, is_there
+
+    if not force or not is_there(out):
+        try:
+            check_new(out)
+        except BadInputError as error:
+            again = " Add --force to replace it." * is_there(out)
+            raise BadInputError(f"{error}{again}") from None

@@ -26,7 +26,7 @@ from nas_prune.errors import BadInputError
 from nas_prune.guideline.apply import Pattern, apply_guideline, guideline_named, sample_widths, setting_of
 from nas_prune.guideline.artefact import Guideline, read_guideline
 from nas_prune.guideline.hand import RULES
-from nas_prune.runs.directory import RESULT, WIDTHS, make_run
+from nas_prune.runs.directory import RESULT, WIDTHS, begun_whole, make_run
 from nas_prune.runs.files import alone_in, passing_folder, saying_why, write_whole
 from nas_prune.runs.progress import SILENT, Progress
 from nas_prune.runs.reopen import reopen
@@ -93,14 +93,15 @@ def evaluate_guideline(
     threads = pick_threads(config.threads, space.cost_at(space.base_G).macs, config.recipe.batch_size)
     config = config.model_copy(update={"threads": config.threads or max(1, threads // workers)})
     run = make_run(out, config.space, config.command, config.data.name)
-    if isinstance(pattern, Guideline):
-        pattern.write(run / _GUIDELINE)
-    for (population, number), widths in drawn.items():
-        folder = _folder(run, (population, number))
-        with saying_why(folder):
-            folder.mkdir(parents=True)
-        widths.write(folder / WIDTHS)
-    write_config(run, config.relative_to(run))
+    with begun_whole(run):
+        if isinstance(pattern, Guideline):
+            pattern.write(run / _GUIDELINE)
+        for (population, number), widths in drawn.items():
+            folder = _folder(run, (population, number))
+            with saying_why(folder):
+                folder.mkdir(parents=True)
+            widths.write(folder / WIDTHS)
+        write_config(run, config.relative_to(run))
     progress.say(where_images_are(data))
     progress.say(f"Writing to {run}. If it is stopped: {_command(run, config)}")
     return _finish(run, config, space, data, notes, workers, progress)

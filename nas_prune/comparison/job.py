@@ -166,6 +166,8 @@ def finish(job: Job, workers: int, progress: Progress) -> CompareResult:
                 progress.update("trainings", count, len(tasks))
                 try:
                     job.work(task, progress)
+                except FileError:  # no other training could write either
+                    raise
                 except NasPruneError as error:
                     failed[task] = str(error)
                 progress.update("trainings", count + 1, len(tasks))

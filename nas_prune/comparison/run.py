@@ -18,7 +18,7 @@ from nas_prune.data.config import load_images, where_images_are
 from nas_prune.data.identity import identity_of
 from nas_prune.errors import BadInputError
 from nas_prune.guideline.artefact import Guideline
-from nas_prune.runs.directory import check_out, make_run, published
+from nas_prune.runs.directory import begun_whole, check_out, make_run, published
 from nas_prune.runs.files import alone_in, remove_partial_files
 from nas_prune.runs.progress import SILENT, Progress
 from nas_prune.runs.reopen import reopen
@@ -76,7 +76,8 @@ def compare(
     config, given = extended(config, widths, network, wanted)
     run = make_run(out, widths.space.name, config.command, config.data.name)
     with alone_in(run):
-        write_all(run, config, widths, network, wanted, given)
+        with begun_whole(run):
+            write_all(run, config, widths, network, wanted, given)
         tell_where(run, widths, data, config.command, progress)
         job = Job(run, config, widths, network, data)
         make_searches(job, progress)

@@ -15,7 +15,7 @@ from nas_prune.data.config import load_images
 from nas_prune.errors import BadInputError, NasPruneError
 from nas_prune.guideline.apply import Pattern, apply_guideline, setting_of
 from nas_prune.guideline.artefact import Guideline
-from nas_prune.runs.directory import check_out, make_run
+from nas_prune.runs.directory import begun_whole, check_out, make_run
 from nas_prune.runs.files import alone_in
 from nas_prune.runs.progress import SILENT, Progress
 from nas_prune.runs.settings import CONFIG, write_config
@@ -89,9 +89,10 @@ def transfer(
     config = _with_arms(config.model_copy(update={"command": "transfer", "source": source}))
     run = make_run(out, widths.space.name, config.command, config.data.name)
     with alone_in(run):
-        if isinstance(guideline[1], Guideline):
-            guideline[1].write(run / "guideline.yaml")
-        _write(run, config, widths, network)
+        with begun_whole(run):
+            if isinstance(guideline[1], Guideline):
+                guideline[1].write(run / "guideline.yaml")
+            _write(run, config, widths, network)
         tell_where(run, widths, data, config.command, progress)
         return _go_on(Job(run, config, widths, network, data), workers, progress)
 

@@ -89,7 +89,9 @@ def study_behind(study: Path) -> Chosen:
 def _seeds(ranked: Path, config: "StudyConfig") -> frozenset[int]:
     """Those of the trials, and of the ranking."""
     own = {config.seed + number for number in range(config.seeds)}
-    of_ranking = {int(one.parent.name) for one in ranked.glob(f"*/*/*/{RESULT}") if one.parent.name.isdigit()}
+    of_ranking = {
+        int(one.parent.name) for one in ranked.glob(f"*/*/*/{RESULT}") if one.parent.name.isdecimal()
+    }
     return frozenset(own | of_ranking)
 
 

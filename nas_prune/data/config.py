@@ -2,10 +2,14 @@
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from nas_prune.data import ImageData, ImageSet, load_data
+from nas_prune.runs.directory import expanded
 from nas_prune.runs.progress import Progress
+
+
+_LONGEST_NAME = 4096  # of a path on Linux
 
 
 class DataConfig(BaseModel):
@@ -26,6 +30,15 @@ class DataConfig(BaseModel):
     max_images: int | None = None
     val_fraction: float = Field(default=0.1, gt=0, le=0.5)
     stream: bool | None = None
+
+    @field_validator("name")
+    @classmethod
+    def _is_a_path(cls, name: str) -> str:
+        if "\0" in name or len(name) > _LONGEST_NAME:
+            raise ValueError(
+                f"a data set's name must have at most {_LONGEST_NAME:,} characters, none of them NUL"
+            )
+        return name
 
     def at(self, name: str) -> "DataConfig":
         """The same images under another name, such as a folder relative to a run."""
@@ -72,4 +85,4 @@ def placed(data: DataConfig, folder: Path, data_name: str | None) -> DataConfig:
     kind, colon, place = data.name.partition(":")
     if kind != "folder" or not colon:
         return data
-    return data.at(f"folder:{folder / Path(place).expanduser()}")
+    return data.at(f"folder:{folder / expanded(place)}")

@@ -12,6 +12,8 @@ from nas_prune.runs.text import printable
 # what torchvision's ImageFolder reads
 _EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 
+_MOST_ENTRIES = 2_000_000  # in a class: more than in all of ImageNet
+
 Entry = os.DirEntry[str]
 Identity = tuple[int, int]  # device and inode
 
@@ -58,12 +60,19 @@ def image_files(folder: Path) -> list[Path]:
     odd: list[str] = []
     lost: list[str] = []
     waiting, linked = [str(folder)], list[str]()
+    looked_at = 0
     while waiting or linked:
         where = waiting.pop() if waiting else linked.pop()
         if not _is_new(where, seen):
             continue
         inner = []
         for entry in _entries(where):
+            looked_at += 1
+            if looked_at > _MOST_ENTRIES:
+                raise DataError(
+                    f"{printable(str(folder))} must hold the images of a class, got more than {_MOST_ENTRIES:,} names in "
+                    "it and below. Name the folder of the images."
+                )
             is_image = entry.name.lower().endswith(_EXTENSIONS) and not _is_hidden(entry)
             if _leads_to_folder(entry):
                 inner.append(entry)

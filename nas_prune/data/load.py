@@ -3,6 +3,7 @@
 What to read is decided by labels alone (parts, subset, validation cut); only then are these images read.
 """
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from nas_prune.data.source import OnDecoded, Source
 from nas_prune.data.split import IntArray, allocate, split_off, subset
 from nas_prune.data.streamed import StreamedSet, default_workers, listed_stamps
 from nas_prune.errors import BadInputError, DataError
+from nas_prune.runs.directory import expanded
 
 KNOWN_DATA: dict[str, str] = {
     "digits": "1,797 real 8×8 scans of digits, grey; comes with scikit-learn, no download",
@@ -89,6 +91,14 @@ def load_data(  # noqa: PLR0913  (all but the first by keyword)
     return ImageData(name, train, val, test, source.class_names, source.flip)
 
 
+def half_of_memory() -> int:
+    """Bytes; what images take twice over is not left for anything else."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    except (AttributeError, ValueError, OSError):  # not to be had from this system
+        return _MOST_BYTES
+
+
 def _streams(source: Source, *, asked: bool | None, num_bytes: int) -> bool:
     if asked and not source.files:
         raise BadInputError("--stream must come with --data folder:PATH, got a data set that is one file.")
@@ -125,19 +135,12 @@ def _read(
 def _source(name: str, data_dir: Path | None) -> Source:
     kind, _, path = name.partition(":")
     if kind == "folder" and path:
-        return folder_source(_expanded(path))
+        return folder_source(expanded(path))
     if name not in KNOWN_DATA or kind == "folder":
         raise BadInputError(f"--data must be one of {', '.join(KNOWN_DATA)}, got {name!r}.")
     if name == "digits":
         return digits_source()
     return downloaded_source(name, data_dir or Path.home() / ".cache" / "nas-prune")
-
-
-def _expanded(path: str) -> Path:
-    try:
-        return Path(path).expanduser()
-    except RuntimeError:  # ~NAME of nobody
-        return Path(path)
 
 
 def _chosen(source: Source, rng: np.random.Generator, val_fraction: float, max_images: int | None) -> _Parts:
@@ -195,9 +198,9 @@ def _check_classes(source: Source, parts: _Parts) -> None:
 
 
 def _check_memory(count: int, channels: int, size: int) -> None:
-    num_bytes = count * channels * size * size
-    if num_bytes > _MOST_BYTES:
+    num_bytes, most = count * channels * size * size, min(_MOST_BYTES, half_of_memory())
+    if num_bytes > most:
         raise DataError(
-            f"the images must fit into {_MOST_BYTES // 10**9} GB, got {count:,} of {channels}×{size}×{size}: "
+            f"the images must fit into {most / 1e9:.1f} GB, got {count:,} of {channels}×{size}×{size}: "
             f"{num_bytes / 1e9:.1f} GB. Use a smaller --image-size, or fewer with --max-images."
         )

@@ -6,7 +6,7 @@ Its header says how large it is before a pixel is decoded.
 import os
 import struct
 from contextlib import closing, suppress
-from typing import IO
+from typing import IO, Any, cast
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -25,6 +25,10 @@ _BLOCK = 2**26  # bytes
 _FORMATS = ("JPEG", "PNG", "BMP", "DIB", "GIF", "PPM", "TIFF", "WEBP", "AVIF", "JPEG2000")
 # bytes a pixel that their decoders hold besides the picture itself; the others decode line by line
 _HELD = {"TIFF": 4, "PPM": 4, "BMP": 1, "GIF": 1, "WEBP": 12, "AVIF": 16, "JPEG2000": 16}
+_LARGEST_PIXEL = 4  # bytes: what an image of the most pixels may take, as colour
+_SMALL = 2**20  # bytes of a file that cannot take long
+_FEW_READS, _CRUMB = 20_000, 256  # a decoder's reads beyond one for so many bytes
+_SCAN, _MANY_SCANS, _MOST_WORK = b"\xff\xda", 20, 2_000_000_000  # pixels that all scans go over
 _READ_WHOLE, _MOST_WHOLE = ("WEBP", "AVIF"), 2**28  # bytes of a file that is read before it is looked at
 _STORED = {"1": 1, "L": 1, "P": 1}  # bytes a pixel; 2 with 16 bits, and 4 otherwise
 _GREY = ("1", "L", "LA", "I;16", "I;16L", "I;16B", "I;16N")
@@ -60,6 +64,8 @@ def square(
         ValueError: it has more pixels, or pixels that cannot be used.
     """
     _allocate_in_large_blocks()
+    if os.fstat(stream.fileno()).st_size > _SMALL:
+        stream = cast("IO[bytes]", _Patient(stream))
     image = _opened(stream)
     width, height = image.size
     # a large JPEG is decoded at 1/2, 1/4 or 1/8 of its size, but at least at twice the one wanted
@@ -73,9 +79,55 @@ def square(
     # three equal colours are resized as one
     between = "L" if image.mode in _GREY else mode
     num_bytes = _num_bytes(image, between) + is_progressive * 8 * num_pixels
+    if num_bytes > _LARGEST_PIXEL * most_pixels:
+        raise ValueError(
+            f"{width:,}×{height:,} pixels, which take {num_bytes / 1e6:,.0f} MB to decode; "
+            f"{_VARIABLE}={-(-num_bytes // _LARGEST_PIXEL)} allows that"
+        )
+    if image.format == "JPEG":
+        _check_scans(stream, width * height)
     with semaphore.held(num_bytes), closing(image):
         image.load()
         return _in_mode(_centred(image, between, size), mode)
+
+
+class _Patient:
+    """A large file that a decoder may read in parts, but not in crumbs.
+
+    Pillow reads headers, and some pixels, piece by piece in Python: millions of empty pieces take minutes.
+    """
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self._left = _FEW_READS + os.fstat(stream.fileno()).st_size // _CRUMB
+
+    def read(self, size: int = -1) -> bytes:
+        self._left -= 1
+        if self._left < 0:
+            raise ValueError("it is made of too many small parts; save it anew")
+        return self._stream.read(size)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def _check_scans(stream: IO[bytes], num_pixels: int) -> None:
+    """Refuse a JPEG that goes over its pixels again and again: a few bytes for each time, and seconds for each.
+
+    Raises:
+        ValueError: it does.
+    """
+    place, size = stream.tell(), os.fstat(stream.fileno()).st_size
+    if size <= _SMALL >> 6:
+        return
+    stream.seek(0)
+    scans, last = 0, b""
+    while block := stream.read(_STRIP):
+        scans += (last + block).count(_SCAN)
+        last = block[-1:]
+    stream.seek(place)
+    if scans > _MANY_SCANS and scans * num_pixels > _MOST_WORK:
+        raise ValueError(f"{scans:,} scans of {num_pixels:,} pixels; save it anew")
 
 
 def _allocate_in_large_blocks() -> None:

@@ -311,5 +311,5 @@ def read_guideline(path: Path | str) -> Guideline:
 def _schema(found: object) -> str:
     kind, _, version = str(found).rpartition("/")
     own_kind, _, own = SCHEMA.rpartition("/")
-    is_newer = kind == own_kind and version.isdigit() and int(version) > int(own)
+    is_newer = kind == own_kind and version.isdecimal() and len(version) < 7 and int(version) > int(own)
     return f"the newer {found}: update nas-prune" if is_newer else repr(found)

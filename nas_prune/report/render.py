@@ -62,7 +62,7 @@ def _markdown(table: Table) -> list[str]:
 
 def _plain(text: str) -> str:
     """Text without lines, tags, links or pictures of its own."""
-    return re.sub(r"([|<\[])", r"\\\1", printable(" ".join(text.split())))
+    return re.sub(r"([\\|<\[])", r"\\\1", printable(" ".join(text.split())))
 
 
 def as_json(parts: Sequence[Part], *, title: str) -> str:

@@ -45,8 +45,9 @@ def curve_of(folder: Path, kind: str = "val_accuracy") -> list[float]:
     if not (folder / METRICS).exists():
         return []
     try:
-        return [float(line[kind]) for line in read_metrics(folder) if kind in line]
-    except ValueError:  # a line that is being written
+        found = [line[kind] for line in read_metrics(folder) if kind in line]
+        return [float(value) for value in found if 0 <= value <= 1]  # what no accuracy is cannot be drawn
+    except (ValueError, TypeError):  # a line that is being written
         return []
 
 

@@ -3,16 +3,20 @@
 import json
 import os
 import re
-from contextlib import suppress
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AfterValidator
 
 from nas_prune.errors import BadInputError, DamagedError
-from nas_prune.runs.files import open_own, saying_why, write_whole
+from nas_prune.runs.files import is_there, open_own, saying_why, write_whole
 from nas_prune.runs.reading import load_json, read_bytes, read_text
+from nas_prune.runs.text import printable
 
+_MOST_LINES = 100_000  # of metrics: no training has more epochs
 _LONGEST_NAME = 200  # bytes: file systems have 255
 METRICS, CHECKPOINT, RESULT, WIDTHS = "metrics.jsonl", "checkpoint.safetensors", "result.json", "widths.json"
 
@@ -40,7 +44,7 @@ def check_out(out: Path | None) -> None:
     Raises:
         BadInputError: it exists and is not empty, or is a file.
     """
-    if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if out is not None and is_there(out) and (not out.is_dir() or any(out.iterdir())):
         raise BadInputError(f"--out must be a new or an empty directory, got {out}. Choose another name.")
 
 
@@ -57,6 +61,20 @@ def make_run(out: Path | None, space: str, what: str, data_name: str) -> Path:
         raise BadInputError(
             f"the run's directory must be writable, got: {error}. Choose another with --out."
         ) from None
+
+
+@contextmanager
+def begun_whole(run: Path) -> Iterator[None]:
+    """Empty the directory of a new run again if what it begins with cannot be written: the command can be repeated."""
+    try:
+        yield
+    except BaseException:
+        for path in run.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+        raise
 
 
 def _next_free(parent: Path, stem: str) -> Path:
@@ -90,6 +108,8 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
         return []
     except (OSError, UnicodeDecodeError) as error:
         raise DamagedError(f"{path} must be text that can be read, got: {error}.") from None
+    if text.count("\n") > _MOST_LINES:
+        raise DamagedError(f"{path} must have a line for each epoch, got more than {_MOST_LINES:,}.")
     try:
         rows = [load_json(line, allows_nan=True) for line in text.splitlines()]
     except ValueError as error:
@@ -111,7 +131,7 @@ def keep_metrics(run: Path, epochs: int) -> int:
         text = read_bytes(path).decode(errors="replace")
     except OSError as error:
         raise DamagedError(f"{path} must be a file that can be read, got: {error}.") from None
-    for line in filter(lambda line: line.startswith("{"), text.splitlines()):
+    for line in filter(lambda line: line.startswith("{"), text.split("\n", _MOST_LINES)):
         with suppress(ValueError, TypeError, KeyError):  # an incomplete line
             kept.setdefault(int(load_json(line, allows_nan=True)["epoch"]), line)
     lines = [kept[epoch] for epoch in range(1, epochs + 1) if epoch in kept]
@@ -119,12 +139,25 @@ def keep_metrics(run: Path, epochs: int) -> int:
     return len(lines)
 
 
+def expanded(place: str) -> Path:
+    """A path with `~` written out, where that means somebody's directory."""
+    try:
+        return Path(place).expanduser()
+    except RuntimeError:  # of nobody
+        return Path(place)
+
+
+def _real(path: Path) -> str:
+    """Where a path leads; `Path.resolve` fails on a link to itself."""
+    return os.path.realpath(path)
+
+
 def portable(data_name: str, run: Path) -> str:
     """A data set's name for a file of a run: a folder is given relative to the run's directory."""
     kind, colon, place = data_name.partition(":")
     if kind != "folder" or not colon:
         return data_name
-    return f"folder:{os.path.relpath(Path(place).expanduser().resolve(), run.resolve())}"
+    return f"folder:{os.path.relpath(_real(expanded(place)), _real(run))}"
 
 
 def from_run(data_name: str, run: Path) -> str:
@@ -132,10 +165,12 @@ def from_run(data_name: str, run: Path) -> str:
     kind, colon, place = data_name.partition(":")
     if kind != "folder" or not colon:
         return data_name
-    return f"folder:{os.path.relpath((run / place).resolve())}"
+    return f"folder:{os.path.relpath(_real(run / place))}"
 
 
 def published(data_name: str) -> str:
-    """A data set's name without directories, for a file that is published."""
+    """A data set's name without directories, for a file that is published; a line that can be shown."""
     kind, colon, place = data_name.partition(":")
-    return f"folder:{Path(place).expanduser().resolve().name}" if kind == "folder" and colon else data_name
+    if kind != "folder" or not colon:
+        return printable(data_name)
+    return f"folder:{printable(Path(_real(expanded(place))).name)}"

@@ -1,5 +1,6 @@
 """Files that are either whole or absent."""
 
+import errno
 import os
 import shutil
 import tempfile
@@ -65,7 +66,7 @@ def refuse_links(run: Path) -> None:
     Raises:
         BadInputError: there is one.
     """
-    inside = run.resolve()
+    inside = Path(os.path.realpath(run))  # `Path.resolve` fails on a link to itself
     for folder, folders, files in os.walk(run):
         for name in (*folders, *files):
             path = Path(folder) / name
@@ -76,7 +77,7 @@ def refuse_links(run: Path) -> None:
 
 
 def _leads_inside(link: Path, folder: Path) -> bool:
-    return Path(os.path.realpath(link)).is_relative_to(folder)  # `Path.resolve` fails on a link to itself
+    return Path(os.path.realpath(link)).is_relative_to(folder)
 
 
 def remove_partial_files(folder: Path) -> None:
@@ -113,6 +114,65 @@ def write_whole(path: Path, content: bytes | str, *, previous: Path | None = Non
         _write_whole(path, raw, previous)
 
 
+def write_new(path: Path, content: str) -> None:
+    """As `write_whole`, for a file that must not be there.
+
+    Raises:
+        BadInputError: it is there by now; it is as it was.
+        FileError: the operating system refused to write.
+    """
+    with passing_folder(path.parent) as folder:
+        write_whole(folder / path.name, content)
+        with saying_why(path):
+            try:
+                os.link(folder / path.name, path)
+            except FileExistsError:
+                raise _taken(path) from None
+            except OSError:  # a file system without links
+                if is_there(path):
+                    raise _taken(path) from None
+                (folder / path.name).replace(path)
+    sync(path.parent)
+
+
+def is_there(path: Path) -> bool:
+    """Whether something has this name, be it a link that leads nowhere.
+
+    Raises:
+        BadInputError: nothing can have it: it is too long, or lies where we may not look.
+    """
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise BadInputError(f"--out must be a path that can be used, got {str(path):.100} ({why}).") from None
+    return True
+
+
+def check_new(path: Path) -> None:
+    """Refuse the name of a new file, before any work is done.
+
+    Raises:
+        BadInputError: it is taken, is none, or its directory is not there.
+    """
+    if path.name in ("", ".."):
+        raise BadInputError(f"--out must be a new file, got {str(path)!r}. Type its name.")
+    if is_there(path):
+        raise _taken(path)
+    if not path.parent.is_dir():
+        raise BadInputError(f"--out must be in a directory that exists, got {path}.")
+
+
+def _taken(path: Path) -> BadInputError:
+    return BadInputError(f"--out must be a new file, got {path}, which exists. Choose another name.")
+
+
+_IS_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_IS_IN_THE_WAY = (errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ELOOP, errno.EINVAL)
+
+
 @contextmanager
 def saying_why(path: Path) -> Iterator[None]:
     """Turn a full disk or a forbidden directory into one line.
@@ -122,9 +182,16 @@ def saying_why(path: Path) -> Iterator[None]:
     """
     try:
         yield
+    except NasPruneError:  # of which some are `OSError`s, too
+        raise
     except OSError as error:
+        advice = "Choose a directory that can be written"
+        if error.errno in _IS_FULL:
+            advice = "Make room or choose another directory"
+        elif error.errno in _IS_IN_THE_WAY:
+            advice = "Remove what is in its place"
         raise FileError(
-            f"{path.name} must be written, which failed: {error.strerror}. Make room or choose another directory; "
+            f"{path.name} must be written, which failed: {error.strerror} ({path}). {advice}; "
             "what was written before is whole, and the run can be resumed."
         ) from None
 

@@ -8,6 +8,7 @@ a file is imported or run.
 import errno
 import json
 import os
+import re
 import stat
 from collections.abc import Iterable, Iterator
 from math import isfinite
@@ -19,6 +20,7 @@ import yaml
 MOST_TEXT = 32 * 2**20  # bytes of a file of ours that is text: ten times the largest seen
 _MOST_YAML = 2**20  # characters
 _MOST_VALUES = 20_000  # in a document of YAML, repeated ones as often as they are meant
+_MOST_JSON = 1_000_000  # values of a document, far more than the scores of a large network's channels
 _MOST_DEPTH = 40
 _MOST_DIGITS = 40  # of an integer: the state of a random generator has 39
 _PLAIN_TAGS = frozenset(
@@ -95,6 +97,8 @@ def load_json(text: str | bytes, *, allows_nan: bool = False) -> Any:
         json.JSONDecodeError: it is damaged, or says what no file of ours does.
     """
     text = text.decode() if isinstance(text, bytes) else text
+    if len(text) > _MOST_JSON and text.count(",") > _MOST_JSON:
+        raise json.JSONDecodeError(f"it has more than {_MOST_JSON:,} values", "", 0)
     try:
         content = (_WITH_NAN if allows_nan else _STRICT).decode(text)
     except json.JSONDecodeError:
@@ -174,14 +178,36 @@ def _is_deep(content: Any) -> bool:
 _Safe: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
+_NUMBERS = {
+    "tag:yaml.org,2002:int": re.compile(r"[-+]?(?:0b[01_]+|0x[0-9a-fA-F_]+|0[0-7_]*|[1-9][0-9_]*)$"),
+    "tag:yaml.org,2002:float": re.compile(
+        r"(?:[-+]?[0-9][0-9_]*\.[0-9_]*(?:[eE][-+][0-9]+)?|\.[0-9][0-9_]*(?:[eE][-+][0-9]+)?"
+        r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"
+    ),
+}
+_LONGEST_NUMBER = 400  # characters: of the smallest floating-point number, written out
+
+
 class _Plain(_Safe):  # type: ignore[misc]
     """Plain YAML in which no mapping has a key twice: one of the two lines would be silently ignored."""
 
-    # A date is a word like any other here.
+    # A date is a word like any other here; so is 1:30, which older YAML takes for 90.
     yaml_implicit_resolvers = {  # noqa: RUF012  (PyYAML's own)
-        first: [(tag, pattern) for tag, pattern in found if tag in _PLAIN_TAGS or tag.endswith(":merge")]
+        first: [
+            (tag, _NUMBERS.get(tag, pattern))
+            for tag, pattern in found
+            if tag in _PLAIN_TAGS or tag.endswith(":merge")
+        ]
         for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
+
+    def construct_scalar(self, node: yaml.ScalarNode) -> Any:
+        if isinstance(node, yaml.ScalarNode) and node.tag in _NUMBERS:
+            if len(node.value) > _LONGEST_NUMBER or not _NUMBERS[node.tag].match(node.value):
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"{node.value:.60} is no number", node.start_mark
+                )
+        return super().construct_scalar(node)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002
         if not isinstance(node, yaml.MappingNode):

@@ -13,7 +13,7 @@ from multiprocessing.process import parent_process as get_parent
 from time import sleep
 from typing import Any, Generic, TypeAlias, TypeVar
 
-from nas_prune.errors import NasPruneError
+from nas_prune.errors import FileError, NasPruneError
 from nas_prune.runs.progress import SILENT, Progress
 from nas_prune.runs.safe_path import leave_out_current_directory
 from nas_prune.runs.stopping import interruptible
@@ -53,6 +53,7 @@ def in_workers(
 
     Raises:
         KeyboardInterrupt: it was stopped.
+        FileError: a process could not write; the others are stopped, since they could not either.
     """
     pool = _Pool(prepare, list(tasks), progress)
     try:
@@ -132,6 +133,8 @@ class _Pool(Generic[Task, Result]):
                 self._progress.update(*content)
             case "say":
                 self._progress.say(content)
+            case "cannot write":
+                raise FileError(content)
             case "end":
                 _, number = self._workers[connection]
                 assert number is not None
@@ -169,6 +172,9 @@ def _serve(connection: Connection, prepare: Callable[[], Work[Any, Any]]) -> Non
             try:
                 work = work or prepare()
                 outcome: Outcome[Any] = Outcome(work(task, progress), None)
+            except FileError as error:
+                connection.send(("cannot write", str(error)))
+                return
             except NasPruneError as error:
                 outcome = Outcome(None, str(error))
             connection.send(("end", outcome))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nas_prune.data.identity import identity_of
-from nas_prune.errors import BadInputError, DamagedError, NasPruneError, NothingToSearchError
+from nas_prune.errors import BadInputError, DamagedError, FileError, NasPruneError, NothingToSearchError
 from nas_prune.runs.directory import RESULT, check_out, make_run
 from nas_prune.runs.files import alone_in, write_whole
 from nas_prune.runs.progress import SILENT, Progress
@@ -136,6 +136,8 @@ class _AllSearches:
                 except NothingToSearchError as error:
                     left_out[name] = error.problem
                     continue
+                except FileError:  # no other method could write either
+                    raise
                 except NasPruneError as error:
                     left_out[name] = str(error)
                     continue

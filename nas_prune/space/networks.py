@@ -236,7 +236,10 @@ def _of_timm(name: str, short: str, shape: Shape | None, classes: int | None) ->
         raise BadInputError(
             f"--space {name} must name a network of timm {timm.__version__}, got {short!r}.{hint}"
         )
-    config = timm.get_pretrained_cfg(short)
+    try:
+        config = timm.get_pretrained_cfg(short)
+    except Exception as error:  # of a name with a tag that timm does not know
+        raise BadInputError(f"--space {name} could not be made: {_said(error)}") from error
     channels, height, width = config.input_size if config is not None else (3, 224, 224)
     shape = shape or (channels, height, width)
     settings: dict[str, Any] = {"pretrained": False, "in_chans": shape[0]}

@@ -4,6 +4,7 @@ From this file alone the network can be rebuilt, on any machine, without the sea
 """
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable
 from itertools import pairwise
@@ -30,6 +31,10 @@ from nas_prune.runs.typed import NetworkName
 SCHEMA = "nas-prune/widths/1"
 
 
+# Of a layer, a block, a data set: what a page or a picture of widths could show.
+_Name = Annotated[str, Field(max_length=1000)]
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -53,7 +58,7 @@ class SpaceReference(_Strict):
     width_multiplier: float = Field(default=1.0, gt=0)
     selections: bool = False
     input_spec: CallSpec | None = None
-    part: str = ""
+    part: _Name = ""
 
     @model_validator(mode="after")
     def _has_room(self) -> "SpaceReference":
@@ -98,13 +103,13 @@ class GroupWidth(_Strict):
     A selection is no layer but part of one that reads: `indices` are the channels that it reads, out of `base`.
     """
 
-    name: str
+    name: _Name
     width: int = Field(strict=True)
     base: int = Field(ge=1, strict=True)
     stage: int = Field(ge=0)
     role: Literal["growth", "stream", "stem", "head", "inner", "selection"]
     position: float = Field(ge=0, le=1)
-    layers: tuple[str, ...]
+    layers: tuple[_Name, ...]
     indices: tuple[Annotated[int, Field(strict=True)], ...] | None = None
 
     @model_validator(mode="after")
@@ -159,7 +164,7 @@ class CostRecord(_Strict):
 class MethodRecord(_Strict):
     """Which width method found the widths, and with which settings."""
 
-    name: str
+    name: _Name
     is_automatic: bool
     settings: dict[str, str | int | float | bool | None] = {}
 
@@ -173,7 +178,7 @@ class MethodRecord(_Strict):
 class DataRecord(_Strict):
     """On which images; `name` has no directories in it, so that the file can be published."""
 
-    name: str
+    name: _Name
     num_train: int = Field(ge=0)
     num_val: int = Field(ge=0)
     max_images: int | None = None
@@ -197,11 +202,11 @@ class Widths(_Strict):
 
     space: SpaceReference
     groups: tuple[GroupWidth, ...]
-    removed_blocks: tuple[str, ...] = ()
-    left_whole: tuple[str, ...] | None = None
+    removed_blocks: tuple[_Name, ...] = ()
+    left_whole: tuple[_Name, ...] | None = None
     cost: CostRecord
     base_cost: CostRecord
-    budget: str | None = None
+    budget: _Name | None = None
     method: MethodRecord | None = None
     data: DataRecord | None = None
     recipe: dict[str, Any] | None = None
@@ -300,14 +305,12 @@ def _check_schema(schema: object, path: Path) -> None:
     if schema == SCHEMA:
         return
     kind, _, version = SCHEMA.rpartition("/")
-    is_newer = (
-        isinstance(schema, str) and schema.startswith(f"{kind}/") and schema.rpartition("/")[2].isdigit()
-    )
-    if is_newer and int(str(schema).rpartition("/")[2]) > int(version):
+    found = re.fullmatch(rf"{kind}/([0-9]{{1,6}})", schema) if isinstance(schema, str) else None
+    if found is not None and int(found[1]) > int(version):
         raise WidthsError(
             f"widths file must be of schema {SCHEMA}, got the newer {schema} ({path}). Update nas-prune."
         )
-    raise WidthsError(f"widths file must be of schema {SCHEMA}, got {schema!r} ({path}).")
+    raise WidthsError(f"widths file must be of schema {SCHEMA}, got {schema!r:.100} ({path}).")
 
 
 def stage_means(widths: Widths, columns: Iterable[int] | None = None) -> dict[int, float]:

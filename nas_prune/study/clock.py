@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from time import time
+from time import monotonic, time
 
 from optuna.trial import FrozenTrial
 
@@ -20,7 +20,7 @@ _HOURS = "hours"
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """When what ends, in seconds since 1970.
+    """When what ends, by `time.monotonic`, which all processes of a machine share and nobody sets back.
 
     Attributes:
         timeout: no trial is begun after it, and the study goes on another time; None for no such time.
@@ -42,7 +42,7 @@ class Clock:
     @property
     def is_up(self) -> bool:
         """Whether the hours of a study leave no time for another trial."""
-        return self.trials_end is not None and time() > self.trials_end
+        return self.trials_end is not None and monotonic() > self.trials_end
 
     def pays_for(self, trials: Sequence[FrozenTrial]) -> int | None:
         """Training MACs that there is time for, by what trained trials have taken; None for any number."""
@@ -53,19 +53,20 @@ class Clock:
         macs = sum(int(one.user_attrs.get(record.TRAINING_MACS, 0)) for one in own)
         if not seconds or not macs:
             return None
-        return max(0, int((self.race_end - time()) * self.workers * macs / seconds))
+        return max(0, int((self.race_end - monotonic()) * self.workers * macs / seconds))
 
 
 def note_time(context: StudyContext, worker: str, started: float) -> None:
-    """Note how long a worker has been at a study that has been given hours."""
+    """Note how long a worker has been at a study with hours: since when, by `time.monotonic`."""
     if context.config.hours is not None:
+        now, taken = time(), monotonic() - started
         folder = context.run / _HOURS
         folder.mkdir(exist_ok=True)
-        write_whole(folder / f"{worker}.json", json.dumps([started, time()]) + "\n")
+        write_whole(folder / f"{worker}.json", json.dumps([now - taken, now]) + "\n")
 
 
 def time_taken(run: Path, until: float) -> float:
-    """Seconds before a moment at which some worker was at the study of a directory."""
+    """Seconds before a moment, in seconds since 1970, at which some worker was at the study of a directory."""
     spans = []
     for path in (run / _HOURS).glob("*.json"):
         with suppress(OSError, ValueError, TypeError):
@@ -84,14 +85,14 @@ def clock_of(context: StudyContext, workers: int, started: float) -> Clock:
     Args:
         context: the study.
         workers: how many processes work on it here.
-        started: when the command did, in seconds since 1970.
+        started: when the command did, by `time.monotonic`.
     """
     config, plan = context.config, context.config.plan
     timeout = None if config.timeout is None else started + config.timeout
     if config.hours is None or plan is None:
         return Clock(timeout, None, None, workers)
     second = 3600 * config.hours / plan.total  # for each of its MACs
-    race_end = started + 3600 * config.hours - time_taken(context.run, started)
+    race_end = started + 3600 * config.hours - time_taken(context.run, time() - (monotonic() - started))
     # A trial that is begun just before takes its time; every worker may be at one.
     trials_end = race_end - second * (plan.finalists + workers * plan.one_training)
     return Clock(timeout, trials_end, race_end, workers)

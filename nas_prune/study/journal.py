@@ -10,10 +10,11 @@ from typing import Any
 
 from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal._file import get_lock_file
 from optuna.storages.journal._storage import JournalOperation, JournalStorageReplayResult
 
 from nas_prune.errors import StorageError
-from nas_prune.runs.files import write_whole
+from nas_prune.runs.files import saying_why, write_whole
 from nas_prune.runs.reading import check_regular, load_json, open_regular, read_bytes
 
 _MOST = 2**31  # bytes: a journal grows by 5 to 20 kB with each trial
@@ -37,7 +38,7 @@ def open_journal(path: Path) -> BaseStorage:
             check_regular(path)
             _check_lines(path)
         _check_lock(path)
-        return JournalStorage(JournalFileBackend(str(path)))
+        return JournalStorage(_Journal(str(path)))
     except StorageError:  # which is an `OSError`, too
         raise
     except OSError as error:
@@ -54,6 +55,29 @@ def broken(path: str, error: Exception) -> str:
         f"journal {path} must hold whole records of Optuna's, got one that is not ({said}). "
         "Stop its workers and mend it: nas-prune study recover, with the study's directory."
     )
+
+
+class _Journal(JournalFileBackend):
+    """Optuna's journal, in which a record that does not fit on the disk leaves no half a line."""
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Add records, all or none.
+
+        Raises:
+            FileError: the operating system refused to write.
+        """
+        raw = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs).encode()
+        path = Path(self._file_path)
+        with saying_why(path), get_lock_file(self._lock), path.open("ab", buffering=0) as stream:
+            length = stream.tell()
+            try:
+                while raw:
+                    raw = raw[stream.write(raw) :]
+                os.fsync(stream.fileno())
+            except OSError:
+                with suppress(OSError):
+                    stream.truncate(length)
+                raise
 
 
 def _check_lines(path: Path) -> None:

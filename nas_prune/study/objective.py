@@ -3,6 +3,7 @@
 import json
 import traceback
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from math import exp
 from pathlib import Path
@@ -16,7 +17,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from torch import nn
 
 from nas_prune.data import ImageData
-from nas_prune.errors import NasPruneError
+from nas_prune.errors import FileError, NasPruneError
 from nas_prune.runs.directory import RESULT, WIDTHS
 from nas_prune.runs.files import saying_why, write_whole
 from nas_prune.runs.progress import SILENT, Progress
@@ -66,6 +67,7 @@ class Objective:
     judge: Judge | None = None
     parametrisation: Parametrised = field(init=False)
     number: int | None = None
+    cannot_write: FileError | None = None
 
     def __post_init__(self) -> None:
         self.parametrisation = self.context.parametrised(self.budgets[-1])
@@ -85,6 +87,11 @@ class Objective:
             raise
         except KeyboardInterrupt:
             trial.set_user_attr(record.INTERRUPTED, True)  # noqa: FBT003  (it waits to be resumed)
+            raise
+        except FileError as error:  # no fault of the trial, nor of the next one
+            self.cannot_write = error
+            with suppress(FileError):
+                trial.set_user_attr(record.INTERRUPTED, True)  # noqa: FBT003
             raise
         except NasPruneError as error:
             trial.set_user_attr(record.FAILED, str(error))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
 from nas_prune.data import ImageData, SharedImages, share
-from nas_prune.errors import NasPruneError
+from nas_prune.errors import FileError, NasPruneError
 from nas_prune.runs.directory import RESULT, WIDTHS
 from nas_prune.runs.files import passing_folder, saying_why
 from nas_prune.runs.progress import Progress
@@ -76,6 +76,8 @@ class Trainings:
                     space=self.context.space,
                     data=self.context.data,
                 )
+            except FileError:  # no other training could write either
+                raise
             except NasPruneError as error:
                 failed.append((" ".join(map(str, task)), str(error)))
             self.progress.update(title, number + 1, len(waiting))

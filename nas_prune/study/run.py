@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from shlex import quote
-from time import time
+from time import monotonic
 from typing import Any
 
 import optuna
@@ -63,7 +63,7 @@ def run_study(
             that name exists, the storage does not answer, or too many trials in a row have failed.
         KeyboardInterrupt: it was stopped.
     """
-    run, started = out or Path("runs") / config.name, time()
+    run, started = out or Path("runs") / config.name, monotonic()
     if not is_new and command_of(run) == "study":
         config = _as_before(config, run)
     config = _resolved(config)
@@ -119,7 +119,7 @@ def resume_study(
         timeout: seconds after which no trial is started; the study's own if None.
         progress: reports how far the work is.
     """
-    started = time()
+    started = monotonic()
     context = load_study(location.run, data_name=data_name, space=space, progress=progress)
     changes = {"trials": trials, "timeout": timeout}
     config = context.config.model_copy(update={key: one for key, one in changes.items() if one is not None})

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from math import log10
-from time import sleep, time
+from time import monotonic, sleep
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 from threadpoolctl import threadpool_limits
 
 from nas_prune.data import SharedImages, share
-from nas_prune.errors import BadInputError
+from nas_prune.errors import BadInputError, FileError
 from nas_prune.runs.files import passing_folder
 from nas_prune.runs.progress import SILENT, Progress
 from nas_prune.runs.workers import in_workers
@@ -50,8 +50,8 @@ class Worker:
         worker_lock: shows others that it is alive.
         began: when the command began; failures before that do not count.
         judge: says how good widths are that are not trained; None where every trial is, and before the first.
-        deadline: when no further trial is begun, in seconds since 1970.
-        started: when this worker began, in seconds since 1970.
+        deadline: when no further trial is begun, by `time.monotonic`.
+        started: when this worker began, likewise.
         studies: Optuna's.
         has_said: whether it has reported that it waits for others.
     """
@@ -63,7 +63,7 @@ class Worker:
     began: datetime
     judge: Judge | None = None
     deadline: float | None = None
-    started: float = field(default_factory=time)
+    started: float = field(default_factory=monotonic)
     studies: list[OneStudy] = field(init=False)
     has_said: bool = False
 
@@ -72,7 +72,7 @@ class Worker:
 
     def may_go_on(self) -> bool:
         """Whether further trials are to be begun: not after the deadline, nor after too many failures."""
-        is_late = self.deadline is not None and time() > self.deadline
+        is_late = self.deadline is not None and monotonic() > self.deadline
         return not is_late and len(self.failures()) < self.context.config.max_failures
 
     def step(self, progress: Progress = SILENT) -> bool:
@@ -153,6 +153,10 @@ class Worker:
         )
         try:
             one.study.optimize(objective, n_trials=1, catch=(Exception,))
+        except AssertionError as error:  # Optuna's, where it cannot write how a trial has ended
+            if isinstance(error.__context__, FileError):
+                raise error.__context__ from None
+            raise
         except (UpdateFinishedTrialError, ValueError):
             if not objective.has_ended():  # by somebody else: this process could not end it
                 raise
@@ -160,6 +164,8 @@ class Worker:
                 "This worker seemed to be dead, and its trial was put back for another; continuing with the next."
             )
             return
+        if objective.cannot_write is not None:
+            raise objective.cannot_write
         note_time(self.context, self.worker_lock.name, self.started)
         self._tell(one, progress)
 

@@ -5,6 +5,7 @@ every machine that shares the directory can see it.
 """
 
 import os
+import re
 import socket
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +18,7 @@ from nas_prune.runs.files import saying_why
 from nas_prune.runs.reading import read_text
 
 _FOLDER, _SUFFIX = "workers", ".lock"
+_NAME = re.compile(r"[A-Za-z0-9_?][A-Za-z0-9_.?-]{0,199}")
 _WRITING_TAKES = 100  # hundredths of a second, for eight letters
 
 
@@ -33,7 +35,8 @@ class WorkerLock:
         folder = run / _FOLDER
         with saying_why(folder):
             folder.mkdir(exist_ok=True)
-            self.name = f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}-{_identity(folder)}"
+            host = re.sub("[^A-Za-z0-9_.-]", "_", socket.gethostname()).lstrip("-.")[:100] or "_"
+            self.name = f"{host}-{os.getpid()}-{uuid4().hex[:8]}-{_identity(folder)}"
             self._path = _path(run, self.name)
             self._path.touch()
         # Waits for a process that is checking the file, and makes it again if that one has removed it.
@@ -64,6 +67,8 @@ def _looked_at(run: Path, name: str, *, is_removed: bool) -> bool | None:
 
     The file is removed while it is locked, so that a worker that has just made it sees that it must make it again.
     """
+    if not _NAME.fullmatch(name):  # a storage may hold anything, and this is to be the name of a file
+        return None
     path = _path(run, name)
     try:
         handle = os.open(path, os.O_RDWR)  # not by `FileLock`, which makes a file that is not there
@@ -99,9 +104,12 @@ def _identity(folder: Path) -> str:
     except OSError:
         return "?"  # the directory may be read-only
     for _ in range(_WRITING_TAKES):
-        text = read_text(path)
+        try:
+            text = read_text(path)
+        except (OSError, UnicodeDecodeError):  # it is not ours
+            return "?"
         if len(text) == 8:
-            return text
+            return text if _NAME.fullmatch(text) else "?"
         sleep(0.01)
     return "?"
 

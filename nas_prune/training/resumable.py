@@ -11,7 +11,7 @@ from torch import nn
 from nas_prune.data.identity import identity_of_labels
 from nas_prune.errors import BadInputError, DamagedError
 from nas_prune.runs.directory import CHECKPOINT, METRICS, append_metrics, keep_metrics, read_metrics
-from nas_prune.runs.files import alone_in, sync
+from nas_prune.runs.files import alone_in, saying_why, sync
 from nas_prune.runs.progress import SILENT, Progress
 from nas_prune.runs.stopping import Stop, stoppable
 from nas_prune.training.checkpoint import read_checkpoint, write_checkpoint
@@ -64,7 +64,8 @@ def _go_on(folder: Path, state: TrainState, training: Training, progress: Progre
         return
     used = _newest(folder, state, _facts(training), progress)
     if used == PREVIOUS:
-        (folder / PREVIOUS).replace(folder / CHECKPOINT)  # or the next write would replace it
+        with saying_why(folder / CHECKPOINT):
+            (folder / PREVIOUS).replace(folder / CHECKPOINT)  # or the next write would replace it
     missing = state.epochs_done - keep_metrics(folder, state.epochs_done)
     ranks.broadcast(used or "")
     if used is not None:

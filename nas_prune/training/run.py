@@ -12,7 +12,7 @@ from torch import nn
 from nas_prune.data import ImageData, SharedImages, share
 from nas_prune.data.config import load_images, where_images_are
 from nas_prune.errors import BadInputError
-from nas_prune.runs.directory import RESULT, WIDTHS, check_out, make_run
+from nas_prune.runs.directory import RESULT, WIDTHS, begun_whole, check_out, make_run
 from nas_prune.runs.files import alone_in, passing_folder, saying_why, write_whole
 from nas_prune.runs.progress import SILENT, Progress
 from nas_prune.runs.reopen import reopen
@@ -245,8 +245,9 @@ def _new_run(job: _Job, out: Path | None) -> Path:
     run = None
     if ranks.is_first:
         run = make_run(out, job.widths.space.name, config.schedule, config.data.name)
-        job.widths.write(run / WIDTHS)
-        write_config(run, config.relative_to(run))
+        with begun_whole(run):
+            job.widths.write(run / WIDTHS)
+            write_config(run, config.relative_to(run))
     return Path(ranks.broadcast(str(run)))
 
 
