@@ -85,18 +85,14 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     except click.ClickException as error:
         return _refuse(error.format_message())
-    except NasPruneError as error:
-        return _refuse(str(error))
     except (_Stopped, click.Abort, KeyboardInterrupt) as stop:
         _last_words(one_line(str(stop) or "stopped"))
         return 130
     except (_NobodyReads, BrokenPipeError):
         _leave_unsaid()
         return 141
-    except OSError as error:  # of what the system refuses, in whatever place
-        what = "the output must be written" if error.filename is None else f"{error.filename} must be usable"
-        _last_words(f"nas-prune: {one_line(f'{what}, got: {error.strerror or error}.')}")
-        return 2
+    except (NasPruneError, OSError) as error:
+        return _refuse(_words_of(error))
     return code if isinstance(code, int) else 0
 
 
@@ -110,6 +106,14 @@ def _open_closed_streams() -> None:
     for name, number, mode in (("stdin", 0, "r"), ("stdout", 1, "w"), ("stderr", 2, "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", closefd=False))
+
+
+def _words_of(error: Exception) -> str:
+    """What to say of an error: ours say it themselves, and the system's where nobody has looked for them."""
+    if isinstance(error, NasPruneError) or not isinstance(error, OSError):
+        return str(error)
+    what = "the output must be written" if error.filename is None else f"{error.filename} must be usable"
+    return f"{what}, got: {error.strerror or error}."
 
 
 def _last_words(said: str) -> None:
@@ -130,7 +134,7 @@ def _leave_unsaid() -> None:
 
 
 def _refuse(message: str) -> int:
-    click.echo(f"nas-prune: {one_line(message)}", err=True)
+    _last_words(f"nas-prune: {one_line(message)}")
     return 2
 
 

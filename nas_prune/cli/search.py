@@ -19,6 +19,7 @@ from nas_prune.cli.options import (
 )
 from nas_prune.cli.output import count, echo, percent, print_json, print_table, showing_progress
 from nas_prune.runs.progress import is_main_process
+from nas_prune.runs.text import printable
 
 if TYPE_CHECKING:
     from nas_prune.search.config import SearchConfig
@@ -215,7 +216,7 @@ def _print(result: "SearchResult") -> None:
 
 def _summary_line(result: "SearchResult") -> str:
     config, method = result.config, result.method
-    parts = [f"{config.space}, {config.method_words} ({method.kind(config.scope)}) on {config.data.name}"]
+    parts = [f"{config.space}, {config.method_words} ({method.kind(config.scope)}) on {printable(config.data.name)}"]
     asked = config.search_recipe.epochs
     if not method.trains:
         parts.append("no training")

@@ -10,6 +10,7 @@ from nas_prune.cli.option_types import NETWORK, Setup
 from nas_prune.cli.options import format_option, packed, refuse_with_resume, setup_options, workers_option
 from nas_prune.cli.output import count, echo, percent, print_json, print_table, showing_progress
 from nas_prune.runs.progress import is_main_process
+from nas_prune.runs.text import printable
 
 if TYPE_CHECKING:
     from nas_prune.space.widths import Widths
@@ -162,7 +163,7 @@ def _print(result: "TrainResult") -> None:
     config, widths = result.config, result.widths
     whole = "full width" if widths.cost == widths.base_cost else "the widths given"
     echo(
-        f"{widths.space.name} at {widths.budget or whole}, {config.schedule} on {config.data.name}: "
+        f"{widths.space.name} at {widths.budget or whole}, {config.schedule} on {printable(config.data.name)}: "
         f"{config.epochs} epochs (the recipe's {config.recipe.epochs} × {config.epochs / config.recipe.epochs:.2f}), "
         f"{count(widths.cost.macs)} MACs, {count(widths.cost.params)} parameters\n"
     )

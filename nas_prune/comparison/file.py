@@ -15,7 +15,7 @@ from nas_prune.comparison.run import compare, resume_compare
 from nas_prune.comparison.statistics import TestName, check_test
 from nas_prune.data.config import DataConfig, placed
 from nas_prune.errors import BadInputError
-from nas_prune.runs.directory import RESULT, DirectoryName, published
+from nas_prune.runs.directory import RESULT, DirectoryName, default_run, published
 from nas_prune.runs.files import alone_in, refuse_links, remove_partial_files, saying_why, write_whole
 from nas_prune.runs.progress import SILENT, Progress
 from nas_prune.runs.reading import load_yaml, read_text
@@ -160,7 +160,7 @@ def run_file(
         NasPruneError: something in the settings cannot be used, or differs from what the directory was started with.
     """
     file = file.model_copy(update={"space": check_trusted(file.space, space, "the comparison file")})
-    run = out or Path("runs") / file.name
+    run = out or default_run(file.name)
     settings = {} if machine is None else machine
     wanted, config = file.search(settings), file.comparison(settings)
     _check(file)

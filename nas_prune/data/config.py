@@ -8,7 +8,6 @@ from nas_prune.data import ImageData, ImageSet, load_data
 from nas_prune.runs.directory import expanded
 from nas_prune.runs.progress import Progress
 
-
 _LONGEST_NAME = 4096  # of a path on Linux
 
 

@@ -70,8 +70,8 @@ def image_files(folder: Path) -> list[Path]:
             looked_at += 1
             if looked_at > _MOST_ENTRIES:
                 raise DataError(
-                    f"{printable(str(folder))} must hold the images of a class, got more than {_MOST_ENTRIES:,} names in "
-                    "it and below. Name the folder of the images."
+                    f"{printable(str(folder))} must hold the images of a class, got more than {_MOST_ENTRIES:,} "
+                    "names in it and below. Name the folder of the images."
                 )
             is_image = entry.name.lower().endswith(_EXTENSIONS) and not _is_hidden(entry)
             if _leads_to_folder(entry):

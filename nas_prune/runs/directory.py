@@ -48,6 +48,18 @@ def check_out(out: Path | None) -> None:
         raise BadInputError(f"--out must be a new or an empty directory, got {out}. Choose another name.")
 
 
+def default_run(name: str) -> Path:
+    """The directory of a run that is called by a name.
+
+    Raises:
+        BadInputError: it is a link, which nobody has typed: what is written there would be written elsewhere.
+    """
+    run = Path("runs") / name
+    if run.is_symlink():
+        raise BadInputError(f"{run} must be no link, got one. If it is meant, type --out {run}.")
+    return run
+
+
 def make_run(out: Path | None, space: str, what: str, data_name: str) -> Path:
     """Make the directory of a new run: the one asked for, or the next free `runs/SPACE-WHAT-DATA-NNN`."""
     check_out(out)

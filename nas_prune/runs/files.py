@@ -147,7 +147,7 @@ def is_there(path: Path) -> bool:
         return False
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else error
-        raise BadInputError(f"--out must be a path that can be used, got {str(path):.100} ({why}).") from None
+        raise BadInputError(f"--out must be a path that can be used, got {path!s:.100} ({why}).") from None
     return True
 
 
@@ -178,22 +178,23 @@ def saying_why(path: Path) -> Iterator[None]:
     """Turn a full disk or a forbidden directory into one line.
 
     Raises:
-        FileError: the operating system refused to write.
+        FileError: the operating system refused to write; it would refuse other files, too.
+        BadInputError: something else is in the place of this one.
     """
     try:
         yield
     except NasPruneError:  # of which some are `OSError`s, too
         raise
     except OSError as error:
-        advice = "Choose a directory that can be written"
-        if error.errno in _IS_FULL:
-            advice = "Make room or choose another directory"
-        elif error.errno in _IS_IN_THE_WAY:
-            advice = "Remove what is in its place"
-        raise FileError(
-            f"{path.name} must be written, which failed: {error.strerror} ({path}). {advice}; "
-            "what was written before is whole, and the run can be resumed."
-        ) from None
+        what = f"{path.name} must be written, which failed: {error.strerror} ({path})."
+        whole = "what was written before is whole, and the run can be resumed."
+        if error.errno in _IS_IN_THE_WAY:
+            raise BadInputError(f"{what} Remove what is in its place; {whole}") from None
+        is_full = error.errno in _IS_FULL
+        advice = (
+            "Make room or choose another directory" if is_full else "Choose a directory that can be written"
+        )
+        raise FileError(f"{what} {advice}; {whole}") from None
 
 
 def _write_whole(path: Path, raw: bytes, previous: Path | None) -> None:

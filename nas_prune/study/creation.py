@@ -28,6 +28,7 @@ from nas_prune.study import trial_record as record
 from nas_prune.study.config import GUIDELINE, SCRATCH, StudyConfig
 from nas_prune.study.context import BUDGET, StudyContext
 from nas_prune.study.samplers import sampler_named, stopping_named
+from nas_prune.study.trial_check import check_fit, check_study
 
 _FIXED = "fixed_params"  # Optuna's own name for what a waiting trial is to be
 _CLAIM = ".claim"  # locked while a directory is claimed
@@ -186,23 +187,25 @@ def _opened(
             )
         _make_ready(study, context, budgets)
     _check_own(study, context)
+    check_fit([study.get_trials(deepcopy=False)], context.space)
     return study
 
 
 def _check_own(study: optuna.Study, context: StudyContext) -> None:
     """Refuse to resume a study with other settings, guideline or images."""
     config, name = context.config, study.study_name
-    check_same(study.user_attrs[record.SETTINGS], config.fixed(), f"study {name!r} in the storage")
+    check_study(study, config)
+    check_same(study.user_attrs.get(record.SETTINGS, {}), config.fixed(), f"study {name!r} in the storage")
     now = {
         record.PATTERN_HASH: fingerprint(context.pattern),
         record.IMAGES: identity_of(context.data),
     }
     what = {record.PATTERN_HASH: "guideline", record.IMAGES: "images"}
     for key, value in now.items():
-        if study.user_attrs[key] != value:
+        if (then := study.user_attrs.get(key)) != value:
             raise BadInputError(
                 f"study {name!r} must be continued as it was created, but its {what[key]} are others now "
-                f"({study.user_attrs[key]} then, {value} now). Put them back, or begin a study of its own with --new."
+                f"({then} then, {value} now). Put them back, or begin a study of its own with --new."
             )
 
 

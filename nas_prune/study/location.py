@@ -20,7 +20,7 @@ from nas_prune.study.journal import Mended, mend_journal
 from nas_prune.study.recovery import Recovered, may_be_gone, recover, silent_for, worker_is_gone
 from nas_prune.study.samplers import quiet
 from nas_prune.study.storage import HEARTBEAT, JOURNAL, journal_path, opened, shown
-from nas_prune.study.trial_check import check_readable
+from nas_prune.study.trial_check import check_study
 from nas_prune.study.worker_lock import live_workers
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def studies_in(location: StudyLocation, config: StudyConfig) -> Iterator[dict[st
                 "Give the --storage it was run with."
             ) from None
         for study in found.values():
-            check_readable(study.get_trials(deepcopy=False))
+            check_study(study, config)
         yield found
 
 

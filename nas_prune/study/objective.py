@@ -9,10 +9,11 @@ from math import exp
 from pathlib import Path
 from statistics import fmean
 from time import perf_counter
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import optuna
 from optuna.artifacts import FileSystemArtifactStore, upload_artifact
+from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.exceptions import UpdateFinishedTrialError
 from torch import nn
 
@@ -21,6 +22,7 @@ from nas_prune.errors import FileError, NasPruneError
 from nas_prune.runs.directory import RESULT, WIDTHS
 from nas_prune.runs.files import saying_why, write_whole
 from nas_prune.runs.progress import SILENT, Progress
+from nas_prune.runs.reading import open_regular
 from nas_prune.space.budget import Budget
 from nas_prune.space.search_space import SearchSpace
 from nas_prune.space.widths import MethodRecord, Widths
@@ -337,11 +339,27 @@ def folder_name(study: str) -> str:
     return "".join(letter if letter.isalnum() or letter in "-._" else "_" for letter in study)
 
 
+class _Artifacts(FileSystemArtifactStore):
+    """Files alone: a pipe in the place of one would be waited for, and the dashboard with it."""
+
+    def open_reader(self, artifact_id: str) -> BinaryIO:
+        """The file of an artifact, opened.
+
+        Raises:
+            ArtifactNotFound: there is none.
+        """
+        try:
+            return cast("BinaryIO", open_regular(self._get_filepath(artifact_id)))
+        except OSError as error:
+            raise ArtifactNotFound("not found") from error
+
+
 def artifact_store(run: Path) -> FileSystemArtifactStore:
     """Where the dashboard finds pictures."""
     folder = run / _ARTIFACTS
-    folder.mkdir(exist_ok=True)
-    return FileSystemArtifactStore(str(folder))
+    with saying_why(folder):
+        folder.mkdir(exist_ok=True)
+    return _Artifacts(str(folder))
 
 
 def latency_ms(network: nn.Module, data: ImageData) -> float:

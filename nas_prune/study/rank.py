@@ -45,6 +45,7 @@ from nas_prune.study.rank_result import (
 from nas_prune.study.rank_statistics import Prior
 from nas_prune.study.rank_trainings import FIRST_SEED, Trainings
 from nas_prune.study.rule_search import Seen, Vector, logs_of, rule_of, seen_in
+from nas_prune.study.trial_check import check_fit
 from nas_prune.study.worker_lock import WorkerLock, live_workers
 from nas_prune.training.schedules import Schedule
 
@@ -95,6 +96,7 @@ def rank_study(  # noqa: PLR0913  (all but the first by keyword)
     found = found if only is None else replace(found, trials={only: found.trials[only]})
     _check(found, seeds, full_seeds)
     context = load_study(location.run, data_name=data_name, space=space, progress=progress)
+    check_fit(found.trials.values(), context.space)
     command = command_for(location, "rank", context.config.space)
     if not live_workers(location.run):
         remove_partial_files(location.run)

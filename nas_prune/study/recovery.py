@@ -14,7 +14,8 @@ from nas_prune.study.worker_lock import is_gone, live_workers
 
 _OF_THE_ATTEMPT = (record.WORKER, record.FAILED, record.INTERRUPTED)
 
-_NAMING_TAKES = 15.0  # seconds at most
+_NAMING_TAKES = 15.0  # seconds
+_NAMING_TAKES_AT_MOST = 60.0  # where a lock of the journal has to be waited for, too
 
 IsDead = Callable[[FrozenTrial], bool]
 
@@ -31,15 +32,16 @@ class Recovered:
 def worker_is_gone(run: Path) -> IsDead:
     """Whether the worker of a trial is known to have ended, from its lock in the study's directory.
 
-    A trial without a worker has just been started, or its worker died at that moment.
+    A trial without a worker has just been started, or its worker died at that moment. One that is slower than that, on
+    a busy storage, sees that its trial was put back, and goes on with the next.
     """
-    unnamed = silent_for(_NAMING_TAKES)
+    soon, late = silent_for(_NAMING_TAKES), silent_for(_NAMING_TAKES_AT_MOST)
 
     def is_dead(trial: FrozenTrial) -> bool:
         name = trial.user_attrs.get(record.WORKER)
         if name is None:
             # A worker that has just started it, and has yet to name itself, is alive besides the one that asks.
-            return unnamed(trial) and len(live_workers(run)) <= 1
+            return late(trial) or (soon(trial) and len(live_workers(run)) <= 1)
         return is_gone(run, str(name)) is True
 
     return is_dead

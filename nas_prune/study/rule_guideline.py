@@ -21,6 +21,7 @@ from nas_prune.study.location import StudyLocation, read_trials
 from nas_prune.study.parameters import ParametrisedNetwork, layout_of
 from nas_prune.study.rule import Rule
 from nas_prune.study.rule_search import Pool, Seen, Vector, answer_of, drawn_for, logs_of, seen_in
+from nas_prune.study.trial_check import check_fit
 
 Floats: TypeAlias = "NDArray[np.float64]"
 
@@ -44,6 +45,7 @@ def guideline_of_study(location: StudyLocation, context: StudyContext) -> Guidel
             f"{', '.join(found.trials)}{' against ' + found.config.against if found.config.against else ''}."
         )
     ((name, trials),) = found.trials.items()
+    check_fit([trials], context.space)
     seen = seen_in(trials)
     if len(seen.values) < _FEWEST:
         raise BadInputError(

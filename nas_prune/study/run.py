@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits
 from nas_prune.data.config import where_images_are
 from nas_prune.guideline.apply import guideline_named, setting_of
 from nas_prune.guideline.hand import RULES
+from nas_prune.runs.directory import default_run
 from nas_prune.runs.files import remove_partial_files
 from nas_prune.runs.progress import SILENT, Progress
 from nas_prune.runs.settings import command_of, library_versions, read_config
@@ -63,7 +64,7 @@ def run_study(
             that name exists, the storage does not answer, or too many trials in a row have failed.
         KeyboardInterrupt: it was stopped.
     """
-    run, started = out or Path("runs") / config.name, monotonic()
+    run, started = out or default_run(config.name), monotonic()
     if not is_new and command_of(run) == "study":
         config = _as_before(config, run)
     config = _resolved(config)

@@ -1,9 +1,10 @@
 """Storages: where Optuna keeps trials, by any of its own URLs; a journal in the study's directory by default."""
 
 import re
+import sqlite3
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from json import JSONDecodeError
 from pathlib import Path
 from time import sleep
@@ -19,11 +20,13 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from nas_prune.errors import BadInputError, StorageError
+from nas_prune.runs.reading import check_regular
 from nas_prune.study.journal import broken, open_journal
 
 JOURNAL = "journal.log"
 _WAITS = (0.5, 1.0, 2.0, 4.0, 8.0)  # seconds between tries of a storage that does not answer
 _SECRET = re.compile("pass|pwd|secret|token|key", re.IGNORECASE)  # names of parts of a URL's query
+_COMPUTED = re.compile(r"\bVIRTUAL\b|\bGENERATED\b|\bAS\s*\(", re.IGNORECASE)  # in the making of a table
 _SQLITE_WAIT = 60.0  # seconds that a locked file is waited for
 HEARTBEAT = 60.0
 _GRACE = 3.0  # heartbeats that may be missed
@@ -67,6 +70,8 @@ def open_storage(
         raise StorageError(
             f"--storage must outlive a process, got {shown(url)}. Name a file: sqlite:///trials.db."
         )
+    if url.startswith("sqlite"):
+        _check_tables(Path(str(make_url(url).database)), url)
     return answered(lambda: _served(url, on_stale, heartbeat), url)
 
 
@@ -154,6 +159,30 @@ def _checked(url: str) -> None:
         raise StorageError(
             f"--storage must be a URL such as postgresql+psycopg://USER:PASSWORD@HOST:5432/NAME, got {shown(url)}."
         ) from None
+
+
+def _check_tables(path: Path, url: str) -> None:
+    """Refuse a database that would compute something when it is read or written: a view, a trigger, a virtual table.
+
+    Raises:
+        StorageError: it would, or is no file of SQLite.
+    """
+    if not path.exists():
+        return
+    try:
+        check_regular(path)
+        with closing(
+            sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=_SQLITE_WAIT)
+        ) as found:
+            rows = found.execute("SELECT type, sql FROM sqlite_master").fetchall()
+    except (OSError, sqlite3.Error) as error:
+        raise StorageError(f"--storage must be a database of SQLite, got {shown(url)}: {error}.") from None
+    for kind, sql in rows:
+        if kind not in ("table", "index") or _COMPUTED.search(str(sql)):
+            raise StorageError(
+                f"--storage must hold tables as Optuna makes them, got {shown(url)} with a {kind} that computes. "
+                "Use another file."
+            )
 
 
 def _first_line(error: Exception) -> str:

@@ -185,7 +185,7 @@ def widths_of(trial: FrozenTrial) -> tuple[int, ...] | None:
         found = load_json(text)
     except (ValueError, TypeError):
         found = None
-    if not isinstance(found, list) or not all(type(width) is int and width > 0 for width in found):
+    if not isinstance(found, list) or not all(type(width) is int and 0 < width < 2**31 for width in found):
         raise StorageError(f"the widths of trial {trial.number} must be a list of numbers, got {text!s:.60}.")
     return tuple(found)
 

@@ -18,6 +18,7 @@ from nas_prune.runs.reading import check_regular, load_json
 from nas_prune.training.state import RngState, Sums, TrainState, check_rng_state, rng_state_now
 
 _KEY = "state"
+_HEADER = 2**24  # bytes
 
 
 def write_checkpoint(
@@ -59,7 +60,7 @@ def read_checkpoint(path: Path, state: TrainState, facts: Mapping[str, Any] | No
         DamagedError: the file is missing or damaged.
         BadInputError: it is of another network or another run. In both cases the state is unchanged.
     """
-    content, tensors = _read(path)
+    content, tensors = _read(path, most=_most_of(state.model))
     known = content.get("facts")
     _check_same_run(path, known if isinstance(known, dict) else {}, facts)
     weights, average = _part(tensors, "model."), _part(tensors, "average.")
@@ -135,22 +136,30 @@ def write_network(path: Path, model: nn.Module) -> None:
     write_whole(path, save(tensors, metadata={_KEY: json.dumps(content)}))
 
 
-def read_network(path: Path) -> dict[str, Tensor]:
+def read_network(path: Path, like: nn.Module | None = None) -> dict[str, Tensor]:
     """The weights that `write_network` wrote, by name.
 
+    Args:
+        path: the file.
+        like: a network of the same sizes; a file that is much too large for it is not read.
+
     Raises:
-        DamagedError: the file is missing or damaged.
+        DamagedError: the file is missing, too large or damaged.
     """
-    return _read(path, "a network")[1]
+    return _read(path, "a network", _most_of(like))[1]
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
+def read_weights(path: Path, like: nn.Module | None = None) -> dict[str, Tensor]:
     """The trained weights in a checkpoint, by name; the moving average where there is one.
 
+    Args:
+        path: the file.
+        like: a network of the same sizes; a file that is much too large for it is not read.
+
     Raises:
-        DamagedError: the file is missing or damaged.
+        DamagedError: the file is missing, too large or damaged.
     """
-    _, tensors = _read(path)
+    _, tensors = _read(path, most=_most_of(like))
     return _part(tensors, "average.") or _part(tensors, "model.")
 
 
@@ -175,9 +184,21 @@ def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
 
 
-def _read(path: Path, what: str = "checkpoint") -> tuple[dict[str, Any], dict[str, Tensor]]:
+def _most_of(network: nn.Module | None) -> int | None:
+    """Bytes that a checkpoint of a network may have: weights, their momentum and average, and a header."""
+    if network is None:
+        return None
+    tensors = (*network.parameters(), *network.buffers())
+    return 4 * sum(tensor.numel() * tensor.element_size() for tensor in tensors) + _HEADER
+
+
+def _read(
+    path: Path, what: str = "checkpoint", most: int | None = None
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
     try:
         check_regular(path)
+        if most is not None and (size := path.stat().st_size) > most:
+            raise ValueError(f"it has {size:,} bytes, more than {most:,}")  # noqa: TRY301
         with safe_open(path, framework="pt") as file:
             content: dict[str, Any] = load_json(file.metadata()[_KEY])
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118

@@ -104,10 +104,11 @@ def trained_network(run: Path, whole: SearchSpace) -> nn.Module:
             f"a search whose weights are used must hold {NETWORK}, got {run}. Write it: {again}"
         )
     try:
-        weights = read_network(path)
+        network = whole.build(seed=0)
+        weights = read_network(path, network)
     except DamagedError as error:
         raise BadInputError(f"{error.problem} Write it again: {again}") from None
-    return _with_weights(whole.build(seed=0), path, weights)
+    return _with_weights(network, path, weights)
 
 
 def load_teacher(run: Path, like: SpaceReference, compute: Compute, *, space: str | None = None) -> Teacher:
@@ -139,7 +140,8 @@ def load_teacher(run: Path, like: SpaceReference, compute: Compute, *, space: st
         network = trained_network(run, whole)
     else:
         path = _checkpoint(run)
-        network = _with_weights(whole.build(widths, seed=0), path, read_weights(path))
+        network = whole.build(widths, seed=0)
+        network = _with_weights(network, path, read_weights(path, network))
     return _scores_of(network.to(compute.device).eval().requires_grad_(requires_grad=False), compute)
 
 

@@ -65,7 +65,7 @@ def test_size_and_channels_follow_what_is_asked() -> None:
 
 def test_images_that_do_not_fit_into_memory_are_refused() -> None:
     with pytest.raises(
-        DataError, match=r"8 GB, got 1,797 of 3×2000×2000: 21.6 GB. Use a smaller --image-size"
+        DataError, match=r"[0-9]\.[0-9] GB, got 1,797 of 3×2000×2000: 21.6 GB. Use a smaller --image-size"
     ):
         load_data("digits", image_size=2000, in_channels=3)
 

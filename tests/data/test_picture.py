@@ -3,7 +3,7 @@
 import subprocess
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from nas_prune.data import picture
 from nas_prune.data.decode import decode_files
 from nas_prune.data.picture import MOST_PIXELS, most_pixels, square
 from nas_prune.data.semaphore import WeightedSemaphore
@@ -198,6 +199,7 @@ def test_pixels_that_are_no_numbers_are_refused_by_name(tmp_path: Path, value: f
 _MEASURE = """
 import sys, threading, time
 from pathlib import Path
+from nas_prune.data import picture
 from nas_prune.data.decode import decode_files
 
 def resident():
@@ -224,3 +226,69 @@ def test_seventy_images_of_169_million_pixels_take_less_than_600_mb(tmp_path: Pa
     command = [sys.executable, "-c", _MEASURE, str(tmp_path / "a.png")]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=600)
     assert int(done.stdout) < 600
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    checksum = zlib.crc32(kind + content).to_bytes(4, "big")
+    return len(content).to_bytes(4, "big") + kind + content + checksum
+
+
+def png_of_crumbs(path: Path, count: int) -> None:
+    """Behind its pixels, nothing but many short texts."""
+    photo(8, 8).save(path)
+    raw = path.read_bytes()
+    end = raw.rindex(b"IEND") - 4
+    path.write_bytes(raw[:end] + chunk(b"tEXt", b"a\0b") * count + raw[end:])
+
+
+def ppm_of_crumbs(path: Path, count: int) -> None:
+    path.write_bytes(b"P6\n" + b"# x\n" * count + b"8 8 255\n" + bytes(192))
+
+
+def bmp_of_crumbs(path: Path, count: int) -> None:
+    """Every pixel is a run of one."""
+    data = b"\x01\x05" * count + b"\0\1"
+    size = (count).to_bytes(4, "little") + (1).to_bytes(4, "little")
+    middle = bytes([1, 0, 8, 0, 1, 0, 0, 0]) + len(data).to_bytes(4, "little") + bytes(8)
+    header = (40).to_bytes(4, "little") + size + middle + (256).to_bytes(4, "little") * 2
+    path.write_bytes(b"BM" + bytes(8) + (14 + 40 + 1024).to_bytes(4, "little") + header + bytes(1024) + data)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "make"), [("png", png_of_crumbs), ("ppm", ppm_of_crumbs), ("bmp", bmp_of_crumbs)]
+)
+def test_an_image_of_crumbs_is_not_put_together(
+    suffix: str, make: Callable[[Path, int], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("_SMALL", 1000), ("_FEW_READS", 100)):
+        monkeypatch.setattr(picture, name, value)
+    path = tmp_path / f"x.{suffix}"
+    make(path, 10)
+    read(path)
+    make(path, 3000)
+    with pytest.raises(DataError, match="made of too many small parts; save it anew"):
+        read(path)
+
+
+def test_a_jpeg_that_goes_over_its_pixels_again_and_again_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "x.jpg"
+    photo(64, 64, "L").save(path, progressive=True)
+    *head, last = path.read_bytes().removesuffix(b"\xff\xd9").split(b"\xff\xda")
+    path.write_bytes(b"\xff\xda".join([*head, *[last] * 400]) + b"\xff\xd9")
+    read(path)  # small enough for that
+    monkeypatch.setattr(picture, "_MOST_WORK", 64 * 64 * 100)
+    with pytest.raises(DataError, match=r"40\d scans of 4,096 pixels; save it anew"):
+        read(path)
+
+
+def test_an_image_that_takes_much_memory_to_decode_is_refused_with_what_allows_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo(100, 100).save(tmp_path / "x.webp", lossless=True)
+    monkeypatch.setenv("NAS_PRUNE_MOST_PIXELS", "10000")
+    with pytest.raises(DataError, match="100×100 pixels, which take 0 MB to decode; .*_PIXELS=40000 allows"):
+        read(tmp_path / "x.webp")
+    monkeypatch.setenv("NAS_PRUNE_MOST_PIXELS", "40000")
+    read(tmp_path / "x.webp")

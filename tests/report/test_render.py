@@ -1,5 +1,6 @@
 """Names that look like markup, like a template or like a formula are shown as they are, in every field and picture."""
 
+import re
 from html.parser import HTMLParser
 from xml.etree import ElementTree as ET
 
@@ -8,7 +9,7 @@ import pytest
 from nas_prune.comparison.edf_figure import edfs_figure
 from nas_prune.report.content import Part, Picture, Section, Table
 from nas_prune.report.figures import curves_figure, dots_figure, drawn, fronts_figure
-from nas_prune.report.render import as_html
+from nas_prune.report.render import as_html, as_markdown
 from nas_prune.space.load import load_space
 from nas_prune.space.widths_figure import widths_figure
 from nas_prune.study.trial_figure import widths_svg
@@ -114,3 +115,10 @@ def test_pictures_show_names_as_they_are(name: str) -> None:
             "title",
         }
         assert any(name in (element.text or "") for element in root.iter())
+
+
+@pytest.mark.parametrize("name", [r"\[a](javascript:alert)", r"\<img src=x>", r"![x](http://x)", r"\\<b>"])
+def test_markdown_has_no_links_pictures_or_tags_of_a_name(name: str) -> None:
+    (line,) = as_markdown([], title=name).splitlines()
+    plain = re.sub(r"\\[\\|<\[]", "", line)  # without what is escaped
+    assert not set(plain) & set("<[")

@@ -1,16 +1,19 @@
 """Trainings in processes of their own: results in order, and one's end is not the others'."""
 
+import errno
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from nas_prune.errors import NasPruneError
+from nas_prune.errors import FileError, NasPruneError
+from nas_prune.runs.files import saying_why
 from nas_prune.runs.progress import Progress
 from nas_prune.runs.workers import in_workers
 
@@ -97,3 +100,44 @@ def is_alive(process: int) -> bool:
     except ProcessLookupError:
         return False
     return not Path(f"/proc/{process}/stat").read_text(encoding="ascii").split(")")[1].startswith(" Z")
+
+
+def test_workers_import_nothing_from_the_current_directory_of_their_own_accord(tmp_path: Path) -> None:
+    """A stranger's directory may hold modules with names of the standard library's."""
+    here, elsewhere = tmp_path / "here", tmp_path / "elsewhere"
+    here.mkdir()
+    elsewhere.mkdir()
+    for name in ("pickle", "multiprocessing", "random", "json"):
+        (here / f"{name}.py").write_text("open('canary', 'w').close()", encoding="utf-8")
+    script = elsewhere / "started_like_the_console_script.py"
+    lines = ["from nas_prune.runs.workers import in_workers", "from tests.runs.test_workers import prepare"]
+    script.write_text(
+        "\n".join([*lines, "if __name__ == '__main__':", "    print(in_workers(prepare, ['a'], 1))"])
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(
+        [sys.executable, script],
+        cwd=here,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert "'A'" in done.stdout, done.stderr
+    assert not (here / "canary").exists()
+
+
+def test_a_worker_that_cannot_write_ends_the_others_too(tmp_path: Path) -> None:
+    with pytest.raises(FileError, match="No space left"):
+        in_workers(partial(on_a_full_disk, tmp_path), ["a", "b", "c"], 1)
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def on_a_full_disk(folder: Path) -> Callable[[str, Progress], int]:
+    def work(task: str, _: Progress) -> int:
+        (folder / task).touch()
+        with saying_why(folder):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    return work

@@ -56,6 +56,17 @@ def browse(browser: str, url: str, picture: Path) -> tuple[str, list[str]]:
     return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
 
 
+def check_note_of_a_stranger(browser: str, port: int, version: int, pictures: Path) -> None:
+    """Its tags are text, its pictures are not fetched."""
+    body = "![seen](http://127.0.0.1:9/seen.png)\n\n<img src=x onerror=nowhere()><script>nowhere()</script>"
+    change(port, "/api/studies/0/note", {"body": body, "version": version})
+    url = f"http://127.0.0.1:{port}/dashboard/studies/0/note"
+    page, complaints = browse(browser, url, pictures / "strange.png")
+    assert "&lt;script&gt;nowhere()" in page
+    assert complaints
+    assert all("seen.png" in line and "Content Security Policy" in line for line in complaints)
+
+
 @pytest.mark.slow
 def test_the_pages_of_a_study_show_pictures_and_widths_without_an_error(tmp_path: Path) -> None:
     browser = shutil.which("chromium") or shutil.which("google-chrome")
@@ -109,18 +120,7 @@ def test_the_pages_of_a_study_show_pictures_and_widths_without_an_error(tmp_path
         assert "Keep ratio along the depth" in shown["studies/0"]
         assert "Layer widths of" in shown["studies/0/note"]
 
-        # A stranger's note: its tags are text, its pictures are not fetched.
-        body = (
-            "![seen](http://127.0.0.1:9/seen.png)\n\n<img src=x onerror=nowhere()><script>nowhere()</script>"
-        )
-        version = study["note"]["version"] + 1
-        change(port, "/api/studies/0/note", {"body": body, "version": version})
-        page, complaints = browse(
-            browser, f"http://127.0.0.1:{port}/dashboard/studies/0/note", pictures / "strange.png"
-        )
-        assert "&lt;script&gt;nowhere()" in page
-        assert complaints
-        assert all("seen.png" in line and "Content Security Policy" in line for line in complaints)
+        check_note_of_a_stranger(browser, port, study["note"]["version"] + 1, pictures)
     finally:
         server.send_signal(signal.SIGINT)
         assert server.wait(60) == 0

@@ -6,15 +6,18 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
 from threading import Thread
 from time import sleep
 
 import pytest
 from filelock import FileLock, lock_descriptor
+from optuna.trial import TrialState, create_trial
 
 from nas_prune.errors import FileError
 from nas_prune.study import worker_lock
+from nas_prune.study.recovery import worker_is_gone
 from nas_prune.study.worker_lock import WorkerLock, is_gone, live_workers
 
 WORKING = """
@@ -130,3 +133,30 @@ def test_a_directory_that_cannot_be_written_is_said_in_one_line(
     monkeypatch.setattr(Path, "touch", refuse)
     with pytest.raises(FileError, match="Permission denied"):
         WorkerLock(tmp_path)
+
+
+def test_a_trial_whose_worker_died_before_it_was_named_is_given_up_beside_others(tmp_path: Path) -> None:
+    """Eight workers would wait for it forever, each for the others."""
+    began = datetime.now()  # noqa: DTZ005  (Optuna's times have no zone)
+    with closing(WorkerLock(tmp_path)), closing(WorkerLock(tmp_path)):
+        for seconds, is_dead in ((5, False), (30, False), (90, True)):
+            trial = create_trial(state=TrialState.RUNNING)
+            trial.datetime_start = began - timedelta(seconds=seconds)
+            assert worker_is_gone(tmp_path)(trial) is is_dead
+    with closing(WorkerLock(tmp_path)):  # the one that asks
+        trial.datetime_start = began - timedelta(seconds=30)
+        assert worker_is_gone(tmp_path)(trial)
+
+
+@pytest.mark.parametrize("name", ["../../outside", "a/b", "", "a\0b", "x" * 300])
+def test_a_name_that_is_none_of_ours_leads_to_no_file(name: str, tmp_path: Path) -> None:
+    (tmp_path / "run" / "workers").mkdir(parents=True)
+    (tmp_path / "outside.lock").touch()
+    assert is_gone(tmp_path / "run", name) is None
+
+
+def test_an_identity_that_is_none_of_ours_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "workers").mkdir()
+    (tmp_path / "workers" / "identity").write_bytes(b"\xff" * 8)
+    with closing(WorkerLock(tmp_path)) as lock:
+        assert lock.name.endswith("-?")

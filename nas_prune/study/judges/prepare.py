@@ -205,7 +205,7 @@ def _load_slimmable(context: StudyContext) -> Judge:
     compute, threads = _compute(context)
     space = context.space
     network = space.build(seed=0, device=compute.device)
-    network.load_state_dict(dict(read_network(folder_of(context) / NETWORK)))
+    network.load_state_dict(dict(read_network(folder_of(context) / NETWORK, network)))
     data, seed = context.data.to(compute.device), context.config.seed
     return Inheriting(network, channel_order(space), space, data, seed, compute, threads)
 
