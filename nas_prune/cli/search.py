@@ -216,7 +216,9 @@ def _print(result: "SearchResult") -> None:
 
 def _summary_line(result: "SearchResult") -> str:
     config, method = result.config, result.method
-    parts = [f"{config.space}, {config.method_words} ({method.kind(config.scope)}) on {printable(config.data.name)}"]
+    parts = [
+        f"{config.space}, {config.method_words} ({method.kind(config.scope)}) on {printable(config.data.name)}"
+    ]
     asked = config.search_recipe.epochs
     if not method.trains:
         parts.append("no training")

@@ -5,6 +5,7 @@ Its header says how large it is before a pixel is decoded.
 
 import os
 import struct
+import warnings
 from contextlib import closing, suppress
 from typing import IO, Any, cast
 
@@ -13,6 +14,9 @@ from PIL import Image, UnidentifiedImageError
 
 from nas_prune.data.semaphore import WeightedSemaphore
 from nas_prune.errors import BadInputError
+
+# Pillow's own words on large images, of some formats only; here they are refused, or not.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 MOST_PIXELS = 178_956_970  # what Pillow itself decodes
 MOST_BYTES = 500_000_000  # held at a time by all threads that decode

@@ -76,7 +76,7 @@ def _mark_stages(axes: Axes, groups: Sequence[GroupWidth]) -> None:
 
 def _name_axes(axes: Axes, groups: Sequence[GroupWidth], one: Widths) -> None:
     axes.set_ylim(-0.03, 1.14)
-    axes.set_xlim(-0.5, len(groups) - 0.5)
+    axes.set_xlim(-0.5, max(1, len(groups)) - 0.5)
     axes.set_yticks([0, 0.2, 0.4, 0.6, 0.8, 1.0])
     axes.set_ylabel("keep ratio (width / base width)")
     axes.set_xlabel("channel group, in order of depth")

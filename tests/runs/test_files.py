@@ -12,7 +12,8 @@ import pytest
 
 from nas_prune.errors import BadInputError
 from nas_prune.runs import files
-from nas_prune.runs.files import alone_in
+from nas_prune.runs.directory import default_run, from_run, portable, published
+from nas_prune.runs.files import alone_in, check_new, write_new
 
 HOLDING = """
 import os, sys, time
@@ -78,3 +79,35 @@ def test_what_fails_within_the_hold_is_heard_of(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="no space"), alone_in(tmp_path):
         raise OSError(errno.ENOSPC, "no space")
     assert is_free(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["folder:~nobody-of-this-name", "folder:loop", "folder:a/../loop/x"])
+def test_folders_that_cannot_be_are_named_without_a_fuss(name: str, in_empty_directory: Path) -> None:
+    (in_empty_directory / "loop").symlink_to("loop")
+    run = in_empty_directory / "run"
+    assert portable(name, run).startswith("folder:../")
+    assert from_run(portable(name, run), run).startswith("folder:")
+    assert published(name) == f"folder:{name.rpartition('/')[2].removeprefix('folder:')}"
+
+
+def test_the_name_of_a_folder_is_one_line(in_empty_directory: Path) -> None:
+    assert published("folder:a\nb\x1b[31m") == r"folder:a\nb\x1b[31m"
+
+
+def test_a_default_directory_that_is_a_link_is_refused(in_empty_directory: Path) -> None:
+    (in_empty_directory / "runs").mkdir()
+    assert default_run("s") == Path("runs/s")
+    (in_empty_directory / "runs" / "s").symlink_to(in_empty_directory)
+    with pytest.raises(BadInputError, match="runs/s must be no link, got one. .* type --out runs/s"):
+        default_run("s")
+
+
+def test_a_new_file_replaces_nothing(tmp_path: Path) -> None:
+    write_new(tmp_path / "a", "one")
+    with pytest.raises(BadInputError, match="must be a new file"):
+        write_new(tmp_path / "a", "two")
+    assert (tmp_path / "a").read_text() == "one"
+    (tmp_path / "lost").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(BadInputError, match="must be a new file"):
+        check_new(tmp_path / "lost")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "lost"]

@@ -58,7 +58,10 @@ def test_a_newer_schema_asks_for_an_update(tmp_path: Path) -> None:
         read_widths(path)
 
 
-@pytest.mark.parametrize("schema", ["other/1", None, 7, "nas-prune/widths/x"])
+@pytest.mark.parametrize(
+    "schema",
+    ["other/1", None, 7, "nas-prune/widths/x", "nas-prune/widths/²", "nas-prune/widths/" + "9" * 5000],
+)
 def test_a_foreign_schema_is_refused(tmp_path: Path, schema: object) -> None:
     path = change(written(tmp_path), schema=schema)
     with pytest.raises(WidthsError, match="must be of schema nas-prune/widths/1, got"):
@@ -88,6 +91,14 @@ def test_inputs_that_no_memory_holds_are_refused_where_they_are_read(tmp_path: P
     space = json.loads(path.read_text())["space"]
     with pytest.raises(WidthsError, match=r"space: .*shapes must hold at most 2,147,483,648 numbers"):
         read_widths(change(path, space=space | {"input_shape": [1 << 20, 1 << 20]}))
+
+
+def test_a_name_that_no_page_could_show_is_refused(tmp_path: Path) -> None:
+    path = written(tmp_path)
+    groups = json.loads(path.read_text())["groups"]
+    groups[0]["name"] = "x" * 1001
+    with pytest.raises(WidthsError, match=r"groups\.0\.name: String should have at most 1000 characters"):
+        read_widths(change(path, groups=groups))
 
 
 def test_unknown_fields_are_refused(tmp_path: Path) -> None:
