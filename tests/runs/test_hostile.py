@@ -3,14 +3,20 @@
 import itertools
 import json
 import os
+import pickle
+import re
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from nas_prune.cli import main
+from nas_prune.errors import NasPruneError
+from nas_prune.study.dashboard_server import opened_server
+from nas_prune.study.location import StudyLocation
 from tests.runs.test_reopen import name_own_network
 from tools.fuzz import in_time
 
@@ -77,6 +83,24 @@ def with_other_values(content: Any, odd: Iterator[Any]) -> Any:
     return next(odd) if isinstance(content, (int, float)) else content
 
 
+class Canary:
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
+        return Path.touch, (Path("canary"),)
+
+
+def has_a_pickle(run: Path) -> None:
+    """Where Optuna's own CMA-ES would keep its state, in every trial."""
+    if (run / "journal.log").exists():
+        text = (run / "journal.log").read_text(encoding="utf-8")
+        record = {"op_code": 9, "worker_id": "x"}
+        state = {f"cma:optimizer:{number}": pickle.dumps(Canary()).hex() for number in range(3)}
+        lines = [json.dumps({**record, "trial_id": trial, "system_attr": state}) for trial in range(3)]
+        (run / "journal.log").write_text(text + "\n".join(lines) + "\n", encoding="utf-8")
+        settings = (run / "config.yaml").read_text(encoding="utf-8")
+        sampled = re.sub("^sampler: .*$", "sampler: cma", settings, flags=re.MULTILINE)
+        (run / "config.yaml").write_text(sampled, encoding="utf-8")
+
+
 def has_links_out(run: Path) -> None:
     for path in sorted(run.rglob("*")):
         if path.is_file() and path.name != "config.yaml":
@@ -102,6 +126,7 @@ HOSTILE: tuple[Callable[[Path], None], ...] = (
     has_pipes,
     has_a_pipe_for_settings,
     has_other_values,
+    has_a_pickle,
     has_links_out,
     leads_out,
 )
@@ -139,6 +164,10 @@ def test_a_hostile_run_does_nothing(
         if code == 2:
             assert said.err.strip().splitlines()[-1].startswith("nas-prune: ")
         assert tree(in_empty_directory, run) == around, command
+    if kind == "study":
+        with in_time(SECONDS), suppress(NasPruneError), opened_server(StudyLocation(run), "127.0.0.1", 0):
+            pass
+        assert tree(in_empty_directory, run) == around
     assert not Path("canary").exists()
 
 
