@@ -36,14 +36,15 @@ from nas_prune.runs.workers import in_workers
 from nas_prune.space.budget import Budget
 from nas_prune.space.cut import check_feasible, matched
 from nas_prune.space.load import network_for
-from nas_prune.space.networks import image_channels, space_name
+from nas_prune.space.networks import image_channels, meant_size, space_name
 from nas_prune.space.search_space import SearchSpace
 from nas_prune.space.widths import MethodRecord, Widths, read_widths
 from nas_prune.training.compute import pick_threads
 from nas_prune.training.config import RunConfig, TrainConfig, checked_images, resume_command
+from nas_prune.training.job import Inputs
 from nas_prune.training.ranks import ALONE
 from nas_prune.training.result import Trained, read_trained
-from nas_prune.training.run import Inputs, train_member
+from nas_prune.training.run import train_member
 
 _GUIDELINE = "guideline.yaml"
 
@@ -138,7 +139,13 @@ def _command(run: Path, config: EvaluateConfig) -> str:
 
 
 def _loaded(config: EvaluateConfig, progress: Progress) -> tuple[ImageData, SearchSpace]:
-    data = load_images(config.data, config.seed, progress, in_channels=image_channels(config.space))
+    data = load_images(
+        config.data,
+        config.seed,
+        progress,
+        in_channels=image_channels(config.space),
+        meant_size=meant_size(config.space),
+    )
     checked_images(config, data)
     with progress.waiting("tracing the network"):
         space = network_for(config, data)

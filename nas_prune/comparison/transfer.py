@@ -27,7 +27,7 @@ from nas_prune.search.run import check_search, resume_search, search
 from nas_prune.space.budget import Budget
 from nas_prune.space.cut import check_feasible
 from nas_prune.space.load import network_for
-from nas_prune.space.networks import image_channels, space_name
+from nas_prune.space.networks import image_channels, meant_size, space_name
 from nas_prune.space.search_space import Groups, SearchSpace
 from nas_prune.space.widths import Widths
 from nas_prune.training.config import RunConfig
@@ -76,7 +76,8 @@ def transfer(
     config = config.checked()
     source = None if direct is None else direct_search(config, target, direct)
     in_channels = image_channels(space_name(target.space))
-    data = load_images(config.data, config.data_seed, progress, in_channels=in_channels)
+    size = meant_size(target.space)
+    data = load_images(config.data, config.data_seed, progress, in_channels=in_channels, meant_size=size)
     with progress.waiting("tracing the network"):
         network = network_for(target, data)
     network.check_trainable()

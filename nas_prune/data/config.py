@@ -1,5 +1,6 @@
 """Which images, and loading them."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -45,7 +46,12 @@ class DataConfig(BaseModel):
 
 
 def load_images(
-    config: DataConfig, seed: int, progress: Progress, *, in_channels: int | None = None
+    config: DataConfig,
+    seed: int,
+    progress: Progress,
+    *,
+    in_channels: int | None = None,
+    meant_size: int | None = None,
 ) -> ImageData:
     """The images a configuration names.
 
@@ -54,10 +60,12 @@ def load_images(
         seed: fixes the validation split and, with `max_images`, the images chosen.
         progress: reports how far the work is.
         in_channels: 1 or 3 to convert to; None for what the data set has.
+        meant_size: pixels a side that the network is made for: those of a folder's images, if no size is asked for.
     """
-    return load_data(
+    is_folder = config.name.startswith("folder:")
+    data = load_data(
         config.name,
-        image_size=config.image_size,
+        image_size=config.image_size or (meant_size if is_folder else None),
         in_channels=in_channels,
         seed=seed,
         val_fraction=config.val_fraction,
@@ -65,16 +73,24 @@ def load_images(
         stream=config.stream,
         progress=lambda done, total: progress.update("reading images", done, total),
     )
+    if meant_size is None or 2 * data.image_size > meant_size:
+        return data
+    small = (
+        f"The images are of {data.image_size} px and the network is made for {meant_size}: its last stages see little "
+        f"of them. --image-size {meant_size} gives it what it is made for."
+    )
+    return replace(data, notes=(*data.notes, small))
 
 
 def where_images_are(data: ImageData) -> str:
-    """Where the images are, for the log."""
+    """Where the images are, for the log, and what else a person should know of them."""
     parts = (data.train, data.val, data.test)
     numbers = " + ".join(f"{len(part):,}" for part in parts)
     size = f"{max(1, round(sum(map(len, parts)) * data.in_channels * data.image_size**2 / 1e6)):,} MB"
-    if isinstance(data.train, ImageSet):
-        return f"{numbers} images for training, validation and test are in memory ({size})"
-    return f"{numbers} images for training, validation and test stay in their files ({size} when decoded)"
+    where = f"are in memory ({size})"
+    if not isinstance(data.train, ImageSet):
+        where = f"stay in their files ({size} when decoded)"
+    return "\n".join([f"{numbers} images for training, validation and test {where}", *data.notes])
 
 
 def placed(data: DataConfig, folder: Path, data_name: str | None) -> DataConfig:

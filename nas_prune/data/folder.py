@@ -1,5 +1,6 @@
 """Data sets in a folder: one sub-folder for each class, with or without a split into train, val and test."""
 
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,35 +9,67 @@ import numpy as np
 from torch import Tensor
 
 from nas_prune.data.decode import decode_files
-from nas_prune.data.listing import check_links, class_folders, image_files, is_folder, shortened
+from nas_prune.data.listing import (
+    Identity,
+    check_links,
+    class_folders,
+    holds_images,
+    image_files,
+    is_folder,
+    other_pictures,
+    shortened,
+)
 from nas_prune.data.source import OnDecoded, Source
 from nas_prune.data.split import IntArray, split_off
 from nas_prune.errors import DataError
 from nas_prune.runs.text import printable
 
+_PARTS = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "test": "test",
+    "testing": "test",
+}
+_MOST_WRAPPERS = 4
 _LAYOUT = "PATH/CLASS/*.jpg, or PATH/train/CLASS/*.jpg and PATH/test/CLASS/*.jpg"
 
 
 @dataclass(frozen=True, slots=True)
 class _Listing:
-    """The image files of one part, class by class, and the label of each."""
+    """One part.
+
+    Attributes:
+        class_names: in order.
+        paths: its image files, class by class.
+        labels: of each.
+        others: pictures that are not read.
+        again: how many names lead to files that are there already.
+    """
 
     class_names: tuple[str, ...]
     paths: tuple[Path, ...]
     labels: IntArray
+    others: tuple[Path, ...]
+    again: int
 
 
 def folder_source(path: Path) -> Source:
     """The images under `path`, listed and not yet decoded.
 
-    `train/` and `test/` are the parts; so is `val/` where all three exist. With `val/` and no `test/`, `val/`
-    is the test part; with neither, a fixed fifth of each class is. Names with a dot in front are skipped.
+    `train/` and `test/` are the parts; so is `val/` (`valid`, `validation`, `dev`) where all three exist. With `val/`
+    and no `test/`, `val/` is the test part; with neither, a fixed fifth of each class is. Capitals do not matter. A
+    folder that holds nothing but another folder stands for that one. Names with a dot in front are skipped.
 
     Raises:
         DataError: no such folder, no images, one class only, or classes that differ between the parts.
     """
-    listings = [_listed(part) for part in _parts(path)]
-    for part, listing in zip(_parts(path)[1:], listings[1:], strict=True):
+    parts, seen = _parts(path), set[Identity]()
+    listings = [_listed(part, seen) for part in parts]
+    for part, listing in zip(parts[1:], listings[1:], strict=True):
         _check_same_classes(listings[0], listing, part)
     labels = np.concatenate([listing.labels for listing in listings])
     train, test, val = _indices(listings)
@@ -60,7 +93,21 @@ def folder_source(path: Path) -> Source:
         read=read,
         files=tuple(paths),
         root=path,
+        notes=_notes(path, parts, listings),
     )
+
+
+def _notes(path: Path, parts: Sequence[Path], listings: Sequence[_Listing]) -> tuple[str, ...]:
+    """What a person should know of a folder before its images are used."""
+    notes, others = list[str](), [path for listing in listings for path in listing.others]
+    home = parts[0] if len(parts) == 1 else parts[0].parent
+    if path not in (home, home.parent) or (len(parts) == 1 and home != path):
+        notes.append(f"The images are those in {printable(str(home))}.")
+    if again := sum(listing.again for listing in listings):
+        notes.append(f"Passed over: {again} links to images that are there already.")
+    if others:
+        notes.append(f"Left out: {_kinds(others)}.")
+    return tuple(notes)
 
 
 def _parts(path: Path) -> tuple[Path, ...]:
@@ -70,12 +117,49 @@ def _parts(path: Path) -> tuple[Path, ...]:
             f"--data folder:PATH must name a folder, got {printable(str(path))}, {_state_of(path)}. "
             f"Give one laid out as {_LAYOUT}."
         )
+    path = _unwrapped(path)
     check_links(path)
-    there = {name: path / name for name in ("test", "val") if is_folder(path / name)}
-    if is_folder(path / "train") and (there or class_folders(path) == ["train"]):
-        return (path / "train", *there.values())
+    there = _named_parts(path)
+    held = [there[part] for part in ("test", "val") if part in there]
+    if "train" in there and (held or class_folders(path) == [there["train"].name]):
+        return (there["train"], *held)
     _refuse_parts_as_classes(path)
     return (path,)
+
+
+def _unwrapped(path: Path) -> Path:
+    """The folder itself, or the only one in it as often as there is only one: archives are unpacked so."""
+    for _ in range(_MOST_WRAPPERS):
+        names = class_folders(path)
+        if (
+            holds_images(path)
+            or len(names) != 1
+            or names[0].lower() in _PARTS
+            or len(class_folders(path / names[0])) < 1
+        ):
+            return path
+        path /= names[0]
+    return path
+
+
+def _named_parts(path: Path) -> dict[str, Path]:
+    """The folders of the parts, by what they are: whatever capitals they are written in.
+
+    Raises:
+        DataError: two folders are of one part.
+    """
+    found: dict[str, Path] = {}
+    for name in class_folders(path):
+        part = _PARTS.get(name.lower())
+        if part is None:
+            continue
+        if part in found:
+            raise DataError(
+                f"{printable(str(path))} must have one folder for each part, got {found[part].name} and {name}. "
+                "Put their images into one."
+            )
+        found[part] = path / name
+    return found
 
 
 def _state_of(path: Path) -> str:
@@ -106,26 +190,64 @@ def _indices(listings: Sequence[_Listing]) -> tuple[IntArray, IntArray, IntArray
     return parts[0], parts[1], parts[2] if len(parts) == 3 else None
 
 
-def _listed(folder: Path) -> _Listing:
+def _listed(folder: Path, seen: set[Identity]) -> _Listing:
     check_links(folder)
     names, shown = class_folders(folder), printable(str(folder))
-    files = [image_files(folder / name) for name in names]
+    listed = [image_files(folder / name) for name in names]
+    files = [_new_ones(own, seen) for own in listed]
+    others = [path for name in names for path in other_pictures(folder / name)]
     if not any(files):
+        also = f" but {_kinds(others)}" if others else ""
         raise DataError(
-            f"{shown} must hold images in one folder for each class, found none. Lay it out as {_LAYOUT}."
+            f"{shown} must hold images in one folder for each class, found none{also}. Lay it out as {_LAYOUT}."
         )
     if len(names) == 1:
         raise DataError(
             f"{shown} must have at least two classes, got only {printable(names[0])!r}. Lay it out as {_LAYOUT}."
         )
-    empty = [name for name, found in zip(names, files, strict=True) if not found]
-    if empty:
-        raise DataError(
-            f"every class in {shown} must have images, got none for {shortened(empty)}. "
-            "Add some or remove the folder."
-        )
+    _refuse_empty([name for name, found in zip(names, files, strict=True) if not found], folder, others)
     labels = np.repeat(np.arange(len(names)), [len(found) for found in files])
-    return _Listing(tuple(names), tuple(path for found in files for path in found), labels)
+    again = sum(map(len, listed)) - sum(map(len, files))
+    return _Listing(
+        tuple(names), tuple(path for found in files for path in found), labels, tuple(others), again
+    )
+
+
+def _new_ones(files: Sequence[Path], seen: set[Identity]) -> list[Path]:
+    """Those that are no links to files which are there already; all are seen now."""
+    found = []
+    for path in files:
+        try:
+            status = path.stat()
+        except OSError:  # it cannot be read either, and that is said
+            found.append(path)
+            continue
+        identity = (status.st_dev, status.st_ino)
+        if identity not in seen or stat.S_ISDIR(status.st_mode):
+            found.append(path)
+        seen.add(identity)
+    return found
+
+
+def _refuse_empty(empty: Sequence[str], folder: Path, others: Sequence[Path]) -> None:
+    """Refuse classes without images, and say why they seem to have none.
+
+    Raises:
+        DataError: there are some.
+    """
+    if empty:
+        shown, own = (
+            printable(str(folder)),
+            [path for path in others if path.relative_to(folder).parts[0] in empty],
+        )
+        why = f" They hold {_kinds(own)}. Convert them." if own else " Add some or remove the folder."
+        raise DataError(f"every class in {shown} must have images, got none for {shortened(empty)}.{why}")
+
+
+def _kinds(others: Sequence[Path]) -> str:
+    """Pictures that are not read, counted and named."""
+    kinds = ", ".join(sorted({path.suffix.lower() for path in others}))
+    return f"{len(others)} in formats that are not read ({kinds}), such as {printable(others[0].name)}"
 
 
 def _check_same_classes(train: _Listing, other: _Listing, folder: Path) -> None:
@@ -139,3 +261,17 @@ def _check_same_classes(train: _Listing, other: _Listing, folder: Path) -> None:
             f"the classes of {printable(str(folder))} must be those of train, got {' and '.join(differences)}. "
             "Make the folders of both the same."
         )
+
+
+def labelled_images(path: Path) -> tuple[list[tuple[str, list[Path]]], bool]:
+    """The images to check a network with, class by class: of the test part where there is one, of all otherwise.
+
+    Returns:
+        Each class with its images, and whether it is the test part.
+
+    Raises:
+        DataError: no such folder.
+    """
+    parts = _parts(path)
+    part = parts[min(1, len(parts) - 1)]
+    return [(name, image_files(part / name)) for name in class_folders(part)], len(parts) > 1

@@ -94,6 +94,7 @@ class ImageData:
         flip: whether a mirrored image is still an image of its class.
         mean, std: of each channel of the training part, pixels in [0, 1]; found when not given. A constant
             channel has a standard deviation of 1/255, so that dividing by it is safe.
+        notes: what a person should know of the images, in sentences.
     """
 
     name: str
@@ -104,6 +105,7 @@ class ImageData:
     flip: bool
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.mean:

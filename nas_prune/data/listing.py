@@ -9,8 +9,26 @@ from pathlib import Path
 from nas_prune.errors import DataError
 from nas_prune.runs.text import printable
 
-# what torchvision's ImageFolder reads
-_EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
+# What torchvision's ImageFolder reads, and what else Pillow does.
+_EXTENSIONS = (
+    ".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp", ".gif", ".avif", ".jp2", ".jfif",
+)  # fmt: skip
+# What cameras and drawing programs write and is not read here; it is counted and named.
+_OTHER_PICTURES = (
+    ".heic",
+    ".heif",
+    ".svg",
+    ".dng",
+    ".cr2",
+    ".cr3",
+    ".nef",
+    ".arw",
+    ".raf",
+    ".psd",
+    ".jxl",
+    ".xcf",
+)
+_NO_CLASSES = ("__MACOSX",)  # what one system's archives hold beside everything
 
 _MOST_ENTRIES = 2_000_000  # in a class: more than in all of ImageNet
 
@@ -33,7 +51,9 @@ def class_folders(folder: Path) -> list[str]:
         DataError: it cannot be read.
     """
     return sorted(
-        entry.name for entry in _entries(folder) if not _is_hidden(entry) and _leads_to_folder(entry)
+        entry.name
+        for entry in _entries(folder)
+        if not _is_hidden(entry) and entry.name not in _NO_CLASSES and _leads_to_folder(entry)
     )
 
 
@@ -88,6 +108,23 @@ def image_files(folder: Path) -> list[Path]:
     found.sort()
     found += [path for path in odd if not _has_below(found, path)]
     return [Path(path) for path in sorted(found)]
+
+
+def holds_images(folder: Path) -> bool:
+    """Whether there are images in a folder itself."""
+    return any(
+        entry.name.lower().endswith(_EXTENSIONS) and not _is_hidden(entry) for entry in _entries(folder)
+    )
+
+
+def other_pictures(folder: Path) -> list[Path]:
+    """Pictures of a class in formats that are not read, sorted; not of folders that links lead to."""
+    return sorted(
+        Path(where) / name
+        for where, _, names in os.walk(folder)
+        for name in names
+        if name.lower().endswith(_OTHER_PICTURES) and not name.startswith(".")
+    )
 
 
 def shortened(names: Sequence[str]) -> str:

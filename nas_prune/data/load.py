@@ -6,13 +6,14 @@ What to read is decided by labels alone (parts, subset, validation cut); only th
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 
 import numpy as np
 import torch
 
 from nas_prune.data.folder import folder_source
 from nas_prune.data.images import ImageData, ImageSet, Part
-from nas_prune.data.listing import shortened
+from nas_prune.data.listing import is_folder, shortened
 from nas_prune.data.named import digits_source, downloaded_source
 from nas_prune.data.source import OnDecoded, Source
 from nas_prune.data.split import IntArray, allocate, split_off, subset
@@ -30,6 +31,7 @@ KNOWN_DATA: dict[str, str] = {
     "folder:PATH": "your own images: PATH/train/CLASS/*.jpg and PATH/test/CLASS/*.jpg, or PATH/CLASS/*.jpg",
 }
 
+_FEW = 10  # images of a class
 _MOST_BYTES = 8_000_000_000
 STREAM_BYTES = 2_000_000_000  # decoded pixels of a folder beyond which its images stay in their files
 
@@ -88,7 +90,19 @@ def load_data(  # noqa: PLR0913  (all but the first by keyword)
     else:
         _check_memory(count, channels, size)
         train, val, test = _read(source, parts, (channels, size, size), progress)
-    return ImageData(name, train, val, test, source.class_names, source.flip)
+    notes = (*source.notes, *_of_small_classes(source, parts))
+    return ImageData(name, train, val, test, source.class_names, source.flip, notes=notes)
+
+
+def _of_small_classes(source: Source, parts: _Parts) -> tuple[str, ...]:
+    """A warning where a class has too few images to be learned, or to say anything about."""
+    counts = np.bincount(source.labels[parts.train], minlength=len(source.class_names))
+    small = [f"{source.class_names[label]} ({counts[label]})" for label in np.flatnonzero(counts < _FEW)]
+    if not small:
+        return ()
+    return (
+        f"Fewer than {_FEW} training images: {shortened(small)}; what is found of such a class is chance.",
+    )
 
 
 def half_of_memory() -> int:
@@ -137,7 +151,12 @@ def _source(name: str, data_dir: Path | None) -> Source:
     if kind == "folder" and path:
         return folder_source(expanded(path))
     if name not in KNOWN_DATA or kind == "folder":
-        raise BadInputError(f"--data must be one of {', '.join(KNOWN_DATA)}, got {name!r}.")
+        hint = (
+            f" There is a folder of that name: --data {quote(f'folder:{name}')}."
+            if is_folder(Path(name))
+            else ""
+        )
+        raise BadInputError(f"--data must be one of {', '.join(KNOWN_DATA)}, got {name!r}.{hint}")
     if name == "digits":
         return digits_source()
     return downloaded_source(name, data_dir or Path.home() / ".cache" / "nas-prune")

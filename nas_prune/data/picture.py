@@ -54,7 +54,7 @@ def most_pixels() -> int:
 def square(
     stream: IO[bytes], mode: str, size: int, *, most_pixels: int, semaphore: WeightedSemaphore
 ) -> Image.Image:
-    """The centred square of an image, resized bilinearly with antialiasing. Transparency is dropped.
+    """The centred square of an image, upright, resized bilinearly with antialiasing. Transparency is dropped.
 
     Args:
         stream: a regular file.
@@ -92,7 +92,8 @@ def square(
         _check_scans(stream, width * height)
     with semaphore.held(num_bytes), closing(image):
         image.load()
-        return _in_mode(_centred(image, between, size), mode)
+        orientation = _orientation(image)
+        return _upright(_in_mode(_centred(image, between, size), mode), orientation)
 
 
 class _Patient:
@@ -162,6 +163,35 @@ def _opened(stream: IO[bytes]) -> Image.Image:
             with suppress(SyntaxError, IndexError, TypeError, struct.error):  # a driver's way to say no
                 return factory(stream, "")
     raise UnidentifiedImageError
+
+
+# What the orientation of EXIF (tag 274) asks to be done, so that up is up.
+_TURNED = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_HAS_TAGS = ("TIFF",)
+
+
+def _orientation(image: Image.Image) -> int:
+    """How a camera was held, by the image's EXIF; 1 for upright."""
+    if "exif" not in image.info and image.format not in _HAS_TAGS:
+        return 1
+    try:
+        found = image.getexif().get(0x0112, 1)
+    except Exception:  # noqa: BLE001  (what is written there is anybody's; the picture itself is whole)
+        return 1
+    return found if isinstance(found, int) else 1
+
+
+def _upright(square: Image.Image, orientation: int) -> Image.Image:
+    turned = _TURNED.get(orientation)
+    return square if turned is None else square.transpose(turned)
 
 
 def _num_bytes(image: Image.Image, mode: str) -> int:

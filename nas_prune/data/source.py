@@ -28,6 +28,7 @@ class Source:
         read: reads the images at given indices.
         files: the picture of every image, where each has a file.
         root: the folder that messages name files relative to.
+        notes: what a person should know, in sentences.
     """
 
     labels: IntArray
@@ -41,6 +42,7 @@ class Source:
     read: Reader
     files: tuple[Path, ...] = ()
     root: Path = Path()
+    notes: tuple[str, ...] = ()
 
 
 def memory_reader(images: Tensor) -> Reader:

@@ -23,7 +23,15 @@ from nas_prune.graph.tensors import HOLDS, on_meta, structure
 from nas_prune.graph.trace import first_line, made_where_it_runs, slow_attention
 from nas_prune.space.cost import CostModel, cost_model
 from nas_prune.space.initialise import Init, fresh, inits_of, record_inits
-from nas_prune.space.networks import NamedNetwork, Shape, check_trusted, is_own, network_named, space_name
+from nas_prune.space.networks import (
+    NamedNetwork,
+    Shape,
+    check_trusted,
+    is_own,
+    known_spaces,
+    network_named,
+    space_name,
+)
 from nas_prune.space.part import call_of_part, check_whole, first_name
 from nas_prune.space.search_space import Groups, SearchSpace
 from nas_prune.space.selections import renamed, selectable, with_selections
@@ -140,6 +148,22 @@ def load_referenced(
         selections=reference.selections,
         part=reference.part,
     )
+
+
+def named_of(reference: SpaceReference, typed: str | None = None) -> NamedNetwork | None:
+    """The named network that a space is of, as it is made without any widths; None for a module that was given.
+
+    Args:
+        reference: names it.
+        typed: what the user gave as `--space`; None if nothing.
+
+    Raises:
+        BadInputError: it is code of the user's own that was not named, or is not there.
+    """
+    if ":" not in reference.name and reference.name not in known_spaces():
+        return None
+    name, image = check_trusted(reference.name, typed, "the run"), _image_of(reference.call)
+    return network_named(name, image, reference.num_classes, takes_images=image is not None)
 
 
 def _image_of(call: CallSpec) -> Shape | None:

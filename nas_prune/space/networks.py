@@ -22,6 +22,7 @@ from nas_prune.runs.files import shipped
 from nas_prune.runs.reading import load_yaml, read_text
 from nas_prune.runs.settings import first_problem
 from nas_prune.runs.typed import Typed
+from nas_prune.space.models import layers
 from nas_prune.space.models.densenet import densenet
 from nas_prune.space.models.preresnet import preresnet
 from nas_prune.space.models.resnet import resnet
@@ -54,6 +55,21 @@ class SpaceFile(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
+class Construction:
+    """How a network is made in Python, without nas-prune.
+
+    Attributes:
+        calls: expressions; the first one that works makes it.
+        imports: statements that they need.
+        modules: of nas-prune, whose source they need.
+    """
+
+    calls: tuple[str, ...]
+    imports: tuple[str, ...] = ()
+    modules: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class NamedNetwork:
     """A network that a name stands for.
 
@@ -63,6 +79,7 @@ class NamedNetwork:
         num_classes: outputs of its classifier; None where the network itself decides.
         make: makes it, with random weights.
         file: the shipped space's file, if it is one.
+        construction: how else it is made.
     """
 
     name: str
@@ -70,6 +87,7 @@ class NamedNetwork:
     num_classes: int | None
     make: Callable[[], nn.Module]
     file: SpaceFile | None = None
+    construction: Construction | None = None
 
 
 def network_named(
@@ -100,7 +118,17 @@ def network_named(
         return _of_user(name, input_shape or (3, 32, 32), num_classes, takes_images=takes_images)
     file, shape, classes = known_spaces()[name], input_shape or (3, 32, 32), num_classes or 10
     settings = {"in_channels": shape[0], "num_classes": classes, "image_size": min(shape[1:])}
-    return NamedNetwork(name, shape, classes, partial(FAMILIES[file.family], file.depth, **settings), file)
+    family = FAMILIES[file.family]
+    known = Construction(
+        (f"{family.__name__}({file.depth}, {_typed(settings)})",),
+        modules=(layers.__name__, family.__module__),
+    )
+    return NamedNetwork(name, shape, classes, partial(family, file.depth, **settings), file, known)
+
+
+def _typed(settings: Mapping[str, Any]) -> str:
+    """Arguments by name, as they are typed."""
+    return ", ".join(f"{name}={value!r}" for name, value in settings.items())
 
 
 def space_name(name: str) -> str:
@@ -170,6 +198,16 @@ def image_channels(name: str, factory: Callable[[], nn.Module] | None = None) ->
     return first.in_channels if first is not None and first.in_channels in (1, 3) else None
 
 
+def meant_size(name: str) -> int | None:
+    """Pixels a side of the images that torchvision's or timm's network is made for; None for others.
+
+    Raises:
+        BadInputError: nothing has this name.
+    """
+    name = space_name(name)
+    return network_named(name).input_shape[1] if name.partition(":")[0] in ("torchvision", "timm") else None
+
+
 def known_spaces() -> dict[str, SpaceFile]:
     """Every shipped search space by name."""
     return {
@@ -220,7 +258,10 @@ def _of_torchvision(name: str, short: str, shape: Shape | None, classes: int | N
     elif short.startswith("maxvit"):
         settings["input_size"] = shape[1:]
     make = partial(_make_foreign, name, partial(models.get_model, short, **settings))
-    return NamedNetwork(name, shape, classes, make)
+    known = Construction(
+        (f"models.get_model({short!r}, {_typed(settings)})",), imports=("from torchvision import models",)
+    )
+    return NamedNetwork(name, shape, classes, make, construction=known)
 
 
 def _of_timm(name: str, short: str, shape: Shape | None, classes: int | None) -> NamedNetwork:
@@ -246,9 +287,12 @@ def _of_timm(name: str, short: str, shape: Shape | None, classes: int | None) ->
     if classes is not None:
         settings["num_classes"] = classes
     make = partial(timm.create_model, short, **settings)
+    calls = [f"timm.create_model({short!r}, {_typed(settings)})"]
     if shape[1:] != (height, width):
         make = partial(_resized, make, shape[1:])
-    return NamedNetwork(name, shape, classes, partial(_make_foreign, name, make))
+        calls.insert(0, f"timm.create_model({short!r}, {_typed({**settings, 'img_size': shape[1:]})})")
+    known = Construction(tuple(calls), imports=("import timm",))
+    return NamedNetwork(name, shape, classes, partial(_make_foreign, name, make), construction=known)
 
 
 def _resized(make: Callable[..., nn.Module], size: tuple[int, int]) -> nn.Module:
@@ -268,7 +312,12 @@ def _of_user(name: str, shape: Shape, classes: int | None, *, takes_images: bool
         for argument in _accepted(factory, names)[:1]
         if value is not None
     }
-    return NamedNetwork(name, shape, classes, partial(_made, name, factory, settings))
+    module, _, attribute = name.partition(":")
+    known = Construction(
+        (f"{attribute}({_typed(settings)})",),
+        imports=(f"from {module} import {attribute.partition('.')[0]}",),
+    )
+    return NamedNetwork(name, shape, classes, partial(_made, name, factory, settings), construction=known)
 
 
 def _own_factory(name: str) -> Callable[..., Any]:

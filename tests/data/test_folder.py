@@ -1,7 +1,10 @@
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from nas_prune.data import ImageData, load_data
 from nas_prune.errors import DataError
@@ -143,3 +146,75 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(DataError, match=r"must name a folder, got .*file, which is a file\. Give"):
         load(tmp_path / "file")
+
+
+@pytest.mark.parametrize("name", ["val", "valid", "Validation", "DEV"])
+def test_a_validation_part_is_found_by_any_of_its_names(name: str, write_digits: WriteDigits) -> None:
+    write_digits("Train", {"0": 10, "1": 10})
+    write_digits(name, {"0": 3, "1": 4})
+    data = load(write_digits("TEST", {"0": 5, "1": 6}))
+    assert [len(part) for part in (data.train, data.val, data.test)] == [20, 7, 11]
+
+
+def test_a_validation_part_alone_is_the_test_part(write_digits: WriteDigits) -> None:
+    write_digits("train", {"0": 10, "1": 10})
+    data = load(write_digits("validation", {"0": 3, "1": 4}))
+    assert [len(part) for part in (data.train, data.val, data.test)] == [18, 2, 7]
+
+
+def test_two_folders_of_one_part_are_refused(write_digits: WriteDigits) -> None:
+    for name in ("train", "test", "val"):
+        write_digits(name, {"0": 10, "1": 10})
+    with pytest.raises(DataError, match="one folder for each part, got val and validation"):
+        load(write_digits("validation", {"0": 10, "1": 10}))
+
+
+def test_what_archives_put_around_a_folder_is_passed_over(write_digits: WriteDigits) -> None:
+    root = write_digits("wrap/images", {"0": 10, "1": 10})
+    (root / "__MACOSX" / "wrap").mkdir(parents=True)
+    (root / "wrap" / "__MACOSX").mkdir()
+    assert load(root).class_names == ("0", "1")
+
+
+def test_formats_that_are_not_read_are_counted_and_named(write_digits: WriteDigits) -> None:
+    root = write_digits("", {"0": 10, "1": 10, "2": 0})
+    for number in range(3):
+        (root / "2" / f"{number}.HEIC").touch()
+    with pytest.raises(
+        DataError, match=r"got none for 2\. They hold 3 in formats that are not read \(\.heic\)"
+    ):
+        load(root)
+    shutil.copy(next((root / "0").glob("*.png")), root / "2" / "a.png")
+    shutil.copy(next((root / "0").glob("*.png")), root / "2" / "b.png")
+    notes = load(root).notes
+    assert notes[0] == "Left out: 3 in formats that are not read (.heic), such as 0.HEIC."
+    assert "2 (" in notes[1]
+
+
+def test_a_gif_is_an_image(write_digits: WriteDigits) -> None:
+    root = write_digits("", {"0": 10, "1": 10})
+    with Image.open(next((root / "0").glob("*.png"))) as image:
+        image.save(root / "0" / "more.GIF")
+    data = load(root)
+    assert sum(map(len, (data.train, data.val, data.test))) == 21
+
+
+def test_every_file_is_taken_once_whatever_links_there_are(write_digits: WriteDigits) -> None:
+    write_digits("train", {"0": 10, "1": 10})
+    root = write_digits("test", {"0": 3, "1": 4})
+    (root / "test" / "0" / "again").symlink_to(root / "train" / "0")
+    (root / "train" / "1" / "others").symlink_to(root / "train" / "0")
+    first = sorted((root / "train" / "0").glob("*.png"))[0]
+    (root / "train" / "0" / "a.png").symlink_to(first)
+    os.link(first, root / "train" / "0" / "z.png")
+    data = load(root)
+    assert [len(part) for part in (data.train, data.val, data.test)] == [18, 2, 7]
+    assert data.notes[0].startswith("Passed over: ")
+
+
+def test_it_is_said_which_folder_in_a_folder_was_taken(write_digits: WriteDigits) -> None:
+    root = write_digits("wrap", {"0": 10, "1": 10})
+    assert any(note == f"The images are those in {root / 'wrap'}." for note in load(root).notes)
+    shutil.copy(next((root / "wrap" / "0").glob("*.png")), root / "stray.png")
+    with pytest.raises(DataError, match="must be called train and test"):
+        load(root)

@@ -4,7 +4,10 @@ import torch
 from torch import Tensor
 
 from nas_prune.data import KNOWN_DATA, ImageData, load_data
+from nas_prune.data.config import DataConfig, load_images, where_images_are
 from nas_prune.errors import BadInputError, DataError
+from nas_prune.runs.progress import SILENT
+from tests.conftest import WriteDigits
 
 
 def keys(images: Tensor) -> list[bytes]:
@@ -97,3 +100,15 @@ def test_nothing_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     load_data("digits", image_size=9)
     printed = capsys.readouterr()
     assert (printed.out, printed.err) == ("", "")
+
+
+def test_a_folders_images_have_the_size_that_the_network_is_made_for(write_digits: WriteDigits) -> None:
+    folder = f"folder:{write_digits('', {'0': 10, '1': 10})}"
+    assert load_images(DataConfig(name=folder), 0, SILENT, meant_size=64).image_size == 64
+    assert load_images(DataConfig(name=folder), 0, SILENT).image_size == 32
+    asked = load_images(DataConfig(name=folder, image_size=16), 0, SILENT, meant_size=64)
+    assert (asked.image_size, len(asked.notes)) == (16, 2)
+    assert "of 16 px and the network is made for 64" in where_images_are(asked)
+    digits = load_images(DataConfig(), 0, SILENT, meant_size=224)
+    assert digits.image_size == 8
+    assert "--image-size 224" in where_images_are(digits)

@@ -292,3 +292,28 @@ def test_an_image_that_takes_much_memory_to_decode_is_refused_with_what_allows_i
         read(tmp_path / "x.webp")
     monkeypatch.setenv("NAS_PRUNE_MOST_PIXELS", "40000")
     read(tmp_path / "x.webp")
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "tif", "webp"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_photograph_stands_upright_however_the_camera_was_held(
+    orientation: int, suffix: str, tmp_path: Path
+) -> None:
+    pixels = np.zeros((16, 16, 3), np.uint8)
+    pixels[:4, :12], pixels[4:8, :4] = 250, 120
+    upright = Image.fromarray(pixels)
+    held = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}  # what undoes what EXIF asks for
+    image = upright if orientation == 1 else upright.transpose(Image.Transpose(held[orientation]))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    image.save(tmp_path / f"x.{suffix}", exif=exif, **({"quality": 100} if suffix in ("jpg", "webp") else {}))
+    found = read(tmp_path / f"x.{suffix}", size=16).int()
+    assert (found - torch.from_numpy(pixels).permute(2, 0, 1)).abs().float().mean() < 6
+
+
+def test_a_broken_orientation_is_none(tmp_path: Path) -> None:
+    photo(8, 8).save(tmp_path / "x.png")
+    plain = read(tmp_path / "x.png")
+    with Image.open(tmp_path / "x.png") as image:
+        image.save(tmp_path / "x.png", exif=b"Exif\0\0MM\0*nonsense")
+    assert torch.equal(read(tmp_path / "x.png"), plain)
