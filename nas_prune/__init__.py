@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from nas_prune.study.rank import rank_study as rank_study
     from nas_prune.study.run import run_study as run_study
     from nas_prune.training.config import TrainConfig as TrainConfig
+    from nas_prune.training.load_network import load_network as load_network
+    from nas_prune.training.prediction import predict as predict
     from nas_prune.training.run import train as train
 
 # Loaded on first use, so that importing the package does not import torch.
@@ -57,7 +59,9 @@ _HOMES = {
     "compare": "comparison.run",
     "evaluate_guideline": "comparison.evaluate",
     "fit_guideline": "guideline.fit",
+    "load_network": "training.load_network",
     "load_space": "space.load",
+    "predict": "training.prediction",
     "rank_study": "study.rank",
     "read_guideline": "guideline.artefact",
     "read_parts": "report.read",

@@ -25,8 +25,9 @@ from nas_prune.search.prepared import LoadedInputs
 from nas_prune.search.run import resume_search, search, trains_as_usual
 from nas_prune.space.load import network_for
 from nas_prune.training.config import TrainConfig
+from nas_prune.training.job import Inputs
 from nas_prune.training.result import read_trained
-from nas_prune.training.run import Inputs, train_member
+from nas_prune.training.run import train_member
 from tools.methods_plan import FIRST, STUDY, WHOLE, Plan, Unit, first_alike
 from tools.methods_study import find_by_study
 from tools.methods_table import write_tables

@@ -127,12 +127,16 @@ def _tried(read: Callable[[], object]) -> object:
 
 
 def _read_checkpoint(case: Path) -> object:
-    from nas_prune.training.checkpoint import read_network, read_weights
+    from torch import nn
+
+    from nas_prune.training.checkpoint import read_weights
+    from nas_prune.training.network_file import read_network, read_record
     from nas_prune.training.result import read_trained
 
     path = case / "search" / "checkpoint.safetensors"
     _tried(lambda: read_weights(path))
-    _tried(lambda: read_network(path))
+    _tried(lambda: read_record(path))
+    _tried(lambda: read_network(path, nn.Linear(100, 100)))
     return read_trained(case / "compare/arms/scratch-b/seed-0/result.json")
 
 

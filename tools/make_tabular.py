@@ -26,8 +26,9 @@ from nas_prune.runs.directory import published, read_metrics
 from nas_prune.runs.progress import SILENT
 from nas_prune.runs.settings import library_versions
 from nas_prune.training.config import TrainConfig
+from nas_prune.training.job import Inputs
 from nas_prune.training.recipe import Recipe
-from nas_prune.training.run import Inputs, train_one
+from nas_prune.training.run import train_one
 from tools.tabular_space import cells, small_space
 
 _FOLDER = Path(__file__).parent.parent / "studies" / "tabular"

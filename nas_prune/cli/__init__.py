@@ -3,6 +3,7 @@
 import os
 import sys
 from contextlib import suppress
+from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
@@ -24,6 +25,7 @@ COMMANDS: dict[str, str] = {
     "study": "Let Optuna sample widths around a guideline; rank them, train the winner.",
     "dashboard": "Watch a study in a browser.",
     "train": "Train found widths, from random weights or from those of their search.",
+    "predict": "Say which classes images are of, by a trained network.",
     "compare": "Structure or weights? Train found widths and the networks to compare them with.",
     "transfer": "Apply a guideline to other images, and say what that saves and costs.",
     "report": "Write the results of runs as one page that needs no other file.",
@@ -48,6 +50,15 @@ class _Lazy(click.Group):
             raise _Stopped(str(interrupt)) from None
         except BrokenPipeError:
             raise _NobodyReads from None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            near = get_close_matches(args[0], COMMANDS, 1)
+            hint = f" Did you mean {near[0]}?" if near else " nas-prune --help lists them."
+            raise click.UsageError(f"the command must be one of nas-prune's, got {args[0]!r}.{hint}")
+        return super().resolve_command(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return list(COMMANDS)

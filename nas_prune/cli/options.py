@@ -53,7 +53,10 @@ def packed(name: str, kind: type[Any], *options: Decorator[Any]) -> Decorator[Fu
 
 
 image_size_option = click.option(
-    "--image-size", type=int, help="Resize images to this many pixels a side (at least 8)."
+    "--image-size",
+    type=int,
+    help="Resize images to this many pixels a side (at least 8); by default the data set's own size, for folders 32 or "
+    "what torchvision's or timm's network is made for.",
 )
 budget_option = click.option("--budget", help=f"What the widths may cost: {BUDGET_HELP}")
 seed_option = click.option(
@@ -76,6 +79,11 @@ workers_option = click.option(
     default=1,
     show_default=True,
     help="Number of trainings at once, each in its own process with its share of the threads.",
+)
+keep_checkpoints_option = click.option(
+    "--keep-checkpoints",
+    is_flag=True,
+    help="Keep the checkpoints of finished trainings beside their networks.",
 )
 groups_option = click.option(
     "--groups",
@@ -204,6 +212,11 @@ fit_options: Decorator[Any] = packed(
         default=0.9,
         show_default=True,
         help="Confidence of all intervals together.",
+    ),
+    click.option(
+        "--with-guesses",
+        is_flag=True,
+        help="Use runs, too, whose network was hardly better than guessing.",
     ),
 )
 run_options: Decorator[Any] = packed(

@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from time import monotonic
 from typing import IO, Any, TextIO, cast
 
 import click
@@ -16,6 +17,7 @@ from rich.table import Table
 from nas_prune.runs.progress import Progress, is_main_process
 from nas_prune.runs.text import printable
 
+_EPOCH_LINES = 5.0  # seconds between them
 _PLAIN_WIDTH = 140  # columns when stdout is a file or a pipe
 
 
@@ -65,7 +67,7 @@ class _Lasting:
 
 @contextmanager
 def showing_progress() -> Iterator[Progress]:
-    """Progress bars on stderr; nothing when that is no terminal."""
+    """Progress bars on stderr; where that is no terminal, a line for an epoch now and then."""
     screen = Console(file=cast("IO[str]", _Lasting(sys.stderr)))
     columns = (
         TextColumn("{task.description}"),
@@ -73,7 +75,8 @@ def showing_progress() -> Iterator[Progress]:
         MofNCompleteColumn(),
         TimeRemainingColumn(compact=True, elapsed_when_finished=True),
     )
-    with Bars(*columns, console=screen, disable=not screen.is_terminal or not is_main_process()) as bars:
+    has_bars, said_at = screen.is_terminal and is_main_process(), [0.0]
+    with Bars(*columns, console=screen, disable=not has_bars) as bars:
         tasks: dict[str, TaskID] = {}
 
         def update(what: str, done: int, total: int) -> None:
@@ -84,7 +87,15 @@ def showing_progress() -> Iterator[Progress]:
         def say(text: str) -> None:
             screen.print(printable(text, keeps="\n"), markup=False, highlight=False, soft_wrap=True)
 
-        yield Progress(update=update, say=say)
+        def note(what: str, text: str) -> None:
+            if has_bars:
+                if what in tasks:
+                    bars.update(tasks[what], description=escape(printable(f"{what}: {text}")))
+            elif is_main_process() and monotonic() - said_at[0] > _EPOCH_LINES:
+                said_at[0] = monotonic()
+                say(f"{what}: {text}")
+
+        yield Progress(update=update, say=say, note=note)
 
 
 def count(number: int) -> str:

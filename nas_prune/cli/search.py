@@ -11,13 +11,14 @@ from nas_prune.cli.option_types import NETWORK, NetworkOptions, Setup, positive
 from nas_prune.cli.options import (
     SPACE_HELP,
     format_option,
+    keep_checkpoints_option,
     network_options,
     packed,
     refuse_with_resume,
     seed_option,
     setup_options,
 )
-from nas_prune.cli.output import count, echo, percent, print_json, print_table, showing_progress
+from nas_prune.cli.output import count, counted, echo, percent, print_json, print_table, showing_progress
 from nas_prune.runs.progress import is_main_process
 from nas_prune.runs.text import printable
 
@@ -39,6 +40,7 @@ class SearchOptions:
     iterations: int
     stop: bool | None
     seed: int
+    keep_checkpoints: bool
 
 
 _search_options = packed(
@@ -88,6 +90,7 @@ _search_options = packed(
         help="End the training when the widths are stable; the default for methods that learn channels.",
     ),
     seed_option,
+    keep_checkpoints_option,
 )
 
 
@@ -163,6 +166,7 @@ def _config(wanted: SearchOptions, network: NetworkOptions, setup: Setup) -> "Se
         iterations=positive("--iterations", wanted.iterations, MOST_STEPS),
         stop=wanted.stop,
         seed=wanted.seed,
+        keep_checkpoints=wanted.keep_checkpoints,
     )
 
 
@@ -224,7 +228,7 @@ def _summary_line(result: "SearchResult") -> str:
         parts.append("no training")
     else:
         stopped = f"stopped at epoch {result.epochs_done} of {asked}: the widths were stable"
-        parts.append(f"{asked} epochs" if result.epochs_done == asked else stopped)
+        parts.append(counted(asked, "epoch") if result.epochs_done == asked else stopped)
     if result.sparsity is not None:
         parts.append(f"λ = {result.sparsity:.3g}")
     if config.cost is not None:
@@ -253,13 +257,17 @@ def _print_remarks(result: "SearchResult") -> None:
             f"Left whole, since {result.method.name} needs {result.method.asks}: {', '.join(result.unscored)}"
         )
     echo(f"\nWidths: {result.run / 'widths'}   picture: {result.run / 'widths.png'}")
+    from nas_prune.search.config import DEFAULT_BUDGETS
     from nas_prune.space.networks import is_own
 
     data = result.config.data
-    middle = result.found[len(result.found) // 2]
-    command = ["nas-prune", "train", "--widths", str(middle.path), "--schedule", "scratch-b"]
+    # Of the budgets that nobody has typed, the one in the middle.
+    first = result.found[len(result.found) // 2 if result.config.budgets == DEFAULT_BUDGETS else 0]
+    command = ["nas-prune", "train", "--widths", str(first.path), "--schedule", "scratch-b"]
     if data.name.startswith("folder:"):
         command += ["--data", data.name]
+    if data.max_images is not None:
+        command += ["--max-images", str(data.max_images)]
     if is_own(result.config.space):
         command += ["--space", result.config.space]
     echo(f"Next:   {shlex.join(command)}")

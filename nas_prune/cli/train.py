@@ -2,13 +2,21 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 import click
 
 from nas_prune.cli.option_types import NETWORK, Setup
-from nas_prune.cli.options import format_option, packed, refuse_with_resume, setup_options, workers_option
-from nas_prune.cli.output import count, echo, percent, print_json, print_table, showing_progress
+from nas_prune.cli.options import (
+    format_option,
+    keep_checkpoints_option,
+    packed,
+    refuse_with_resume,
+    setup_options,
+    workers_option,
+)
+from nas_prune.cli.output import count, counted, echo, percent, print_json, print_table, showing_progress
 from nas_prune.runs.progress import is_main_process
 from nas_prune.runs.text import printable
 
@@ -30,6 +38,7 @@ class TrainOptions:
     teacher: Path | None
     cap: float | None
     seeds: int
+    keep_checkpoints: bool
 
 
 _train_options = packed(
@@ -68,6 +77,7 @@ _train_options = packed(
     click.option(
         "--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="Number of trainings."
     ),
+    keep_checkpoints_option,
 )
 
 
@@ -149,6 +159,7 @@ def _config(wanted: TrainOptions, widths: "Widths", setup: Setup) -> "TrainConfi
         schedule=wanted.schedule,
         cap=wanted.cap,
         seeds=tuple(range(wanted.seeds)),
+        keep_checkpoints=wanted.keep_checkpoints,
         data_seed=widths.seed or 0,
         inherits_from=None if wanted.source is None else str(wanted.source),
         teacher=None if wanted.teacher is None else str(wanted.teacher),
@@ -156,17 +167,19 @@ def _config(wanted: TrainOptions, widths: "Widths", setup: Setup) -> "TrainConfi
 
 
 def _print(result: "TrainResult") -> None:
+    from nas_prune.space.networks import is_own
     from nas_prune.training.config import resume_command
     from nas_prune.training.ranks import ALONE
     from nas_prune.training.result import mean_and_deviation
 
     config, widths = result.config, result.widths
     whole = "full width" if widths.cost == widths.base_cost else "the widths given"
-    echo(
-        f"{widths.space.name} at {widths.budget or whole}, {config.schedule} on {printable(config.data.name)}: "
-        f"{config.epochs} epochs (the recipe's {config.recipe.epochs} × {config.epochs / config.recipe.epochs:.2f}), "
-        f"{count(widths.cost.macs)} MACs, {count(widths.cost.params)} parameters\n"
+    where = (
+        f"{widths.space.name} at {widths.budget or whole}, {config.schedule} on {printable(config.data.name)}"
     )
+    factor = f"the recipe's {config.recipe.epochs} × {config.epochs / config.recipe.epochs:.2f}"
+    cost = f"{count(widths.cost.macs)} MACs, {count(widths.cost.params)} parameters"
+    echo(f"{where}: {counted(config.epochs, 'epoch')} ({factor}), {cost}\n")
     rows = [
         [str(one.seed), percent(one.val_accuracy, 2), percent(one.test_accuracy, 2), f"{one.seconds:.0f} s"]
         for one in result.seeds
@@ -180,3 +193,7 @@ def _print(result: "TrainResult") -> None:
         again = resume_command("train", result.run, widths.space.name, ALONE)
         echo(f"Seed {seed} was not trained to its end: {why.rstrip('.')}. Try it again: {again}")
     echo(f"Run: {result.run}")
+    if not result.failed:
+        space = widths.space.name
+        again = f" --space {quote(space)}" if is_own(space) else ""
+        echo(f"Next: nas-prune predict {quote(str(result.run))}{again} IMAGES…")

@@ -26,9 +26,10 @@ from nas_prune.space.load import load_referenced
 from nas_prune.space.search_space import SearchSpace
 from nas_prune.space.widths import SpaceReference, Widths, read_widths
 from nas_prune.training.config import RunConfig, TrainConfig, resume_command
+from nas_prune.training.job import Inputs
 from nas_prune.training.ranks import ALONE
 from nas_prune.training.result import Trained, read_trained
-from nas_prune.training.run import Inputs, train_member
+from nas_prune.training.run import train_member
 
 Task: TypeAlias = "tuple[str, int]"  # arm, or `inherited` for all that need one whole network; and seed
 _INHERITED = "inherited"

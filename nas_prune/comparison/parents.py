@@ -20,8 +20,6 @@ from nas_prune.space.search_space import SearchSpace
 from nas_prune.space.widths import Widths
 from nas_prune.training.config import RunConfig
 from nas_prune.training.recipe import Recipe
-from nas_prune.training.resumable import PREVIOUS
-from nas_prune.training.starts import NETWORK
 
 
 def source_for(found: SearchConfig, run: RunConfig, recipe: Recipe) -> SearchConfig:
@@ -52,7 +50,7 @@ def source_for(found: SearchConfig, run: RunConfig, recipe: Recipe) -> SearchCon
 def finish_search(
     folder: Path, config: SearchConfig, data: ImageData, space: SearchSpace, progress: Progress
 ) -> None:
-    """Search in a directory, or resume the search there; what no arm starts from is not kept."""
+    """Search in a directory, or resume the search there."""
     if not (folder / RESULT).exists():
         with saying_why(folder):
             folder.parent.mkdir(parents=True, exist_ok=True)
@@ -63,8 +61,6 @@ def finish_search(
             )
         else:
             search(config, folder, loaded=loaded, progress=progress)
-    for name in (PREVIOUS, NETWORK):
-        (folder / name).unlink(missing_ok=True)
 
 
 def beginnings(

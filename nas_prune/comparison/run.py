@@ -30,7 +30,7 @@ from nas_prune.space.search_space import SearchSpace
 from nas_prune.space.widths import Widths, read_widths
 from nas_prune.training.compute import pick_threads
 from nas_prune.training.config import checked_images
-from nas_prune.training.run import check_fit
+from nas_prune.training.job import check_fit
 
 
 def compare(

@@ -17,14 +17,20 @@ class Progress:
     Attributes:
         update: (what, done, total), often.
         say: a sentence for the user.
+        note: (what, how it goes), after every epoch.
     """
 
     update: Callable[[str, int, int], None] = _ignore
     say: Callable[[str], None] = _ignore
+    note: Callable[[str, str], None] = _ignore
 
     def under(self, title: str) -> "Progress":
         """The same, with all steps reported under one title."""
-        return Progress(lambda _, done, total: self.update(title, done, total), self.say)
+        return Progress(
+            lambda _, done, total: self.update(title, done, total),
+            self.say,
+            lambda _, text: self.note(title, text),
+        )
 
     def without_words(self) -> "Progress":
         """The same without the sentences."""

@@ -25,6 +25,8 @@ def first_problem(error: ValidationError) -> str:
     problem = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
     where = ".".join(str(part) for part in problem["loc"])
     message = problem["msg"].removeprefix("Value error, ").rstrip(".")
+    if problem["type"] == "extra_forbidden":
+        message = "there is no such setting"
     said = printable(f"{where}: {message}" if where else message)
     return said if len(said) <= _LONGEST else f"{said[:_LONGEST]}…"
 

@@ -133,6 +133,8 @@ class _Pool(Generic[Task, Result]):
                 self._progress.update(*content)
             case "say":
                 self._progress.say(content)
+            case "note":
+                self._progress.note(*content)
             case "cannot write":
                 raise FileError(content)
             case "end":
@@ -165,6 +167,7 @@ def _serve(connection: Connection, prepare: Callable[[], Work[Any, Any]]) -> Non
     progress = Progress(
         update=lambda *content: connection.send(("progress", content)),
         say=lambda text: connection.send(("say", text)),
+        note=lambda *content: connection.send(("note", content)),
     )
     try:
         work: Work[Any, Any] | None = None

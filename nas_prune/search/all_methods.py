@@ -25,6 +25,7 @@ from nas_prune.search.result import SearchResult, warnings_of
 from nas_prune.search.run import check_search, resume_search, search, trains_as_usual
 from nas_prune.training.config import checked_images, resume_command
 from nas_prune.training.ranks import ALONE
+from nas_prune.training.resumable import drop_checkpoints
 
 ALL = "all"
 _FIRST = "uniform"  # needs no training: what is wrong for all methods shows at once
@@ -142,6 +143,8 @@ class _AllSearches:
                     left_out[name] = str(error)
                     continue
                 found[name] = self._result(name)
+                if not settings.keep_checkpoints:  # of one that was killed between its results and this
+                    drop_checkpoints(folder)
                 if self.trained is None and trains_as_usual(settings):
                     self.trained = folder
         for name in sorted((self._begun() | REGISTRY.failed.keys()) - {*found, *left_out}):

@@ -46,6 +46,7 @@ class SearchConfig(RunConfig):
             choice may stay the same for epochs and then change. Not for `own`: a method removes channels late.
         stability: when widths count as stable.
         seed: fixes the validation split, the first weights, and the order of the images.
+        keep_checkpoints: whether those of the finished training stay.
     """
 
     command: Literal["search"] = "search"
@@ -63,6 +64,7 @@ class SearchConfig(RunConfig):
     stop: bool | None = None
     stability: Stability = Stability(tolerance=0.04, epochs=3)
     seed: int = Field(default=0, ge=0, lt=2**31)
+    keep_checkpoints: bool = False
 
     def network_in(self, run: Path) -> str:  # noqa: ARG002
         """As `RunConfig`."""

@@ -21,7 +21,7 @@ from nas_prune.search.stability import KEPT
 from nas_prune.space.budget import Budget
 from nas_prune.space.cut import Cut, check_feasible, cut, feasible_range
 from nas_prune.space.load import load_space
-from nas_prune.space.networks import image_channels
+from nas_prune.space.networks import image_channels, meant_size
 from nas_prune.space.scores import Scores, within_groups
 from nas_prune.space.search_space import SearchSpace
 from nas_prune.space.widths import stage_means
@@ -37,15 +37,17 @@ from nas_prune.training.state import TrainState, start
 class LoadedInputs:
     """Images and networks, each loaded once, for searches of the same ones one after another."""
 
-    images: dict[tuple[DataConfig, int, int | None], ImageData] = field(default_factory=dict)
+    images: dict[tuple[DataConfig, int, int | None, int | None], ImageData] = field(default_factory=dict)
     spaces: dict[tuple[Any, ...], SearchSpace] = field(default_factory=dict)
 
     def data(self, config: SearchConfig, progress: Progress) -> ImageData:
         """The images that a search looks at."""
-        in_channels = image_channels(config.space)
-        key = (config.data, config.seed, in_channels)
+        in_channels, size = image_channels(config.space), meant_size(config.space)
+        key = (config.data, config.seed, in_channels, size)
         if key not in self.images:
-            self.images[key] = load_images(config.data, config.seed, progress, in_channels=in_channels)
+            self.images[key] = load_images(
+                config.data, config.seed, progress, in_channels=in_channels, meant_size=size
+            )
         return self.images[key]
 
     def space(self, config: SearchConfig, data: ImageData) -> SearchSpace:
@@ -190,7 +192,10 @@ class PreparedSearch:
 
     def cuts(self, model: nn.Module, budgets: Sequence[Budget] | None = None) -> list[Cut]:
         """The scores of a trained network, cut at some budgets; at every one by default."""
-        scores = self.scores(model)
+        return self.cuts_of(self.scores(model), budgets)
+
+    def cuts_of(self, scores: Scores, budgets: Sequence[Budget] | None = None) -> list[Cut]:
+        """Scores, cut at some budgets; at every one by default."""
         chosen = budgets or self.config.budgets
         return [cut(self.space, scores, budget, self.method.zero) for budget in chosen]
 

@@ -48,6 +48,7 @@ class SearchResult:
         sparsity: the strength of the penalty that was used; None for methods without.
         epochs_done: how many epochs were trained, fewer than asked for if the widths were stable before.
         val_accuracy: validation accuracy of the whole network after that; None where none was trained.
+        guess: the accuracy below which it is hardly better than guessing.
         found: one for each budget, in the order asked for.
         columns: which groups were searched, by place, or lie in blocks that were.
         unscored: names of groups that were left whole because the method cannot score them.
@@ -61,6 +62,7 @@ class SearchResult:
     sparsity: float | None
     epochs_done: int
     val_accuracy: float | None
+    guess: float
     found: tuple[FoundWidths, ...]
     columns: tuple[int, ...]
     unscored: tuple[str, ...]
@@ -111,16 +113,13 @@ def warnings_of(result: SearchResult) -> list[str]:
             f"{name} gives kept {what} the same score, zero, as removed ones ({counts}): they were chosen "
             f"{order}. A smaller --sparsity separates them better."
         )
-    classes = result.space.reference.num_classes
-    if result.val_accuracy is not None and result.val_accuracy < _GUESSING / classes:
+    if result.val_accuracy is not None and result.val_accuracy < result.guess:
         said.append(
-            f"The whole network gets {100 * result.val_accuracy:.1f} % right, hardly more than guessing among "
-            f"{classes} classes: widths found by it say little. Train for more epochs, or with a smaller --sparsity."
+            f"The whole network gets {100 * result.val_accuracy:.1f} % right, hardly more than guessing the largest of "
+            f"{result.space.reference.num_classes} classes would: widths found by it say little. Train for more "
+            "epochs, or with a smaller --sparsity."
         )
     return said
-
-
-_GUESSING = 1.5
 
 
 def file_stem(budget: Budget) -> str:
@@ -140,7 +139,7 @@ def summary(result: SearchResult) -> dict[str, Any]:
         "epochs_asked": result.config.search_recipe.epochs if result.method.trains else 0,
         "sparsity": result.sparsity,
         "seed": result.config.seed,
-        "base": {**asdict(base), "val_accuracy": result.val_accuracy},
+        "base": {**asdict(base), "val_accuracy": result.val_accuracy, "guess": result.guess},
         "unscored": list(result.unscored),
         "budgets": [
             {

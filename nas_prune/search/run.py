@@ -1,5 +1,7 @@
 """The search stage: train the whole network once under a width method, cut its scores at every budget."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -9,7 +11,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from nas_prune.data.config import where_images_are
-from nas_prune.runs.directory import CHECKPOINT, METRICS, check_out, make_run, published
+from nas_prune.data.guessing import guess_share
+from nas_prune.data.preprocessing import preprocessing_of
+from nas_prune.runs.directory import CHECKPOINT, METRICS, NETWORK, check_out, make_run, published
 from nas_prune.runs.files import write_whole
 from nas_prune.runs.progress import SILENT, Progress
 from nas_prune.runs.reopen import reopen
@@ -19,17 +23,23 @@ from nas_prune.search.config import SearchConfig, resolve
 from nas_prune.search.methods.registry import method_named
 from nas_prune.search.prepared import LoadedInputs, PreparedSearch, prepared_search
 from nas_prune.search.result import FoundWidths, SearchResult, file_stem, warnings_of, write_result
+from nas_prune.search.scores_file import SCORES, read_scores, write_scores
 from nas_prune.space.cut import Cut, best_channels
 from nas_prune.space.scores import Scores
 from nas_prune.space.widths import DataRecord, MethodRecord, Widths
-from nas_prune.training.checkpoint import read_checkpoint, write_network
+from nas_prune.training.checkpoint import read_checkpoint
 from nas_prune.training.compute import limited_threads, pick_device
 from nas_prune.training.config import resume_command
 from nas_prune.training.evaluation import evaluate
+from nas_prune.training.network_file import (
+    NetworkRecord,
+    read_network,
+    set_weights,
+    write_network,
+)
 from nas_prune.training.ranks import ALONE, joined
-from nas_prune.training.resumable import train_in
-from nas_prune.training.starts import NETWORK, write_kept
-from nas_prune.training.state import TrainState
+from nas_prune.training.resumable import drop_checkpoints, facts_of, is_finished, train_in
+from nas_prune.training.starts import write_kept
 
 
 def search(
@@ -63,7 +73,8 @@ def search(
         stage = prepared_search(config, ranks, progress, loaded)
         run = _new_run(stage, out)
         if trained is not None and ranks.is_first:
-            for name in (METRICS, CHECKPOINT):
+            network = NETWORK if is_finished(trained) else CHECKPOINT
+            for name in (METRICS, network):
                 write_whole(run / name, (trained / name).read_bytes())
         progress.say(where_images_are(stage.data))
         progress.say(
@@ -142,11 +153,15 @@ def trained_and_scored(
         BadInputError: the directory is not that of a search that trained a network, or its checkpoint is damaged.
     """
     stage = prepared_search(read_config(run, SearchConfig), ALONE, progress, loaded)
-    state = stage.first_state()
-    read_checkpoint(run / CHECKPOINT, state)
     with limited_threads(stage.threads):
-        scores = stage.scores(state.trained)
-    return stage.without_gates(state.trained), scores[: len(stage.space.groups)]
+        if is_finished(run):
+            ended = _as_left(stage, run, facts=None)
+        else:
+            state = stage.first_state()
+            read_checkpoint(run / CHECKPOINT, state)
+            ended = _Ended(stage.without_gates(state.trained), stage.scores(state.trained), state.epochs_done)
+    assert ended.network is not None
+    return ended.network, ended.scores[: len(stage.space.groups)]
 
 
 def trains_as_usual(config: SearchConfig) -> bool:
@@ -166,45 +181,107 @@ def _new_run(stage: PreparedSearch, out: Path | None) -> Path:
     return Path(ranks.broadcast(str(run)))
 
 
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """A search whose training is over.
+
+    Attributes:
+        network: without what the method had put in; None where none is trained.
+        scores: of its channels.
+        epochs_done: how many it had.
+        is_left: it is as an earlier call has left it.
+    """
+
+    network: nn.Module | None
+    scores: Scores
+    epochs_done: int
+    is_left: bool = False
+
+
 def _finish(stage: PreparedSearch, run: Path, progress: Progress) -> SearchResult:
     """Train what is left, cut at every budget, write the results."""
     started = perf_counter()
-    state = stage.first_state()
     command = resume_command("search", run, stage.config.space, stage.compute.ranks)
     with limited_threads(stage.threads), resume_hint(command):
-        if stage.method.trains:
-            train_in(run, state, stage.training(), progress)
+        ended = _ended(stage, run, progress)
         with progress.waiting("scoring channels"):
-            result = _conclude(stage, run, state, started)
+            result = _conclude(stage, run, ended, started)
+        if stage.compute.ranks.is_first and not stage.config.keep_checkpoints:
+            drop_checkpoints(run)
     for text in warnings_of(result):
         progress.say(text)
     return result
 
 
-def _conclude(stage: PreparedSearch, run: Path, state: TrainState, started: float) -> SearchResult:
+def _ended(stage: PreparedSearch, run: Path, progress: Progress) -> _Ended:
+    """Train what is left, or take what a finished training left."""
+    ranks = stage.compute.ranks
+    if ranks.any(ranks.is_first and stage.method.trains and is_finished(run)):
+        return _as_left(stage, run, facts_of(stage.training()))
+    state = stage.first_state()
+    if stage.method.trains:
+        train_in(run, state, stage.training(), progress)
+    ranks.take_buffers(state.trained)
+    with progress.waiting("scoring channels"):
+        scores = stage.scores(state.trained)
+    network = stage.without_gates(state.trained) if stage.method.trains else None
+    return _Ended(network, scores, state.epochs_done)
+
+
+def _as_left(stage: PreparedSearch, run: Path, facts: Mapping[str, Any] | None) -> _Ended:
+    """What a finished training left; the scores are worked out anew where another search left the network.
+
+    Args:
+        stage: the search.
+        run: its directory.
+        facts: what the network's file must record of the training; not checked if None.
+
+    Raises:
+        BadInputError, DamagedError: it is of another network or training, or not whole.
+    """
+    network = stage.space.build(seed=0, device=stage.compute.device)
+    file = read_network(run / NETWORK, network)
+    if facts is not None:
+        file.of_same_run(facts)
+    set_weights(network, file)
+    is_scored = (run / SCORES).exists() or not trains_as_usual(stage.config)
+    scores = read_scores(run, stage.space) if is_scored else stage.scores(network)
+    epochs = 0 if file.record is None else file.record.epochs_done
+    return _Ended(network, scores, epochs, is_left=is_scored)
+
+
+def _conclude(stage: PreparedSearch, run: Path, ended: _Ended, started: float) -> SearchResult:
     """Cut at every budget; the first process writes the results."""
-    stage.compute.ranks.take_buffers(state.trained)
-    cuts = stage.cuts(state.trained)
+    cuts, trained = stage.cuts_of(ended.scores), ended.network
     seconds = perf_counter() - started
-    trained = stage.without_gates(state.trained) if stage.method.trains else None
-    if stage.compute.ranks.is_first and trained is not None:
-        write_network(run / NETWORK, trained)
+    whole = stage.space.widths(stage.space.base_G, **_provenance(stage, ended.epochs_done))
+    if stage.compute.ranks.is_first and trained is not None and not ended.is_left:
+        record = NetworkRecord(
+            widths=whole,
+            preprocessing=preprocessing_of(stage.data),
+            facts=facts_of(stage.training()),
+            epochs_done=ended.epochs_done,
+        )
+        write_network(run / NETWORK, trained, record)
+        read_network(run / NETWORK, trained)  # before any checkpoint goes
         write_kept(run, {file_stem(one.budget): one.kept_G for one in cuts})
+        write_scores(run, stage.space, ended.scores)
     result = SearchResult(
         run=run,
         config=stage.config,
         space=stage.space,
         method=stage.method,
         sparsity=stage.sparsity,
-        epochs_done=state.epochs_done,
+        epochs_done=ended.epochs_done,
         val_accuracy=None if trained is None else evaluate(trained, stage.data.val, stage.data)[1],
-        found=tuple(_found(stage, trained, one, run, state.epochs_done) for one in cuts),
+        guess=guess_share(stage.data.val.labels, stage.data.num_classes),
+        found=tuple(_found(stage, trained, one, run, ended.epochs_done) for one in cuts),
         columns=stage.space.groups_in(stage.columns),
         unscored=stage.unscored,
         seconds=seconds,
     )
     if stage.compute.ranks.is_first:
-        write_result(result, stage.space.widths(stage.space.base_G, **_provenance(stage, state.epochs_done)))
+        write_result(result, whole)
     return result
 
 

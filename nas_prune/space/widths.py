@@ -54,7 +54,7 @@ class SpaceReference(_Strict):
 
     name: NetworkName
     input_shape: tuple[Annotated[int, Field(ge=1, strict=True)], ...]
-    num_classes: int = Field(ge=1)
+    num_classes: int = Field(ge=1, le=1_000_000)
     width_multiplier: float = Field(default=1.0, gt=0)
     selections: bool = False
     input_spec: CallSpec | None = None
@@ -283,6 +283,10 @@ def read_widths(path: Path | str) -> Widths:
         raise WidthsError(
             f"widths file must exist, got {path}. A search writes them to RUN/widths/."
         ) from None
+    except IsADirectoryError:
+        held = sorted((*path.glob("widths/*.json"), *path.glob("*.json")))[:3]
+        hint = f" It holds {', '.join(map(str, held))}." if held else ""
+        raise WidthsError(f"widths file must be a file, got the directory {path}.{hint}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise WidthsError(f"widths file must be readable text, got {path} ({error}).") from None
     except json.JSONDecodeError as error:

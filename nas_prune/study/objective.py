@@ -35,8 +35,10 @@ from nas_prune.study.storage import TRANSIENT
 from nas_prune.study.trial_figure import widths_svg
 from nas_prune.training.compute import pick_device
 from nas_prune.training.config import RunConfig, TrainConfig
+from nas_prune.training.job import Inputs
 from nas_prune.training.loop import Observer
-from nas_prune.training.run import Inputs, drop_checkpoints, train_one
+from nas_prune.training.resumable import drop_checkpoints
+from nas_prune.training.run import train_one
 from nas_prune.training.schedules import training_macs
 
 _ARTIFACTS, _TRIALS = "artifacts", "trials"

@@ -20,8 +20,9 @@ from nas_prune.study.config import StudyConfig
 from nas_prune.study.context import StudyContext
 from nas_prune.study.objective import train_config
 from nas_prune.training.config import TrainConfig
+from nas_prune.training.job import Inputs
 from nas_prune.training.result import Trained, read_trained
-from nas_prune.training.run import Inputs, train_member
+from nas_prune.training.run import train_member
 from nas_prune.training.schedules import Schedule, plan_training, training_macs
 
 Length: TypeAlias = Literal["short", "full"]
@@ -170,7 +171,7 @@ def train_task(
         Inputs(data, space),
         result=where / RESULT,
         progress=progress.under(f"{name}, {length}, seed {seed}"),
-        keeps_checkpoint=length == "full",
+        keeps_network=length == "full",
     )
 
 

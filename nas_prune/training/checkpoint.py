@@ -1,7 +1,8 @@
 """Checkpoints: one safetensors file, equal bytes for equal states, with a checksum, never a pickle."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -32,7 +33,7 @@ def write_checkpoint(
         facts: plain JSON that says whose checkpoint it is.
         previous: where the old checkpoint is moved; None to overwrite it.
     """
-    tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in _tensors(state).items()}
+    tensors = _tensors(state)
     content: dict[str, Any] = {
         "epochs_done": state.epochs_done,
         "steps_done": state.steps_done,
@@ -41,11 +42,26 @@ def write_checkpoint(
     if state.steps_done:
         rng_state = state.rng_state or rng_state_now(_device(state))
         tensors |= {"chance.torch": rng_state.torch}
-        tensors |= {} if rng_state.device is None else {"chance.device": rng_state.device.cpu()}
+        tensors |= {} if rng_state.device is None else {"chance.device": rng_state.device}
         content["chance"] = {"python": rng_state.python, "numpy": rng_state.numpy}
-    content["checksum"] = _checksum(content, tensors)
-    copies = {key: tensor.clone() for key, tensor in tensors.items()}  # tied weights share memory
-    write_whole(path, save(copies, metadata={_KEY: json.dumps(content, sort_keys=True)}), previous=previous)
+    write_tensors(path, tensors, content, previous=previous)
+
+
+def write_tensors(
+    path: Path, tensors: Mapping[str, Tensor], content: Mapping[str, Any], *, previous: Path | None = None
+) -> None:
+    """Write tensors and plain JSON into one safetensors file, with a checksum over both.
+
+    Args:
+        path: the file; whole or as it was, whatever happens.
+        tensors: by name.
+        content: the JSON.
+        previous: where the file that was there is moved; None to overwrite it.
+    """
+    # Cloned, since tied weights share memory.
+    copies = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    known = {**content, "checksum": _checksum(content, copies)}
+    write_whole(path, save(copies, metadata={_KEY: json.dumps(known, sort_keys=True)}), previous=previous)
 
 
 def read_checkpoint(path: Path, state: TrainState, facts: Mapping[str, Any] | None = None) -> None:
@@ -60,9 +76,9 @@ def read_checkpoint(path: Path, state: TrainState, facts: Mapping[str, Any] | No
         DamagedError: the file is missing or damaged.
         BadInputError: it is of another network or another run. In both cases the state is unchanged.
     """
-    content, tensors = _read(path, most=_most_of(state.model))
+    content, tensors = read_tensors(path, most=most_of(state.model))
     known = content.get("facts")
-    _check_same_run(path, known if isinstance(known, dict) else {}, facts)
+    check_same_run(path, known if isinstance(known, dict) else {}, facts)
     weights, average = _part(tensors, "model."), _part(tensors, "average.")
     check_same_network(path, state.model.state_dict(), weights)
     if state.average is not None:
@@ -121,34 +137,6 @@ def _stored(content: Mapping[str, Any], tensors: Mapping[str, Tensor], state: Tr
     return _Stored(epochs, steps, buffers, sums, rng_state)
 
 
-def write_network(path: Path, model: nn.Module) -> None:
-    """Write a network's weights alone, under its own names: what `safetensors.torch.load_file` reads.
-
-    Args:
-        path: the file; whole or as it was, whatever happens.
-        model: the network.
-    """
-    # Cloned, since tied weights share memory.
-    tensors = {
-        name: tensor.detach().cpu().contiguous().clone() for name, tensor in model.state_dict().items()
-    }
-    content = {"checksum": _checksum({}, tensors)}
-    write_whole(path, save(tensors, metadata={_KEY: json.dumps(content)}))
-
-
-def read_network(path: Path, like: nn.Module | None = None) -> dict[str, Tensor]:
-    """The weights that `write_network` wrote, by name.
-
-    Args:
-        path: the file.
-        like: a network of the same sizes; a file that is much too large for it is not read.
-
-    Raises:
-        DamagedError: the file is missing, too large or damaged.
-    """
-    return _read(path, "a network", _most_of(like))[1]
-
-
 def read_weights(path: Path, like: nn.Module | None = None) -> dict[str, Tensor]:
     """The trained weights in a checkpoint, by name; the moving average where there is one.
 
@@ -159,7 +147,7 @@ def read_weights(path: Path, like: nn.Module | None = None) -> dict[str, Tensor]
     Raises:
         DamagedError: the file is missing, too large or damaged.
     """
-    _, tensors = _read(path, most=_most_of(like))
+    _, tensors = read_tensors(path, most=most_of(like))
     return _part(tensors, "average.") or _part(tensors, "model.")
 
 
@@ -184,7 +172,7 @@ def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
 
 
-def _most_of(network: nn.Module | None) -> int | None:
+def most_of(network: nn.Module | None) -> int | None:
     """Bytes that a checkpoint of a network may have: weights, their momentum and average, and a header."""
     if network is None:
         return None
@@ -192,23 +180,57 @@ def _most_of(network: nn.Module | None) -> int | None:
     return 4 * sum(tensor.numel() * tensor.element_size() for tensor in tensors) + _HEADER
 
 
-def _read(
+def read_tensors(
     path: Path, what: str = "checkpoint", most: int | None = None
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    try:
-        check_regular(path)
+    """What `write_tensors` wrote: the JSON, and the tensors by name.
+
+    Args:
+        path: the file.
+        what: it is called in an error.
+        most: bytes that it may have; None for any number.
+
+    Raises:
+        DamagedError: it is missing, too large or damaged.
+    """
+    with _whole(path, what):
         if most is not None and (size := path.stat().st_size) > most:
-            raise ValueError(f"it has {size:,} bytes, more than {most:,}")  # noqa: TRY301
+            raise ValueError(f"it has {size:,} bytes, more than {most:,}")
+        content = _content(path)
         with safe_open(path, framework="pt") as file:
-            content: dict[str, Any] = load_json(file.metadata()[_KEY])
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         said = content.pop("checksum")
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-        why = "no such file" if isinstance(error, FileNotFoundError) else " ".join(str(error).split())
-        raise DamagedError(f"{what} must be whole, got {path.name} ({why}).") from None
     if said != _checksum(content, tensors):
         raise DamagedError(f"{what} must be as it was written, got {path.name}, whose checksum differs.")
     return content, tensors
+
+
+def read_content(path: Path, what: str) -> dict[str, Any]:
+    """The JSON alone of what `write_tensors` wrote, unchecked.
+
+    Raises:
+        DamagedError: it is missing or damaged.
+    """
+    with _whole(path, what):
+        return _content(path)
+
+
+def _content(path: Path) -> dict[str, Any]:
+    check_regular(path)
+    with safe_open(path, framework="pt") as file:
+        content = load_json(file.metadata()[_KEY])
+    if not isinstance(content, dict):
+        raise TypeError("its metadata is no object")
+    return content
+
+
+@contextmanager
+def _whole(path: Path, what: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        why = "no such file" if isinstance(error, FileNotFoundError) else " ".join(str(error).split())
+        raise DamagedError(f"{what} must be whole, got {path.name} ({why}).") from None
 
 
 def _checksum(content: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
@@ -220,7 +242,12 @@ def _checksum(content: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def _check_same_run(path: Path, found: Mapping[str, Any], expected: Mapping[str, Any] | None) -> None:
+def check_same_run(path: Path, found: Mapping[str, Any], expected: Mapping[str, Any] | None) -> None:
+    """Refuse a file whose facts are not those expected; nothing is checked if none are.
+
+    Raises:
+        BadInputError: the first one that differs.
+    """
     for name in expected or {}:
         own, theirs = json.loads(json.dumps((expected or {})[name])), found.get(name)
         if theirs != own:

@@ -4,7 +4,8 @@ import os
 from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from shlex import quote
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import torch
 from pydantic import Field, ValidationError
@@ -21,7 +22,7 @@ from nas_prune.space.networks import check_trusted, is_own
 from nas_prune.space.widths import Widths, read_widths
 from nas_prune.training.compute import Compute, Precision, takes_channels_last
 from nas_prune.training.ranks import Ranks
-from nas_prune.training.recipe import Recipe, default_recipe, recipe_named
+from nas_prune.training.recipe import Recipe, changed, default_recipe, recipe_named
 from nas_prune.training.schedules import Schedule
 
 
@@ -52,6 +53,31 @@ class RunConfig(RunSettings):
     versions: dict[str, str] = Field(default_factory=dict)
     machine: str = ""
     images: str = ""
+
+    if not TYPE_CHECKING:  # whose checkers know better what it takes
+
+        def __init__(self, **given: Any) -> None:
+            """Settings as a person types them, with the words of the command line.
+
+            Raises:
+                BadInputError: one of them cannot be used.
+            """
+            try:
+                super().__init__(**self.typed(given))
+            except ValidationError as error:
+                raise BadInputError(f"the settings cannot be used: {first_problem(error)}.") from None
+
+        __init__.__pydantic_base_init__ = (
+            True  # for those that a person types alone: files are validated as they are
+        )
+
+    @classmethod
+    def typed(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Settings with what was typed in short written out."""
+        content = with_short_forms(given)
+        if isinstance(content.get("budgets"), str):
+            content["budgets"] = (content["budgets"],)
+        return content
 
     @abstractmethod
     def network_in(self, run: Path) -> str:
@@ -152,6 +178,11 @@ def images_for(
     chosen = name or (found_on.name if found_on else known.name if known else "digits")
     if found_on is None and name is None and chosen.startswith("folder:"):
         raise BadInputError(f"--data must say where the images are; the widths were found on {chosen}.")
+    if found_on is None and name is None and known is None:
+        raise BadInputError(
+            "--data must say on which images, since the widths were not found on any: digits, which comes along, or "
+            "folder:PATH."
+        )
     theirs = published(found_on.name) if found_on else known.name if known else None
     if published(chosen) != theirs:  # settings for other images say nothing about these
         found_on = known = None
@@ -183,8 +214,8 @@ def checked_images(config: RunConfig, data: ImageData) -> str:
 def resume_command(command: str, run: Path, space: str, ranks: Ranks) -> str:
     """The command that resumes a run."""
     program = "nas-prune" if ranks.world == 1 else f"torchrun --nproc-per-node {ranks.world} -m nas_prune"
-    again = f" --space {space}" if is_own(space) else ""
-    return f"{program} {command} --resume {run}{again}"
+    again = f" --space {quote(space)}" if is_own(space) else ""
+    return f"{program} {command} --resume {quote(str(run))}{again}"
 
 
 class TrainConfig(RunConfig):
@@ -201,6 +232,7 @@ class TrainConfig(RunConfig):
         data_seed: fixes the validation split, the same for all.
         inherits_from: the search whose weights `fine-tune` and `rewind` start from.
         teacher: the run whose trained network is imitated; None for none.
+        keep_checkpoints: whether those of finished trainings stay.
     """
 
     path_fields: ClassVar[tuple[str, ...]] = ("inherits_from", "teacher")
@@ -215,6 +247,22 @@ class TrainConfig(RunConfig):
     data_seed: int = 0
     inherits_from: str | None = None
     teacher: str | None = None
+    keep_checkpoints: bool = False
+
+    @classmethod
+    def typed(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        """As `RunConfig`; `epochs` are the recipe's, as `--epochs` are."""
+        content = super().typed(given)
+        if type(content.get("seeds")) is int:
+            content["seeds"] = tuple(range(content["seeds"]))
+        epochs = content.pop("epochs", None)
+        if epochs is None:
+            return content
+        data = content.get("data", DataConfig())
+        name = data.name if isinstance(data, DataConfig) else dict(data).get("name", "digits")
+        recipe = content.get("recipe") or default_recipe(name)
+        recipe = recipe if isinstance(recipe, Recipe) else Recipe.model_validate(recipe)
+        return {**content, "recipe": changed(recipe, epochs=epochs)}
 
     def network_in(self, run: Path) -> str:
         """As `RunConfig`: that of the widths."""

@@ -5,15 +5,20 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import TypeAdapter
+from pydantic import Field, TypeAdapter
+from torch import nn
 
-from nas_prune.runs.directory import published
+from nas_prune.data.preprocessing import Preprocessing
+from nas_prune.errors import BadInputError
+from nas_prune.runs.directory import NETWORK, published, read_metrics
 from nas_prune.runs.files import write_whole
 from nas_prune.runs.reading import read_json
+from nas_prune.space.search_space import SearchSpace
 from nas_prune.space.widths import Widths
 from nas_prune.training.config import TrainConfig
+from nas_prune.training.network_file import read_network, set_weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +33,11 @@ class Trained:
     """
 
     seed: int
-    val_accuracy: float
-    test_accuracy: float
-    epochs: int
-    macs: int
-    params: int
+    val_accuracy: Annotated[float, Field(ge=0, le=1)]
+    test_accuracy: Annotated[float, Field(ge=0, le=1)]
+    epochs: Annotated[int, Field(ge=0)]
+    macs: Annotated[int, Field(ge=0)]
+    params: Annotated[int, Field(ge=0)]
     seconds: float
 
 
@@ -67,13 +72,36 @@ class TrainResult:
         widths: what was trained.
         seeds: one result for each seed that was trained to its end.
         failed: the other seeds, and why they were not.
+        space: the network that the widths are of.
+        preprocessing: of its images, and the names of its classes.
     """
 
     run: Path
     config: TrainConfig
     widths: Widths
     seeds: tuple[Trained, ...]
-    failed: tuple[tuple[int, str], ...] = ()
+    failed: tuple[tuple[int, str], ...]
+    space: SearchSpace
+    preprocessing: Preprocessing
+
+    def network(self, seed: int | None = None) -> nn.Module:
+        """The trained network of a seed, in evaluation mode, on the CPU.
+
+        Args:
+            seed: the one with the best validation accuracy if None.
+
+        Raises:
+            BadInputError: no network was trained with this seed.
+            DamagedError: its file is damaged.
+        """
+        best = max(self.seeds, key=lambda one: one.val_accuracy).seed if seed is None else seed
+        if best not in [one.seed for one in self.seeds]:
+            raise BadInputError(
+                f"seed must be one of {', '.join(str(one.seed) for one in self.seeds)}, got {seed}."
+            )
+        network = self.space.build(self.widths, seed=0)
+        set_weights(network, read_network(self.run / f"seed-{best}" / NETWORK, network))
+        return network.eval()
 
 
 def mean_and_deviation(values: Sequence[float]) -> tuple[float, float | None]:
@@ -96,8 +124,15 @@ def summary(result: TrainResult) -> dict[str, Any]:
         **result.widths.cost.model_dump(),
         "test_accuracy_mean": mean,
         "test_accuracy_std": deviation,
+        "classes": result.preprocessing.classes,
+        "preprocessing": result.preprocessing.model_dump(mode="json", exclude={"classes"}),
         "seeds": [
-            {"seed": one.seed, "val_accuracy": one.val_accuracy, "test_accuracy": one.test_accuracy}
+            {
+                "seed": one.seed,
+                "val_accuracy": one.val_accuracy,
+                "test_accuracy": one.test_accuracy,
+                "epochs": read_metrics(result.run / f"seed-{one.seed}"),
+            }
             for one in result.seeds
         ],
         "failed": [{"seed": seed, "why": why} for seed, why in result.failed],

@@ -10,12 +10,13 @@ from torch import nn
 
 from nas_prune.data.identity import identity_of_labels
 from nas_prune.errors import BadInputError, DamagedError
-from nas_prune.runs.directory import CHECKPOINT, METRICS, append_metrics, keep_metrics, read_metrics
+from nas_prune.runs.directory import CHECKPOINT, METRICS, NETWORK, append_metrics, keep_metrics, read_metrics
 from nas_prune.runs.files import alone_in, saying_why, sync
 from nas_prune.runs.progress import SILENT, Progress
 from nas_prune.runs.stopping import Stop, stoppable
 from nas_prune.training.checkpoint import read_checkpoint, write_checkpoint
 from nas_prune.training.loop import EpochReport, Training, fit
+from nas_prune.training.network_file import read_network, set_weights
 from nas_prune.training.recipe import Recipe
 from nas_prune.training.state import TrainState
 
@@ -62,7 +63,7 @@ def _go_on(folder: Path, state: TrainState, training: Training, progress: Progre
         if ranks.broadcast(""):
             read_checkpoint(folder / CHECKPOINT, state)
         return
-    used = _newest(folder, state, _facts(training), progress)
+    used = _newest(folder, state, facts_of(training), progress)
     if used == PREVIOUS:
         with saying_why(folder / CHECKPOINT):
             (folder / PREVIOUS).replace(folder / CHECKPOINT)  # or the next write would replace it
@@ -91,8 +92,8 @@ def _newest(folder: Path, state: TrainState, facts: Mapping[str, Any], progress:
     return None
 
 
-def _facts(training: Training) -> dict[str, Any]:
-    """What a checkpoint records about itself: all that decides the result and that edited files could change."""
+def facts_of(training: Training) -> dict[str, Any]:
+    """What files of a training record about themselves: all that decides the result and edited files could change."""
     data, compute = training.data, training.compute
     return {
         "seed": training.seed,
@@ -102,6 +103,33 @@ def _facts(training: Training) -> dict[str, Any]:
         "channels_last": compute.channels_last,
         "settings": dict(training.settings),
     }
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether a directory holds the network of a finished training, and no checkpoint to look at instead."""
+    return (folder / NETWORK).exists() and not any(
+        (folder / name).exists() for name in (CHECKPOINT, PREVIOUS)
+    )
+
+
+def take_finished(folder: Path, state: TrainState, training: Training) -> None:
+    """Set the network of a state to the one that its training ended with.
+
+    Raises:
+        DamagedError: the file is damaged.
+        BadInputError: it is of another network or another run.
+    """
+    file = read_network(folder / NETWORK, state.trained)
+    record = file.of_same_run(facts_of(training))
+    set_weights(state.trained, file)
+    state.epochs_done = record.epochs_done
+
+
+def drop_checkpoints(folder: Path) -> None:
+    """Remove the checkpoints of trainings whose results are written: of a directory, and of the seeds in it."""
+    for place in (folder, *folder.glob("seed-*")):
+        for name in (CHECKPOINT, PREVIOUS):
+            (place / name).unlink(missing_ok=True)
 
 
 def how_far(state: TrainState, recipe: Recipe) -> str:
@@ -138,6 +166,11 @@ class _Keeper:
         if ranks.is_first:
             notes = {} if observer is None else observer.note(self.state.trained)
             append_metrics(self.folder, {**asdict(report), **notes})
+            self.progress.note(
+                self.training.title,
+                f"epoch {report.epoch} of {report.epochs}, loss {report.train_loss:.3g}, "
+                f"val. accuracy {100 * report.val_accuracy:.1f} %",
+            )
         is_enough = self.is_enough()
         is_due = (
             is_stopped or is_enough or report.epoch == report.epochs or self._since() * _SHARE > self.cost
@@ -164,7 +197,7 @@ class _Keeper:
         started = perf_counter()
         sync(self.folder / METRICS)
         write_checkpoint(
-            self.folder / CHECKPOINT, self.state, _facts(self.training), previous=self.folder / PREVIOUS
+            self.folder / CHECKPOINT, self.state, facts_of(self.training), previous=self.folder / PREVIOUS
         )
         self.written = perf_counter()
         self.cost = self.written - started

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from nas_prune.errors import BadInputError, DamagedError
 from nas_prune.graph.resize import Kept
-from nas_prune.runs.directory import CHECKPOINT, RESULT
+from nas_prune.runs.directory import CHECKPOINT, NETWORK, RESULT
 from nas_prune.runs.files import write_whole
 from nas_prune.runs.reading import read_json
 from nas_prune.runs.settings import first_problem
@@ -26,14 +26,15 @@ from nas_prune.space.load import load_referenced
 from nas_prune.space.networks import check_trusted, is_own
 from nas_prune.space.search_space import SearchSpace
 from nas_prune.space.widths import SpaceReference, Widths, read_widths
-from nas_prune.training.checkpoint import check_same_network, read_network, read_weights
+from nas_prune.training.checkpoint import read_weights
 from nas_prune.training.compute import Compute
 from nas_prune.training.config import resume_command
 from nas_prune.training.evaluation import class_scores
 from nas_prune.training.loop import Teacher
+from nas_prune.training.network_file import NetworkFile, read_network, set_weights
 from nas_prune.training.ranks import ALONE
 
-KEPT, NETWORK = "kept.json", "network.safetensors"
+KEPT = "kept.json"
 _KEPT = TypeAdapter(dict[str, list[list[Annotated[int, Field(ge=0, lt=2**31)]]]])
 
 
@@ -105,10 +106,10 @@ def trained_network(run: Path, whole: SearchSpace) -> nn.Module:
         )
     try:
         network = whole.build(seed=0)
-        weights = read_network(path, network)
+        set_weights(network, read_network(path, network))
     except DamagedError as error:
         raise BadInputError(f"{error.problem} Write it again: {again}") from None
-    return _with_weights(network, path, weights)
+    return network
 
 
 def load_teacher(run: Path, like: SpaceReference, compute: Compute, *, space: str | None = None) -> Teacher:
@@ -139,23 +140,21 @@ def load_teacher(run: Path, like: SpaceReference, compute: Compute, *, space: st
     if of_search.exists():
         network = trained_network(run, whole)
     else:
-        path = _checkpoint(run)
         network = whole.build(widths, seed=0)
-        network = _with_weights(network, path, read_weights(path, network))
+        set_weights(network, _trained_file(run, network))
     return _scores_of(network.to(compute.device).eval().requires_grad_(requires_grad=False), compute)
 
 
-def _with_weights(network: nn.Module, path: Path, weights: Mapping[str, Tensor]) -> nn.Module:
-    check_same_network(path, network.state_dict(), weights)
-    network.load_state_dict(dict(weights))
-    return network
-
-
-def _checkpoint(run: Path) -> Path:
+def _trained_file(run: Path, like: nn.Module) -> NetworkFile:
+    """The network of a training's first seed; earlier versions left a checkpoint alone."""
     folders = [run, *sorted(run.glob("seed-*"))]
-    return next(
+    for folder in folders:
+        if (folder / NETWORK).exists():
+            return read_network(folder / NETWORK, like)
+    path = next(
         (folder / CHECKPOINT for folder in folders if (folder / CHECKPOINT).exists()), run / CHECKPOINT
     )
+    return NetworkFile(path, read_weights(path, like), None)
 
 
 def _scores_of(network: nn.Module, compute: Compute) -> Teacher:

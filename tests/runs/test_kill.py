@@ -17,11 +17,23 @@ from nas_prune.space.load import load_space
 from tests.forking import FORKING
 from tests.runs.test_resume import contents, nas_prune
 
+TRAIN = (
+    "--widths",
+    "widths.json",
+    "--data",
+    "digits",
+    "--epochs",
+    "2",
+    "--max-images",
+    "300",
+    "--seeds",
+    "2",
+)
 COMMANDS = {
     "search": ("--epochs", "4", "--max-images", "300", "--budget", "macs<=50%", "--threads", "1"),
-    "train": ("--widths", "widths.json", "--epochs", "2", "--max-images", "300", "--seeds", "2"),
-    "workers": ("--widths", "widths.json", "--epochs", "2", "--max-images", "300", "--seeds", "2", "--workers", "2"),
-}  # fmt: skip
+    "train": TRAIN,
+    "workers": (*TRAIN, "--workers", "2"),
+}
 
 
 @pytest.fixture(scope="module")

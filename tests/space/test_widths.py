@@ -102,7 +102,7 @@ def test_a_name_that_no_page_could_show_is_refused(tmp_path: Path) -> None:
 
 
 def test_unknown_fields_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(WidthsError, match="weights: Extra inputs are not permitted"):
+    with pytest.raises(WidthsError, match="weights: there is no such setting"):
         read_widths(change(written(tmp_path), weights=[1.0]))
 
 

@@ -44,7 +44,7 @@ def test_what_is_written_into_a_run_reads_back_the_same(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"trails": 3}, "trails: Extra inputs are not permitted"),
+        ({"trails": 3}, "trails: there is no such setting"),
         ({"space": "resnet57"}, "resnet57"),
         ({"budget": "macs>=30%"}, "an upper bound"),
         ({"budget": "own"}, "a budget must bound a cost, got own"),
@@ -57,7 +57,7 @@ def test_what_is_written_into_a_run_reads_back_the_same(tmp_path: Path) -> None:
         ({"sampler": "nsga3"}, "sampler"),
         ({"recipe": "fats"}, "must be one of digits, fast"),
         ({"against": "macs"}, "two budgets of one cost"),
-        ({"data": {"name": "digits", "size": 8}}, "data.size: Extra inputs"),
+        ({"data": {"name": "digits", "size": 8}}, "data.size: there is no such setting"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_used_is_named(settings: dict[str, object], said: str, tmp_path: Path) -> None:

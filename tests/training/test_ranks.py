@@ -78,7 +78,7 @@ def test_two_gloo_processes_are_one_that_averages(tmp_path: Path) -> None:
     for process in processes:
         process.join()
         assert process.exitcode == 0
-    from nas_prune.training.checkpoint import _read, read_checkpoint
+    from nas_prune.training.checkpoint import read_checkpoint, read_tensors
 
     together = start(load_space("resnet20", (1, 8, 8)).build(seed=0), RECIPE)
     read_checkpoint(tmp_path / "state", together)
@@ -97,7 +97,7 @@ def test_two_gloo_processes_are_one_that_averages(tmp_path: Path) -> None:
     assert differences[0] < 1e-5
     assert differences[1] > 1e-3  # whole batches normalise otherwise, so the comparison means something
     loss, _ = evaluate(expected.model, data.val, data)
-    content, _ = _read(tmp_path / "state")
+    content, _ = read_tensors(tmp_path / "state")
     assert content["facts"]["val_loss"] == pytest.approx(loss, rel=1e-5)
 
 

@@ -107,7 +107,7 @@ def test_recipes_are_read_from_files_of_your_own(tmp_path: Path) -> None:
         ),
         (
             "epochs: 3\nbatch_sise: 32\nlearning_rate: 1\nschedule: cosine",
-            "cannot be used: batch_sise: Extra inputs",
+            "cannot be used: batch_sise: there is no such setting",
         ),
         ("- 1", "one setting a line"),
         ("a: [", "must be YAML"),

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from nas_prune.space.load import load_space
 from nas_prune.space.widths import CostRecord
 from nas_prune.training import resumable as keeping
 from nas_prune.training import run as scratch
+from nas_prune.training import seed as one_seed
 from nas_prune.training.config import TrainConfig
 from nas_prune.training.recipe import recipe_named
 from nas_prune.training.result import mean_and_deviation
@@ -42,7 +44,7 @@ def test_test_images_are_read_once_a_seed_and_after_all_epochs(
         parts.append("test" if part is data.test else "val")
         return 0.0, {"val": 0.25, "test": 0.75}[parts[-1]]
 
-    monkeypatch.setattr(scratch, "evaluate", spying)
+    monkeypatch.setattr(one_seed, "evaluate", spying)
     result = train(CONFIG.model_copy(update={"seeds": (0, 1)}), WIDTHS, tmp_path / "run")
     assert parts == ["val", "test", "val", "test"]
     assert [one.test_accuracy for one in result.seeds] == [0.75, 0.75]
@@ -70,8 +72,12 @@ def test_a_finished_training_is_not_repeated(tmp_path: Path, monkeypatch: pytest
     first = train(CONFIG, WIDTHS, tmp_path / "run")
     monkeypatch.setattr(keeping, "fit", lambda state, *_, **__: done.append(state.epochs_done))
     again = scratch.resume_train(tmp_path / "run")
-    assert done == [1]
-    assert again.seeds[0].test_accuracy == first.seeds[0].test_accuracy
+    assert done == []
+    assert again.seeds == (replace(first.seeds[0], seconds=0.0),)
+    (tmp_path / "run" / "seed-0" / "result.json").write_text("{")  # what it says is found again
+    (seed,) = scratch.resume_train(tmp_path / "run").seeds
+    assert done == []
+    assert replace(seed, seconds=first.seeds[0].seconds) == first.seeds[0]
 
 
 def test_a_deviation_needs_two_values() -> None:
@@ -86,7 +92,19 @@ def test_a_killed_training_resumes_to_the_same_bytes(tmp_path: Path, monkeypatch
     WIDTHS.write(tmp_path / "widths.json")
     monkeypatch.chdir(tmp_path)
     code = "import sys; from nas_prune.cli import main; sys.exit(main(sys.argv[1:]))"
-    arguments = ["train", "--widths", "widths.json", "--epochs", "4", "--max-images", "400", "--seeds", "2"]
+    arguments = [
+        "train",
+        "--widths",
+        "widths.json",
+        "--data",
+        "digits",
+        "--epochs",
+        "4",
+        "--max-images",
+        "400",
+        "--seeds",
+        "2",
+    ]
     assert main([*arguments, "--out", "whole"]) == 0
     killed = subprocess.Popen([sys.executable, "-c", code, *arguments, "--out", "killed"])
     metrics = tmp_path / "killed" / "seed-1" / "metrics.jsonl"

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock, Timeout
 
-from nas_prune.runs.directory import RESULT
+from nas_prune.runs.directory import NETWORK, RESULT
 from nas_prune.runs.files import saying_why, write_whole
 from nas_prune.runs.progress import SILENT, Progress
 from nas_prune.runs.settings import CONFIG
@@ -29,13 +29,12 @@ from nas_prune.study.judges.inheriting import Inheriting
 from nas_prune.study.judges.proxies import LogWidths, Synflow
 from nas_prune.study.judges.slimmable import Narrow, Sandwich, channel_order, macs_of_step
 from nas_prune.study.rule_search import AWAY, Pool, in_order
-from nas_prune.training.checkpoint import read_network, write_network
 from nas_prune.training.compute import Compute, limited_threads, pick_device, pick_threads
 from nas_prune.training.loop import Training
+from nas_prune.training.network_file import read_network, set_weights, write_network
 from nas_prune.training.ranks import ALONE
 from nas_prune.training.resumable import train_in
 from nas_prune.training.schedules import training_macs
-from nas_prune.training.starts import NETWORK
 from nas_prune.training.state import start
 
 JUDGES: Mapping[JudgeName, str] = {
@@ -205,7 +204,7 @@ def _load_slimmable(context: StudyContext) -> Judge:
     compute, threads = _compute(context)
     space = context.space
     network = space.build(seed=0, device=compute.device)
-    network.load_state_dict(dict(read_network(folder_of(context) / NETWORK, network)))
+    set_weights(network, read_network(folder_of(context) / NETWORK, network))
     data, seed = context.data.to(compute.device), context.config.seed
     return Inheriting(network, channel_order(space), space, data, seed, compute, threads)
 

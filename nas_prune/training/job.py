@@ -1,0 +1,167 @@
+"""A training that has been checked: everything loaded, nothing written yet."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from nas_prune.data import ImageData
+from nas_prune.data.config import load_images
+from nas_prune.errors import BadInputError
+from nas_prune.runs.progress import Progress
+from nas_prune.runs.settings import library_versions
+from nas_prune.space.load import load_referenced
+from nas_prune.space.search_space import SearchSpace
+from nas_prune.space.widths import Widths
+from nas_prune.training.compute import Compute, pick_device, pick_threads
+from nas_prune.training.config import TrainConfig, checked_images
+from nas_prune.training.loop import Teacher
+from nas_prune.training.ranks import Ranks
+from nas_prune.training.recipe import Recipe
+from nas_prune.training.schedules import SCHEDULES, plan_training
+from nas_prune.training.starts import inherited, load_teacher
+
+
+@dataclass(frozen=True, slots=True)
+class TrainJob:
+    """A training that has been checked, of one or several seeds."""
+
+    config: TrainConfig
+    widths: Widths
+    space: SearchSpace
+    data: ImageData
+    recipe: Recipe
+    compute: Compute
+    typed: str | None
+    start: Callable[[], nn.Module] | None
+    teacher: Teacher | None
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What else decides the result."""
+        return {
+            "schedule": self.config.schedule,
+            "inherits": self.start is not None,
+            "has_teacher": self.teacher is not None,
+        }
+
+    def network(self, seed: int) -> nn.Module:
+        """The network before its first step."""
+        if self.start is not None:
+            return self.start().to(self.compute.device)
+        return self.space.build(self.widths, seed=seed, device=self.compute.device)
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What is already loaded.
+
+    Attributes:
+        data: the images.
+        network: the space that the widths are of.
+        begin: makes the network before its first step; random weights, or those of the search that the settings
+            name, if None.
+    """
+
+    data: ImageData | None = None
+    network: SearchSpace | None = None
+    begin: Callable[[], nn.Module] | None = None
+
+
+def prepared(
+    config: TrainConfig,
+    widths: Widths,
+    ranks: Ranks,
+    progress: Progress,
+    *,
+    space: str | None,
+    workers: int = 1,
+    given: Inputs | None = None,
+) -> TrainJob:
+    """Load and check what a training needs, and work out what its settings leave open.
+
+    Args:
+        config: every setting.
+        widths: the artefact.
+        ranks: the processes that train together.
+        progress: reports how far the work is.
+        space: the network's name again, if it is one of your own.
+        workers: how many seeds are trained at once.
+        given: what is loaded already.
+
+    Raises:
+        NasPruneError: something in the settings cannot be used.
+    """
+    given = given or Inputs()
+    network = given.network
+    if network is None:
+        with progress.waiting("tracing the network"):
+            network = load_referenced(widths.space, space)
+    network.check_trainable()
+    images = given.data or load_images(
+        config.data, config.data_seed, progress, in_channels=widths.space.input_shape[0]
+    )
+    check_fit(images, widths)
+    own = checked_images(config, images)
+    widths = network.priced(widths)
+    plan = plan_training(widths, config.recipe, config.schedule, cap=config.cap)
+    ranks.check(plan.recipe.batch_size, len(images.train))
+    trial = network.build(widths, seed=0)
+    compute = config.compute(pick_device(config.device), ranks, trial, widths.space.image)
+    threads = pick_threads(config.threads, widths.cost.macs, config.recipe.batch_size)
+    resolved = {
+        "multiplier": plan.multiplier,
+        "epochs": plan.recipe.epochs,
+        "device": compute.device.type,
+        "precision": compute.precision,
+        "channels_last": compute.channels_last,
+        "threads": config.threads or max(1, threads // min(workers, len(config.seeds))),
+        "versions": library_versions(),
+        "images": own,
+    }
+    config = config.model_copy(update=resolved)
+    images = images if workers > 1 else images.to(compute.device)
+    begin, teacher = given.begin or _start(config, widths, space), _teacher(config, widths, compute, space)
+    return TrainJob(config, widths, network, images, plan.recipe, compute, space, begin, teacher)
+
+
+def _start(config: TrainConfig, widths: Widths, space: str | None) -> Callable[[], nn.Module] | None:
+    if not SCHEDULES[config.schedule].inherits:
+        return None
+    if config.inherits_from is None:
+        raise BadInputError(
+            f"--schedule {config.schedule} must come with --from RUN, the search to inherit from."
+        )
+    return inherited(Path(config.inherits_from), widths, space=space)
+
+
+def _teacher(config: TrainConfig, widths: Widths, compute: Compute, space: str | None) -> Teacher | None:
+    if config.teacher is None:
+        return None
+    return load_teacher(Path(config.teacher), widths.space, compute, space=space)
+
+
+def check_fit(data: ImageData, widths: Widths) -> None:
+    """Refuse images that networks of some widths cannot be trained on.
+
+    Raises:
+        BadInputError: they are of another shape, or have another number of classes.
+    """
+    reference = widths.space
+    shape = (data.in_channels, data.image_size, data.image_size)
+    if shape != reference.input_shape:
+        raise BadInputError(
+            f"images must be of the shape the widths are for, {_times(reference.image)}, got {_times(shape)}. "
+            "Search at this size first."
+        )
+    if data.num_classes != reference.num_classes:
+        raise BadInputError(
+            f"--data must have the {reference.num_classes} classes of the widths, got {data.num_classes}. "
+            "Search on this data set first."
+        )
+
+
+def _times(shape: tuple[int, int, int]) -> str:
+    return "×".join(map(str, shape))

@@ -1,0 +1,193 @@
+"""What a trained network says of image files, and how right it is where their classes are known.
+
+Shape letters: N images, C classes.
+"""
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.nn.functional import softmax
+
+from nas_prune.data.decode import decode_files
+from nas_prune.data.folder import labelled_images
+from nas_prune.data.listing import image_files, is_folder, other_pictures, shortened
+from nas_prune.data.preprocessing import Preprocessing
+from nas_prune.errors import BadInputError, DataError
+from nas_prune.runs.directory import expanded
+from nas_prune.runs.progress import SILENT, Progress
+from nas_prune.runs.text import printable
+from nas_prune.training.evaluation import class_scores
+from nas_prune.training.load_network import network_at, network_in, record_at
+
+_AT_A_TIME, _MOST_PIXELS = 250, 50_000_000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Predictions:
+    """What a network says of images.
+
+    Attributes:
+        network: its file.
+        classes: the names of the classes, in order.
+        files: the images.
+        shares_NC: the probability of each class, by softmax.
+        labels_N: the right classes; None where they are not known.
+    """
+
+    network: Path
+    classes: tuple[str, ...]
+    files: tuple[Path, ...]
+    shares_NC: NDArray[np.float32]
+    labels_N: NDArray[np.int64] | None = None
+
+    @property
+    def found_N(self) -> NDArray[np.int64]:
+        """The most probable class of each image."""
+        return np.asarray(self.shares_NC.argmax(1), dtype=np.int64)
+
+    def best(self, image: int, count: int) -> list[tuple[str, float]]:
+        """The most probable classes of an image and their probabilities, the first one first."""
+        order = np.argsort(-self.shares_NC[image], kind="stable")[:count]
+        return [(self.classes[label], float(self.shares_NC[image, label])) for label in order]
+
+    @property
+    def confusion_CC(self) -> NDArray[np.int64]:
+        """How many images of each class (row) were taken for each (column)."""
+        counts = np.zeros((len(self.classes), len(self.classes)), dtype=np.int64)
+        np.add.at(counts, (self._right, self.found_N), 1)
+        return counts
+
+    @property
+    def accuracy(self) -> float:
+        """The share of images whose class was found."""
+        return float((self.found_N == self._right).mean())
+
+    @property
+    def recall(self) -> dict[str, tuple[int, float]]:
+        """For each class that has images: how many, and which share of them was found."""
+        counts = self.confusion_CC
+        return {
+            name: (int(counts[label].sum()), float(counts[label, label] / counts[label].sum()))
+            for label, name in enumerate(self.classes)
+            if counts[label].sum()
+        }
+
+    @property
+    def balanced_accuracy(self) -> float:
+        """The mean of the shares found of each class."""
+        return float(np.mean([share for _, share in self.recall.values()]))
+
+    def worst(self, count: int) -> list[int]:
+        """The images whose right class was found least probable among those that were mistaken, the worst first."""
+        right_N = self.shares_NC[np.arange(len(self.files)), self._right]
+        wrong = np.flatnonzero(self.found_N != self._right)
+        return [int(image) for image in wrong[np.argsort(right_N[wrong], kind="stable")][:count]]
+
+    @property
+    def _right(self) -> NDArray[np.int64]:
+        if self.labels_N is None:
+            raise BadInputError(
+                "the right classes must be known for this: predict with the folder of a data set."
+            )
+        return self.labels_N
+
+
+def predict(
+    run: Path | str,
+    images: Sequence[Path | str] | Path | str = (),
+    *,
+    data: Path | str | None = None,
+    seed: int | None = None,
+    space: str | None = None,
+    progress: Progress = SILENT,
+) -> Predictions:
+    """What the trained network of a run says of images.
+
+    Args:
+        run: as `load_network` takes it.
+        images: files, and folders that hold some.
+        data: a folder of a folder for each class instead, so that the right classes are known; its part `test` where it
+            has one.
+        seed: as `load_network` takes it.
+        space: likewise.
+        progress: reports how far the work is.
+
+    Raises:
+        BadInputError: there is no such network.
+        DataError: there are no images, some cannot be read, or their folders are not of classes that the network knows.
+    """
+    path = network_in(Path(run), seed)
+    record = record_at(path)
+    known = record.preprocessing
+    if (data is None) == (not images):
+        raise BadInputError("IMAGES must be given, or the folder of a data set, got both or none.")
+    labels_N = None
+    if data is None:
+        files = _listed([images] if isinstance(images, (str, Path)) else images, progress)
+    else:
+        files, labels_N = _labelled(expanded(str(data).removeprefix("folder:")), known.classes, progress)
+    network = network_at(path, record, space)
+    shares_NC = np.concatenate([*_shares(network, known, files, progress)])
+    return Predictions(path, known.classes, tuple(files), shares_NC, labels_N)
+
+
+def _shares(
+    network: nn.Module, known: Preprocessing, files: Sequence[Path], progress: Progress
+) -> Iterable[NDArray[np.float32]]:
+    absolute = [Path(os.path.abspath(file)) for file in files]  # noqa: PTH100  (links stay as they are named)
+    root = Path(os.path.commonpath([file.parent for file in absolute]))
+    at_a_time = max(1, min(_AT_A_TIME, _MOST_PIXELS // (known.channels * known.size**2)))
+    for first in range(0, len(files), at_a_time):
+        progress.update("images", first, len(files))
+        some = absolute[first : first + at_a_time]
+        pixels = decode_files(some, image_size=known.size, in_channels=known.channels, root=root)
+        with torch.inference_mode():
+            scores = class_scores(network, known.batch(pixels))
+            yield softmax(scores.float(), 1).numpy()
+    progress.update("images", len(files), len(files))
+
+
+def _listed(images: Sequence[Path | str], progress: Progress) -> list[Path]:
+    found: list[Path] = []
+    for path in map(Path, images):
+        inside = image_files(path) if is_folder(path) else [path]
+        left = other_pictures(path) if is_folder(path) else []
+        if left:
+            progress.say(
+                f"Left out: {len(left)} in formats that are not read, such as {printable(left[0].name)}."
+            )
+        if not inside:
+            raise DataError(
+                f"IMAGES must be images or folders of some, got {printable(str(path))}, which has none."
+            )
+        found += inside
+    return list(dict.fromkeys(found))
+
+
+def _labelled(
+    folder: Path, classes: Sequence[str], progress: Progress
+) -> tuple[list[Path], NDArray[np.int64]]:
+    shown = printable(str(folder))
+    found, is_test = labelled_images(folder)
+    names = [printable(name) for name, _ in found]
+    other = [name for name in names if name not in classes]
+    if other or not names:
+        got = f"{shortened(other)} beside them" if other else "none"
+        raise DataError(
+            f"the folders in {shown} must be of classes that the network knows ({shortened(classes)}), got {got}."
+        )
+    files = [path for _, own in found for path in own]
+    if not files:
+        raise DataError(f"{shown} must hold images in one folder for each class, got none.")
+    if not is_test:
+        progress.say(
+            f"{shown} has no part test: all its images are looked at, also those that were trained on."
+        )
+    labels = [classes.index(name) for name, (_, own) in zip(names, found, strict=True) for _ in own]
+    return files, np.array(labels, dtype=np.int64)

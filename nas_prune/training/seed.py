@@ -1,0 +1,112 @@
+"""One training of a job: with one seed, from its first step to its network's file."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from nas_prune.data.preprocessing import preprocessing_of
+from nas_prune.errors import DamagedError
+from nas_prune.runs.directory import NETWORK, RESULT
+from nas_prune.runs.files import saying_why
+from nas_prune.runs.progress import Progress
+from nas_prune.training.compute import limited_threads
+from nas_prune.training.evaluation import evaluate
+from nas_prune.training.job import TrainJob
+from nas_prune.training.loop import Observer, Training
+from nas_prune.training.network_file import NetworkRecord, read_network, write_network
+from nas_prune.training.result import Trained, read_trained, write_trained
+from nas_prune.training.resumable import drop_checkpoints, facts_of, is_finished, take_finished, train_in
+from nas_prune.training.state import TrainState, start
+
+
+def train_kept_seed(seed: int, progress: Progress, *, run: Path, job: TrainJob) -> Trained:
+    """Train with one seed, and leave the network, its result, and checkpoints only where they are asked for."""
+    trained = train_seed(seed, progress, run=run, job=job, keeps_network=True)
+    if job.compute.ranks.is_first and not job.config.keep_checkpoints:
+        drop_checkpoints(run / f"seed-{seed}")
+    return trained
+
+
+def train_seed(
+    seed: int,
+    progress: Progress,
+    *,
+    run: Path,
+    job: TrainJob,
+    observer: Observer | None = None,
+    keeps_network: bool = False,
+) -> Trained:
+    """Train with one seed, or read what such a training has left.
+
+    Args:
+        seed: of the weights and the order of images.
+        progress: reports how far the work is.
+        run: where the training's own directory is.
+        job: what is trained.
+        observer: looks at the network after every epoch.
+        keeps_network: whether the network and its result are written there at the end.
+    """
+    folder = run / f"seed-{seed}"
+    with saying_why(folder):
+        folder.mkdir(exist_ok=True)
+    seeds, recipe = job.config.seeds, job.recipe
+    which = f" ({seeds.index(seed) + 1} of {len(seeds)})" if len(seeds) > 1 else ""
+    title = f"{job.config.schedule}, seed {seed}{which}"
+    state = start(job.network(seed), recipe)
+    training = Training(
+        job.data,
+        recipe,
+        seed,
+        job.compute,
+        teacher=job.teacher,
+        title=title,
+        observer=observer,
+        settings=job.settings,
+    )
+    assert job.config.threads is not None
+    with limited_threads(job.config.threads):
+        return _trained(folder, state, training, progress, job=job, keeps_network=keeps_network)
+
+
+def _trained(
+    folder: Path,
+    state: TrainState,
+    training: Training,
+    progress: Progress,
+    *,
+    job: TrainJob,
+    keeps_network: bool,
+) -> Trained:
+    """Train what is left and evaluate it; or take what is there, if it is finished."""
+    ranks, seconds = job.compute.ranks, 0.0
+    is_there = ranks.any(ranks.is_first and keeps_network and is_finished(folder))
+    if is_there:
+        try:
+            take_finished(folder, state, training)
+        except DamagedError as error:
+            progress.say(f"{error.problem} {training.title} is trained again.")
+            is_there = False
+    if is_there:
+        before = read_trained(folder / RESULT)
+        if before is not None and before.seed == training.seed:
+            return before
+    else:
+        seconds = train_in(folder, state, training, progress)
+    _, val_accuracy = evaluate(state.trained, job.data.val, job.data, job.compute)
+    _, test_accuracy = evaluate(state.trained, job.data.test, job.data, job.compute)
+    cost = job.widths.cost
+    trained = Trained(
+        training.seed, val_accuracy, test_accuracy, state.epochs_done, cost.macs, cost.params, seconds
+    )
+    if keeps_network and ranks.is_first:
+        record = NetworkRecord(
+            widths=job.widths,
+            preprocessing=preprocessing_of(job.data),
+            facts=facts_of(training),
+            epochs_done=state.epochs_done,
+        )
+        write_network(folder / NETWORK, state.trained, record)
+        read_network(folder / NETWORK, state.trained)  # before any checkpoint goes
+        write_trained(
+            folder / RESULT, replace(trained, seconds=0.0)
+        )  # a run that was stopped is the same to the bit
+    return trained
