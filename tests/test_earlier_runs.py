@@ -48,7 +48,9 @@ def test_a_stopped_search_goes_on_and_a_finished_one_writes_its_network(earlier:
     assert result_of(earlier / "search-stopped")["epochs"] == 12
     before = result_of(earlier / "search")
     assert main(["search", "--resume", "search"]) == 0
-    assert result_of(earlier / "search") == before
+    after = result_of(earlier / "search")
+    assert after["base"].pop("guess") == pytest.approx(0.29, abs=0.01)
+    assert after == before
     assert (earlier / "search" / "network.safetensors").exists()
 
 
@@ -65,7 +67,9 @@ def test_fine_tuning_from_a_search_without_its_network_says_how_to_write_it(
     before = result_of(earlier / "train-fine-tune")
     assert main(["search", "--resume", "search"]) == 0
     assert main(command) == 0
-    assert result_of(earlier / "train-fine-tune") == before
+    after = result_of(earlier / "train-fine-tune")
+    accuracies = [{key: one[key] for key in before["seeds"][0]} for one in after["seeds"]]
+    assert {**{key: after[key] for key in before}, "seeds": accuracies} == before
 
 
 def test_a_stopped_training_goes_on(earlier: Path) -> None:

@@ -1,6 +1,7 @@
 """`nas-prune apply`."""
 
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 import click
@@ -92,4 +93,8 @@ def _print(widths: "Widths", applied: "Applied", out: Path | None) -> None:
     for note in applied.notes:
         echo(f"Note: {note}")
     if out is not None:
-        echo(f"Widths: {out}. Train them: nas-prune train --widths {out}")
+        shape = "×".join(map(str, widths.space.input_shape))
+        echo(
+            f"Widths: {out}, for {shape} in {widths.space.num_classes} classes.\n"
+            f"Next:   nas-prune train --widths {quote(str(out))} --data folder:PATH"
+        )

@@ -115,10 +115,10 @@ def _refuse_existing(out: Path | None) -> None:
 def _fit(sources: tuple[Path, ...], out: Path | None, spaces: tuple[str, ...], **fitting: Any) -> "Guideline":
     """Fit a guideline; if asked for, write it and its picture."""
     from nas_prune.guideline import fit_guideline
-    from nas_prune.guideline.sources import read_sources
+    from nas_prune.guideline.files import read_sources
 
     with showing_progress() as progress, progress.waiting("fitting"):
-        read, notes = read_sources(sources, spaces=spaces)
+        read, notes = read_sources(sources, spaces=spaces, with_guesses=fitting["with_guesses"])
         fitted = fit_guideline(read, notes=notes, spaces=spaces, **fitting)
         if out is not None:
             from nas_prune.guideline.figure import draw_guideline

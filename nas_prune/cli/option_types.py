@@ -149,6 +149,7 @@ class FitOptions:
     match: "Match"
     cost: str | None
     confidence: float
+    with_guesses: bool
 
 
 @dataclass(frozen=True, slots=True)

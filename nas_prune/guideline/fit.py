@@ -12,8 +12,9 @@ from nas_prune.guideline.artefact import Guideline, Match
 from nas_prune.guideline.cells import Fit, short
 from nas_prune.guideline.depth import check_family
 from nas_prune.guideline.doubts import doubts
+from nas_prune.guideline.files import read_sources
 from nas_prune.guideline.models import MODELS, Reference
-from nas_prune.guideline.sources import Source, read_sources, sources_of
+from nas_prune.guideline.sources import Source, sources_of
 from nas_prune.guideline.validation import best_model, evidence_of, layer_spread, prediction_errors
 from nas_prune.space.widths import Widths
 
@@ -25,7 +26,7 @@ ALL_COSTS = "all"
 _HARDLY_CUT = 0.95  # uniform keep ratio; differences above it are mostly rounding, and would be enlarged
 
 
-def fit_guideline(
+def fit_guideline(  # noqa: PLR0913  (all but the first by keyword)
     sources: Sequence[Path | Widths | Source],
     *,
     model: Choice = "auto",
@@ -35,6 +36,7 @@ def fit_guideline(
     by: "Literal['depth'] | None" = None,
     spaces: Sequence[str] = (),
     notes: Sequence[str] = (),
+    with_guesses: bool = False,
 ) -> Guideline:
     """What found widths have in common, as log ratios to the uniform network of the same cost.
 
@@ -49,6 +51,7 @@ def fit_guideline(
             networks of one family.
         spaces: names of networks of your own, whose code may be imported.
         notes: what else the guideline should say of its sources.
+        with_guesses: whether runs are used whose network was hardly better than guessing.
 
     Returns:
         The guideline, with what the sources cannot tell in its notes.
@@ -64,7 +67,7 @@ def fit_guideline(
     paths = [one for one in sources if isinstance(one, Path)]
     widths = [one for one in sources if isinstance(one, Widths)]
     ready = [one for one in sources if isinstance(one, Source)]
-    read, said = read_sources(paths, spaces=spaces) if paths else ([], [])
+    read, said = read_sources(paths, spaces=spaces, with_guesses=with_guesses) if paths else ([], [])
     own, more = sources_of(widths, spaces=spaces) if widths or not sources else ([], [])
     chosen, left = _of_one_cost([*read, *own, *ready], cost)
     cut = [source for source in chosen if source.record.uniform_keep < _HARDLY_CUT]

@@ -4,10 +4,9 @@ Shape suffixes: G searchable groups of a space, S those of them that were search
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
@@ -20,7 +19,7 @@ from nas_prune.guideline.artefact import Match, SourceRecord
 from nas_prune.space.cost import Polynomial, cost_inside
 from nas_prune.space.load import load_referenced
 from nas_prune.space.search_space import SearchSpace
-from nas_prune.space.widths import SpaceReference, Widths, read_widths
+from nas_prune.space.widths import SpaceReference, Widths
 from nas_prune.training.schedules import macs_of_search
 
 Floats: TypeAlias = "NDArray[np.float64]"
@@ -192,45 +191,6 @@ def driver_of(widths: Widths) -> str:
     bound = (widths.budget or "channels").split("<=")[0]
     pulled = widths.method.settings.get("cost") if widths.method else None
     return bound if pulled in (None, bound) else f"{bound} (channels weighted by {pulled})"
-
-
-def widths_files(paths: Iterable[Path]) -> list[Path]:
-    """The widths files that paths name: files themselves, and those of runs.
-
-    Raises:
-        GuidelineError: a directory holds none.
-    """
-    found: list[Path] = []
-    for path in paths:
-        if not path.is_dir():
-            found.append(path)
-            continue
-        inside = [
-            file
-            for pattern in ("widths/*.json", "*/widths/*.json")
-            for file in sorted(path.glob(pattern))
-            if file.name != "whole.json"
-        ]
-        if not inside:
-            raise GuidelineError(
-                f"a run must hold widths/*.json, got {path}. Finish its search, or name a widths file."
-            )
-        found += inside
-    return list(dict.fromkeys(found))
-
-
-def read_sources(paths: Sequence[Path], *, spaces: Sequence[str] = ()) -> tuple[list[Source], list[str]]:
-    """The sources in some files and runs, and notes about those left out.
-
-    Args:
-        paths: widths files and runs.
-        spaces: names of networks of your own whose code may be imported.
-
-    Raises:
-        GuidelineError, WidthsError: a file cannot be read, or none of them can be used.
-    """
-    files = [(read_widths(path), str(path)) for path in widths_files(paths)]
-    return sources_of([widths for widths, _ in files], names=[name for _, name in files], spaces=spaces)
 
 
 def sources_of(

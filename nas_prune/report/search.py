@@ -25,6 +25,12 @@ def part_of_search(run: Path, name: str) -> Part:
     if numbers is None:
         done = len(read_metrics(run))
         said.append(unfinished(f"{done} of {config.search_recipe.epochs} epochs are done"))
+    base = (numbers or {}).get("base", {})
+    accuracy, guess = base.get("val_accuracy"), base.get("guess")
+    if accuracy is not None and guess is not None and accuracy < guess:
+        said.append(
+            "The whole network is hardly better than guessing the largest class: its widths say little."
+        )
     sections = [
         Section(
             "Widths found",

@@ -73,8 +73,7 @@ def test_inspect_prints_groups_frozen_parts_and_costs(capsys: pytest.CaptureFixt
 def test_a_search_writes_everything_a_run_directory_holds(run_directory: Path) -> None:
     found = {str(path.relative_to(run_directory)) for path in run_directory.rglob("*") if path.is_file()}
     assert found == {
-        "config.yaml", "metrics.jsonl", "checkpoint.safetensors", "checkpoint.previous.safetensors",
-        "result.json", "widths.png", "kept.json", "network.safetensors",
+        "config.yaml", "metrics.jsonl", "result.json", "widths.png", "kept.json", "scores.json", "network.safetensors",
         "widths/whole.json", "widths/macs-50pct.json", "widths/params-100K.json", "widths/channels-40pct.json",
     }  # fmt: skip
     rows = [json.loads(line) for line in (run_directory / "metrics.jsonl").read_text().splitlines()]
@@ -117,7 +116,11 @@ def test_widths_are_trained_from_scratch(
     assert result["multiplier"] == pytest.approx(2, abs=0.05)
     assert [one["seed"] for one in result["seeds"]] == [0, 1]
     assert 0 <= result["test_accuracy_mean"] <= 1
-    assert (out / "seed-1" / "checkpoint.safetensors").exists()
+    assert sorted(path.name for path in (out / "seed-1").iterdir()) == [
+        "metrics.jsonl",
+        "network.safetensors",
+        "result.json",
+    ]
 
 
 def test_the_same_search_gives_the_same_bytes(run_directory: Path, tmp_path: Path) -> None:
@@ -184,7 +187,7 @@ def make_folder(root: Path, *, classes: int = 2) -> None:
         (["inspect", "--space", "vgg12"], "--space must be one of"),
         (["train"], "--widths must name a widths file"),
         (["train", "--widths", "nowhere.json"], "widths file must exist, got nowhere.json"),
-        (["prune"], "No such command 'prune'"),
+        (["prune"], "the command must be one of nas-prune's, got 'prune'"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

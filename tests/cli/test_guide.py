@@ -64,7 +64,10 @@ def test_applied_widths_are_written_and_can_be_trained(
     assert (widths.method.name, widths.method.settings) == ("guideline", {"guideline": "guideline.yaml"})
     assert sum(widths.vector) <= 0.4 * sum(group.base for group in widths.groups)
     train = ["train", "--widths", str(out), "--schedule", "scratch-e", "--epochs", "1", "--max-images", "60"]
-    assert main([*train, "--out", str(tmp_path / "run")]) == 0
+    assert f"Next:   nas-prune train --widths {out} --data folder:PATH" in printed
+    assert main(train) == 2  # on which images?
+    assert "--data must say on which images" in capsys.readouterr().err
+    assert main([*train, "--data", "digits", "--out", str(tmp_path / "run")]) == 0
     assert main([*arguments, *images, "--budget", "channels<=40%", "--out", str(out)]) == 2
     assert "--out must be a new file" in capsys.readouterr().err
 

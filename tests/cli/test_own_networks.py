@@ -99,7 +99,7 @@ def test_what_is_no_image_and_a_part_are_named_on_the_command_line(
     assert (content["space"]["part"], content["groups"][0]["width"]) == ("backbone", 8)
     capsys.readouterr()
     assert (
-        main(["train", "--widths", "widths.json", "--space", f"{module}:Detector", "--out", "trained"]) == 2
+        main(["train", "--widths", "widths.json", "--data", "digits", "--space", f"{module}:Detector"]) == 2
     )
     assert "must put out a row of class scores for each image to be trained here" in capsys.readouterr().err
     assert not Path("trained").exists()

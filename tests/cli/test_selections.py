@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.torch import load_file
 
 from nas_prune.cli import main
-from nas_prune.training.checkpoint import read_weights
 from tests.runs.test_resume import contents
 
 SPACE = ("--space", "tests.networks:preresnet20")
@@ -36,7 +36,7 @@ def groups_of(path: str) -> list[dict[str, Any]]:
 
 
 def test_a_search_writes_the_channels_whose_scales_are_largest() -> None:
-    weights = read_weights(Path("search/checkpoint.safetensors"))
+    weights = load_file("search/network.safetensors")
     kept = json.loads(Path("search/kept.json").read_text(encoding="utf-8"))["channels-40pct"]
     groups = groups_of(WIDTHS)
     selections = [column for column, group in enumerate(groups) if group["role"] == "selection"]
@@ -65,7 +65,7 @@ def test_a_search_goes_on_to_the_same_files() -> None:
 def test_what_is_trained_reads_the_selected_channels(how: tuple[str, ...]) -> None:
     run = f"trained-{how[1]}"
     assert main([*TRAIN, *how, "--out", run]) == 0
-    weights = read_weights(Path(run, "seed-0/checkpoint.safetensors"))
+    weights = load_file(Path(run, "seed-0/network.safetensors"))
     for group in groups_of(WIDTHS):
         if group["role"] == "selection":
             assert weights[f"{group['name']}.indices"].tolist() == group["indices"]

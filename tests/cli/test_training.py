@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from safetensors.torch import load_file
 
 from nas_prune.cli import main
-from nas_prune.training.checkpoint import read_weights
 from tests.runs.test_resume import contents
 
 TRAIN = ("train", "--widths", "search/widths/macs-50pct.json", "--max-images", "300", "--epochs", "4")
@@ -54,9 +54,9 @@ def settings(run: str) -> dict[str, object]:
 
 def test_fine_tuning_starts_from_the_weights_that_the_search_left(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*TRAIN, "--schedule", "fine-tune", "--from", "search", "--out", "tuned"]) == 0
-    assert "fine-tune on digits: 1 epochs (the recipe's 4 × 0.25)" in capsys.readouterr().out
+    assert "fine-tune on digits: 1 epoch (the recipe's 4 × 0.25)" in capsys.readouterr().out
     assert settings("tuned")["inherits_from"] == "../search"
-    search, tuned = (read_weights(Path(run, "checkpoint.safetensors")) for run in ("search", "tuned/seed-0"))
+    search, tuned = (load_file(Path(run, "network.safetensors")) for run in ("search", "tuned/seed-0"))
     stream = "bn1.weight"  # of the residual stream, which was left whole
     assert float((search[stream] - tuned[stream]).abs().max()) < 0.02
     assert tuned["layer3.0.conv1.weight"].shape < search["layer3.0.conv1.weight"].shape
@@ -163,7 +163,7 @@ def test_a_network_of_your_own_learns_from_a_shipped_one_and_is_told_how_to_go_o
     own = ("--space", "small:make", "--max-images", "300", "--epochs", "1")
     assert main(["search", *own, "--budget", "macs<=80%", "--out", "own"]) == 0
     printed = capsys.readouterr()
-    assert printed.out.splitlines()[-1].endswith("--schedule scratch-b --space small:make")
+    assert printed.out.splitlines()[-1].endswith("--schedule scratch-b --max-images 300 --space small:make")
     assert "If it is stopped: nas-prune search --resume own --space small:make" in printed.err
     taught = [
         "train",

@@ -236,7 +236,11 @@ def test_what_the_comparison_would_refuse_is_refused_before_the_search(
 
 @pytest.mark.parametrize(
     ("line", "message"),
-    [("sedes: 3", "sedes: Extra inputs"), ("seeds: 0", "seeds: Input should be"), ("- 1", "must be YAML")],
+    [
+        ("sedes: 3", "sedes: there is no such setting"),
+        ("seeds: 0", "seeds: Input should be"),
+        ("- 1", "must be YAML"),
+    ],
 )
 def test_a_wrong_file_names_the_setting(tmp_path: Path, line: str, message: str) -> None:
     path = tmp_path / "f.yaml"
