@@ -113,7 +113,19 @@ def test_a_run_killed_at_twenty_random_moments_resumes_to_the_same_bits(
     check_killed(("search", "train", "workers")[seed % 3], seed, whole, tmp_path, kills=1 + seed % 2)
 
 
-LONG = [sys.executable, "-m", "nas_prune", "search", "--epochs", "500", "--max-images", "400", "--out", "run"]
+LONG = [
+    sys.executable,
+    "-m",
+    "nas_prune",
+    "search",
+    "--epochs",
+    "500",
+    "--max-images",
+    "400",
+    "--no-stop",
+    "--out",
+    "run",
+]
 
 
 @pytest.mark.parametrize(
