@@ -87,11 +87,11 @@ def showing_progress() -> Iterator[Progress]:
         def say(text: str) -> None:
             screen.print(printable(text, keeps="\n"), markup=False, highlight=False, soft_wrap=True)
 
-        def note(what: str, text: str) -> None:
+        def note(what: str, text: str, is_last: bool) -> None:  # noqa: FBT001
             if has_bars:
                 if what in tasks:
                     bars.update(tasks[what], description=escape(printable(f"{what}: {text}")))
-            elif is_main_process() and monotonic() - said_at[0] > _EPOCH_LINES:
+            elif is_main_process() and (is_last or monotonic() - said_at[0] > _EPOCH_LINES):
                 said_at[0] = monotonic()
                 say(f"{what}: {text}")
 

@@ -17,19 +17,19 @@ class Progress:
     Attributes:
         update: (what, done, total), often.
         say: a sentence for the user.
-        note: (what, how it goes), after every epoch.
+        note: (what, how it goes, whether it is the last one), after every epoch.
     """
 
     update: Callable[[str, int, int], None] = _ignore
     say: Callable[[str], None] = _ignore
-    note: Callable[[str, str], None] = _ignore
+    note: Callable[[str, str, bool], None] = _ignore
 
     def under(self, title: str) -> "Progress":
         """The same, with all steps reported under one title."""
         return Progress(
             lambda _, done, total: self.update(title, done, total),
             self.say,
-            lambda _, text: self.note(title, text),
+            lambda _, text, is_last: self.note(title, text, is_last),
         )
 
     def without_words(self) -> "Progress":

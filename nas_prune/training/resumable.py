@@ -170,6 +170,7 @@ class _Keeper:
                 self.training.title,
                 f"epoch {report.epoch} of {report.epochs}, loss {report.train_loss:.3g}, "
                 f"val. accuracy {100 * report.val_accuracy:.1f} %",
+                report.epoch == report.epochs,
             )
         is_enough = self.is_enough()
         is_due = (
