@@ -5,6 +5,7 @@ import platform
 import re
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -109,15 +110,14 @@ def _check_kind(content: Any, kind: type[BaseModel], run: Path) -> None:
 
 
 def library_versions(names: Iterable[str] = ("nas-prune", "torch", "torchvision", "numpy")) -> dict[str, str]:
-    """The installed versions of the libraries that take part in a run."""
+    """The installed versions of the libraries that take part in a run; a file may name what is no library at all."""
     from importlib.metadata import PackageNotFoundError, version
 
     found = {}
     for name in names:
-        try:
+        found[name] = "not installed"
+        with suppress(PackageNotFoundError, ValueError):
             found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "not installed"
     return found
 
 

@@ -67,7 +67,7 @@ def test_no_code_that_only_a_file_names_is_imported(run: Path) -> None:
 
 def test_changed_versions_are_told_and_torn_files_removed(run: Path) -> None:
     config = read_config(run, KINDS[run.name])
-    write_config(run, config.model_copy(update={"versions": {"torch": "1.0"}}))
+    write_config(run, config.model_copy(update={"versions": {"torch": "1.0", "": "2", "../x": "3"}}))
     torn = run / ".config.yaml.x.part"
     torn.touch()
     said: list[str] = []
