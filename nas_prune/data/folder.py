@@ -93,15 +93,15 @@ def folder_source(path: Path) -> Source:
         read=read,
         files=tuple(paths),
         root=path,
-        notes=_notes(path, parts, listings),
+        notes=_notes(path, listings),
     )
 
 
-def _notes(path: Path, parts: Sequence[Path], listings: Sequence[_Listing]) -> tuple[str, ...]:
+def _notes(path: Path, listings: Sequence[_Listing]) -> tuple[str, ...]:
     """What a person should know of a folder before its images are used."""
     notes, others = list[str](), [path for listing in listings for path in listing.others]
-    home = parts[0] if len(parts) == 1 else parts[0].parent
-    if path not in (home, home.parent) or (len(parts) == 1 and home != path):
+    home = _unwrapped(path)
+    if home != path:
         notes.append(f"The images are those in {printable(str(home))}.")
     if again := sum(listing.again for listing in listings):
         notes.append(f"Passed over: {again} links to images that are there already.")

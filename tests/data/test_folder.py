@@ -214,7 +214,13 @@ def test_every_file_is_taken_once_whatever_links_there_are(write_digits: WriteDi
 
 def test_it_is_said_which_folder_in_a_folder_was_taken(write_digits: WriteDigits) -> None:
     root = write_digits("wrap", {"0": 10, "1": 10})
-    assert any(note == f"The images are those in {root / 'wrap'}." for note in load(root).notes)
+    said = f"The images are those in {root / 'wrap'}."
+    assert said in load(root).notes
+    for part in ("train", "test"):
+        shutil.copytree(root / "wrap", root / "other" / "inner" / part)
+    assert load(root / "other").notes[0] == f"The images are those in {root / 'other' / 'inner'}."
+    assert not [note for note in load(root / "other" / "inner").notes if note.startswith("The images are")]
+    shutil.rmtree(root / "other")
     shutil.copy(next((root / "wrap" / "0").glob("*.png")), root / "stray.png")
     with pytest.raises(DataError, match="must be called train and test"):
         load(root)
