@@ -295,7 +295,8 @@ def read_guideline(path: Path | str) -> Guideline:
     except (yaml.YAMLError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         where = "" if mark is None else f", line {mark.line + 1}"
-        what = getattr(error, "problem", None) or "nested too deeply"
+        said = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+        what = " ".join((getattr(error, "problem", None) or said).split())
         raise GuidelineError(f"guideline file must be plain YAML, got {path}{where}: {what}.") from None
     if not isinstance(content, dict):
         raise GuidelineError(f"guideline file must hold a mapping, got {path}.")

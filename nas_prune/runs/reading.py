@@ -204,9 +204,7 @@ class _Plain(_Safe):  # type: ignore[misc]
     def construct_scalar(self, node: yaml.ScalarNode) -> Any:
         form = _NUMBERS.get(node.tag) if isinstance(node, yaml.ScalarNode) else None
         if form is not None and (len(node.value) > _LONGEST_NUMBER or not form.match(node.value)):
-            raise yaml.constructor.ConstructorError(
-                None, None, f"{node.value:.60} is no number", node.start_mark
-            )
+            raise ValueError(f"{node.value:.60} is no number")
         return super().construct_scalar(node)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002

@@ -104,6 +104,7 @@ def test_cells_are_checked(cell: str, message: str, tmp_path: Path) -> None:
         ("- 1", "must hold a mapping"),
         ("", "must hold a mapping"),
         ("a: !!python/object/apply:os.getcwd []", "must be plain YAML"),
+        ('a: !!int "x\n\n  o"', r"guideline.yaml: a value cannot be read \(x o is no number\)\.$"),
     ],
 )
 def test_what_is_no_plain_yaml_is_refused_and_nothing_in_it_is_run(
