@@ -119,9 +119,9 @@ def _open_closed_streams() -> None:
             setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", closefd=False))
 
 
-def _words_of(error: Exception) -> str:
+def _words_of(error: NasPruneError | OSError) -> str:
     """What to say of an error: ours say it themselves, and the system's where nobody has looked for them."""
-    if isinstance(error, NasPruneError) or not isinstance(error, OSError):
+    if isinstance(error, NasPruneError):
         return str(error)
     what = "the output must be written" if error.filename is None else f"{error.filename} must be usable"
     return f"{what}, got: {error.strerror or error}."

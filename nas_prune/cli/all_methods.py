@@ -33,6 +33,8 @@ def print_all(result: "AllResult", style: str) -> None:
 
 
 def _print_tables(result: "AllResult") -> None:
+    from nas_prune.data.guessing import is_guess
+
     first = next(iter(result.found.values()))
     for number, budget in enumerate(first["budgets"]):
         rows = {name: found["budgets"][number] for name, found in result.found.items()}
@@ -45,7 +47,7 @@ def _print_tables(result: "AllResult") -> None:
     echo(
         "Stages: share of the searched channels kept. Accuracy: on the validation part, before any further training."
     )
-    guessing = [name for name, found in result.found.items() if _is_guess(found["base"])]
+    guessing = [name for name, found in result.found.items() if is_guess(found["base"])]
     if guessing:
         echo(
             f"Hardly better than guessing the largest class: the networks of {', '.join(guessing)}. Widths found by "
@@ -55,11 +57,6 @@ def _print_tables(result: "AllResult") -> None:
         "Time: of the search. Methods that train as usual share one trained network; its training counts for the first "
         "of them."
     )
-
-
-def _is_guess(base: Mapping[str, Any]) -> bool:
-    accuracy, guess = base.get("val_accuracy"), base.get("guess")  # of earlier versions without
-    return accuracy is not None and guess is not None and accuracy < guess
 
 
 def _row(result: "AllResult", name: str, row: Mapping[str, Any], stages: list[str]) -> list[str]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from nas_prune.data.guessing import is_guess
 from nas_prune.errors import GuidelineError
 from nas_prune.guideline.sources import Source, sources_of
 from nas_prune.runs.directory import RESULT
@@ -67,7 +68,12 @@ def read_sources(
 def _is_guess(path: Path) -> bool:
     """Whether widths lie in a search whose network was hardly better than guessing."""
     try:
-        base = dict(read_json(path.parent.parent / RESULT))["base"]
-        return bool(base["val_accuracy"] < base["guess"])
-    except (OSError, ValueError, LookupError, TypeError):  # a file by itself, or of an earlier version
+        return is_guess(dict(read_json(path.parent.parent / RESULT))["base"])
+    except (
+        OSError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+    ):  # a file by itself, or of an earlier version
         return False

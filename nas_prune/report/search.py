@@ -3,6 +3,7 @@
 from functools import partial
 from pathlib import Path
 
+from nas_prune.data.guessing import is_guess
 from nas_prune.report.content import Part, Picture, Section, Table
 from nas_prune.report.figures import drawn
 from nas_prune.report.numbers import costs
@@ -25,9 +26,7 @@ def part_of_search(run: Path, name: str) -> Part:
     if numbers is None:
         done = len(read_metrics(run))
         said.append(unfinished(f"{done} of {config.search_recipe.epochs} epochs are done"))
-    base = (numbers or {}).get("base", {})
-    accuracy, guess = base.get("val_accuracy"), base.get("guess")
-    if accuracy is not None and guess is not None and accuracy < guess:
+    if is_guess((numbers or {}).get("base", {})):
         said.append(
             "The whole network is hardly better than guessing the largest class: its widths say little."
         )

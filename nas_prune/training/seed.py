@@ -106,7 +106,6 @@ def _trained(
         )
         write_network(folder / NETWORK, state.trained, record)
         read_network(folder / NETWORK, state.trained)  # before any checkpoint goes
-        write_trained(
-            folder / RESULT, replace(trained, seconds=0.0)
-        )  # a run that was stopped is the same to the bit
+        # Without its seconds, so that a run that was stopped is the same to the bit.
+        write_trained(folder / RESULT, replace(trained, seconds=0.0))
     return trained
