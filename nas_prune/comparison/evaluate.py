@@ -20,7 +20,7 @@ from nas_prune.comparison.evaluate_result import (
     title,
 )
 from nas_prune.data import ImageData, SharedImages, share
-from nas_prune.data.config import load_images, where_images_are
+from nas_prune.data.config import where_images_are
 from nas_prune.data.identity import identity_of
 from nas_prune.errors import BadInputError
 from nas_prune.guideline.apply import Pattern, apply_guideline, guideline_named, sample_widths, setting_of
@@ -35,8 +35,8 @@ from nas_prune.runs.stopping import resume_hint
 from nas_prune.runs.workers import in_workers
 from nas_prune.space.budget import Budget
 from nas_prune.space.cut import check_feasible, matched
-from nas_prune.space.load import network_for
-from nas_prune.space.networks import image_channels, meant_size, space_name
+from nas_prune.space.load import images_for, network_for
+from nas_prune.space.networks import space_name
 from nas_prune.space.search_space import SearchSpace
 from nas_prune.space.widths import MethodRecord, Widths, read_widths
 from nas_prune.training.compute import pick_threads
@@ -139,13 +139,7 @@ def _command(run: Path, config: EvaluateConfig) -> str:
 
 
 def _loaded(config: EvaluateConfig, progress: Progress) -> tuple[ImageData, SearchSpace]:
-    data = load_images(
-        config.data,
-        config.seed,
-        progress,
-        in_channels=image_channels(config.space),
-        meant_size=meant_size(config.space),
-    )
+    data = images_for(config.space, config.data, config.seed, progress)
     checked_images(config, data)
     with progress.waiting("tracing the network"):
         space = network_for(config, data)

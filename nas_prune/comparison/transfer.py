@@ -11,7 +11,6 @@ from nas_prune.comparison.result import CompareResult
 from nas_prune.comparison.run import reopened, resolved, tell_where
 from nas_prune.comparison.statistics import check_test
 from nas_prune.data import ImageData
-from nas_prune.data.config import load_images
 from nas_prune.errors import BadInputError, NasPruneError
 from nas_prune.guideline.apply import Pattern, apply_guideline, setting_of
 from nas_prune.guideline.artefact import Guideline
@@ -26,8 +25,8 @@ from nas_prune.search.prepared import FixedInputs
 from nas_prune.search.run import check_search, resume_search, search
 from nas_prune.space.budget import Budget
 from nas_prune.space.cut import check_feasible
-from nas_prune.space.load import network_for
-from nas_prune.space.networks import image_channels, meant_size, space_name
+from nas_prune.space.load import images_for, network_for
+from nas_prune.space.networks import space_name
 from nas_prune.space.search_space import Groups, SearchSpace
 from nas_prune.space.widths import Widths
 from nas_prune.training.config import RunConfig
@@ -75,9 +74,7 @@ def transfer(
     check_out(out)
     config = config.checked()
     source = None if direct is None else direct_search(config, target, direct)
-    in_channels = image_channels(space_name(target.space))
-    size = meant_size(target.space)
-    data = load_images(config.data, config.data_seed, progress, in_channels=in_channels, meant_size=size)
+    data = images_for(space_name(target.space), config.data, config.data_seed, progress)
     with progress.waiting("tracing the network"):
         network = network_for(target, data)
     network.check_trainable()

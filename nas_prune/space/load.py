@@ -12,6 +12,7 @@ from torch.utils import _pytree as pytree
 from torch.utils.flop_counter import FlopCounterMode
 
 from nas_prune.data import ImageData
+from nas_prune.data.config import DataConfig, load_images
 from nas_prune.errors import BadInputError
 from nas_prune.graph.axes import Atom
 from nas_prune.graph.channels import ChannelGraph
@@ -21,14 +22,17 @@ from nas_prune.graph.inputs import CallSpec, Forward, plain
 from nas_prune.graph.resize import resized
 from nas_prune.graph.tensors import HOLDS, on_meta, structure
 from nas_prune.graph.trace import first_line, made_where_it_runs, slow_attention
+from nas_prune.runs.progress import Progress
 from nas_prune.space.cost import CostModel, cost_model
 from nas_prune.space.initialise import Init, fresh, inits_of, record_inits
 from nas_prune.space.networks import (
     NamedNetwork,
     Shape,
     check_trusted,
+    image_channels,
     is_own,
     known_spaces,
+    meant_size,
     network_named,
     space_name,
 )
@@ -148,6 +152,11 @@ def load_referenced(
         selections=reference.selections,
         part=reference.part,
     )
+
+
+def images_for(name: str, data: DataConfig, seed: int, progress: Progress) -> ImageData:
+    """The images of a data set as a named network takes them: in its channels, and a folder's at its own size."""
+    return load_images(data, seed, progress, in_channels=image_channels(name), meant_size=meant_size(name))
 
 
 def named_of(reference: SpaceReference, typed: str | None = None) -> NamedNetwork | None:

@@ -6,15 +6,13 @@ from math import log
 from pathlib import Path
 
 from nas_prune.data import ImageData
-from nas_prune.data.config import load_images
 from nas_prune.guideline.apply import Pattern
 from nas_prune.guideline.artefact import read_guideline
 from nas_prune.guideline.hand import RULES
 from nas_prune.runs.progress import SILENT, Progress
 from nas_prune.runs.reopen import reopen
 from nas_prune.space.budget import Budget
-from nas_prune.space.load import network_for
-from nas_prune.space.networks import image_channels, meant_size
+from nas_prune.space.load import images_for, network_for
 from nas_prune.space.search_space import SearchSpace
 from nas_prune.study.config import GUIDELINE, StudyConfig
 from nas_prune.study.parameters import ParametrisedNetwork, parametrised
@@ -86,13 +84,7 @@ def images_and_network(config: StudyConfig, progress: Progress) -> tuple[ImageDa
     Raises:
         NasPruneError: one of them cannot be loaded, or the network cannot be trained.
     """
-    data = load_images(
-        config.data,
-        config.seed,
-        progress,
-        in_channels=image_channels(config.space),
-        meant_size=meant_size(config.space),
-    )
+    data = images_for(config.space, config.data, config.seed, progress)
     with progress.waiting("tracing the network"):
         space = network_for(config, data)
     space.check_trainable()
