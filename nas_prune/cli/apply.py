@@ -25,13 +25,6 @@ if TYPE_CHECKING:
 )
 @shape_options
 @network_options
-@click.option(
-    "--divisor",
-    type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    help="Widths are multiples of this number.",
-)
 @click.option("--out", type=click.Path(path_type=Path), help="File to write the widths to.")
 @format_option
 def command(
@@ -41,13 +34,10 @@ def command(
     budget: str | None,
     made_for: ShapeOptions,
     network: NetworkOptions,
-    divisor: int,
     out: Path | None,
     style: str,
 ) -> None:
     """Give a network the widths that a guideline has for it, at a budget."""
-    from dataclasses import replace
-
     from nas_prune.guideline.apply import apply_guideline, guideline_named
     from nas_prune.runs.files import check_new
     from nas_prune.runs.settings import library_versions
@@ -61,7 +51,7 @@ def command(
             width_multiplier=network.width_multiplier,
             selections=network.groups == "selections",
         )
-    target = replace(found, divisor=divisor)
+    target = found.limited(network.limits)
     applied = apply_guideline(pattern, target, budget, groups=network.groups)
     widths = applied.artefact(Path(guideline).name, versions=library_versions())
     if out is not None:

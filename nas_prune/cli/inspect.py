@@ -6,8 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nas_prune.cli.option_types import NETWORK, ShapeOptions
-from nas_prune.cli.options import SPACE_HELP, format_option, shape_options, width_multiplier_option
+from nas_prune.cli.option_types import NETWORK, LimitOptions, ShapeOptions
+from nas_prune.cli.options import (
+    SPACE_HELP,
+    format_option,
+    limit_options,
+    shape_options,
+    width_multiplier_option,
+)
 from nas_prune.cli.output import count, echo, percent, print_json, print_table, showing_progress
 
 if TYPE_CHECKING:
@@ -28,6 +34,7 @@ _CHOICES: tuple["Groups", ...] = ("inner", "all")
 @click.option(
     "--method", default="slimming", show_default=True, help="The method whose feasible budgets are shown."
 )
+@limit_options
 @format_option
 def command(
     *,
@@ -36,6 +43,7 @@ def command(
     width_multiplier: float,
     groups: "Groups | None",
     method: str,
+    limiting: LimitOptions,
     style: str,
 ) -> None:
     """Channel groups, roles, frozen parts and why, costs, feasible budgets."""
@@ -43,6 +51,7 @@ def command(
 
     with showing_progress() as progress, progress.waiting("tracing the network"):
         found = made_for.load(space, width_multiplier=width_multiplier, selections=groups == "selections")
+    found = found.limited(limiting.limits)
     facts = _facts(found, method_named(method).name, _CHOICES if groups is None else (groups,))
     if style == "json":
         print_json(facts)
@@ -82,6 +91,7 @@ def _facts(space: "SearchSpace", method: str, choices: "Sequence[Groups]") -> di
         "space": space.reference.model_dump(mode="json"),
         "floor": space.floor,
         "divisor": space.divisor,
+        "left_whole": [space.groups[column].name for column in sorted(space.left_whole)],
         "groups": groups,
         "frozen": frozen,
         "removable_blocks": [block.path for block in space.blocks],
@@ -94,7 +104,7 @@ def _facts(space: "SearchSpace", method: str, choices: "Sequence[Groups]") -> di
     }
 
 
-def _print(space: "SearchSpace", facts: dict[str, Any]) -> None:
+def _print_heading(space: "SearchSpace", facts: dict[str, Any]) -> None:
     reference = space.reference
     wide = "" if reference.width_multiplier == 1 else f", widths × {reference.width_multiplier:g}"
     takes = "images" if reference.call.is_plain and len(reference.input_shape) == 3 else "inputs"
@@ -104,7 +114,13 @@ def _print(space: "SearchSpace", facts: dict[str, Any]) -> None:
         echo(
             f"Its part {reference.part} alone is searched, called with {space.forward.call}; so are all costs."
         )
+    if facts["left_whole"]:
+        echo(f"Left whole by --keep: {', '.join(facts['left_whole'])}")
     echo()
+
+
+def _print(space: "SearchSpace", facts: dict[str, Any]) -> None:
+    _print_heading(space, facts)
     rows = [
         [
             group["name"],
@@ -137,7 +153,7 @@ def _print(space: "SearchSpace", facts: dict[str, Any]) -> None:
     print_table(
         [
             "cost",
-            "whole part" if reference.part else "whole network",
+            "whole part" if space.reference.part else "whole network",
             *(f"--groups {choice}" for choice in least),
         ],
         [

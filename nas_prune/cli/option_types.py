@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from nas_prune.graph.inputs import CallSpec
     from nas_prune.guideline.artefact import Match
     from nas_prune.guideline.fit import Choice
+    from nas_prune.space.limits import Limits
     from nas_prune.space.search_space import Groups, SearchSpace
     from nas_prune.training.config import RunConfig
     from nas_prune.training.recipe import Recipe
@@ -134,11 +135,32 @@ class ShapeOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class NetworkOptions:
-    """How wide the whole network is, and which of its groups are narrowed."""
+class LimitOptions:
+    """What bounds widths beside a budget."""
+
+    divisor: int | None
+    min_width: int | None
+    keep: tuple[str, ...]
+
+    @property
+    def limits(self) -> "Limits":
+        """As a space takes them."""
+        from nas_prune.space.limits import Limits
+
+        return Limits(divisor=self.divisor, min_width=self.min_width, keep=self.keep)
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkOptions(LimitOptions):
+    """How wide the whole network is, which of its groups are narrowed, and within which limits."""
 
     width_multiplier: float
     groups: "Groups"
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """With the names that settings have."""
+        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)

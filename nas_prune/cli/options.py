@@ -11,6 +11,7 @@ import click
 from nas_prune.cli.option_types import (
     FitOptions,
     ImageOptions,
+    LimitOptions,
     MachineOptions,
     NetworkOptions,
     RecipeOptions,
@@ -100,6 +101,20 @@ width_multiplier_option = click.option(
     show_default=True,
     help="Factor on all base widths.",
 )
+LIMITS: tuple[Decorator[Any], ...] = (
+    click.option(
+        "--divisor",
+        type=click.IntRange(1, 2**16),
+        help="Widths are multiples of this number, or the whole width.",
+    ),
+    click.option("--min-width", type=click.IntRange(1, 2**16), help="The least width of any channel group."),
+    click.option(
+        "--keep",
+        multiple=True,
+        metavar="LAYER",
+        help="Leave a layer, or all in a module, at its whole width: conv1, layer4, 'layer*.0.conv2'. Repeatable.",
+    ),
+)
 data_option = click.option(
     "--data",
     "data_name",
@@ -157,7 +172,10 @@ shape_options: Decorator[Any] = packed(
         help="The module that is searched, where the whole network branches on what it sees: backbone.",
     ),
 )
-network_options: Decorator[Any] = packed("network", NetworkOptions, groups_option, width_multiplier_option)
+network_options: Decorator[Any] = packed(
+    "network", NetworkOptions, groups_option, width_multiplier_option, *LIMITS
+)
+limit_options: Decorator[Any] = packed("limiting", LimitOptions, *LIMITS)
 machine_options: Decorator[Any] = packed(
     "machine",
     MachineOptions,

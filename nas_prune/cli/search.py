@@ -155,8 +155,7 @@ def _config(wanted: SearchOptions, network: NetworkOptions, setup: Setup) -> "Se
         SearchConfig,
         recipe=setup.training.recipe(setup.images.name, has_own_epochs=True),
         space=wanted.space or "resnet",
-        width_multiplier=network.width_multiplier,
-        groups=network.groups,
+        **network.settings,
         method=wanted.method,
         budgets=tuple(map(Budget.parse, wanted.budgets)) or DEFAULT_BUDGETS,
         epochs=positive("--epochs", setup.training.epochs),
@@ -235,6 +234,8 @@ def _summary_line(result: "SearchResult") -> str:
         parts.append(f"weighed by {config.cost}")
     if method.of == "channels":
         parts.append(f"--groups {config.groups}")
+    if config.limits:
+        parts.append(config.limits.words)
     return ", ".join([*parts, f"seed {config.seed}", f"{result.seconds:.0f} s"])
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nas_prune.cli.option_types import NETWORK
-from nas_prune.cli.options import Decorator, Function, format_option, packed
+from nas_prune.cli.options import LIMITS, Decorator, Function, format_option, packed
 from nas_prune.cli.output import count, counted, echo, percent, print_json, print_table, showing_progress
 
 if TYPE_CHECKING:
@@ -22,6 +22,9 @@ _STORAGE_HELP = (
     "or a journal file; by default a journal in the study's directory."
 )
 _BEST = 5
+# Settings of a study that can be typed: those that may differ when it is resumed, and those that may not.
+_SETTINGS = ("trials", "timeout")
+_CREATING = ("sampler", "judge", "budget_training", "hours", "groups", "divisor", "min_width", "keep")
 
 
 @click.group()
@@ -53,6 +56,10 @@ class StudyOptions:
     hours: float | None
     trials: int | None
     timeout: float | None
+    groups: str | None
+    divisor: int | None
+    min_width: int | None
+    keep: tuple[str, ...]
     is_new: bool
     heartbeat: float
 
@@ -102,6 +109,13 @@ _study_options: Decorator[Any] = packed(
         type=click.FloatRange(min=0, min_open=True),
         help="Start no new trial after this many seconds.",
     ),
+    click.option(
+        "--groups",
+        type=click.Choice(["inner", "all", "selections"]),
+        help="inner leaves residual streams whole; all narrows them too; selections, as in search. The file's by "
+        "default.",
+    ),
+    *LIMITS,
     click.option("--new", "is_new", is_flag=True, help="Start another study and keep the existing one."),
     click.option(
         "--heartbeat",
@@ -156,8 +170,7 @@ def run(
                 progress=progress,
             )
         else:
-            named = ("sampler", "judge", "budget_training", "hours", "trials", "timeout")
-            typed = {name: getattr(wanted, name) for name in named}
+            typed = {name: getattr(wanted, name) or None for name in (*_SETTINGS, *_CREATING)}
             if file is None:
                 config = study_of(machine.space or "", machine.data_name, **typed)
             else:
@@ -180,15 +193,8 @@ def run(
 
 
 def _refuse_beside_directory(out: Path | None, wanted: StudyOptions) -> None:
-    flags = {
-        "--out": out,
-        "--sampler": wanted.sampler,
-        "--judge": wanted.judge,
-        "--budget-training": wanted.budget_training,
-        "--hours": wanted.hours,
-        "--new": wanted.is_new or None,
-    }
-    beside = [flag for flag, value in flags.items() if value is not None]
+    given = {"out": out, "new": wanted.is_new, **{name: getattr(wanted, name) for name in _CREATING}}
+    beside = [f"--{name.replace('_', '-')}" for name, value in given.items() if value]
     if beside:
         raise click.UsageError(
             f"a study's directory must stand without {', '.join(beside)}, since the study's settings hold. "

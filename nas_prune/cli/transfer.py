@@ -123,6 +123,7 @@ def command(
             Budget.parse(_given("budget", wanted.budget, "'params<=20%'")),
             network.width_multiplier,
             network.groups,
+            network.limits,
         )
         with showing_progress() as progress:
             result = transfer(

@@ -9,10 +9,8 @@ from pydantic import Field
 
 from nas_prune.comparison.populations import PopulationDifference, compared
 from nas_prune.runs.directory import published
-from nas_prune.runs.typed import NetworkName
 from nas_prune.space.budget import BudgetSetting
-from nas_prune.space.search_space import Groups
-from nas_prune.training.config import RunConfig
+from nas_prune.training.config import NetworkConfig
 from nas_prune.training.recipe import Recipe, default_recipe
 from nas_prune.training.result import Trained
 
@@ -21,12 +19,11 @@ AXES = {"params": "parameters", "macs": "MACs"}
 CONTROLS = ("uniform", "random")
 
 
-class EvaluateConfig(RunConfig):
+class EvaluateConfig(NetworkConfig):
     """Every setting of an evaluation; what `config.yaml` holds.
 
     Attributes:
         guideline: the name of a rule, or of the file that was copied into the run.
-        space, width_multiplier, groups: the network, and which of its groups are narrowed.
         budget: the bound on the networks drawn.
         networks: how many of each population.
         recipe: how each is trained, briefly, from random weights.
@@ -36,18 +33,11 @@ class EvaluateConfig(RunConfig):
 
     command: Literal["evaluate"] = "evaluate"
     guideline: str
-    space: NetworkName
-    width_multiplier: float = 1.0
-    groups: Groups = "inner"
     budget: BudgetSetting
     networks: int = Field(default=10, ge=2, le=1000)
     recipe: Recipe = Field(default_factory=lambda known: default_recipe(known["data"].name))
     direct: int = Field(default=0, ge=0)
     seed: int = Field(default=0, ge=0, lt=2**31)
-
-    def network_in(self, run: Path) -> str:  # noqa: ARG002
-        """As `RunConfig`."""
-        return self.space
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from nas_prune.comparison.arms import ARMS, SEEDS_OF_A_SEARCH, chosen_arms
 from nas_prune.comparison.choosing import Wanted
@@ -21,14 +21,13 @@ from nas_prune.runs.progress import SILENT, Progress
 from nas_prune.runs.reading import load_yaml, read_text
 from nas_prune.runs.settings import CONFIG, first_problem, read_config, read_settings
 from nas_prune.runs.stopping import resume_hint
-from nas_prune.runs.typed import NetworkName
 from nas_prune.search.config import MOST_STEPS, SearchConfig, resolve
 from nas_prune.search.methods.contract import Scope
 from nas_prune.search.methods.registry import method_named
 from nas_prune.search.run import resume_search, search
 from nas_prune.space.budget import BudgetSetting
+from nas_prune.space.network_settings import NetworkSettings
 from nas_prune.space.networks import check_trusted
-from nas_prune.space.search_space import Groups
 from nas_prune.space.widths import read_widths
 from nas_prune.study.config import with_recipe_beside
 from nas_prune.training.config import with_short_forms
@@ -37,25 +36,20 @@ from nas_prune.training.recipe import Recipe, changed
 _SEARCH = "search"
 
 
-class CompareFile(BaseModel):
+class CompareFile(NetworkSettings):
     """What a comparison file holds.
 
     Attributes:
         name: of its directory; the file's own name by default.
         question: what it is to answer, in words.
-        space, width_multiplier, groups, method, scope, sparsity, iterations, budget, seed, stop: of the search.
+        method, scope, sparsity, iterations, budget, seed, stop: of the search.
         data, recipe: of the search and all trainings; `epochs` in the file changes the recipe's.
         seeds, searches, arms, cap: of the comparison.
         test: likewise; None for `moderated`, or for what the comparison was begun with.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     name: DirectoryName
     question: str = ""
-    space: NetworkName
-    width_multiplier: float = 1.0
-    groups: Groups = "inner"
     method: str = "slimming"
     scope: Scope | None = None
     sparsity: float | None = Field(default=None, ge=0)
@@ -88,19 +82,8 @@ class CompareFile(BaseModel):
             SearchConfig(
                 **machine,
                 data=self.data,
-                **self.model_dump(
-                    include={
-                        "space",
-                        "width_multiplier",
-                        "groups",
-                        "method",
-                        "scope",
-                        "sparsity",
-                        "iterations",
-                        "seed",
-                        "stop",
-                    }
-                ),
+                **self.network_settings(),
+                **self.model_dump(include={"method", "scope", "sparsity", "iterations", "seed", "stop"}),
                 budgets=(self.budget,),
                 recipe=self.recipe,
             )
@@ -224,7 +207,8 @@ def _check(file: CompareFile) -> None:
         )
 
 
-_LATER = {"iterations": 1}  # settings that files of before lack, as they were then
+# Settings that files of before lack, as they were then.
+_LATER: dict[str, Any] = {"iterations": 1, "divisor": None, "min_width": None, "keep": []}
 
 
 def _claimed(path: Path, content: dict[str, Any]) -> dict[str, Any] | None:

@@ -37,9 +37,8 @@ def source_for(found: SearchConfig, run: RunConfig, recipe: Recipe) -> SearchCon
     is_same = found.search_recipe == recipe
     return SearchConfig(
         **run.model_dump(include=set(RunConfig.model_fields)),
-        **found.model_dump(
-            include={"space", "width_multiplier", "method", "scope", "groups", "budgets", "cost"}
-        ),
+        **found.network_settings(),
+        **found.model_dump(include={"method", "scope", "budgets", "cost"}),
         recipe=recipe,
         sparsity=found.sparsity if is_same or found.sparsity == 0 else None,
         stop=False if method.shows_widths(found.scope) else None,

@@ -194,7 +194,7 @@ def loaded(
 ) -> tuple[ImageData, SearchSpace]:
     """The images and the network, checked to fit."""
     with progress.waiting("tracing the network"):
-        network = load_referenced(widths.space, typed)
+        network = load_referenced(widths.space, typed).limited(widths.limits)
     network.check_trainable()
     data = load_images(config.data, config.data_seed, progress, in_channels=widths.space.input_shape[0])
     check_fit(data, widths)

@@ -25,6 +25,7 @@ from nas_prune.search.prepared import FixedInputs
 from nas_prune.search.run import check_search, resume_search, search
 from nas_prune.space.budget import Budget
 from nas_prune.space.cut import check_feasible
+from nas_prune.space.limits import NO_LIMITS, Limits
 from nas_prune.space.load import images_for, network_for
 from nas_prune.space.networks import space_name
 from nas_prune.space.search_space import Groups, SearchSpace
@@ -39,12 +40,14 @@ class Target:
     Attributes:
         space, width_multiplier, groups: the network, and which of its groups are narrowed.
         budget: the bound on the widths.
+        limits: what else bounds them.
     """
 
     space: str
     budget: Budget
     width_multiplier: float = 1.0
     groups: Groups = "inner"
+    limits: Limits = NO_LIMITS
 
 
 def transfer(
@@ -119,6 +122,7 @@ def resume_transfer(
                     Budget.parse(str(widths.budget)),
                     widths.space.width_multiplier,
                     groups_of(widths),
+                    widths.limits or NO_LIMITS,
                 )
                 source = direct_search(config, target, direct)
                 check_direct(source, job.data, job.space, progress)
@@ -146,6 +150,7 @@ def direct_search(config: CompareConfig, target: Target, method: str) -> SearchC
             space=target.space,
             width_multiplier=target.width_multiplier,
             groups=target.groups,
+            **target.limits.model_dump(),
             budgets=(target.budget,),
             method=method,
             recipe=config.recipe,

@@ -1,37 +1,31 @@
 """The settings of a search, and which of them go together."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
 from nas_prune.errors import BadInputError
 from nas_prune.runs.settings import library_versions
-from nas_prune.runs.typed import NetworkName
 from nas_prune.search.methods.contract import DrivingCost, Scope, WidthMethod
 from nas_prune.search.methods.registry import REGISTRY, known_methods, method_named
 from nas_prune.search.stability import Stability
 from nas_prune.space.budget import Budget, BudgetSetting
 from nas_prune.space.networks import space_name
-from nas_prune.space.search_space import Groups
-from nas_prune.training.config import RunConfig
+from nas_prune.training.config import NetworkConfig
 from nas_prune.training.recipe import MOST_EPOCHS, Recipe, default_recipe
 
 MOST_STEPS = 1000
 DEFAULT_BUDGETS = (Budget("macs", 0.75), Budget("macs", 0.5), Budget("macs", 0.25))
 
 
-class SearchConfig(RunConfig):
+class SearchConfig(NetworkConfig):
     """Every setting of a search; what `config.yaml` holds.
 
     Attributes:
-        space, width_multiplier: the network.
         method: the width method.
         scope: `global` compares the channels of all groups, `local` keeps the same share of each; the method's own if
             None.
-        groups: `inner` leaves residual streams whole, `all` searches them too, `selections` lets each of their readers
-            select its channels.
         budgets: upper bounds, in Python also as text, e.g. `macs<=50%`; `own` for what the method itself removes.
         recipe: how the whole network is trained; the data set's own by default.
         epochs: epochs of the search; the recipe's if None. Scratch training still takes the recipe's.
@@ -50,11 +44,8 @@ class SearchConfig(RunConfig):
     """
 
     command: Literal["search"] = "search"
-    space: NetworkName
-    width_multiplier: float = 1.0
     method: str = "slimming"
     scope: Scope | None = None
-    groups: Groups = "inner"
     budgets: tuple[BudgetSetting, ...] = DEFAULT_BUDGETS
     recipe: Recipe = Field(default_factory=lambda known: default_recipe(known["data"].name))
     epochs: int | None = Field(default=None, ge=1, le=MOST_EPOCHS)
@@ -65,10 +56,6 @@ class SearchConfig(RunConfig):
     stability: Stability = Stability(tolerance=0.04, epochs=3)
     seed: int = Field(default=0, ge=0, lt=2**31)
     keep_checkpoints: bool = False
-
-    def network_in(self, run: Path) -> str:  # noqa: ARG002
-        """As `RunConfig`."""
-        return self.space
 
     @property
     def method_words(self) -> str:

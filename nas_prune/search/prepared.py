@@ -20,7 +20,7 @@ from nas_prune.search.methods.registry import known_methods, method_named, scora
 from nas_prune.search.stability import KEPT
 from nas_prune.space.budget import Budget
 from nas_prune.space.cut import Cut, check_feasible, cut, feasible_range
-from nas_prune.space.load import load_space
+from nas_prune.space.load import network_for
 from nas_prune.space.networks import image_channels, meant_size
 from nas_prune.space.scores import Scores, within_groups
 from nas_prune.space.search_space import SearchSpace
@@ -52,17 +52,11 @@ class LoadedInputs:
 
     def space(self, config: SearchConfig, data: ImageData) -> SearchSpace:
         """The network that a search narrows, for those images."""
-        shape = (data.in_channels, data.image_size, data.image_size)
+        shape = (data.in_channels, data.image_size, data.num_classes)
         selections = config.groups == "selections"
-        key = (config.space, shape, data.num_classes, config.width_multiplier, selections)
+        key = (config.space, shape, config.width_multiplier, selections, config.limits)
         if key not in self.spaces:
-            self.spaces[key] = load_space(
-                config.space,
-                shape,
-                num_classes=data.num_classes,
-                width_multiplier=config.width_multiplier,
-                selections=selections,
-            )
+            self.spaces[key] = network_for(config, data)
         return self.spaces[key]
 
 

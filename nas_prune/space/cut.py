@@ -100,7 +100,12 @@ def check_feasible(space: SearchSpace, budget: Budget, searched: Sequence[int]) 
 def _advice(space: SearchSpace, searched: Sequence[int]) -> str:
     left = set(range(len(space.groups))) - set(searched)
     more = any(space.groups[column].role == "stream" and space.groups[column].is_gated for column in left)
-    return "Raise it, or search residual streams too (--groups all)." if more else "Raise it."
+    ways = ["Raise it"]
+    if more:
+        ways.append("search residual streams too (--groups all)")
+    if space.limits:
+        ways.append(f"loosen {space.limits.words}")
+    return f"{', or '.join(ways)}."
 
 
 def cut(space: SearchSpace, scores: Scores, budget: Budget, zero: float | None = None) -> Cut:

@@ -25,6 +25,7 @@ from nas_prune.graph.trace import first_line, made_where_it_runs, slow_attention
 from nas_prune.runs.progress import Progress
 from nas_prune.space.cost import CostModel, cost_model
 from nas_prune.space.initialise import Init, fresh, inits_of, record_inits
+from nas_prune.space.limits import Limits
 from nas_prune.space.networks import (
     NamedNetwork,
     Shape,
@@ -250,9 +251,16 @@ def _make(named: NamedNetwork, network: nn.Module, inits: tuple[Init, ...], aske
         half_G = [max(graph.least, size // 2) for size in base_G]
         whole, half = (fresh(template, graph, widths, inits, seed=0) for widths in (base_G, half_G))
         check_whole(whole, half, call, part)
-    limits = {"floor": named.file.floor, "divisor": named.file.divisor} if named.file else {}
     return SearchSpace(
-        reference, graph, cost, template, inits, forward, is_classifier=is_classifier, **limits
+        reference,
+        graph,
+        cost,
+        template,
+        inits,
+        forward,
+        is_classifier=is_classifier,
+        floor=named.file.floor if named.file else 1,
+        divisor=named.file.divisor if named.file else 1,
     )
 
 
@@ -344,6 +352,7 @@ class NamesNetwork(Protocol):
 
     Attributes:
         space, width_multiplier, groups: the network, and which of its groups are narrowed.
+        limits: what else bounds its widths.
     """
 
     @property
@@ -354,6 +363,9 @@ class NamesNetwork(Protocol):
 
     @property
     def groups(self) -> Groups: ...  # noqa: D102
+
+    @property
+    def limits(self) -> Limits: ...  # noqa: D102
 
 
 def network_for(config: NamesNetwork, data: ImageData) -> SearchSpace:
@@ -368,4 +380,4 @@ def network_for(config: NamesNetwork, data: ImageData) -> SearchSpace:
         num_classes=data.num_classes,
         width_multiplier=config.width_multiplier,
         selections=config.groups == "selections",
-    )
+    ).limited(config.limits)

@@ -1,7 +1,7 @@
 """A search space: a network, its channel graph and costs, and the limits of its widths."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any, Literal, TypeAlias
 
@@ -17,6 +17,7 @@ from nas_prune.space.blocks import Block, removable_blocks, without
 from nas_prune.space.budget import Budget
 from nas_prune.space.cost import Cost, CostModel, Switched, cost_inside
 from nas_prune.space.initialise import Init, fresh
+from nas_prune.space.limits import NO_LIMITS, Limits
 from nas_prune.space.widths import CostRecord, GroupWidth, SpaceReference, Widths
 
 Groups: TypeAlias = Literal["inner", "all", "selections"]
@@ -36,6 +37,7 @@ class SearchSpace:
         is_classifier: it puts out a row of scores for each image.
         floor: the smallest width of any group.
         divisor: widths are multiples of it, or the base width.
+        limits: what was asked of the widths; floor and divisor follow from it.
     """
 
     reference: SpaceReference
@@ -47,6 +49,29 @@ class SearchSpace:
     is_classifier: bool = True
     floor: int = 1
     divisor: int = 1
+    limits: Limits = NO_LIMITS
+
+    def limited(self, limits: Limits | None) -> "SearchSpace":
+        """The same network, its widths within some limits.
+
+        Raises:
+            BadInputError: a pattern of layers to keep matches none, or all that could be narrowed.
+        """
+        if not limits:
+            return self
+        limits.check_known(layer.path for layer in self.graph.layers)
+        found = replace(
+            self,
+            floor=limits.min_width or self.floor,
+            divisor=limits.divisor or self.divisor,
+            limits=limits,
+        )
+        if len(found.left_whole) == len(self.groups):
+            raise BadInputError(
+                f"--keep must leave something to narrow, got {', '.join(limits.keep)}, which is every group of "
+                f"{self.reference.name}."
+            )
+        return found
 
     @property
     def groups(self) -> tuple[ChannelGroup, ...]:
@@ -58,6 +83,11 @@ class SearchSpace:
         """The residual blocks that can be taken out; found when first asked for, which takes a run of the network."""
         return removable_blocks(partial(self.build, seed=0), self.graph, self.forward)
 
+    @cached_property
+    def left_whole(self) -> frozenset[int]:
+        """Columns of the groups that the limits leave whole."""
+        return frozenset(c for c, group in enumerate(self.groups) if self.limits.keeps(group.layers))
+
     @property
     def base_G(self) -> tuple[int, ...]:
         """The width of each searchable group in the whole network."""
@@ -66,13 +96,25 @@ class SearchSpace:
     @property
     def floor_G(self) -> tuple[int, ...]:
         """The smallest width of each searchable group."""
-        return tuple(
-            min(group.size, max(self.floor, self.divisor, self.graph.least)) for group in self.groups
-        )
+        least = max(self.floor, self.graph.least)
+        multiple = -(-least // self.divisor) * self.divisor
+        return tuple(min(group.size, multiple) for group in self.groups)
 
     def searched(self, groups: Groups) -> tuple[int, ...]:
-        """Columns of the groups that a choice names; all but residual streams, unless it is `all`."""
-        return tuple(c for c, group in enumerate(self.groups) if groups == "all" or group.role != "stream")
+        """Columns of the groups that a choice names and the limits allow; all but streams, unless it is `all`."""
+        return tuple(
+            column
+            for column, group in enumerate(self.groups)
+            if (groups == "all" or group.role != "stream") and column not in self.left_whole
+        )
+
+    def removable(self) -> tuple[int, ...]:
+        """Columns of the blocks that can go, behind those of all groups; not of those with layers that are kept."""
+        return tuple(
+            column
+            for column, block in enumerate(self.blocks, start=len(self.groups))
+            if self.left_whole.isdisjoint(block.columns)
+        )
 
     def size_at(self, column: int) -> int:
         """How many channels a column's group has; 1 for a block."""
@@ -242,7 +284,7 @@ class SearchSpace:
             removed_blocks=tuple(removed),
             cost=_record(self.cost_at(vector_G, removed)),
             base_cost=_record(self.cost_at(self.base_G)),
-            **provenance,
+            **{"limits": self.limits or None, **provenance},
         )
 
     def limit(self, budget: Budget, searched: Sequence[int] | None = None) -> int:

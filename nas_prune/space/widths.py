@@ -27,6 +27,7 @@ from nas_prune.runs.files import write_whole
 from nas_prune.runs.reading import read_json
 from nas_prune.runs.settings import first_problem
 from nas_prune.runs.typed import NetworkName
+from nas_prune.space.limits import Limits
 
 SCHEMA = "nas-prune/widths/1"
 
@@ -193,6 +194,7 @@ class Widths(_Strict):
         groups: one width for each searchable channel group, in order of execution.
         removed_blocks: residual blocks that go as a whole, by path.
         left_whole: groups that the search did not look at, by name; None where that is not known.
+        limits: what was asked of the widths beside the budget; None for nothing.
         cost: the costs at these widths.
         base_cost: the costs of the whole network.
         budget: the budget they were cut to, as written; None for hand-made widths.
@@ -204,6 +206,7 @@ class Widths(_Strict):
     groups: tuple[GroupWidth, ...]
     removed_blocks: tuple[_Name, ...] = ()
     left_whole: tuple[_Name, ...] | None = None
+    limits: Limits | None = None
     cost: CostRecord
     base_cost: CostRecord
     budget: _Name | None = None
@@ -213,6 +216,14 @@ class Widths(_Strict):
     seed: int | None = Field(default=None, ge=0, lt=2**31)
     epochs: int | None = None
     versions: dict[str, str] = {}
+
+    @model_serializer(mode="wrap")
+    def _without_no_limits(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without what other versions do not know, where it says nothing."""
+        content: dict[str, Any] = handler(self)
+        if self.limits is None:
+            content.pop("limits", None)
+        return content
 
     @model_validator(mode="after")
     def _whole_is_whole(self) -> "Widths":

@@ -13,12 +13,10 @@ from nas_prune.guideline.hand import RULES
 from nas_prune.runs.directory import DirectoryName
 from nas_prune.runs.files import shipped
 from nas_prune.runs.settings import first_problem, read_settings
-from nas_prune.runs.typed import NetworkName
 from nas_prune.space.budget import Budget, BudgetSetting
 from nas_prune.space.networks import check_trusted, space_name
-from nas_prune.space.search_space import Groups
 from nas_prune.study.study_plan import StudyPlan
-from nas_prune.training.config import RunConfig, with_short_forms
+from nas_prune.training.config import NetworkConfig, with_short_forms
 from nas_prune.training.recipe import MOST_EPOCHS, Recipe, changed, default_recipe
 
 SamplerName: TypeAlias = Literal["rule", "cma", "tpe", "gp", "nsga2", "random"]
@@ -33,7 +31,7 @@ GUIDELINE = "guideline.yaml"
 _BUDGET_TRAINING = 10.0  # trainings of the whole network
 MOST_TRIALS = 100_000
 # Of studies of before, which have none of these, at their defaults.
-LATER = ("judge", "judged", "judge_epochs", "budget_training")
+LATER = ("judge", "judged", "judge_epochs", "budget_training", "divisor", "min_width", "keep")
 _SAY_HOW_MANY = ("trials", "budget_training", "hours", "against")  # one of them
 # May differ from what the study was created with: they do not change what a trial is.
 FREE = frozenset(
@@ -54,13 +52,12 @@ FREE = frozenset(
 )
 
 
-class StudyConfig(RunConfig):
+class StudyConfig(NetworkConfig):
     """Every setting of a study; what a study file and a study's `config.yaml` hold.
 
     Attributes:
         name: of the study in the storage and of its directory; the file's own name by default.
         question: what the study is to answer, in words, for its note.
-        space, width_multiplier, groups: the network, and which of its groups are narrowed.
         recipe: how networks are trained in full.
         epochs: of a trial; half of the recipe's by default.
         budgets: a study each, or, with `against`, the two ends of a range.
@@ -91,9 +88,6 @@ class StudyConfig(RunConfig):
     command: Literal["study"] = "study"
     name: DirectoryName = Field(min_length=1, max_length=100)
     question: str = ""
-    space: NetworkName
-    width_multiplier: float = 1.0
-    groups: Groups = "inner"
     recipe: Recipe = Field(default_factory=lambda known: default_recipe(known["data"].name))
     epochs: int = Field(default_factory=lambda known: ceil(known["recipe"].epochs / 2), ge=1, le=MOST_EPOCHS)
     budgets: tuple[BudgetSetting, ...] = Field(default=(Budget("macs", 0.5),), min_length=1)
@@ -218,10 +212,6 @@ class StudyConfig(RunConfig):
             return {self.name: (budgets[0],)}
         return {f"{self.name} {budget}": (budget,) for budget in budgets}
 
-    def network_in(self, run: Path) -> str:  # noqa: ARG002
-        """As `RunConfig`."""
-        return self.space
-
     def fixed(self) -> dict[str, Any]:
         """The settings that must not change within a study, as plain JSON."""
         content = self.model_dump(mode="json", exclude=set(FREE))
@@ -230,7 +220,11 @@ class StudyConfig(RunConfig):
         ]  # a folder may be elsewhere on another machine
         content["judge"] = None if self.judging == SCRATCH else self.judge
         of_before = type(self).model_fields
-        return {key: one for key, one in content.items() if key not in LATER or one != of_before[key].default}
+        return {
+            key: one
+            for key, one in content.items()
+            if key not in LATER or (one or None) != (of_before[key].default or None)
+        }
 
 
 def read_study(name: str | Path, **changes: Any) -> StudyConfig:

@@ -18,6 +18,7 @@ from nas_prune.errors import BadInputError
 from nas_prune.runs.directory import WIDTHS, from_run, portable, published
 from nas_prune.runs.reopen import RunSettings
 from nas_prune.runs.settings import first_problem
+from nas_prune.space.network_settings import NetworkSettings
 from nas_prune.space.networks import check_trusted, is_own
 from nas_prune.space.widths import Widths, read_widths
 from nas_prune.training.compute import Compute, Precision, takes_channels_last
@@ -136,6 +137,14 @@ class RunConfig(RunSettings):
             )
         is_last = self.channels_last is not False and why_not is None
         return Compute(device, precision, is_last, self.compiles, ranks)
+
+
+class NetworkConfig(NetworkSettings, RunConfig):
+    """The settings of a run that chooses widths of a network."""
+
+    def network_in(self, run: Path) -> str:  # noqa: ARG002
+        """As `RunConfig`."""
+        return self.space
 
 
 def _precision(asked: Literal["auto", "float32", "bf16"], device: torch.device) -> Precision:

@@ -200,8 +200,7 @@ def method_named(name: str, *, run: Path | None = None) -> WidthMethod:
 
 def scorable(space: SearchSpace, method: WidthMethod, groups: Groups) -> tuple[int, ...]:
     """Columns of the groups that are wanted and that the method can score; for a method of blocks, those of blocks."""
-    count = len(space.groups)
-    wanted = space.searched(groups) if method.of == "channels" else range(count, count + len(space.blocks))
+    wanted = space.searched(groups) if method.of == "channels" else space.removable()
     return tuple(column for column in wanted if method.can_score(space, column))
 
 
