@@ -14,6 +14,7 @@ from nas_prune.cli.options import (
     refuse_with_resume,
     setup_options,
     was_typed,
+    weights_option,
     workers_option,
 )
 from nas_prune.cli.output import echo, print_json, print_table, showing_progress
@@ -35,6 +36,7 @@ class CompareOptions:
     budget: str | None
     widths_file: Path | None
     source: Path | None
+    weights: str | None
     guideline: str | None
     study: Path | None
     arms: tuple[str, ...]
@@ -74,6 +76,7 @@ _compare_options = packed(
         help="With --widths: the search that found them, if the file is no longer in its directory; arms that inherit "
         "weights need it.",
     ),
+    weights_option,
     click.option(
         "--guideline", help="Add the guideline's widths at the same cost: a file, or uniform, erk, …"
     ),
@@ -213,12 +216,20 @@ class _Typed:
         """Compare the widths of a search, or of a widths file."""
         from nas_prune.comparison.run import compare
 
-        subject = self._subject()
+        subject, weights = self._subject(), self.asked.weights
+        search = subject.search
+        if weights is not None:
+            if search is None:
+                raise click.UsageError(
+                    "--weights must come with the search that found the widths (RUN, or --from), got none: networks "
+                    "that inherit are trained as it trains."
+                )
+            search = search.model_copy(update={"weights": weights})
         return compare(
             self._config(subject),
             subject.widths,
             self.setup.run.out,
-            search=subject.search,
+            search=search,
             wanted=self._wanted(),
             space=self.asked.space,
             workers=self.workers,

@@ -74,6 +74,12 @@ format_option = click.option(
     default="table",
     help="How to print the result.",
 )
+weights_option = click.option(
+    "--weights",
+    metavar="FILE|as-built",
+    help="Start from the weights in a .safetensors or .pth file, or from those that a --space function of your own "
+    "gives its network, instead of random ones.",
+)
 workers_option = click.option(
     "--workers",
     type=click.IntRange(min=1),

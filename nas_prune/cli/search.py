@@ -17,6 +17,7 @@ from nas_prune.cli.options import (
     refuse_with_resume,
     seed_option,
     setup_options,
+    weights_option,
 )
 from nas_prune.cli.output import count, counted, echo, percent, print_json, print_table, showing_progress
 from nas_prune.runs.progress import is_main_process
@@ -39,6 +40,7 @@ class SearchOptions:
     cost: Literal["macs", "params", "activations"] | None
     iterations: int
     stop: bool | None
+    weights: str | None
     seed: int
     keep_checkpoints: bool
 
@@ -89,6 +91,7 @@ _search_options = packed(
         default=None,
         help="End the training when the widths are stable; the default for methods that learn channels.",
     ),
+    weights_option,
     seed_option,
     keep_checkpoints_option,
 )
@@ -164,6 +167,7 @@ def _config(wanted: SearchOptions, network: NetworkOptions, setup: Setup) -> "Se
         cost=wanted.cost,
         iterations=positive("--iterations", wanted.iterations, MOST_STEPS),
         stop=wanted.stop,
+        weights=wanted.weights,
         seed=wanted.seed,
         keep_checkpoints=wanted.keep_checkpoints,
     )

@@ -14,6 +14,7 @@ from nas_prune.cli.options import (
     packed,
     refuse_with_resume,
     setup_options,
+    weights_option,
     workers_option,
 )
 from nas_prune.cli.output import count, counted, echo, percent, print_json, print_table, showing_progress
@@ -35,6 +36,7 @@ class TrainOptions:
     space: str | None
     schedule: "Schedule"
     source: Path | None
+    weights: str | None
     teacher: Path | None
     cap: float | None
     seeds: int
@@ -66,8 +68,10 @@ _train_options = packed(
         "--from",
         "source",
         type=click.Path(path_type=Path),
-        help="The search that fine-tune and rewind inherit from.",
+        help="The search that fine-tune and rewind inherit from; with --weights of the whole network, the one whose "
+        "channels are kept.",
     ),
+    weights_option,
     click.option(
         "--teacher",
         type=click.Path(path_type=Path),
@@ -162,6 +166,7 @@ def _config(wanted: TrainOptions, widths: "Widths", setup: Setup) -> "TrainConfi
         keep_checkpoints=wanted.keep_checkpoints,
         data_seed=widths.seed or 0,
         inherits_from=None if wanted.source is None else str(wanted.source),
+        weights=wanted.weights,
         teacher=None if wanted.teacher is None else str(wanted.teacher),
     )
 

@@ -16,7 +16,7 @@ from nas_prune.training.schedules import Schedule
 Kind: TypeAlias = Literal[
     "whole", "found", "uniform-params", "uniform-macs", "random", "guided", "winner", "direct"
 ]
-Start: TypeAlias = Literal["random", "trained", "initial"]
+Start: TypeAlias = Literal["random", "trained", "initial", "given"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,8 @@ class Arm:
         name: what it is called.
         kind: which widths.
         schedule: how long, at which rate.
-        start: random weights; the trained weights of the channels kept; or their initial weights.
+        start: random weights; the trained weights of the channels kept; their initial weights, which are the given ones
+            where the search started from some; or the given weights of the whole network.
         beside: the arm it is compared with; None for the one that others are compared with.
         words: what it is, for people.
     """
@@ -42,7 +43,7 @@ class Arm:
     @property
     def inherits(self) -> bool:
         """Whether it needs a whole network that was trained before it."""
-        return self.start != "random"
+        return self.start in ("trained", "initial")
 
 
 _WORDS: dict[Kind, str] = {
@@ -69,6 +70,14 @@ def _both(kind: Kind, reference: Kind) -> list[Arm]:
 
 _STRUCTURE_OR_WEIGHTS = (
     Arm("unpruned", "whole", "scratch-e", beside="scratch-b", words=_WORDS["whole"]),
+    Arm(
+        "unpruned-given",
+        "whole",
+        "scratch-e",
+        "given",
+        "scratch-b",
+        "the whole network, from the given weights",
+    ),
     Arm(
         "fine-tuned",
         "found",

@@ -45,7 +45,7 @@ def total(charges: Iterable[Charge]) -> int | None:
 
 def search_behind(widths: Widths) -> Charge:
     """The search that found some widths."""
-    how = "unknown origin" if widths.method is None else widths.method.name
+    how = "unknown origin" if widths.method is None else widths.method.words
     seed = "" if widths.seed is None else f", seed {widths.seed}"
     return Charge(what=f"search ({how}{seed})", macs=macs_of_search(widths))
 

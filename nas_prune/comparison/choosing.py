@@ -83,11 +83,17 @@ def extended(
         | ({"guided"} if given.has_guided else set())
     )
     absent = {name for name, arm in known.items() if arm.kind in _FLAGS and arm.kind not in there}
+    is_given = config.source is not None and config.source.weights is not None
+    ungiven = set() if is_given else {name for name, arm in known.items() if arm.start == "given"}
     left = {name: why for name, why in config.left_out.items() if known[name].kind not in _FLAGS}
     left |= {name: given.reasons[known[name].kind] for name in known if known[name].kind in given.reasons}
     for name in wanted.arms:
         if name in absent and known[name].kind not in given.reasons:
             raise BadInputError(f"--arm {name} must come with {_FLAGS[known[name].kind]}, got none.")
+        if name in ungiven:
+            raise BadInputError(
+                f"--arm {name} must come with a search from given weights (--weights), got none."
+            )
         if name in left:
             raise BadInputError(f"--arm {name} cannot be trained here: {left[name].rstrip('.')}.")
     asked = [*wanted.arms]
@@ -96,7 +102,7 @@ def extended(
             *config.arms,
             *(name for name, arm in known.items() if arm.kind in _FLAGS and arm.kind in there),
         ]
-    chosen = chosen_arms(asked, absent | set(left), known)
+    chosen = chosen_arms(asked, absent | ungiven | set(left), known)
     planned = sum(known[name].beside is not None for name in chosen)
     check_test(config.test, config.seeds, planned, config.searches)
     notes = tuple(dict.fromkeys((*config.notes, *given.notes)))

@@ -42,10 +42,14 @@ def arm_costs(result: CompareResult) -> dict[str, ArmCost]:
         own = result.arms.get(arm.name, ())
         spent = sum(training_macs(one.macs, result.num_train, one.epochs) for one in own)
         behind = list(_behind_widths(arm, result))
+        source = result.config.source
         if arm.inherits:
-            each = training_macs(result.widths.base_cost.macs, result.num_train, result.config.recipe.epochs)
+            epochs = (result.config.recipe if source is None else source.search_recipe).epochs
+            each = training_macs(result.widths.base_cost.macs, result.num_train, epochs)
             what = f"{len(own)} whole network{'s' * (len(own) != 1)}, one for each training"
             behind.append(Charge(what=what, macs=len(own) * each))
+        if source is not None and source.weights is not None and arm.start == "given":
+            behind.append(Charge(what=f"the training of {source.weights}"))
         found[arm.name] = ArmCost(spent, tuple(behind))
     return found
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from nas_prune.comparison.arms import Arm, path_of
 from nas_prune.comparison.config import CompareConfig
-from nas_prune.comparison.parents import beginnings, finish_search
+from nas_prune.comparison.parents import beginnings, finish_search, whole_before, with_weights
 from nas_prune.comparison.result import CompareResult, note_of_failure, read_comparison
 from nas_prune.comparison.summary import write_comparison
 from nas_prune.data import ImageData, SharedImages, share
@@ -96,17 +96,19 @@ class Job:
 
     def _work(self, task: Task, progress: Progress) -> None:
         name, seed = task
+        before = partial(whole_before, self.run, self.config.source, self.space, seed)
         if name != _INHERITED:
-            self.train(self.config.known[name], seed, progress)
+            arm = self.config.known[name]
+            self.train(arm, seed, progress, begin=before if arm.start == "given" else None)
             return
         assert self.config.source is not None
         folder = self.parent(seed)
-        settings = self.config.source.model_copy(
+        settings = with_weights(self.config.source, self.run).model_copy(
             update={"seed": seed, "data": self.config.data, "threads": self.config.threads}
         )
         finish_search(folder, settings, self.data, self.space, progress.under(f"whole network, seed {seed}"))
         widths = read_widths(path_of(self.run, "found", seed))
-        starts = beginnings(folder, widths, self.data, self.space, seed)
+        starts = beginnings(folder, widths, self.data, self.space, before())
         for arm in self.config.chosen:
             if arm.inherits and self.done(arm.name, seed) is None:
                 self.train(arm, seed, progress, begin=starts[arm.start])
@@ -139,7 +141,8 @@ def _prepared(
     run: Path, config: CompareConfig, widths: Widths, reference: SpaceReference, shared: SharedImages
 ) -> "Callable[[Task, Progress], None]":
     """What one worker process does for a task."""
-    job = Job(run, config, widths, load_referenced(reference), shared.attach())
+    space = load_referenced(reference).limited(widths.limits)
+    job = Job(run, config, widths, space, shared.attach())
     return job.work
 
 

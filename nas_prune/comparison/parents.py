@@ -19,6 +19,7 @@ from nas_prune.search.run import best_of_trained, resume_search, search
 from nas_prune.space.search_space import SearchSpace
 from nas_prune.space.widths import Widths
 from nas_prune.training.config import RunConfig
+from nas_prune.training.given_weights import START, read_start
 from nas_prune.training.recipe import Recipe
 
 
@@ -38,7 +39,7 @@ def source_for(found: SearchConfig, run: RunConfig, recipe: Recipe) -> SearchCon
     return SearchConfig(
         **run.model_dump(include=set(RunConfig.model_fields)),
         **found.network_settings(),
-        **found.model_dump(include={"method", "scope", "budgets", "cost"}),
+        **found.model_dump(include={"method", "scope", "budgets", "cost", "weights"}),
         recipe=recipe,
         sparsity=found.sparsity if is_same or found.sparsity == 0 else None,
         stop=False if method.shows_widths(found.scope) else None,
@@ -63,14 +64,39 @@ def finish_search(
 
 
 def beginnings(
-    folder: Path, widths: Widths, data: ImageData, space: SearchSpace, seed: int
+    folder: Path, widths: Widths, data: ImageData, space: SearchSpace, whole: nn.Module
 ) -> dict[str, Callable[[], nn.Module]]:
     """What arms of found widths start from: {`trained` or `initial`: a function that makes the network}.
 
-    `initial` has the initial weights of the channels that were kept, and norms as in a new network.
+    Args:
+        folder: the search that trained a whole network.
+        widths: those found.
+        data: the images.
+        space: the network.
+        whole: as it was before that training: `initial` is its channels that were kept.
     """
     model, kept_G = best_of_trained(folder, widths, FixedInputs(given=(data, space)))
     return {
         "trained": partial(space.narrow, model, kept_G, widths.removed_blocks),
-        "initial": partial(space.narrow, space.build(seed=seed), kept_G, widths.removed_blocks),
+        "initial": partial(space.narrow, whole, kept_G, widths.removed_blocks),
     }
+
+
+def whole_before(run: Path, config: SearchConfig | None, space: SearchSpace, seed: int) -> nn.Module:
+    """A whole network before its first step: of random weights, or of those that a comparison's search was given.
+
+    Args:
+        run: the comparison's directory, where those are.
+        config: how its whole networks are trained.
+        space: the network.
+        seed: of what is drawn.
+    """
+    network = space.build(seed=seed)
+    if config is None or config.weights is None:
+        return network
+    return read_start(run, network).put(network)
+
+
+def with_weights(config: SearchConfig, run: Path) -> SearchConfig:
+    """The settings of a search of a comparison, whose weights, if it is given some, are in the comparison's run."""
+    return config if config.weights is None else config.model_copy(update={"weights": str(run / START)})

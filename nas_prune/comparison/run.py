@@ -24,12 +24,14 @@ from nas_prune.runs.progress import SILENT, Progress
 from nas_prune.runs.reopen import reopen
 from nas_prune.runs.settings import library_versions, write_config
 from nas_prune.search.config import SearchConfig
+from nas_prune.search.prepared import weights_for
 from nas_prune.space.load import load_referenced
 from nas_prune.space.networks import check_trusted
 from nas_prune.space.search_space import SearchSpace
 from nas_prune.space.widths import Widths, read_widths
 from nas_prune.training.compute import pick_threads
 from nas_prune.training.config import checked_images
+from nas_prune.training.given_weights import write_start
 from nas_prune.training.job import check_fit
 
 
@@ -71,13 +73,19 @@ def compare(
         if known is not None and known.name != name
         else ()
     )
+    given = None if search is None else weights_for(search, network, data)
+    if search is not None and given is not None:
+        search = search.model_copy(update={"weights": given.name})
+        progress.say(given.words)
     config = with_source(resolved(config, widths, data, workers, notes), search, widths)
     check_searches(config, data)
-    config, given = extended(config, widths, network, wanted)
+    config, extra = extended(config, widths, network, wanted)
     run = make_run(out, widths.space.name, config.command, config.data.name)
     with alone_in(run):
         with begun_whole(run):
-            write_all(run, config, widths, network, wanted, given)
+            if given is not None:
+                write_start(run, given)
+            write_all(run, config, widths, network, wanted, extra)
         tell_where(run, widths, data, config.command, progress)
         job = Job(run, config, widths, network, data)
         make_searches(job, progress)

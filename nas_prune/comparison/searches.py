@@ -8,7 +8,7 @@ by more, which the comparison says.
 from nas_prune.comparison.arms import SEEDS_OF_A_SEARCH, path_of
 from nas_prune.comparison.config import CompareConfig
 from nas_prune.comparison.job import Job, command_for
-from nas_prune.comparison.parents import finish_search
+from nas_prune.comparison.parents import finish_search, with_weights
 from nas_prune.data import ImageData
 from nas_prune.data.identity import identity_of
 from nas_prune.errors import BadInputError
@@ -74,4 +74,4 @@ def _again(job: Job, first: SearchConfig, number: int) -> SearchConfig:
         "images": job.config.images,
         "budgets": first.budgets if budget in first.budgets else (budget,),
     }
-    return first.model_copy(update=changes)
+    return with_weights(first, job.run).model_copy(update=changes)

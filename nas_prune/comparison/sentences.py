@@ -27,6 +27,7 @@ def sentences(result: CompareResult) -> list[str]:
     found, said = result.compared(), []
     about = {
         "unpruned": "The whole network",
+        "unpruned-given": "The whole network, from the given weights",
         "fine-tuned": "Inherited weights, fine-tuned at a hundredth of the rate",
         "rewound": "Inherited weights, trained again by the whole recipe",
         "lottery": "Initial weights of the channels kept",

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from nas_prune.comparison.parents import with_weights
 from nas_prune.comparison.winner import winner_file
 from nas_prune.data.config import DataConfig
 from nas_prune.errors import BadInputError
@@ -71,7 +72,7 @@ def winner_of(study: Path) -> Widths:
 
 
 def _with_search(widths: Widths, home: Path) -> Subject:
-    search = read_config(home, SearchConfig)
+    search = with_weights(read_config(home, SearchConfig), home)
     return Subject(widths, search, search.resolved_from(home, None).data)
 
 

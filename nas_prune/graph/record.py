@@ -18,6 +18,7 @@ INPUT = "input"
 NO_RULE, RULE_FAILED = "no rule for", "the rule for"  # how such reasons begin
 BARE_NORM = "norm without scale"
 SELECTION = "selection"
+OUTPUT = "the network's output"  # why a group is frozen that leaves the network
 ROOT = "the network itself"  # how a reason calls the module that has no path
 
 

@@ -21,7 +21,7 @@ from nas_prune.graph.copies import tensors_anywhere, uncollected
 from nas_prune.graph.inputs import Forward, ForwardLike, Inputs, as_forward
 from nas_prune.graph.known import KnownValues
 from nas_prune.graph.quick import output_of
-from nas_prune.graph.record import INPUT, NO_RULE, ROOT, RULE_FAILED, Record, Step, TensorNote
+from nas_prune.graph.record import INPUT, NO_RULE, OUTPUT, ROOT, RULE_FAILED, Record, Step, TensorNote
 from nas_prune.graph.rules import rule_for
 from nas_prune.graph.selection import ChannelSelection
 from nas_prune.graph.table import AxisConflictError
@@ -244,7 +244,7 @@ def slow_attention() -> Iterator[None]:
 def _freeze_outputs(output: object, record: Record) -> None:
     for tensor in tensors_anywhere(output):
         for axis in record.note(tensor).axes:
-            record.table.freeze(axis, "the network's output")
+            record.table.freeze(axis, OUTPUT)
 
 
 class Running:

@@ -10,7 +10,7 @@ from typing import Any
 
 from nas_prune.data.identity import identity_of
 from nas_prune.errors import BadInputError, DamagedError, FileError, NasPruneError, NothingToSearchError
-from nas_prune.runs.directory import RESULT, check_out, make_run
+from nas_prune.runs.directory import RESULT, begun_whole, check_out, make_run
 from nas_prune.runs.files import alone_in, write_whole
 from nas_prune.runs.progress import SILENT, Progress
 from nas_prune.runs.reading import read_json
@@ -20,10 +20,11 @@ from nas_prune.runs.stopping import resume_hint
 from nas_prune.search.config import SearchConfig
 from nas_prune.search.methods.contract import WidthMethod
 from nas_prune.search.methods.registry import HOW, METHODS, REGISTRY, known_methods
-from nas_prune.search.prepared import LoadedInputs
+from nas_prune.search.prepared import LoadedInputs, weights_for
 from nas_prune.search.result import SearchResult, warnings_of
 from nas_prune.search.run import check_search, resume_search, search, trains_as_usual
 from nas_prune.training.config import checked_images, resume_command
+from nas_prune.training.given_weights import START, write_start
 from nas_prune.training.ranks import ALONE
 from nas_prune.training.resumable import drop_checkpoints
 
@@ -78,9 +79,17 @@ def search_all(config: SearchConfig, out: Path | None = None, *, progress: Progr
     loaded = LoadedInputs()
     check_out(out)
     check_search(settings_of(config, METHODS[_FIRST]), loaded, progress)
-    config = config.model_copy(update={"images": identity_of(loaded.data(config, progress))})
+    data = loaded.data(config, progress)
+    config = config.model_copy(update={"images": identity_of(data)})
+    given = weights_for(config, loaded.space(config, data), data)
     run = make_run(out, config.space, ALL, config.data.name)
-    write_config(run, config.relative_to(run))
+    if given is not None:
+        progress.say(given.words)
+    with begun_whole(run):
+        if given is not None:
+            write_start(run, given)
+            config = config.model_copy(update={"weights": given.name})
+        write_config(run, config.relative_to(run))
     first = search(settings_of(config, METHODS[_FIRST]), run / _FIRST, loaded=loaded)
     progress.say(f"Writing to {run}. If it is stopped: {resume_command('search', run, config.space, ALONE)}")
     searches = _AllSearches(run, config, progress, loaded)
@@ -127,7 +136,7 @@ class _AllSearches:
         command = resume_command("search", self.run, self.config.space, ALONE)
         with alone_in(self.run), resume_hint(command):
             for name, method in known_methods().items():
-                settings, folder = settings_of(self.config, method), self.run / name
+                settings, folder = self._settings(method), self.run / name
                 try:
                     if not (folder / RESULT).exists():
                         result = self._search(settings, folder)
@@ -153,6 +162,13 @@ class _AllSearches:
             else:
                 left_out[name] = REGISTRY.failed.get(name, f"It is not known here. First {HOW}.")
         return AllResult(self.run, found, self._seconds(), left_out)
+
+    def _settings(self, method: WidthMethod) -> SearchConfig:
+        """The settings of one method; given weights are in the directory of all."""
+        settings = settings_of(self.config, method)
+        if settings.weights is None:
+            return settings
+        return settings.model_copy(update={"weights": str(self.run / START)})
 
     def _begun(self) -> set[str]:
         """The methods that have a directory, whether they are known here or not."""
@@ -199,7 +215,7 @@ def settings_of(config: SearchConfig, method: WidthMethod) -> SearchConfig:
     if method.of == "blocks":
         changed["groups"] = "inner"
     if not method.trains:
-        changed["epochs"] = None
+        changed |= {"epochs": None, "weights": None}
     if not method.shows_widths(config.scope):
         changed["stop"] = None
     if not method.scores_as_usual:

@@ -3,12 +3,14 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from math import exp, expm1
+from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from nas_prune.data import ImageData, num_batches
 from nas_prune.data.config import DataConfig, load_images
+from nas_prune.data.preprocessing import preprocessing_of
 from nas_prune.errors import NothingToSearchError
 from nas_prune.runs.progress import Progress
 from nas_prune.search.config import SearchConfig
@@ -27,6 +29,7 @@ from nas_prune.space.search_space import SearchSpace
 from nas_prune.space.widths import stage_means
 from nas_prune.training.compute import Compute, pick_device, pick_threads
 from nas_prune.training.config import checked_images
+from nas_prune.training.given_weights import GivenWeights, WeightsSource, given_weights, read_start
 from nas_prune.training.loop import Observer, Training
 from nas_prune.training.ranks import Ranks
 from nas_prune.training.recipe import Recipe
@@ -90,6 +93,7 @@ class PreparedSearch:
     sparsity: float | None
     compute: Compute
     threads: int
+    given: GivenWeights | None = None
 
     def resolved(self) -> SearchConfig:
         """The configuration with what was chosen from data and device filled in."""
@@ -103,6 +107,7 @@ class PreparedSearch:
                 "precision": self.compute.precision,
                 "channels_last": self.compute.channels_last,
                 "threads": self.threads,
+                "weights": None if self.given is None else self.given.name,
             }
         )
 
@@ -121,8 +126,15 @@ class PreparedSearch:
             after_epoch=self.after_epoch(),
             title="training" if penalty is None else "sparse training",
             observer=self.observer(),
-            settings={"method": self.method.name, **self.settings} if self.changes_training else {},
+            settings=self.training_settings,
         )
+
+    @property
+    def training_settings(self) -> dict[str, Any]:
+        """What else decides the training: nothing where the network trains as if there were no method."""
+        if self.changes_training:
+            return {"method": self.method.name, **self.settings}
+        return {} if self.given is None else {"weights": self.given.name}
 
     @property
     def changes_training(self) -> bool:
@@ -143,8 +155,11 @@ class PreparedSearch:
     def first_state(self) -> TrainState:
         """The state that the training starts from."""
         model = self.space.build(seed=self.config.seed, device=self.compute.device)
-        if self.method.sparsity is not None:
-            self.method.sparsity.prepare(model, self.space, self.columns)
+        sparsity, given = self.method.sparsity, self.given
+        if given is not None:
+            given.put(model)
+        if sparsity is not None and (given is None or sparsity.distance_in is None):
+            sparsity.prepare(model, self.space, self.columns)
         if self.is_stepwise:
             hold(model, self.space, self.columns)
         return start(model, self.config.search_recipe)
@@ -239,13 +254,18 @@ class PreparedSearch:
             "cost": config.cost,
             "softly_to": softly_to,
             "iterations": iterations,
+            "weights": None if self.given is None else self.given.name,
         }
         of = {"groups": config.groups} if self.method.of == "channels" else {}
         return {**of, **{name: value for name, value in found.items() if value is not None}}
 
 
 def prepared_search(
-    config: SearchConfig, ranks: Ranks, progress: Progress, loaded: LoadedInputs | None = None
+    config: SearchConfig,
+    ranks: Ranks,
+    progress: Progress,
+    loaded: LoadedInputs | None = None,
+    begun: Path | None = None,
 ) -> PreparedSearch:
     """Load and check what a search needs, and choose what its settings leave open.
 
@@ -254,6 +274,7 @@ def prepared_search(
         ranks: the processes that train together.
         progress: reports how far the work is.
         loaded: what earlier searches loaded.
+        begun: the directory of a search that has begun: weights it was given are there.
 
     Raises:
         NasPruneError: something in the settings cannot be used.
@@ -269,16 +290,45 @@ def prepared_search(
     columns, unscored = _searched(space, method, config)
     for budget in config.budgets:
         check_feasible(space, budget, columns)
+    whole = space.build(seed=0)
+    given = weights_for(config, space, data, begun)
     sparsity = config.sparsity
-    if sparsity is None:
-        sparsity = chosen_sparsity(method, config.search_recipe, data, space)
+    if sparsity is None and method.sparsity is not None:
+        distance_in = method.sparsity.distance_in
+        distance = (
+            None if given is None or distance_in is None else distance_in(given.put(whole), space, columns)
+        )
+        sparsity = chosen_sparsity(method, config.search_recipe, data, space, distance)
     threads = pick_threads(config.threads, space.cost_at(space.base_G).macs, config.recipe.batch_size)
     ranks.check(config.recipe.batch_size, len(data.train))
     shape = space.reference.image
-    compute = config.compute(device, ranks, space.build(seed=0), shape)
+    compute = config.compute(device, ranks, whole, shape)
     return PreparedSearch(
-        config, method, space, data.to(device), columns, unscored, sparsity, compute, threads
+        config, method, space, data.to(device), columns, unscored, sparsity, compute, threads, given
     )
+
+
+def weights_for(
+    config: SearchConfig, space: SearchSpace, data: ImageData, begun: Path | None = None
+) -> GivenWeights | None:
+    """The weights that a search starts from; None for random ones.
+
+    Args:
+        config: its settings.
+        space: its network.
+        data: its images.
+        begun: its directory, where it has begun: the weights are there.
+
+    Raises:
+        BadInputError: they cannot be read, or are not of this network.
+    """
+    if config.weights is None:
+        return None
+    like = space.build(seed=0)
+    if begun is not None:
+        return read_start(begun, like)
+    source = WeightsSource(config.weights, preprocessing_of(data).classes, config.space, config.seed)
+    return given_weights(source, space, like)
 
 
 def _searched(
@@ -304,13 +354,16 @@ def _searched(
     return columns, tuple(space.groups[column].name for column in wanted if column not in columns)
 
 
-def chosen_sparsity(method: WidthMethod, recipe: Recipe, data: ImageData, space: SearchSpace) -> float | None:
+def chosen_sparsity(
+    method: WidthMethod, recipe: Recipe, data: ImageData, space: SearchSpace, distance: float | None = None
+) -> float | None:
     """The strength λ of a method's penalty where none is given; None for a method without one.
 
     It follows from the one that takes an idle parameter to zero by the end of the training. A gradient of λ and a
     weight decay of w move a parameter that nothing else moves from γ to (γ + λ/w) exp(-w S) - λ/w,
     S = Σ learning rates / (1 - momentum). So it is at zero in the end if λ = w γ / (exp(w S) - 1), which is γ / S
-    without decay. Decay acts where the recipe's optimiser moves the parameter.
+    without decay. Decay acts where the recipe's optimiser moves the parameter. γ is where the method's parameters
+    start, or the distance given, for a network that starts from other weights.
     """
     if method.sparsity is None:
         return None
@@ -322,5 +375,5 @@ def chosen_sparsity(method: WidthMethod, recipe: Recipe, data: ImageData, space:
         momentum, decay = method.sparsity.momentum, 0.0
     length = rates / (1 - momentum)
     by_length = decay * exp(-decay * length) / -expm1(-decay * length) if decay else 1 / length
-    enough = method.sparsity.distance * by_length
+    enough = (method.sparsity.distance if distance is None else distance) * by_length
     return method.sparsity.strength(enough, space)

@@ -13,7 +13,15 @@ from torch import nn
 from nas_prune.data.config import where_images_are
 from nas_prune.data.guessing import guess_share
 from nas_prune.data.preprocessing import preprocessing_of
-from nas_prune.runs.directory import CHECKPOINT, METRICS, NETWORK, check_out, make_run, published
+from nas_prune.runs.directory import (
+    CHECKPOINT,
+    METRICS,
+    NETWORK,
+    begun_whole,
+    check_out,
+    make_run,
+    published,
+)
 from nas_prune.runs.files import write_whole
 from nas_prune.runs.progress import SILENT, Progress
 from nas_prune.runs.reopen import reopen
@@ -31,6 +39,7 @@ from nas_prune.training.checkpoint import read_checkpoint
 from nas_prune.training.compute import limited_threads, pick_device
 from nas_prune.training.config import resume_command
 from nas_prune.training.evaluation import evaluate
+from nas_prune.training.given_weights import loads_weights, write_start
 from nas_prune.training.network_file import (
     NetworkRecord,
     read_network,
@@ -72,6 +81,7 @@ def search(
         progress = progress if ranks.is_first else SILENT
         stage = prepared_search(config, ranks, progress, loaded)
         run = _new_run(stage, out)
+        _say_start(stage, progress)
         if trained is not None and ranks.is_first:
             network = NETWORK if is_finished(trained) else CHECKPOINT
             for name in (METRICS, network):
@@ -107,7 +117,7 @@ def resume_search(
     method_named(config.method, run=run)
     with joined(pick_device(config.device)) as ranks:
         progress = progress if ranks.is_first else SILENT
-        return _finish(prepared_search(config, ranks, progress, loaded), run, progress)
+        return _finish(prepared_search(config, ranks, progress, loaded, run), run, progress)
 
 
 def check_search(config: SearchConfig, loaded: LoadedInputs, progress: Progress = SILENT) -> None:
@@ -152,7 +162,7 @@ def trained_and_scored(
     Raises:
         BadInputError: the directory is not that of a search that trained a network, or its checkpoint is damaged.
     """
-    stage = prepared_search(read_config(run, SearchConfig), ALONE, progress, loaded)
+    stage = prepared_search(read_config(run, SearchConfig), ALONE, progress, loaded, run)
     with limited_threads(stage.threads):
         if is_finished(run):
             ended = _as_left(stage, run, facts=None)
@@ -177,8 +187,23 @@ def _new_run(stage: PreparedSearch, out: Path | None) -> Path:
     run = None
     if ranks.is_first:
         run = make_run(out, config.space, config.method, config.data.name)
-        write_config(run, stage.resolved().relative_to(run))
+        with begun_whole(run):
+            if stage.given is not None:
+                write_start(run, stage.given)
+            write_config(run, stage.resolved().relative_to(run))
     return Path(ranks.broadcast(str(run)))
+
+
+def _say_start(stage: PreparedSearch, progress: Progress) -> None:
+    """Say which weights the network starts from, where these are given or a person may expect others."""
+    config = stage.config
+    if stage.given is not None:
+        progress.say(stage.given.words)
+    elif stage.method.trains and loads_weights(stage.space, config.space):
+        progress.say(
+            f"--space {config.space} gives its network the same weights each time; they are drawn anew here. "
+            "--weights as-built starts from them."
+        )
 
 
 @dataclass(frozen=True, slots=True)

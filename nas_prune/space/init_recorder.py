@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import wraps
 from typing import Any
 
 import torch
@@ -146,6 +147,7 @@ def recorded_inits() -> Iterator[InitRecorder]:
 def _noting(
     name: str, function: Callable[..., Any], recorder: InitRecorder, watcher: "_Writes"
 ) -> Callable[..., Tensor]:
+    @wraps(function)  # its signature is looked at where a constructor replays what another did
     def noted(tensor: Tensor, *arguments: Any, **keywords: Any) -> Tensor:
         def carry_out(tensor: Tensor) -> None:
             with watcher.paused():

@@ -171,9 +171,9 @@ class MethodRecord(_Strict):
 
     @property
     def words(self) -> str:
-        """The name, and in how many steps channels went where it was more than one."""
-        steps = self.settings.get("iterations")
-        return f"{self.name} in {steps} steps" if steps else self.name
+        """The name, in how many steps channels went where it was more than one, and from which weights given."""
+        steps, weights = self.settings.get("iterations"), self.settings.get("weights")
+        return f"{self.name}{f' in {steps} steps' * bool(steps)}{f' from {weights}' * bool(weights)}"
 
 
 class DataRecord(_Strict):

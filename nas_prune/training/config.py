@@ -240,6 +240,9 @@ class TrainConfig(RunConfig):
         seeds: one training for each; a seed fixes weights and order of images.
         data_seed: fixes the validation split, the same for all.
         inherits_from: the search whose weights `fine-tune` and `rewind` start from.
+        weights: what `fine-tune` and `rewind` start from instead: a file of weights, or `as-built`; those of the whole
+            network are cut to the channels that the search of `inherits_from` kept. A run's `config.yaml` has the name
+            alone; the weights are in the run.
         teacher: the run whose trained network is imitated; None for none.
         keep_checkpoints: whether those of finished trainings stay.
     """
@@ -255,6 +258,7 @@ class TrainConfig(RunConfig):
     seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
     data_seed: int = 0
     inherits_from: str | None = None
+    weights: str | None = Field(default=None, max_length=4096)
     teacher: str | None = None
     keep_checkpoints: bool = False
 

@@ -1,7 +1,7 @@
 """A training that has been checked: everything loaded, nothing written yet."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ from torch import nn
 
 from nas_prune.data import ImageData
 from nas_prune.data.config import load_images
+from nas_prune.data.preprocessing import preprocessing_of
 from nas_prune.errors import BadInputError
 from nas_prune.runs.progress import Progress
 from nas_prune.runs.settings import library_versions
@@ -17,11 +18,12 @@ from nas_prune.space.search_space import SearchSpace
 from nas_prune.space.widths import Widths
 from nas_prune.training.compute import Compute, pick_device, pick_threads
 from nas_prune.training.config import TrainConfig, checked_images
+from nas_prune.training.given_weights import GivenWeights, WeightsSource, given_weights, read_start
 from nas_prune.training.loop import Teacher
 from nas_prune.training.ranks import Ranks
 from nas_prune.training.recipe import Recipe
 from nas_prune.training.schedules import SCHEDULES, plan_training
-from nas_prune.training.starts import inherited, load_teacher
+from nas_prune.training.starts import inherited, kept_in, load_teacher
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,22 +38,25 @@ class TrainJob:
     compute: Compute
     typed: str | None
     start: Callable[[], nn.Module] | None
+    given: GivenWeights | None
     teacher: Teacher | None
 
     @property
     def settings(self) -> dict[str, Any]:
         """What else decides the result."""
-        return {
+        known = {
             "schedule": self.config.schedule,
             "inherits": self.start is not None,
             "has_teacher": self.teacher is not None,
         }
+        return known if self.given is None else {**known, "weights": self.given.name}
 
     def network(self, seed: int) -> nn.Module:
         """The network before its first step."""
         if self.start is not None:
             return self.start().to(self.compute.device)
-        return self.space.build(self.widths, seed=seed, device=self.compute.device)
+        network = self.space.build(self.widths, seed=seed, device=self.compute.device)
+        return network if self.given is None else self.given.put(network)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +66,14 @@ class Inputs:
     Attributes:
         data: the images.
         network: the space that the widths are of.
-        begin: makes the network before its first step; random weights, or those of the search that the settings
-            name, if None.
+        begin: makes the network before its first step; random weights, or those that the settings name, if None.
+        begun: the directory of a run that has begun: weights it was given are there.
     """
 
     data: ImageData | None = None
     network: SearchSpace | None = None
     begin: Callable[[], nn.Module] | None = None
+    begun: Path | None = None
 
 
 def prepared(
@@ -123,18 +129,74 @@ def prepared(
     }
     config = config.model_copy(update=resolved)
     images = images if workers > 1 else images.to(compute.device)
-    begin, teacher = given.begin or _start(config, widths, space), _teacher(config, widths, compute, space)
-    return TrainJob(config, widths, network, images, plan.recipe, compute, space, begin, teacher)
+    begin, weights = given.begin, None
+    if begin is None and SCHEDULES[config.schedule].inherits:
+        if config.weights is None:
+            begin = _start(config, widths, space)
+        else:
+            weights = _weights(config, widths, network, images, space=space, begun=given.begun)
+    elif begin is None and config.weights is not None:
+        raise BadInputError(
+            f"--weights must come with --schedule fine-tune or rewind, got {config.schedule}, from random weights."
+        )
+    if weights is not None:
+        config = config.model_copy(update={"weights": weights.name})
+    teacher = _teacher(config, widths, compute, space)
+    return TrainJob(config, widths, network, images, plan.recipe, compute, space, begin, weights, teacher)
 
 
-def _start(config: TrainConfig, widths: Widths, space: str | None) -> Callable[[], nn.Module] | None:
-    if not SCHEDULES[config.schedule].inherits:
-        return None
+def _start(config: TrainConfig, widths: Widths, space: str | None) -> Callable[[], nn.Module]:
     if config.inherits_from is None:
         raise BadInputError(
-            f"--schedule {config.schedule} must come with --from RUN, the search to inherit from."
+            f"--schedule {config.schedule} must come with --from RUN, the search to inherit from, or --weights FILE."
         )
     return inherited(Path(config.inherits_from), widths, space=space)
+
+
+def _weights(
+    config: TrainConfig,
+    widths: Widths,
+    network: SearchSpace,
+    images: ImageData,
+    *,
+    space: str | None,
+    begun: Path | None,
+) -> GivenWeights:
+    """The weights that are given for networks of some widths: theirs, or the whole network's, to be cut."""
+    like = network.build(widths, seed=0)
+    if begun is not None:
+        return read_start(begun, like)
+    assert config.weights is not None
+    source = WeightsSource(config.weights, preprocessing_of(images).classes, space, config.seeds[0])
+    try:
+        return given_weights(source, network, like)
+    except BadInputError:
+        if widths.vector == network.base_G and not widths.removed_blocks:
+            raise
+        return _cut(source, network, like, widths, config.inherits_from)
+
+
+def _cut(
+    source: WeightsSource, network: SearchSpace, like: nn.Module, widths: Widths, search: str | None
+) -> GivenWeights:
+    """Weights of the whole network, of the channels that a search kept.
+
+    Raises:
+        BadInputError: they are not the whole network's either, or it is not said which search.
+    """
+    whole = network.build(seed=0)
+    found = given_weights(source, network, whole)
+    if search is None:
+        raise BadInputError(
+            f"--weights of the whole network must come with --from RUN, the search whose channels are kept, got "
+            f"{found.name} alone."
+        )
+    narrow = network.narrow(found.put(whole), kept_in(Path(search), widths), widths.removed_blocks)
+    own = narrow.state_dict()
+    anew = tuple(name for name in found.anew if name in own)
+    return replace(
+        found, tensors={name: own[name] for name in like.state_dict() if name not in anew}, anew=anew
+    )
 
 
 def _teacher(config: TrainConfig, widths: Widths, compute: Compute, space: str | None) -> Teacher | None:

@@ -20,6 +20,7 @@ from nas_prune.space.networks import check_trusted
 from nas_prune.space.widths import Widths, read_widths
 from nas_prune.training.compute import pick_device
 from nas_prune.training.config import TrainConfig, resume_command
+from nas_prune.training.given_weights import write_start
 from nas_prune.training.job import Inputs, TrainJob, prepared
 from nas_prune.training.loop import Observer
 from nas_prune.training.model_file import MODEL, write_model
@@ -62,6 +63,8 @@ def train(
         progress = progress if ranks.is_first else SILENT
         job = prepared(config, widths, ranks, progress, space=space, workers=workers)
         run = _new_run(job, out)
+        if job.given is not None:
+            progress.say(job.given.words)
         progress.say(where_images_are(job.data))
         progress.say(
             f"Writing to {run}. If it is stopped: {resume_command('train', run, widths.space.name, ranks)}"
@@ -92,7 +95,15 @@ def resume_train(
     config = reopen(run, TrainConfig, trusted=space, data_name=data_name, progress=progress)
     with joined(pick_device(config.device)) as ranks:
         progress = progress if ranks.is_first else SILENT
-        job = prepared(config, read_widths(run / WIDTHS), ranks, progress, space=space, workers=workers)
+        job = prepared(
+            config,
+            read_widths(run / WIDTHS),
+            ranks,
+            progress,
+            space=space,
+            workers=workers,
+            given=Inputs(begun=run),
+        )
         return _finish(run, job, workers, progress)
 
 
@@ -104,6 +115,8 @@ def _new_run(job: TrainJob, out: Path | None) -> Path:
         run = make_run(out, job.widths.space.name, config.schedule, config.data.name)
         with begun_whole(run):
             job.widths.write(run / WIDTHS)
+            if job.given is not None:
+                write_start(run, job.given)
             write_config(run, config.relative_to(run))
     return Path(ranks.broadcast(str(run)))
 
@@ -146,7 +159,7 @@ def _worker(
     run: Path, config: TrainConfig, widths: Widths, space: str | None, shared: SharedImages
 ) -> Callable[[int, Progress], Trained]:
     """What one worker process does for a seed."""
-    job = prepared(config, widths, ALONE, SILENT, space=space, given=Inputs(shared.attach()))
+    job = prepared(config, widths, ALONE, SILENT, space=space, given=Inputs(shared.attach(), begun=run))
     return partial(train_kept_seed, run=run, job=job)
 
 

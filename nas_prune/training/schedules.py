@@ -109,8 +109,11 @@ def training_macs(macs: int, images: int, epochs: int) -> int:
 def macs_of_search(widths: Widths) -> int | None:
     """Multiply-accumulates of the training by which a search found some widths; None if the file does not tell.
 
-    All epochs of the whole network over all its training images. A search that trains no network took none.
+    All epochs of the whole network over all its training images. A search that trains no network took none; of one that
+    started from given weights, what these took is not known.
     """
+    if widths.method is not None and widths.method.settings.get("weights"):
+        return None
     if widths.data is None or widths.epochs is None or widths.method is None or widths.method.name == "study":
         return None
     return training_macs(widths.base_cost.macs, widths.data.num_train, widths.epochs)

@@ -5,7 +5,7 @@ in, and `kept.json`, which of its channels each cut keeps. No search code is nee
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -78,14 +78,22 @@ def inherited(run: Path, widths: Widths, *, space: str | None = None) -> Callabl
     Raises:
         BadInputError: the directory is not that of a finished search that trained a network, or has other widths.
     """
+    kept_G = kept_in(run, widths)
+    whole = load_referenced(read_widths(run / "widths" / "whole.json").space, space, str(run))
+    return partial(whole.narrow, trained_network(run, whole), kept_G, widths.removed_blocks)
+
+
+def kept_in(run: Path, widths: Widths) -> Sequence[NDArray[np.int64]]:
+    """The channels of each group that a search kept for widths that it found.
+
+    Raises:
+        BadInputError: the directory is not that of a finished search that trained a network, or has other widths.
+    """
     kept = read_kept(run)
-    reference = read_widths(run / "widths" / "whole.json").space
     for found in run.glob("widths/*.json"):
         own = read_widths(found)
         if found.stem in kept and (own.groups, own.removed_blocks) == (widths.groups, widths.removed_blocks):
-            whole = load_referenced(reference, space, str(run))
-            model = trained_network(run, whole)
-            return partial(whole.narrow, model, kept[found.stem], widths.removed_blocks)
+            return kept[found.stem]
     raise BadInputError(f"--from must be the search that found the widths, got {run}, which found others.")
 
 

@@ -92,6 +92,9 @@ class Sparsity:
         momentum: of the steps that the penalty takes; None where the recipe's optimiser takes them, and its weight
             decay acts, too.
         strength: the default strength on a network, given the one that is just enough for `distance`.
+        distance_in: for a method that pulls parameters of the network's own: how far from zero they are on average. A
+            network of given weights keeps them, so that `prepare` is left out there; None for a method that puts in
+            parameters.
     """
 
     prepare: Callable[[nn.Module, SearchSpace, Sequence[int]], None]
@@ -100,6 +103,7 @@ class Sparsity:
     without_gates: Callable[[nn.Module, SearchSpace], nn.Module] = as_it_is
     momentum: float | None = None
     strength: Strength = by_distance
+    distance_in: Callable[[nn.Module, SearchSpace, Sequence[int]], float] | None = None
 
 
 @dataclass(frozen=True, slots=True)

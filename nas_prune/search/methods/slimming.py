@@ -6,7 +6,7 @@ that reads it); the channels a dense layer grows have one for each later layer t
 such groups on the scale of the others, whatever the number of their norms.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -33,6 +33,14 @@ def prepare(model: nn.Module, space: SearchSpace, columns: Sequence[int]) -> Non
     """Set γ of every norm that holds channels of a searched group to 0.5, in place."""
     for path in _norms(space, columns):
         nn.init.constant_(model.get_parameter(f"{path}.weight"), INITIAL_SCALE)
+
+
+def mean_scale(model: nn.Module, space: SearchSpace, columns: Sequence[int]) -> float:
+    """The mean |γ| of the norms that hold channels of some groups."""
+    scales = [
+        model.get_parameter(f"{path}.weight").detach().abs().flatten() for path in _norms(space, columns)
+    ]
+    return float(torch.cat(scales).mean())
 
 
 def penalty(target: PenaltyTarget) -> Penalty:
@@ -133,6 +141,10 @@ def at_least_published(enough: float, space: SearchSpace) -> float:
     return max(enough, 1e-5 if has_streams else 1e-4)
 
 
+def _pulling(by: Callable[[PenaltyTarget], Penalty]) -> Sparsity:
+    return Sparsity(prepare, by, distance=INITIAL_SCALE, strength=at_least_published, distance_in=mean_scale)
+
+
 _ASKS = "norms with a scale, through which every layer reads the channels"
 SLIMMING = WidthMethod(
     name="slimming",
@@ -142,7 +154,7 @@ SLIMMING = WidthMethod(
     scores=scores,
     can_score=can_score,
     asks=_ASKS,
-    sparsity=Sparsity(prepare, penalty, distance=INITIAL_SCALE, strength=at_least_published),
+    sparsity=_pulling(penalty),
     is_cheap=True,
 )
 COST_AWARE = WidthMethod(
@@ -153,7 +165,7 @@ COST_AWARE = WidthMethod(
     scores=scores,
     can_score=can_score,
     asks=_ASKS,
-    sparsity=Sparsity(prepare, penalty_by_cost, distance=INITIAL_SCALE, strength=at_least_published),
+    sparsity=_pulling(penalty_by_cost),
     is_cheap=True,
     is_driven=True,
 )

@@ -1,0 +1,110 @@
+"""Weights that a person names: a safetensors file, or one of PyTorch's, read without running anything in it.
+
+A `.pth` file is a pickle. PyTorch's own restricted reader (`weights_only=True`) makes tensors and plain containers of
+it and refuses the rest; it is used for a file that a person has named, and for no other.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+from warnings import catch_warnings, simplefilter
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from nas_prune.errors import BadInputError
+from nas_prune.runs.reading import check_regular
+from nas_prune.runs.text import one_line
+
+_SAFE = ".safetensors"
+_PICKLED = (".pth", ".pt", ".bin", ".ckpt", ".tar")
+# What training scripts put around a network's own weights; the average is what they would use.
+_INSIDE = (
+    "state_dict_ema",
+    "model_ema",
+    "state_dict",
+    "model_state_dict",
+    "model_state",
+    "model",
+    "net",
+    "network",
+    "weights",
+    "params",
+)
+_MOST_DEEP = 3
+
+
+def read_weights_file(path: Path) -> dict[str, Tensor]:
+    """The tensors in a file of weights, by the names that they have there.
+
+    Args:
+        path: `.safetensors`, or one of PyTorch's: a state dictionary, or a checkpoint that holds one.
+
+    Raises:
+        BadInputError: it cannot be read, or holds no weights.
+    """
+    try:
+        check_regular(path)
+        found = _read_safe(path) if path.suffix == _SAFE else _read_pickled(path)
+    except (OSError, SafetensorError, UnpicklingError, ValueError) as error:
+        raise BadInputError(
+            f"--weights must name a file that can be read, got {path}: {_said(error)}"
+        ) from None
+    if not found:
+        raise BadInputError(
+            f"--weights must name a file with a network's weights, got {path}, which holds none."
+        )
+    return found
+
+
+def _said(error: Exception) -> str:
+    if isinstance(error, UnpicklingError):
+        return (
+            "it is no file of PyTorch's, or holds more than tensors, which is not loaded. Save the weights alone: "
+            "torch.save(model.state_dict(), 'weights.pth')."
+        )
+    said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return f"{one_line(said)[:200].rstrip('.')}."
+
+
+def _read_safe(path: Path) -> dict[str, Tensor]:
+    with safe_open(path, framework="pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+
+
+def _read_pickled(path: Path) -> dict[str, Tensor]:
+    if path.suffix not in _PICKLED:
+        raise ValueError(f"its name must end in {_SAFE} or one of {', '.join(_PICKLED)}")
+    try:
+        with catch_warnings():
+            simplefilter("ignore")  # of files by other pickles
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, UnpicklingError):
+        raise
+    except Exception as error:  # noqa: BLE001  (it fails in any way on what is no pickle, or is damaged)
+        raise ValueError(f"it is damaged, or no file of PyTorch's ({type(error).__name__})") from None
+    for _ in range(_MOST_DEEP):
+        inner = _inside(content)
+        if inner is None:
+            break
+        content = inner
+    return _tensors(content)
+
+
+def _inside(content: Any) -> Any:
+    """What a checkpoint holds the weights under; None where it is the weights."""
+    if not isinstance(content, Mapping) or _tensors(content):
+        return None
+    return next((content[name] for name in _INSIDE if isinstance(content.get(name), Mapping)), None)
+
+
+def _tensors(content: Any) -> dict[str, Tensor]:
+    if not isinstance(content, Mapping):
+        return {}
+    return {
+        name: value.detach()
+        for name, value in content.items()
+        if isinstance(name, str) and isinstance(value, Tensor) and not value.is_meta
+    }
