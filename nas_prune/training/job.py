@@ -101,15 +101,7 @@ def prepared(
         NasPruneError: something in the settings cannot be used.
     """
     given = given or Inputs()
-    network = given.network
-    if network is None:
-        with progress.waiting("tracing the network"):
-            network = load_referenced(widths.space, space)
-    network.check_trainable()
-    images = given.data or load_images(
-        config.data, config.data_seed, progress, in_channels=widths.space.input_shape[0]
-    )
-    check_fit(images, widths)
+    network, images = _loaded(config, widths, given, progress, space)
     own = checked_images(config, images)
     widths = network.priced(widths)
     plan = plan_training(widths, config.recipe, config.schedule, cap=config.cap)
@@ -129,23 +121,35 @@ def prepared(
     }
     config = config.model_copy(update=resolved)
     images = images if workers > 1 else images.to(compute.device)
-    begin, weights = given.begin, None
-    if begin is None and SCHEDULES[config.schedule].inherits:
-        if config.weights is None:
-            begin = _start(config, widths, space)
-        else:
-            weights = _weights(config, widths, network, images, space=space, begun=given.begun)
-    elif begin is None and config.weights is not None:
-        raise BadInputError(
-            f"--weights must come with --schedule fine-tune or rewind, got {config.schedule}, from random weights."
-        )
+    weights = (
+        None if given.begin else _weights(config, widths, network, images, space=space, begun=given.begun)
+    )
     if weights is not None:
         config = config.model_copy(update={"weights": weights.name})
+    begin = given.begin or (None if weights else _start(config, widths, space))
     teacher = _teacher(config, widths, compute, space)
     return TrainJob(config, widths, network, images, plan.recipe, compute, space, begin, weights, teacher)
 
 
-def _start(config: TrainConfig, widths: Widths, space: str | None) -> Callable[[], nn.Module]:
+def _loaded(
+    config: TrainConfig, widths: Widths, given: Inputs, progress: Progress, space: str | None
+) -> tuple[SearchSpace, ImageData]:
+    """The network and the images, checked to fit."""
+    network = given.network
+    if network is None:
+        with progress.waiting("tracing the network"):
+            network = load_referenced(widths.space, space)
+    network.check_trainable()
+    images = given.data or load_images(
+        config.data, config.data_seed, progress, in_channels=widths.space.input_shape[0]
+    )
+    check_fit(images, widths)
+    return network, images
+
+
+def _start(config: TrainConfig, widths: Widths, space: str | None) -> Callable[[], nn.Module] | None:
+    if not SCHEDULES[config.schedule].inherits:
+        return None
     if config.inherits_from is None:
         raise BadInputError(
             f"--schedule {config.schedule} must come with --from RUN, the search to inherit from, or --weights FILE."
@@ -161,12 +165,17 @@ def _weights(
     *,
     space: str | None,
     begun: Path | None,
-) -> GivenWeights:
+) -> GivenWeights | None:
     """The weights that are given for networks of some widths: theirs, or the whole network's, to be cut."""
+    if config.weights is None:
+        return None
+    if not SCHEDULES[config.schedule].inherits:
+        raise BadInputError(
+            f"--weights must come with --schedule fine-tune or rewind, got {config.schedule}, from random weights."
+        )
     like = network.build(widths, seed=0)
     if begun is not None:
         return read_start(begun, like)
-    assert config.weights is not None
     source = WeightsSource(config.weights, preprocessing_of(images).classes, space, config.seeds[0])
     try:
         return given_weights(source, network, like)
