@@ -37,4 +37,4 @@ def evaluate(
         sums.loss += cross_entropy(scores, labels, reduction="sum")
         sums.hits += (scores.argmax(1) == labels).sum()
     compute.ranks.add(sums.loss, sums.hits)
-    return float(sums.loss) / len(part), int(sums.hits) / len(part)
+    return float(sums.loss) / len(part), float(sums.hits) / len(part)

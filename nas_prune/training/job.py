@@ -17,7 +17,7 @@ from nas_prune.space.search_space import SearchSpace
 from nas_prune.space.widths import Widths
 from nas_prune.training.compute import Compute, pick_device, pick_threads
 from nas_prune.training.config import TrainConfig, checked_images
-from nas_prune.training.loop import Teacher
+from nas_prune.training.loss import Teacher
 from nas_prune.training.ranks import Ranks
 from nas_prune.training.recipe import Recipe
 from nas_prune.training.schedules import SCHEDULES, plan_training
