@@ -12,6 +12,7 @@ from nas_prune.cli.options import (
     SPACE_HELP,
     format_option,
     keep_checkpoints_option,
+    log_option,
     network_options,
     packed,
     refuse_with_resume,
@@ -25,6 +26,7 @@ from nas_prune.runs.text import printable
 if TYPE_CHECKING:
     from nas_prune.search.config import SearchConfig
     from nas_prune.search.result import SearchResult
+    from nas_prune.training.event_log import LogName
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,7 @@ class SearchOptions:
     stop: bool | None
     seed: int
     keep_checkpoints: bool
+    log: "LogName | None"
 
 
 _search_options = packed(
@@ -91,6 +94,7 @@ _search_options = packed(
     ),
     seed_option,
     keep_checkpoints_option,
+    log_option,
 )
 
 
@@ -167,6 +171,7 @@ def _config(wanted: SearchOptions, network: NetworkOptions, setup: Setup) -> "Se
         stop=wanted.stop,
         seed=wanted.seed,
         keep_checkpoints=wanted.keep_checkpoints,
+        log=wanted.log,
     )
 
 

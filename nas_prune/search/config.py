@@ -16,6 +16,7 @@ from nas_prune.space.budget import Budget, BudgetSetting
 from nas_prune.space.networks import space_name
 from nas_prune.space.search_space import Groups
 from nas_prune.training.config import RunConfig
+from nas_prune.training.event_log import LogName
 from nas_prune.training.recipe import MOST_EPOCHS, Recipe, default_recipe
 
 MOST_STEPS = 1000
@@ -47,6 +48,7 @@ class SearchConfig(RunConfig):
         stability: when widths count as stable.
         seed: fixes the validation split, the first weights, and the order of the images.
         keep_checkpoints: whether those of the finished training stay.
+        log: what is written of each epoch beside `metrics.jsonl`: `tensorboard`, or None for nothing.
     """
 
     command: Literal["search"] = "search"
@@ -65,6 +67,7 @@ class SearchConfig(RunConfig):
     stability: Stability = Stability(tolerance=0.04, epochs=3)
     seed: int = Field(default=0, ge=0, lt=2**31)
     keep_checkpoints: bool = False
+    log: LogName | None = None
 
     def network_in(self, run: Path) -> str:  # noqa: ARG002
         """As `RunConfig`."""

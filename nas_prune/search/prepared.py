@@ -3,13 +3,14 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from math import exp, expm1
+from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from nas_prune.data import ImageData, num_batches
 from nas_prune.data.config import DataConfig, load_images
-from nas_prune.errors import NothingToSearchError
+from nas_prune.errors import BadInputError, NothingToSearchError
 from nas_prune.runs.progress import Progress
 from nas_prune.search.config import SearchConfig
 from nas_prune.search.iterations import bound_at, epochs_of_steps, hold, remove, with_removed_last
@@ -27,6 +28,7 @@ from nas_prune.space.search_space import SearchSpace
 from nas_prune.space.widths import stage_means
 from nas_prune.training.compute import Compute, pick_device, pick_threads
 from nas_prune.training.config import checked_images
+from nas_prune.training.event_log import check_log, events_folder
 from nas_prune.training.loop import Observer, Training
 from nas_prune.training.ranks import Ranks
 from nas_prune.training.recipe import Recipe
@@ -112,15 +114,22 @@ class PreparedSearch:
             }
         )
 
-    def training(self) -> Training:
-        """How the whole network is trained."""
+    def training(self, run: Path | None = None) -> Training:
+        """How the whole network is trained, to the end: widths come from the last state. A run takes its events."""
         sparsity, config = self.method.sparsity, self.config
         penalty = None
         if sparsity is not None and self.sparsity is not None:
-            penalty = sparsity.penalty(PenaltyTarget(self.space, self.columns, self.sparsity, config.cost))
+            target = PenaltyTarget(
+                self.space,
+                self.columns,
+                self.sparsity,
+                config.cost,
+                is_decoupled=config.recipe.optimizer != "sgd",
+            )
+            penalty = sparsity.penalty(target)
         return Training(
             self.data,
-            config.search_recipe,
+            config.search_recipe.to_the_end(),
             config.seed,
             self.compute,
             penalise=penalty,
@@ -128,6 +137,7 @@ class PreparedSearch:
             title="training" if penalty is None else "sparse training",
             observer=self.observer(),
             settings={"method": self.method.name, **self.settings} if self.changes_training else {},
+            log_to=None if config.log is None or run is None else events_folder(run, config.seed),
         )
 
     @property
@@ -153,7 +163,7 @@ class PreparedSearch:
             self.method.sparsity.prepare(model, self.space, self.columns)
         if self.is_stepwise:
             hold(model, self.space, self.columns)
-        return start(model, self.config.search_recipe)
+        return start(model, self.config.search_recipe.to_the_end())
 
     def soften(self, state: TrainState) -> None:
         """Let the method change the networks after an epoch, by what the cut at the first budget keeps now.
@@ -265,6 +275,8 @@ def prepared_search(
         NasPruneError: something in the settings cannot be used.
     """
     method = method_named(config.method)
+    _check_optimiser(method, config.recipe)
+    check_log(config.log)
     device = pick_device(config.device)
     loaded = loaded or LoadedInputs()
     data = loaded.data(config, progress)
@@ -310,20 +322,38 @@ def _searched(
     return columns, tuple(space.groups[column].name for column in wanted if column not in columns)
 
 
+def _check_optimiser(method: WidthMethod, recipe: Recipe) -> None:
+    """Refuse an optimiser that the steps of a method's penalty are not made for."""
+    if method.sparsity is not None and recipe.optimizer not in method.sparsity.optimizers:
+        others = known_methods().items()
+        fitting = (
+            name
+            for name, one in others
+            if one.sparsity is None or recipe.optimizer in one.sparsity.optimizers
+        )
+        raise BadInputError(
+            f"--method {method.name} must be trained by {' or '.join(method.sparsity.optimizers)}, at whose learning "
+            f"rates its penalty takes steps, got optimizer: {recipe.optimizer} in the recipe {recipe.name}. Use "
+            f"another recipe, or one of {', '.join(fitting)}."
+        )
+
+
 def chosen_sparsity(method: WidthMethod, recipe: Recipe, data: ImageData, space: SearchSpace) -> float | None:
     """The strength λ of a method's penalty where none is given; None for a method without one.
 
     It follows from the one that takes an idle parameter to zero by the end of the training. A gradient of λ and a
     weight decay of w move a parameter that nothing else moves from γ to (γ + λ/w) exp(-w S) - λ/w,
     S = Σ learning rates / (1 - momentum). So it is at zero in the end if λ = w γ / (exp(w S) - 1), which is γ / S
-    without decay. Decay acts where the recipe's optimiser moves the parameter.
+    without decay. Decay acts where the recipe's optimiser moves the parameter. Under AdamW both penalty and decay are
+    steps of their own (`PenaltyTarget.is_decoupled`): momentum has no part in them, and the same holds with 0.
     """
     if method.sparsity is None:
         return None
     per_epoch = num_batches(len(data.train), recipe.batch_size)
     steps = per_epoch * recipe.epochs
     rates = sum(recipe.rate_at(step, steps, per_epoch) for step in range(steps))
-    momentum, decay = recipe.momentum, recipe.weight_decay if recipe.decay_norms else 0.0
+    momentum = recipe.momentum if recipe.optimizer == "sgd" else 0.0
+    decay = recipe.weight_decay if recipe.decay_norms else 0.0
     if method.sparsity.momentum is not None:
         momentum, decay = method.sparsity.momentum, 0.0
     length = rates / (1 - momentum)

@@ -17,7 +17,9 @@ from nas_prune.space.search_space import SearchSpace
 from nas_prune.space.widths import Widths
 from nas_prune.training.compute import Compute, pick_device, pick_threads
 from nas_prune.training.config import TrainConfig, checked_images
+from nas_prune.training.event_log import check_log
 from nas_prune.training.loss import Teacher
+from nas_prune.training.notes import check_validation
 from nas_prune.training.ranks import Ranks
 from nas_prune.training.recipe import Recipe
 from nas_prune.training.schedules import SCHEDULES, plan_training
@@ -94,6 +96,7 @@ def prepared(
     Raises:
         NasPruneError: something in the settings cannot be used.
     """
+    check_log(config.log)
     given = given or Inputs()
     network = given.network
     if network is None:
@@ -104,6 +107,7 @@ def prepared(
         config.data, config.data_seed, progress, in_channels=widths.space.input_shape[0]
     )
     check_fit(images, widths)
+    check_validation(images, config.recipe)
     own = checked_images(config, images)
     widths = network.priced(widths)
     plan = plan_training(widths, config.recipe, config.schedule, cap=config.cap)

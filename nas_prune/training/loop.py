@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import isfinite
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import torch
@@ -78,6 +79,7 @@ class Training:
         title: its name in progress reports.
         observer: looks at the network after every epoch, and may say that it is enough.
         settings: plain JSON of what else decides the result; a checkpoint of other settings is refused.
+        log_to: where TensorBoard's events go; None for nowhere.
     """
 
     data: ImageData
@@ -90,6 +92,7 @@ class Training:
     title: str = "training"
     observer: Observer | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+    log_to: Path | None = None
 
 
 def fit(

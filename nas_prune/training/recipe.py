@@ -127,6 +127,11 @@ class Recipe(BaseModel):
             )
         return self
 
+    @property
+    def of_which_epoch(self) -> str:
+        """When the networks that are kept were as they are, for a sentence."""
+        return "after the last epoch" if self.keep == "last" else "at each seed's best epoch by validation"
+
     def augment(self, image_size: int, *, can_mirror: bool) -> Augment:
         """How training images of so many pixels a side are varied, mirrored only where the data set allows it."""
         return Augment(
