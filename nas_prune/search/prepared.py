@@ -34,6 +34,8 @@ from nas_prune.training.ranks import Ranks
 from nas_prune.training.recipe import Recipe
 from nas_prune.training.state import TrainState, start
 
+_MOST_DECOUPLED = 1.0
+
 
 @dataclass(frozen=True, slots=True)
 class LoadedInputs:
@@ -345,7 +347,8 @@ def chosen_sparsity(method: WidthMethod, recipe: Recipe, data: ImageData, space:
     weight decay of w move a parameter that nothing else moves from γ to (γ + λ/w) exp(-w S) - λ/w,
     S = Σ learning rates / (1 - momentum). So it is at zero in the end if λ = w γ / (exp(w S) - 1), which is γ / S
     without decay. Decay acts where the recipe's optimiser moves the parameter. Under AdamW both penalty and decay are
-    steps of their own (`PenaltyTarget.is_decoupled`): momentum has no part in them, and the same holds with 0.
+    steps of their own (`PenaltyTarget.is_decoupled`): momentum has no part in them, and the same holds with 0. There
+    λ is at most 1, where the penalty takes as much as a gradient that always points the same way gives.
     """
     if method.sparsity is None:
         return None
@@ -359,4 +362,6 @@ def chosen_sparsity(method: WidthMethod, recipe: Recipe, data: ImageData, space:
     length = rates / (1 - momentum)
     by_length = decay * exp(-decay * length) / -expm1(-decay * length) if decay else 1 / length
     enough = method.sparsity.distance * by_length
+    if recipe.optimizer == "adamw":
+        enough = min(enough, _MOST_DECOUPLED)
     return method.sparsity.strength(enough, space)

@@ -170,7 +170,8 @@ COST_AWARE = WidthMethod(
     scores=scores,
     can_score=can_score,
     asks=_ASKS,
-    sparsity=replace(_SPARSITY, penalty=penalty_by_cost),
+    # Its weights are multiples of λ: under AdamW those of costly channels are beyond what any gradient holds.
+    sparsity=replace(_SPARSITY, penalty=penalty_by_cost, optimizers=("sgd",)),
     is_cheap=True,
     is_driven=True,
 )
