@@ -140,3 +140,18 @@ def test_a_search_trains_to_its_end_whatever_the_recipe_keeps(tmp_path: Path) ->
             "its last epoch."
         )
     ]
+
+
+@pytest.mark.parametrize(("recipe", "is_decoupled"), [(ADAMW, True), (recipe_named("digits"), False)])
+def test_a_search_pulls_as_its_optimiser_needs_it(recipe: Recipe, is_decoupled: bool) -> None:
+    config = SearchConfig(
+        space="resnet20", recipe=changed(recipe, patience=1), data={"name": "digits", "max_images": 200}
+    )
+    training = prepared_search(config, ALONE, Progress()).training()
+    assert training.penalise is not None
+    model, scale = scale_with([0.5])
+    training.penalise(model, 0.1)
+    assert (float(scale.detach()[0]) < 0.5) is is_decoupled
+    assert scale.grad is not None
+    assert (float(scale.grad[0]) > 1) is not is_decoupled
+    assert (training.recipe.keep, training.recipe.patience) == ("last", None)
