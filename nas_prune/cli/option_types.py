@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from nas_prune.space.limits import Limits
     from nas_prune.space.search_space import Groups, SearchSpace
     from nas_prune.training.config import RunConfig
-    from nas_prune.training.recipe import Recipe
+    from nas_prune.training.recipe import Balance, Recipe
 
 
 Config = TypeVar("Config", bound="RunConfig")
@@ -68,6 +68,8 @@ class RecipeOptions:
     epochs: int | None
     batch_size: int | None
     learning_rate: float | None
+    balance: "Balance | None" = None
+    patience: int | None = None
 
     def recipe(self, otherwise: "Recipe | str", *, has_own_epochs: bool = False) -> "Recipe":
         """The recipe that is named, with what was typed changed.
@@ -83,7 +85,14 @@ class RecipeOptions:
         else:
             chosen = default_recipe(otherwise) if isinstance(otherwise, str) else otherwise
         epochs = None if has_own_epochs else positive("--epochs", self.epochs)
-        return changed(chosen, epochs=epochs, batch_size=self.batch_size, learning_rate=self.learning_rate)
+        return changed(
+            chosen,
+            epochs=epochs,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            balance=self.balance,
+            patience=self.patience,
+        )
 
 
 @dataclass(frozen=True, slots=True)

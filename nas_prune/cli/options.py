@@ -92,6 +92,11 @@ keep_checkpoints_option = click.option(
     is_flag=True,
     help="Keep the checkpoints of finished trainings beside their networks.",
 )
+log_option = click.option(
+    "--log",
+    type=click.Choice(["tensorboard"]),
+    help="Write the losses, accuracies and learning rate of each epoch for TensorBoard, too, into RUN/tensorboard.",
+)
 groups_option = click.option(
     "--groups",
     type=click.Choice(["inner", "all", "selections"]),
@@ -150,6 +155,19 @@ recipe_options: Decorator[Any] = packed(
     click.option("--epochs", type=int, help="Epochs; the recipe's by default."),
     click.option("--batch-size", type=int, help="Images in a step; the recipe's by default."),
     click.option("--learning-rate", type=float, help="Largest learning rate; the recipe's by default."),
+    click.option(
+        "--balance",
+        type=click.Choice(["none", "weights", "sampling"]),
+        help="Classes of different sizes: weights lets rare ones count more in the loss, sampling shows all equally "
+        "often; the recipe's by default (none).",
+    ),
+    click.option(
+        "--patience",
+        type=int,
+        metavar="EPOCHS",
+        help="End a training when the validation accuracy has not risen for so many epochs, and keep the best epoch's "
+        "network. Searches train to the end.",
+    ),
 )
 shape_options: Decorator[Any] = packed(
     "made_for",

@@ -12,6 +12,7 @@ from nas_prune.cli.options import (
     SPACE_HELP,
     format_option,
     keep_checkpoints_option,
+    log_option,
     network_options,
     packed,
     refuse_with_resume,
@@ -26,6 +27,7 @@ from nas_prune.runs.text import printable
 if TYPE_CHECKING:
     from nas_prune.search.config import SearchConfig
     from nas_prune.search.result import SearchResult
+    from nas_prune.training.event_log import LogName
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,7 @@ class SearchOptions:
     weights: str | None
     seed: int
     keep_checkpoints: bool
+    log: "LogName | None"
 
 
 _search_options = packed(
@@ -94,6 +97,7 @@ _search_options = packed(
     weights_option,
     seed_option,
     keep_checkpoints_option,
+    log_option,
 )
 
 
@@ -170,6 +174,7 @@ def _config(wanted: SearchOptions, network: NetworkOptions, setup: Setup) -> "Se
         weights=wanted.weights,
         seed=wanted.seed,
         keep_checkpoints=wanted.keep_checkpoints,
+        log=wanted.log,
     )
 
 

@@ -11,6 +11,7 @@ from nas_prune.cli.option_types import NETWORK, Setup
 from nas_prune.cli.options import (
     format_option,
     keep_checkpoints_option,
+    log_option,
     packed,
     refuse_with_resume,
     setup_options,
@@ -24,7 +25,8 @@ from nas_prune.runs.text import printable
 if TYPE_CHECKING:
     from nas_prune.space.widths import Widths
     from nas_prune.training.config import TrainConfig
-    from nas_prune.training.result import TrainResult
+    from nas_prune.training.event_log import LogName
+    from nas_prune.training.result import Trained, TrainResult
     from nas_prune.training.schedules import Schedule
 
 
@@ -41,6 +43,7 @@ class TrainOptions:
     cap: float | None
     seeds: int
     keep_checkpoints: bool
+    log: "LogName | None"
 
 
 _train_options = packed(
@@ -82,6 +85,7 @@ _train_options = packed(
         "--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="Number of trainings."
     ),
     keep_checkpoints_option,
+    log_option,
 )
 
 
@@ -164,6 +168,7 @@ def _config(wanted: TrainOptions, widths: "Widths", setup: Setup) -> "TrainConfi
         cap=wanted.cap,
         seeds=tuple(range(wanted.seeds)),
         keep_checkpoints=wanted.keep_checkpoints,
+        log=wanted.log,
         data_seed=widths.seed or 0,
         inherits_from=None if wanted.source is None else str(wanted.source),
         weights=wanted.weights,
@@ -175,7 +180,6 @@ def _print(result: "TrainResult") -> None:
     from nas_prune.space.networks import is_own
     from nas_prune.training.config import resume_command
     from nas_prune.training.ranks import ALONE
-    from nas_prune.training.result import mean_and_deviation
 
     config, widths = result.config, result.widths
     whole = "full width" if widths.cost == widths.base_cost else "the widths given"
@@ -185,15 +189,7 @@ def _print(result: "TrainResult") -> None:
     factor = f"the recipe's {config.recipe.epochs} × {config.epochs / config.recipe.epochs:.2f}"
     cost = f"{count(widths.cost.macs)} MACs, {count(widths.cost.params)} parameters"
     echo(f"{where}: {counted(config.epochs, 'epoch')} ({factor}), {cost}\n")
-    rows = [
-        [str(one.seed), percent(one.val_accuracy, 2), percent(one.test_accuracy, 2), f"{one.seconds:.0f} s"]
-        for one in result.seeds
-    ]
-    print_table(["seed", "val. accuracy", "test accuracy", "time"], rows)
-    mean, deviation = mean_and_deviation([one.test_accuracy for one in result.seeds])
-    spread = "" if deviation is None else f" ± {100 * deviation:.2f}"
-    seeds = "one seed" if deviation is None else f"mean ± standard deviation over {len(rows)} seeds"
-    echo(f"\nTest accuracy {100 * mean:.2f}{spread} % ({seeds}), after the last epoch.")
+    _print_seeds(result)
     for seed, why in result.failed:
         again = resume_command("train", result.run, widths.space.name, ALONE)
         echo(f"Seed {seed} was not trained to its end: {why.rstrip('.')}. Try it again: {again}")
@@ -202,3 +198,44 @@ def _print(result: "TrainResult") -> None:
         space = widths.space.name
         again = f" --space {quote(space)}" if is_own(space) else ""
         echo(f"Next: nas-prune predict {quote(str(result.run))}{again} IMAGES…")
+
+
+def _print_seeds(result: "TrainResult") -> None:
+    """A table of all seeds, and the mean of their test accuracies."""
+    from nas_prune.training.result import mean_and_deviation
+
+    seeds, asked = result.seeds, result.config.epochs
+    columns = {
+        "seed": [str(one.seed) for one in seeds],
+        "val. accuracy": [percent(one.val_accuracy, 2) for one in seeds],
+        "test accuracy": [percent(one.test_accuracy, 2) for one in seeds],
+        "balanced test accuracy": [
+            "" if one.test_balanced_accuracy is None else percent(one.test_balanced_accuracy, 2)
+            for one in seeds
+        ],
+        "best epoch": ["" if one.kept_epoch is None else str(one.kept_epoch) for one in seeds],
+        "epochs": ["" if one.kept_epoch is None else _epochs(one.epochs, asked) for one in seeds],
+        "time": [f"{one.seconds:.0f} s" for one in seeds],
+    }
+    shown = {name: cells for name, cells in columns.items() if any(cells)}
+    print_table(list(shown), [list(row) for row in zip(*shown.values(), strict=True)])
+    mean, deviation = mean_and_deviation([one.test_accuracy for one in seeds])
+    spread = "" if deviation is None else f" ± {100 * deviation:.2f}"
+    over = "one seed" if deviation is None else f"mean ± standard deviation over {len(seeds)} seeds"
+    echo(f"\nTest accuracy {100 * mean:.2f}{spread} % ({over}), {_where(seeds)}.")
+
+
+def _epochs(done: int, asked: int) -> str:
+    return str(done) if done == asked else f"{done} of {asked}"
+
+
+def _where(seeds: "tuple[Trained, ...]") -> str:
+    """After which epochs the networks are those that are kept."""
+    if seeds[0].kept_epoch is None:
+        return "after the last epoch"
+    which = [f"{one.kept_epoch} of {one.epochs}" for one in seeds]
+    return (
+        f"at the best epoch by validation, {which[0]}"
+        if len(which) == 1
+        else (f"at each seed's best epoch by validation ({', '.join(which)})")
+    )

@@ -20,7 +20,6 @@ from nas_prune.comparison.evaluate_result import (
     title,
 )
 from nas_prune.data import ImageData, SharedImages, share
-from nas_prune.data.config import where_images_are
 from nas_prune.data.identity import identity_of
 from nas_prune.errors import BadInputError
 from nas_prune.guideline.apply import Pattern, apply_guideline, guideline_named, sample_widths, setting_of
@@ -42,6 +41,7 @@ from nas_prune.space.widths import MethodRecord, Widths, read_widths
 from nas_prune.training.compute import pick_threads
 from nas_prune.training.config import RunConfig, TrainConfig, checked_images, resume_command
 from nas_prune.training.job import Inputs
+from nas_prune.training.notes import before_training
 from nas_prune.training.ranks import ALONE
 from nas_prune.training.result import Trained, read_trained
 from nas_prune.training.run import train_member
@@ -103,7 +103,7 @@ def evaluate_guideline(
                 folder.mkdir(parents=True)
             widths.write(folder / WIDTHS)
         write_config(run, config.relative_to(run))
-    progress.say(where_images_are(data))
+    progress.say(before_training(data, config.recipe))
     progress.say(f"Writing to {run}. If it is stopped: {_command(run, config)}")
     return _finish(run, config, space, data, notes, workers, progress)
 

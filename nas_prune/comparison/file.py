@@ -31,7 +31,7 @@ from nas_prune.space.networks import check_trusted
 from nas_prune.space.widths import read_widths
 from nas_prune.study.config import with_recipe_beside
 from nas_prune.training.config import with_short_forms
-from nas_prune.training.recipe import Recipe, changed
+from nas_prune.training.recipe import Recipe, as_written_now, changed
 
 _SEARCH = "search"
 
@@ -253,6 +253,7 @@ def _claim(run: Path, file: CompareFile) -> None:
     if then is not None and begun:
         if all(_images_noted(folder) for folder in begun):  # then the folder may be moved
             then["data"] = {**then["data"], "name": content["data"]["name"]}
+        then["recipe"] = as_written_now(then["recipe"])
         differing = [key for key in content if then[key] != content[key]]
         if file.test is None and "test" in differing:  # the comparison's own, as of before there was another
             differing.remove("test")

@@ -14,7 +14,7 @@ from nas_prune.comparison.plan import write_plan
 from nas_prune.comparison.result import CompareResult
 from nas_prune.comparison.searches import check_searches, make_searches
 from nas_prune.data import ImageData
-from nas_prune.data.config import load_images, where_images_are
+from nas_prune.data.config import load_images
 from nas_prune.data.identity import identity_of
 from nas_prune.errors import BadInputError
 from nas_prune.guideline.artefact import Guideline
@@ -33,6 +33,7 @@ from nas_prune.training.compute import pick_threads
 from nas_prune.training.config import checked_images
 from nas_prune.training.given_weights import write_start
 from nas_prune.training.job import check_fit
+from nas_prune.training.notes import before_training
 
 
 def compare(
@@ -86,7 +87,7 @@ def compare(
             if given is not None:
                 write_start(run, given)
             write_all(run, config, widths, network, wanted, extra)
-        tell_where(run, widths, data, config.command, progress)
+        tell_where(run, widths, data, config, progress)
         job = Job(run, config, widths, network, data)
         make_searches(job, progress)
         return finish(job, workers, progress)
@@ -191,10 +192,10 @@ def resolved(
     )
 
 
-def tell_where(run: Path, widths: Widths, data: ImageData, command: str, progress: Progress) -> None:
+def tell_where(run: Path, widths: Widths, data: ImageData, config: CompareConfig, progress: Progress) -> None:
     """Say where the images are kept and where the run is."""
-    progress.say(where_images_are(data))
-    progress.say(f"Writing to {run}. If it is stopped: {command_for(run, widths, command)}")
+    progress.say(before_training(data, config.recipe))
+    progress.say(f"Writing to {run}. If it is stopped: {command_for(run, widths, config.command)}")
 
 
 def loaded(

@@ -94,7 +94,7 @@ def transfer(
             if isinstance(guideline[1], Guideline):
                 guideline[1].write(run / "guideline.yaml")
             _write(run, config, widths, network)
-        tell_where(run, widths, data, config.command, progress)
+        tell_where(run, widths, data, config, progress)
         return _go_on(Job(run, config, widths, network, data), workers, progress)
 
 

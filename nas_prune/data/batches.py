@@ -1,40 +1,20 @@
-"""Batches of normalised images, augmented on their device, without a loop over images.
+"""Batches of normalised images, cropped and mirrored on their device without a loop over images.
 
-Shape letters: B images of a batch, C channels, H rows, W columns.
+Shape letters: B images of a batch, C channels, H rows, W columns, K classes.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from nas_prune.data.augment import Augment, erased, mixed, recoloured
+from nas_prune.data.balance import balanced_order
+from nas_prune.data.chance import BatchChance, epoch_seed
 from nas_prune.data.images import Part
 from nas_prune.errors import BadInputError
-
-
-@dataclass(frozen=True, slots=True)
-class Augment:
-    """How training images are varied, each one by itself.
-
-    Attributes:
-        crop_padding: black pixels added on each side before a random crop back to the old size; 0 for none.
-        flip: mirror every other image, at random.
-        cutout: side in pixels of a square that is set to the mean colour, its centre anywhere in the image (DeVries
-            and Taylor 2017); 0 for none.
-    """
-
-    crop_padding: int
-    flip: bool
-    cutout: int = 0
-
-    def __post_init__(self) -> None:
-        if self.crop_padding < 0:
-            raise BadInputError(f"crop_padding must be 0 or more, got {self.crop_padding}.")
-        if self.cutout < 0:
-            raise BadInputError(f"cutout must be 0 or more, got {self.cutout}.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +80,8 @@ def train_batches(  # noqa: PLR0913  (all but the first by keyword)
     epoch: int,
     first: int = 0,
     share: Share = Share(),
+    num_classes: int = 0,
+    is_balanced: bool = False,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """One epoch of shuffled, augmented, normalised batches.
 
@@ -115,29 +97,33 @@ def train_batches(  # noqa: PLR0913  (all but the first by keyword)
         seed: with `epoch`, fixes order and augmentation.
         epoch: the number of the epoch.
         first: how many batches to skip.
-        share: which part of every batch to take.
+        share: which part of every batch to take. Images are mixed within it.
+        num_classes: K, needed where images are mixed.
+        is_balanced: whether every class comes equally often, see `balanced_order`.
 
     Returns:
-        Pairs of float32 images, B×C×H×W, and int64 labels, B.
+        Pairs of float32 images, B×C×H×W, and int64 labels, B; where images are mixed, the shares of the classes in
+        each, B×K.
 
     Raises:
         BadInputError: `batch_size` is below 1.
     """
     _check_batch_size(batch_size)
-    drawn = _drawn(len(part), augment, seed, epoch)
+    drawn = _drawn(part.labels, augment, seed, epoch, is_balanced=is_balanced)
     slices = share.slices(len(part), batch_size)[first : num_batches(len(part), batch_size)]
     places = [drawn.order[chosen] for chosen in slices]
     drawn = drawn.to(part.device)
 
     def batches() -> Iterator[tuple[Tensor, Tensor]]:
-        for images, chosen in zip(part.batches(places), slices, strict=True):
+        for number, (images, chosen) in enumerate(zip(part.batches(places), slices, strict=True), first):
             here = drawn.at(chosen)
+            labels = part.labels[here.order]
             cropped = _cropped(images, here.offsets, augment.crop_padding)
             turned = _mirrored(cropped, here.mirrored) if augment.flip else cropped
-            yield (
-                _cut_out(normalise(turned, mean, std), here.centres, augment.cutout),
-                part.labels[here.order],
-            )
+            chance = BatchChance(seed, epoch, number, chosen)
+            whole = normalise(recoloured(turned, augment, chance), mean, std)
+            varied = erased(_cut_out(whole, here.centres, augment.cutout), augment, chance)
+            yield mixed(varied, labels, augment, chance, num_classes) if augment.mixes else (varied, labels)
 
     return batches()
 
@@ -160,9 +146,9 @@ class _Drawn:
         return _Drawn(*(tensor.to(device) for tensor in tensors))
 
 
-def _drawn(count: int, augment: Augment, seed: int, epoch: int) -> _Drawn:
-    generator = torch.Generator().manual_seed(epoch_seed(seed, epoch))
-    order = torch.randperm(count, generator=generator)
+def _drawn(labels: Tensor, augment: Augment, seed: int, epoch: int, *, is_balanced: bool) -> _Drawn:
+    generator, count = torch.Generator().manual_seed(epoch_seed(seed, epoch)), len(labels)
+    order = balanced_order(labels, generator) if is_balanced else torch.randperm(count, generator=generator)
     offsets = torch.randint(2 * augment.crop_padding + 1, (2, count), generator=generator)
     mirrored = (torch.rand(count, generator=generator) < 0.5) & augment.flip
     return _Drawn(order, offsets, mirrored, centres=torch.rand(2, count, generator=generator))
@@ -212,11 +198,6 @@ def _outside(centres: Tensor, side: int, size: int) -> Tensor:
     first = (centres * size).floor().view(-1, 1) - side // 2
     places = torch.arange(size, device=centres.device)
     return (places < first) | (places >= first + side)
-
-
-def epoch_seed(seed: int, epoch: int, purpose: str = "") -> int:
-    """A number that differs for every seed, epoch and purpose; neighbouring seeds share no epochs."""
-    return int.from_bytes(blake2b(f"{seed}/{epoch}{purpose}".encode(), digest_size=4).digest(), "big")
 
 
 def _check_batch_size(batch_size: int) -> None:

@@ -86,8 +86,8 @@ def arms_table(result: CompareResult) -> Table:
     ]
     over = "seeds and searches" if result.config.searches > 1 else "seeds"
     caption = (
-        f"Accuracy after the last epoch: mean, and for test images ± standard deviation over {over}. Nothing is chosen "
-        "on test images."
+        f"Accuracy {result.config.recipe.of_which_epoch}: mean, and for test images ± standard deviation over {over}. "
+        "Nothing is chosen on test images."
     )
     return Table(headings, rows, 2, caption)
 

@@ -43,7 +43,7 @@ def part_of_training(run: Path, name: str) -> Part:
                 ["seed", "validation (%)", "test (%)"],
                 rows,
                 1,
-                "After the last epoch; ± standard deviation over seeds.",
+                f"Accuracy {config.recipe.of_which_epoch}; ± standard deviation over seeds.",
             )
         )
     tables.append(

@@ -14,6 +14,7 @@ from nas_prune.search.stability import Stability
 from nas_prune.space.budget import Budget, BudgetSetting
 from nas_prune.space.networks import space_name
 from nas_prune.training.config import NetworkConfig
+from nas_prune.training.event_log import LogName
 from nas_prune.training.recipe import MOST_EPOCHS, Recipe, default_recipe
 
 MOST_STEPS = 1000
@@ -46,6 +47,7 @@ class SearchConfig(NetworkConfig):
             a function of one's own gives it. A run's `config.yaml` has the name alone; the weights are in the run.
         seed: fixes the validation split, the first weights, and the order of the images.
         keep_checkpoints: whether those of the finished training stay.
+        log: what is written of each epoch beside `metrics.jsonl`: `tensorboard`, or None for nothing.
     """
 
     command: Literal["search"] = "search"
@@ -62,6 +64,7 @@ class SearchConfig(NetworkConfig):
     weights: str | None = Field(default=None, max_length=4096)
     seed: int = Field(default=0, ge=0, lt=2**31)
     keep_checkpoints: bool = False
+    log: LogName | None = None
 
     @property
     def method_words(self) -> str:

@@ -2,13 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from math import exp, expm1
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from nas_prune.data import ImageData, num_batches
+from nas_prune.data import ImageData
 from nas_prune.data.config import DataConfig, load_images
 from nas_prune.data.preprocessing import preprocessing_of
 from nas_prune.errors import NothingToSearchError
@@ -19,6 +18,7 @@ from nas_prune.search.methods.contract import Evidence, PenaltyTarget, WidthMeth
 from nas_prune.search.methods.layer_channels import can_gate
 from nas_prune.search.methods.learned_gates import taken_out
 from nas_prune.search.methods.registry import known_methods, method_named, scorable, scores_of
+from nas_prune.search.sparsity import check_optimiser, chosen_sparsity
 from nas_prune.search.stability import KEPT
 from nas_prune.space.budget import Budget
 from nas_prune.space.cut import Cut, check_feasible, cut, feasible_range
@@ -29,10 +29,10 @@ from nas_prune.space.search_space import SearchSpace
 from nas_prune.space.widths import stage_means
 from nas_prune.training.compute import Compute, pick_device, pick_threads
 from nas_prune.training.config import checked_images
+from nas_prune.training.event_log import check_log, events_folder
 from nas_prune.training.given_weights import GivenWeights, WeightsSource, given_weights, read_start
 from nas_prune.training.loop import Observer, Training
 from nas_prune.training.ranks import Ranks
-from nas_prune.training.recipe import Recipe
 from nas_prune.training.state import TrainState, start
 
 
@@ -111,15 +111,22 @@ class PreparedSearch:
             }
         )
 
-    def training(self) -> Training:
-        """How the whole network is trained."""
+    def training(self, run: Path | None = None) -> Training:
+        """How the whole network is trained, to the end: widths come from the last state. A run takes its events."""
         sparsity, config = self.method.sparsity, self.config
         penalty = None
         if sparsity is not None and self.sparsity is not None:
-            penalty = sparsity.penalty(PenaltyTarget(self.space, self.columns, self.sparsity, config.cost))
+            target = PenaltyTarget(
+                self.space,
+                self.columns,
+                self.sparsity,
+                config.cost,
+                is_decoupled=config.recipe.optimizer != "sgd",
+            )
+            penalty = sparsity.penalty(target)
         return Training(
             self.data,
-            config.search_recipe,
+            config.search_recipe.to_the_end(),
             config.seed,
             self.compute,
             penalise=penalty,
@@ -127,6 +134,7 @@ class PreparedSearch:
             title="training" if penalty is None else "sparse training",
             observer=self.observer(),
             settings=self.training_settings,
+            log_to=None if config.log is None or run is None else events_folder(run, config.seed),
         )
 
     @property
@@ -162,7 +170,7 @@ class PreparedSearch:
             sparsity.prepare(model, self.space, self.columns)
         if self.is_stepwise:
             hold(model, self.space, self.columns)
-        return start(model, self.config.search_recipe)
+        return start(model, self.config.search_recipe.to_the_end())
 
     def soften(self, state: TrainState) -> None:
         """Let the method change the networks after an epoch, by what the cut at the first budget keeps now.
@@ -280,6 +288,8 @@ def prepared_search(
         NasPruneError: something in the settings cannot be used.
     """
     method = method_named(config.method)
+    check_optimiser(method, config.recipe)
+    check_log(config.log)
     device = pick_device(config.device)
     loaded = loaded or LoadedInputs()
     data = loaded.data(config, progress)
@@ -352,28 +362,3 @@ def _searched(
         )
     wanted = space.searched(groups) if method.of == "channels" else ()
     return columns, tuple(space.groups[column].name for column in wanted if column not in columns)
-
-
-def chosen_sparsity(
-    method: WidthMethod, recipe: Recipe, data: ImageData, space: SearchSpace, distance: float | None = None
-) -> float | None:
-    """The strength λ of a method's penalty where none is given; None for a method without one.
-
-    It follows from the one that takes an idle parameter to zero by the end of the training. A gradient of λ and a
-    weight decay of w move a parameter that nothing else moves from γ to (γ + λ/w) exp(-w S) - λ/w,
-    S = Σ learning rates / (1 - momentum). So it is at zero in the end if λ = w γ / (exp(w S) - 1), which is γ / S
-    without decay. Decay acts where the recipe's optimiser moves the parameter. γ is where the method's parameters
-    start, or the distance given, for a network that starts from other weights.
-    """
-    if method.sparsity is None:
-        return None
-    per_epoch = num_batches(len(data.train), recipe.batch_size)
-    steps = per_epoch * recipe.epochs
-    rates = sum(recipe.rate_at(step, steps, per_epoch) for step in range(steps))
-    momentum, decay = recipe.momentum, recipe.weight_decay if recipe.decay_norms else 0.0
-    if method.sparsity.momentum is not None:
-        momentum, decay = method.sparsity.momentum, 0.0
-    length = rates / (1 - momentum)
-    by_length = decay * exp(-decay * length) / -expm1(-decay * length) if decay else 1 / length
-    enough = (method.sparsity.distance if distance is None else distance) * by_length
-    return method.sparsity.strength(enough, space)

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from nas_prune.data.config import where_images_are
 from nas_prune.data.guessing import guess_share
 from nas_prune.data.preprocessing import preprocessing_of
 from nas_prune.runs.directory import (
@@ -46,6 +45,7 @@ from nas_prune.training.network_file import (
     set_weights,
     write_network,
 )
+from nas_prune.training.notes import before_training, of_last_epoch
 from nas_prune.training.ranks import ALONE, joined
 from nas_prune.training.resumable import drop_checkpoints, facts_of, is_finished, train_in
 from nas_prune.training.starts import write_kept
@@ -86,7 +86,9 @@ def search(
             network = NETWORK if is_finished(trained) else CHECKPOINT
             for name in (METRICS, network):
                 write_whole(run / name, (trained / name).read_bytes())
-        progress.say(where_images_are(stage.data))
+        progress.say(before_training(stage.data, stage.config.recipe))
+        if stage.method.trains and (note := of_last_epoch(stage.config.recipe)) is not None:
+            progress.say(note)
         progress.say(
             f"Writing to {run}. If it is stopped: {resume_command('search', run, config.space, ranks)}"
         )
@@ -245,7 +247,7 @@ def _ended(stage: PreparedSearch, run: Path, progress: Progress) -> _Ended:
         return _as_left(stage, run, facts_of(stage.training()))
     state = stage.first_state()
     if stage.method.trains:
-        train_in(run, state, stage.training(), progress)
+        train_in(run, state, stage.training(run), progress)
     ranks.take_buffers(state.trained)
     with progress.waiting("scoring channels"):
         scores = stage.scores(state.trained)

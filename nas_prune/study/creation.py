@@ -29,6 +29,7 @@ from nas_prune.study.config import GUIDELINE, SCRATCH, StudyConfig
 from nas_prune.study.context import BUDGET, StudyContext
 from nas_prune.study.samplers import sampler_named, stopping_named
 from nas_prune.study.trial_check import check_fit, check_study
+from nas_prune.training.recipe import as_written_now
 
 _FIXED = "fixed_params"  # Optuna's own name for what a waiting trial is to be
 _CLAIM = ".claim"  # locked while a directory is claimed
@@ -140,7 +141,8 @@ def check_same(then: Mapping[str, Any], now: Mapping[str, Any], what: str) -> No
         BadInputError: the first difference.
     """
     for name in [*then, *(name for name in now if name not in then)]:
-        if then.get(name) != now.get(name):
+        before = as_written_now(then.get(name)) if name == "recipe" else then.get(name)
+        if before != now.get(name):
             raise BadInputError(
                 f"{what} must be continued as it was created, but {name} was {_short(then.get(name))} and is "
                 f"{_short(now.get(name))} now. Put it back, or begin a study of its own with --new."

@@ -207,7 +207,7 @@ class Objective:
             )
             accuracies.append(result.val_accuracy)
             tests.append(result.test_accuracy)
-            epochs += follower.epochs if number == 0 else config.epochs
+            epochs += follower.epochs if number == 0 else result.epochs
             if follower.is_stopped:
                 break
         accuracy = fmean(accuracies)

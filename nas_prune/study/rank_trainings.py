@@ -131,9 +131,17 @@ def trained_macs(context: StudyContext, folder: Path) -> int:
         widths = read_widths(widths_file)
         lengths: list[Literal["short"] | Schedule] = ["short", *get_args(Schedule)]
         for length in lengths:
-            done = len(list(widths_file.parent.glob(f"{length}/*/{RESULT}")))
-            found += done * _macs_of(context, widths, length) if done else 0
+            for done in widths_file.parent.glob(f"{length}/*/{RESULT}"):
+                found += _macs_done(context, widths, length, done)
     return found
+
+
+def _macs_done(context: StudyContext, widths: Widths, length: Literal["short"] | Schedule, done: Path) -> int:
+    """Of one training that has ended, which patience may have ended early; files of earlier versions do not tell."""
+    trained = read_trained(done, epochs=0, macs=0, params=0)
+    if trained is None or not trained.epochs:
+        return _macs_of(context, widths, length)
+    return training_macs(widths.cost.macs, len(context.data.train), trained.epochs)
 
 
 def _prepared(

@@ -11,7 +11,6 @@ from typing import Any
 import optuna
 from threadpoolctl import threadpool_limits
 
-from nas_prune.data.config import where_images_are
 from nas_prune.guideline.apply import guideline_named, setting_of
 from nas_prune.guideline.hand import RULES
 from nas_prune.runs.directory import default_run
@@ -36,6 +35,7 @@ from nas_prune.study.storage import HEARTBEAT, opened, shown
 from nas_prune.study.worker import Worker, put_back_stale, work_in_processes
 from nas_prune.study.worker_lock import WorkerLock, live_workers
 from nas_prune.training.compute import pick_threads
+from nas_prune.training.notes import before_training
 
 
 def run_study(
@@ -95,7 +95,7 @@ def run_study(
             config = _as_before(asked, run)
             context = replace(context, config=config)
         claim_directory(run, config, pattern)
-    progress.say(where_images_are(data))
+    progress.say(before_training(data, config.recipe))
     return _work(location, context, workers, progress, started)
 
 

@@ -16,7 +16,9 @@ from torch import Tensor, nn
 from nas_prune.errors import BadInputError, DamagedError
 from nas_prune.runs.files import write_whole
 from nas_prune.runs.reading import check_regular, load_json
-from nas_prune.training.state import RngState, Sums, TrainState, check_rng_state, rng_state_now
+from nas_prune.training.optimiser import kept_by, stored_for
+from nas_prune.training.recipe import as_written_now
+from nas_prune.training.state import Best, RngState, Sums, TrainState, check_rng_state, rng_state_now
 
 _KEY = "state"
 _HEADER = 2**24  # bytes
@@ -39,6 +41,14 @@ def write_checkpoint(
         "steps_done": state.steps_done,
         "facts": dict(facts or {}),
     }
+    if state.best is not None:
+        best = state.best
+        content["best"] = {
+            "epoch": best.epoch,
+            "accuracy": best.accuracy,
+            "loss": best.loss,
+            "risen_at": best.risen_at,
+        }
     if state.steps_done:
         rng_state = state.rng_state or rng_state_now(_device(state))
         tensors |= {"chance.torch": rng_state.torch}
@@ -94,10 +104,10 @@ def read_checkpoint(path: Path, state: TrainState, facts: Mapping[str, Any] | No
     if state.average is not None:
         state.average.load_state_dict(average)
     state.optimiser.state.clear()
-    for parameter, buffer in stored.momentum:
-        state.optimiser.state[parameter] = {"momentum_buffer": buffer}
+    for parameter, kept in stored.kept:
+        state.optimiser.state[parameter] = kept
     state.epochs_done, state.steps_done = stored.epochs_done, stored.steps_done
-    state.sums, state.rng_state = stored.sums, stored.rng_state
+    state.sums, state.rng_state, state.best = stored.sums, stored.rng_state, stored.best
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +116,10 @@ class _Stored:
 
     epochs_done: int
     steps_done: int
-    momentum: list[tuple[nn.Parameter, Tensor]]
-    sums: Sums | None
-    rng_state: RngState | None
+    kept: list[tuple[nn.Parameter, dict[str, Tensor]]]
+    best: Best | None
+    sums: Sums | None = None
+    rng_state: RngState | None = None
 
 
 def _stored(content: Mapping[str, Any], tensors: Mapping[str, Tensor], state: TrainState) -> _Stored:
@@ -116,25 +127,34 @@ def _stored(content: Mapping[str, Any], tensors: Mapping[str, Tensor], state: Tr
     epochs, steps = content["epochs_done"], content["steps_done"]
     if type(epochs) is not int or type(steps) is not int or min(epochs, steps) < 0:
         raise ValueError(f"{epochs!r} epochs and {steps!r} steps are done")
-    momentum, device = _part(tensors, "momentum."), _device(state)
-    buffers = []
-    for name, parameter in state.model.named_parameters():
-        if name in momentum and momentum[name].shape == parameter.shape:
-            # in the parameter's memory layout, or sums would be taken in another order
-            buffer = torch.empty_like(parameter, requires_grad=False).copy_(momentum[name])
-            buffers.append((parameter, buffer))
-        elif name in momentum:
-            raise ValueError(f"the momentum of {name} is {list(momentum[name].shape)}")
+    kept = stored_for(state.optimiser, state.model, tensors)
+    best = _best(content, tensors, state) if state.keeps_best and epochs else None
     if not steps:
-        return _Stored(epochs, steps, buffers, None, None)
-    nothing = Sums.nothing(device)
-    for own, found in ((nothing.loss, tensors["sums.loss"]), (nothing.hits, tensors["sums.hits"])):
-        if (own.shape, own.dtype) != (found.shape, found.dtype):
-            raise ValueError("the sums of the epoch are none")
-    sums = Sums(tensors["sums.loss"].to(device), tensors["sums.hits"].to(device))
+        return _Stored(epochs, steps, kept, best)
+    loss, hits = tensors["sums.loss"], tensors["sums.hits"]
+    # Earlier versions counted right answers in whole numbers.
+    is_right = loss.dtype == torch.float64 and hits.dtype in (torch.float64, torch.int64)
+    if loss.shape or hits.shape or not is_right:
+        raise ValueError("the sums of the epoch are none")
+    device = _device(state)
+    sums = Sums(loss.to(device), hits.to(device, torch.float64))
     rng_state = RngState(tensors["chance.torch"], tensors.get("chance.device"), **content["chance"])
     check_rng_state(rng_state)
-    return _Stored(epochs, steps, buffers, sums, rng_state)
+    return _Stored(epochs, steps, kept, best, sums, rng_state)
+
+
+def _best(content: Mapping[str, Any], tensors: Mapping[str, Tensor], state: TrainState) -> Best:
+    """The network of the best epoch so far."""
+    said, own = content["best"], state.trained.state_dict()
+    weights = _part(tensors, "best.")
+    if {name: tensor.shape for name, tensor in weights.items()} != {
+        name: tensor.shape for name, tensor in own.items()
+    }:
+        raise ValueError("the network of the best epoch is another one")
+    if type(said["epoch"]) is not int or type(said["risen_at"]) is not int:
+        raise ValueError(f"the best epoch is {said['epoch']!r}")
+    found = {name: tensor.to(own[name].device, own[name].dtype) for name, tensor in weights.items()}
+    return Best(said["epoch"], float(said["accuracy"]), float(said["loss"]), said["risen_at"], found)
 
 
 def read_weights(path: Path, like: nn.Module | None = None) -> dict[str, Tensor]:
@@ -153,10 +173,9 @@ def read_weights(path: Path, like: nn.Module | None = None) -> dict[str, Tensor]
 
 def _tensors(state: TrainState) -> dict[str, Tensor]:
     tensors = {f"model.{name}": tensor for name, tensor in state.model.state_dict().items()}
-    for name, parameter in state.model.named_parameters():
-        momentum = state.optimiser.state.get(parameter, {}).get("momentum_buffer")
-        if momentum is not None:
-            tensors[f"momentum.{name}"] = momentum
+    tensors |= dict(kept_by(state.optimiser, state.model))
+    if state.best is not None:
+        tensors |= {f"best.{name}": tensor for name, tensor in state.best.weights.items()}
     if state.average is not None:
         tensors |= {f"average.{name}": tensor for name, tensor in state.average.state_dict().items()}
     if state.steps_done and state.sums is not None:
@@ -173,11 +192,11 @@ def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 
 def most_of(network: nn.Module | None) -> int | None:
-    """Bytes that a checkpoint of a network may have: weights, their momentum and average, and a header."""
+    """Bytes that a checkpoint of a network may have: weights, two moments, average and best, and a header."""
     if network is None:
         return None
     tensors = (*network.parameters(), *network.buffers())
-    return 4 * sum(tensor.numel() * tensor.element_size() for tensor in tensors) + _HEADER
+    return 5 * sum(tensor.numel() * tensor.element_size() for tensor in tensors) + _HEADER
 
 
 def read_tensors(
@@ -250,6 +269,7 @@ def check_same_run(path: Path, found: Mapping[str, Any], expected: Mapping[str, 
     """
     for name in expected or {}:
         own, theirs = json.loads(json.dumps((expected or {})[name])), found.get(name)
+        theirs = as_written_now(theirs) if name == "recipe" else theirs
         if theirs != own:
             if isinstance(own, dict) and isinstance(theirs, dict):
                 name = next(key for key in {**own, **theirs} if own.get(key) != theirs.get(key))  # noqa: PLW2901

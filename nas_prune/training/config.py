@@ -22,6 +22,7 @@ from nas_prune.space.network_settings import NetworkSettings
 from nas_prune.space.networks import check_trusted, is_own
 from nas_prune.space.widths import Widths, read_widths
 from nas_prune.training.compute import Compute, Precision, takes_channels_last
+from nas_prune.training.event_log import LogName
 from nas_prune.training.ranks import Ranks
 from nas_prune.training.recipe import Recipe, changed, default_recipe, recipe_named
 from nas_prune.training.schedules import Schedule
@@ -245,6 +246,7 @@ class TrainConfig(RunConfig):
             alone; the weights are in the run.
         teacher: the run whose trained network is imitated; None for none.
         keep_checkpoints: whether those of finished trainings stay.
+        log: what is written of each epoch beside `metrics.jsonl`: `tensorboard`, or None for nothing.
     """
 
     path_fields: ClassVar[tuple[str, ...]] = ("inherits_from", "teacher")
@@ -261,6 +263,7 @@ class TrainConfig(RunConfig):
     weights: str | None = Field(default=None, max_length=4096)
     teacher: str | None = None
     keep_checkpoints: bool = False
+    log: LogName | None = None
 
     @classmethod
     def typed(cls, given: Mapping[str, Any]) -> dict[str, Any]:

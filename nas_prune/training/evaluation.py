@@ -1,4 +1,9 @@
-"""Loss and accuracy of a network on one part of the data."""
+"""Loss and accuracy of a network on one part of the data.
+
+Shape letter: K classes.
+"""
+
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -25,16 +30,36 @@ def evaluate(
 
     Where several processes train together each sees its share, and all get the sum.
     """
+    sums = Sums.nothing(part.device)
+    for scores, labels in _scored(model, part, data, compute, batch_size):
+        sums.loss += cross_entropy(scores, labels, reduction="sum")
+        sums.hits += (scores.argmax(1) == labels).sum()
+    compute.ranks.add(sums.loss, sums.hits)
+    return float(sums.loss) / len(part), float(sums.hits) / len(part)
+
+
+@torch.no_grad()
+def balanced_accuracy(model: nn.Module, part: Part, data: ImageData, compute: Compute = PLAIN) -> float:
+    """The accuracy on each class that has images, on average: in it all classes count alike."""
+    counts_K = torch.zeros(data.num_classes, dtype=torch.float64, device=part.device)
+    hits_K = torch.zeros_like(counts_K)
+    for scores, labels in _scored(model, part, data, compute, _BATCH):
+        counts_K += torch.bincount(labels, minlength=data.num_classes)
+        hits_K += torch.bincount(labels[scores.argmax(1) == labels], minlength=data.num_classes)
+    compute.ranks.add(counts_K, hits_K)
+    return float((hits_K / counts_K)[counts_K > 0].mean())
+
+
+def _scored(
+    model: nn.Module, part: Part, data: ImageData, compute: Compute, batch_size: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Scores and labels, batch by batch, of this process's share."""
     model.eval()
     compute.ranks.take_buffers(model)
-    sums = Sums.nothing(part.device)
     batches = eval_batches(
         part, batch_size=batch_size, mean=data.mean, std=data.std, share=compute.ranks.share
     )
     for images, labels in batches:
         with compute.rounding():
             scores = class_scores(model, compute.laid_out(images)).float()
-        sums.loss += cross_entropy(scores, labels, reduction="sum")
-        sums.hits += (scores.argmax(1) == labels).sum()
-    compute.ranks.add(sums.loss, sums.hits)
-    return float(sums.loss) / len(part), int(sums.hits) / len(part)
+        yield scores, labels

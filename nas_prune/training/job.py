@@ -18,8 +18,10 @@ from nas_prune.space.search_space import SearchSpace
 from nas_prune.space.widths import Widths
 from nas_prune.training.compute import Compute, pick_device, pick_threads
 from nas_prune.training.config import TrainConfig, checked_images
+from nas_prune.training.event_log import check_log
 from nas_prune.training.given_weights import GivenWeights, WeightsSource, given_weights, read_start
-from nas_prune.training.loop import Teacher
+from nas_prune.training.loss import Teacher
+from nas_prune.training.notes import check_validation
 from nas_prune.training.ranks import Ranks
 from nas_prune.training.recipe import Recipe
 from nas_prune.training.schedules import SCHEDULES, plan_training
@@ -100,6 +102,7 @@ def prepared(
     Raises:
         NasPruneError: something in the settings cannot be used.
     """
+    check_log(config.log)
     given = given or Inputs()
     network, images = _loaded(config, widths, given, progress, space)
     own = checked_images(config, images)
@@ -144,6 +147,7 @@ def _loaded(
         config.data, config.data_seed, progress, in_channels=widths.space.input_shape[0]
     )
     check_fit(images, widths)
+    check_validation(images, config.recipe)
     return network, images
 
 

@@ -4,36 +4,42 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import isfinite
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, kl_div, log_softmax
 
-from nas_prune.data import Augment, ImageData, epoch_seed, num_batches, train_batches
+from nas_prune.data import ImageData, epoch_seed, num_batches, train_batches
 from nas_prune.errors import NasPruneError
 from nas_prune.training.compute import PLAIN, Compute
 from nas_prune.training.evaluation import class_scores, evaluate
+from nas_prune.training.loss import Loss, Teacher, count_right, loss_of
 from nas_prune.training.recipe import Recipe
 from nas_prune.training.state import (
     Sums,
     TrainState,
+    has_stalled,
     lay_out_channels_last,
     move_average,
     moved_by_recipe,
+    note_epoch,
     seeded_rng,
     set_rng_state,
 )
 
 Penalty: TypeAlias = Callable[[nn.Module, float], None]
-Teacher: TypeAlias = Callable[[Tensor], Tensor]
 _CHECK_EVERY = 50  # steps between checks of the loss where each check makes a device wait
 _EVAL_BATCH = 250
 
 
 @dataclass(frozen=True, slots=True)
 class EpochReport:
-    """The result of one epoch; accuracies are shares in [0, 1], epochs count from 1."""
+    """The result of one epoch; accuracies are shares in [0, 1], epochs count from 1.
+
+    Those of training are over the images as they were trained on: varied, mixed (then parts of an image are right),
+    drawn again or weighted where the recipe evens classes out.
+    """
 
     epoch: int
     epochs: int
@@ -73,6 +79,7 @@ class Training:
         title: its name in progress reports.
         observer: looks at the network after every epoch, and may say that it is enough.
         settings: plain JSON of what else decides the result; a checkpoint of other settings is refused.
+        log_to: where TensorBoard's events go; None for nowhere.
     """
 
     data: ImageData
@@ -85,6 +92,7 @@ class Training:
     title: str = "training"
     observer: Observer | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+    log_to: Path | None = None
 
 
 def fit(
@@ -94,7 +102,7 @@ def fit(
     on_step: Callable[[int, int], None] | None = None,
     on_epoch: Callable[[EpochReport], bool | None] | None = None,
 ) -> None:
-    """Train until the recipe's epochs are done; the state is changed in place, step by step.
+    """Train until the recipe's epochs are done, or its patience is over; the state is changed in place, step by step.
 
     Args:
         state: where to start, at the beginning of an epoch or within one.
@@ -109,7 +117,7 @@ def fit(
     data, recipe = training.data, training.recipe
     loop = _Loop(state, training, on_step)
     with _explained_memory(recipe):
-        while state.epochs_done < recipe.epochs:
+        while state.epochs_done < recipe.epochs and not has_stalled(state, recipe):
             loss, accuracy, rate = loop.epoch()
             if training.after_epoch is not None:
                 training.after_epoch(state)
@@ -124,6 +132,7 @@ def fit(
                 )
             state.epochs_done += 1
             state.steps_done, state.sums = 0, None
+            note_epoch(state, val_accuracy, val_loss)
             if on_epoch is not None:
                 done = state.epochs_done
                 report = EpochReport(done, recipe.epochs, rate, loss, accuracy, val_loss, val_accuracy)
@@ -160,6 +169,7 @@ class _Loop:
     training: Training
     on_step: Callable[[int, int], None] | None
     forward: nn.Module = field(init=False)
+    loss: Loss = field(init=False)
     per_epoch: int = field(init=False)
     recent: list[tuple[int, Tensor]] = field(default_factory=list)
 
@@ -167,6 +177,7 @@ class _Loop:
         if self.training.compute.channels_last:
             lay_out_channels_last(self.state)
         self.forward = self.training.compute.prepared(self.state.model, self.training.data.train.shape)
+        self.loss = loss_of(self.training.recipe, self.training.data, self.training.teacher)
         self.per_epoch = num_batches(len(self.training.data.train), self.training.recipe.batch_size)
 
     @property
@@ -191,25 +202,22 @@ class _Loop:
         self._check_losses()
         self.training.compute.ranks.add(sums.loss, sums.hits)
         seen = self._seen()
-        return float(sums.loss) / seen, int(sums.hits) / seen, self._rate(self.per_epoch - 1)
+        return float(sums.loss) / seen, float(sums.hits) / seen, self._rate(self.per_epoch - 1)
 
     def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        size = self.training.data.image_size
-        augment = Augment(
-            crop_padding=round(self.training.recipe.crop_share * size),
-            flip=self.training.recipe.mirror and self.training.data.flip,
-            cutout=round(self.training.recipe.cutout_share * size),
-        )
+        data, recipe = self.training.data, self.training.recipe
         return train_batches(
-            self.training.data.train,
-            batch_size=self.training.recipe.batch_size,
-            mean=self.training.data.mean,
-            std=self.training.data.std,
-            augment=augment,
+            data.train,
+            batch_size=recipe.batch_size,
+            mean=data.mean,
+            std=data.std,
+            augment=recipe.augment(data.image_size, can_mirror=data.flip),
             seed=self.training.seed,
             epoch=self.state.epochs_done,
             first=self.state.steps_done,
             share=self.training.compute.ranks.share,
+            num_classes=data.num_classes,
+            is_balanced=recipe.balance == "sampling",
         )
 
     def _rate(self, step_of_epoch: int) -> float:
@@ -235,18 +243,14 @@ class _Loop:
             move_average(self.state, self.training.recipe.average, self._steps_done())
         detached = loss.detach()
         sums.loss += detached * len(labels)
-        sums.hits += (scores.detach().argmax(1) == labels).sum()
+        sums.hits += count_right(scores.detach(), labels)
         self.recent.append((self.state.steps_done, detached))
 
     def _loss(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         with self.training.compute.rounding():
             scores = class_scores(self.forward, images)
         scores = scores.float()
-        loss = cross_entropy(scores, labels, label_smoothing=self.training.recipe.label_smoothing)
-        if self.training.teacher is None:
-            return loss, scores
-        imitation = _imitation(scores, self.training.teacher(images), self.training.recipe.temperature)
-        return torch.lerp(loss, imitation, self.training.recipe.teacher_share), scores
+        return self.loss.of(scores, labels, images), scores
 
     def _weight(self, count: int) -> float:
         """What makes the mean of the processes' gradients that of the whole batch."""
@@ -275,10 +279,3 @@ class _Loop:
                 f"{self.state.epochs_done + 1} at learning rate {self._rate(broken[0]):.4g}. "
                 "Use a smaller --learning-rate or --sparsity."
             )
-
-
-def _imitation(scores: Tensor, wanted: Tensor, temperature: float) -> Tensor:
-    """How far scores are from a teacher's (Hinton et al. 2015, section 2.1): T² KL(softmax(t/T) ‖ softmax(s/T))."""
-    ours = log_softmax(scores / temperature, 1)
-    theirs = log_softmax(wanted.float() / temperature, 1)
-    return temperature**2 * kl_div(ours, theirs, reduction="batchmean", log_target=True)

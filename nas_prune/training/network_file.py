@@ -35,6 +35,7 @@ class NetworkRecord(BaseModel):
         preprocessing: of its images.
         facts: all that decided the training, as its checkpoints have it.
         epochs_done: of the training.
+        kept_epoch: whose network it is; None for the last.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -43,6 +44,7 @@ class NetworkRecord(BaseModel):
     preprocessing: Preprocessing
     facts: dict[str, Any] = {}
     epochs_done: int = Field(default=0, ge=0, strict=True)
+    kept_epoch: int | None = Field(default=None, ge=1, strict=True)
 
     @model_validator(mode="after")
     def _of_one_network(self) -> "NetworkRecord":

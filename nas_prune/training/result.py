@@ -23,13 +23,16 @@ from nas_prune.training.network_file import read_network, set_weights
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """One training: accuracies after its last epoch, as shares; test images were used only then.
+    """One training: accuracies of the network it keeps, as shares; test images were used only then.
 
     Attributes:
         seed: of its first weights and of the order of its images.
         epochs: how many it had.
         macs, params: of its network.
         seconds: that training took.
+        kept_epoch: whose network is kept, the best by validation; None for the last.
+        val_balanced_accuracy, test_balanced_accuracy: the mean of the accuracies on each class; None where classes are
+            of about the same size.
     """
 
     seed: int
@@ -39,6 +42,9 @@ class Trained:
     macs: Annotated[int, Field(ge=0)]
     params: Annotated[int, Field(ge=0)]
     seconds: float
+    kept_epoch: Annotated[int, Field(ge=1)] | None = None
+    val_balanced_accuracy: Annotated[float, Field(ge=0, le=1)] | None = None
+    test_balanced_accuracy: Annotated[float, Field(ge=0, le=1)] | None = None
 
 
 _TRAINED = TypeAdapter(Trained)
@@ -127,13 +133,17 @@ def summary(result: TrainResult) -> dict[str, Any]:
         "classes": result.preprocessing.classes,
         "preprocessing": result.preprocessing.model_dump(mode="json", exclude={"classes"}),
         "seeds": [
-            {
-                "seed": one.seed,
-                "val_accuracy": one.val_accuracy,
-                "test_accuracy": one.test_accuracy,
-                "epochs": read_metrics(result.run / f"seed-{one.seed}"),
-            }
+            {**_accuracies(one), "epochs": read_metrics(result.run / f"seed-{one.seed}")}
             for one in result.seeds
         ],
         "failed": [{"seed": seed, "why": why} for seed, why in result.failed],
     }
+
+
+def _accuracies(one: Trained) -> dict[str, Any]:
+    """One seed's, and what else is known where a recipe asks for it."""
+    names = ("val_balanced_accuracy", "test_balanced_accuracy")
+    balanced = {name: value for name in names if (value := getattr(one, name)) is not None}
+    kept = {} if one.kept_epoch is None else {"kept_epoch": one.kept_epoch, "epochs_done": one.epochs}
+    accuracies = {"val_accuracy": one.val_accuracy, "test_accuracy": one.test_accuracy}
+    return {"seed": one.seed, **accuracies, **balanced, **kept}

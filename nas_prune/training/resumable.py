@@ -15,10 +15,11 @@ from nas_prune.runs.files import alone_in, saying_why, sync
 from nas_prune.runs.progress import SILENT, Progress
 from nas_prune.runs.stopping import Stop, stoppable
 from nas_prune.training.checkpoint import read_checkpoint, write_checkpoint
+from nas_prune.training.event_log import Events, events_in
 from nas_prune.training.loop import EpochReport, Training, fit
 from nas_prune.training.network_file import read_network, set_weights
 from nas_prune.training.recipe import Recipe
-from nas_prune.training.state import TrainState
+from nas_prune.training.state import TrainState, has_stalled
 
 PREVIOUS = "checkpoint.previous.safetensors"
 _SHARE = 0.05  # of the time that checkpoints may take
@@ -45,9 +46,11 @@ def train_in(folder: Path, state: TrainState, training: Training, progress: Prog
     ranks = training.compute.ranks
     with alone_in(folder, is_needed=ranks.is_first), stoppable() as stop:
         _go_on(folder, state, training, progress)
-        keeper = _Keeper(folder, state, training, progress, stop)
-        if not keeper.is_enough():
-            fit(state, training, on_step=keeper.after_step, on_epoch=keeper.after_epoch)
+        log_to = training.log_to if ranks.is_first else None
+        with events_in(log_to, state.epochs_done, read_metrics(folder) if log_to else ()) as events:
+            keeper = _Keeper(folder, state, training, progress, stop, events)
+            if not keeper.is_enough():
+                fit(state, training, on_step=keeper.after_step, on_epoch=keeper.after_epoch)
         if stop.is_asked:
             raise KeyboardInterrupt(f"{training.title} stopped: {how_far(state, training.recipe)}")
     return perf_counter() - started
@@ -112,8 +115,11 @@ def is_finished(folder: Path) -> bool:
     )
 
 
-def take_finished(folder: Path, state: TrainState, training: Training) -> None:
-    """Set the network of a state to the one that its training ended with.
+def take_finished(folder: Path, state: TrainState, training: Training) -> int | None:
+    """Set the network of a state to the one that its training left.
+
+    Returns:
+        The epoch that the network is of; None for the last.
 
     Raises:
         DamagedError: the file is damaged.
@@ -123,6 +129,7 @@ def take_finished(folder: Path, state: TrainState, training: Training) -> None:
     record = file.of_same_run(facts_of(training))
     set_weights(state.trained, file)
     state.epochs_done = record.epochs_done
+    return record.kept_epoch
 
 
 def drop_checkpoints(folder: Path) -> None:
@@ -147,6 +154,7 @@ class _Keeper:
     training: Training
     progress: Progress
     stop: Stop
+    events: Events
     written: float = field(default_factory=perf_counter)
     cost: float = 0.0
 
@@ -166,13 +174,14 @@ class _Keeper:
         if ranks.is_first:
             notes = {} if observer is None else observer.note(self.state.trained)
             append_metrics(self.folder, {**asdict(report), **notes})
+            self.events(asdict(report))  # before the checkpoint that covers the epoch
             self.progress.note(
                 self.training.title,
                 f"epoch {report.epoch} of {report.epochs}, loss {report.train_loss:.3g}, "
                 f"val. accuracy {100 * report.val_accuracy:.1f} %",
                 report.epoch == report.epochs,
             )
-        is_enough = self.is_enough()
+        is_enough = self.is_enough() or has_stalled(self.state, self.training.recipe)
         is_due = (
             is_stopped or is_enough or report.epoch == report.epochs or self._since() * _SHARE > self.cost
         )

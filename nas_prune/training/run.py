@@ -6,7 +6,6 @@ from functools import partial
 from pathlib import Path
 
 from nas_prune.data import SharedImages, share
-from nas_prune.data.config import where_images_are
 from nas_prune.data.preprocessing import preprocessing_of
 from nas_prune.errors import BadInputError
 from nas_prune.runs.directory import RESULT, WIDTHS, begun_whole, check_out, make_run
@@ -24,6 +23,7 @@ from nas_prune.training.given_weights import write_start
 from nas_prune.training.job import Inputs, TrainJob, prepared
 from nas_prune.training.loop import Observer
 from nas_prune.training.model_file import MODEL, write_model
+from nas_prune.training.notes import before_training
 from nas_prune.training.ranks import ALONE, joined
 from nas_prune.training.result import Trained, TrainResult, summary, write_trained
 from nas_prune.training.resumable import drop_checkpoints
@@ -65,7 +65,7 @@ def train(
         run = _new_run(job, out)
         if job.given is not None:
             progress.say(job.given.words)
-        progress.say(where_images_are(job.data))
+        progress.say(before_training(job.data, job.recipe))
         progress.say(
             f"Writing to {run}. If it is stopped: {resume_command('train', run, widths.space.name, ranks)}"
         )

@@ -3,19 +3,21 @@
 from dataclasses import replace
 from pathlib import Path
 
+from nas_prune.data.balance import is_uneven
 from nas_prune.data.preprocessing import preprocessing_of
 from nas_prune.errors import DamagedError
 from nas_prune.runs.directory import NETWORK, RESULT
 from nas_prune.runs.files import saying_why
 from nas_prune.runs.progress import Progress
 from nas_prune.training.compute import limited_threads
-from nas_prune.training.evaluation import evaluate
+from nas_prune.training.evaluation import balanced_accuracy, evaluate
+from nas_prune.training.event_log import events_folder
 from nas_prune.training.job import TrainJob
 from nas_prune.training.loop import Observer, Training
 from nas_prune.training.network_file import NetworkRecord, read_network, write_network
 from nas_prune.training.result import Trained, read_trained, write_trained
 from nas_prune.training.resumable import drop_checkpoints, facts_of, is_finished, take_finished, train_in
-from nas_prune.training.state import TrainState, start
+from nas_prune.training.state import TrainState, start, take_best
 
 
 def train_kept_seed(seed: int, progress: Progress, *, run: Path, job: TrainJob) -> Trained:
@@ -61,6 +63,7 @@ def train_seed(
         title=title,
         observer=observer,
         settings=job.settings,
+        log_to=None if job.config.log is None else events_folder(run, seed),
     )
     assert job.config.threads is not None
     with limited_threads(job.config.threads):
@@ -77,11 +80,11 @@ def _trained(
     keeps_network: bool,
 ) -> Trained:
     """Train what is left and evaluate it; or take what is there, if it is finished."""
-    ranks, seconds = job.compute.ranks, 0.0
+    ranks, seconds, kept_epoch = job.compute.ranks, 0.0, None
     is_there = ranks.any(ranks.is_first and keeps_network and is_finished(folder))
     if is_there:
         try:
-            take_finished(folder, state, training)
+            kept_epoch = take_finished(folder, state, training)
         except DamagedError as error:
             progress.say(f"{error.problem} {training.title} is trained again.")
             is_there = False
@@ -91,21 +94,43 @@ def _trained(
             return before
     else:
         seconds = train_in(folder, state, training, progress)
-    _, val_accuracy = evaluate(state.trained, job.data.val, job.data, job.compute)
-    _, test_accuracy = evaluate(state.trained, job.data.test, job.data, job.compute)
-    cost = job.widths.cost
-    trained = Trained(
-        training.seed, val_accuracy, test_accuracy, state.epochs_done, cost.macs, cost.params, seconds
-    )
+        kept_epoch = take_best(state)
+    trained = _evaluated(state, training, job, kept_epoch, seconds)
     if keeps_network and ranks.is_first:
         record = NetworkRecord(
             widths=job.widths,
             preprocessing=preprocessing_of(job.data),
             facts=facts_of(training),
             epochs_done=state.epochs_done,
+            kept_epoch=kept_epoch,
         )
         write_network(folder / NETWORK, state.trained, record)
         read_network(folder / NETWORK, state.trained)  # before any checkpoint goes
         # Without its seconds, so that a run that was stopped is the same to the bit.
         write_trained(folder / RESULT, replace(trained, seconds=0.0))
     return trained
+
+
+def _evaluated(
+    state: TrainState, training: Training, job: TrainJob, kept_epoch: int | None, seconds: float
+) -> Trained:
+    """What the network that is kept gives on the validation and the test part."""
+    data, compute, cost = job.data, job.compute, job.widths.cost
+    _, val_accuracy = evaluate(state.trained, data.val, data, compute)
+    _, test_accuracy = evaluate(state.trained, data.test, data, compute)
+    balanced: dict[str, float] = {}
+    if is_uneven(data.train.labels, data.num_classes):
+        for name in ("val", "test"):
+            accuracy = balanced_accuracy(state.trained, getattr(data, name), data, compute)
+            balanced[f"{name}_balanced_accuracy"] = accuracy
+    return Trained(
+        training.seed,
+        val_accuracy,
+        test_accuracy,
+        state.epochs_done,
+        cost.macs,
+        cost.params,
+        seconds,
+        kept_epoch,
+        **balanced,
+    )

@@ -30,7 +30,7 @@ from nas_prune.training.checkpoint import read_weights
 from nas_prune.training.compute import Compute
 from nas_prune.training.config import resume_command
 from nas_prune.training.evaluation import class_scores
-from nas_prune.training.loop import Teacher
+from nas_prune.training.loss import Teacher
 from nas_prune.training.network_file import NetworkFile, read_network, set_weights
 from nas_prune.training.ranks import ALONE
 

@@ -2,7 +2,7 @@
 
 import copy
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -11,12 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from nas_prune.training.optimiser import lay_out_as_weights, optimiser_for
 from nas_prune.training.recipe import Recipe
 
 
 @dataclass(slots=True)
 class Sums:
-    """Over the steps of an epoch so far: losses times images, and right answers."""
+    """Over the steps of an epoch so far: losses times images, and right answers (parts of them for mixed images)."""
 
     loss: Tensor
     hits: Tensor
@@ -26,7 +27,7 @@ class Sums:
         """Before the first step."""
         return Sums(
             torch.zeros((), dtype=torch.float64, device=device),
-            torch.zeros((), dtype=torch.int64, device=device),
+            torch.zeros((), dtype=torch.float64, device=device),
         )
 
 
@@ -47,50 +48,87 @@ class RngState:
     numpy: list[Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Best:
+    """The network of the best epoch so far, by validation.
+
+    Attributes:
+        epoch: its number, from 1.
+        accuracy: on the validation part, a share in [0, 1]; the best of all epochs.
+        loss: there; the smallest of the epochs with this accuracy.
+        risen_at: the first epoch with this accuracy.
+        weights: of the network that is evaluated and kept, with its buffers.
+    """
+
+    epoch: int
+    accuracy: float
+    loss: float
+    risen_at: int
+    weights: Mapping[str, Tensor]
+
+
 @dataclass(slots=True)
 class TrainState:
     """What a training resumes from.
 
     Attributes:
         model: the network.
-        optimiser: with the momentum of each parameter.
+        optimiser: with what it keeps for each parameter.
         average: a network whose weights are the moving average, where the recipe wants one.
+        keeps_best: whether the best epoch's network is kept beside the last one.
         epochs_done: whole epochs.
         steps_done: steps of the epoch after them.
         sums: over these steps; None before the first.
         rng_state: the random state within the epoch; None at its beginning.
+        best: the best epoch's network; None before the first, or where it is not kept.
     """
 
     model: nn.Module
-    optimiser: torch.optim.SGD
+    optimiser: torch.optim.Optimizer
     average: nn.Module | None = None
+    keeps_best: bool = False
     epochs_done: int = 0
     steps_done: int = 0
     sums: Sums | None = None
     rng_state: RngState | None = None
+    best: Best | None = None
 
     @property
     def trained(self) -> nn.Module:
-        """The network that is evaluated and kept."""
+        """The network that is evaluated after every epoch."""
         return self.model if self.average is None else self.average
 
 
 def start(model: nn.Module, recipe: Recipe) -> TrainState:
     """The state before the first epoch."""
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    weights = [parameter for parameter in parameters if recipe.decay_norms or parameter.dim() > 1]
-    vectors = [parameter for parameter in parameters if not recipe.decay_norms and parameter.dim() <= 1]
-    groups: list[dict[str, Any]] = [{"params": weights}, {"params": vectors, "weight_decay": 0.0}]
-    optimiser = torch.optim.SGD(
-        groups,
-        lr=recipe.learning_rate,
-        momentum=recipe.momentum,
-        nesterov=recipe.nesterov,
-        weight_decay=recipe.weight_decay,
-        fused=True,
-    )
     average = copy.deepcopy(model).requires_grad_(requires_grad=False) if recipe.average is not None else None
-    return TrainState(model, optimiser, average)
+    return TrainState(model, optimiser_for(model, recipe), average, keeps_best=recipe.keep == "best")
+
+
+def note_epoch(state: TrainState, accuracy: float, loss: float) -> None:
+    """Keep the network of the epoch that has just been evaluated, if it is to be kept and is the best so far."""
+    best = state.best
+    if not state.keeps_best or (best is not None and (accuracy, -loss) <= (best.accuracy, -best.loss)):
+        return
+    has_risen = best is None or accuracy > best.accuracy
+    risen_at = state.epochs_done if has_risen or best is None else best.risen_at
+    weights = {name: tensor.detach().clone() for name, tensor in state.trained.state_dict().items()}
+    state.best = Best(state.epochs_done, accuracy, loss, risen_at, weights)
+
+
+def has_stalled(state: TrainState, recipe: Recipe) -> bool:
+    """Whether the validation accuracy has not risen for as long as the recipe has patience."""
+    if recipe.patience is None or state.best is None:
+        return False
+    return state.epochs_done - state.best.risen_at >= recipe.patience
+
+
+def take_best(state: TrainState) -> int | None:
+    """Give the network that is kept the weights of the best epoch, in place; its number, None for the last epoch's."""
+    if state.best is None:
+        return None
+    state.trained.load_state_dict(dict(state.best.weights))
+    return state.best.epoch
 
 
 def moved_by_recipe(model: nn.Module) -> list[nn.Parameter]:
@@ -105,17 +143,11 @@ def moved_by_recipe(model: nn.Module) -> list[nn.Parameter]:
 
 
 def lay_out_channels_last(state: TrainState) -> None:
-    """Store weights, their momentum and their average in channels-last layout, in place.
-
-    All three together: a fused step reads the memory of weight and momentum in the same order and ignores strides.
-    """
+    """Store weights, what the optimiser keeps for them and their average in channels-last layout, in place."""
     for network in (state.model, state.average):
         if network is not None:
             network.to(memory_format=torch.channels_last)
-    for parameter, kept in state.optimiser.state.items():
-        momentum = kept.get("momentum_buffer")
-        if momentum is not None:
-            kept["momentum_buffer"] = torch.empty_like(parameter, requires_grad=False).copy_(momentum)
+    lay_out_as_weights(state.optimiser)
 
 
 @torch.no_grad()

@@ -16,6 +16,7 @@ from torch import nn
 from nas_prune.data import ImageData
 from nas_prune.space.scores import Scores
 from nas_prune.space.search_space import SearchSpace
+from nas_prune.training.recipe import OptimizerName
 
 Scope: TypeAlias = Literal["global", "local"]
 DrivingCost: TypeAlias = Literal["macs", "params", "activations"]
@@ -59,12 +60,15 @@ class PenaltyTarget:
         columns: the groups or blocks, by place.
         strength: λ.
         cost: which cost weighs the penalty, for methods that a cost drives.
+        is_decoupled: whether the optimiser makes steps of one size of whatever gradients it is given, as AdamW does:
+            the penalty must then take steps of its own, as AdamW's weight decay does, or λ would mean nothing.
     """
 
     space: SearchSpace
     columns: tuple[int, ...]
     strength: float
     cost: DrivingCost | None = None
+    is_decoupled: bool = False
 
 
 def by_distance(enough: float, _: SearchSpace) -> float:
@@ -95,6 +99,8 @@ class Sparsity:
         distance_in: for a method that pulls parameters of the network's own: how far from zero they are on average. A
             network of given weights keeps them, so that `prepare` is left out there; None for a method that puts in
             parameters.
+        optimizers: of recipes that the penalty is right for; with others the search is refused. A penalty for `adamw`
+            goes by `PenaltyTarget.is_decoupled`, or does not depend on the recipe's optimiser at all.
     """
 
     prepare: Callable[[nn.Module, SearchSpace, Sequence[int]], None]
@@ -104,6 +110,7 @@ class Sparsity:
     momentum: float | None = None
     strength: Strength = by_distance
     distance_in: Callable[[nn.Module, SearchSpace, Sequence[int]], float] | None = None
+    optimizers: tuple[OptimizerName, ...] = ("sgd",)
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,7 +74,13 @@ RANDOM_WEIGHTS = WidthMethod(
     scores=scores,
     can_score=can_gate,
     asks=ASKS_TO_GATE,
-    sparsity=Sparsity(prepare, penalty, without_gates=taken_out, strength=lambda _enough, _space: _STRENGTH),
+    sparsity=Sparsity(
+        prepare,
+        penalty,
+        without_gates=taken_out,
+        strength=lambda _enough, _space: _STRENGTH,
+        optimizers=("sgd", "adamw"),  # its own steps, at a rate of their own
+    ),
     is_cheap=True,
     zero=0.0,
 )

@@ -6,7 +6,8 @@ that reads it); the channels a dense layer grows have one for each later layer t
 such groups on the scale of the others, whatever the number of their norms.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -44,7 +45,11 @@ def mean_scale(model: nn.Module, space: SearchSpace, columns: Sequence[int]) -> 
 
 
 def penalty(target: PenaltyTarget) -> Penalty:
-    """The function that adds λ · sign(γ) to the gradient of every γ concerned."""
+    """The function that adds λ · sign(γ) to the gradient of every γ concerned.
+
+    Under AdamW, which divides a gradient by its own size, it pulls each γ by λ · learning rate towards zero instead,
+    and not beyond: a soft threshold apart from the optimiser's step, as its weight decay is.
+    """
     weight_at = dict.fromkeys(target.columns, 1.0)
     return _penalty(target, weight_at)
 
@@ -83,14 +88,19 @@ def _penalty(target: PenaltyTarget, weight_at: Mapping[int, float]) -> Penalty:
         weights[path] = torch.from_numpy(values).float()
     names = {f"{path}.weight": weight for path, weight in weights.items()}
 
-    def add(model: nn.Module, _: float) -> None:
+    @torch.no_grad()
+    def pull(model: nn.Module, rate: float) -> None:
         for name, weight in names.items():
             scale = model.get_parameter(name)
             if scale.grad is not None:
                 at = names[name] = weight.to(scale.device)
-                scale.grad.add_(torch.sign(scale.detach()) * at, alpha=target.strength)
+                if target.is_decoupled:
+                    length = (at * (rate * target.strength)).minimum(scale.abs())
+                    scale.sub_(scale.sign() * length)
+                else:
+                    scale.grad.add_(torch.sign(scale) * at, alpha=target.strength)
 
-    return add
+    return pull
 
 
 def scores(evidence: Evidence) -> Scores:
@@ -141,11 +151,15 @@ def at_least_published(enough: float, space: SearchSpace) -> float:
     return max(enough, 1e-5 if has_streams else 1e-4)
 
 
-def _pulling(by: Callable[[PenaltyTarget], Penalty]) -> Sparsity:
-    return Sparsity(prepare, by, distance=INITIAL_SCALE, strength=at_least_published, distance_in=mean_scale)
-
-
 _ASKS = "norms with a scale, through which every layer reads the channels"
+_SPARSITY = Sparsity(
+    prepare,
+    penalty,
+    distance=INITIAL_SCALE,
+    strength=at_least_published,
+    distance_in=mean_scale,
+    optimizers=("sgd", "adamw"),
+)
 SLIMMING = WidthMethod(
     name="slimming",
     summary="L1 penalty on the scale of every norm while training; a global threshold on it",
@@ -154,7 +168,7 @@ SLIMMING = WidthMethod(
     scores=scores,
     can_score=can_score,
     asks=_ASKS,
-    sparsity=_pulling(penalty),
+    sparsity=_SPARSITY,
     is_cheap=True,
 )
 COST_AWARE = WidthMethod(
@@ -165,7 +179,8 @@ COST_AWARE = WidthMethod(
     scores=scores,
     can_score=can_score,
     asks=_ASKS,
-    sparsity=_pulling(penalty_by_cost),
+    # Its weights are multiples of λ: under AdamW those of costly channels are beyond what any gradient holds.
+    sparsity=replace(_SPARSITY, penalty=penalty_by_cost, optimizers=("sgd",)),
     is_cheap=True,
     is_driven=True,
 )

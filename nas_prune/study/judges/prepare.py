@@ -183,11 +183,11 @@ def _train_slimmable(context: StudyContext, folder: Path, progress: Progress) ->
         folder.mkdir(exist_ok=True)
     config, space = context.config, context.space
     compute, threads = _compute(context)
-    state = start(space.build(seed=config.seed, device=compute.device), config.judge_recipe)
+    state = start(space.build(seed=config.seed, device=compute.device), config.judge_recipe.to_the_end())
     sandwich = Sandwich(state.model, space, narrow_of(context), compute)
     training = Training(
         context.data.to(compute.device),
-        config.judge_recipe,
+        config.judge_recipe.to_the_end(),
         config.seed,
         compute,
         penalise=sandwich.penalise,

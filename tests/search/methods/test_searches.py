@@ -16,9 +16,9 @@ from nas_prune.runs.progress import Progress
 from nas_prune.runs.settings import read_config
 from nas_prune.search.config import SearchConfig, resolve
 from nas_prune.search.methods.registry import METHODS
-from nas_prune.search.prepared import chosen_sparsity
 from nas_prune.search.result import warnings_of
 from nas_prune.search.run import resume_search, search
+from nas_prune.search.sparsity import chosen_sparsity
 from nas_prune.space.load import load_space
 from nas_prune.training.recipe import recipe_named
 from nas_prune.training.starts import inherited

@@ -1,0 +1,87 @@
+"""The loss of a batch, and how many of its images a network gets right: for whole labels and for shares of classes.
+
+Shape letters: B images of a batch, K classes.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy, kl_div, log_softmax
+
+from nas_prune.data import ImageData
+from nas_prune.data.balance import class_weights
+from nas_prune.training.recipe import Recipe
+
+Teacher: TypeAlias = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """What is minimised.
+
+    Attributes:
+        recipe: smoothing of labels, and how a teacher is imitated.
+        weights: of each class, K, 1 on average over the training images; None where all count alike.
+        teacher: gives the scores to imitate; None for none.
+    """
+
+    recipe: Recipe
+    weights: Tensor | None = None
+    teacher: Teacher | None = None
+
+    def of(self, scores: Tensor, labels: Tensor, images: Tensor) -> Tensor:
+        """The mean over a batch.
+
+        Args:
+            scores: B×K.
+            labels: int64, B, or the shares of the classes, B×K.
+            images: what the teacher looks at.
+        """
+        loss = self._of_labels(scores, labels)
+        if self.teacher is None:
+            return loss
+        each = imitation(scores, self.teacher(images), self.recipe.temperature)
+        return torch.lerp(loss, self._mean(each, labels), self.recipe.teacher_share)
+
+    def _mean(self, each: Tensor, labels: Tensor) -> Tensor:
+        """The mean over a batch of what each image and class adds, B×K, summed over classes."""
+        if self.weights is None:
+            return each.sum() / len(each)
+        weight = labels @ self.weights if labels.dim() == 2 else self.weights[labels]
+        return (each.sum(1) * weight).mean()
+
+    def _of_labels(self, scores: Tensor, labels: Tensor) -> Tensor:
+        smoothing = self.recipe.label_smoothing
+        if self.weights is None:
+            return cross_entropy(scores, labels, label_smoothing=smoothing)
+        # Divided by the number of images: by the sum of their weights, each batch would count as if it were even.
+        total = cross_entropy(scores, labels, self.weights, label_smoothing=smoothing, reduction="sum")
+        return total / len(scores)
+
+
+def loss_of(recipe: Recipe, data: ImageData, teacher: Teacher | None) -> Loss:
+    """The loss of a recipe on some images."""
+    is_weighted = recipe.balance == "weights"
+    weights = class_weights(data.train.labels, data.num_classes) if is_weighted else None
+    return Loss(recipe, weights, teacher)
+
+
+def imitation(scores: Tensor, wanted: Tensor, temperature: float) -> Tensor:
+    """How far the scores of each image are from a teacher's: B×K, with the sum T² KL(softmax(t/T) ‖ softmax(s/T)).
+
+    Hinton et al. 2015, section 2.1.
+    """
+    ours = log_softmax(scores / temperature, 1)
+    theirs = log_softmax(wanted.float() / temperature, 1)
+    return temperature**2 * kl_div(ours, theirs, reduction="none", log_target=True)
+
+
+def count_right(scores: Tensor, labels: Tensor) -> Tensor:
+    """How many images of a batch are right; a mixed one counts for the share of the class that it is taken for."""
+    taken_for = scores.argmax(1)
+    if labels.dim() == 1:
+        return (taken_for == labels).sum()
+    return labels.gather(1, taken_for.unsqueeze(1)).sum()
