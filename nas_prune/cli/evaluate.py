@@ -1,6 +1,6 @@
 """`nas-prune evaluate`: compares networks drawn from a guideline with control populations."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +26,7 @@ from nas_prune.cli.output import count, echo, percent, print_json, print_table, 
 if TYPE_CHECKING:
     from nas_prune.comparison.evaluate_result import EvaluateConfig, EvaluateResult
     from nas_prune.guideline.apply import Pattern
+    from nas_prune.space.budget import Budget
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,7 @@ def command(
     else:
         _refuse_unfitted(context, wanted)
         config = _config(wanted, network, setup)
-        pattern = _pattern(wanted, fitting)
+        pattern = _pattern(wanted, fitting, config.budget)
         direct = [read_widths(path) for path in wanted.direct]
         with showing_progress() as progress:
             result = evaluate_guideline(
@@ -137,14 +138,24 @@ def refuse_fitting(context: click.Context, guideline: str | None) -> None:
         raise click.UsageError(f"--{', --'.join(names)} must come with runs to fit, got --guideline.")
 
 
-def _pattern(wanted: EvaluateOptions, fitting: FitOptions) -> "Pattern":
+def _pattern(wanted: EvaluateOptions, fitting: FitOptions, budget: "Budget") -> "Pattern":
+    """The guideline that is named, or that of the runs; of runs driven by several costs, by the budget's own."""
     from nas_prune.guideline.apply import guideline_named
-    from nas_prune.guideline.fit import fit_guideline
+    from nas_prune.guideline.files import read_sources
+    from nas_prune.guideline.fit import by_cost, counts_by_cost, fit_guideline
 
     if wanted.guideline is not None:
         return guideline_named(wanted.guideline)
     spaces = () if wanted.space is None else (wanted.space,)
-    return fit_guideline(wanted.sources, **asdict(fitting), spaces=spaces)
+    read, notes = read_sources(wanted.sources, spaces=spaces, with_guesses=fitting.with_guesses)
+    if fitting.cost is None and len(by_cost(read)) > 1 and budget.kind in by_cost(read):
+        fitting = replace(fitting, cost=budget.kind)
+        echo(
+            f"The widths were driven by several costs ({counts_by_cost(read)}); the guideline is of those driven by "
+            f"{budget.kind}, like the budget. --cost chooses others.",
+            err=True,
+        )
+    return fit_guideline(read, notes=notes, **asdict(fitting))
 
 
 def _config(wanted: EvaluateOptions, network: NetworkOptions, setup: Setup) -> "EvaluateConfig":
