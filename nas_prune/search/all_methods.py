@@ -41,12 +41,14 @@ class AllResult:
         found: of each method the result of its search, as `result.json` has it.
         seconds: what each search took, without the training that others share.
         left_out: why other methods found nothing.
+        config: the settings; `method` is `all`.
     """
 
     run: Path
     found: Mapping[str, Mapping[str, Any]]
     seconds: Mapping[str, float]
     left_out: Mapping[str, str]
+    config: SearchConfig
 
 
 def search_all(config: SearchConfig, out: Path | None = None, *, progress: Progress = SILENT) -> AllResult:
@@ -152,7 +154,7 @@ class _AllSearches:
                 found[name] = self._result(name)
             else:
                 left_out[name] = REGISTRY.failed.get(name, f"It is not known here. First {HOW}.")
-        return AllResult(self.run, found, self._seconds(), left_out)
+        return AllResult(self.run, found, self._seconds(), left_out, self.config)
 
     def _begun(self) -> set[str]:
         """The methods that have a directory, whether they are known here or not."""
