@@ -15,6 +15,7 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 
 from nas_prune.runs.progress import Progress, is_main_process
+from nas_prune.runs.stopping import interruptible
 from nas_prune.runs.text import printable
 
 _EPOCH_LINES = 5.0  # seconds between them
@@ -95,7 +96,8 @@ def showing_progress() -> Iterator[Progress]:
                 said_at[0] = monotonic()
                 say(f"{what}: {text}")
 
-        yield Progress(update=update, say=say, note=note)
+        with interruptible():  # from here on bars are shown, and work may be lost
+            yield Progress(update=update, say=say, note=note)
 
 
 def count(number: int) -> str:
