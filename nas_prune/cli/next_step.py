@@ -18,7 +18,7 @@ def shown_budget(config: "SearchConfig") -> int:
 
 def train_command(config: "SearchConfig", widths: Path) -> str:
     """The command that trains some widths of a search on its images."""
-    from nas_prune.space.networks import is_own
+    from nas_prune.space.names import is_own
 
     command: Sequence[str] = ["nas-prune", "train", "--widths", str(widths), "--schedule", "scratch-b"]
     data = config.data

@@ -27,9 +27,11 @@ class _Network(click.ParamType[str]):
     name = "text"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ARG002
-        """As a typed name."""
+        """As a typed name; one that nothing has is refused before any library is loaded."""
         from nas_prune.runs.typed import Typed
+        from nas_prune.space.names import space_name
 
+        space_name(value)
         return Typed(value)
 
 

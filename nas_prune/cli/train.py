@@ -167,7 +167,7 @@ def _config(wanted: TrainOptions, widths: "Widths", setup: Setup) -> "TrainConfi
 
 
 def _print(result: "TrainResult") -> None:
-    from nas_prune.space.networks import is_own
+    from nas_prune.space.names import is_own
     from nas_prune.training.config import resume_command
     from nas_prune.training.ranks import ALONE
     from nas_prune.training.result import mean_and_deviation

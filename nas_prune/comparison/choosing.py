@@ -12,7 +12,7 @@ from nas_prune.errors import BadInputError, NasPruneError
 from nas_prune.guideline.apply import Pattern
 from nas_prune.runs.directory import published
 from nas_prune.search.config import SearchConfig
-from nas_prune.space.networks import space_name
+from nas_prune.space.names import space_name
 from nas_prune.space.search_space import SearchSpace
 from nas_prune.space.widths import Widths
 

@@ -43,7 +43,7 @@ from nas_prune.runs.workers import in_workers
 from nas_prune.space.budget import Budget
 from nas_prune.space.cut import matched
 from nas_prune.space.load import images_for, network_for
-from nas_prune.space.networks import space_name
+from nas_prune.space.names import space_name
 from nas_prune.space.search_space import SearchSpace
 from nas_prune.space.widths import MethodRecord, Widths, read_widths
 from nas_prune.training.compute import pick_threads

@@ -27,7 +27,7 @@ from nas_prune.search.methods.contract import Scope
 from nas_prune.search.methods.registry import method_named
 from nas_prune.search.run import resume_search, search
 from nas_prune.space.budget import BudgetSetting
-from nas_prune.space.networks import check_trusted
+from nas_prune.space.names import check_trusted
 from nas_prune.space.search_space import Groups
 from nas_prune.space.widths import read_widths
 from nas_prune.study.config import with_recipe_beside

@@ -25,7 +25,7 @@ from nas_prune.runs.reopen import reopen
 from nas_prune.runs.settings import library_versions, write_config
 from nas_prune.search.config import SearchConfig
 from nas_prune.space.load import load_referenced
-from nas_prune.space.networks import check_trusted
+from nas_prune.space.names import check_trusted
 from nas_prune.space.search_space import SearchSpace
 from nas_prune.space.widths import Widths, read_widths
 from nas_prune.training.compute import pick_threads

@@ -25,7 +25,7 @@ from nas_prune.search.prepared import FixedInputs
 from nas_prune.search.run import check_search, resume_search, search
 from nas_prune.space.budget import Budget
 from nas_prune.space.load import images_for, network_for
-from nas_prune.space.networks import space_name
+from nas_prune.space.names import space_name
 from nas_prune.space.search_space import Groups, SearchSpace
 from nas_prune.space.widths import Widths
 from nas_prune.training.config import RunConfig

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from nas_prune.errors import BudgetError
 from nas_prune.space.budget import Budget
 from nas_prune.space.cost import Cost, Polynomial, Switched
-from nas_prune.space.networks import known_spaces
+from nas_prune.space.names import known_spaces
 from nas_prune.space.scores import Scores, shares_of
 from nas_prune.space.search_space import SearchSpace
 

@@ -15,7 +15,7 @@ from nas_prune.runs.files import shipped
 from nas_prune.runs.settings import first_problem, read_settings
 from nas_prune.runs.typed import NetworkName
 from nas_prune.space.budget import Budget, BudgetSetting
-from nas_prune.space.networks import check_trusted, space_name
+from nas_prune.space.names import check_trusted, space_name
 from nas_prune.space.search_space import Groups
 from nas_prune.study.study_plan import StudyPlan
 from nas_prune.training.config import RunConfig, with_short_forms
