@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nas_prune.cli.option_types import NETWORK, FitOptions, NetworkOptions, Setup
+from nas_prune.cli.option_types import (
+    FITTED,
+    GUIDELINE,
+    NETWORK,
+    WIDTHS_FILE,
+    FitOptions,
+    NetworkOptions,
+    Setup,
+)
 from nas_prune.cli.options import (
     BUDGET_HELP,
     GUIDELINE_HELP,
@@ -45,8 +53,8 @@ class EvaluateOptions:
 _evaluate_options = packed(
     "wanted",
     EvaluateOptions,
-    click.argument("sources", nargs=-1, metavar="[RUN]...", type=click.Path(path_type=Path)),
-    click.option("--guideline", help=f"{GUIDELINE_HELP} Use it instead of RUN."),
+    click.argument("sources", nargs=-1, metavar="[RUN]...", type=FITTED),
+    click.option("--guideline", type=GUIDELINE, help=f"{GUIDELINE_HELP} Use it instead of RUN."),
     click.option("--space", type=NETWORK, help=f"The network to evaluate it on. {SPACE_HELP}"),
     click.option("--budget", help=f"What the networks may cost: {BUDGET_HELP}"),
     click.option(
@@ -59,7 +67,7 @@ _evaluate_options = packed(
     click.option(
         "--direct",
         multiple=True,
-        type=click.Path(path_type=Path),
+        type=WIDTHS_FILE,
         help="A widths file that a search on these images found, to be trained too; repeatable.",
     ),
     seed_option,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from nas_prune.cli.evaluate import refuse_fitting
-from nas_prune.cli.option_types import NETWORK, FitOptions
+from nas_prune.cli.option_types import FITTED_OR_STUDY, GUIDELINE, NETWORK, FitOptions
 from nas_prune.cli.options import fit_options, format_option, was_typed
 from nas_prune.cli.output import echo, print_json, print_table, showing_progress
 
@@ -19,9 +19,11 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("sources", nargs=-1, metavar="[RUN]...", type=click.Path(path_type=Path))
+@click.argument("sources", nargs=-1, metavar="[RUN]...", type=FITTED_OR_STUDY)
 @click.option(
-    "--guideline", help="Show this guideline: a file, or uniform, smart-ratio, erk, bottleneck-first."
+    "--guideline",
+    type=GUIDELINE,
+    help="Show this guideline: a file, or uniform, smart-ratio, erk, bottleneck-first.",
 )
 @fit_options
 @click.option(

@@ -9,6 +9,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nas_prune.errors import BadInputError
+from nas_prune.runs.kinds import naming_other, refuse_missing
 from nas_prune.runs.reading import load_yaml, read_text
 from nas_prune.runs.settings import first_problem
 
@@ -119,6 +120,12 @@ def _shipped(name: str) -> Recipe:
 
 
 def _read(path: Path) -> Recipe:
+    refuse_missing(path, "--recipe must be a recipe's file")
+    with naming_other(path, "recipe", wanted="--recipe must be a recipe's file"):
+        return _checked(path)
+
+
+def _checked(path: Path) -> Recipe:
     try:
         content: Any = load_yaml(read_text(path))
     except OSError as error:

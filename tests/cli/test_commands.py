@@ -179,14 +179,20 @@ def make_folder(root: Path, *, classes: int = 2) -> None:
         (["search", "--space", "torchvision:resnet19"], "must name a classification or segmentation network"),
         (["search", "--groups", "some"], "Invalid value for '--groups'"),
         (["search", "--nonsense"], "No such option"),
-        (["search", "--resume", "nowhere"], "must hold config.yaml, got nowhere"),
         (
-            ["search", "--resume", "nowhere", "--epochs", "3"],
+            ["search", "--resume", "nowhere"],
+            "--resume must be a run's directory, got nowhere, which does not exist",
+        ),
+        (
+            ["search", "--resume", ".", "--epochs", "3"],
             "--resume must stand alone, got --epochs beside it",
         ),
         (["inspect", "--space", "vgg12"], "--space must be one of"),
         (["train"], "--widths must name a widths file"),
-        (["train", "--widths", "nowhere.json"], "widths file must exist, got nowhere.json"),
+        (
+            ["train", "--widths", "nowhere.json"],
+            "must be a widths file, got nowhere.json, which does not exist",
+        ),
         (["prune"], "the command must be one of nas-prune's, got 'prune'"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -150,7 +150,7 @@ def test_python_has_a_guideline_for_each_cost_and_says_what_one_alone_needs(two_
 def test_an_evaluation_takes_the_guideline_of_its_budgets_cost(
     two_costs: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    typed = ["evaluate", *two_costs, "--space", "nosuch", "--networks", "2"]
+    typed = ["evaluate", *two_costs, "--space", "torchvision:nosuch", "--networks", "2"]
     assert main([*typed, "--budget", "macs<=50%"]) == 2
     assert "the guideline is of those driven by macs, like the budget" in capsys.readouterr().err
     assert main([*typed, "--budget", "params<=50%"]) == 2  # none was driven by it
