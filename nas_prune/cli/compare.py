@@ -95,7 +95,7 @@ _compare_options = packed(
         "--arm",
         "arms",
         multiple=True,
-        help="Only this arm and what it is compared with; repeatable. With --resume: add it.",
+        help="Only this arm and the arm that it is compared with; repeatable. With --resume: add both to the run's.",
     ),
     click.option(
         "--seeds",

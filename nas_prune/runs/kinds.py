@@ -67,9 +67,9 @@ _WORDS: dict[Kind, str] = {
 }
 _TAKES: dict[Kind, str] = {
     "train": "nas-prune predict {path} IMAGES",
-    "evaluate": "nas-prune report {path} --out report.html",
-    "compare": "nas-prune report {path} --out report.html",
-    "transfer": "nas-prune report {path} --out report.html",
+    "evaluate": "nas-prune evaluate --resume {path} goes on with it, nas-prune report {path} shows it.",
+    "compare": "nas-prune compare --resume {path} goes on with it or adds to it, nas-prune report {path} shows it.",
+    "transfer": "nas-prune transfer --resume {path} goes on with it, nas-prune report {path} shows it.",
     "widths": "nas-prune train --widths {path}",
     "guideline": "nas-prune apply --guideline {path} --space NAME",
     "study file": "nas-prune study run {path}",
@@ -143,7 +143,8 @@ def described(path: Path, kind: Kind) -> str:
     """What a path is and what takes it, in words."""
     written = quote(str(path))
     if kind in _TAKES:
-        takes = f"{_TAKES[kind].format(path=written)} takes it."
+        takes = _TAKES[kind].format(path=written)
+        takes = takes if takes.endswith(".") else f"{takes} takes it."
     elif kind in ("settings", "result"):
         takes = f"Name its directory, {path.parent}."
     elif kind == "report":
