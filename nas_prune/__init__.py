@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from nas_prune.guideline.artefact import Guideline as Guideline
     from nas_prune.guideline.artefact import read_guideline as read_guideline
     from nas_prune.guideline.fit import fit_guideline as fit_guideline
+    from nas_prune.guideline.fit import fit_guidelines as fit_guidelines
     from nas_prune.report.read import read_parts as read_parts
     from nas_prune.report.render import as_html as as_html
     from nas_prune.search.config import SearchConfig as SearchConfig
@@ -59,6 +60,7 @@ _HOMES = {
     "compare": "comparison.run",
     "evaluate_guideline": "comparison.evaluate",
     "fit_guideline": "guideline.fit",
+    "fit_guidelines": "guideline.fit",
     "load_network": "training.load_network",
     "load_space": "space.load",
     "predict": "training.prediction",

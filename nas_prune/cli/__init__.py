@@ -88,7 +88,7 @@ def main(arguments: list[str] | None = None) -> int:
     leave_out_current_directory()
     _open_closed_streams()
     try:
-        with interruptible():
+        with interruptible(leaves=True):
             code = app.main(arguments, prog_name="nas-prune", standalone_mode=False)
         sys.stdout.flush()  # or a full disk would be seen after the end
     except click.exceptions.NoArgsIsHelpError as error:
@@ -150,5 +150,5 @@ def _refuse(message: str) -> int:
 
 
 def run() -> None:
-    """The console script."""
+    """The console script of installations from before `nas_prune.__main__` was it."""
     sys.exit(main())

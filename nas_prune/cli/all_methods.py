@@ -1,9 +1,9 @@
 """How `nas-prune search --method all` prints what it found."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from nas_prune.cli.next_step import shown_budget, train_command
 from nas_prune.cli.output import count, echo, percent, print_json, print_table
 from nas_prune.errors import DamagedError
 
@@ -18,10 +18,12 @@ def print_all(result: "AllResult", style: str) -> None:
         DamagedError: a result was read from a file that holds something else.
     """
     if style == "json":
-        print_json({**asdict(result), "run": str(result.run)})
+        names = ("found", "seconds", "left_out")
+        print_json({"run": str(result.run), **{name: getattr(result, name) for name in names}})
         return
     try:
         _print_tables(result)
+        next_method, next_file = _next(result)
     except (LookupError, AttributeError, TypeError, ValueError) as error:
         raise DamagedError(
             f"the results in {result.run} must be those of searches, got something else "
@@ -29,7 +31,18 @@ def print_all(result: "AllResult", style: str) -> None:
         ) from None
     for name, why in result.left_out.items():
         echo(f"Left out: {name}. {why}")
-    echo(f"\nWidths: {result.run}/METHOD/widths")
+    echo(f"\nWidths: {result.run / 'METHOD' / 'widths'}")
+    echo(f"Next:   {train_command(result.config, result.run / next_method / next_file)}")
+    echo("        trains those of one method; name another METHOD's widths for the others.")
+
+
+def _next(result: "AllResult") -> tuple[str, str]:
+    """The first method whose network does not guess (the first, if all do), and the file of its widths."""
+    from nas_prune.data.guessing import is_guess
+
+    sure = [name for name, found in result.found.items() if not is_guess(found["base"])]
+    name = (sure or list(result.found))[0]
+    return name, str(result.found[name]["budgets"][shown_budget(result.config)]["file"])
 
 
 def _print_tables(result: "AllResult") -> None:

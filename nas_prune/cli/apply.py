@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nas_prune.cli.option_types import NETWORK, NetworkOptions, ShapeOptions
+from nas_prune.cli.option_types import GUIDELINE, NETWORK, NetworkOptions, ShapeOptions
 from nas_prune.cli.options import GUIDELINE_HELP, SPACE_HELP, format_option, network_options, shape_options
 from nas_prune.cli.output import count, echo, percent, print_json, print_table, showing_progress
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--guideline", required=True, help=GUIDELINE_HELP)
+@click.option("--guideline", type=GUIDELINE, required=True, help=GUIDELINE_HELP)
 @click.option("--space", type=NETWORK, required=True, help=SPACE_HELP)
 @click.option(
     "--budget",

@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from nas_prune.cli.option_types import NETWORK, Setup, positive
+from nas_prune.cli.option_types import (
+    COMPARED,
+    GUIDELINE,
+    NETWORK,
+    SEARCH_RUN,
+    WIDTHS_FILE,
+    WINNER,
+    Setup,
+    positive,
+)
 from nas_prune.cli.options import (
     format_option,
     packed,
@@ -62,34 +71,34 @@ test_option = click.option(
 _compare_options = packed(
     "asked",
     CompareOptions,
-    click.argument("search", required=False, metavar="[RUN|FILE]", type=click.Path(path_type=Path)),
+    click.argument("search", required=False, metavar="[RUN|FILE]", type=COMPARED),
     click.option(
         "--budget", help="Which of RUN's widths, if it found several: macs<=50%, written as in the search."
     ),
-    click.option(
-        "--widths", "widths_file", type=click.Path(path_type=Path), help="A widths file, instead of RUN."
-    ),
+    click.option("--widths", "widths_file", type=WIDTHS_FILE, help="A widths file, instead of RUN."),
     click.option(
         "--from",
         "source",
-        type=click.Path(path_type=Path),
+        type=SEARCH_RUN,
         help="With --widths: the search that found them, if the file is no longer in its directory; arms that inherit "
         "weights need it.",
     ),
     weights_option,
     click.option(
-        "--guideline", help="Add the guideline's widths at the same cost: a file, or uniform, erk, …"
+        "--guideline",
+        type=GUIDELINE,
+        help="Add the guideline's widths at the same cost: a file, or uniform, erk, …",
     ),
     click.option(
         "--study",
-        type=click.Path(path_type=Path),
+        type=WINNER,
         help="Add a study's winner: the study's directory after `study rank`, or a widths file.",
     ),
     click.option(
         "--arm",
         "arms",
         multiple=True,
-        help="Only this arm and what it is compared with; repeatable. With --resume: add it.",
+        help="Only this arm and the arm that it is compared with; repeatable. With --resume: add both to the run's.",
     ),
     click.option(
         "--seeds",

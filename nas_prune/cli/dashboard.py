@@ -5,11 +5,12 @@ from typing import Any
 
 import click
 
+from nas_prune.cli.option_types import STUDY_RUN
 from nas_prune.cli.study import storage_option
 
 
 @click.command()
-@click.argument("study", type=click.Path(path_type=Path), required=False)
+@click.argument("study", type=STUDY_RUN, required=False)
 @click.option(
     "--host",
     default="127.0.0.1",

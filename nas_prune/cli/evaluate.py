@@ -1,12 +1,20 @@
 """`nas-prune evaluate`: compares networks drawn from a guideline with control populations."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from nas_prune.cli.option_types import NETWORK, FitOptions, NetworkOptions, Setup
+from nas_prune.cli.option_types import (
+    FITTED,
+    GUIDELINE,
+    NETWORK,
+    WIDTHS_FILE,
+    FitOptions,
+    NetworkOptions,
+    Setup,
+)
 from nas_prune.cli.options import (
     BUDGET_HELP,
     GUIDELINE_HELP,
@@ -26,6 +34,7 @@ from nas_prune.cli.output import count, echo, percent, print_json, print_table, 
 if TYPE_CHECKING:
     from nas_prune.comparison.evaluate_result import EvaluateConfig, EvaluateResult
     from nas_prune.guideline.apply import Pattern
+    from nas_prune.space.budget import Budget
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +53,8 @@ class EvaluateOptions:
 _evaluate_options = packed(
     "wanted",
     EvaluateOptions,
-    click.argument("sources", nargs=-1, metavar="[RUN]...", type=click.Path(path_type=Path)),
-    click.option("--guideline", help=f"{GUIDELINE_HELP} Use it instead of RUN."),
+    click.argument("sources", nargs=-1, metavar="[RUN]...", type=FITTED),
+    click.option("--guideline", type=GUIDELINE, help=f"{GUIDELINE_HELP} Use it instead of RUN."),
     click.option("--space", type=NETWORK, help=f"The network to evaluate it on. {SPACE_HELP}"),
     click.option("--budget", help=f"What the networks may cost: {BUDGET_HELP}"),
     click.option(
@@ -58,7 +67,7 @@ _evaluate_options = packed(
     click.option(
         "--direct",
         multiple=True,
-        type=click.Path(path_type=Path),
+        type=WIDTHS_FILE,
         help="A widths file that a search on these images found, to be trained too; repeatable.",
     ),
     seed_option,
@@ -107,7 +116,7 @@ def command(
     else:
         _refuse_unfitted(context, wanted)
         config = _config(wanted, network, setup)
-        pattern = _pattern(wanted, fitting)
+        pattern = _pattern(wanted, fitting, config.budget)
         direct = [read_widths(path) for path in wanted.direct]
         with showing_progress() as progress:
             result = evaluate_guideline(
@@ -137,14 +146,24 @@ def refuse_fitting(context: click.Context, guideline: str | None) -> None:
         raise click.UsageError(f"--{', --'.join(names)} must come with runs to fit, got --guideline.")
 
 
-def _pattern(wanted: EvaluateOptions, fitting: FitOptions) -> "Pattern":
+def _pattern(wanted: EvaluateOptions, fitting: FitOptions, budget: "Budget") -> "Pattern":
+    """The guideline that is named, or that of the runs; of runs driven by several costs, by the budget's own."""
     from nas_prune.guideline.apply import guideline_named
-    from nas_prune.guideline.fit import fit_guideline
+    from nas_prune.guideline.files import read_sources
+    from nas_prune.guideline.fit import by_cost, counts_by_cost, fit_guideline
 
     if wanted.guideline is not None:
         return guideline_named(wanted.guideline)
     spaces = () if wanted.space is None else (wanted.space,)
-    return fit_guideline(wanted.sources, **asdict(fitting), spaces=spaces)
+    read, notes = read_sources(wanted.sources, spaces=spaces, with_guesses=fitting.with_guesses)
+    if fitting.cost is None and len(by_cost(read)) > 1 and budget.kind in by_cost(read):
+        fitting = replace(fitting, cost=budget.kind)
+        echo(
+            f"The widths were driven by several costs ({counts_by_cost(read)}); the guideline is of those driven by "
+            f"{budget.kind}, like the budget. --cost chooses others.",
+            err=True,
+        )
+    return fit_guideline(read, notes=notes, **asdict(fitting))
 
 
 def _config(wanted: EvaluateOptions, network: NetworkOptions, setup: Setup) -> "EvaluateConfig":

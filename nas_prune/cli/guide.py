@@ -2,24 +2,28 @@
 
 from dataclasses import asdict
 from pathlib import Path
+from re import findall
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from nas_prune.cli.evaluate import refuse_fitting
-from nas_prune.cli.option_types import NETWORK, FitOptions
+from nas_prune.cli.option_types import FITTED_OR_STUDY, GUIDELINE, NETWORK, FitOptions
 from nas_prune.cli.options import fit_options, format_option, was_typed
 from nas_prune.cli.output import echo, print_json, print_table, showing_progress
 
 if TYPE_CHECKING:
     from nas_prune.guideline.apply import Pattern
     from nas_prune.guideline.artefact import Cell, Guideline
+    from nas_prune.guideline.sources import Source
 
 
 @click.command()
-@click.argument("sources", nargs=-1, metavar="[RUN]...", type=click.Path(path_type=Path))
+@click.argument("sources", nargs=-1, metavar="[RUN]...", type=FITTED_OR_STUDY)
 @click.option(
-    "--guideline", help="Show this guideline: a file, or uniform, smart-ratio, erk, bottleneck-first."
+    "--guideline",
+    type=GUIDELINE,
+    help="Show this guideline: a file, or uniform, smart-ratio, erk, bottleneck-first.",
 )
 @fit_options
 @click.option(
@@ -57,7 +61,7 @@ def command(
     """Say what found widths have in common: in words, numbers and a picture.
 
     RUN is a directory that `nas-prune search` wrote, or a widths file; or one directory of `nas-prune study run`, whose
-    trials are taken together.
+    trials are taken together. Widths found at bounds on several costs give a guideline for each cost.
     """
     from nas_prune.guideline.apply import guideline_named
     from nas_prune.runs.settings import command_of
@@ -81,7 +85,11 @@ def command(
             raise click.UsageError(f"--{', --'.join(typed)} must come with searches, got a study.")
         _show(_of_study(sources[0], out, spaces), style, out)
         return
-    _show(_fit(sources, out, spaces, by=by, **asdict(fitting)), style, out)
+    fitted = _fit(sources, out, spaces, by=by, **asdict(fitting))
+    if len(fitted) == 1:
+        _show(next(iter(fitted.values())), style, out)
+    else:
+        _show_each(fitted, style, out)
 
 
 def _of_study(folder: Path, out: Path | None, spaces: tuple[str, ...]) -> "Guideline":
@@ -112,38 +120,76 @@ def _refuse_existing(out: Path | None) -> None:
     check_new(out.with_suffix(".png"))
 
 
-def _fit(sources: tuple[Path, ...], out: Path | None, spaces: tuple[str, ...], **fitting: Any) -> "Guideline":
-    """Fit a guideline; if asked for, write it and its picture."""
-    from nas_prune.guideline import fit_guideline
+def _fit(
+    sources: tuple[Path, ...], out: Path | None, spaces: tuple[str, ...], **fitting: Any
+) -> dict[str, "Guideline"]:
+    """Fit a guideline for each cost that drove some of the widths; if asked for, write them and their pictures."""
     from nas_prune.guideline.files import read_sources
+    from nas_prune.guideline.fit import by_cost, fit_guidelines
 
     with showing_progress() as progress, progress.waiting("fitting"):
         read, notes = read_sources(sources, spaces=spaces, with_guesses=fitting["with_guesses"])
-        fitted = fit_guideline(read, notes=notes, spaces=spaces, **fitting)
-        if out is not None:
-            from nas_prune.guideline.figure import draw_guideline
+        costs = by_cost(read) if fitting["cost"] is None else [fitting["cost"]]
+        files = {cost: _file_of(cost, out, is_alone=len(costs) == 1) for cost in costs} if out else {}
+        for file in files.values():
+            _refuse_existing(file)
+        found = fit_guidelines(read, notes=notes, **fitting)
+        for cost, file in files.items():
+            _write(found[cost], read, file)
+    return found
 
-            fitted.write(out)
-            used = [one for one in read if one.record in fitted.sources]
-            draw_guideline(fitted, out.with_suffix(".png"), sources=used)
-    return fitted
+
+def _file_of(cost: str, out: Path, *, is_alone: bool) -> Path:
+    """Where the guideline of a cost is written: `guideline-macs.yaml` where there are several."""
+    return out if is_alone else out.with_stem(f"{out.stem}-{'-'.join(findall('[a-z]+', cost))}")
+
+
+def _write(guideline: "Guideline", sources: "list[Source]", file: Path) -> None:
+    from nas_prune.guideline.figure import draw_guideline
+
+    guideline.write(file)
+    used = [one for one in sources if one.record in guideline.sources]
+    draw_guideline(guideline, file.with_suffix(".png"), sources=used)
+
+
+def _show_each(found: dict[str, "Guideline"], style: str, out: Path | None) -> None:
+    """The guidelines of several costs, each under what it is of."""
+    if style == "json":
+        print_json({"by_cost": {cost: _plain(guideline) for cost, guideline in found.items()}})
+        return
+    total = sum(len(guideline.sources) for guideline in found.values())
+    for number, (cost, guideline) in enumerate(found.items()):
+        own = f"From {len(guideline.sources)} of {total} widths, found at bounds on {cost}:\n"
+        echo(f"\n{own}" if number else own)
+        _show(guideline, style, None if out is None else _file_of(cost, out, is_alone=False))
+    echo(
+        "\nThe pattern depends on the cost that drove a search: use the guideline of the cost that you will bound. "
+        "--cost chooses one, --cost all pools them."
+    )
 
 
 def _show(pattern: "Pattern", style: str, out: Path | None) -> None:
     from nas_prune.guideline.artefact import Guideline
     from nas_prune.guideline.explain import sentences
 
-    said = sentences(pattern)
     if style == "json":
-        content = pattern.model_dump(mode="json") if isinstance(pattern, Guideline) else {}
-        print_json({"sentences": said, **content})
+        print_json(_plain(pattern))
         return
-    for sentence in said:
+    for sentence in sentences(pattern):
         echo(sentence)
     if isinstance(pattern, Guideline):
         _print(pattern)
     if out is not None:
         echo(f"\nGuideline: {out}, picture: {out.with_suffix('.png')}")
+
+
+def _plain(pattern: "Pattern") -> dict[str, Any]:
+    """A guideline as plain JSON, with what it says."""
+    from nas_prune.guideline.artefact import Guideline
+    from nas_prune.guideline.explain import sentences
+
+    content = pattern.model_dump(mode="json") if isinstance(pattern, Guideline) else {}
+    return {"sentences": sentences(pattern), **content}
 
 
 def _print(guideline: "Guideline") -> None:

@@ -61,10 +61,12 @@ def command(
 
 def _facts(space: "SearchSpace", method: str, choices: "Sequence[Groups]") -> dict[str, Any]:
     from nas_prune.search.methods.registry import method_named, scorable
+    from nas_prune.space.budget import Budget
     from nas_prune.space.cost import fixed_share
-    from nas_prune.space.cut import least_cost
+    from nas_prune.space.cut import feasible_range, least_cost
 
     graph = space.graph
+    searched = {choice: scorable(space, method_named(method), choice) for choice in choices}
     groups = [
         {
             "name": group.name,
@@ -97,9 +99,10 @@ def _facts(space: "SearchSpace", method: str, choices: "Sequence[Groups]") -> di
         "removable_blocks": [block.path for block in space.blocks],
         "method": method,
         "base": asdict(space.cost_at(space.base_G)),
-        "feasible": {
-            choice: asdict(least_cost(space, scorable(space, method_named(method), choice)))
-            for choice in choices
+        "feasible": {choice: asdict(least_cost(space, columns)) for choice, columns in searched.items()},
+        "feasible_channels": {
+            choice: feasible_range(space, Budget("channels", 1.0), columns)
+            for choice, columns in searched.items()
         },
     }
 
@@ -145,28 +148,33 @@ def _print(space: "SearchSpace", facts: dict[str, Any]) -> None:
     )
     blocks = facts["removable_blocks"]
     echo(f"\nResidual blocks that can go as a whole: {', '.join(blocks) or 'none'}")
+    _print_costs(space, facts)
+    share = 1 - space.cost_at(space.floor_G).macs / facts["base"]["macs"]
+    echo(f"\nSearchable share of the MACs, if every group is narrowed to its floor: {percent(share)}.")
+    reference = space.reference
+    if space.is_classifier and reference.call.is_plain and len(reference.input_shape) == 3:
+        echo("Shares depend on the images: --image-size, --in-channels and --classes are those of your data.")
+
+
+def _print_costs(space: "SearchSpace", facts: dict[str, Any]) -> None:
+    from nas_prune.space.cut import least_share
+
     echo(
         f"\nCosts of one image, and the least that {facts['method']} can reach (every group it searches at its floor)"
     )
-    base = facts["base"]
-    least = facts["feasible"]
-    print_table(
+    base, least = facts["base"], facts["feasible"]
+    rows = [
         [
-            "cost",
-            "whole part" if space.reference.part else "whole network",
-            *(f"--groups {choice}" for choice in least),
-        ],
-        [
-            [
-                kind,
-                f"{base[kind]:,}",
-                *(
-                    f"{count(least[choice][kind])}  ({percent(least[choice][kind] / base[kind], 2)})"
-                    for choice in least
-                ),
-            ]
-            for kind in ("macs", "params", "activations")
-        ],
-    )
-    share = 1 - space.cost_at(space.floor_G).macs / base["macs"]
-    echo(f"\nSearchable share of the MACs, if every group is narrowed to its floor: {percent(share)}.")
+            kind,
+            f"{base[kind]:,}",
+            *(f"{count(own[kind])}  ({least_share(own[kind], base[kind])})" for own in least.values()),
+        ]
+        for kind in ("macs", "params", "activations")
+    ]
+    channels = [
+        f"{low} of {high}  ({least_share(low, high)})" if high else "–"
+        for low, high in facts["feasible_channels"].values()
+    ]
+    whole = "whole part" if space.reference.part else "whole network"
+    headings = ["cost", whole, *(f"--groups {choice}" for choice in least)]
+    print_table(headings, [*rows, ["channels", "", *channels]])

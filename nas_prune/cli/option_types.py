@@ -1,5 +1,7 @@
 """Groups of options as commands take them: each is one typed object."""
 
+import os
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     from nas_prune.graph.inputs import CallSpec
     from nas_prune.guideline.artefact import Match
     from nas_prune.guideline.fit import Choice
+    from nas_prune.runs.kinds import Kind
     from nas_prune.space.limits import Limits
     from nas_prune.space.search_space import Groups, SearchSpace
     from nas_prune.training.config import RunConfig
@@ -28,13 +31,91 @@ class _Network(click.ParamType[str]):
     name = "text"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ARG002
-        """As a typed name."""
+        """As a typed name; one that nothing has is refused before any library is loaded."""
         from nas_prune.runs.typed import Typed
+        from nas_prune.space.names import space_name
 
+        space_name(value)
         return Typed(value)
 
 
 NETWORK = _Network()
+
+
+class _Guideline(click.ParamType[str]):
+    """A rule's name, or a guideline's file, which must be there and not plainly something else."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ARG002
+        """As it is typed.
+
+        Raises:
+            BadInputError: it is a file that is not there, or of another kind.
+        """
+        from nas_prune.runs.kinds import refuse_missing, refuse_other
+
+        path, wanted = Path(value), "--guideline must be a guideline's file or a rule's name"
+        if path.suffix or path.exists():
+            refuse_missing(path, wanted)
+            refuse_other(path, "guideline", wanted=wanted)
+        return value
+
+
+GUIDELINE = _Guideline()
+
+
+class Place(click.Path):
+    """A file or a directory of ours that must be there; refused before any library is loaded where it is another kind.
+
+    Attributes:
+        wanted: what it must be, in words.
+        takes: the kinds of ours that it may be; what is of no known kind is left to its reader.
+    """
+
+    def __init__(self, wanted: str, *takes: "Kind") -> None:
+        super().__init__(path_type=Path)
+        self.wanted, self.takes = wanted, takes
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """As a path.
+
+        Raises:
+            BadInputError: it is not there, or plainly something else.
+        """
+        from nas_prune.runs.kinds import refuse_missing, refuse_other
+
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
+        named = param.make_metavar(ctx) if isinstance(param, click.Argument) and ctx else None
+        shown = "the path" if param is None else param.opts[0]
+        shown = " or ".join(re.findall("[A-Z]+", named)) if named else shown
+        wanted = f"{shown} must be {self.wanted}"
+        refuse_missing(path, wanted)
+        refuse_other(path, *self.takes, wanted=wanted)
+        return path
+
+
+_ANY_RUN: "tuple[Kind, ...]" = ("search", "train", "evaluate", "compare", "transfer", "study")
+ANY_RUN = Place("a run's directory", *_ANY_RUN)
+SEARCH_RUN = Place("the directory of a search", "search")
+STUDY_RUN = Place("the directory of a study", "study")
+TEACHER_RUN = Place("the directory of a search or a training", "search", "train")
+WIDTHS_FILE = Place("a widths file", "widths")
+FITTED = Place("the directory of a search, or a widths file", "search", "compare", "transfer", "widths")
+FITTED_OR_STUDY = Place(
+    "the directory of a search or a study, or a widths file",
+    "search",
+    "compare",
+    "transfer",
+    "study",
+    "widths",
+)
+COMPARED = Place("the directory of a search, or a comparison file", "search", "comparison file")
+WINNER = Place("the directory of a study, or a widths file", "study", "widths")
+WITH_NETWORK = Place(
+    "the directory of a training or a search, or a network.safetensors", *_ANY_RUN, "weights"
+)
+REPORTED = Place("a run's directory, or a guideline", *_ANY_RUN, "guideline")
 
 
 @dataclass(frozen=True, slots=True)

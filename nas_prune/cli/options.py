@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from nas_prune.cli.option_types import (
+    ANY_RUN,
     FitOptions,
     ImageOptions,
     LimitOptions,
@@ -271,7 +272,7 @@ run_options: Decorator[Any] = packed(
     ),
     click.option(
         "--resume",
-        type=click.Path(path_type=Path),
+        type=ANY_RUN,
         help="Resume a stopped run with its own settings; --data says where its images are now, --space permits the "
         "import of a network of your own.",
     ),

@@ -2,8 +2,9 @@
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from time import monotonic
 from typing import IO, Any, TextIO, cast
 
@@ -15,9 +16,11 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 
 from nas_prune.runs.progress import Progress, is_main_process
+from nas_prune.runs.stopping import interruptible
 from nas_prune.runs.text import printable
 
 _EPOCH_LINES = 5.0  # seconds between them
+_SILENCE = 15.0  # seconds after which it is said what is going on, where there are no bars
 _PLAIN_WIDTH = 140  # columns when stdout is a file or a pipe
 
 
@@ -67,7 +70,7 @@ class _Lasting:
 
 @contextmanager
 def showing_progress() -> Iterator[Progress]:
-    """Progress bars on stderr; where that is no terminal, a line for an epoch now and then."""
+    """Progress bars on stderr; where that is no terminal, a line for an epoch now and then, and after each silence."""
     screen = Console(file=cast("IO[str]", _Lasting(sys.stderr)))
     columns = (
         TextColumn("{task.description}"),
@@ -80,11 +83,13 @@ def showing_progress() -> Iterator[Progress]:
         tasks: dict[str, TaskID] = {}
 
         def update(what: str, done: int, total: int) -> None:
+            silence.work(what, done, total)
             if what not in tasks:
                 tasks[what] = bars.add_task(escape(printable(what)), total=total)
             bars.update(tasks[what], completed=done, total=total)
 
         def say(text: str) -> None:
+            silence.end()
             screen.print(printable(text, keeps="\n"), markup=False, highlight=False, soft_wrap=True)
 
         def note(what: str, text: str, is_last: bool) -> None:  # noqa: FBT001
@@ -95,7 +100,51 @@ def showing_progress() -> Iterator[Progress]:
                 said_at[0] = monotonic()
                 say(f"{what}: {text}")
 
-        yield Progress(update=update, say=say, note=note)
+        silence = _Silence(say)
+        # From here on bars are shown, and work may be lost.
+        with interruptible(), silence.broken() if not has_bars and is_main_process() else nullcontext():
+            yield Progress(update=update, say=say, note=note)
+
+
+class _Silence:
+    """Says what is going on where nothing has been said for long."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say, self._began, self._since = say, monotonic(), monotonic()
+        self._work: tuple[str, int, int] | None = None
+
+    def work(self, what: str, done: int, total: int) -> None:
+        """Note what is going on, and how far it is."""
+        self._work = (what, done, total) if done < total else None
+
+    def end(self) -> None:
+        """Note that something is said."""
+        self._since = monotonic()
+
+    @contextmanager
+    def broken(self) -> Iterator[None]:
+        """For the time of the block."""
+        has_ended = threading.Event()
+
+        def listen() -> None:
+            while not has_ended.wait(_SILENCE / 10):
+                if monotonic() - self._since > _SILENCE:
+                    self._say(self._words())
+
+        listener = threading.Thread(target=listen, daemon=True)
+        listener.start()
+        try:
+            yield
+        finally:
+            has_ended.set()
+            listener.join()
+
+    def _words(self) -> str:
+        passed = f"{monotonic() - self._began:.0f} s"
+        if self._work is None:
+            return f"still at work, after {passed}"
+        what, done, total = self._work
+        return f"{what}{f': {done} of {total}' if total > 1 else ''}, after {passed}"
 
 
 def count(number: int) -> str:

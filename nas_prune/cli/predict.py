@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nas_prune.cli.option_types import NETWORK
+from nas_prune.cli.option_types import NETWORK, WITH_NETWORK
 from nas_prune.cli.output import counted, echo, percent, print_json, print_table, showing_progress
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ _MOST_ROWS = 30  # of a table for people
 
 
 @click.command()
-@click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
+@click.argument("run", metavar="RUN", type=WITH_NETWORK)
 @click.argument("images", nargs=-1, metavar="[IMAGES]...", type=click.Path(path_type=Path))
 @click.option(
     "--data",

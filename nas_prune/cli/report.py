@@ -4,11 +4,12 @@ from pathlib import Path
 
 import click
 
+from nas_prune.cli.option_types import REPORTED
 from nas_prune.errors import BadInputError
 
 
 @click.command()
-@click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=click.Path(path_type=Path))
+@click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=REPORTED)
 @click.option(
     "--out", type=click.Path(path_type=Path), help="The file to write; stdout for md and json if left out."
 )

@@ -1,12 +1,12 @@
 """`nas-prune search`."""
 
-import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import click
 
 from nas_prune.cli.all_methods import print_all
+from nas_prune.cli.next_step import shown_budget, train_command
 from nas_prune.cli.option_types import NETWORK, NetworkOptions, Setup, positive
 from nas_prune.cli.options import (
     SPACE_HELP,
@@ -267,17 +267,5 @@ def _print_remarks(result: "SearchResult") -> None:
             f"Left whole, since {result.method.name} needs {result.method.asks}: {', '.join(result.unscored)}"
         )
     echo(f"\nWidths: {result.run / 'widths'}   picture: {result.run / 'widths.png'}")
-    from nas_prune.search.config import DEFAULT_BUDGETS
-    from nas_prune.space.networks import is_own
-
-    data = result.config.data
-    # Of the budgets that nobody has typed, the one in the middle.
-    first = result.found[len(result.found) // 2 if result.config.budgets == DEFAULT_BUDGETS else 0]
-    command = ["nas-prune", "train", "--widths", str(first.path), "--schedule", "scratch-b"]
-    if data.name.startswith("folder:"):
-        command += ["--data", data.name]
-    if data.max_images is not None:
-        command += ["--max-images", str(data.max_images)]
-    if is_own(result.config.space):
-        command += ["--space", result.config.space]
-    echo(f"Next:   {shlex.join(command)}")
+    first = result.found[shown_budget(result.config)]
+    echo(f"Next:   {train_command(result.config, first.path)}")

@@ -10,7 +10,8 @@ from nas_prune.cli.output import print_json, print_table
 @format_option
 def command(style: str) -> None:
     """What can be searched."""
-    from nas_prune.space.networks import known_spaces, torchvision_names
+    from nas_prune.space.names import known_spaces
+    from nas_prune.space.networks import torchvision_names
 
     rows = [
         {"name": name, "aliases": list(file.aliases), "description": file.description}

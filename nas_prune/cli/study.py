@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nas_prune.cli.option_types import NETWORK
+from nas_prune.cli.option_types import NETWORK, STUDY_RUN
 from nas_prune.cli.options import LIMITS, Decorator, Function, format_option, packed
 from nas_prune.cli.output import count, counted, echo, percent, print_json, print_table, showing_progress
 
@@ -153,12 +153,16 @@ def run(
 
     Run the same command in more terminals or on more machines to add workers.
     """
+    from nas_prune.study.file import study_path
+
+    if file is not None:
+        study_path(file)  # before any library is loaded
+    if file is None and machine.space is None:
+        raise click.UsageError("name a study's FILE, or a network with --space (and images with --data).")
     from nas_prune.study.config import read_study, study_of
     from nas_prune.study.location import StudyLocation
     from nas_prune.study.run import resume_study, run_study
 
-    if file is None and machine.space is None:
-        raise click.UsageError("name a study's FILE, or a network with --space (and images with --data).")
     with showing_progress() as progress:
         if file is not None and Path(file).is_dir():
             _refuse_beside_directory(out, wanted)
@@ -279,7 +283,7 @@ def _print(result: "StudyResult") -> None:
 
 
 @command.command()
-@click.argument("directory", type=click.Path(path_type=Path))
+@click.argument("directory", type=STUDY_RUN)
 @click.option("--top", type=click.IntRange(1, 1000), default=5, show_default=True, help="Number of trials.")
 @click.option(
     "--seeds",
@@ -346,7 +350,7 @@ def rank(
 
 
 @command.command()
-@click.argument("directory", type=click.Path(path_type=Path))
+@click.argument("directory", type=STUDY_RUN)
 @click.option(
     "--older-than",
     type=click.FloatRange(min=1),

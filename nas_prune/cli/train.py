@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nas_prune.cli.option_types import NETWORK, Setup
+from nas_prune.cli.option_types import NETWORK, SEARCH_RUN, TEACHER_RUN, WIDTHS_FILE, Setup
 from nas_prune.cli.options import (
     format_option,
     keep_checkpoints_option,
@@ -52,7 +52,7 @@ _train_options = packed(
     click.option(
         "--widths",
         "widths_file",
-        type=click.Path(path_type=Path),
+        type=WIDTHS_FILE,
         help="A widths file that a search wrote.",
     ),
     click.option(
@@ -70,14 +70,14 @@ _train_options = packed(
     click.option(
         "--from",
         "source",
-        type=click.Path(path_type=Path),
+        type=SEARCH_RUN,
         help="The search that fine-tune and rewind inherit from; with --weights of the whole network, the one whose "
         "channels are kept.",
     ),
     weights_option,
     click.option(
         "--teacher",
-        type=click.Path(path_type=Path),
+        type=TEACHER_RUN,
         help="A search or training whose network is imitated.",
     ),
     click.option("--cap", type=float, help="Largest factor on the epochs of scratch-b; none by default."),
@@ -177,7 +177,7 @@ def _config(wanted: TrainOptions, widths: "Widths", setup: Setup) -> "TrainConfi
 
 
 def _print(result: "TrainResult") -> None:
-    from nas_prune.space.networks import is_own
+    from nas_prune.space.names import is_own
     from nas_prune.training.config import resume_command
     from nas_prune.training.ranks import ALONE
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from nas_prune.cli.compare import conclude, test_option
-from nas_prune.cli.option_types import NETWORK, NetworkOptions, Setup
+from nas_prune.cli.option_types import GUIDELINE, NETWORK, NetworkOptions, Setup
 from nas_prune.cli.options import (
     GUIDELINE_HELP,
     SPACE_HELP,
@@ -43,7 +43,7 @@ class TransferOptions:
 _transfer_options = packed(
     "wanted",
     TransferOptions,
-    click.option("--guideline", help=GUIDELINE_HELP),
+    click.option("--guideline", type=GUIDELINE, help=GUIDELINE_HELP),
     click.option("--space", type=NETWORK, help=f"The network to apply it to. {SPACE_HELP}"),
     budget_option,
     click.option(

@@ -7,6 +7,7 @@ too small for what is left after a deep cut (Le & Hua 2021): `rewound` repeats t
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -121,7 +122,9 @@ def chosen_arms(asked: Sequence[str], missing: Collection[str], known: dict[str,
     """
     unknown = next((name for name in asked if name not in known), None)
     if unknown is not None:
-        raise BadInputError(f"--arm must be one of {', '.join(known)}, got {unknown!r}.")
+        near = get_close_matches(unknown, known, 1)
+        hint = f" Did you mean {near[0]}?" if near else ""
+        raise BadInputError(f"--arm must be one of {', '.join(known)}, got {unknown!r}.{hint}")
     wanted = {name for name in asked or known if name not in missing}
     while more := {known[name].beside or name for name in wanted} - wanted:
         wanted |= more

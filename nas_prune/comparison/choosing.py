@@ -12,7 +12,7 @@ from nas_prune.errors import BadInputError, NasPruneError
 from nas_prune.guideline.apply import Pattern
 from nas_prune.runs.directory import published
 from nas_prune.search.config import SearchConfig
-from nas_prune.space.networks import space_name
+from nas_prune.space.names import space_name
 from nas_prune.space.search_space import SearchSpace
 from nas_prune.space.widths import Widths
 
@@ -110,6 +110,26 @@ def extended(
     if "winner" in given.widths:
         changes |= {"winner_seed": wanted.chosen.first_seed(), "winner_charges": wanted.chosen.charges}
     return config.model_copy(update=changes), given.widths
+
+
+def what_is_trained(asked: tuple[str, ...], before: tuple[str, ...], config: CompareConfig) -> str:
+    """Which arms a comparison trains where some were asked for by name, in words: with each comes its other arm.
+
+    Args:
+        asked: their names.
+        before: the arms that the run has had.
+        config: the settings with all its arms.
+    """
+    new = [name for name in config.arms if name not in before]
+    named = [name for name in new if name in asked]
+    beside = [name for name in new if name not in asked]
+    verb = "Adds" if before else "Trains"
+    if not new:
+        return f"The run has {', '.join(dict.fromkeys(asked))} already; it keeps its {len(before)} arms."
+    they = "it is" if len(named) == 1 else "they are"
+    more = f" and {', '.join(beside)}, which {they} compared with" if beside and named else ""
+    kept = f"{',' * bool(more)} to the run's {len(before)} arms" if before else ""
+    return f"{verb} {', '.join(named or new)}{more}{kept}."
 
 
 _MATCHED: tuple[Kind, ...] = ("uniform-params", "uniform-macs", "random")

@@ -22,7 +22,14 @@ from nas_prune.comparison.evaluate_result import (
 from nas_prune.data import ImageData, SharedImages, share
 from nas_prune.data.identity import identity_of
 from nas_prune.errors import BadInputError
-from nas_prune.guideline.apply import Pattern, apply_guideline, guideline_named, sample_widths, setting_of
+from nas_prune.guideline.apply import (
+    Pattern,
+    apply_guideline,
+    check_reachable,
+    guideline_named,
+    sample_widths,
+    setting_of,
+)
 from nas_prune.guideline.artefact import Guideline, read_guideline
 from nas_prune.guideline.hand import RULES
 from nas_prune.runs.directory import RESULT, WIDTHS, begun_whole, make_run
@@ -33,9 +40,9 @@ from nas_prune.runs.settings import library_versions, write_config
 from nas_prune.runs.stopping import resume_hint
 from nas_prune.runs.workers import in_workers
 from nas_prune.space.budget import Budget
-from nas_prune.space.cut import check_feasible, matched
+from nas_prune.space.cut import matched
 from nas_prune.space.load import images_for, network_for
-from nas_prune.space.networks import space_name
+from nas_prune.space.names import space_name
 from nas_prune.space.search_space import SearchSpace
 from nas_prune.space.widths import MethodRecord, Widths, read_widths
 from nas_prune.training.compute import pick_threads
@@ -86,7 +93,7 @@ def evaluate_guideline(
     )
     data, space = _loaded(config, progress)
     config = config.model_copy(update={"images": identity_of(data)})
-    check_feasible(space, config.budget, setting_of(space, config.groups).columns)
+    check_reachable(space, config.budget, config.groups)
     notes = apply_guideline(pattern, space, config.budget, groups=config.groups).notes
     for widths in direct:
         space.vector(widths)

@@ -17,6 +17,7 @@ from nas_prune.data.config import DataConfig, placed
 from nas_prune.errors import BadInputError
 from nas_prune.runs.directory import RESULT, DirectoryName, default_run, published
 from nas_prune.runs.files import alone_in, refuse_links, remove_partial_files, saying_why, write_whole
+from nas_prune.runs.kinds import naming_other
 from nas_prune.runs.progress import SILENT, Progress
 from nas_prune.runs.reading import load_yaml, read_text
 from nas_prune.runs.settings import CONFIG, first_problem, read_config, read_settings
@@ -26,8 +27,8 @@ from nas_prune.search.methods.contract import Scope
 from nas_prune.search.methods.registry import method_named
 from nas_prune.search.run import resume_search, search
 from nas_prune.space.budget import BudgetSetting
+from nas_prune.space.names import check_trusted
 from nas_prune.space.network_settings import NetworkSettings
-from nas_prune.space.networks import check_trusted
 from nas_prune.space.widths import read_widths
 from nas_prune.study.config import with_recipe_beside
 from nas_prune.training.config import with_short_forms
@@ -106,6 +107,11 @@ def read_compare_file(path: Path, **changes: Any) -> CompareFile:
     Raises:
         BadInputError: it cannot be read, or something in it cannot be used; the message names the setting.
     """
+    with naming_other(path, "comparison file", wanted="a comparison file must be one"):
+        return _read_file(path, changes)
+
+
+def _read_file(path: Path, changes: dict[str, Any]) -> CompareFile:
     content = with_recipe_beside(read_settings(path, "comparison file", "seeds: 5"), path)
     data_name = changes.pop("data_name", None)
     images = {key: changes.pop(key, None) for key in ("max_images", "image_size")}

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from nas_prune.comparison.arms import Kind, path_of
-from nas_prune.comparison.choosing import ALL, Wanted, extended, with_source
+from nas_prune.comparison.choosing import ALL, Wanted, extended, what_is_trained, with_source
 from nas_prune.comparison.config import CompareConfig
 from nas_prune.comparison.job import Job, command_for, finish
 from nas_prune.comparison.plan import write_plan
@@ -26,7 +26,7 @@ from nas_prune.runs.settings import library_versions, write_config
 from nas_prune.search.config import SearchConfig
 from nas_prune.search.prepared import weights_for
 from nas_prune.space.load import load_referenced
-from nas_prune.space.networks import check_trusted
+from nas_prune.space.names import check_trusted
 from nas_prune.space.search_space import SearchSpace
 from nas_prune.space.widths import Widths, read_widths
 from nas_prune.training.compute import pick_threads
@@ -88,6 +88,8 @@ def compare(
                 write_start(run, given)
             write_all(run, config, widths, network, wanted, extra)
         tell_where(run, widths, data, config, progress)
+        if wanted.arms:
+            progress.say(what_is_trained(wanted.arms, (), config))
         job = Job(run, config, widths, network, data)
         make_searches(job, progress)
         return finish(job, workers, progress)
@@ -135,8 +137,11 @@ def resume_compare(
                     )
                 if kind not in there:  # a file that a killed process left there belongs to no arm
                     path_of(run, kind, 0).unlink(missing_ok=True)
+            before = config.arms
             config, given = extended(config, widths, network, wanted)
             write_all(run, config, widths, network, wanted, given)
+            if wanted.arms:
+                progress.say(what_is_trained(wanted.arms, before, config))
         wider = replace(job, config=config)
         make_searches(wider, progress)
         return finish(wider, workers, progress)

@@ -12,7 +12,7 @@ from nas_prune.comparison.run import reopened, resolved, tell_where
 from nas_prune.comparison.statistics import check_test
 from nas_prune.data import ImageData
 from nas_prune.errors import BadInputError, NasPruneError
-from nas_prune.guideline.apply import Pattern, apply_guideline, setting_of
+from nas_prune.guideline.apply import Pattern, apply_guideline, check_reachable
 from nas_prune.guideline.artefact import Guideline
 from nas_prune.runs.directory import begun_whole, check_out, make_run
 from nas_prune.runs.files import alone_in
@@ -24,10 +24,9 @@ from nas_prune.search.methods.registry import method_named
 from nas_prune.search.prepared import FixedInputs
 from nas_prune.search.run import check_search, resume_search, search
 from nas_prune.space.budget import Budget
-from nas_prune.space.cut import check_feasible
 from nas_prune.space.limits import NO_LIMITS, Limits
 from nas_prune.space.load import images_for, network_for
-from nas_prune.space.networks import space_name
+from nas_prune.space.names import space_name
 from nas_prune.space.search_space import Groups, SearchSpace
 from nas_prune.space.widths import Widths
 from nas_prune.training.config import RunConfig
@@ -81,7 +80,7 @@ def transfer(
     with progress.waiting("tracing the network"):
         network = network_for(target, data)
     network.check_trainable()
-    check_feasible(network, target.budget, setting_of(network, target.groups).columns)
+    check_reachable(network, target.budget, target.groups)
     applied = apply_guideline(guideline[1], network, target.budget, groups=target.groups)
     widths = applied.artefact(guideline[0])
     if source is not None:

@@ -18,7 +18,7 @@ from nas_prune.guideline.hand import RULES, Rule
 from nas_prune.guideline.shape import Shape, bend_of, shape_on
 from nas_prune.guideline.sources import Setting, measure
 from nas_prune.space.budget import Budget
-from nas_prune.space.cut import Cut, cut
+from nas_prune.space.cut import Cut, check_feasible, cut
 from nas_prune.space.scores import Scores, shares_of
 from nas_prune.space.search_space import Groups, SearchSpace
 from nas_prune.space.widths import MethodRecord, Widths
@@ -102,6 +102,19 @@ def setting_of(space: SearchSpace, groups: Groups) -> Setting:
     return Setting(space, columns)
 
 
+def check_reachable(space: SearchSpace, budget: Budget, groups: Groups) -> Setting:
+    """A network with the groups that a choice names searched, which can meet a budget.
+
+    Raises:
+        GuidelineError: there are none.
+        BudgetError: no widths of them meet the budget; with what would be feasible.
+    """
+    setting = setting_of(space, groups)
+    wider = () if groups == "selections" else space.searched("all")
+    check_feasible(space, budget, setting.columns, wider=wider)
+    return setting
+
+
 def apply_guideline(
     pattern: Pattern, space: SearchSpace, budget: "Budget | str | None" = None, *, groups: Groups = "inner"
 ) -> Applied:
@@ -128,6 +141,7 @@ def apply_guideline(
     bound = Budget.parse(budget) if isinstance(budget, str) else budget
     if bound.is_own:
         raise GuidelineError("a guideline's budget must bound a cost, got own.")
+    check_reachable(space, bound, groups)
     own = placed(pattern, setting, bound)
     found = cut(space, scores_of(setting, own.log_ratio_S), bound)
     return _applied(pattern, setting, found.widths_G, found, own.notes)

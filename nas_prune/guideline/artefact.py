@@ -22,6 +22,7 @@ from pydantic import (
 from nas_prune.errors import GuidelineError
 from nas_prune.graph.channels import Role
 from nas_prune.runs.files import write_whole
+from nas_prune.runs.kinds import naming_other
 from nas_prune.runs.reading import load_yaml, read_text
 from nas_prune.runs.settings import first_problem
 
@@ -284,6 +285,11 @@ def read_guideline(path: Path | str) -> Guideline:
         GuidelineError: it does not exist, is not YAML, has a newer schema, or holds a value that is not allowed.
     """
     path = Path(path)
+    with naming_other(path, "guideline", wanted="a guideline file must be one"):
+        return _read_guideline(path)
+
+
+def _read_guideline(path: Path) -> Guideline:
     try:
         content = load_yaml(read_text(path))
     except FileNotFoundError:

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
+from shlex import quote
 from typing import Literal, TypeAlias, get_args
 
 import numpy as np
@@ -64,12 +65,8 @@ def fit_guideline(  # noqa: PLR0913  (all but the first by keyword)
         raise GuidelineError(f"a confidence must be from 0.5 to below 1, got {confidence}.")
     if model not in get_args(Choice):
         raise GuidelineError(f"a model must be one of {', '.join(get_args(Choice))}, got {model!r}.")
-    paths = [one for one in sources if isinstance(one, Path)]
-    widths = [one for one in sources if isinstance(one, Widths)]
-    ready = [one for one in sources if isinstance(one, Source)]
-    read, said = read_sources(paths, spaces=spaces, with_guesses=with_guesses) if paths else ([], [])
-    own, more = sources_of(widths, spaces=spaces) if widths or not sources else ([], [])
-    chosen, left = _of_one_cost([*read, *own, *ready], cost)
+    read, said = _read(sources, spaces, with_guesses=with_guesses)
+    chosen, left = _of_one_cost(read, cost)
     cut = [source for source in chosen if source.record.uniform_keep < _HARDLY_CUT]
     if 0 < len(cut) < len(chosen):
         left.append(f"{len(chosen) - len(cut)} widths left out: next to nothing was cut.")
@@ -80,15 +77,83 @@ def fit_guideline(  # noqa: PLR0913  (all but the first by keyword)
     elif by is not None:
         raise GuidelineError(f"a guideline must be by depth or by nothing else, got {by!r}.")
     fit = Fit(searches, _reference(searches, match), confidence, by_depth=by == "depth")
-    return _fitted(fit, model, [*notes, *said, *more, *left])
+    return _fitted(fit, model, [*notes, *said, *left])
+
+
+def fit_guidelines(  # noqa: PLR0913  (all but the first by keyword)
+    sources: Sequence[Path | Widths | Source],
+    *,
+    model: Choice = "auto",
+    match: Match = "output",
+    cost: str | None = None,
+    confidence: float = 0.9,
+    by: "Literal['depth'] | None" = None,
+    spaces: Sequence[str] = (),
+    notes: Sequence[str] = (),
+    with_guesses: bool = False,
+) -> dict[str, Guideline]:
+    """A guideline for each cost that drove some of the sources, as `fit_guideline` makes them.
+
+    A search cut at bounds on MACs and on parameters has widths of both kinds, and the pattern depends on which. The
+    arguments are those of `fit_guideline`; with `cost` there is one guideline alone.
+
+    Returns:
+        Guidelines by cost, in the order of the sources.
+
+    Raises:
+        GuidelineError, WidthsError: as `fit_guideline`.
+    """
+    read, said = _read(sources, spaces, with_guesses=with_guesses)
+    wanted = [cost] if cost is not None else list(by_cost(read))
+    found = {}
+    for one in wanted:
+        try:
+            found[one] = fit_guideline(
+                read if cost is not None else by_cost(read)[one],
+                model=model,
+                match=match,
+                cost=cost,
+                confidence=confidence,
+                by=by,
+                notes=[*notes, *said],
+            )
+        except GuidelineError as error:
+            if len(wanted) == 1:
+                raise
+            raise GuidelineError(
+                f"of the widths driven by {one}: {error} Or choose another cost: --cost."
+            ) from None
+    return found
+
+
+def by_cost(sources: Sequence[Source]) -> dict[str, list[Source]]:
+    """Sources by the cost that drove them."""
+    drivers: dict[str, list[Source]] = defaultdict(list)
+    for source in sources:
+        drivers[source.record.cost].append(source)
+    return dict(drivers)
+
+
+def counts_by_cost(sources: Sequence[Source]) -> str:
+    """How many sources each cost drove, in words."""
+    return ", ".join(f"{driver} ({len(members)})" for driver, members in sorted(by_cost(sources).items()))
+
+
+def _read(
+    sources: Sequence[Path | Widths | Source], spaces: Sequence[str], *, with_guesses: bool
+) -> tuple[list[Source], list[str]]:
+    """What was given as sources, and notes about what is left out."""
+    paths = [one for one in sources if isinstance(one, Path)]
+    widths = [one for one in sources if isinstance(one, Widths)]
+    ready = [one for one in sources if isinstance(one, Source)]
+    read, said = read_sources(paths, spaces=spaces, with_guesses=with_guesses) if paths else ([], [])
+    own, more = sources_of(widths, spaces=spaces) if widths or not sources else ([], [])
+    return [*read, *own, *ready], [*said, *more]
 
 
 def _of_one_cost(sources: Sequence[Source], cost: str | None) -> tuple[list[Source], list[str]]:
     """The sources that were driven by the cost asked for; refused where there are several and none is."""
-    drivers: dict[str, list[Source]] = defaultdict(list)
-    for source in sources:
-        drivers[source.record.cost].append(source)
-    counts = ", ".join(f"{driver} ({len(members)})" for driver, members in sorted(drivers.items()))
+    drivers, counts = by_cost(sources), counts_by_cost(sources)
     if cost == ALL_COSTS:
         note = (
             [f"Sources driven by different costs are pooled, as asked: {counts}."] if len(drivers) > 1 else []
@@ -100,9 +165,11 @@ def _of_one_cost(sources: Sequence[Source], cost: str | None) -> tuple[list[Sour
         left = len(sources) - len(drivers[cost])
         return drivers[cost], [f"{left} widths driven by other costs left out."] if left else []
     if len(drivers) > 1:
+        most = max(drivers, key=lambda name: len(drivers[name]))
         raise GuidelineError(
-            f"sources must have been driven by one cost, got {counts}, and the pattern depends on it. Choose with "
-            f"--cost '{max(drivers, key=lambda name: len(drivers[name]))}', or pool them with --cost all."
+            f"the sources of one guideline must have been driven by one cost, got {counts}, and the pattern depends on "
+            f"it. Choose one with --cost {quote(most)} (in Python cost={most!r}), or pool "
+            "them with --cost all; `nas-prune guide` (fit_guidelines) makes one for each."
         )
     return list(sources), []
 

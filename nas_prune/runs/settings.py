@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from nas_prune.errors import BadInputError
 from nas_prune.runs.files import write_whole
+from nas_prune.runs.kinds import RUNS, refuse_missing, refuse_other
 from nas_prune.runs.reading import load_yaml, read_text
 from nas_prune.runs.text import printable
 
@@ -73,6 +74,9 @@ def read_config(run: Path, kind: type[Config]) -> Config:
         _check_kind(content, kind, run)
         return kind.model_validate(content)
     except OSError:
+        wanted = "a run must be a directory that nas-prune wrote"
+        refuse_missing(run, wanted)
+        refuse_other(run, *RUNS, wanted=wanted)
         raise BadInputError(f"a run directory must hold {CONFIG}, got {run}.") from None
     except (yaml.YAMLError, UnicodeDecodeError):
         raise BadInputError(f"{path} must be whole YAML. Start the run again.") from None
@@ -132,6 +136,7 @@ def read_settings(path: Path, what: str, example: str) -> dict[str, Any]:
     Raises:
         BadInputError: it cannot be read, or is no YAML.
     """
+    refuse_missing(path, f"a {what} must be a file")
     try:
         content: Any = load_yaml(read_text(path))
     except (OSError, UnicodeDecodeError) as error:

@@ -35,7 +35,7 @@ def called_by_person(function: Function) -> Function:
     """A function as it is called from Python: names of networks among its arguments are typed ones.
 
     So are the names in settings; settings that were read from a file are checked when they are read
-    (`networks.check_trusted`).
+    (`names.check_trusted`).
     """
     parameters = inspect.signature(function).parameters
 

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from multiprocessing.process import parent_process as get_parent
@@ -16,7 +16,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 from nas_prune.errors import FileError, NasPruneError
 from nas_prune.runs.progress import SILENT, Progress
 from nas_prune.runs.safe_path import leave_out_current_directory
-from nas_prune.runs.stopping import interruptible
+from nas_prune.runs.stopping import held_back, interruptible, leave_to_parent
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -93,11 +93,13 @@ class _Pool(Generic[Task, Result]):
 
     def _start(self) -> None:
         leave_out_current_directory()
-        ours, theirs = get_context("spawn").Pipe()
-        process = get_context("spawn").Process(target=_serve, args=(theirs, self._prepare))
-        process.start()
-        theirs.close()
-        self._workers[ours] = (process, None)
+        resource_tracker.ensure_running()  # which starts a process of its own, and unblocks Ctrl-C then
+        with held_back():
+            ours, theirs = get_context("spawn").Pipe()
+            process = get_context("spawn").Process(target=_serve, args=(theirs, self._prepare))
+            process.start()
+            theirs.close()
+            self._workers[ours] = (process, None)
         self._hand_out(ours)
 
     def _hand_out(self, connection: Connection) -> None:
@@ -162,27 +164,33 @@ def _obituary(code: int) -> str:
 
 
 def _serve(connection: Connection, prepare: Callable[[], Work[Any, Any]]) -> None:
-    """One worker: prepares, then works on the tasks it is sent, until it is sent None."""
+    """One worker: prepares, then works on the tasks it is sent, until it is sent None.
+
+    Ctrl-C reaches the process that started it, too, which then stops it by SIGTERM.
+    """
+    leave_to_parent()
     _end_with_parent()
+    with suppress(KeyboardInterrupt, EOFError, BrokenPipeError), interruptible():
+        _work_through(connection, prepare)
+
+
+def _work_through(connection: Connection, prepare: Callable[[], Work[Any, Any]]) -> None:
     progress = Progress(
         update=lambda *content: connection.send(("progress", content)),
         say=lambda text: connection.send(("say", text)),
         note=lambda *content: connection.send(("note", content)),
     )
-    try:
-        work: Work[Any, Any] | None = None
-        while (task := connection.recv()) is not None:
-            try:
-                work = work or prepare()
-                outcome: Outcome[Any] = Outcome(work(task, progress), None)
-            except FileError as error:
-                connection.send(("cannot write", str(error)))
-                return
-            except NasPruneError as error:
-                outcome = Outcome(None, str(error))
-            connection.send(("end", outcome))
-    except (KeyboardInterrupt, EOFError, BrokenPipeError):
-        return
+    work: Work[Any, Any] | None = None
+    while (task := connection.recv()) is not None:
+        try:
+            work = work or prepare()
+            outcome: Outcome[Any] = Outcome(work(task, progress), None)
+        except FileError as error:
+            connection.send(("cannot write", str(error)))
+            return
+        except NasPruneError as error:
+            outcome = Outcome(None, str(error))
+        connection.send(("end", outcome))
 
 
 def _end_with_parent() -> None:

@@ -42,12 +42,14 @@ class AllResult:
         found: of each method the result of its search, as `result.json` has it.
         seconds: what each search took, without the training that others share.
         left_out: why other methods found nothing.
+        config: the settings; `method` is `all`.
     """
 
     run: Path
     found: Mapping[str, Mapping[str, Any]]
     seconds: Mapping[str, float]
     left_out: Mapping[str, str]
+    config: SearchConfig
 
 
 def search_all(config: SearchConfig, out: Path | None = None, *, progress: Progress = SILENT) -> AllResult:
@@ -161,7 +163,7 @@ class _AllSearches:
                 found[name] = self._result(name)
             else:
                 left_out[name] = REGISTRY.failed.get(name, f"It is not known here. First {HOW}.")
-        return AllResult(self.run, found, self._seconds(), left_out)
+        return AllResult(self.run, found, self._seconds(), left_out, self.config)
 
     def _settings(self, method: WidthMethod) -> SearchConfig:
         """The settings of one method; given weights are in the directory of all."""

@@ -12,7 +12,7 @@ from nas_prune.search.methods.contract import DrivingCost, Scope, WidthMethod
 from nas_prune.search.methods.registry import REGISTRY, known_methods, method_named
 from nas_prune.search.stability import Stability
 from nas_prune.space.budget import Budget, BudgetSetting
-from nas_prune.space.networks import space_name
+from nas_prune.space.names import space_name
 from nas_prune.training.config import NetworkConfig
 from nas_prune.training.event_log import LogName
 from nas_prune.training.recipe import MOST_EPOCHS, Recipe, default_recipe

@@ -25,7 +25,7 @@ from nas_prune.space.cut import Cut, check_feasible, cut, feasible_range
 from nas_prune.space.load import network_for
 from nas_prune.space.networks import image_channels, meant_size
 from nas_prune.space.scores import Scores, within_groups
-from nas_prune.space.search_space import SearchSpace
+from nas_prune.space.search_space import Groups, SearchSpace
 from nas_prune.space.widths import stage_means
 from nas_prune.training.compute import Compute, pick_device, pick_threads
 from nas_prune.training.config import checked_images
@@ -298,8 +298,9 @@ def prepared_search(
         space = loaded.space(config, data)
     space.check_trainable()
     columns, unscored = _searched(space, method, config)
+    wider = () if config.groups == "selections" else _columns(space, method, "all", config.iterations > 1)
     for budget in config.budgets:
-        check_feasible(space, budget, columns)
+        check_feasible(space, budget, columns, wider=wider, method=method.name)
     whole = space.build(seed=0)
     given = weights_for(config, space, data, begun)
     sparsity = config.sparsity
@@ -349,9 +350,7 @@ def _searched(
     Where channels go in steps, it must be possible to hold them at zero, too.
     """
     groups, is_stepwise = config.groups, config.iterations > 1
-    columns = tuple(
-        column for column in scorable(space, method, groups) if not is_stepwise or can_gate(space, column)
-    )
+    columns = _columns(space, method, groups, is_stepwise)
     if not columns:
         others = ", ".join(name for name, other in known_methods().items() if scorable(space, other, groups))
         hint = f" These find channels there: {others}." if others else ""
@@ -362,3 +361,9 @@ def _searched(
         )
     wanted = space.searched(groups) if method.of == "channels" else ()
     return columns, tuple(space.groups[column].name for column in wanted if column not in columns)
+
+
+def _columns(space: SearchSpace, method: WidthMethod, groups: Groups, is_stepwise: bool) -> tuple[int, ...]:  # noqa: FBT001
+    return tuple(
+        column for column in scorable(space, method, groups) if not is_stepwise or can_gate(space, column)
+    )

@@ -6,6 +6,7 @@ group or, behind the last of those, a block that can go; a plan is a width for e
 Shape suffixes: G searchable groups, V columns (groups alone, where no block is searched).
 """
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -13,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas_prune.errors import BudgetError
-from nas_prune.space.budget import Budget, with_suffix
+from nas_prune.space.budget import Budget
 from nas_prune.space.cost import Cost, Polynomial, Switched
+from nas_prune.space.names import known_spaces
 from nas_prune.space.scores import Scores, shares_of
 from nas_prune.space.search_space import SearchSpace
 
@@ -75,11 +77,25 @@ def feasible_range(space: SearchSpace, budget: Budget, searched: Sequence[int]) 
     return int(count(_least(space, searched))), int(count(_most(space, searched)))
 
 
-def check_feasible(space: SearchSpace, budget: Budget, searched: Sequence[int]) -> None:
+def check_feasible(
+    space: SearchSpace,
+    budget: Budget,
+    searched: Sequence[int],
+    *,
+    wider: Sequence[int] = (),
+    method: str = "uniform",
+) -> None:
     """Refuse a budget that no widths of the searched groups meet.
 
+    Args:
+        space: the network, for its images.
+        budget: the bound.
+        searched: the columns that are searched.
+        wider: those that would be with `--groups all`.
+        method: which `nas-prune inspect` shows the same range for.
+
     Raises:
-        BudgetError: with the feasible range.
+        BudgetError: with the feasible range, what would be feasible, and the command that shows it.
     """
     if budget.is_own:
         return
@@ -91,21 +107,61 @@ def check_feasible(space: SearchSpace, budget: Budget, searched: Sequence[int]) 
         )
     if limit < smallest:
         raise BudgetError(
-            f"budget {budget} allows {with_suffix(limit)} {budget.kind}, less than the searched groups can reach: "
-            f"feasible are {smallest:,} to {largest:,} ({100 * smallest / largest:.3g} % to 100 %). "
-            f"{_advice(space, searched)}"
+            f"budget {budget} must be one that the searched groups can meet, got {limit:,} {budget.kind} where "
+            f"{smallest:,} to {largest:,} are feasible ({least_share(smallest, largest)} to 100 %). "
+            f"{_advice(space, budget, searched, wider)}{_shown_by(space, method)}"
         )
 
 
-def _advice(space: SearchSpace, searched: Sequence[int]) -> str:
-    left = set(range(len(space.groups))) - set(searched)
-    more = any(space.groups[column].role == "stream" and space.groups[column].is_gated for column in left)
-    ways = ["Raise it"]
-    if more:
-        ways.append("search residual streams too (--groups all)")
-    if space.limits:
-        ways.append(f"loosen {space.limits.words}")
-    return f"{', or '.join(ways)}."
+def least_share(smallest: int, largest: int) -> str:
+    """The smallest share that can be reached, rounded up: as a budget it is feasible.
+
+    Example:
+        >>> least_share(1, 3)
+        '33.34 %'
+    """
+    return f"{-(-10_000 * smallest // largest) / 100:.4g} %"
+
+
+def _advice(space: SearchSpace, budget: Budget, searched: Sequence[int], wider: Sequence[int]) -> str:
+    """Which budget, and which groups, would do."""
+    least = _least_budget(space, budget, searched)
+    smallest, _ = feasible_range(space, budget, wider or searched)
+    with_all = _least_budget(space, budget, wider or searched)
+    looser = f" Or loosen {space.limits.words}." if space.limits else ""
+    if with_all == least:
+        return f"Raise it to {least}.{looser}"
+    if space.limit(budget, wider) < smallest:
+        return f"Raise it to {least}, or search residual streams too and raise it to {with_all} ({_HOW_ALL}).{looser}"
+    return (
+        f"Search residual streams too, which reaches {with_all} ({_HOW_ALL}), or raise it to {least}.{looser}"
+    )
+
+
+_HOW_ALL = "--groups all, in a file groups: all"
+
+
+def _least_budget(space: SearchSpace, budget: Budget, searched: Sequence[int]) -> str:
+    share = least_share(*feasible_range(space, budget, searched))
+    return f"{budget.kind}<={share.replace(' ', '')}"
+
+
+def _shown_by(space: SearchSpace, method: str) -> str:
+    """The command that shows the same range; none for a network that has no name, or takes no images."""
+    named = space.reference
+    if named.part or not named.call.is_plain or len(named.input_shape) != 3:
+        return ""
+    channels, height, width = named.input_shape
+    if height != width or not (":" in named.name or named.name in known_spaces()):
+        return ""
+    options = [
+        *("--space", named.name, "--method", method, "--image-size", str(height)),
+        *("--in-channels", str(channels), "--classes", str(named.num_classes)),
+    ]
+    options += [] if named.width_multiplier == 1 else ["--width-multiplier", f"{named.width_multiplier:g}"]
+    options += ["--groups", "selections"] if named.selections else []
+    options += space.limits.options
+    return f" All ranges: nas-prune inspect {shlex.join(options)}"
 
 
 def cut(space: SearchSpace, scores: Scores, budget: Budget, zero: float | None = None) -> Cut:

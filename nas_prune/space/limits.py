@@ -38,11 +38,17 @@ class Limits(BaseModel):
         return self != NO_LIMITS
 
     @property
+    def options(self) -> list[str]:
+        """As they are typed."""
+        numbers = {"--divisor": self.divisor, "--min-width": self.min_width}
+        flags = [word for name, value in numbers.items() if value is not None for word in (name, str(value))]
+        return [*flags, *(word for pattern in self.keep for word in ("--keep", pattern))]
+
+    @property
     def words(self) -> str:
-        """As they are typed; empty if nothing is bounded."""
-        numbers = {"divisor": self.divisor, "min-width": self.min_width}
-        flags = [f"--{name} {value}" for name, value in numbers.items() if value is not None]
-        return ", ".join([*flags, *(f"--keep {pattern}" for pattern in self.keep)])
+        """The same in a sentence; empty if nothing is bounded."""
+        names, values = self.options[::2], self.options[1::2]
+        return ", ".join(f"{name} {value}" for name, value in zip(names, values, strict=True))
 
     def keeps(self, layers: Iterable[str]) -> bool:
         """Whether one of some layers is to be left whole."""

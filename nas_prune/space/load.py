@@ -26,17 +26,8 @@ from nas_prune.runs.progress import Progress
 from nas_prune.space.cost import CostModel, cost_model
 from nas_prune.space.initialise import Init, fresh, inits_of, record_inits
 from nas_prune.space.limits import Limits
-from nas_prune.space.networks import (
-    NamedNetwork,
-    Shape,
-    check_trusted,
-    image_channels,
-    is_own,
-    known_spaces,
-    meant_size,
-    network_named,
-    space_name,
-)
+from nas_prune.space.names import check_trusted, is_own, known_spaces, space_name
+from nas_prune.space.networks import NamedNetwork, Shape, image_channels, meant_size, network_named
 from nas_prune.space.part import call_of_part, check_whole, first_name
 from nas_prune.space.search_space import Groups, SearchSpace
 from nas_prune.space.selections import renamed, selectable, with_selections

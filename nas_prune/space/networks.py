@@ -1,32 +1,26 @@
-"""Networks by name: the shipped families, torchvision's, timm's, and those of a user's own modules.
-
-`package.module:factory` imports code, for a `Typed` name only: one from the command line or a Python call. A name that
-stands in a file is compared with what the user typed (`check_trusted`), never imported by itself.
-"""
+"""Networks by name: the shipped families, torchvision's, timm's, and those of a user's own modules."""
 
 import importlib
 import inspect
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import nn
 
 from nas_prune.errors import BadInputError
 from nas_prune.graph.trace import first_line
-from nas_prune.runs.files import shipped
-from nas_prune.runs.reading import load_yaml, read_text
-from nas_prune.runs.settings import first_problem
 from nas_prune.runs.typed import Typed
 from nas_prune.space.models import layers
 from nas_prune.space.models.densenet import densenet
 from nas_prune.space.models.preresnet import preresnet
 from nas_prune.space.models.resnet import resnet
 from nas_prune.space.models.vgg import vgg
+from nas_prune.space.names import SpaceFile, is_own, known_spaces, space_name
 
 Shape: TypeAlias = tuple[int, int, int]
 
@@ -38,20 +32,6 @@ FAMILIES: dict[str, Callable[..., nn.Module]] = {
 }
 _CHANNELS = ("in_channels", "in_chans")  # what factories call the image's channels and its size
 _SIZES = ("image_size", "img_size")
-
-
-class SpaceFile(BaseModel):
-    """One file of `search_spaces/`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    description: str
-    family: str
-    depth: int
-    aliases: tuple[str, ...] = ()
-    floor: int = Field(default=1, ge=1)
-    divisor: int = Field(default=1, ge=1)
-    frozen: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,59 +111,6 @@ def _typed(settings: Mapping[str, Any]) -> str:
     return ", ".join(f"{name}={value!r}" for name, value in settings.items())
 
 
-def space_name(name: str) -> str:
-    """The full name of a space that may be given by an alias (`resnet` is resnet20).
-
-    Raises:
-        BadInputError: no such space; the message says what there is.
-    """
-    for full, file in known_spaces().items():
-        if name == full or name in file.aliases:
-            return full
-    kind, colon, rest = name.partition(":")
-    if colon and rest and kind and (kind in ("torchvision", "timm") or is_own(name)):
-        return name
-    listed = ", ".join(known_spaces())
-    raise BadInputError(
-        f"--space must be one of {listed}, torchvision:NAME, timm:NAME or package.module:factory, got {name!r}. "
-        "`nas-prune spaces` describes them."
-    )
-
-
-def is_own(name: str) -> bool:
-    """Whether a name stands for code of the user's own, which must be imported to be known."""
-    module, colon, factory = name.partition(":")
-    if not colon or module in ("torchvision", "timm"):
-        return False
-    return all(part.isidentifier() for part in (*module.split("."), *factory.split(".")))
-
-
-def check_trusted(name: str, typed: str | None, where: str) -> str:
-    """Refuse to import code that only a file names.
-
-    Args:
-        name: the network that the file is of.
-        typed: what the user gave as `--space`; None if nothing.
-        where: the file.
-
-    Returns:
-        The name; a `Typed` one if the network is code of the user's own.
-
-    Raises:
-        BadInputError: the network is code and the user has not named it, or has named another one.
-    """
-    if typed is not None and space_name(typed) != name:
-        raise BadInputError(f"--space must be {name}, which {where} is of, got {typed}.")
-    if not is_own(name) or isinstance(name, Typed):
-        return name
-    if not isinstance(typed, Typed):
-        raise BadInputError(
-            f"--space {name} must be given again, got none: {where} is of a network of your own, "
-            "and no code that only a file names is imported."
-        )
-    return typed
-
-
 def image_channels(name: str, factory: Callable[[], nn.Module] | None = None) -> int | None:
     """The image channels that a named network insists on; None if it takes any."""
     kind = name.partition(":")[0]
@@ -206,26 +133,6 @@ def meant_size(name: str) -> int | None:
     """
     name = space_name(name)
     return network_named(name).input_shape[1] if name.partition(":")[0] in ("torchvision", "timm") else None
-
-
-def known_spaces() -> dict[str, SpaceFile]:
-    """Every shipped search space by name."""
-    return {
-        path.stem: _read(path.name) for path in sorted(shipped("search_spaces").glob("*.yaml"), key=_natural)
-    }
-
-
-def _natural(path: Path) -> tuple[str, int]:
-    name = path.stem.rstrip("0123456789")
-    return name, int(path.stem[len(name) :] or 0)
-
-
-def _read(filename: str) -> SpaceFile:
-    content = load_yaml(read_text(shipped("search_spaces") / filename))
-    try:
-        return SpaceFile.model_validate(content)
-    except ValidationError as error:
-        raise BadInputError(f"search space {filename} cannot be used: {first_problem(error)}.") from None
 
 
 def torchvision_names() -> tuple[list[str], list[str]]:
@@ -331,19 +238,36 @@ def _own_factory(name: str) -> Callable[..., Any]:
     if here not in sys.path:
         sys.path.insert(0, here)
     try:
-        found: Any = importlib.import_module(module_name)
+        module: Any = importlib.import_module(module_name)
     except Exception as error:
         raise BadInputError(
             f"--space {name} must import, but importing {module_name} failed: {_said(error)}"
         ) from error
+    holder, found = None, module
     for part in attribute.split("."):
-        found = getattr(found, part, None)
+        holder, found = found, getattr(found, part, None)
+        if found is None:
+            near = get_close_matches(part, [one for one in dir(holder) if not one.startswith("_")], 1)
+            hint = f" Did you mean {near[0]}?" if near else ""
+            raise BadInputError(
+                f"--space {name} must name a function or class in {module_name}, got no {attribute}.{hint}"
+            )
+    if isinstance(found, nn.Module):
+        raise BadInputError(
+            f"--space {name} must name what makes the network, a function or class, got a network that is made "
+            f"already, of class {type(found).__name__}. {_write_a_function(type(found).__name__)}"
+        )
     if not callable(found):
         raise BadInputError(
-            f"--space {name} must name a function or class in {module_name}, got no {attribute}."
+            f"--space {name} must name a function or class in {module_name}, got {type(found).__name__} {attribute}."
         )
     factory: Callable[..., Any] = found
     return factory
+
+
+def _write_a_function(makes: str, needed: Sequence[str] = ()) -> str:
+    arguments = ", ".join(f"{one}=…" for one in needed)
+    return f"Write a function that returns a new one, def make(): return {makes}({arguments}), and name that."
 
 
 def _accepted(factory: Callable[..., Any], names: tuple[str, ...]) -> list[str]:
@@ -360,10 +284,43 @@ def _accepted(factory: Callable[..., Any], names: tuple[str, ...]) -> list[str]:
 
 
 def _made(name: str, factory: Callable[..., Any], settings: Mapping[str, Any] | None = None) -> nn.Module:
+    missing = _missing(factory, settings or {})
+    what = "a class" if isinstance(factory, type) else "a function"
+    if missing:
+        raise BadInputError(
+            f"--space {name} must be made without arguments but num_classes, in_channels and image_size, got {what} "
+            f"that needs {', '.join(missing)}. {_write_a_function(getattr(factory, '__name__', name), missing)}"
+        )
     network = _make_foreign(name, partial(factory, **(settings or {})))
-    if not isinstance(network, nn.Module):
-        raise BadInputError(f"--space {name} must make a torch.nn.Module, got {type(network).__name__}.")
-    return network
+    if isinstance(network, nn.Module):
+        return network
+    got = type(network).__name__
+    if network is None:
+        got = f"{what} that returns nothing: its last line must return the network"
+    elif isinstance(network, type) and issubclass(network, nn.Module):
+        own = network.__name__
+        got = f"{what} that returns the class {own} itself, not a network of it: return {own}()"
+    elif isinstance(network, (tuple, list)):
+        got = f"{what} that returns a {got}: it must return the network alone"
+    raise BadInputError(f"--space {name} must make a torch.nn.Module, got {got}.")
+
+
+def _missing(factory: Callable[..., Any], settings: Mapping[str, Any]) -> list[str]:
+    """The arguments that a factory cannot be called without, and that it is not given."""
+    try:
+        parameters = inspect.signature(factory).parameters.values()
+    except (TypeError, ValueError):
+        return []
+    named = (
+        inspect.Parameter.POSITIONAL_ONLY,
+        inspect.Parameter.POSITIONAL_OR_KEYWORD,
+        inspect.Parameter.KEYWORD_ONLY,
+    )
+    return [
+        one.name
+        for one in parameters
+        if one.default is inspect.Parameter.empty and one.kind in named and one.name not in settings
+    ]
 
 
 def _make_foreign(name: str, make: Callable[[], nn.Module]) -> nn.Module:

@@ -24,6 +24,7 @@ from pydantic import (
 from nas_prune.errors import BadInputError, WidthsError
 from nas_prune.graph.inputs import CallSpec, plain
 from nas_prune.runs.files import write_whole
+from nas_prune.runs.kinds import naming_other
 from nas_prune.runs.reading import read_json
 from nas_prune.runs.settings import first_problem
 from nas_prune.runs.typed import NetworkName
@@ -288,6 +289,11 @@ def read_widths(path: Path | str) -> Widths:
         WidthsError: it does not exist, is truncated, of a newer schema, or holds what no widths file may.
     """
     path = Path(path)
+    with naming_other(path, "widths", wanted="a widths file must be one"):
+        return _read_widths(path)
+
+
+def _read_widths(path: Path) -> Widths:
     try:
         content = read_json(path)
     except FileNotFoundError:

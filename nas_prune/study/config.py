@@ -11,10 +11,10 @@ from nas_prune.data.config import placed
 from nas_prune.errors import BadInputError
 from nas_prune.guideline.hand import RULES
 from nas_prune.runs.directory import DirectoryName
-from nas_prune.runs.files import shipped
 from nas_prune.runs.settings import first_problem, read_settings
 from nas_prune.space.budget import Budget, BudgetSetting
-from nas_prune.space.networks import check_trusted, space_name
+from nas_prune.space.names import check_trusted, space_name
+from nas_prune.study.file import study_path
 from nas_prune.study.study_plan import StudyPlan
 from nas_prune.training.config import NetworkConfig, with_short_forms
 from nas_prune.training.recipe import MOST_EPOCHS, Recipe, changed, default_recipe
@@ -237,7 +237,7 @@ def read_study(name: str | Path, **changes: Any) -> StudyConfig:
     Raises:
         BadInputError: there is no such file, or something in it cannot be used; the message names the setting.
     """
-    path = _file(name)
+    path = study_path(name)
     content = read_settings(path, "study file", "trials: 30")
     named = content.get("space")
     if changes.get("space") is not None and isinstance(named, str) and named != changes["space"]:
@@ -316,18 +316,6 @@ def with_recipe_beside(content: dict[str, Any], path: Path) -> dict[str, Any]:
     if isinstance(recipe, str) and recipe.endswith((".yaml", ".yml")):
         return {**content, "recipe": str(path.parent / recipe)}
     return content
-
-
-def _file(name: str | Path) -> Path:
-    path = Path(name)
-    if path.suffix in (".yaml", ".yml") or path.exists():
-        return path
-    known = {one.stem: one for one in sorted(shipped("studies").glob("*.yaml"))}
-    if str(name) not in known:
-        raise BadInputError(
-            f"a study must be a file or one of {', '.join(known) or 'none shipped'}, got {str(name)!r}."
-        )
-    return known[str(name)]
 
 
 def _guideline(name: str | None, folder: Path) -> str | None:

@@ -14,7 +14,7 @@ from nas_prune.errors import StorageError
 from nas_prune.runs.files import refuse_links
 from nas_prune.runs.progress import Progress
 from nas_prune.runs.settings import read_config
-from nas_prune.space.networks import is_own
+from nas_prune.space.names import is_own
 from nas_prune.study.config import StudyConfig
 from nas_prune.study.journal import Mended, mend_journal
 from nas_prune.study.recovery import Recovered, may_be_gone, recover, silent_for, worker_is_gone

@@ -92,7 +92,8 @@ def rank_study(  # noqa: PLR0913  (all but the first by keyword)
     Raises:
         NasPruneError: there is no study, or too few trials are complete.
     """
-    found = read_trials(location)
+    with progress.waiting("reading the trials"):
+        found = read_trials(location)
     found = found if only is None else replace(found, trials={only: found.trials[only]})
     _check(found, seeds, full_seeds)
     context = load_study(location.run, data_name=data_name, space=space, progress=progress)
@@ -113,7 +114,8 @@ def rank_study(  # noqa: PLR0913  (all but the first by keyword)
             )
             count = len(record.of_main_judge(trials))
             terms = RankTerms(top, seeds, full_seeds, schedule, most_macs, count)
-            jobs.append(_job_of(name, trials, trainings, terms))
+            with progress.waiting(f"{name}: choosing the networks that race"):
+                jobs.append(_job_of(name, trials, trainings, terms))
         return [job.rank(found.config.studies[job.study][-1]) for job in jobs]
 
 
@@ -205,6 +207,7 @@ class _Job:
             raise BadInputError(f"a candidate must be trained to its end, got: {failed[0][1]}")
         short = sum(prices.short[name] * len(values) for name, values in found.values.items())
         order = [list(found.values)[place] for place in np.argsort(-found.posterior.mean_N, kind="stable")]
+        self.trainings.progress.say(f"{self.study}: the race is over; now in full, {order[0]} ahead.")
         left = None if wanted.most_macs is None else wanted.most_macs - short
         planned = full_trainings(order, baselines_among(order), prices, share.full_seeds, left)
         first = FIRST_SEED["full"]
@@ -249,10 +252,11 @@ class _Job:
         again: list[tuple[Vector, float]] = [
             (self.chosen[name][1], value) for name, own in values.items() for value in own
         ]
-        seen = self.seen.with_more([vector for vector, _ in again], [value for _, value in again])
-        logs_NS = logs_of(self.points, [self.chosen[name][1] for name in values])
-        rule = rule_of(self.points, seen)
-        return Posterior(*rule.joint(logs_NS), rule.freedom)
+        with self.trainings.progress.waiting(f"{self.study}: weighing what the trainings say"):
+            seen = self.seen.with_more([vector for vector, _ in again], [value for _, value in again])
+            logs_NS = logs_of(self.points, [self.chosen[name][1] for name in values])
+            rule = rule_of(self.points, seen)
+            return Posterior(*rule.joint(logs_NS), rule.freedom)
 
     def _priors(self, found: Race, winner: str) -> dict[str, Prior]:
         """What is known of the winner's gain over each baseline before the full trainings."""

@@ -11,14 +11,13 @@ from typing import Any
 import optuna
 from threadpoolctl import threadpool_limits
 
-from nas_prune.guideline.apply import guideline_named, setting_of
+from nas_prune.guideline.apply import check_reachable, guideline_named
 from nas_prune.guideline.hand import RULES
 from nas_prune.runs.directory import default_run
 from nas_prune.runs.files import remove_partial_files
 from nas_prune.runs.progress import SILENT, Progress
 from nas_prune.runs.settings import command_of, library_versions, read_config
 from nas_prune.runs.stopping import resume_hint
-from nas_prune.space.cut import check_feasible
 from nas_prune.study.clock import clock_of, note_time
 from nas_prune.study.config import GUIDELINE, StudyConfig
 from nas_prune.study.context import StudyContext, images_and_network, load_study
@@ -73,7 +72,7 @@ def run_study(
         config = config.model_copy(update={"guideline": GUIDELINE})
     data, space = images_and_network(config, progress)
     for budget in config.budgets:
-        check_feasible(space, budget, setting_of(space, config.groups).columns)
+        check_reachable(space, budget, config.groups)
     threads = pick_threads(config.threads, space.cost_at(space.base_G).macs, config.recipe.batch_size)
     config = config.model_copy(update={"threads": config.threads or max(1, threads // workers)})
     asked = config

@@ -18,8 +18,8 @@ from nas_prune.errors import BadInputError
 from nas_prune.runs.directory import WIDTHS, from_run, portable, published
 from nas_prune.runs.reopen import RunSettings
 from nas_prune.runs.settings import first_problem
+from nas_prune.space.names import check_trusted, is_own
 from nas_prune.space.network_settings import NetworkSettings
-from nas_prune.space.networks import check_trusted, is_own
 from nas_prune.space.widths import Widths, read_widths
 from nas_prune.training.compute import Compute, Precision, takes_channels_last
 from nas_prune.training.event_log import LogName

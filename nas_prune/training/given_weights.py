@@ -16,7 +16,7 @@ from nas_prune.graph.axes import Atom
 from nas_prune.graph.record import OUTPUT
 from nas_prune.graph.selection import ChannelSelection
 from nas_prune.space.load import named_of
-from nas_prune.space.networks import is_own
+from nas_prune.space.names import is_own
 from nas_prune.space.search_space import SearchSpace
 from nas_prune.training.checkpoint import most_of, read_tensors, write_tensors
 from nas_prune.training.network_file import read_record

@@ -8,6 +8,7 @@ from torch import nn
 
 from nas_prune.errors import BadInputError
 from nas_prune.runs.directory import NETWORK, RESULT, WIDTHS
+from nas_prune.runs.kinds import refuse_missing, refuse_other
 from nas_prune.space.load import load_referenced
 from nas_prune.training.network_file import NetworkRecord, read_network, read_record, set_weights
 from nas_prune.training.result import read_trained
@@ -61,7 +62,10 @@ def network_in(run: Path, seed: int | None = None) -> Path:
     Raises:
         BadInputError: there is none.
     """
+    wanted = "RUN must be the directory of a training or a search, or a network.safetensors"
+    refuse_missing(run, wanted)
     if run.is_file():
+        refuse_other(run, "weights", wanted=wanted)
         return run
     if (run / NETWORK).is_file() and seed is None:
         return run / NETWORK

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from nas_prune.data.augment import Augment, ColorJitter, RandAugment
 from nas_prune.errors import BadInputError
+from nas_prune.runs.kinds import naming_other, refuse_missing
 from nas_prune.runs.reading import load_yaml, read_text
 from nas_prune.runs.settings import first_problem
 
@@ -205,6 +206,12 @@ def _shipped(name: str) -> Recipe:
 
 
 def _read(path: Path) -> Recipe:
+    refuse_missing(path, "--recipe must be a recipe's file")
+    with naming_other(path, "recipe", wanted="--recipe must be a recipe's file"):
+        return _checked(path)
+
+
+def _checked(path: Path) -> Recipe:
     try:
         content: Any = load_yaml(read_text(path))
     except OSError as error:

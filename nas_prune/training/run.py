@@ -15,7 +15,7 @@ from nas_prune.runs.reopen import reopen
 from nas_prune.runs.settings import write_config
 from nas_prune.runs.stopping import resume_hint
 from nas_prune.runs.workers import Outcome, in_workers
-from nas_prune.space.networks import check_trusted
+from nas_prune.space.names import check_trusted
 from nas_prune.space.widths import Widths, read_widths
 from nas_prune.training.compute import pick_device
 from nas_prune.training.config import TrainConfig, resume_command

@@ -23,7 +23,7 @@ from nas_prune.runs.files import write_whole
 from nas_prune.runs.reading import read_json
 from nas_prune.runs.settings import first_problem
 from nas_prune.space.load import load_referenced
-from nas_prune.space.networks import check_trusted, is_own
+from nas_prune.space.names import check_trusted, is_own
 from nas_prune.space.search_space import SearchSpace
 from nas_prune.space.widths import SpaceReference, Widths, read_widths
 from nas_prune.training.checkpoint import read_weights

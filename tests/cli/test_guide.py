@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+import nas_prune
 from nas_prune.cli import main
+from nas_prune.errors import GuidelineError
 from nas_prune.guideline import read_guideline
 from nas_prune.space.widths import read_widths
 from tests.guideline.test_fit import runs
@@ -90,3 +92,66 @@ def test_a_budget_far_from_the_sources_is_one_line(
     capsys.readouterr()
     assert main(["apply", "--guideline", str(guideline), "--space", "vgg16", "--budget", "channels<=5%"]) == 2
     assert "within a factor of two of what the guideline covers" in capsys.readouterr().err
+
+
+@pytest.fixture
+def two_costs(files: list[str], tmp_path: Path) -> list[str]:
+    """The same widths, one of them found at a bound on another cost."""
+    other = tmp_path / "other.json"
+    content = json.loads(Path(files[0]).read_text())
+    other.write_text(json.dumps(content | {"budget": "macs<=50%", "seed": 9}))
+    return [*files, str(other)]
+
+
+def test_widths_of_two_costs_give_a_guideline_for_each(
+    two_costs: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "guideline.yaml"
+    assert main(["guide", *two_costs, "--out", str(out)]) == 0
+    printed = capsys.readouterr().out
+    assert "From 3 of 4 widths, found at bounds on channels:" in printed
+    assert "From 1 of 4 widths, found at bounds on macs:" in printed
+    for cost, count in (("channels", 3), ("macs", 1)):
+        file = tmp_path / f"guideline-{cost}.yaml"
+        assert f"Guideline: {file}, picture: {file.with_suffix('.png')}" in printed
+        assert {one.cost for one in read_guideline(file).sources} == {cost}
+        assert len(read_guideline(file).sources) == count
+        assert file.with_suffix(".png").exists()
+    assert not out.exists()
+    (tmp_path / "guideline-channels.yaml").unlink()
+    assert main(["guide", *two_costs, "--out", str(out)]) == 2  # nothing is half-written
+    assert "guideline-channels.png, which exists" in capsys.readouterr().err
+    assert not (tmp_path / "guideline-channels.yaml").exists()
+    assert main(["guide", *two_costs, "--cost", "macs", "--out", str(out)]) == 0
+    assert "widths, found at bounds on" not in capsys.readouterr().out
+    assert {one.cost for one in read_guideline(out).sources} == {"macs"}
+
+
+def test_guidelines_of_two_costs_are_told_apart_for_programs(
+    two_costs: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["guide", *two_costs, "--format", "json"]) == 0
+    content = json.loads(capsys.readouterr().out)
+    assert set(content["by_cost"]) == {"channels", "macs"}
+    assert content["by_cost"]["macs"]["sentences"]
+
+
+def test_python_has_a_guideline_for_each_cost_and_says_what_one_alone_needs(two_costs: list[str]) -> None:
+    paths = [Path(one) for one in two_costs]
+    assert {cost: len(one.sources) for cost, one in nas_prune.fit_guidelines(paths).items()} == {
+        "channels": 3,
+        "macs": 1,
+    }
+    assert list(nas_prune.fit_guidelines(paths, cost="macs")) == ["macs"]
+    with pytest.raises(GuidelineError, match=r"cost='channels'.*fit_guidelines\) makes one for each"):
+        nas_prune.fit_guideline(paths)
+
+
+def test_an_evaluation_takes_the_guideline_of_its_budgets_cost(
+    two_costs: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    typed = ["evaluate", *two_costs, "--space", "torchvision:nosuch", "--networks", "2"]
+    assert main([*typed, "--budget", "macs<=50%"]) == 2
+    assert "the guideline is of those driven by macs, like the budget" in capsys.readouterr().err
+    assert main([*typed, "--budget", "params<=50%"]) == 2  # none was driven by it
+    assert "--cost channels" in capsys.readouterr().err

@@ -39,6 +39,26 @@ def test_from_a_folder_with_a_space_in_its_name_to_predictions(
     assert len([line for line in capsys.readouterr().out.splitlines() if ".png" in line]) == 10
 
 
+def test_a_search_by_all_methods_names_the_widths_to_train_next(
+    write_digits: WriteDigits, in_empty_directory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_digits("my pictures/train", {"0": 30, "1": 30})
+    write_digits("my pictures/test", {"0": 5, "1": 5})
+    images = ["--data", "folder:my pictures", "--image-size", "8", "--max-images", "40"]
+    typed = ["--epochs", "1", *images, "--budget", "params<=60%", "--budget", "macs<=50%"]
+    assert main(["search", "--method", "all", *typed, "--width-multiplier", "0.25", "--out", "a run"]) == 0
+    printed = capsys.readouterr().out
+    step = next_step(printed)
+    assert step[:2] == ["train", "--widths"]
+    widths = Path(step[2])
+    assert (widths.parts[0], widths.name) == ("a run", "params-60pct.json")
+    assert step[step.index("--data") :] == ["--data", "folder:my pictures", "--max-images", "40"]
+    assert main([*step, "--epochs", "1", "--out", "trained it"]) == 0
+    capsys.readouterr()
+    assert main(["search", "--resume", "a run"]) == 0
+    assert next_step(capsys.readouterr().out) == step
+
+
 def test_how_to_go_on_is_quoted(capsys: pytest.CaptureFixture[str]) -> None:
     command = resume_command("search", Path("a run's"), "resnet20", ALONE)
     assert shlex.split(command) == ["nas-prune", "search", "--resume", "a run's"]

@@ -59,10 +59,10 @@ def test_a_study_is_run_gone_on_with_and_recovered(
         (["study", "run", "."], "a run directory must hold config.yaml"),
         (["study", "run", ".", "--sampler", "cma"], "must stand without --sampler"),
         (["study", "run", "own.yaml", "--sampler", "best"], "'best' is not one of"),
-        (["study", "rank", "nowhere"], "must hold config.yaml"),
-        (["study", "recover", "nowhere"], "must hold config.yaml"),
+        (["study", "rank", "nowhere"], "must be the directory of a study, got nowhere"),
+        (["study", "recover", "nowhere"], "must be the directory of a study, got nowhere"),
         (["dashboard"], "STUDY must name a study's directory"),
-        (["dashboard", "nowhere"], "must hold config.yaml"),
+        (["dashboard", "nowhere"], "must be the directory of a study, got nowhere"),
         (["study", "run", "own.yaml", "--storage", "nonsense://x"], "must be a URL that Optuna takes"),
     ],
 )

@@ -75,15 +75,18 @@ def test_rewinding_repeats_the_recipe_from_them() -> None:
     [
         (("--schedule", "fine-tune"), "--schedule fine-tune must come with --from RUN"),
         (("--from", "search"), "--from must come with --schedule fine-tune or rewind, got scratch-b"),
-        (("--schedule", "rewind", "--from", "nowhere"), "got nowhere, without kept.json"),
+        (
+            ("--schedule", "rewind", "--from", "nowhere"),
+            "--from must be the directory of a search, got nowhere",
+        ),
         (
             ("--schedule", "rewind", "--cap", "2", "--from", "search"),
             "--cap must come with --schedule scratch-b",
         ),
-        (("--teacher", "nowhere"), "--teacher must be the directory of a finished search or training"),
+        (("--teacher", "nowhere"), "--teacher must be the directory of a search or a training, got nowhere"),
         (
             ("--recipe", "none.yaml"),
-            "--recipe must name a file that can be read, got none.yaml: No such file",
+            "--recipe must be a recipe's file, got none.yaml, which does not exist",
         ),
         (("--stream",), "--stream must come with --data folder:PATH"),
         (("--workers", "0"), "'--workers': 0 is not in the range"),

@@ -87,7 +87,7 @@ def test_one_that_was_stopped_goes_on_to_the_same_and_repeats_nothing(tmp_path: 
 
 
 def test_a_budget_that_cannot_be_met_is_refused_before_anything_is_written(tmp_path: Path) -> None:
-    with pytest.raises(BudgetError, match="feasible are"):
+    with pytest.raises(BudgetError, match="are feasible"):
         evaluate_guideline(
             CONFIG.model_copy(update={"budget": Budget.parse("macs<=1%")}),
             tmp_path / "run",

@@ -232,7 +232,8 @@ def test_the_command_prints_the_table_and_refuses_what_does_not_fit(
         "1",
     ]
     assert main([*arguments, "--out", "run"]) == 0
-    printed = capsys.readouterr().out
+    printed, told = capsys.readouterr()
+    assert "Trains uniform-params-b and scratch-b, which it is compared with." in told
     assert "uniform-params-b  scratch-b" in " ".join(printed.split("\n")).replace("  ", "  ")
     assert "Uniform widths of the same parameters: no detectable difference" in printed or "points" in printed
     assert (
@@ -242,12 +243,16 @@ def test_the_command_prints_the_table_and_refuses_what_does_not_fit(
     assert json.loads(capsys.readouterr().out)["arms"][0]["arm"] == "scratch-b"
     for refused, message in (
         (["compare"], "name a search's directory, or a widths file"),
-        (["compare", "nothing"], "must be the directory of a finished search"),
+        (["compare", "nothing"], "must be the directory of a search, or a comparison file, got nothing"),
         (["compare", str(found), "--budget", "macs<=10%"], "--budget must be one of 'macs<=40%'"),
-        (["compare", str(found), "--from", "x"], "--from must come with --widths"),
+        (["compare", str(found), "--from", str(found)], "--from must come with --widths"),
         (["compare", "--resume", "run", "--epochs", "3"], "got --epochs beside it"),
         (["compare", str(found), "--test", "wilcoxon"], "must have at least 9 seeds"),
         (["compare", str(found), "--study", "."], "must be a study that was ranked"),
+        (
+            ["compare", "run", "--arm", "random-b"],
+            "nas-prune compare --resume run goes on with it or adds to it",
+        ),
     ):
         assert main(refused) == 2, refused
         assert message in " ".join(capsys.readouterr().err.split()), refused

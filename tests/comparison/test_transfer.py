@@ -84,7 +84,7 @@ def test_a_search_that_cannot_be_begun_leaves_a_transfer_as_it_was(tmp_path: Pat
 
 
 def test_what_a_transfer_cannot_use_is_refused_before_anything_is_written(tmp_path: Path) -> None:
-    with pytest.raises(BudgetError, match="feasible are"):
+    with pytest.raises(BudgetError, match="are feasible"):
         transfer(CONFIG, Target("resnet20", Budget.parse("macs<=1%")), GUIDELINE, tmp_path / "run")
     with pytest.raises(BadInputError, match="--direct must be a width method that looks"):
         transfer(CONFIG, TARGET, GUIDELINE, tmp_path / "run", direct="uniform")

@@ -151,7 +151,7 @@ def test_floors_divisors_and_groups_are_kept() -> None:
 
 
 def test_budgets_that_cannot_be_met_or_are_none_are_refused() -> None:
-    with pytest.raises(BudgetError, match="feasible are"):
+    with pytest.raises(BudgetError, match="are feasible"):
         apply_guideline(RULES["uniform"], RESNET, "macs<=1%")
     with pytest.raises(GuidelineError, match="must bound a cost, got own"):
         apply_guideline(RULES["uniform"], RESNET, "own")

@@ -41,7 +41,7 @@ def test_a_hand_needs_to_write_little(tmp_path: Path) -> None:
     ("change", "message"),
     [
         ("nas-prune/guideline/2", "got the newer nas-prune/guideline/2: update nas-prune"),
-        ("nas-prune/widths/1", "must be of schema nas-prune/guideline/1, got 'nas-prune/widths/1'"),
+        ("nas-prune/widths/1", "guideline.yaml, which is a widths file"),
     ],
 )
 def test_another_schema_is_refused(change: str, message: str, tmp_path: Path) -> None:

@@ -198,7 +198,10 @@ def test_the_command_writes_a_file_and_replaces_none(
             ["report", str(tmp_path), "--out", str(tmp_path / "x.html")],
             "a run to be reported must be a directory of",
         ),
-        (["report", str(tmp_path / "none"), "--format", "md"], "a run to be reported must be a directory of"),
+        (
+            ["report", str(tmp_path / "none"), "--format", "md"],
+            "RUN must be a run's directory, or a guideline, got",
+        ),
     ):
         assert main(refused) == 2
         assert message in " ".join(capsys.readouterr().err.split())

@@ -25,4 +25,7 @@ def prepare(folder: Path) -> Callable[[int, Progress], int]:
 
 
 if __name__ == "__main__":
-    in_workers(partial(prepare, Path(sys.argv[1])), [1, 2], 2)
+    try:
+        in_workers(partial(prepare, Path(sys.argv[1])), [1, 2], 2)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -61,7 +61,7 @@ def test_each_method_finds_what_it_finds_alone_and_one_that_was_stopped_is_made_
 
 
 def test_what_is_wrong_for_all_is_said_before_anything_is_written(tmp_path: Path) -> None:
-    with pytest.raises(BudgetError, match="macs<=0.01% allows"):
+    with pytest.raises(BudgetError, match="macs<=0.01% must be one that"):
         search_all(config(budgets=("macs<=0.01%",)), tmp_path / "all")
     with pytest.raises(BadInputError, match="--budget own must come with one method .* Those do: sss, "):
         search_all(config(budgets=("own",)), tmp_path / "all")

@@ -14,7 +14,7 @@ from nas_prune.graph.resize import resized
 from nas_prune.graph.rules import RULES
 from nas_prune.space.cost import CostModel, Polynomial, cost_model
 from nas_prune.space.load import _loaded_once, load_space
-from nas_prune.space.networks import known_spaces
+from nas_prune.space.names import known_spaces
 from nas_prune.space.search_space import SearchSpace
 from tests.networks import CASES, FAMILIES, NAMES, known
 

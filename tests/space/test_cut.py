@@ -123,7 +123,7 @@ def test_an_absolute_budget_above_the_network_keeps_it_whole() -> None:
 
 def test_a_budget_below_the_feasible_range_names_the_range() -> None:
     with pytest.raises(
-        BudgetError, match=r"budget macs<=1K allows 1K macs, less than .*: feasible are 25,146 to 10,203,776"
+        BudgetError, match=r"budget macs<=1K must .* got 1,000 macs where 25,146 to 10,203,776 are feasible"
     ):
         check_feasible(RESNET, Budget.parse("macs<=1000"), range(12))
 

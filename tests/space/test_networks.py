@@ -11,7 +11,8 @@ from nas_prune.errors import BadInputError
 from nas_prune.runs.typed import Typed
 from nas_prune.space.blocks import Block, removable_blocks
 from nas_prune.space.load import load_space
-from nas_prune.space.networks import check_trusted, image_channels, is_own, network_named, space_name
+from nas_prune.space.names import check_trusted, is_own, space_name
+from nas_prune.space.networks import image_channels, network_named
 
 OWN = """
 import torch
@@ -32,6 +33,25 @@ def crash():
 
 class Holder:
     make = staticmethod(make)
+
+already = make()
+settings = {"width": 3}
+
+class Needs(nn.Module):
+    def __init__(self, width, depth, *, num_classes, dropout=0.1):
+        super().__init__()
+
+def forgets():
+    make()
+
+def returns_class():
+    return Needs
+
+def returns_two():
+    return make(), 3
+
+def positional(width, /):
+    return make()
 
 class Last(nn.Module):
     def __init__(self):
@@ -73,6 +93,21 @@ def test_a_factory_that_takes_nothing_is_taken_as_it_is(own: str) -> None:
         ("grey", r"network .*:grey must put out 10 classes, got 7\. Let its factory take num_classes"),
         ("number", r"must make a torch\.nn\.Module, got int"),
         ("crash", r"could not be made: RuntimeError: out of paint$"),
+        (
+            "already",
+            r"a network that is made already, of class Sequential\. Write a function .* and name that",
+        ),
+        ("settings", r"must name a function or class in own_\w+, got dict settings"),
+        (
+            "Needs",
+            r"got a class that needs width, depth\. Write .*return Needs\(width=…, depth=…\), and name that",
+        ),
+        ("positional", r"got a function that needs width"),
+        ("forgets", r"got a function that returns nothing: its last line must return the network"),
+        ("returns_class", r"returns the class Needs itself, not a network of it: return Needs\(\)"),
+        ("returns_two", r"returns a tuple: it must return the network alone"),
+        ("mkae", r"got no mkae\. Did you mean make\?"),
+        ("Holder.mkae", r"got no Holder\.mkae\. Did you mean make\?"),
         ("nowhere", r"must name a function or class in own_\w+, got no nowhere"),
         (
             "Last",

@@ -106,7 +106,7 @@ def test_a_file_that_is_no_study_is_refused(text: str, said: str, tmp_path: Path
 def test_an_unknown_name_lists_the_shipped_ones() -> None:
     with pytest.raises(BadInputError, match="quickstart.*got 'quickstrat'"):
         read_study("quickstrat")
-    with pytest.raises(BadInputError, match="must be text that can be read"):
+    with pytest.raises(BadInputError, match="must be a study file, got nowhere.yaml, which does not exist"):
         read_study("nowhere.yaml")
 
 

@@ -237,7 +237,7 @@ def test_two_workers_share_the_trials(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_met_is_said_before_anything_is_written(tmp_path: Path) -> None:
-    with pytest.raises(BudgetError, match="feasible are"):
+    with pytest.raises(BudgetError, match="are feasible"):
         run_study(changed(budgets=("macs<=0.1%",)), tmp_path / "run")
     assert not (tmp_path / "run").exists()
     (tmp_path / "full").mkdir()

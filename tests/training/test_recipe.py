@@ -117,7 +117,7 @@ def test_files_that_hold_no_recipe_are_refused(tmp_path: Path, text: str, why: s
     (tmp_path / "mine.yaml").write_text(text)
     with pytest.raises(BadInputError, match=why):
         recipe_named(str(tmp_path / "mine.yaml"))
-    with pytest.raises(BadInputError, match="No such file"):
+    with pytest.raises(BadInputError, match="none.yaml, which does not exist"):
         recipe_named(str(tmp_path / "none.yaml"))
 
 

@@ -9,7 +9,8 @@ from nas_prune.space.models.densenet import densenet
 from nas_prune.space.models.preresnet import preresnet
 from nas_prune.space.models.resnet import resnet
 from nas_prune.space.models.vgg import vgg
-from nas_prune.space.networks import FAMILIES, known_spaces
+from nas_prune.space.names import known_spaces
+from nas_prune.space.networks import FAMILIES
 
 
 def convolutions(model: nn.Module) -> list[nn.Conv2d]:
