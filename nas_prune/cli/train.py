@@ -170,7 +170,7 @@ def _print(result: "TrainResult") -> None:
     from nas_prune.space.names import is_own
     from nas_prune.training.config import resume_command
     from nas_prune.training.ranks import ALONE
-    from nas_prune.training.result import mean_and_deviation
+    from nas_prune.training.result import guessing, mean_and_deviation
 
     config, widths = result.config, result.widths
     whole = "full width" if widths.cost == widths.base_cost else "the widths given"
@@ -189,6 +189,8 @@ def _print(result: "TrainResult") -> None:
     spread = "" if deviation is None else f" ± {100 * deviation:.2f}"
     seeds = "one seed" if deviation is None else f"mean ± standard deviation over {len(rows)} seeds"
     echo(f"\nTest accuracy {100 * mean:.2f}{spread} % ({seeds}), after the last epoch.")
+    if guessing({"": result.seeds}):
+        echo("It is hardly better than guessing the largest class. Train for more epochs (--epochs).")
     for seed, why in result.failed:
         again = resume_command("train", result.run, widths.space.name, ALONE)
         echo(f"Seed {seed} was not trained to its end: {why.rstrip('.')}. Try it again: {again}")

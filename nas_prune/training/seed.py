@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+from nas_prune.data.guessing import guess_share
 from nas_prune.data.preprocessing import preprocessing_of
 from nas_prune.errors import DamagedError
 from nas_prune.runs.directory import NETWORK, RESULT
@@ -95,7 +96,14 @@ def _trained(
     _, test_accuracy = evaluate(state.trained, job.data.test, job.data, job.compute)
     cost = job.widths.cost
     trained = Trained(
-        training.seed, val_accuracy, test_accuracy, state.epochs_done, cost.macs, cost.params, seconds
+        training.seed,
+        val_accuracy,
+        test_accuracy,
+        state.epochs_done,
+        cost.macs,
+        cost.params,
+        seconds,
+        guess_share(job.data.test.labels, job.data.num_classes),
     )
     if keeps_network and ranks.is_first:
         record = NetworkRecord(
