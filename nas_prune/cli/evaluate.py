@@ -186,7 +186,7 @@ def _config(wanted: EvaluateOptions, network: NetworkOptions, setup: Setup) -> "
 
 
 def _print(result: "EvaluateResult") -> None:
-    from nas_prune.comparison.evaluate_result import AXES, DIRECT, title
+    from nas_prune.comparison.evaluate_result import AXES, DIRECT, guessing_words, title
     from nas_prune.training.result import mean_and_deviation
 
     echo(f"{title(result.config)}: {result.config.recipe.epochs} epochs from scratch each\n")
@@ -223,7 +223,7 @@ def _print(result: "EvaluateResult") -> None:
     print_table(headings, rows)
     if DIRECT in result.populations:
         echo("direct: widths that a search on these images found; their cost is their own, not matched.")
-    for note in result.notes:
+    for note in (*result.notes, *guessing_words(result)):
         echo(f"Note: {note}")
     for name, why in result.failed:
         echo(f"Not trained to its end: {name}: {why}")

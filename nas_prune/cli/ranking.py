@@ -5,16 +5,16 @@ from statistics import fmean
 from nas_prune.cli.output import count, counted, echo, percent, print_table
 from nas_prune.study.config import StudyConfig
 from nas_prune.study.race import why_ended
-from nas_prune.study.rank_result import Candidate, Ranking
+from nas_prune.study.rank_result import Candidate, Ranking, notes_on
 
 _NAMED = {"guideline": "the guideline", "uniform": "uniform widths"}
 _HEADINGS = (
     "network",
     "P(best)",
     "expected",
-    "short (n)",
+    "short: {short} ep. (n)",
     "90 % interval",
-    "full (n)",
+    "full: {full} ep. (n)",
     "full, test",
     "MACs",
     "parameters",
@@ -26,8 +26,13 @@ def print_ranking(ranking: Ranking, config: StudyConfig) -> None:
     short = f"{ranking.study}: {counted(config.epochs, 'epoch')} from scratch with new seeds"
     full = f", then in full by {ranking.schedule} of {counted(config.recipe.epochs, 'epoch')}"
     echo(f"{short}{full * any(one.full for one in ranking.candidates)}\n")
-    print_table(_HEADINGS, [_row(one) for one in ranking.candidates])
-    echo("\nAccuracies are of validation images where nothing else is said.")
+    epochs = {"short": config.epochs, "full": config.recipe.epochs}
+    print_table([one.format(**epochs) for one in _HEADINGS], [_row(one) for one in ranking.candidates])
+    echo(
+        "\nAccuracies are of validation images where nothing else is said. The order is that of the short trainings."
+    )
+    for note in notes_on(ranking, config):
+        echo(note)
     by = (
         "the rule of all trials and these short trainings"
         if config.sampler == "rule"

@@ -232,6 +232,7 @@ def _print(result: "StudyResult") -> None:
     from nas_prune.errors import BadInputError
     from nas_prune.study import trial_record as record
     from nas_prune.study.config import SCRATCH
+    from nas_prune.study.doubts import doubts_about
     from nas_prune.study.location import command_for, storage_flag
 
     for name, trials in result.trials.items():
@@ -257,6 +258,8 @@ def _print(result: "StudyResult") -> None:
         value = "val. accuracy" if judge == SCRATCH else f"by {judge}"
         print_table(["trial", "source", value, "MACs", "parameters", "kept (%)"], rows, left=2)
         echo()
+        for doubt in doubts_about(trials, result.config):
+            echo(f"{doubt}\n")
         _print_known(result, name)
     location = result.location
     if not any(record.count_finished(trials) for trials in result.trials.values()):

@@ -180,6 +180,7 @@ def _print(result: "TrainResult") -> None:
     from nas_prune.space.names import is_own
     from nas_prune.training.config import resume_command
     from nas_prune.training.ranks import ALONE
+    from nas_prune.training.result import guessing
 
     config, widths = result.config, result.widths
     whole = "full width" if widths.cost == widths.base_cost else "the widths given"
@@ -190,6 +191,8 @@ def _print(result: "TrainResult") -> None:
     cost = f"{count(widths.cost.macs)} MACs, {count(widths.cost.params)} parameters"
     echo(f"{where}: {counted(config.epochs, 'epoch')} ({factor}), {cost}\n")
     _print_seeds(result)
+    if guessing({"": result.seeds}):
+        echo("It is hardly better than guessing the largest class. Train for more epochs (--epochs).")
     for seed, why in result.failed:
         again = resume_command("train", result.run, widths.space.name, ALONE)
         echo(f"Seed {seed} was not trained to its end: {why.rstrip('.')}. Try it again: {again}")

@@ -12,7 +12,7 @@ from nas_prune.runs.directory import published
 from nas_prune.space.budget import BudgetSetting
 from nas_prune.training.config import NetworkConfig
 from nas_prune.training.recipe import Recipe, default_recipe
-from nas_prune.training.result import Trained
+from nas_prune.training.result import Trained, guessing
 
 GUIDED, DIRECT = "guided", "direct"
 AXES = {"params": "parameters", "macs": "MACs"}
@@ -99,6 +99,18 @@ def title(config: EvaluateConfig) -> str:
     return f"{config.space}{factor} on {published(config.data.name)}, guided at {config.budget}"
 
 
+def guessing_words(result: EvaluateResult) -> list[str]:
+    """A warning where populations have learned next to nothing."""
+    named = guessing(result.populations)
+    if not named:
+        return []
+    said = (
+        f"Hardly better than guessing the largest class: {', '.join(named)}. What is compared says little; train for "
+        "more epochs."
+    )
+    return [said]
+
+
 def summary(result: EvaluateResult) -> dict[str, Any]:
     """An evaluation as plain JSON, for `--format json` and `result.json`."""
     config = result.config
@@ -111,7 +123,7 @@ def summary(result: EvaluateResult) -> dict[str, Any]:
         "networks": config.networks,
         "epochs": config.recipe.epochs,
         "seed": config.seed,
-        "notes": list(result.notes),
+        "notes": [*result.notes, *guessing_words(result)],
         "comparisons": {
             axis: {name: {**asdict(one), "verdict": one.verdict} for name, one in found.items()}
             for axis, found in result.compared().items()

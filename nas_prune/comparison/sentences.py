@@ -8,7 +8,7 @@ from nas_prune.comparison.differences import Difference
 from nas_prune.comparison.plan import NEAR
 from nas_prune.comparison.result import CompareResult, search_macs
 from nas_prune.comparison.statistics import TestName
-from nas_prune.training.result import mean_and_deviation
+from nas_prune.training.result import guessing, mean_and_deviation
 from nas_prune.training.schedules import training_macs
 
 TESTS: dict[TestName, str] = {
@@ -17,7 +17,6 @@ TESTS: dict[TestName, str] = {
     "wilcoxon": "Wilcoxon's signed ranks, paired",
     "sign-flip": "sign flips, paired",
 }
-_GUESSING = 1.5
 _MATCHED = {"uniform-params": "params", "uniform-macs": "macs"}
 _COSTS = {"params": "parameters", "macs": "MACs", "activations": "activations"}
 
@@ -138,14 +137,18 @@ def _of_seeds(result: CompareResult) -> list[str]:
 
 
 def _guessing(result: CompareResult) -> list[str]:
-    """A warning where the arm that others are compared with has learned next to nothing."""
-    own = result.arms.get("scratch-b") or result.arms.get("guided") or ()
-    classes = result.widths.space.num_classes
-    if not own or mean_and_deviation([one.test_accuracy for one in own])[0] > _GUESSING / classes:
+    """A warning where arms have learned next to nothing."""
+    named = guessing(result.arms, result.widths.space.num_classes)
+    trained = [name for name, own in result.arms.items() if own]
+    if not named:
         return []
-    return [
-        f"The widths get hardly more right than guessing among {classes} classes: differences say little. Train longer."
-    ]
+    who = "Every arm is" if len(named) == len(trained) else f"Of the arms, {', '.join(named)}"
+    verb = "" if len(named) == len(trained) else " is" if len(named) == 1 else " are"
+    said = (
+        f"{who}{verb} hardly better than guessing the largest class: differences from such an arm say little. "
+        "Train for more epochs."
+    )
+    return [said]
 
 
 def saved(result: CompareResult) -> list[str]:

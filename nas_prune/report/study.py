@@ -17,6 +17,7 @@ from nas_prune.report.sections import read_result, settings_section, unfinished
 from nas_prune.runs.directory import published
 from nas_prune.study import trial_record as record
 from nas_prune.study.config import StudyConfig
+from nas_prune.study.doubts import doubts_about
 from nas_prune.study.location import StudyLocation, read_trials
 from nas_prune.study.objective import folder_name
 from nas_prune.study.race import why_ended
@@ -56,6 +57,7 @@ def _of_one(
     said.append(
         f"Trials: {ends}. The best of many is partly luck; a ranking trains the best again with other seeds."
     )
+    said += doubts_about(trials, config)
     budget = " to ".join(map(str, config.studies[study]))
     found = [
         Section(
@@ -156,7 +158,7 @@ def _ranked(study: str, ranked: dict[str, Any]) -> Section:
         f"Ordered by {ranked['short_epochs']} epochs with new seeds; in full by {ranked['schedule']} of "
         f"{ranked['full_epochs']} epochs."
     )
-    said = [*_verdict(ranked), *(_race(ranked) if is_race else [])]
+    said = [*_verdict(ranked), *ranked.get("notes", []), *(_race(ranked) if is_race else [])]
     return Section(f"{study}: the best trained again", said, tables=[Table(headings, rows, 1, caption)])
 
 

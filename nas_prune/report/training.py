@@ -6,6 +6,7 @@ from typing import Any
 
 from nas_prune.comparison.edf_figure import edfs_figure
 from nas_prune.comparison.evaluate_result import EvaluateConfig, title
+from nas_prune.data.guessing import guesses
 from nas_prune.report.content import Part, Picture, Section, Table
 from nas_prune.report.figures import drawn
 from nas_prune.report.numbers import costs, mean_words, million, name_of, percent
@@ -32,6 +33,8 @@ def part_of_training(run: Path, name: str) -> Part:
             unfinished(f"{config.epochs} epochs are to be trained with each of {len(config.seeds)} seeds")
         )
     tables = []
+    if numbers is not None and guesses(numbers["test_accuracy_mean"], numbers.get("guess")):
+        said.append("It is hardly better than guessing the largest class.")
     if numbers is not None:
         rows = [
             [str(one["seed"]), percent(one["val_accuracy"]), percent(one["test_accuracy"])]
@@ -67,6 +70,7 @@ def part_of_evaluation(run: Path, name: str) -> Part:
         done = sum(map(len, members.values()))
         said.append(unfinished(f"{done} networks are trained"))
     else:
+        said += [note for note in numbers["notes"] if "guessing the largest class" in note]
         tables.append(_comparisons(numbers))
     rows = [
         [

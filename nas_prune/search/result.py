@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from nas_prune.data.guessing import guesses
 from nas_prune.runs.directory import RESULT, published
 from nas_prune.runs.files import saying_why, write_whole
 from nas_prune.search.config import SearchConfig
@@ -113,7 +114,7 @@ def warnings_of(result: SearchResult) -> list[str]:
             f"{name} gives kept {what} the same score, zero, as removed ones ({counts}): they were chosen "
             f"{order}. A smaller --sparsity separates them better."
         )
-    if result.val_accuracy is not None and result.val_accuracy < result.guess:
+    if result.val_accuracy is not None and guesses(result.val_accuracy, result.guess):
         said.append(
             f"The whole network gets {100 * result.val_accuracy:.1f} % right, hardly more than guessing the largest of "
             f"{result.space.reference.num_classes} classes would: widths found by it say little. Train for more "

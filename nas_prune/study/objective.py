@@ -18,6 +18,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from torch import nn
 
 from nas_prune.data import ImageData
+from nas_prune.data.guessing import guess_share
 from nas_prune.errors import FileError, NasPruneError
 from nas_prune.runs.directory import RESULT, WIDTHS
 from nas_prune.runs.files import saying_why, write_whole
@@ -211,6 +212,9 @@ class Objective:
             if follower.is_stopped:
                 break
         accuracy = fmean(accuracies)
+        val = self.context.data.val
+        trial.set_user_attr(record.GUESS, guess_share(val.labels, self.context.data.num_classes))
+        trial.set_user_attr(record.VAL_IMAGES, len(val))
         trial.set_user_attr(record.EPOCHS, epochs)
         trial.set_user_attr(record.SECONDS, round(perf_counter() - started, 3))
         spent = training_macs(widths.cost.macs, len(self.context.data.train), epochs)

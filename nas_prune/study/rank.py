@@ -17,6 +17,7 @@ from filelock import FileLock, Timeout
 from optuna.trial import FrozenTrial
 from threadpoolctl import threadpool_limits
 
+from nas_prune.data.guessing import guess_share
 from nas_prune.errors import BadInputError
 from nas_prune.runs.files import remove_partial_files, saying_why
 from nas_prune.runs.progress import SILENT, Progress
@@ -215,6 +216,7 @@ class _Job:
             [(name, "full", first + number) for name, number in planned], "full trainings"
         )
         candidates = self._candidates(found, order)
+        data = self.trainings.context.data
         full = sum(prices.full[one.name] * len(one.full) for one in candidates)
         ranking = Ranking(
             self.study,
@@ -226,6 +228,7 @@ class _Job:
             Spent(short, full, self.trainings.whole_macs(candidates[0].widths)),
             wanted,
             self._priors(found, order[0]),
+            guess_share(data.val.labels, data.num_classes),
         )
         write_ranking(ranking, self.trainings.context.config)
         return ranking

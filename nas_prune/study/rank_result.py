@@ -4,8 +4,10 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Literal
 
+from nas_prune.data.guessing import guesses
 from nas_prune.runs.directory import RESULT, WIDTHS, published
 from nas_prune.runs.files import write_whole
 from nas_prune.runs.reading import read_json
@@ -134,6 +136,7 @@ class Ranking:
         spent: what the trainings took.
         terms: by which it was raced and trained.
         priors: by baseline, what is known of the winner's gain over it without full trainings.
+        guess: the validation accuracy below which a network is hardly better than guessing.
     """
 
     study: str
@@ -145,6 +148,7 @@ class Ranking:
     spent: Spent
     terms: RankTerms
     priors: dict[str, Prior]
+    guess: float | None = None
 
     @property
     def winner(self) -> Candidate:
@@ -189,6 +193,42 @@ def baselines_among(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in record.SOURCES if name in names)
 
 
+def better_in_full(ranking: Ranking) -> list[Candidate]:
+    """Those that full training puts above the winner, which short trainings have chosen; the best first."""
+    if not ranking.winner.full:
+        return []
+    limit = fmean(ranking.winner.full)
+    found = [one for one in ranking.candidates if one.full and fmean(one.full) > limit]
+    return sorted(found, key=lambda one: -fmean(one.full))
+
+
+def notes_on(ranking: Ranking, config: StudyConfig) -> list[str]:
+    """What the order is by, what longer trainings say against it, and whether networks guess, in words."""
+    short, full = (f"{n} epoch{'s' * (n != 1)}" for n in (config.epochs, config.recipe.epochs))
+    said = []
+    better, winner = better_in_full(ranking), ranking.winner
+    if better:
+        first = better[0]
+        said.append(
+            f"In full ({full}), {' and '.join(one.name for one in better)} did better than the winner: {first.name} "
+            f"{_mean(first.full)} beside {winner.name} {_mean(winner.full)}. The order is that of the short trainings "
+            f"({short}), which all rows have; rows with fewer full trainings are not to be ordered by these."
+        )
+    lengths: tuple[Literal["short", "full"], ...] = ("short", "full")
+    for kind in lengths:
+        known = [fmean(own) for one in ranking.candidates if (own := getattr(one, kind))]
+        if known and all(guesses(accuracy, ranking.guess) for accuracy in known):
+            said.append(
+                f"Every network is hardly better than guessing the largest class after {kind} training "
+                f"({short if kind == 'short' else full}): the order says little. Give a study's trials more epochs."
+            )
+    return said
+
+
+def _mean(values: Sequence[float]) -> str:
+    return f"{100 * fmean(values):.2f} % (n = {len(values)})"
+
+
 def write_ranking(ranking: Ranking, config: StudyConfig) -> None:
     """Write the winner's widths, and everything as JSON."""
     ranking.winner.widths.write(ranking.folder / WIDTHS)
@@ -205,6 +245,10 @@ def summary(ranking: Ranking, config: StudyConfig) -> dict[str, Any]:
         "short_epochs": config.epochs,
         "full_epochs": config.recipe.epochs,
         "schedule": ranking.schedule,
+        "ordered_by": "short",
+        "better_in_full": [one.name for one in better_in_full(ranking)],
+        "guess": ranking.guess,
+        "notes": notes_on(ranking, config),
         "winner": ranking.winner.name,
         "centre": None if ranking.centre is None else ranking.centre.name,
         "probability": ranking.winner.probability,

@@ -8,6 +8,7 @@ from optuna.trial import FrozenTrial
 from nas_prune.runs.directory import published
 from nas_prune.study import trial_record as record
 from nas_prune.study.config import SCRATCH
+from nas_prune.study.doubts import doubts_about
 from nas_prune.study.location import StudyResult
 from nas_prune.study.rank_result import summary as ranked
 
@@ -35,6 +36,7 @@ def summary(result: StudyResult) -> dict[str, Any]:
                 "name": name,
                 "budget": " to ".join(map(str, config.studies[name])),
                 "ends": record.tally(trials),
+                "doubts": doubts_about(trials, config),
                 **_known(result, name),
                 "trials": [
                     trial_summary(trial, fate)

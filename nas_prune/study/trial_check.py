@@ -57,6 +57,8 @@ _KINDS: dict[str, Callable[[object], bool]] = {
     record.REPEAT_OF: _is_count,
     record.SECONDS: _is_number,
     record.LATENCY: _is_number,
+    record.GUESS: _is_number,
+    record.VAL_IMAGES: _is_count,
     record.JUDGE: lambda value: value in _JUDGES,
     **{record.SAID.format(judge): _is_number for judge in _JUDGES},
 }

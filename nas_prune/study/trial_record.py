@@ -19,6 +19,7 @@ from nas_prune.study.config import SCRATCH, JudgeName
 WIDTHS, MACS, PARAMS, ACTIVATIONS, LATENCY = "widths", "macs", "params", "activations", "latency_ms"
 SOURCE, WORKER, FAILED, INTERRUPTED = "source", "worker", "failed", "interrupted"
 REPEAT_OF, SECONDS, EPOCHS, TRAINING_MACS = "told from trial", "seconds", "epochs", "training MACs"
+GUESS, VAL_IMAGES = "guessing gives", "validation images"  # of the images that the value is of
 SEED = "training seed"  # the first of the trial's
 JUDGE = "judge"  # of the trial's value
 SAID = "said by {}"  # what a cheaper judge says of widths that were trained

@@ -1,7 +1,7 @@
 """The results of trainings, and their files."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean, stdev
@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from pydantic import Field, TypeAdapter
 from torch import nn
 
+from nas_prune.data.guessing import guess_of_classes, guesses
 from nas_prune.data.preprocessing import Preprocessing
 from nas_prune.errors import BadInputError
 from nas_prune.runs.directory import NETWORK, published, read_metrics
@@ -33,6 +34,7 @@ class Trained:
         kept_epoch: whose network is kept, the best by validation; None for the last.
         val_balanced_accuracy, test_balanced_accuracy: the mean of the accuracies on each class; None where classes are
             of about the same size.
+        guess: the test accuracy below which it is hardly better than guessing; None of earlier versions.
     """
 
     seed: int
@@ -45,6 +47,7 @@ class Trained:
     kept_epoch: Annotated[int, Field(ge=1)] | None = None
     val_balanced_accuracy: Annotated[float, Field(ge=0, le=1)] | None = None
     test_balanced_accuracy: Annotated[float, Field(ge=0, le=1)] | None = None
+    guess: Annotated[float | None, Field(ge=0, le=1)] = None
 
 
 _TRAINED = TypeAdapter(Trained)
@@ -110,6 +113,22 @@ class TrainResult:
         return network.eval()
 
 
+def guessing(trained: Mapping[str, Sequence[Trained]], num_classes: int | None = None) -> list[str]:
+    """The names of those whose mean test accuracy is hardly better than guessing the largest class.
+
+    Args:
+        trained: the trainings of each.
+        num_classes: which the rule is by where earlier versions have noted nothing else; None for none there.
+    """
+    return [name for name, own in trained.items() if own and _is_guessing(own, num_classes)]
+
+
+def _is_guessing(own: Sequence[Trained], num_classes: int | None) -> bool:
+    otherwise = None if num_classes is None else guess_of_classes(num_classes)
+    noted = [share for one in own if (share := otherwise if one.guess is None else one.guess) is not None]
+    return len(noted) == len(own) and guesses(fmean(one.test_accuracy for one in own), fmean(noted))
+
+
 def mean_and_deviation(values: Sequence[float]) -> tuple[float, float | None]:
     """Mean and sample standard deviation; None for the latter with a single value."""
     return fmean(values), stdev(values) if len(values) > 1 else None
@@ -130,6 +149,7 @@ def summary(result: TrainResult) -> dict[str, Any]:
         **result.widths.cost.model_dump(),
         "test_accuracy_mean": mean,
         "test_accuracy_std": deviation,
+        "guess": result.seeds[0].guess,
         "classes": result.preprocessing.classes,
         "preprocessing": result.preprocessing.model_dump(mode="json", exclude={"classes"}),
         "seeds": [

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from nas_prune.data.balance import is_uneven
+from nas_prune.data.guessing import guess_share
 from nas_prune.data.preprocessing import preprocessing_of
 from nas_prune.errors import DamagedError
 from nas_prune.runs.directory import NETWORK, RESULT
@@ -131,6 +132,7 @@ def _evaluated(
         cost.macs,
         cost.params,
         seconds,
-        kept_epoch,
+        kept_epoch=kept_epoch,
+        guess=guess_share(data.test.labels, data.num_classes),
         **balanced,
     )

@@ -39,6 +39,7 @@ def test_nothing_is_added_where_something_is_said(
     assert capsys.readouterr().err.splitlines() == [f"{number}" for number in range(10)]
 
 
+@pytest.mark.slow
 def test_a_ranking_says_what_it_does(in_empty_directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.copytree(Path(__file__).parents[1] / "earlier_runs" / "study", "own")
     shutil.rmtree("own/rank")

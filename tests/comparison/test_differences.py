@@ -1,5 +1,6 @@
 """What a comparison says of its arms: planted accuracies through the whole result, by the test it was begun with."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -110,3 +111,23 @@ def test_with_one_seed_nothing_is_tested() -> None:
     said = " ".join(sentences(result))
     assert "Tested by" not in said
     assert "one seed: not tested" in said
+
+
+def test_arms_that_guess_are_named_whatever_the_number_of_classes() -> None:
+    """Of ten classes one may have six in ten of the images."""
+    result = planted(CompareConfig(arms=ARMS), np.random.default_rng(0))
+    assert not any("guessing" in sentence for sentence in sentences(result))
+
+    def with_guess(guess: float, *names: str) -> CompareResult:
+        arms = {
+            name: tuple(replace(one, guess=guess if name in names else 0.2) for one in own)
+            for name, own in result.arms.items()
+        }
+        return replace(result, arms=arms)
+
+    said = sentences(with_guess(0.95, "unpruned"))[-1]
+    assert said.startswith("Of the arms, unpruned is hardly better than guessing the largest class")
+    assert sentences(with_guess(0.95, "unpruned", "lottery"))[-1].startswith(
+        "Of the arms, unpruned, lottery are"
+    )
+    assert sentences(with_guess(0.95, *ARMS))[-1].startswith("Every arm is hardly better than guessing")

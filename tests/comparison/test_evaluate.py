@@ -103,7 +103,7 @@ def test_the_command_refuses_what_does_not_go_together(
         (["--guideline", "erk"], "--space must name the network"),
         (["--guideline", "erk", "--space", "resnet20"], "--budget must say what the networks may cost"),
         (["--space", "resnet20", "--budget", "macs<=50%"], "name runs to fit a guideline to, or a guideline"),
-        (["--resume", "run", "--networks", "3"], "--resume must stand alone, got --networks"),
+        (["--resume", ".", "--networks", "3"], "--resume must stand alone, got --networks"),
         (
             ["--guideline", "erk", "--model", "stage-role"],
             "--model must come with runs to fit, got --guideline",
@@ -120,9 +120,9 @@ def test_the_command_refuses_what_does_not_go_together(
         ),
         ([], "name the runs to fit a guideline to"),
         (["--guideline", "erk", "--out", "x.yaml"], "--out must come with runs"),
-        (["run", "--out", "x.txt"], "--out must end in .yaml"),
-        (["run", "--out", "no/x.yaml"], "--out must be in a directory that exists"),
-        (["run"], "widths file must exist, got run"),
+        ([".", "--out", "x.txt"], "--out must end in .yaml"),
+        ([".", "--out", "no/x.yaml"], "--out must be in a directory that exists"),
+        (["run"], "or a widths file, got run, which does not exist"),
     ):
         assert main(["guide", *arguments]) == 2
         error = capsys.readouterr().err
