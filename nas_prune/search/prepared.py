@@ -1,13 +1,13 @@
 """A search that has been checked: images and network loaded, everything chosen, nothing written yet."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from nas_prune.data import ImageData
+from nas_prune.data import ImageData, num_batches
 from nas_prune.data.config import DataConfig, load_images
 from nas_prune.data.preprocessing import preprocessing_of
 from nas_prune.errors import NothingToSearchError
@@ -205,7 +205,13 @@ class PreparedSearch:
         is_own = any(budget.is_own for budget in self.config.budgets)
         can_tell = self.method.of == "channels" and not is_own and not self.is_stepwise
         is_wanted = can_tell if stop is None else stop
-        return Observer(self.note, lambda lines: is_wanted and self.config.stability.is_reached(lines))
+        return Observer(self.note, lambda lines: is_wanted and self._is_stable(lines))
+
+    def _is_stable(self, lines: Sequence[Mapping[str, Any]]) -> bool:
+        """Whether the widths of the last epochs are stable, and had the time to move."""
+        config, done = self.config, max((line["epoch"] for line in lines), default=0)
+        per_epoch = num_batches(len(self.data.train), config.recipe.batch_size)
+        return config.stability.is_reached(lines, config.search_recipe.spent_after(done, per_epoch))
 
     def cuts(self, model: nn.Module, budgets: Sequence[Budget] | None = None) -> list[Cut]:
         """The scores of a trained network, cut at some budgets; at every one by default."""

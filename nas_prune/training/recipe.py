@@ -166,6 +166,17 @@ class Recipe(BaseModel):
                 falls = sum(epoch >= milestone for milestone in milestones)
                 return float(0.1**falls)
 
+    def spent_after(self, epochs: int, steps_per_epoch: int) -> float:
+        """The share of all learning rates, summed over the steps, that the first epochs spend.
+
+        Example:
+            >>> round(recipe_named("fast").spent_after(12, 10), 2)
+            0.55
+        """
+        steps = self.epochs * steps_per_epoch
+        rates = [self.rate_at(step, steps, steps_per_epoch) for step in range(steps)]
+        return sum(rates[: epochs * steps_per_epoch]) / sum(rates)
+
     def with_epochs(self, epochs: int) -> "Recipe":
         """The same recipe over another number of epochs."""
         return self.model_copy(update={"epochs": epochs})

@@ -10,6 +10,7 @@ from nas_prune.runs.directory import read_metrics
 from nas_prune.search.config import SearchConfig
 from nas_prune.search.run import resume_search, search
 from nas_prune.search.stability import Stability, distance
+from nas_prune.training.recipe import recipe_named
 
 CONFIG = SearchConfig(
     space="resnet20",
@@ -46,6 +47,20 @@ def test_widths_are_stable_when_no_stages_share_changes_much_for_some_epochs(
     lines: list[dict[str, object]], is_reached: bool
 ) -> None:
     assert Stability(tolerance=0.1, epochs=2).is_reached(lines) is is_reached
+
+
+def test_nothing_is_stable_before_half_of_the_rates_are_spent(tmp_path: Path) -> None:
+    alike = [line(number, 0.5, 0.5) for number in range(1, 31)]
+    recipe = recipe_named("fast")
+    first = next(
+        done
+        for done in range(1, 31)
+        if Stability(tolerance=0.04, epochs=3).is_reached(alike[:done], recipe.spent_after(done, 12))
+    )
+    assert recipe.spent_after(first - 1, 12) < 0.5 <= recipe.spent_after(first, 12)
+    assert first == 12  # of 30: one cycle spends half of its rates by then
+    patient = CONFIG.model_copy(update={"epochs": 12, "recipe": recipe_named("fast")})
+    assert search(patient, tmp_path / "run").epochs_done == 5
 
 
 def test_a_search_stops_when_its_widths_are_stable(tmp_path: Path) -> None:
