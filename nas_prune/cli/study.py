@@ -10,6 +10,7 @@ import click
 from nas_prune.cli.option_types import NETWORK
 from nas_prune.cli.options import Decorator, Function, format_option, packed
 from nas_prune.cli.output import count, counted, echo, percent, print_json, print_table, showing_progress
+from nas_prune.cli.tables import JOINT
 
 if TYPE_CHECKING:
     from nas_prune.study.config import JudgeName, SamplerName
@@ -236,7 +237,7 @@ def _print(result: "StudyResult") -> None:
                 count(trial.user_attrs[record.MACS]),
                 count(trial.user_attrs[record.PARAMS]),
                 "  ".join(
-                    f"{key.removeprefix('kept ')} {100 * share:.0f}"
+                    f"{key.removeprefix('kept ')} {100 * share:.0f}".replace(" ", JOINT)
                     for key, share in trial.user_attrs.items()
                     if key.startswith("kept ")
                 ),
