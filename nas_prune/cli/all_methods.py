@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from nas_prune.cli.next_steps import training_of
 from nas_prune.cli.output import count, echo, percent, print_json, print_table
 from nas_prune.errors import DamagedError
 
@@ -30,6 +31,11 @@ def print_all(result: "AllResult", style: str) -> None:
     for name, why in result.left_out.items():
         echo(f"Left out: {name}. {why}")
     echo(f"\nWidths: {result.run}/METHOD/widths")
+    name, found = next(iter(result.found.items()))
+    budgets = [one["budget"] for one in found["budgets"]]
+    echo(
+        f"Next:   {training_of(result.run / name, found['space'], budgets[0] if len(budgets) > 1 else None)}"
+    )
 
 
 def _print_tables(result: "AllResult") -> None:

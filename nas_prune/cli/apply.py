@@ -96,5 +96,5 @@ def _print(widths: "Widths", applied: "Applied", out: Path | None) -> None:
         shape = "×".join(map(str, widths.space.input_shape))
         echo(
             f"Widths: {out}, for {shape} in {widths.space.num_classes} classes.\n"
-            f"Next:   nas-prune train --widths {quote(str(out))} --data folder:PATH"
+            f"Next:   nas-prune train {quote(str(out))} --data folder:PATH"
         )

@@ -9,7 +9,7 @@ from nas_prune.cli.study import storage_option
 
 
 @click.command()
-@click.argument("study", type=click.Path(path_type=Path), required=False)
+@click.argument("study", metavar="[RUN]", type=click.Path(path_type=Path), required=False)
 @click.option(
     "--host",
     default="127.0.0.1",
@@ -29,7 +29,7 @@ from nas_prune.cli.study import storage_option
 )
 @storage_option
 def command(study: Path | None, host: str, port: int, allowed: tuple[str, ...], storage: str | None) -> None:
-    """Watch a study in a browser: STUDY is its directory, by default the newest in runs/."""
+    """Watch a study in a browser: RUN is its directory, by default the newest in runs/."""
     from nas_prune.errors import BadInputError
     from nas_prune.study.dashboard_server import serve
     from nas_prune.study.location import StudyLocation
@@ -46,5 +46,5 @@ def _newest() -> Path:
 
     found: list[Any] = sorted(Path("runs").glob("*/journal.log"), key=lambda path: path.stat().st_mtime)
     if not found:
-        raise BadInputError("STUDY must name a study's directory, since runs/ holds none with a journal.")
+        raise BadInputError("RUN must name a study's directory, since runs/ holds none with a journal.")
     return Path(found[-1].parent)

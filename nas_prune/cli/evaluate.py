@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from nas_prune.cli.named import to_resume
 from nas_prune.cli.option_types import NETWORK, FitOptions, NetworkOptions, Setup
 from nas_prune.cli.options import (
     BUDGET_HELP,
@@ -26,13 +27,14 @@ from nas_prune.cli.output import count, echo, percent, print_json, print_table, 
 if TYPE_CHECKING:
     from nas_prune.comparison.evaluate_result import EvaluateConfig, EvaluateResult
     from nas_prune.guideline.apply import Pattern
+    from nas_prune.space.budget import Budget
 
 
 @dataclass(frozen=True, slots=True)
 class EvaluateOptions:
     """What is evaluated: on which network, at which cost, by how many networks."""
 
-    sources: tuple[Path, ...]
+    named: tuple[Path, ...]
     guideline: str | None
     space: str | None
     budget: str | None
@@ -44,7 +46,7 @@ class EvaluateOptions:
 _evaluate_options = packed(
     "wanted",
     EvaluateOptions,
-    click.argument("sources", nargs=-1, metavar="[RUN]...", type=click.Path(path_type=Path)),
+    click.argument("named", nargs=-1, metavar="[RUN]...", type=click.Path(path_type=Path)),
     click.option("--guideline", help=f"{GUIDELINE_HELP} Use it instead of RUN."),
     click.option("--space", type=NETWORK, help=f"The network to evaluate it on. {SPACE_HELP}"),
     click.option("--budget", help=f"What the networks may cost: {BUDGET_HELP}"),
@@ -58,8 +60,9 @@ _evaluate_options = packed(
     click.option(
         "--direct",
         multiple=True,
+        metavar="RUN|FILE",
         type=click.Path(path_type=Path),
-        help="A widths file that a search on these images found, to be trained too; repeatable.",
+        help="A search on these images (its widths at --budget), or a widths file, to be trained too; repeatable.",
     ),
     seed_option,
 )
@@ -86,19 +89,20 @@ def command(
 ) -> None:
     """Does a guideline help? Compare networks drawn from it with uniform and random ones of the same cost.
 
-    The guideline is fitted to RUNs (directories that `nas-prune search` wrote, or widths files) or given with
-    --guideline. The networks of each population are trained briefly from random weights. Then their errors are
-    compared: once at the same parameters and once at the same MACs.
+    The guideline is fitted to RUNs (searches, or widths files) or given with --guideline. The networks of each
+    population are trained briefly from random weights. Then their errors are compared: once at the same parameters and
+    once at the same MACs. A single RUN that is an evaluation is gone on with.
     """
     from nas_prune.comparison.evaluate import evaluate_guideline, resume_evaluation
     from nas_prune.comparison.evaluate_result import summary
-    from nas_prune.space.widths import read_widths
+    from nas_prune.comparison.subject import subject_named
 
-    if setup.run.resume is not None:
+    stopped = to_resume(setup.run, wanted.named, "evaluate")
+    if stopped is not None:
         refuse_with_resume(context)
         with showing_progress() as progress:
             result = resume_evaluation(
-                setup.run.resume,
+                stopped,
                 data_name=setup.images.data_name,
                 space=wanted.space,
                 workers=workers,
@@ -108,7 +112,7 @@ def command(
         _refuse_unfitted(context, wanted)
         config = _config(wanted, network, setup)
         pattern = _pattern(wanted, fitting)
-        direct = [read_widths(path) for path in wanted.direct]
+        direct = [subject_named(path, _budget_of(path, config.budget)).widths for path in wanted.direct]
         with showing_progress() as progress:
             result = evaluate_guideline(
                 config, setup.run.out, pattern=pattern, direct=direct, workers=workers, progress=progress
@@ -121,9 +125,14 @@ def command(
         context.exit(1)
 
 
+def _budget_of(path: Path, budget: "Budget") -> "Budget | None":
+    """Which of a run's widths are meant; None of a file, which has no others."""
+    return budget if path.is_dir() else None
+
+
 def _refuse_unfitted(context: click.Context, wanted: EvaluateOptions) -> None:
     """Refuse both runs and a guideline, none of the two, and options of a fit with a guideline."""
-    if bool(wanted.sources) == (wanted.guideline is not None):
+    if bool(wanted.named) == (wanted.guideline is not None):
         raise click.UsageError(
             "name runs to fit a guideline to, or a guideline with --guideline, one of the two."
         )
@@ -144,7 +153,7 @@ def _pattern(wanted: EvaluateOptions, fitting: FitOptions) -> "Pattern":
     if wanted.guideline is not None:
         return guideline_named(wanted.guideline)
     spaces = () if wanted.space is None else (wanted.space,)
-    return fit_guideline(wanted.sources, **asdict(fitting), spaces=spaces)
+    return fit_guideline(wanted.named, **asdict(fitting), spaces=spaces)
 
 
 def _config(wanted: EvaluateOptions, network: NetworkOptions, setup: Setup) -> "EvaluateConfig":

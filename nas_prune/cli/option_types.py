@@ -34,6 +34,17 @@ class _Network(click.ParamType[str]):
 
 
 NETWORK = _Network()
+RESUMES_NAMED = Path("\0")  # of no run: --resume stands alone, and RUN says which
+
+
+class _Resumed(click.Path):
+    """The run of --resume, or RESUMES_NAMED where it has none beside it."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return RESUMES_NAMED if value in ("", RESUMES_NAMED) else super().convert(value, param, ctx)
+
+
+RESUMED = _Resumed(path_type=Path)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from nas_prune.cli.option_types import (
+    RESUMED,
     FitOptions,
     ImageOptions,
     MachineOptions,
@@ -229,9 +230,12 @@ run_options: Decorator[Any] = packed(
     ),
     click.option(
         "--resume",
-        type=click.Path(path_type=Path),
-        help="Resume a stopped run with its own settings; --data says where its images are now, --space permits the "
-        "import of a network of your own.",
+        is_flag=False,
+        flag_value="",
+        metavar="[RUN]",
+        type=RESUMED,
+        help="Go on with RUN, a stopped run of this command, by its own settings; --data says where its images are "
+        "now, --space permits the import of a network of your own.",
     ),
 )
 
@@ -286,13 +290,14 @@ def refuse_beside(context: click.Context, allowed: Collection[str], rule: str, a
 
 
 def refuse_with_resume(context: click.Context, adding: Collection[str] = (), addable: str = "") -> None:
-    """Refuse settings given with `--resume`: they would be ignored in favour of the run's own.
+    """Refuse settings given for a run that is gone on with: they would be ignored in favour of its own.
 
     Args:
         context: of the command.
         adding: options that add something to a run.
         addable: what that is, in a sentence.
     """
-    allowed = {"resume", "style", "data_name", "space", "workers", *adding}
+    allowed = {"resume", "named", "style", "data_name", "space", "workers", *adding}
     rule = "go on by the run's own settings" if adding else "stand alone"
-    refuse_beside(context, allowed, f"--resume must {rule}", addable or "The run's settings hold.")
+    what = "--resume" if was_typed(context, "resume") else "a run that is gone on with"
+    refuse_beside(context, allowed, f"{what} must {rule}", addable or "The run's settings hold.")

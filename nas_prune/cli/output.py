@@ -1,7 +1,6 @@
 """How commands print: data to stdout, messages and progress to stderr."""
 
 import json
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -36,20 +35,13 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, left:
     """Data for a person; all columns but the first `left` are right-aligned.
 
     It fits the terminal as far as that can be without breaking a name or a number; in a file or a pipe every row is one
-    line, unless COLUMNS is set.
+    line.
     """
+    width = get_terminal_size().columns if sys.stdout.isatty() else None
     cells = [[printable(text) for text in row] for row in rows]
-    lines, heads = table_lines(headings, cells, left=left, width=_columns())
+    lines, heads = table_lines(headings, cells, left=left, width=width)
     for number, line in enumerate(lines):
         click.echo(click.style(line, bold=True) if number in heads else line)
-
-
-def _columns() -> int | None:
-    """How wide the output may be; None where nobody says so."""
-    typed = os.environ.get("COLUMNS", "")
-    if typed.isdecimal() and int(typed) > 0:
-        return int(typed)
-    return get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 class _Lasting:

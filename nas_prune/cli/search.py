@@ -1,12 +1,14 @@
 """`nas-prune search`."""
 
-import shlex
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import click
 
 from nas_prune.cli.all_methods import print_all
+from nas_prune.cli.named import refuse_run, run_argument, to_resume
+from nas_prune.cli.next_steps import training_of
 from nas_prune.cli.option_types import NETWORK, NetworkOptions, Setup, positive
 from nas_prune.cli.options import (
     SPACE_HELP,
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 class SearchOptions:
     """What is searched, and by what."""
 
+    named: Path | None
     space: str | None
     method: str
     budgets: tuple[str, ...]
@@ -46,6 +49,7 @@ class SearchOptions:
 _search_options = packed(
     "wanted",
     SearchOptions,
+    run_argument(),
     click.option("--space", type=NETWORK, help=f"{SPACE_HELP}  [default: resnet]"),
     click.option(
         "--method",
@@ -109,7 +113,10 @@ def command(
     setup: Setup,
     style: str,
 ) -> None:
-    """Sparse-train a network and write the layer widths found at each budget."""
+    """Sparse-train a network and write the layer widths found at each budget.
+
+    RUN is a search that was stopped, to be gone on with; a new one needs none.
+    """
     from nas_prune.runs.settings import read_config
     from nas_prune.search.all_methods import ALL, resume_all, search_all
     from nas_prune.search.config import SearchConfig
@@ -117,10 +124,13 @@ def command(
     from nas_prune.search.result import summary
     from nas_prune.search.run import resume_search, search
 
-    resume, data_name, space = setup.run.resume, setup.images.data_name, wanted.space
+    data_name, space = setup.images.data_name, wanted.space
+    resume = to_resume(setup.run, [wanted.named], "search")
     if resume is not None:
         refuse_with_resume(context)
-    elif wanted.method not in (ALL, *REGISTRY.names):
+    else:
+        refuse_run(wanted.named, "search", "For a new search: --space names the network.")
+    if resume is None and wanted.method not in (ALL, *REGISTRY.names):
         raise click.UsageError(
             f"--method must be all or one of {', '.join(REGISTRY.names)}, got {wanted.method!r}."
         )
@@ -258,16 +268,8 @@ def _print_remarks(result: "SearchResult") -> None:
         )
     echo(f"\nWidths: {result.run / 'widths'}   picture: {result.run / 'widths.png'}")
     from nas_prune.search.config import DEFAULT_BUDGETS
-    from nas_prune.space.networks import is_own
 
-    data = result.config.data
     # Of the budgets that nobody has typed, the one in the middle.
-    first = result.found[len(result.found) // 2 if result.config.budgets == DEFAULT_BUDGETS else 0]
-    command = ["nas-prune", "train", "--widths", str(first.path), "--schedule", "scratch-b"]
-    if data.name.startswith("folder:"):
-        command += ["--data", data.name]
-    if data.max_images is not None:
-        command += ["--max-images", str(data.max_images)]
-    if is_own(result.config.space):
-        command += ["--space", result.config.space]
-    echo(f"Next:   {shlex.join(command)}")
+    budgets = [str(found.widths.budget) for found in result.found]
+    chosen = budgets[len(budgets) // 2 if result.config.budgets == DEFAULT_BUDGETS else 0]
+    echo(f"Next:   {training_of(result.run, result.config.space, chosen if len(budgets) > 1 else None)}")

@@ -115,7 +115,7 @@ _study_options: Decorator[Any] = packed(
 
 
 @command.command()
-@click.argument("file", required=False)
+@click.argument("file", required=False, metavar="[RUN|FILE]")
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -134,9 +134,9 @@ def run(
     machine: WorkerOptions,
     style: str,
 ) -> None:
-    """Create the study of FILE, or resume it; FILE may be a study's directory, or `quickstart`.
+    """Create the study of FILE, or go on with it; RUN is a study's directory, FILE a YAML file, or `quickstart`.
 
-    Without FILE, --space and --data name a network and images, and all else is as is best by default.
+    Without them, --space and --data name a network and images, and all else is as is best by default.
 
     Run the same command in more terminals or on more machines to add workers.
     """
@@ -145,7 +145,9 @@ def run(
     from nas_prune.study.run import resume_study, run_study
 
     if file is None and machine.space is None:
-        raise click.UsageError("name a study's FILE, or a network with --space (and images with --data).")
+        raise click.UsageError(
+            "name a study's FILE or RUN, or a network with --space (and images with --data)."
+        )
     with showing_progress() as progress:
         if file is not None and Path(file).is_dir():
             _refuse_beside_directory(out, wanted)
@@ -274,7 +276,7 @@ def _print(result: "StudyResult") -> None:
 
 
 @command.command()
-@click.argument("directory", type=click.Path(path_type=Path))
+@click.argument("directory", metavar="RUN", type=click.Path(path_type=Path))
 @click.option("--top", type=click.IntRange(1, 1000), default=5, show_default=True, help="Number of trials.")
 @click.option(
     "--seeds",
@@ -314,7 +316,7 @@ def rank(
     """Race the best trials of a study with new seeds, then train them in full.
 
     In every round those that may still be the best get one more short training. The winner's widths are written to
-    DIRECTORY/rank/NAME/widths.json. The same command goes on with what was stopped.
+    RUN/rank/NAME/widths.json. The same command goes on with what was stopped.
     """
     from nas_prune.cli.ranking import print_ranking
     from nas_prune.study.location import StudyLocation, read_trials
@@ -341,7 +343,7 @@ def rank(
 
 
 @command.command()
-@click.argument("directory", type=click.Path(path_type=Path))
+@click.argument("directory", metavar="RUN", type=click.Path(path_type=Path))
 @click.option(
     "--older-than",
     type=click.FloatRange(min=1),

@@ -28,7 +28,7 @@ def test_from_a_folder_with_a_space_in_its_name_to_predictions(
     images = ["--data", "folder:my pictures", "--image-size", "8", "--max-images", "40"]
     assert main(["search", "--epochs", "1", *images, *budgets, "--out", "a run"]) == 0
     step = next_step(capsys.readouterr().out)
-    assert step[:3] == ["train", "--widths", "a run/widths/params-60pct.json"]  # the first that was asked for
+    assert step[:4] == ["train", "a run", "--budget", "params<=60%"]  # the first that was asked for
     assert main([*step, "--epochs", "1", "--out", "trained it"]) == 0
     settings = yaml.safe_load(Path("trained it/config.yaml").read_text(encoding="utf-8"))
     assert settings["data"]["name"] == "folder:../my pictures"

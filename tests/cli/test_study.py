@@ -61,7 +61,7 @@ def test_a_study_is_run_gone_on_with_and_recovered(
         (["study", "run", "own.yaml", "--sampler", "best"], "'best' is not one of"),
         (["study", "rank", "nowhere"], "must hold config.yaml"),
         (["study", "recover", "nowhere"], "must hold config.yaml"),
-        (["dashboard"], "STUDY must name a study's directory"),
+        (["dashboard"], "RUN must name a study's directory"),
         (["dashboard", "nowhere"], "must hold config.yaml"),
         (["study", "run", "own.yaml", "--storage", "nonsense://x"], "must be a URL that Optuna takes"),
     ],

@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import pty
+import re
 import struct
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import termios
 from collections.abc import Sequence
 from pathlib import Path
 
+import click
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -110,12 +112,12 @@ def test_commands_break_no_name_in_a_narrow_terminal(
 ) -> None:
     monkeypatch.chdir(place)
     monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     if typed[0] == "train":
         found = json.loads(Path("trained/result.json").read_text(encoding="utf-8"))["seeds"]
         names = [f"{100 * one['test_accuracy']:.2f} %" for one in found]
     assert main(list(typed)) == 0
-    printed = capsys.readouterr().out
-    lines = printed.splitlines()
+    lines = click.unstyle(capsys.readouterr().out).splitlines()
     assert [name for name in names if not any(name in line for line in lines)] == []
     rows = [line for line in lines if any(line.startswith(name) for name in names)]
     assert max(map(len, rows), default=0) <= columns
@@ -134,3 +136,14 @@ def test_a_real_terminal_says_itself_how_wide_it_is() -> None:
     plain = [line.replace("\x1b[1m", "").replace("\x1b[0m", "") for line in printed.splitlines()]
     assert any("macs<=50%" in line for line in plain)
     assert 30 < max(map(len, plain)) <= 60
+
+
+def test_in_a_pipe_every_row_is_one_line(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(place)
+    monkeypatch.setenv("COLUMNS", "30")  # of a terminal that does not see it
+    assert main(["search", "--resume", "run"]) == 0
+    printed = capsys.readouterr().out
+    assert re.search(r"^params<=100K .* [\d.]+ %$", printed, re.MULTILINE)
+    assert "\x1b" not in printed

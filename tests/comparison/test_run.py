@@ -241,10 +241,10 @@ def test_the_command_prints_the_table_and_refuses_what_does_not_fit(
     assert main(["compare", "--resume", "run", "--format", "json"]) == 0
     assert json.loads(capsys.readouterr().out)["arms"][0]["arm"] == "scratch-b"
     for refused, message in (
-        (["compare"], "name a search's directory, or a widths file"),
-        (["compare", "nothing"], "must be the directory of a finished search"),
+        (["compare"], "RUN must name one search's directory or widths file"),
+        (["compare", "nothing"], "widths file must exist, got nothing"),
         (["compare", str(found), "--budget", "macs<=10%"], "--budget must be one of 'macs<=40%'"),
-        (["compare", str(found), "--from", "x"], "--from must come with --widths"),
+        (["compare", str(found), "--from", "x"], "--from must come with a widths file"),
         (["compare", "--resume", "run", "--epochs", "3"], "got --epochs beside it"),
         (["compare", str(found), "--test", "wilcoxon"], "must have at least 9 seeds"),
         (["compare", str(found), "--study", "."], "must be a study that was ranked"),
