@@ -272,7 +272,7 @@ def fenced(text: str, language: str = "") -> str:
         (wrong_commands, fenced("nas-prune apply --guideline g.yaml"), "Missing option '--space'"),
         (wrong_commands, fenced("nas-prune search --seed one"), "'one' is not a valid integer"),
         (wrong_commands, fenced("nas-prune search \\\n    --cots macs"), "--cots"),
-        (wrong_commands, fenced("nas-prune search --budget macs<=50%"), "unexpected extra arguments (< =50%)"),
+        (wrong_commands, fenced("nas-prune search --budget macs<=50%"), "unexpected extra argument (=50%)"),
         (wrong_commands, fenced("nas-prune search --budget 'flops<=50%'"), "flops<=50%"),
         (wrong_commands, fenced("pip install . && nas-prune spaces extra"), "unexpected extra argument"),
         (wrong_commands, fenced('T="--epoks 3"\nnas-prune train $T'), "--epoks"),

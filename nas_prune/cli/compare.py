@@ -18,6 +18,7 @@ from nas_prune.cli.options import (
     workers_option,
 )
 from nas_prune.cli.output import echo, print_json, print_table, showing_progress
+from nas_prune.cli.seeds import seeds_option
 
 if TYPE_CHECKING:
     from nas_prune.comparison.choosing import Wanted
@@ -91,13 +92,7 @@ _compare_options = packed(
         multiple=True,
         help="Only this arm and what it is compared with; repeatable. With --resume: add it.",
     ),
-    click.option(
-        "--seeds",
-        type=click.IntRange(min=1),
-        default=5,
-        show_default=True,
-        help="Number of trainings of each arm; of each search's widths with --searches.",
-    ),
+    seeds_option("Number of trainings of each arm; of each search's widths with --searches."),
     click.option(
         "--searches",
         type=click.IntRange(min=1, max=100),

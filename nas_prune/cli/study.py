@@ -10,6 +10,7 @@ import click
 from nas_prune.cli.option_types import NETWORK
 from nas_prune.cli.options import Decorator, Function, format_option, packed
 from nas_prune.cli.output import count, counted, echo, percent, print_json, print_table, showing_progress
+from nas_prune.cli.seeds import seeds_option
 from nas_prune.cli.tables import JOINT
 
 if TYPE_CHECKING:
@@ -278,19 +279,14 @@ def _print(result: "StudyResult") -> None:
 @command.command()
 @click.argument("directory", metavar="RUN", type=click.Path(path_type=Path))
 @click.option("--top", type=click.IntRange(1, 1000), default=5, show_default=True, help="Number of trials.")
-@click.option(
-    "--seeds",
-    type=click.IntRange(min=1, max=1000),
-    default=5,
-    show_default=True,
-    help="Most short trainings of each; those that are hardly the best get fewer.",
-)
+@seeds_option("Most short trainings of each; those that are hardly the best get fewer.")
 @click.option(
     "--full-seeds",
     type=click.IntRange(min=1),
     default=3,
     show_default=True,
-    help="Number of full trainings of the winner, the guideline and uniform widths.",
+    help="Number of full trainings of the winner, the guideline and uniform widths. 3, since each is dear: they tell a "
+    "gain of 2.5 times the noise of seeds; 5 of them tell 1.7 times.",
 )
 @click.option(
     "--schedule",

@@ -18,6 +18,7 @@ from nas_prune.cli.options import (
     workers_option,
 )
 from nas_prune.cli.output import count, counted, echo, percent, print_json, print_table, showing_progress
+from nas_prune.cli.seeds import seeds_option
 from nas_prune.runs.progress import is_main_process
 from nas_prune.runs.text import printable
 
@@ -80,9 +81,7 @@ _train_options = packed(
         help="A search or training whose network is imitated.",
     ),
     click.option("--cap", type=float, help="Largest factor on the epochs of scratch-b; none by default."),
-    click.option(
-        "--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="Number of trainings."
-    ),
+    seeds_option("Number of trainings."),
     keep_checkpoints_option,
 )
 

@@ -22,6 +22,7 @@ from nas_prune.cli.options import (
     workers_option,
 )
 from nas_prune.cli.output import showing_progress
+from nas_prune.cli.seeds import seeds_option
 
 if TYPE_CHECKING:
     from nas_prune.comparison.config import CompareConfig
@@ -68,13 +69,7 @@ _transfer_options = packed(
         type=click.FloatRange(min=1, max=10_000),
         help="Largest factor on the epochs of scratch-b; none by default.",
     ),
-    click.option(
-        "--seeds",
-        type=click.IntRange(min=1),
-        default=5,
-        show_default=True,
-        help="Number of trainings of each.",
-    ),
+    seeds_option("Number of trainings of each."),
     test_option,
 )
 

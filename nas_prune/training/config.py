@@ -228,7 +228,7 @@ class TrainConfig(RunConfig):
         multiplier: MACs of the whole network over MACs of the widths for Scratch-B, not yet capped; otherwise the
             schedule's own factor on the epochs.
         epochs: the epochs that came out.
-        seeds: one training for each; a seed fixes weights and order of images.
+        seeds: one training for each, as many by default as comparisons have; a seed fixes weights and order of images.
         data_seed: fixes the validation split, the same for all.
         inherits_from: the search whose weights `fine-tune` and `rewind` start from.
         teacher: the run whose trained network is imitated; None for none.
@@ -243,7 +243,7 @@ class TrainConfig(RunConfig):
     cap: float | None = None
     multiplier: float = 1.0
     epochs: int = 0
-    seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
+    seeds: tuple[int, ...] = Field(default=(0, 1, 2, 3, 4), min_length=1)
     data_seed: int = 0
     inherits_from: str | None = None
     teacher: str | None = None

@@ -12,6 +12,7 @@ from nas_prune.cli import COMMANDS, app, main
 from tests.runs.test_resume import contents
 
 SHORT = ("--epochs", "1", "--max-images", "60")
+ONCE = ("--epochs", "1", "--seeds", "1")
 TAKES_RUNS = {
     "search": "[RUN]",
     "train": "[RUN|FILE]",
@@ -35,7 +36,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     both = ("--budget", "macs<=50%", "--budget", "params<=30%")
     assert main(["search", *SHORT, *both, "--out", str(home / "search")]) == 0
     assert main(["search", *SHORT, *both[:2], "--out", str(home / "single")]) == 0
-    assert main(["train", str(home / "single"), *SHORT[:2], "--out", str(home / "trained")]) == 0
+    assert main(["train", str(home / "single"), *ONCE, "--out", str(home / "trained")]) == 0
     return home
 
 
@@ -77,15 +78,15 @@ def test_options_that_take_a_run_say_so() -> None:
 
 
 def test_a_search_is_trained_and_brings_its_budget_images_and_weights() -> None:
-    assert main(["train", "search", "--budget", "params<=30%", *SHORT[:2], "--out", "by-run"]) == 0
+    assert main(["train", "search", "--budget", "params<=30%", *ONCE, "--out", "by-run"]) == 0
     file = "search/widths/params-30pct.json"
-    assert main(["train", file, *SHORT[:2], "--out", "by-file"]) == 0
-    assert main(["train", "--widths", file, *SHORT[:2], "--out", "by-flag"]) == 0
+    assert main(["train", file, *ONCE, "--out", "by-file"]) == 0
+    assert main(["train", "--widths", file, *ONCE, "--out", "by-flag"]) == 0
     assert contents(Path("by-run")) == contents(Path("by-file")) == contents(Path("by-flag"))
     settings = yaml.safe_load(Path("by-run/config.yaml").read_text(encoding="utf-8"))
     assert settings["data"]["max_images"] == 60
     assert settings["inherits_from"] is None
-    tuned = ["train", "single", "--schedule", "fine-tune", "--epochs", "4", "--out", "tuned"]
+    tuned = ["train", "single", "--schedule", "fine-tune", "--epochs", "4", "--seeds", "1", "--out", "tuned"]
     assert main(tuned) == 0
     settings = yaml.safe_load(Path("tuned/config.yaml").read_text(encoding="utf-8"))
     assert settings["inherits_from"] == "../single"

@@ -29,7 +29,7 @@ def test_from_a_folder_with_a_space_in_its_name_to_predictions(
     assert main(["search", "--epochs", "1", *images, *budgets, "--out", "a run"]) == 0
     step = next_step(capsys.readouterr().out)
     assert step[:4] == ["train", "a run", "--budget", "params<=60%"]  # the first that was asked for
-    assert main([*step, "--epochs", "1", "--out", "trained it"]) == 0
+    assert main([*step, "--epochs", "1", "--seeds", "1", "--out", "trained it"]) == 0
     settings = yaml.safe_load(Path("trained it/config.yaml").read_text(encoding="utf-8"))
     assert settings["data"]["name"] == "folder:../my pictures"
     assert settings["data"]["max_images"] == 40

@@ -17,7 +17,17 @@ from safetensors.torch import load_file
 from nas_prune.cli import main
 from tests.runs.test_resume import contents
 
-TRAIN = ("train", "--widths", "search/widths/macs-50pct.json", "--max-images", "300", "--epochs", "4")
+TRAIN = (
+    "train",
+    "--widths",
+    "search/widths/macs-50pct.json",
+    "--max-images",
+    "300",
+    "--epochs",
+    "4",
+    "--seeds",
+    "1",
+)
 
 
 @pytest.fixture(scope="module")
