@@ -6,17 +6,24 @@ from typing import TYPE_CHECKING
 
 import click
 
+from nas_prune.cli.examples import examples
 from nas_prune.cli.option_types import NETWORK, NetworkOptions, ShapeOptions
 from nas_prune.cli.options import GUIDELINE_HELP, SPACE_HELP, format_option, network_options, shape_options
 from nas_prune.cli.output import count, echo, percent, print_json, print_table, showing_progress
+from nas_prune.cli.suggestions import guidelines
 
 if TYPE_CHECKING:
     from nas_prune.guideline.apply import Applied
     from nas_prune.space.widths import Widths
 
 
-@click.command()
-@click.option("--guideline", required=True, help=GUIDELINE_HELP)
+@click.command(
+    epilog=examples(
+        "nas-prune apply --guideline erk --space vgg16 --budget 'params<=30%'",
+        "nas-prune apply --guideline guideline.yaml --space vgg19 --out widths.json",
+    )
+)
+@click.option("--guideline", shell_complete=guidelines, required=True, help=GUIDELINE_HELP)
 @click.option("--space", type=NETWORK, required=True, help=SPACE_HELP)
 @click.option(
     "--budget",

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from nas_prune.cli.examples import examples
 from nas_prune.cli.named import run_argument, to_resume
 from nas_prune.cli.option_types import NETWORK, Setup, positive
 from nas_prune.cli.options import (
@@ -19,6 +20,7 @@ from nas_prune.cli.options import (
 )
 from nas_prune.cli.output import echo, print_json, print_table, showing_progress
 from nas_prune.cli.seeds import seeds_option
+from nas_prune.cli.suggestions import guidelines
 
 if TYPE_CHECKING:
     from nas_prune.comparison.choosing import Wanted
@@ -78,7 +80,9 @@ _compare_options = packed(
         "inherit weights need it.",
     ),
     click.option(
-        "--guideline", help="Add the guideline's widths at the same cost: a file, or uniform, erk, …"
+        "--guideline",
+        shell_complete=guidelines,
+        help="Add the guideline's widths at the same cost: a file, or uniform, erk, …",
     ),
     click.option(
         "--study",
@@ -112,7 +116,12 @@ _compare_options = packed(
 )
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "nas-prune compare runs/resnet20-slimming-digits-001 --budget 'macs<=50%'",
+        "nas-prune compare runs/resnet20-compare-digits-001 --searches 4",
+    )
+)
 @_compare_options
 @workers_option
 @setup_options()

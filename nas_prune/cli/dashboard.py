@@ -5,10 +5,16 @@ from typing import Any
 
 import click
 
+from nas_prune.cli.examples import examples
 from nas_prune.cli.study import storage_option
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "nas-prune dashboard",
+        "nas-prune dashboard runs/quickstart --port 8090",
+    )
+)
 @click.argument("study", metavar="[RUN]", type=click.Path(path_type=Path), required=False)
 @click.option(
     "--host",

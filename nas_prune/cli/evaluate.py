@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from nas_prune.cli.examples import examples
 from nas_prune.cli.named import to_resume
 from nas_prune.cli.option_types import NETWORK, FitOptions, NetworkOptions, Setup
 from nas_prune.cli.options import (
@@ -23,6 +24,7 @@ from nas_prune.cli.options import (
     workers_option,
 )
 from nas_prune.cli.output import count, echo, percent, print_json, print_table, showing_progress
+from nas_prune.cli.suggestions import guidelines
 
 if TYPE_CHECKING:
     from nas_prune.comparison.evaluate_result import EvaluateConfig, EvaluateResult
@@ -47,7 +49,7 @@ _evaluate_options = packed(
     "wanted",
     EvaluateOptions,
     click.argument("named", nargs=-1, metavar="[RUN]...", type=click.Path(path_type=Path)),
-    click.option("--guideline", help=f"{GUIDELINE_HELP} Use it instead of RUN."),
+    click.option("--guideline", shell_complete=guidelines, help=f"{GUIDELINE_HELP} Use it instead of RUN."),
     click.option("--space", type=NETWORK, help=f"The network to evaluate it on. {SPACE_HELP}"),
     click.option("--budget", help=f"What the networks may cost: {BUDGET_HELP}"),
     click.option(
@@ -68,7 +70,12 @@ _evaluate_options = packed(
 )
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "nas-prune evaluate runs/resnet20-* --space vgg11 --budget 'macs<=50%'",
+        "nas-prune evaluate --guideline erk --space vgg11 --budget 'params<=30%'",
+    )
+)
 @_evaluate_options
 @network_options
 @fit_options

@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
+from nas_prune.cli.suggestions import spaces
 from nas_prune.errors import BadInputError
 
 if TYPE_CHECKING:
@@ -31,6 +33,12 @@ class _Network(click.ParamType[str]):
         from nas_prune.runs.typed import Typed
 
         return Typed(value)
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Networks whose names begin so."""
+        return spaces(ctx, param, incomplete)
 
 
 NETWORK = _Network()

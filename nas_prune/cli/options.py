@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
+from nas_prune.cli import suggestions
 from nas_prune.cli.option_types import (
     RESUMED,
     FitOptions,
@@ -104,6 +105,7 @@ width_multiplier_option = click.option(
 data_option = click.option(
     "--data",
     "data_name",
+    shell_complete=suggestions.images,
     help="Data set: digits (the default), cifar10, cifar100, mnist, fashion-mnist, svhn, or folder:PATH.",
 )
 _IMAGES: tuple[Decorator[Any], ...] = (
@@ -125,6 +127,7 @@ recipe_options: Decorator[Any] = packed(
     click.option(
         "--recipe",
         "recipe_name",
+        shell_complete=suggestions.recipes,
         help="Recipe of the training: digits, fast, paper-cifar, tas-cifar, or a .yaml file.",
     ),
     click.option("--epochs", type=int, help="Epochs; the recipe's by default."),

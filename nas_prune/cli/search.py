@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from nas_prune.cli.all_methods import print_all
+from nas_prune.cli.examples import examples
 from nas_prune.cli.named import refuse_run, run_argument, to_resume
 from nas_prune.cli.next_steps import training_of
 from nas_prune.cli.option_types import NETWORK, NetworkOptions, Setup, positive
@@ -21,6 +22,7 @@ from nas_prune.cli.options import (
     setup_options,
 )
 from nas_prune.cli.output import count, counted, echo, percent, print_json, print_table, showing_progress
+from nas_prune.cli.suggestions import methods
 from nas_prune.runs.progress import is_main_process
 from nas_prune.runs.text import printable
 
@@ -53,6 +55,7 @@ _search_options = packed(
     click.option("--space", type=NETWORK, help=f"{SPACE_HELP}  [default: resnet]"),
     click.option(
         "--method",
+        shell_complete=methods,
         default="slimming",
         show_default=True,
         help="A name from `nas-prune methods`, or all: each method that can score the network, in its own directory.",
@@ -98,7 +101,12 @@ _search_options = packed(
 )
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "nas-prune search --space vgg16 --data folder:my-images --image-size 32",
+        "nas-prune search --method all --budget 'macs<=50%' --budget 'params<=20%'",
+    )
+)
 @_search_options
 @network_options
 @setup_options(are_sized=True)

@@ -2,28 +2,27 @@
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from nas_prune.cli import suggestions
+from nas_prune.cli.examples import examples
 from nas_prune.cli.option_types import NETWORK
 from nas_prune.cli.options import Decorator, Function, format_option, packed
-from nas_prune.cli.output import count, counted, echo, percent, print_json, print_table, showing_progress
+from nas_prune.cli.output import counted, echo, print_json, showing_progress
 from nas_prune.cli.seeds import seeds_option
-from nas_prune.cli.tables import JOINT
+from nas_prune.cli.trials import print_study
 
 if TYPE_CHECKING:
     from nas_prune.study.config import JudgeName, SamplerName
     from nas_prune.study.journal import Mended
-    from nas_prune.study.location import StudyResult
     from nas_prune.training.schedules import Schedule
 
 _STORAGE_HELP = (
     "Where the trials are: a URL that Optuna takes (postgresql+psycopg://…, sqlite:///…, redis://…, grpc://HOST:PORT) "
     "or a journal file; by default a journal in the study's directory."
 )
-_BEST = 5
 
 
 @click.group()
@@ -74,7 +73,12 @@ _worker_options: Decorator[Any] = packed(
         type=NETWORK,
         help="The name of a network of your own, which permits its import; of any without a file.",
     ),
-    click.option("--data", "data_name", help="Where the images are, if not where the study says."),
+    click.option(
+        "--data",
+        "data_name",
+        shell_complete=suggestions.images,
+        help="Where the images are, if not where the study says.",
+    ),
 )
 _study_options: Decorator[Any] = packed(
     "wanted",
@@ -115,8 +119,13 @@ _study_options: Decorator[Any] = packed(
 )
 
 
-@command.command()
-@click.argument("file", required=False, metavar="[RUN|FILE]")
+@command.command(
+    epilog=examples(
+        "nas-prune study run quickstart",
+        "nas-prune study run --space vgg16 --data folder:my-images --hours 2",
+    )
+)
+@click.argument("file", required=False, metavar="[RUN|FILE]", shell_complete=suggestions.studies)
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -180,7 +189,7 @@ def run(
 
         print_json(summary(result))
     else:
-        _print(result)
+        print_study(result)
 
 
 def _refuse_beside_directory(out: Path | None, wanted: StudyOptions) -> None:
@@ -200,83 +209,12 @@ def _refuse_beside_directory(out: Path | None, wanted: StudyOptions) -> None:
         )
 
 
-def _print_known(result: "StudyResult", name: str) -> None:
-    """What all trials say together, beside the best of them, which is partly luck."""
-    from nas_prune.study.config import SCRATCH
-
-    known = result.known.get(name)
-    if known is None:
-        return
-    if known.expected:
-        rows = [
-            [own.name, percent(own.mean, 2), f"{100 * own.low:.2f} to {100 * own.high:.2f}", own.words]
-            for own in known.expected
-        ]
-        what = "all trials" if known.judge == SCRATCH else f"all that {known.judge} said, not of trainings,"
-        echo(f"What the rule of {what} expects (rule: its answer among all widths, tried or not)\n")
-        print_table(["network", "expected", "90 % interval", "beside uniform, points"], rows)
-        echo()
-    for agreed in known.agreements:
-        echo(f"Rank correlation with trainings: {agreed.words}")
-    if known.agreements:
-        echo()
-
-
-def _print(result: "StudyResult") -> None:
-    from nas_prune.errors import BadInputError
-    from nas_prune.study import trial_record as record
-    from nas_prune.study.config import SCRATCH
-    from nas_prune.study.location import command_for, storage_flag
-
-    for name, trials in result.trials.items():
-        best = record.best_first(trials)[:_BEST]
-        ends = record.tally(trials)
-        echo(f"{name}: " + ", ".join(f"{number} {fate}" for fate, number in ends.items()) + "\n")
-        rows = [
-            [
-                str(trial.number),
-                str(trial.user_attrs.get(record.SOURCE, "")),
-                record.shown(trial),
-                count(trial.user_attrs[record.MACS]),
-                count(trial.user_attrs[record.PARAMS]),
-                "  ".join(
-                    f"{key.removeprefix('kept ')} {100 * share:.0f}".replace(" ", JOINT)
-                    for key, share in trial.user_attrs.items()
-                    if key.startswith("kept ")
-                ),
-            ]
-            for trial in best
-        ]
-        judge = record.main_judge(trials)
-        value = "val. accuracy" if judge == SCRATCH else f"by {judge}"
-        print_table(["trial", "source", value, "MACs", "parameters", "kept (%)"], rows, left=2)
-        echo()
-        _print_known(result, name)
-    location = result.location
-    if not any(record.count_finished(trials) for trials in result.trials.values()):
-        raise BadInputError(
-            "a study must have time for a trial, got none that has ended. Go on with it: "
-            f"{command_for(location, space=result.config.space)}"
-        )
-    if not any(record.best_first(trials) for trials in result.trials.values()):
-        raise BadInputError(
-            "a study must have a trial that has finished, got none; the dashboard shows the reasons: "
-            f"nas-prune dashboard {quote(str(location.run))}{storage_flag(location)}"
-        )
-    if result.rankings:
-        from nas_prune.cli.ranking import print_ranking
-
-        for ranking in result.rankings:
-            print_ranking(ranking, result.config)
-    elif result.config.against is None:
-        echo(
-            "The best of many is partly luck. Train the best again and in full: "
-            f"{command_for(location, 'rank', result.config.space)}"
-        )
-    echo(f"Look at all of them: nas-prune dashboard {quote(str(location.run))}{storage_flag(location)}")
-
-
-@command.command()
+@command.command(
+    epilog=examples(
+        "nas-prune study rank runs/quickstart",
+        "nas-prune study rank runs/quickstart --top 3 --full-seeds 5",
+    )
+)
 @click.argument("directory", metavar="RUN", type=click.Path(path_type=Path))
 @click.option("--top", type=click.IntRange(1, 1000), default=5, show_default=True, help="Number of trials.")
 @seeds_option("Most short trainings of each; those that are hardly the best get fewer.")
@@ -338,7 +276,12 @@ def rank(
         print_ranking(one, config)
 
 
-@command.command()
+@command.command(
+    epilog=examples(
+        "nas-prune study recover runs/quickstart",
+        "nas-prune study recover runs/quickstart --older-than 3600",
+    )
+)
 @click.argument("directory", metavar="RUN", type=click.Path(path_type=Path))
 @click.option(
     "--older-than",

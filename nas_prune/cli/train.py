@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from nas_prune.cli.examples import examples
 from nas_prune.cli.named import run_argument, to_resume
 from nas_prune.cli.option_types import NETWORK, Setup
 from nas_prune.cli.options import (
@@ -86,7 +87,12 @@ _train_options = packed(
 )
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "nas-prune train runs/resnet20-slimming-digits-001 --budget 'macs<=50%'",
+        "nas-prune train widths.json --data folder:my-images --seeds 1",
+    )
+)
 @_train_options
 @workers_option
 @setup_options()

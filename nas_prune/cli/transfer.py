@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from nas_prune.cli.compare import conclude, test_option
+from nas_prune.cli.examples import examples
 from nas_prune.cli.named import refuse_run, run_argument, to_resume
 from nas_prune.cli.option_types import NETWORK, NetworkOptions, Setup
 from nas_prune.cli.options import (
@@ -23,6 +24,7 @@ from nas_prune.cli.options import (
 )
 from nas_prune.cli.output import showing_progress
 from nas_prune.cli.seeds import seeds_option
+from nas_prune.cli.suggestions import guidelines
 
 if TYPE_CHECKING:
     from nas_prune.comparison.config import CompareConfig
@@ -47,7 +49,7 @@ _transfer_options = packed(
     "wanted",
     TransferOptions,
     run_argument(),
-    click.option("--guideline", help=GUIDELINE_HELP),
+    click.option("--guideline", shell_complete=guidelines, help=GUIDELINE_HELP),
     click.option("--space", type=NETWORK, help=f"The network to apply it to. {SPACE_HELP}"),
     budget_option,
     click.option(
@@ -74,7 +76,12 @@ _transfer_options = packed(
 )
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "nas-prune transfer --guideline erk --space vgg19 --budget 'params<=20%'",
+        "nas-prune transfer runs/vgg19-transfer-digits-001 --direct --seeds 8",
+    )
+)
 @_transfer_options
 @network_options
 @workers_option
