@@ -31,6 +31,12 @@ COMMANDS: dict[str, str] = {
     "report": "Write the results of runs as one page that needs no other file.",
 }
 
+SHELL_COMMANDS: dict[str, str] = {
+    "completion": "Print the script by which bash, zsh or fish completes what is typed."
+}
+_COMPLETES = "_NAS_PRUNE_COMPLETE"  # set by the shell while a word is completed
+_ALL = {**COMMANDS, **SHELL_COMMANDS}
+
 
 class _Stopped(Exception):  # noqa: N818  (no error)
     """A command was interrupted; click itself would write to a terminal that may be closed."""
@@ -54,24 +60,25 @@ class _Lazy(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            near = get_close_matches(args[0], COMMANDS, 1)
+        if args and args[0] not in _ALL and not args[0].startswith("-"):
+            near = get_close_matches(args[0], _ALL, 1)
             hint = f" Did you mean {near[0]}?" if near else " nas-prune --help lists them."
             raise click.UsageError(f"the command must be one of nas-prune's, got {args[0]!r}.{hint}")
         return super().resolve_command(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
-        return list(COMMANDS)
+        return list(_ALL)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:  # noqa: ARG002
-        if name not in COMMANDS:
+        if name not in _ALL:
             return None
         command: click.Command = import_module(f"nas_prune.cli.{name}").command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+        for title, commands in (("Commands", COMMANDS), ("Shell", SHELL_COMMANDS)):
+            with formatter.section(title):
+                formatter.write_dl(list(commands.items()))
 
 
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -87,6 +94,10 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; a user's mistake is one line on stderr and exit code 2."""
     leave_out_current_directory()
     _open_closed_streams()
+    if _COMPLETES in os.environ:
+        from nas_prune.cli.completion import register
+
+        register()
     try:
         with interruptible(leaves=True):
             code = app.main(arguments, prog_name="nas-prune", standalone_mode=False)

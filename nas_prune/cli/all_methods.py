@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from nas_prune.cli.next_step import shown_budget, train_command
+from nas_prune.cli.next_steps import shown_budget, training_of
 from nas_prune.cli.output import count, echo, percent, print_json, print_table
 from nas_prune.errors import DamagedError
 
@@ -23,7 +23,7 @@ def print_all(result: "AllResult", style: str) -> None:
         return
     try:
         _print_tables(result)
-        next_method, next_file = _next(result)
+        sure = _sure_method(result)
     except (LookupError, AttributeError, TypeError, ValueError) as error:
         raise DamagedError(
             f"the results in {result.run} must be those of searches, got something else "
@@ -32,17 +32,18 @@ def print_all(result: "AllResult", style: str) -> None:
     for name, why in result.left_out.items():
         echo(f"Left out: {name}. {why}")
     echo(f"\nWidths: {result.run / 'METHOD' / 'widths'}")
-    echo(f"Next:   {train_command(result.config, result.run / next_method / next_file)}")
-    echo("        trains those of one method; name another METHOD's widths for the others.")
+    budget = str(result.config.budgets[shown_budget(result.config)])
+    which = budget if len(result.config.budgets) > 1 else None
+    echo(f"Next:   {training_of(result.run / sure, result.config.space, which)}")
+    echo("        trains those of one method; name another METHOD's directory for the others.")
 
 
-def _next(result: "AllResult") -> tuple[str, str]:
-    """The first method whose network does not guess (the first, if all do), and the file of its widths."""
+def _sure_method(result: "AllResult") -> str:
+    """The first method whose network does not guess; the first, if all do."""
     from nas_prune.data.guessing import is_guess
 
     sure = [name for name, found in result.found.items() if not is_guess(found["base"])]
-    name = (sure or list(result.found))[0]
-    return name, str(result.found[name]["budgets"][shown_budget(result.config)]["file"])
+    return (sure or list(result.found))[0]
 
 
 def _print_tables(result: "AllResult") -> None:

@@ -6,17 +6,24 @@ from typing import TYPE_CHECKING
 
 import click
 
+from nas_prune.cli.examples import examples
 from nas_prune.cli.option_types import GUIDELINE, NETWORK, NetworkOptions, ShapeOptions
 from nas_prune.cli.options import GUIDELINE_HELP, SPACE_HELP, format_option, network_options, shape_options
 from nas_prune.cli.output import count, echo, percent, print_json, print_table, showing_progress
+from nas_prune.cli.suggestions import guidelines
 
 if TYPE_CHECKING:
     from nas_prune.guideline.apply import Applied
     from nas_prune.space.widths import Widths
 
 
-@click.command()
-@click.option("--guideline", type=GUIDELINE, required=True, help=GUIDELINE_HELP)
+@click.command(
+    epilog=examples(
+        "nas-prune apply --guideline erk --space vgg16 --budget 'params<=30%'",
+        "nas-prune apply --guideline guideline.yaml --space vgg19 --out widths.json",
+    )
+)
+@click.option("--guideline", type=GUIDELINE, shell_complete=guidelines, required=True, help=GUIDELINE_HELP)
 @click.option("--space", type=NETWORK, required=True, help=SPACE_HELP)
 @click.option(
     "--budget",
@@ -86,5 +93,5 @@ def _print(widths: "Widths", applied: "Applied", out: Path | None) -> None:
         shape = "×".join(map(str, widths.space.input_shape))
         echo(
             f"Widths: {out}, for {shape} in {widths.space.num_classes} classes.\n"
-            f"Next:   nas-prune train --widths {quote(str(out))} --data folder:PATH"
+            f"Next:   nas-prune train {quote(str(out))} --data folder:PATH"
         )

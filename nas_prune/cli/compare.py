@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from nas_prune.cli.examples import examples
+from nas_prune.cli.named import run_argument, to_resume
 from nas_prune.cli.option_types import (
     COMPARED,
     GUIDELINE,
@@ -27,6 +29,8 @@ from nas_prune.cli.options import (
     workers_option,
 )
 from nas_prune.cli.output import echo, print_json, print_table, showing_progress
+from nas_prune.cli.seeds import seeds_option
+from nas_prune.cli.suggestions import guidelines
 
 if TYPE_CHECKING:
     from nas_prune.comparison.choosing import Wanted
@@ -41,7 +45,7 @@ if TYPE_CHECKING:
 class CompareOptions:
     """What is compared with what."""
 
-    search: Path | None
+    named: Path | None
     budget: str | None
     widths_file: Path | None
     source: Path | None
@@ -58,7 +62,7 @@ class CompareOptions:
     @property
     def is_file(self) -> bool:
         """Whether a comparison file holds every setting."""
-        return self.search is not None and self.search.suffix in (".yaml", ".yml")
+        return self.named is not None and self.named.suffix in (".yaml", ".yml")
 
 
 test_option = click.option(
@@ -71,26 +75,29 @@ test_option = click.option(
 _compare_options = packed(
     "asked",
     CompareOptions,
-    click.argument("search", required=False, metavar="[RUN|FILE]", type=COMPARED),
+    run_argument("[RUN|FILE]", COMPARED),
     click.option(
         "--budget", help="Which of RUN's widths, if it found several: macs<=50%, written as in the search."
     ),
-    click.option("--widths", "widths_file", type=WIDTHS_FILE, help="A widths file, instead of RUN."),
+    click.option("--widths", "widths_file", metavar="FILE", type=WIDTHS_FILE, help="The same as FILE."),
     click.option(
         "--from",
         "source",
+        metavar="RUN",
         type=SEARCH_RUN,
-        help="With --widths: the search that found them, if the file is no longer in its directory; arms that inherit "
-        "weights need it.",
+        help="With a widths file: the search that found them, if the file is no longer in its directory; arms that "
+        "inherit weights need it.",
     ),
     weights_option,
     click.option(
         "--guideline",
         type=GUIDELINE,
+        shell_complete=guidelines,
         help="Add the guideline's widths at the same cost: a file, or uniform, erk, …",
     ),
     click.option(
         "--study",
+        metavar="RUN",
         type=WINNER,
         help="Add a study's winner: the study's directory after `study rank`, or a widths file.",
     ),
@@ -100,13 +107,7 @@ _compare_options = packed(
         multiple=True,
         help="Only this arm and the arm that it is compared with; repeatable. With --resume: add both to the run's.",
     ),
-    click.option(
-        "--seeds",
-        type=click.IntRange(min=1),
-        default=5,
-        show_default=True,
-        help="Number of trainings of each arm; of each search's widths with --searches.",
-    ),
+    seeds_option("Number of trainings of each arm; of each search's widths with --searches."),
     click.option(
         "--searches",
         type=click.IntRange(min=1, max=100),
@@ -126,7 +127,12 @@ _compare_options = packed(
 )
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "nas-prune compare runs/resnet20-slimming-digits-001 --budget 'macs<=50%'",
+        "nas-prune compare runs/resnet20-compare-digits-001 --searches 4",
+    )
+)
 @_compare_options
 @workers_option
 @setup_options()
@@ -143,26 +149,27 @@ def command(
 ) -> None:
     """Is it structure or weights? Train found widths and the networks to compare them with.
 
-    RUN is a directory that `nas-prune search` wrote. The arms are the whole network and the found widths: with
+    RUN is a search (with --budget, if it found widths at several), a study that was ranked, or a comparison that was
+    stopped, to be gone on with; FILE is a widths file, or a YAML file of a search and its comparison, which the same
+    command starts and resumes. The arms are the whole network and the found widths: with
     inherited weights, fine-tuned at a small rate or trained again at a large one; with their first weights; and with
     random weights, for the same epochs (Scratch-E) or the same total MACs (Scratch-B). These two also train uniform
     widths of the same parameters and of the same MACs, random widths, and those of a guideline and a study, if given.
 
-    FILE is a YAML file of a search and its comparison. The same command starts and resumes it.
-
-    --resume continues a stopped comparison. It can also add arms, seeds and searches (--arm, --guideline, --study,
+    A comparison that is gone on with can also be given more arms, seeds and searches (--arm, --guideline, --study,
     --seeds, --searches).
     """
     typed = _Typed(context, asked, workers, setup)
     with showing_progress() as progress:
-        if setup.run.resume is not None:
-            result = typed.resume(setup.run.resume, progress)
+        stopped = to_resume(setup.run, [asked.named], "compare")
+        if stopped is not None:
+            result = typed.resume(stopped, progress)
         else:
             result = typed.run_file(progress) if asked.is_file else typed.compare(progress)
     conclude(context, result, style)
 
 
-_OF_A_FILE = {"search", "style", "data_name", "max_images", "epochs", "seeds", "space", "workers", "out"} | {
+_OF_A_FILE = {"named", "style", "data_name", "max_images", "epochs", "seeds", "space", "workers", "out"} | {
     *("searches", "device", "threads", "precision", "channels_last", "compiles"),
 }
 
@@ -201,11 +208,11 @@ class _Typed:
         """Search and compare as a file says."""
         from nas_prune.comparison.file import read_compare_file, run_file
 
-        assert self.asked.search is not None
+        assert self.asked.named is not None
         advice = "Write it into the file."
         refuse_beside(self.context, _OF_A_FILE, "a comparison file holds every setting", advice)
         file = read_compare_file(
-            self.asked.search,
+            self.asked.named,
             data_name=self.setup.images.data_name,
             max_images=self.setup.images.max_images,
             epochs=positive("--epochs", self.setup.training.epochs),
@@ -249,21 +256,16 @@ class _Typed:
         return getattr(self.asked, name) if was_typed(self.context, name) else None
 
     def _subject(self) -> "Subject":
-        from nas_prune.comparison.subject import subject_in_file, subject_in_run
+        from nas_prune.comparison.subject import subject_named
         from nas_prune.space.budget import Budget
 
-        run, file, budget = self.asked.search, self.asked.widths_file, self.asked.budget
-        if file is None and run is not None:
-            if self.asked.source is not None:
-                raise click.UsageError("--from must come with --widths, got RUN, which is the search itself.")
-            return subject_in_run(run, None if budget is None else Budget.parse(budget))
-        if file is None or run is not None:
-            raise click.UsageError(
-                "name a search's directory, or a widths file with --widths, one of the two."
-            )
-        if budget is not None:
-            raise click.UsageError("--budget must come with RUN, got --widths, which is one network already.")
-        return subject_in_file(file, self.asked.source)
+        asked = self.asked
+        named = asked.named or asked.widths_file
+        if named is None or None not in (asked.named, asked.widths_file):
+            got = "none" if named is None else "a second one with --widths"
+            raise click.UsageError(f"RUN must name one search's directory or widths file, got {got}.")
+        budget = None if asked.budget is None else Budget.parse(asked.budget)
+        return subject_named(named, budget, source=asked.source)
 
     def _wanted(self) -> "Wanted":
         from nas_prune.comparison.choosing import Wanted

@@ -5,12 +5,18 @@ from typing import Any
 
 import click
 
+from nas_prune.cli.examples import examples
 from nas_prune.cli.option_types import STUDY_RUN
 from nas_prune.cli.study import storage_option
 
 
-@click.command()
-@click.argument("study", type=STUDY_RUN, required=False)
+@click.command(
+    epilog=examples(
+        "nas-prune dashboard",
+        "nas-prune dashboard runs/quickstart --port 8090",
+    )
+)
+@click.argument("study", metavar="[RUN]", type=STUDY_RUN, required=False)
 @click.option(
     "--host",
     default="127.0.0.1",
@@ -30,7 +36,7 @@ from nas_prune.cli.study import storage_option
 )
 @storage_option
 def command(study: Path | None, host: str, port: int, allowed: tuple[str, ...], storage: str | None) -> None:
-    """Watch a study in a browser: STUDY is its directory, by default the newest in runs/."""
+    """Watch a study in a browser: RUN is its directory, by default the newest in runs/."""
     from nas_prune.errors import BadInputError
     from nas_prune.study.dashboard_server import serve
     from nas_prune.study.location import StudyLocation
@@ -47,5 +53,5 @@ def _newest() -> Path:
 
     found: list[Any] = sorted(Path("runs").glob("*/journal.log"), key=lambda path: path.stat().st_mtime)
     if not found:
-        raise BadInputError("STUDY must name a study's directory, since runs/ holds none with a journal.")
+        raise BadInputError("RUN must name a study's directory, since runs/ holds none with a journal.")
     return Path(found[-1].parent)

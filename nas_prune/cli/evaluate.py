@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from nas_prune.cli.examples import examples
+from nas_prune.cli.named import to_resume
 from nas_prune.cli.option_types import (
+    EVALUATED,
     FITTED,
     GUIDELINE,
     NETWORK,
-    WIDTHS_FILE,
     FitOptions,
     NetworkOptions,
     Setup,
@@ -30,6 +32,7 @@ from nas_prune.cli.options import (
     workers_option,
 )
 from nas_prune.cli.output import count, echo, percent, print_json, print_table, showing_progress
+from nas_prune.cli.suggestions import guidelines
 
 if TYPE_CHECKING:
     from nas_prune.comparison.evaluate_result import EvaluateConfig, EvaluateResult
@@ -41,7 +44,7 @@ if TYPE_CHECKING:
 class EvaluateOptions:
     """What is evaluated: on which network, at which cost, by how many networks."""
 
-    sources: tuple[Path, ...]
+    named: tuple[Path, ...]
     guideline: str | None
     space: str | None
     budget: str | None
@@ -53,8 +56,13 @@ class EvaluateOptions:
 _evaluate_options = packed(
     "wanted",
     EvaluateOptions,
-    click.argument("sources", nargs=-1, metavar="[RUN]...", type=FITTED),
-    click.option("--guideline", type=GUIDELINE, help=f"{GUIDELINE_HELP} Use it instead of RUN."),
+    click.argument("named", nargs=-1, metavar="[RUN]...", type=EVALUATED),
+    click.option(
+        "--guideline",
+        type=GUIDELINE,
+        shell_complete=guidelines,
+        help=f"{GUIDELINE_HELP} Use it instead of RUN.",
+    ),
     click.option("--space", type=NETWORK, help=f"The network to evaluate it on. {SPACE_HELP}"),
     click.option("--budget", help=f"What the networks may cost: {BUDGET_HELP}"),
     click.option(
@@ -67,14 +75,20 @@ _evaluate_options = packed(
     click.option(
         "--direct",
         multiple=True,
-        type=WIDTHS_FILE,
-        help="A widths file that a search on these images found, to be trained too; repeatable.",
+        metavar="RUN|FILE",
+        type=FITTED,
+        help="A search on these images (its widths at --budget), or a widths file, to be trained too; repeatable.",
     ),
     seed_option,
 )
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "nas-prune evaluate runs/resnet20-* --space vgg11 --budget 'macs<=50%'",
+        "nas-prune evaluate --guideline erk --space vgg11 --budget 'params<=30%'",
+    )
+)
 @_evaluate_options
 @network_options
 @fit_options
@@ -95,19 +109,20 @@ def command(
 ) -> None:
     """Does a guideline help? Compare networks drawn from it with uniform and random ones of the same cost.
 
-    The guideline is fitted to RUNs (directories that `nas-prune search` wrote, or widths files) or given with
-    --guideline. The networks of each population are trained briefly from random weights. Then their errors are
-    compared: once at the same parameters and once at the same MACs.
+    The guideline is fitted to RUNs (searches, or widths files) or given with --guideline. The networks of each
+    population are trained briefly from random weights. Then their errors are compared: once at the same parameters and
+    once at the same MACs. A single RUN that is an evaluation is gone on with.
     """
     from nas_prune.comparison.evaluate import evaluate_guideline, resume_evaluation
     from nas_prune.comparison.evaluate_result import summary
-    from nas_prune.space.widths import read_widths
+    from nas_prune.comparison.subject import subject_named
 
-    if setup.run.resume is not None:
+    stopped = to_resume(setup.run, wanted.named, "evaluate")
+    if stopped is not None:
         refuse_with_resume(context)
         with showing_progress() as progress:
             result = resume_evaluation(
-                setup.run.resume,
+                stopped,
                 data_name=setup.images.data_name,
                 space=wanted.space,
                 workers=workers,
@@ -117,7 +132,7 @@ def command(
         _refuse_unfitted(context, wanted)
         config = _config(wanted, network, setup)
         pattern = _pattern(wanted, fitting, config.budget)
-        direct = [read_widths(path) for path in wanted.direct]
+        direct = [subject_named(path, _budget_of(path, config.budget)).widths for path in wanted.direct]
         with showing_progress() as progress:
             result = evaluate_guideline(
                 config, setup.run.out, pattern=pattern, direct=direct, workers=workers, progress=progress
@@ -130,9 +145,14 @@ def command(
         context.exit(1)
 
 
+def _budget_of(path: Path, budget: "Budget") -> "Budget | None":
+    """Which of a run's widths are meant; None of a file, which has no others."""
+    return budget if path.is_dir() else None
+
+
 def _refuse_unfitted(context: click.Context, wanted: EvaluateOptions) -> None:
     """Refuse both runs and a guideline, none of the two, and options of a fit with a guideline."""
-    if bool(wanted.sources) == (wanted.guideline is not None):
+    if bool(wanted.named) == (wanted.guideline is not None):
         raise click.UsageError(
             "name runs to fit a guideline to, or a guideline with --guideline, one of the two."
         )
@@ -155,7 +175,7 @@ def _pattern(wanted: EvaluateOptions, fitting: FitOptions, budget: "Budget") -> 
     if wanted.guideline is not None:
         return guideline_named(wanted.guideline)
     spaces = () if wanted.space is None else (wanted.space,)
-    read, notes = read_sources(wanted.sources, spaces=spaces, with_guesses=fitting.with_guesses)
+    read, notes = read_sources(wanted.named, spaces=spaces, with_guesses=fitting.with_guesses)
     if fitting.cost is None and len(by_cost(read)) > 1 and budget.kind in by_cost(read):
         fitting = replace(fitting, cost=budget.kind)
         echo(

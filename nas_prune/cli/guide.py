@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from nas_prune.cli.evaluate import refuse_fitting
+from nas_prune.cli.examples import examples
 from nas_prune.cli.option_types import FITTED_OR_STUDY, GUIDELINE, NETWORK, FitOptions
 from nas_prune.cli.options import fit_options, format_option, was_typed
 from nas_prune.cli.output import echo, print_json, print_table, showing_progress
+from nas_prune.cli.suggestions import guidelines
 
 if TYPE_CHECKING:
     from nas_prune.guideline.apply import Pattern
@@ -18,11 +20,17 @@ if TYPE_CHECKING:
     from nas_prune.guideline.sources import Source
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "nas-prune guide runs/resnet20-slimming-* --out guideline.yaml",
+        "nas-prune guide --guideline erk",
+    )
+)
 @click.argument("sources", nargs=-1, metavar="[RUN]...", type=FITTED_OR_STUDY)
 @click.option(
     "--guideline",
     type=GUIDELINE,
+    shell_complete=guidelines,
     help="Show this guideline: a file, or uniform, smart-ratio, erk, bottleneck-first.",
 )
 @fit_options

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from nas_prune.cli.examples import examples
 from nas_prune.cli.option_types import NETWORK, LimitOptions, ShapeOptions
 from nas_prune.cli.options import (
     SPACE_HELP,
@@ -15,6 +16,7 @@ from nas_prune.cli.options import (
     width_multiplier_option,
 )
 from nas_prune.cli.output import count, echo, percent, print_json, print_table, showing_progress
+from nas_prune.cli.suggestions import methods
 
 if TYPE_CHECKING:
     from nas_prune.space.search_space import Groups, SearchSpace
@@ -22,7 +24,12 @@ if TYPE_CHECKING:
 _CHOICES: tuple["Groups", ...] = ("inner", "all")
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "nas-prune inspect --space resnet56",
+        "nas-prune inspect --space torchvision:mobilenet_v2 --image-size 96",
+    )
+)
 @click.option("--space", type=NETWORK, default="resnet", show_default=True, help=SPACE_HELP)
 @shape_options
 @width_multiplier_option
@@ -32,7 +39,11 @@ _CHOICES: tuple["Groups", ...] = ("inner", "all")
     help="Which groups are searched, as in search; by default both inner and all.",
 )
 @click.option(
-    "--method", default="slimming", show_default=True, help="The method whose feasible budgets are shown."
+    "--method",
+    shell_complete=methods,
+    default="slimming",
+    show_default=True,
+    help="The method whose feasible budgets are shown.",
 )
 @limit_options
 @format_option

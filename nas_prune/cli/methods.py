@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from nas_prune.cli.examples import examples
 from nas_prune.cli.options import format_option
 from nas_prune.cli.output import echo, print_json
 
@@ -11,7 +12,12 @@ if TYPE_CHECKING:
     from nas_prune.search.methods.contract import WidthMethod
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "nas-prune methods",
+        "nas-prune methods --format json",
+    )
+)
 @format_option
 def command(style: str) -> None:
     """Width methods: what each does and needs."""

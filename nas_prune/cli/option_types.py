@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
+from nas_prune.cli.suggestions import spaces
 from nas_prune.errors import BadInputError
 
 if TYPE_CHECKING:
@@ -38,8 +40,15 @@ class _Network(click.ParamType[str]):
         space_name(value)
         return Typed(value)
 
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Networks whose names begin so."""
+        return spaces(ctx, param, incomplete)
+
 
 NETWORK = _Network()
+RESUMES_NAMED = Path("\0")  # of no run: --resume stands alone, and RUN says which
 
 
 class _Guideline(click.ParamType[str]):
@@ -110,12 +119,46 @@ FITTED_OR_STUDY = Place(
     "study",
     "widths",
 )
-COMPARED = Place("the directory of a search, or a comparison file", "search", "comparison file")
+COMPARED = Place(
+    "the directory of a search or of a ranked study, a widths file, a comparison file, or a comparison to go on with",
+    "search",
+    "study",
+    "widths",
+    "comparison file",
+    "compare",
+)
 WINNER = Place("the directory of a study, or a widths file", "study", "widths")
 WITH_NETWORK = Place(
     "the directory of a training or a search, or a network.safetensors", *_ANY_RUN, "weights"
 )
 REPORTED = Place("a run's directory, or a guideline", *_ANY_RUN, "guideline")
+SEARCHED = Place("a search, to go on with", "search")
+TRANSFERRED = Place("a transfer, to go on with", "transfer")
+TRAINED = Place(
+    "the directory of a search or of a ranked study, a widths file, or a stopped training",
+    "search",
+    "study",
+    "train",
+    "widths",
+)
+EVALUATED = Place(
+    "the directory of a search, a widths file, or a stopped evaluation",
+    "search",
+    "compare",
+    "transfer",
+    "widths",
+    "evaluate",
+)
+
+
+class _Resumed(Place):
+    """The run of --resume, or RESUMES_NAMED where it has none beside it."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return RESUMES_NAMED if value in ("", RESUMES_NAMED) else super().convert(value, param, ctx)
+
+
+RESUMED = _Resumed("a run's directory", *_ANY_RUN)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,9 @@ from typing import Any, TypeVar
 
 import click
 
+from nas_prune.cli import suggestions
 from nas_prune.cli.option_types import (
-    ANY_RUN,
+    RESUMED,
     FitOptions,
     ImageOptions,
     LimitOptions,
@@ -130,6 +131,7 @@ LIMITS: tuple[Decorator[Any], ...] = (
 data_option = click.option(
     "--data",
     "data_name",
+    shell_complete=suggestions.images,
     help="Data set: digits (the default), cifar10, cifar100, mnist, fashion-mnist, svhn, or folder:PATH.",
 )
 _IMAGES: tuple[Decorator[Any], ...] = (
@@ -151,6 +153,7 @@ recipe_options: Decorator[Any] = packed(
     click.option(
         "--recipe",
         "recipe_name",
+        shell_complete=suggestions.recipes,
         help="Recipe of the training: digits, fast, paper-cifar, tas-cifar, or a .yaml file.",
     ),
     click.option("--epochs", type=int, help="Epochs; the recipe's by default."),
@@ -272,9 +275,12 @@ run_options: Decorator[Any] = packed(
     ),
     click.option(
         "--resume",
-        type=ANY_RUN,
-        help="Resume a stopped run with its own settings; --data says where its images are now, --space permits the "
-        "import of a network of your own.",
+        is_flag=False,
+        flag_value="",
+        metavar="[RUN]",
+        type=RESUMED,
+        help="Go on with RUN, a stopped run of this command, by its own settings; --data says where its images are "
+        "now, --space permits the import of a network of your own.",
     ),
 )
 
@@ -329,13 +335,14 @@ def refuse_beside(context: click.Context, allowed: Collection[str], rule: str, a
 
 
 def refuse_with_resume(context: click.Context, adding: Collection[str] = (), addable: str = "") -> None:
-    """Refuse settings given with `--resume`: they would be ignored in favour of the run's own.
+    """Refuse settings given for a run that is gone on with: they would be ignored in favour of its own.
 
     Args:
         context: of the command.
         adding: options that add something to a run.
         addable: what that is, in a sentence.
     """
-    allowed = {"resume", "style", "data_name", "space", "workers", *adding}
+    allowed = {"resume", "named", "style", "data_name", "space", "workers", *adding}
     rule = "go on by the run's own settings" if adding else "stand alone"
-    refuse_beside(context, allowed, f"--resume must {rule}", addable or "The run's settings hold.")
+    what = "--resume" if was_typed(context, "resume") else "a run that is gone on with"
+    refuse_beside(context, allowed, f"{what} must {rule}", addable or "The run's settings hold.")

@@ -5,6 +5,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
+from shutil import get_terminal_size
 from time import monotonic
 from typing import IO, Any, TextIO, cast
 
@@ -13,15 +14,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
-from rich.table import Table
 
+from nas_prune.cli.tables import table_lines
 from nas_prune.runs.progress import Progress, is_main_process
 from nas_prune.runs.stopping import interruptible
 from nas_prune.runs.text import printable
 
 _EPOCH_LINES = 5.0  # seconds between them
 _SILENCE = 15.0  # seconds after which it is said what is going on, where there are no bars
-_PLAIN_WIDTH = 140  # columns when stdout is a file or a pipe
 
 
 def echo(text: str = "", *, err: bool = False) -> None:
@@ -35,18 +35,16 @@ def print_json(content: Any) -> None:
 
 
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> None:
-    """Data for a person; all columns but the first `left` are right-aligned."""
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for number, heading in enumerate(headings):
-        table.add_column(heading, justify="left" if number < left else "right", overflow="fold")
-    for row in rows:
-        table.add_row(*map(printable, row))
-    console().print(table)
+    """Data for a person; all columns but the first `left` are right-aligned.
 
-
-def console() -> Console:
-    """Where data goes; wide enough for tables when it is no terminal."""
-    return Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else _PLAIN_WIDTH)
+    It fits the terminal as far as that can be without breaking a name or a number; in a file or a pipe every row is one
+    line.
+    """
+    width = get_terminal_size().columns if sys.stdout.isatty() else None
+    cells = [[printable(text) for text in row] for row in rows]
+    lines, heads = table_lines(headings, cells, left=left, width=width)
+    for number, line in enumerate(lines):
+        click.echo(click.style(line, bold=True) if number in heads else line)
 
 
 class _Lasting:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from nas_prune.cli.examples import examples
 from nas_prune.cli.option_types import NETWORK, WITH_NETWORK
 from nas_prune.cli.output import counted, echo, percent, print_json, print_table, showing_progress
 
@@ -17,7 +18,12 @@ _SHOWN = 3  # classes of an image
 _MOST_ROWS = 30  # of a table for people
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "nas-prune predict runs/resnet20-scratch-b-digits-001 photo.jpg holiday/",
+        "nas-prune predict runs/resnet20-scratch-b-digits-001 --data my-images",
+    )
+)
 @click.argument("run", metavar="RUN", type=WITH_NETWORK)
 @click.argument("images", nargs=-1, metavar="[IMAGES]...", type=click.Path(path_type=Path))
 @click.option(
@@ -52,11 +58,7 @@ def command(
     """Say which classes images are of, by a trained network.
 
     RUN is the directory of a training or a search, or a network.safetensors. IMAGES are files, or folders of some.
-
-    \b
-    nas-prune predict runs/trained photo.jpg holiday/
-    nas-prune predict runs/trained --data my-images --out checked
-    """  # noqa: D301  (click's mark for lines that stay as they are)
+    """
     from nas_prune.runs.directory import check_out
     from nas_prune.training.prediction import predict
 

@@ -4,11 +4,17 @@ from pathlib import Path
 
 import click
 
+from nas_prune.cli.examples import examples
 from nas_prune.cli.option_types import REPORTED
 from nas_prune.errors import BadInputError
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "nas-prune report runs/* --out report.html",
+        "nas-prune report runs/resnet20-slimming-digits-001 --format md",
+    )
+)
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=REPORTED)
 @click.option(
     "--out", type=click.Path(path_type=Path), help="The file to write; stdout for md and json if left out."

@@ -1,13 +1,16 @@
 """`nas-prune search`."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import click
 
 from nas_prune.cli.all_methods import print_all
-from nas_prune.cli.next_step import shown_budget, train_command
-from nas_prune.cli.option_types import NETWORK, NetworkOptions, Setup, positive
+from nas_prune.cli.examples import examples
+from nas_prune.cli.named import refuse_run, run_argument, to_resume
+from nas_prune.cli.next_steps import shown_budget, training_of
+from nas_prune.cli.option_types import NETWORK, SEARCHED, NetworkOptions, Setup, positive
 from nas_prune.cli.options import (
     SPACE_HELP,
     format_option,
@@ -21,6 +24,7 @@ from nas_prune.cli.options import (
     weights_option,
 )
 from nas_prune.cli.output import count, counted, echo, percent, print_json, print_table, showing_progress
+from nas_prune.cli.suggestions import methods
 from nas_prune.runs.progress import is_main_process
 from nas_prune.runs.text import printable
 
@@ -34,6 +38,7 @@ if TYPE_CHECKING:
 class SearchOptions:
     """What is searched, and by what."""
 
+    named: Path | None
     space: str | None
     method: str
     budgets: tuple[str, ...]
@@ -51,9 +56,11 @@ class SearchOptions:
 _search_options = packed(
     "wanted",
     SearchOptions,
+    run_argument("[RUN]", SEARCHED),
     click.option("--space", type=NETWORK, help=f"{SPACE_HELP}  [default: resnet]"),
     click.option(
         "--method",
+        shell_complete=methods,
         default="slimming",
         show_default=True,
         help="A name from `nas-prune methods`, or all: each method that can score the network, in its own directory.",
@@ -101,7 +108,12 @@ _search_options = packed(
 )
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "nas-prune search --space vgg16 --data folder:my-images --image-size 32",
+        "nas-prune search --method all --budget 'macs<=50%' --budget 'params<=20%'",
+    )
+)
 @_search_options
 @network_options
 @setup_options(are_sized=True)
@@ -116,7 +128,10 @@ def command(
     setup: Setup,
     style: str,
 ) -> None:
-    """Sparse-train a network and write the layer widths found at each budget."""
+    """Sparse-train a network and write the layer widths found at each budget.
+
+    RUN is a search that was stopped, to be gone on with; a new one needs none.
+    """
     from nas_prune.runs.settings import read_config
     from nas_prune.search.all_methods import ALL, resume_all, search_all
     from nas_prune.search.config import SearchConfig
@@ -124,10 +139,13 @@ def command(
     from nas_prune.search.result import summary
     from nas_prune.search.run import resume_search, search
 
-    resume, data_name, space = setup.run.resume, setup.images.data_name, wanted.space
+    data_name, space = setup.images.data_name, wanted.space
+    resume = to_resume(setup.run, [wanted.named], "search")
     if resume is not None:
         refuse_with_resume(context)
-    elif wanted.method not in (ALL, *REGISTRY.names):
+    else:
+        refuse_run(wanted.named, "search", "For a new search: --space names the network.")
+    if resume is None and wanted.method not in (ALL, *REGISTRY.names):
         raise click.UsageError(
             f"--method must be all or one of {', '.join(REGISTRY.names)}, got {wanted.method!r}."
         )
@@ -267,5 +285,6 @@ def _print_remarks(result: "SearchResult") -> None:
             f"Left whole, since {result.method.name} needs {result.method.asks}: {', '.join(result.unscored)}"
         )
     echo(f"\nWidths: {result.run / 'widths'}   picture: {result.run / 'widths.png'}")
-    first = result.found[shown_budget(result.config)]
-    echo(f"Next:   {train_command(result.config, first.path)}")
+    budget = str(result.found[shown_budget(result.config)].widths.budget)
+    which = budget if len(result.found) > 1 else None
+    echo(f"Next:   {training_of(result.run, result.config.space, which)}")

@@ -2,11 +2,17 @@
 
 import click
 
+from nas_prune.cli.examples import examples
 from nas_prune.cli.options import format_option
 from nas_prune.cli.output import print_json, print_table
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "nas-prune spaces",
+        "nas-prune spaces --format json",
+    )
+)
 @format_option
 def command(style: str) -> None:
     """What can be searched."""

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nas_prune.cli.option_types import NETWORK, SEARCH_RUN, TEACHER_RUN, WIDTHS_FILE, Setup
+from nas_prune.cli.examples import examples
+from nas_prune.cli.named import run_argument, to_resume
+from nas_prune.cli.option_types import NETWORK, SEARCH_RUN, TEACHER_RUN, TRAINED, WIDTHS_FILE, Setup
 from nas_prune.cli.options import (
     format_option,
     keep_checkpoints_option,
@@ -19,11 +21,12 @@ from nas_prune.cli.options import (
     workers_option,
 )
 from nas_prune.cli.output import count, counted, echo, percent, print_json, print_table, showing_progress
+from nas_prune.cli.seeds import seeds_option
 from nas_prune.runs.progress import is_main_process
 from nas_prune.runs.text import printable
 
 if TYPE_CHECKING:
-    from nas_prune.space.widths import Widths
+    from nas_prune.comparison.subject import Subject
     from nas_prune.training.config import TrainConfig
     from nas_prune.training.event_log import LogName
     from nas_prune.training.result import Trained, TrainResult
@@ -34,7 +37,9 @@ if TYPE_CHECKING:
 class TrainOptions:
     """What is trained, from what, and how often."""
 
+    named: Path | None
     widths_file: Path | None
+    budget: str | None
     space: str | None
     schedule: "Schedule"
     source: Path | None
@@ -49,11 +54,10 @@ class TrainOptions:
 _train_options = packed(
     "wanted",
     TrainOptions,
+    run_argument("[RUN|FILE]", TRAINED),
+    click.option("--widths", "widths_file", metavar="FILE", type=WIDTHS_FILE, help="The same as FILE."),
     click.option(
-        "--widths",
-        "widths_file",
-        type=WIDTHS_FILE,
-        help="A widths file that a search wrote.",
+        "--budget", help="Which of RUN's widths, if it found several: macs<=50%, written as in the search."
     ),
     click.option(
         "--space", type=NETWORK, help="The network's name, needed if the widths are of a network of your own."
@@ -70,26 +74,35 @@ _train_options = packed(
     click.option(
         "--from",
         "source",
+        metavar="RUN",
         type=SEARCH_RUN,
-        help="The search that fine-tune and rewind inherit from; with --weights of the whole network, the one whose "
-        "channels are kept.",
+        help="The search that fine-tune and rewind inherit from, if it is neither RUN nor that of FILE; with --weights "
+        "of the whole network, the one whose channels are kept.",
     ),
     weights_option,
     click.option(
         "--teacher",
+        metavar="RUN",
         type=TEACHER_RUN,
         help="A search or training whose network is imitated.",
     ),
     click.option("--cap", type=float, help="Largest factor on the epochs of scratch-b; none by default."),
-    click.option(
-        "--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="Number of trainings."
+    seeds_option(
+        "Number of trainings.",
+        default=1,
+        why="1 gives a network to use; how far it is luck only several say (comparisons make 5).",
     ),
     keep_checkpoints_option,
     log_option,
 )
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "nas-prune train runs/resnet20-slimming-digits-001 --budget 'macs<=50%'",
+        "nas-prune train widths.json --data folder:my-images --seeds 1",
+    )
+)
 @_train_options
 @workers_option
 @setup_options()
@@ -104,24 +117,28 @@ def command(
     setup: Setup,
     style: str,
 ) -> None:
-    """Train found widths, from random weights or from those of their search."""
-    from nas_prune.space.widths import read_widths
+    """Train found widths, from random weights or from those of their search.
+
+    RUN is a search (with --budget, if it found widths at several), a study that was ranked (its winner), or a training
+    that was stopped, to be gone on with. FILE is a widths file.
+    """
     from nas_prune.training.result import summary
     from nas_prune.training.run import resume_train, train
 
-    if setup.run.resume is not None:
+    stopped = to_resume(setup.run, [wanted.named], "train")
+    if stopped is not None:
         refuse_with_resume(context)
         with showing_progress() as progress:
             result = resume_train(
-                setup.run.resume,
+                stopped,
                 data_name=setup.images.data_name,
                 space=wanted.space,
                 workers=workers,
                 progress=progress,
             )
     else:
-        widths = read_widths(_checked_file(wanted))
-        config = _config(wanted, widths, setup)
+        subject = _subject(wanted)
+        widths, config = subject.widths, _config(wanted, subject, setup)
         with showing_progress() as progress:
             result = train(
                 config, widths, setup.run.out, space=wanted.space, workers=workers, progress=progress
@@ -136,8 +153,11 @@ def command(
         context.exit(1)
 
 
-def _checked_file(wanted: TrainOptions) -> Path:
-    """The widths file, if the typed options fit together."""
+def _subject(wanted: TrainOptions) -> "Subject":
+    """What is trained, if the typed options fit together."""
+    from nas_prune.comparison.subject import subject_named
+    from nas_prune.space.budget import Budget
+
     if wanted.cap is not None and wanted.schedule != "scratch-b":
         raise click.UsageError(
             f"--cap must come with --schedule scratch-b, got {wanted.schedule}, which has no multiplier."
@@ -146,19 +166,31 @@ def _checked_file(wanted: TrainOptions) -> Path:
         raise click.UsageError(
             f"--from must come with --schedule fine-tune or rewind, got {wanted.schedule}, from random weights."
         )
-    if wanted.widths_file is None:
+    named = wanted.named or wanted.widths_file
+    if named is None or None not in (wanted.named, wanted.widths_file):
         raise click.UsageError(
-            "--widths must name a widths file; `nas-prune search` writes them to RUN/widths/."
+            "RUN must name one search or widths file, e.g. nas-prune train runs/resnet20-slimming-digits-001, got "
+            f"{'none' if named is None else 'a second one with --widths'}."
         )
-    return wanted.widths_file
+    budget = None if wanted.budget is None else Budget.parse(wanted.budget)
+    return subject_named(named, budget)
 
 
-def _config(wanted: TrainOptions, widths: "Widths", setup: Setup) -> "TrainConfig":
+def _config(wanted: TrainOptions, subject: "Subject", setup: Setup) -> "TrainConfig":
     from nas_prune.training.config import TrainConfig, images_for
     from nas_prune.training.schedules import recipe_of
 
-    images = setup.images
-    data = images_for(widths, name=images.data_name, max_images=images.max_images, stream=images.stream)
+    images, widths = setup.images, subject.widths
+    data = images_for(
+        widths,
+        found_on=subject.images,
+        name=images.data_name,
+        max_images=images.max_images,
+        stream=images.stream,
+    )
+    source = wanted.source
+    if source is None and subject.search is not None and not wanted.schedule.startswith("scratch"):
+        source = subject.home
     recorded = recipe_of(widths) if setup.training.recipe_name is None else None
     return setup.config(
         TrainConfig,
@@ -170,7 +202,7 @@ def _config(wanted: TrainOptions, widths: "Widths", setup: Setup) -> "TrainConfi
         keep_checkpoints=wanted.keep_checkpoints,
         log=wanted.log,
         data_seed=widths.seed or 0,
-        inherits_from=None if wanted.source is None else str(wanted.source),
+        inherits_from=None if source is None else str(source),
         weights=wanted.weights,
         teacher=None if wanted.teacher is None else str(wanted.teacher),
     )

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from nas_prune.cli.compare import conclude, test_option
-from nas_prune.cli.option_types import GUIDELINE, NETWORK, NetworkOptions, Setup
+from nas_prune.cli.examples import examples
+from nas_prune.cli.named import refuse_run, run_argument, to_resume
+from nas_prune.cli.option_types import GUIDELINE, NETWORK, TRANSFERRED, NetworkOptions, Setup
 from nas_prune.cli.options import (
     GUIDELINE_HELP,
     SPACE_HELP,
@@ -21,6 +23,8 @@ from nas_prune.cli.options import (
     workers_option,
 )
 from nas_prune.cli.output import showing_progress
+from nas_prune.cli.seeds import seeds_option
+from nas_prune.cli.suggestions import guidelines
 
 if TYPE_CHECKING:
     from nas_prune.comparison.config import CompareConfig
@@ -30,6 +34,7 @@ if TYPE_CHECKING:
 class TransferOptions:
     """Which guideline is applied to which network, and how often that is trained."""
 
+    named: Path | None
     guideline: str | None
     space: str | None
     budget: str | None
@@ -43,7 +48,8 @@ class TransferOptions:
 _transfer_options = packed(
     "wanted",
     TransferOptions,
-    click.option("--guideline", type=GUIDELINE, help=GUIDELINE_HELP),
+    run_argument("[RUN]", TRANSFERRED),
+    click.option("--guideline", type=GUIDELINE, shell_complete=guidelines, help=GUIDELINE_HELP),
     click.option("--space", type=NETWORK, help=f"The network to apply it to. {SPACE_HELP}"),
     budget_option,
     click.option(
@@ -65,18 +71,17 @@ _transfer_options = packed(
         type=click.FloatRange(min=1, max=10_000),
         help="Largest factor on the epochs of scratch-b; none by default.",
     ),
-    click.option(
-        "--seeds",
-        type=click.IntRange(min=1),
-        default=5,
-        show_default=True,
-        help="Number of trainings of each.",
-    ),
+    seeds_option("Number of trainings of each."),
     test_option,
 )
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "nas-prune transfer --guideline erk --space vgg19 --budget 'params<=20%'",
+        "nas-prune transfer runs/vgg19-transfer-digits-001 --direct --seeds 8",
+    )
+)
 @_transfer_options
 @network_options
 @workers_option
@@ -98,17 +103,19 @@ def command(
     The guideline's widths are trained from random weights. They are compared with uniform widths of the same parameters
     and of the same MACs and, with --direct, with those of a search on these images.
 
-    --resume continues a stopped transfer. It can also add --seeds and --direct.
+    RUN is a transfer that was stopped, to be gone on with; --seeds and --direct can be added then. A new one needs
+    none.
     """
     from nas_prune.comparison.transfer import Target, resume_transfer, transfer
     from nas_prune.guideline.apply import guideline_named
     from nas_prune.space.budget import Budget
 
-    if setup.run.resume is not None:
+    stopped = to_resume(setup.run, [wanted.named], "transfer")
+    if stopped is not None:
         refuse_with_resume(context, ("seeds", "direct"), "Only seeds and --direct can be added.")
         with showing_progress() as progress:
             result = resume_transfer(
-                setup.run.resume,
+                stopped,
                 seeds=wanted.seeds if was_typed(context, "seeds") else None,
                 direct=wanted.direct,
                 data_name=setup.images.data_name,
@@ -117,6 +124,8 @@ def command(
                 progress=progress,
             )
     else:
+        advice = "A guideline is fitted to searches by `nas-prune guide`, and given with --guideline."
+        refuse_run(wanted.named, "transfer", advice)
         guideline = _given("guideline", wanted.guideline, "guideline.yaml")
         target = Target(
             _given("space", wanted.space, "vgg19"),

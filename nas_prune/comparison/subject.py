@@ -1,17 +1,18 @@
 """What a comparison is about: widths, the search that found them, and the images that it looked at."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nas_prune.comparison.parents import with_weights
 from nas_prune.comparison.winner import winner_file
 from nas_prune.data.config import DataConfig
 from nas_prune.errors import BadInputError
-from nas_prune.runs.settings import read_config
+from nas_prune.runs.settings import command_of, read_config
 from nas_prune.search.config import SearchConfig
 from nas_prune.search.result import file_stem
 from nas_prune.space.budget import Budget
 from nas_prune.space.widths import Widths, read_widths
+from nas_prune.study.config import StudyConfig
 from nas_prune.training.starts import KEPT
 
 
@@ -23,11 +24,13 @@ class Subject:
         widths: the artefact.
         search: the settings of the search that found them; None where it is not known.
         images: the images of that search, as they can be loaded from here; None where they are not known.
+        home: its directory; None where it is not known.
     """
 
     widths: Widths
     search: SearchConfig | None = None
     images: DataConfig | None = None
+    home: Path | None = None
 
 
 def subject_in_run(run: Path, budget: Budget | None = None) -> Subject:
@@ -59,6 +62,38 @@ def subject_in_file(path: Path, search: Path | None = None) -> Subject:
     return Subject(widths) if home is None else _with_search(widths, home)
 
 
+def subject_named(named: Path, budget: Budget | None = None, *, source: Path | None = None) -> Subject:
+    """The widths that a run or a file stands for.
+
+    Args:
+        named: a search's directory, that of a study that was ranked (its winner), or a widths file.
+        budget: which of a search's widths; needed where it found several.
+        source: the search that found the widths of a file, if the file is no longer in its directory.
+
+    Raises:
+        BadInputError: it is none of these, or its widths are not told by what is given.
+    """
+    kind = command_of(named) if named.is_dir() else None
+    if kind == "search":
+        if source is not None:
+            raise BadInputError(
+                f"--from must come with a widths file, got {named}, which is the search itself."
+            )
+        return subject_in_run(named, budget)
+    if budget is not None:
+        raise BadInputError(
+            f"--budget must come with a search's directory, got {named}, which has no others."
+        )
+    if kind == "study":
+        images = read_config(named, StudyConfig).resolved_from(named, None).data
+        return replace(subject_in_file(winner_file(named, "RUN")), images=images)
+    if kind is not None:
+        raise BadInputError(
+            f"RUN must be a search, a study that was ranked, or a widths file, got {named}, of nas-prune {kind}."
+        )
+    return subject_in_file(named, source)
+
+
 def winner_of(study: Path) -> Widths:
     """The widths of a study's winner.
 
@@ -73,7 +108,7 @@ def winner_of(study: Path) -> Widths:
 
 def _with_search(widths: Widths, home: Path) -> Subject:
     search = with_weights(read_config(home, SearchConfig), home)
-    return Subject(widths, search, search.resolved_from(home, None).data)
+    return Subject(widths, search, search.resolved_from(home, None).data, home)
 
 
 def _home_of(path: Path) -> Path | None:
@@ -86,11 +121,17 @@ def _home_of(path: Path) -> Path | None:
 def _widths_in(run: Path, budget: Budget | None) -> Path:
     found = {path.stem: path for path in sorted((run / "widths").glob("*.json")) if path.stem != "whole"}
     if not found:
-        raise BadInputError(f"RUN must be the directory of a finished search, got {run}, without widths.")
+        inner = sorted(path.parent for path in run.glob("*/widths") if path.is_dir())[:3]
+        hint = f" Name one of its searches: {', '.join(map(str, inner))}." if inner else ""
+        raise BadInputError(
+            f"RUN must be the directory of a finished search, got {run}, without widths.{hint}"
+        )
     if budget is None and len(found) == 1:
         return next(iter(found.values()))
     stem = None if budget is None else file_stem(budget)
     if stem not in found:
-        names = ", ".join(f"'{read_widths(path).budget}'" for path in found.values())
-        raise BadInputError(f"--budget must be one of {names}, got {budget or 'none'}.")
+        own = [read_widths(path).budget for path in found.values()]
+        names = ", ".join(f"'{one}'" for one in own)
+        hint = f" Choose: --budget '{own[0]}'." if budget is None else ""
+        raise BadInputError(f"--budget must be one of {names}, got {budget or 'none'}.{hint}")
     return found[stem]

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from nas_prune.comparison.charge import Charge, searches_behind
@@ -44,11 +45,12 @@ class Chosen:
 UNKNOWN = Chosen()
 
 
-def winner_file(study: Path) -> Path:
+def winner_file(study: Path, what: str = "--study") -> Path:
     """The file of the widths of a study's winner.
 
     Args:
         study: the directory of a study that was ranked, or a widths file.
+        what: what the user has named it with.
 
     Raises:
         BadInputError: it was not ranked, or has several winners, one for each budget.
@@ -58,11 +60,11 @@ def winner_file(study: Path) -> Path:
     found = sorted(study.glob(f"rank/*/{WIDTHS}"))
     if not found:
         raise BadInputError(
-            f"--study must be a study that was ranked, got {study}. Rank it: nas-prune study rank {study}"
+            f"{what} must be a study that was ranked, got {study}. Rank it: nas-prune study rank {quote(str(study))}"
         )
     if len(found) > 1:
         names = ", ".join(map(str, found))
-        raise BadInputError(f"--study must name one winner, got several in {study}. Name one of {names}.")
+        raise BadInputError(f"{what} must name one winner, got several in {study}. Name one of {names}.")
     return found[0]
 
 

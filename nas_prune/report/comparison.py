@@ -1,5 +1,6 @@
 """Comparisons and transfers as parts of a report: a table in the paper's form, and what it shows."""
 
+from dataclasses import replace
 from functools import partial
 from math import isnan
 from pathlib import Path
@@ -14,9 +15,11 @@ from nas_prune.report.content import Part, Picture, Section, Table
 from nas_prune.report.figures import dots_figure, drawn
 from nas_prune.report.numbers import costs, mean_words, million, name_of, percent
 from nas_prune.report.sections import curves, settings_section, unfinished
+from nas_prune.runs.colours import MARKERS, Look
 from nas_prune.runs.directory import published
-from nas_prune.space.widths import read_widths
-from nas_prune.space.widths_figure import widths_figure
+from nas_prune.runs.figure import BLACK, BLUE, GREEN, SKY_BLUE, VERMILION
+from nas_prune.space.widths import Widths, read_widths
+from nas_prune.space.widths_figure import look_of, widths_figure
 
 
 def part_of_comparison(run: Path, name: str) -> Part:
@@ -200,8 +203,28 @@ def _drawn_widths(result: CompareResult, name: str) -> Picture:
     left = set(next(iter(found.values())).left_whole or ())
     groups = next(iter(found.values())).groups
     columns = [column for column, group in enumerate(groups) if group.name not in left]
-    figure = widths_figure(list(found.values()), names=list(found), searched=columns)
+    looks = [_look(kind, number, one) for number, (kind, one) in enumerate(found.items())]
+    figure = widths_figure(list(found.values()), names=list(found), searched=columns, looks=looks)
     return Picture(partial(drawn, figure, name), "Keep ratio of every channel group, in order of depth.")
+
+
+def _look(kind: str, number: int, one: Widths) -> Look:
+    """What was found looks as its budget does everywhere; what it is compared with has colours of its own."""
+    marker = MARKERS[number % len(MARKERS)]
+    if kind.startswith("found"):
+        return replace(look_of(one), marker=marker)
+    return Look(_COLOURS.get(kind, VERMILION), marker, "--")
+
+
+# As in pictures of populations, where these are drawn, too.
+_COLOURS = {
+    "guided": BLUE,
+    "guideline": BLUE,
+    "direct": GREEN,
+    "uniform-params": BLACK,
+    "uniform-macs": SKY_BLUE,
+    "winner": GREEN,
+}
 
 
 def costs_table(result: CompareResult) -> Table:

@@ -1,7 +1,7 @@
 """Figures as SVG inside a page: in its colours, light or dark, with nothing else to load.
 
 Lines of one figure differ by colour, markers and dashes, so that they can be told apart in grey as well. Ink and greys
-become those of the page.
+become those of the page; other colours have a lighter form for a dark one (`runs/colours.py`).
 """
 
 import re
@@ -14,12 +14,15 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from nas_prune.runs.colours import on_dark
 from nas_prune.runs.figure import BLACK, BLUE, COLOURS, MARKERS, VERMILION, rendered
 from nas_prune.training.accuracies import pareto_front
 
 DASHES = ("-", "--", ":", "-.")
 _TAG = re.compile(r"<[^>]*>")
 _GREY = re.compile(r"#([0-9a-f]{2})\1\1\b")
+_COLOUR = re.compile(r"#[0-9a-f]{6}\b")
+_USED = re.compile(r"var\(--on-([0-9a-f]{6}),")
 _XLINK = 'xmlns:xlink="http://www.w3.org/1999/xlink"'
 
 
@@ -34,7 +37,20 @@ def drawn(figure: Figure, name: str) -> str:
         written = rendered(figure, "svg", transparent=True, metadata={"Date": None, "Creator": None})
     text = written.decode()
     text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
-    return _TAG.sub(lambda found: _on_the_page(found.group(), name), text)
+    text = _TAG.sub(lambda found: _on_the_page(found.group(), name), text)
+    start = text.index(">") + 1
+    return text[:start] + _dark_style(text) + text[start:]
+
+
+def _dark_style(text: str) -> str:
+    """The colours of a picture on a dark page, where they would be too dark otherwise."""
+    colours = sorted({f"#{one}" for tag in _TAG.findall(text) for one in _USED.findall(tag)})
+    lighter = "".join(f"--on-{one[1:]}:{light};" for one in colours if (light := on_dark(one)) != one)
+    return (
+        f"<style>@media screen and (prefers-color-scheme:dark){{:root{{{lighter}}}}}</style>"
+        if lighter
+        else ""
+    )
 
 
 def _on_the_page(tag: str, name: str) -> str:
@@ -42,7 +58,8 @@ def _on_the_page(tag: str, name: str) -> str:
     if tag.startswith("<svg"):
         tag = re.sub(r' (?:width|height)="[^"]*"', "", tag).replace(_XLINK, "")
     tag = re.sub(r'(\bid="|url\(#|xlink:href="#)', rf"\g<1>{name}-", tag)
-    return _GREY.sub(_page_colour, tag.replace("xlink:href", "href"))
+    tag = _GREY.sub(_page_colour, tag.replace("xlink:href", "href"))
+    return _COLOUR.sub(lambda found: f"var(--on-{found.group()[1:]}, {found.group()})", tag)
 
 
 def _page_colour(found: "re.Match[str]") -> str:
@@ -125,7 +142,13 @@ def dots_figure(
     for place, name in enumerate(names):
         shares = 100 * np.asarray(values[name])
         axes.plot(
-            shares, [place] * len(shares), linestyle="", marker="o", color=BLUE, markersize=5, alpha=0.7
+            shares,
+            [place] * len(shares),
+            linestyle="",
+            marker="o",
+            color=BLUE,
+            markersize=6,
+            markeredgecolor="1.0",
         )
         axes.plot(
             [shares.mean()],

@@ -8,16 +8,18 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nas_prune.runs.colours import MARKERS as _MARKERS
 from nas_prune.runs.files import write_whole
 from nas_prune.runs.text import printable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Okabe and Ito's, which colour-blind readers can tell apart. Some are alike in grey: give each a marker or dashes too.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+# Near to Okabe and Ito's, which colour-blind readers can tell apart; three are darker, to be seen on white. Some are
+# alike in grey: give each a marker or dashes too.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#C16A9B", "#B98000", "#2F8FC4", "#000000")
+MARKERS = _MARKERS  # one for each colour
 BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY_BLUE, BLACK = COLOURS
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")  # one for each colour
 
 
 def save(figure: "Figure", path: Path) -> None:

@@ -7,7 +7,10 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from nas_prune.runs.figure import COLOURS, MARKERS, save
+from nas_prune.errors import BudgetError
+from nas_prune.runs.colours import Look, look_of_budget
+from nas_prune.runs.figure import save
+from nas_prune.space.budget import Budget
 from nas_prune.space.widths import GroupWidth, Widths
 
 
@@ -17,7 +20,11 @@ def draw_widths(widths: Sequence[Widths], path: Path, *, searched: Sequence[int]
 
 
 def widths_figure(
-    widths: Sequence[Widths], *, searched: Sequence[int] | None = None, names: Sequence[str] | None = None
+    widths: Sequence[Widths],
+    *,
+    searched: Sequence[int] | None = None,
+    names: Sequence[str] | None = None,
+    looks: Sequence[Look] | None = None,
 ) -> Figure:
     """Keep ratios along the depth, one line for each widths artefact; stages are marked.
 
@@ -25,6 +32,7 @@ def widths_figure(
         widths: artefacts of one space.
         searched: the numbers of the groups to draw; None for all.
         names: a name for each artefact; None for its budget.
+        looks: of each line; None for those of their budgets, which are the same in every picture.
     """
     columns = list(range(len(widths[0].groups))) if searched is None else list(searched)
     groups = [widths[0].groups[column] for column in columns]
@@ -40,15 +48,16 @@ def widths_figure(
             0 if is_removed else one.groups[column].keep_ratio
             for column, is_removed in zip(columns, removed, strict=True)
         ]
-        colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
+        look = looks[number] if looks else look_of(one)
         name = names[number] if names else one.budget or "as given"
         label = f"{name}  ({one.cost.macs / 1e6:#.3g}M MACs, {one.cost.params / 1e3:,.0f}K params)"
         axes.plot(
             range(len(groups)),
             ratios,
             label=label,
-            color=colour,
-            marker=marker,
+            color=look.colour,
+            marker=look.marker,
+            linestyle=look.dashes,
             markersize=4.5,
             linewidth=max(
                 1.2, 3.0 - 0.6 * number
@@ -60,6 +69,21 @@ def widths_figure(
         axes.set_xlabel("channel group, in order of depth (0: its block is gone)")
     figure.legend(fontsize=8, loc="outside lower center", frameon=False)
     return figure
+
+
+def look_of(one: Widths) -> Look:
+    """How widths are drawn wherever their budget alone tells them from others.
+
+    A bound that is no share counts as the share that its cost was found to be.
+    """
+    try:
+        budget = Budget.parse(one.budget or "")
+    except BudgetError:  # widths of no budget, or of several together
+        budget = Budget("macs")
+    if budget.share is not None:
+        return look_of_budget(budget.kind, budget.share)
+    kind = budget.kind if hasattr(one.cost, budget.kind) else "macs"
+    return look_of_budget(kind, getattr(one.cost, kind) / getattr(one.base_cost, kind))
 
 
 def _mark_stages(axes: Axes, groups: Sequence[GroupWidth]) -> None:

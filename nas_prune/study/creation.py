@@ -28,6 +28,8 @@ from nas_prune.study import trial_record as record
 from nas_prune.study.config import GUIDELINE, SCRATCH, StudyConfig
 from nas_prune.study.context import BUDGET, StudyContext
 from nas_prune.study.samplers import sampler_named, stopping_named
+from nas_prune.study.short_numbers import shortest
+from nas_prune.study.study_record import in_words, keep, kept
 from nas_prune.study.trial_check import check_fit, check_study
 from nas_prune.training.recipe import as_written_now
 
@@ -64,7 +66,7 @@ def check_storage(context: StudyContext, storage: BaseStorage) -> None:
     there = {summary.study_name for summary in optuna.get_all_study_summaries(storage)}
     for name in set(context.config.studies) & there:
         study = optuna.load_study(study_name=name, storage=storage)
-        if record.READY in study.user_attrs:
+        if record.READY in kept(study):
             _check_own(study, context)
 
 
@@ -181,8 +183,8 @@ def _opened(
     except DuplicatedStudyError:
         study = optuna.load_study(study_name=name, storage=storage, **how)
         _wait_until_ready(study)
-    if record.READY not in study.user_attrs:
-        if record.SETTINGS not in study.user_attrs and study.get_trials(deepcopy=False):
+    if record.READY not in kept(study):
+        if record.SETTINGS not in kept(study) and study.get_trials(deepcopy=False):
             raise BadInputError(
                 f"study {name!r} in the storage must be one of nas-prune, got one with other trials. "
                 "Give yours another name."
@@ -195,16 +197,16 @@ def _opened(
 
 def _check_own(study: optuna.Study, context: StudyContext) -> None:
     """Refuse to resume a study with other settings, guideline or images."""
-    config, name = context.config, study.study_name
+    config, name, known = context.config, study.study_name, kept(study)
     check_study(study, config)
-    check_same(study.user_attrs.get(record.SETTINGS, {}), config.fixed(), f"study {name!r} in the storage")
+    check_same(known.get(record.SETTINGS, {}), config.fixed(), f"study {name!r} in the storage")
     now = {
         record.PATTERN_HASH: fingerprint(context.pattern),
         record.IMAGES: identity_of(context.data),
     }
     what = {record.PATTERN_HASH: "guideline", record.IMAGES: "images"}
     for key, value in now.items():
-        if (then := study.user_attrs.get(key)) != value:
+        if (then := known.get(key)) != value:
             raise BadInputError(
                 f"study {name!r} must be continued as it was created, but its {what[key]} are others now "
                 f"({then} then, {value} now). Put them back, or begin a study of its own with --new."
@@ -214,7 +216,7 @@ def _check_own(study: optuna.Study, context: StudyContext) -> None:
 def _wait_until_ready(study: optuna.Study) -> None:
     """Wait for the worker that has just created a study to fill it."""
     for _ in range(_CREATOR_TAKES):
-        if record.READY in study.user_attrs:
+        if record.READY in kept(study):
             return
         sleep(1)
 
@@ -222,16 +224,18 @@ def _wait_until_ready(study: optuna.Study) -> None:
 def _make_ready(study: optuna.Study, context: StudyContext, budgets: tuple[Budget, ...]) -> None:
     """Note what the study is, and let the guideline and uniform widths be its first trials."""
     config = context.config
-    study.set_user_attr(record.SETTINGS, config.fixed())
-    study.set_user_attr(record.PATTERN_HASH, fingerprint(context.pattern))
-    study.set_user_attr(record.IMAGES, identity_of(context.data))
+    keep(study, record.SETTINGS, config.fixed())
+    keep(study, record.PATTERN_HASH, fingerprint(context.pattern))
+    keep(study, record.IMAGES, identity_of(context.data))
+    for name, said in in_words(config).items():
+        study.set_user_attr(name, said)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         study.set_metric_names(["val_accuracy", *([] if config.against is None else [config.against])])
     points = context.parametrised(budgets[-1])
-    first = {"uniform": points.uniform}
+    first = {"uniform": shortest(points, points.uniform)}
     if context.pattern is not None:
-        first = {"guideline": points.guideline, **first}
+        first = {"guideline": shortest(points, points.guideline), **first}
     at = {} if len(budgets) == 1 else {BUDGET: context.ends(budgets)[1]}
     # Where some trials are judged and others trained, these are both; a guideline that is uniform comes once.
     for judge in [config.judging] if config.judged is None else [config.judging, SCRATCH]:
@@ -246,4 +250,4 @@ def _make_ready(study: optuna.Study, context: StudyContext, budgets: tuple[Budge
             if own not in known:
                 study.enqueue_trial(own, user_attrs={record.SOURCE: source, **about})
                 known.append(own)
-    study.set_user_attr(record.READY, True)  # noqa: FBT003
+    keep(study, record.READY, value=True)

@@ -17,12 +17,14 @@ from nas_prune.study.creation import OneStudy
 from nas_prune.study.judges.prepare import JUDGES
 from nas_prune.study.spending import said_of, spent
 from nas_prune.study.standing import Expected, Known, known_of
+from nas_prune.study.study_record import in_words
 from nas_prune.training.accuracies import edf, pareto_front
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 _GREY = "#999999"
+_DIGITS = 4  # behind the point, of what is shown when a point is touched
 
 _PARAMETERS = {
     "shape": "`offset` and `slope` move the widths of a stage and role, in units of the guideline's uncertainty; "
@@ -79,6 +81,7 @@ def note(
         _table_of(known.expected, known.judge),
         _agreed(known),
         _as_list(_spent_on(context, one, trials)),
+        _settings(context),
     ]
     return "\n\n".join(line for line in lines if line)
 
@@ -114,6 +117,14 @@ def _spent_on(context: StudyContext, one: OneStudy, trials: Sequence[FrozenTrial
     found = spent(context, {one.name: trials})
     is_all = len(context.config.studies) == 1
     return said_of(context, found if is_all else replace(found, preparing=0), is_all=is_all)
+
+
+def _settings(context: StudyContext) -> str:
+    """What does not change within the study, as a table."""
+    rows = [
+        f"| {name} | {value.replace('|', '&#124;')} |" for name, value in in_words(context.config).items()
+    ]
+    return "\n".join(["## Settings", "", "| setting | value |", "|---|---|", *rows])
 
 
 def _as_list(lines: Sequence[str]) -> str:
@@ -180,8 +191,10 @@ def figures(
 def _errors(done: Sequence[FrozenTrial], value: str) -> "Figure":
     from plotly.graph_objects import Figure, Scatter
 
-    errors, shares = edf([100 * (1 - trial.values[0]) for trial in done])
-    figure = Figure(Scatter(x=errors.tolist(), y=shares.tolist(), mode="lines+markers", line_shape="hv"))
+    errors, shares = edf([_percent(1 - trial.values[0]) for trial in done])
+    figure = Figure(
+        Scatter(x=errors.tolist(), y=shares.round(_DIGITS).tolist(), mode="lines+markers", line_shape="hv")
+    )
     figure.update_traces(line_color=BLUE)
     return _laid_out(
         figure, "Errors of all trials", f"100 - {value}: error e", "share of trials with error ≤ e"
@@ -191,8 +204,8 @@ def _errors(done: Sequence[FrozenTrial], value: str) -> "Figure":
 def _expected(expected: Sequence[Expected], value: str) -> "Figure":
     from plotly.graph_objects import Figure, Scatter
 
-    means = [100 * own.mean for own in expected]
-    above = [100 * (own.high - own.mean) for own in expected]
+    means = [_percent(own.mean) for own in expected]
+    above = [_percent(own.high - own.mean) for own in expected]
     figure = Figure(
         Scatter(
             x=[own.name for own in expected],
@@ -208,7 +221,10 @@ def _expected(expected: Sequence[Expected], value: str) -> "Figure":
 def _against(done: Sequence[FrozenTrial], name: str, unit: float, label: str, value: str) -> "Figure":
     from plotly.graph_objects import Figure, Scatter
 
-    points = sorted((trial.user_attrs[name] / unit, 100 * trial.values[0], trial.number) for trial in done)
+    points = sorted(
+        (round(trial.user_attrs[name] / unit, _DIGITS), _percent(trial.values[0]), trial.number)
+        for trial in done
+    )
     costs, accuracies = [cost for cost, _, _ in points], [accuracy for _, accuracy, _ in points]
     front_costs, front_accuracies = pareto_front(costs, accuracies)
     figure = Figure()
@@ -247,7 +263,7 @@ def _kept(context: StudyContext, done: Sequence[FrozenTrial]) -> "Figure":
     groups = context.space.groups
     for number, (name, trial) in enumerate(shown.items()):
         widths = record.widths_of(trial) or ()
-        ratios = [round(widths[column] / groups[column].size, 4) for column in columns]
+        ratios = [round(widths[column] / groups[column].size, _DIGITS) for column in columns]
         figure.add_trace(
             Scatter(
                 x=[groups[column].name for column in columns],
@@ -260,6 +276,10 @@ def _kept(context: StudyContext, done: Sequence[FrozenTrial]) -> "Figure":
             )
         )
     return _laid_out(figure, "Keep ratio along the depth", "channel group", "width / base width")
+
+
+def _percent(share: float) -> float:
+    return round(100 * share, _DIGITS)
 
 
 def _laid_out(figure: "Figure", title: str, x: str, y: str) -> "Figure":

@@ -32,6 +32,7 @@ from nas_prune.study.config import SCRATCH, StudyConfig
 from nas_prune.study.context import BUDGET, StudyContext
 from nas_prune.study.judges.contract import Judge
 from nas_prune.study.parameters import Parametrised
+from nas_prune.study.short_numbers import short
 from nas_prune.study.storage import TRANSIENT
 from nas_prune.study.trial_figure import widths_svg
 from nas_prune.training.compute import pick_device
@@ -138,6 +139,7 @@ class Objective:
         else:
             seed = config.seed + config.seeds * record.count_earlier(own, widths.vector, trials)
             accuracy = self._trained(trial, widths, record.line_of(own), seed)
+        accuracy = short(accuracy) if judge in record.SHARES else accuracy
         return accuracy if config.against is None else (accuracy, self._cost(trial, widths))
 
     def _drawn(self, trial: optuna.Trial) -> Widths:
@@ -184,7 +186,9 @@ class Objective:
         if self.judge is None:
             return 0
         judgement = self.judge.judged(widths.vector)
-        trial.set_user_attr(record.SAID.format(self.context.config.judging), judgement.accuracy)
+        judge = self.context.config.judging
+        accuracy = short(judgement.accuracy) if judge in record.SHARES else judgement.accuracy
+        trial.set_user_attr(record.SAID.format(judge), accuracy)
         return judgement.macs
 
     def _trained(self, trial: optuna.Trial, widths: Widths, line: int, seed: int) -> float:
@@ -247,8 +251,8 @@ class Objective:
             return float(widths.cost.macs if against == "macs" else widths.cost.params)
         network = self.context.space.build(widths, seed=0, device=pick_device(self.context.config.device))
         latency = latency_ms(network, self.context.data)
-        trial.set_user_attr(record.LATENCY, latency)
-        return latency
+        trial.set_user_attr(record.LATENCY, round(latency, 4))
+        return round(latency, 4)
 
 
 @dataclass(slots=True)
@@ -287,7 +291,7 @@ class _Follower:
         if not self.is_reporting:
             return False
         for line in lines[self.told :]:
-            self.trial.report(float(line["val_accuracy"]), int(line["epoch"]))
+            self.trial.report(short(float(line["val_accuracy"])), int(line["epoch"]))
         self.told = len(lines)
         if lines and int(lines[-1]["epoch"]) < int(lines[-1]["epochs"]):
             self.is_stopped = self.trial.should_prune()

@@ -14,6 +14,7 @@ from nas_prune.study.cma_sampler import CmaSampler
 from nas_prune.study.config import SCRATCH, JudgeName, SamplerName, Stopping
 from nas_prune.study.parameters import Parametrised
 from nas_prune.study.rule_sampler import RuleSampler
+from nas_prune.study.short_numbers import ShortNumbers
 
 _POPULATION = 12  # Optuna's 50 would be chance alone for the first 50 trials
 _SEEN_BEFORE_STOPPING = 8  # trials
@@ -42,7 +43,7 @@ def sampler_named(
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
-        return SAMPLERS[name](chance_of(*chance), points, judge)
+        return ShortNumbers(SAMPLERS[name](chance_of(*chance), points, judge))
 
 
 def chance_of(*values: object) -> int:

@@ -13,6 +13,7 @@ from nas_prune.errors import StorageError
 from nas_prune.space.search_space import SearchSpace
 from nas_prune.study import trial_record as record
 from nas_prune.study.config import JudgeName, StudyConfig
+from nas_prune.study.study_record import kept
 
 _JUDGES: tuple[str, ...] = get_args(JudgeName)
 _LONGEST = 1000  # characters of a name
@@ -74,7 +75,7 @@ def check_study(study: optuna.Study, config: StudyConfig) -> None:
     name = study.study_name
     wanted = [StudyDirection.MAXIMIZE, *([] if config.against is None else [StudyDirection.MINIMIZE])]
     try:
-        directions, attributes = study.directions, study.user_attrs
+        directions, attributes = study.directions, kept(study)
         trials = study.get_trials(deepcopy=False)
     except (ValueError, TypeError, KeyError, RecursionError, OverflowError) as error:
         raise StorageError(

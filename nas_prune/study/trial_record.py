@@ -242,13 +242,13 @@ def best_first(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     return sorted(done, key=lambda trial: (-trial.values[0], trial.number))
 
 
-_SHARES = (SCRATCH, "inherited", "slimmable")
+SHARES = (SCRATCH, "inherited", "slimmable")
 
 
 def shown(trial: FrozenTrial) -> str:
     """A trial's value for people: an accuracy in %, or what a judge says that looks at no image."""
     value = float(trial.values[0])
-    return f"{100 * value:.2f} %" if judge_of(trial) in _SHARES else f"{value:.4f}"
+    return f"{100 * value:.2f} %" if judge_of(trial) in SHARES else f"{value:.4f}"
 
 
 def tally(trials: Sequence[FrozenTrial]) -> dict[str, int]:

@@ -188,7 +188,7 @@ def make_folder(root: Path, *, classes: int = 2) -> None:
             "--resume must stand alone, got --epochs beside it",
         ),
         (["inspect", "--space", "vgg12"], "--space must be one of"),
-        (["train"], "--widths must name a widths file"),
+        (["train"], "RUN must name one search or widths file"),
         (
             ["train", "--widths", "nowhere.json"],
             "must be a widths file, got nowhere.json, which does not exist",

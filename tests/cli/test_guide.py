@@ -65,8 +65,9 @@ def test_applied_widths_are_written_and_can_be_trained(
     assert widths.method is not None
     assert (widths.method.name, widths.method.settings) == ("guideline", {"guideline": "guideline.yaml"})
     assert sum(widths.vector) <= 0.4 * sum(group.base for group in widths.groups)
-    train = ["train", "--widths", str(out), "--schedule", "scratch-e", "--epochs", "1", "--max-images", "60"]
-    assert f"Next:   nas-prune train --widths {out} --data folder:PATH" in printed
+    short = ["--epochs", "1", "--seeds", "1", "--max-images", "60"]
+    train = ["train", str(out), "--schedule", "scratch-e", *short]
+    assert f"Next:   nas-prune train {out} --data folder:PATH" in printed
     assert main(train) == 2  # on which images?
     assert "--data must say on which images" in capsys.readouterr().err
     assert main([*train, "--data", "digits", "--out", str(tmp_path / "run")]) == 0

@@ -28,8 +28,8 @@ def test_from_a_folder_with_a_space_in_its_name_to_predictions(
     images = ["--data", "folder:my pictures", "--image-size", "8", "--max-images", "40"]
     assert main(["search", "--epochs", "1", *images, *budgets, "--out", "a run"]) == 0
     step = next_step(capsys.readouterr().out)
-    assert step[:3] == ["train", "--widths", "a run/widths/params-60pct.json"]  # the first that was asked for
-    assert main([*step, "--epochs", "1", "--out", "trained it"]) == 0
+    assert step[:4] == ["train", "a run", "--budget", "params<=60%"]  # the first that was asked for
+    assert main([*step, "--epochs", "1", "--seeds", "1", "--out", "trained it"]) == 0
     settings = yaml.safe_load(Path("trained it/config.yaml").read_text(encoding="utf-8"))
     assert settings["data"]["name"] == "folder:../my pictures"
     assert settings["data"]["max_images"] == 40
@@ -49,11 +49,10 @@ def test_a_search_by_all_methods_names_the_widths_to_train_next(
     assert main(["search", "--method", "all", *typed, "--width-multiplier", "0.25", "--out", "a run"]) == 0
     printed = capsys.readouterr().out
     step = next_step(printed)
-    assert step[:2] == ["train", "--widths"]
-    widths = Path(step[2])
-    assert (widths.parts[0], widths.name) == ("a run", "params-60pct.json")
-    assert step[step.index("--data") :] == ["--data", "folder:my pictures", "--max-images", "40"]
+    assert step == ["train", "a run/uniform", "--budget", "params<=60%", "--schedule", "scratch-b"]
     assert main([*step, "--epochs", "1", "--out", "trained it"]) == 0
+    settings = yaml.safe_load(Path("trained it/config.yaml").read_text(encoding="utf-8"))
+    assert (settings["data"]["name"], settings["data"]["max_images"]) == ("folder:../my pictures", 40)
     capsys.readouterr()
     assert main(["search", "--resume", "a run"]) == 0
     assert next_step(capsys.readouterr().out) == step

@@ -26,7 +26,17 @@ def test_ones_own_network_is_searched_trained_and_resumed(
     widths = json.loads(Path("run/widths/macs-50pct.json").read_text(encoding="utf-8"))
     assert widths["space"]["name"] == own
     assert widths["cost"]["macs"] <= 0.5 * widths["base_cost"]["macs"]
-    train = ["train", "--widths", "run/widths/macs-50pct.json", "--epochs", "1", "--out", "trained"]
+    train = [
+        "train",
+        "--widths",
+        "run/widths/macs-50pct.json",
+        "--epochs",
+        "1",
+        "--seeds",
+        "1",
+        "--out",
+        "trained",
+    ]
     assert main(train) == 2
     assert "no code that only a file names is imported" in capsys.readouterr().err
     assert not Path("trained").exists()

@@ -13,7 +13,7 @@ from tests.runs.test_resume import contents
 
 SPACE = ("--space", "tests.networks:preresnet20")
 WIDTHS = "search/widths/channels-40pct.json"
-TRAIN = ("train", *SPACE, "--widths", WIDTHS, "--max-images", "200", "--epochs", "1")
+TRAIN = ("train", *SPACE, "--widths", WIDTHS, "--max-images", "200", "--epochs", "1", "--seeds", "1")
 
 
 @pytest.fixture(scope="module")

@@ -61,7 +61,7 @@ def test_a_study_is_run_gone_on_with_and_recovered(
         (["study", "run", "own.yaml", "--sampler", "best"], "'best' is not one of"),
         (["study", "rank", "nowhere"], "must be the directory of a study, got nowhere"),
         (["study", "recover", "nowhere"], "must be the directory of a study, got nowhere"),
-        (["dashboard"], "STUDY must name a study's directory"),
+        (["dashboard"], "RUN must name a study's directory"),
         (["dashboard", "nowhere"], "must be the directory of a study, got nowhere"),
         (["study", "run", "own.yaml", "--storage", "nonsense://x"], "must be a URL that Optuna takes"),
     ],

@@ -17,7 +17,17 @@ from safetensors.torch import load_file
 from nas_prune.cli import main
 from tests.runs.test_resume import contents
 
-TRAIN = ("train", "--widths", "search/widths/macs-50pct.json", "--max-images", "300", "--epochs", "4")
+TRAIN = (
+    "train",
+    "--widths",
+    "search/widths/macs-50pct.json",
+    "--max-images",
+    "300",
+    "--epochs",
+    "4",
+    "--seeds",
+    "1",
+)
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +83,6 @@ def test_rewinding_repeats_the_recipe_from_them() -> None:
 @pytest.mark.parametrize(
     ("flags", "why"),
     [
-        (("--schedule", "fine-tune"), "--schedule fine-tune must come with --from RUN"),
         (("--from", "search"), "--from must come with --schedule fine-tune or rewind, got scratch-b"),
         (
             ("--schedule", "rewind", "--from", "nowhere"),
@@ -100,6 +109,16 @@ def test_what_cannot_be_is_one_line(
     assert len(said) == 1
     assert why in said[0]
     assert not Path("refused").exists()
+
+
+def test_a_file_that_has_left_its_search_does_not_say_what_it_inherits(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    shutil.copy("search/widths/macs-50pct.json", "alone.json")
+    tuned = ["train", "alone.json", *TRAIN[3:], "--schedule", "fine-tune", "--out", "from-alone"]
+    assert main(tuned) == 2
+    assert "--schedule fine-tune must come with --from RUN" in capsys.readouterr().err
+    assert main([*tuned, "--from", "search"]) == 0
 
 
 def test_widths_that_a_search_did_not_find_are_refused_as_a_start(capsys: pytest.CaptureFixture[str]) -> None:
@@ -166,7 +185,9 @@ def test_a_network_of_your_own_learns_from_a_shipped_one_and_is_told_how_to_go_o
     own = ("--space", "small:make", "--max-images", "300", "--epochs", "1")
     assert main(["search", *own, "--budget", "macs<=80%", "--out", "own"]) == 0
     printed = capsys.readouterr()
-    assert printed.out.splitlines()[-1].endswith("--schedule scratch-b --max-images 300 --space small:make")
+    assert printed.out.splitlines()[-1].endswith(
+        "nas-prune train own --schedule scratch-b --space small:make"
+    )
     assert "If it is stopped: nas-prune search --resume own --space small:make" in printed.err
     taught = [
         "train",

@@ -1,6 +1,7 @@
 """`--weights`: searches, trainings and comparisons that start from weights a person has, and go on without the file."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -88,7 +89,7 @@ def test_fine_tuning_starts_from_weights_of_the_widths_or_of_the_whole_network(
     in_empty_directory: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["search", *SHORT, "--epochs", "2", "--out", "s"]) == 0
-    widths = "s/widths/macs-50pct.json"
+    widths = shutil.copy("s/widths/macs-50pct.json", "w.json")  # where it does not lead to its search
     tune = ["train", "--widths", widths, "--schedule", "fine-tune", "--epochs", "4"]
     whole = [*tune, "--weights", "s/network.safetensors"]
     assert main(whole) == 2

@@ -140,7 +140,7 @@ def test_the_lottery_ticket_starts_from_the_first_weights_of_the_channels_kept(
     space = load_referenced(widths.space)
     images = load_data("digits", seed=0, max_images=100, val_fraction=0.1)
     kept = read_kept(found)["macs-40pct"]
-    starts = beginnings(done.run / "parents" / "seed-0", widths, images, space, 0)
+    starts = beginnings(done.run / "parents" / "seed-0", widths, images, space, space.build(seed=0))
     ticket, whole = starts["initial"](), space.build(seed=0)
     number = next(c for c, group in enumerate(space.groups) if group.name == "layer1.0.conv1")
     first = dict(whole.named_parameters())["layer1.0.conv1.weight"][kept[number]]
@@ -242,10 +242,10 @@ def test_the_command_prints_the_table_and_refuses_what_does_not_fit(
     assert main(["compare", "--resume", "run", "--format", "json"]) == 0
     assert json.loads(capsys.readouterr().out)["arms"][0]["arm"] == "scratch-b"
     for refused, message in (
-        (["compare"], "name a search's directory, or a widths file"),
-        (["compare", "nothing"], "must be the directory of a search, or a comparison file, got nothing"),
+        (["compare"], "RUN must name one search's directory or widths file"),
+        (["compare", "nothing"], "or a comparison to go on with, got nothing, which does not exist"),
         (["compare", str(found), "--budget", "macs<=10%"], "--budget must be one of 'macs<=40%'"),
-        (["compare", str(found), "--from", str(found)], "--from must come with --widths"),
+        (["compare", str(found), "--from", str(found)], "--from must come with a widths file"),
         (["compare", "--resume", "run", "--epochs", "3"], "got --epochs beside it"),
         (["compare", str(found), "--test", "wilcoxon"], "must have at least 9 seeds"),
         (["compare", str(found), "--study", "."], "must be a study that was ranked"),

@@ -122,3 +122,27 @@ def test_markdown_has_no_links_pictures_or_tags_of_a_name(name: str) -> None:
     (line,) = as_markdown([], title=name).splitlines()
     plain = re.sub(r"\\[\\|<\[]", "", line)  # without what is escaped
     assert not set(plain) & set("<[")
+
+
+def test_colours_of_pictures_are_lighter_on_a_dark_page() -> None:
+    svg = drawn(dots_figure({"one": [0.1, 0.3]}, what="accuracy", reference=0.2), "f")
+    assert svg.count("var(--on-0072b2, #0072b2)") >= 2  # the dots
+    style = "<style>@media screen and (prefers-color-scheme:dark){:root{--on-0072b2:#2989be;}}</style>"
+    assert svg.partition(">")[2].startswith(style)
+    rest = svg.replace("var(--on-0072b2, #0072b2)", "").replace(style, "")
+    assert (
+        re.findall(r"#[0-9a-f]{6}\b|opacity: 0\.[0-6]", rest) == []
+    )  # no colour is fixed, no dot is thinned
+
+
+def test_captions_stay_in_place_while_wide_tables_and_pictures_are_scrolled() -> None:
+    table = Table(["a", "b"], [["1", "2"]], caption="What it shows.")
+    picture = Picture(lambda: "<svg></svg>", "What is drawn.")
+    section = Section("both", tables=[table], pictures=[picture])
+    page = as_html([Part("n", "k", "h", [section], {})], title="t")
+    assert "<caption" not in page
+    for inside, words in (("</table></div>", "What it shows."), ("<svg></svg></div>", "What is drawn.")):
+        before, found, after = "".join(page.split("\n")).partition(inside)
+        assert found
+        assert re.match(rf"<(p class=.caption.|figcaption)>{words}<", after)
+        assert re.search(r'<div class="wide" role="\w+" tabindex="0"[^>]*>(<table>.*)?$', before)

@@ -31,6 +31,7 @@ CONFIG = TrainConfig(
     data=DataConfig(max_images=200),
     recipe=recipe_named("digits").with_epochs(1),
     schedule="scratch-e",
+    seeds=(0,),
     threads=1,
 )
 

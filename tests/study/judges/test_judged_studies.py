@@ -24,6 +24,7 @@ from nas_prune.study.location import StudyLocation, read_trials, studies_in
 from nas_prune.study.objective import Objective
 from nas_prune.study.rule_search import rule_of, seen_in
 from nas_prune.study.run import resume_study, run_study
+from nas_prune.study.short_numbers import short
 from nas_prune.study.spending import spent
 from nas_prune.study.standing import expected_of
 from tests.study.test_run import SMALL
@@ -111,7 +112,7 @@ def test_a_judges_network_is_trained_once_and_says_the_same_again(finished: Stud
     judge, trials = loaded_judge(context), read_trials(finished).trials["small"]
     assert judge is not None
     again = judge.judged(record.widths_of(trials[0]) or ())
-    assert (again.accuracy, again.macs) == (
+    assert (short(again.accuracy), again.macs) == (
         trials[0].value,
         trials[0].user_attrs[record.TRAINING_MACS],
     )

@@ -1,0 +1,30 @@
+"""Commands that are printed to be typed next."""
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from nas_prune.search.config import SearchConfig
+
+
+def shown_budget(config: "SearchConfig") -> int:
+    """The place of the budget whose widths are trained next: the first typed, or the middle one of the usual."""
+    from nas_prune.search.config import DEFAULT_BUDGETS
+
+    return len(config.budgets) // 2 if config.budgets == DEFAULT_BUDGETS else 0
+
+
+def training_of(search: Path, space: str, budget: str | None) -> str:
+    """The command that trains what a search found, on its images.
+
+    Args:
+        search: its directory.
+        space: its network, which must be named again if it is one of the user's own.
+        budget: which of its widths; None where it has no others.
+    """
+    from nas_prune.space.names import is_own
+
+    which = [] if budget is None else ["--budget", budget]
+    own = ["--space", space] if is_own(space) else []
+    return shlex.join(["nas-prune", "train", str(search), *which, "--schedule", "scratch-b", *own])
