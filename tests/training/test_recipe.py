@@ -1,12 +1,14 @@
 """Recipes and the schedules made of them."""
 
+import re
 from pathlib import Path
 
 import pytest
 
+import nas_prune
 from nas_prune.errors import BadInputError
 from nas_prune.space.load import load_space
-from nas_prune.training.recipe import changed, recipe_named
+from nas_prune.training.recipe import Recipe, changed, recipe_named
 from nas_prune.training.schedules import SCHEDULES, plan_training
 
 
@@ -130,3 +132,14 @@ def test_inherited_weights_are_tuned_for_a_quarter_at_a_hundredth_or_the_recipe_
     assert tuned.recipe.rate_at(0, 400, 10) == pytest.approx(0.001)
     assert plan_training(widths, recipe, "rewind").recipe == recipe
     assert [name for name, terms in SCHEDULES.items() if terms.inherits] == ["fine-tune", "rewind"]
+
+
+def test_the_recipe_to_copy_in_the_readme_is_one_and_its_table_names_every_setting(tmp_path: Path) -> None:
+    text = (Path(nas_prune.__file__).parent / "training" / "README.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```yaml\n(# modern\.yaml\n.*?)```", text, re.S)
+    (tmp_path / "modern.yaml").write_text(example, encoding="utf-8")
+    recipe = recipe_named(str(tmp_path / "modern.yaml"))
+    assert (recipe.optimizer, recipe.keep, recipe.mixup) == ("adamw", "best", 0.2)
+    table = text.partition("| setting |")[2].partition("\n\n")[0]
+    named = {name for line in table.splitlines() for name in re.findall(r"`(\w+)`", line.split("|")[1])}
+    assert named == set(Recipe.model_fields) - {"name"}

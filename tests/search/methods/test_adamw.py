@@ -134,12 +134,8 @@ def test_a_search_trains_to_its_end_whatever_the_recipe_keeps(tmp_path: Path) ->
     files = [(tmp_path / name / "metrics.jsonl").read_bytes() for name in ("plain", "patient")]
     assert files[0] == files[1]
     said = [one for one in told if one.startswith("The recipe's")]
-    assert said == [
-        (
-            "The recipe's keep: best and the patience hold for trainings of the widths found; the search takes these "
-            "from its last epoch."
-        )
-    ]
+    assert len(said) == 1
+    assert said[0].endswith("; the search takes these from its last epoch.")
 
 
 @pytest.mark.parametrize(("recipe", "is_decoupled"), [(ADAMW, True), (recipe_named("digits"), False)])
