@@ -79,7 +79,9 @@ def find_and_train(folder: Path, epochs: int) -> None:
     numbers = {group.name: group.width for group in widths.groups}
     print("widths: " + ", ".join(f"{name} {width} of {WIDTHS[name]}" for name, width in numbers.items()))
 
-    settings = nas_prune.TrainConfig(recipe=config.recipe.with_epochs(epochs), schedule="scratch-b", seeds=(0,))
+    settings = nas_prune.TrainConfig(
+        recipe=config.recipe.with_epochs(epochs), schedule="scratch-b", seeds=(0,)
+    )
     trained = nas_prune.train(settings, widths, Path("own-network-trained"), space=space)
     print(f"test accuracy from random weights: {100 * trained.seeds[0].test_accuracy:.1f} %")
 
