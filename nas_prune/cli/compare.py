@@ -29,7 +29,7 @@ from nas_prune.cli.options import (
     workers_option,
 )
 from nas_prune.cli.output import echo, print_json, print_table, showing_progress
-from nas_prune.cli.seeds import seeds_option
+from nas_prune.cli.seeds import SEEDS, seeds_option
 from nas_prune.cli.suggestions import guidelines
 
 if TYPE_CHECKING:
@@ -334,6 +334,7 @@ def _write_report(result: "CompareResult") -> Path:
 
 def show(result: "CompareResult") -> None:
     """Print a comparison for people."""
+    from nas_prune.comparison.job import command_for
     from nas_prune.comparison.sentences import sentences
     from nas_prune.report.comparison import arms_table, costs_table, differences_table, how_compared
     from nas_prune.runs.directory import published
@@ -356,7 +357,8 @@ def show(result: "CompareResult") -> None:
         for sentence in sentences(result):
             echo(sentence)
     if config.seeds < 2:
-        echo("With one seed nothing can be said of differences: --resume RUN --seeds 5 adds the others.")
+        more = f"{command_for(result.run, widths, config.command)} --seeds {SEEDS}"
+        echo(f"With one seed nothing can be said of differences. Add others: {more}")
     for note in config.notes:
         echo(f"Note: {note}")
     for why in dict.fromkeys(config.left_out.values()):

@@ -5,6 +5,7 @@ import os
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from time import monotonic, sleep
 from typing import Any
 
@@ -16,6 +17,7 @@ from optuna.storages.journal._storage import JournalOperation, JournalStorageRep
 from nas_prune.errors import StorageError
 from nas_prune.runs.files import saying_why, write_whole
 from nas_prune.runs.reading import check_regular, load_json, open_regular, read_bytes
+from nas_prune.runs.settings import CONFIG
 
 _MOST = 2**31  # bytes: a journal grows by 5 to 20 kB with each trial
 _BEGIN = b'{"op_code"'
@@ -53,8 +55,16 @@ def broken(path: str, error: Exception) -> str:
     said = "it breaks off" if is_torn else f"{type(error).__name__}: {' '.join(str(error).split()):.200}"
     return (
         f"journal {path} must hold whole records of Optuna's, got one that is not ({said}). "
-        "Stop its workers and mend it: nas-prune study recover, with the study's directory."
+        f"Stop its workers and mend it: {_mending(path)}"
     )
+
+
+def _mending(path: Path | str) -> str:
+    """The command that mends a journal; of one that is not in its study's directory, RUN stands for that."""
+    run = Path(path).parent
+    if (run / CONFIG).exists():
+        return f"nas-prune study recover {quote(str(run))}"
+    return f"nas-prune study recover RUN --storage {quote(str(path))}"
 
 
 class _Journal(JournalFileBackend):
@@ -91,7 +101,7 @@ def _check_lines(path: Path) -> None:
             if length + (len(block) if first < 0 else first) > _LONG:
                 raise StorageError(
                     f"journal {path} must hold records of Optuna's, got a line of more than {_LONG:,} bytes. "
-                    "Mend it: nas-prune study recover, with the study's directory."
+                    f"Mend it: {_mending(path)}"
                 )
             length = length + len(block) if last < 0 else len(block) - last - 1
 

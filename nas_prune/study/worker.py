@@ -231,7 +231,7 @@ class Worker:
         if len(reasons) >= most:
             raise BadInputError(
                 f"trials must not fail {most} times in a row, which they did; the last one because {reasons[0]} "
-                f"Correct that and resume: {command_for(self.location)}"
+                f"Correct that and resume: {command_for(self.location, space=self.context.config.space)}"
             )
 
 

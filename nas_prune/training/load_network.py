@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from shlex import quote
 
 from torch import nn
 
@@ -10,7 +9,10 @@ from nas_prune.errors import BadInputError
 from nas_prune.runs.directory import NETWORK, RESULT, WIDTHS
 from nas_prune.runs.kinds import refuse_missing, refuse_other
 from nas_prune.space.load import load_referenced
+from nas_prune.space.widths import read_widths
+from nas_prune.training.config import resume_command
 from nas_prune.training.network_file import NetworkRecord, read_network, read_record, set_weights
+from nas_prune.training.ranks import ALONE
 from nas_prune.training.result import read_trained
 
 
@@ -87,7 +89,8 @@ def _nothing_in(run: Path, seed: int | None) -> BadInputError:
     hint = f" There are: {', '.join(map(str, others))}." if others else ""
     is_earlier = (run / RESULT).exists() and (run / WIDTHS).exists()
     if is_earlier and not hint:
-        hint = f" If it is of an earlier version, this writes it: nas-prune train --resume {quote(str(run))}"
+        again = resume_command("train", run, read_widths(run / WIDTHS).space.name, ALONE)
+        hint = f" If it is of an earlier version, this writes it: {again}"
     which = "" if seed is None else f" with seed {seed}"
     return BadInputError(
         f"RUN must be a finished training or search that left a network{which}, got {run}, which holds none.{hint}"
