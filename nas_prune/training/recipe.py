@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nas_prune.errors import BadInputError
 from nas_prune.runs.kinds import naming_other, refuse_missing
+from nas_prune.runs.problems import first_problem, what_is_wrong
 from nas_prune.runs.reading import load_yaml, read_text
-from nas_prune.runs.settings import first_problem
 
 MOST_EPOCHS = 100_000
 _MOST = 1e6  # of rates: beyond what any training survives, and far from what floats overflow at
@@ -140,7 +140,7 @@ def _checked(path: Path) -> Recipe:
     try:
         return Recipe.model_validate({"name": path.stem, **content})
     except ValidationError as error:
-        raise BadInputError(f"the recipe {path} cannot be used: {first_problem(error)}.") from None
+        raise BadInputError(f"the recipe {path} cannot be used: {first_problem(error, Recipe)}.") from None
 
 
 def default_recipe(data_name: str) -> Recipe:
@@ -160,5 +160,5 @@ def changed(recipe: Recipe, **changes: float | None) -> Recipe:
     except ValidationError as error:
         problem = error.errors()[0]
         field = str(problem["loc"][0])
-        message = problem["msg"].removeprefix("Input should be ")
-        raise BadInputError(f"--{field.replace('_', '-')} must be {message}, got {update[field]}.") from None
+        message = what_is_wrong(problem).removeprefix("it ")
+        raise BadInputError(f"--{field.replace('_', '-')} {message}.") from None
