@@ -179,9 +179,8 @@ class ImageOptions:
         """As settings hold them."""
         from nas_prune.data.config import DataConfig
 
-        return DataConfig(
-            name=self.name, image_size=self.image_size, max_images=self.max_images, stream=self.stream
-        )
+        size = positive("--image-size", self.image_size)
+        return DataConfig(name=self.name, image_size=size, max_images=self.max_images, stream=self.stream)
 
 
 @dataclass(frozen=True, slots=True)

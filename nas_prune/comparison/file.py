@@ -18,9 +18,10 @@ from nas_prune.errors import BadInputError
 from nas_prune.runs.directory import RESULT, DirectoryName, default_run, published
 from nas_prune.runs.files import alone_in, refuse_links, remove_partial_files, saying_why, write_whole
 from nas_prune.runs.kinds import naming_other
+from nas_prune.runs.problems import first_problem
 from nas_prune.runs.progress import SILENT, Progress
 from nas_prune.runs.reading import load_yaml, read_text
-from nas_prune.runs.settings import CONFIG, first_problem, read_config, read_settings
+from nas_prune.runs.settings import CONFIG, read_config, read_settings
 from nas_prune.runs.stopping import resume_hint
 from nas_prune.search.config import MOST_STEPS, SearchConfig, resolve
 from nas_prune.search.methods.contract import Scope
@@ -119,7 +120,9 @@ def _read_file(path: Path, changes: dict[str, Any]) -> CompareFile:
     try:
         file = CompareFile.model_validate(content)
     except ValidationError as error:
-        raise BadInputError(f"comparison file {path} cannot be used: {first_problem(error)}.") from None
+        raise BadInputError(
+            f"comparison file {path} cannot be used: {first_problem(error, CompareFile)}."
+        ) from None
     data = placed(file.data, path.parent, data_name)
     data = data.model_copy(update={key: one for key, one in images.items() if one is not None})
     return file.model_copy(update={"data": data})

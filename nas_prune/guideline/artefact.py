@@ -23,8 +23,8 @@ from nas_prune.errors import GuidelineError
 from nas_prune.graph.channels import Role
 from nas_prune.runs.files import write_whole
 from nas_prune.runs.kinds import naming_other
+from nas_prune.runs.problems import first_problem
 from nas_prune.runs.reading import load_yaml, read_text
-from nas_prune.runs.settings import first_problem
 
 SCHEMA = "nas-prune/guideline/1"
 HAND_SPREAD = 0.1
@@ -312,7 +312,9 @@ def _read_guideline(path: Path) -> Guideline:
     try:
         return Guideline.model_validate(content)
     except ValidationError as error:
-        raise GuidelineError(f"guideline file {path} cannot be used: {first_problem(error)}.") from None
+        raise GuidelineError(
+            f"guideline file {path} cannot be used: {first_problem(error, Guideline)}."
+        ) from None
 
 
 def _schema(found: object) -> str:

@@ -61,10 +61,7 @@ def fit_guideline(  # noqa: PLR0913  (all but the first by keyword)
         GuidelineError: there is no source, they were driven by different costs, or no line in depth can be drawn.
         WidthsError: a file cannot be read.
     """
-    if not 0.5 <= confidence < 1:
-        raise GuidelineError(f"a confidence must be from 0.5 to below 1, got {confidence}.")
-    if model not in get_args(Choice):
-        raise GuidelineError(f"a model must be one of {', '.join(get_args(Choice))}, got {model!r}.")
+    _check_asked(model, confidence)
     read, said = _read(sources, spaces, with_guesses=with_guesses)
     chosen, left = _of_one_cost(read, cost)
     cut = [source for source in chosen if source.record.uniform_keep < _HARDLY_CUT]
@@ -103,6 +100,7 @@ def fit_guidelines(  # noqa: PLR0913  (all but the first by keyword)
     Raises:
         GuidelineError, WidthsError: as `fit_guideline`.
     """
+    _check_asked(model, confidence)
     read, said = _read(sources, spaces, with_guesses=with_guesses)
     wanted = [cost] if cost is not None else list(by_cost(read))
     found = {}
@@ -124,6 +122,13 @@ def fit_guidelines(  # noqa: PLR0913  (all but the first by keyword)
                 f"of the widths driven by {one}: {error} Or choose another cost: --cost."
             ) from None
     return found
+
+
+def _check_asked(model: str, confidence: float) -> None:
+    if not 0.5 <= confidence < 1:
+        raise GuidelineError(f"a confidence must be from 0.5 to below 1, got {confidence}.")
+    if model not in get_args(Choice):
+        raise GuidelineError(f"a model must be one of {', '.join(get_args(Choice))}, got {model!r}.")
 
 
 def by_cost(sources: Sequence[Source]) -> dict[str, list[Source]]:

@@ -15,23 +15,8 @@ from pydantic import BaseModel, ValidationError
 from nas_prune.errors import BadInputError
 from nas_prune.runs.files import write_whole
 from nas_prune.runs.kinds import RUNS, refuse_missing, refuse_other
+from nas_prune.runs.problems import first_problem
 from nas_prune.runs.reading import load_yaml, read_text
-from nas_prune.runs.text import printable
-
-_LONGEST = 500  # characters of a problem: it may quote what a file holds
-
-
-def first_problem(error: ValidationError) -> str:
-    """The first thing a validation found wrong, in one line: where, and what."""
-    # An unknown key is often a missing one, misspelt.
-    problem = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
-    where = ".".join(str(part) for part in problem["loc"])
-    message = problem["msg"].removeprefix("Value error, ").rstrip(".")
-    if problem["type"] == "extra_forbidden":
-        message = "there is no such setting"
-    said = printable(f"{where}: {message}" if where else message)
-    return said if len(said) <= _LONGEST else f"{said[:_LONGEST]}…"
-
 
 Config = TypeVar("Config", bound=BaseModel)
 
@@ -81,7 +66,7 @@ def read_config(run: Path, kind: type[Config]) -> Config:
     except (yaml.YAMLError, UnicodeDecodeError):
         raise BadInputError(f"{path} must be whole YAML. Start the run again.") from None
     except ValidationError as error:
-        raise BadInputError(f"{path} cannot be used here: {first_problem(error)}.") from None
+        raise BadInputError(f"{path} cannot be used here: {first_problem(error, kind)}.") from None
 
 
 def command_of(run: Path) -> str | None:

@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from nas_prune.errors import DamagedError
 from nas_prune.runs.files import write_whole
+from nas_prune.runs.problems import first_problem
 from nas_prune.runs.reading import read_json
-from nas_prune.runs.settings import first_problem
 from nas_prune.space.scores import Scores
 from nas_prune.space.search_space import SearchSpace
 

@@ -119,7 +119,9 @@ def _read(written: Any) -> Budget:
     if isinstance(written, Budget):
         return written
     if not isinstance(written, str):
-        raise BudgetError(f"a budget must be text such as {_EXAMPLES}, got {written!r}.")
+        raise BudgetError(
+            f"a budget must be text such as {_EXAMPLES}, got {'nothing' if written is None else repr(written)}."
+        )
     return Budget.parse(written)
 
 

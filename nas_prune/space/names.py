@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nas_prune.errors import BadInputError
 from nas_prune.runs.files import shipped
+from nas_prune.runs.problems import first_problem
 from nas_prune.runs.reading import load_yaml, read_text
-from nas_prune.runs.settings import first_problem
 from nas_prune.runs.typed import Typed
 
 
@@ -102,4 +102,6 @@ def _read(filename: str) -> SpaceFile:
     try:
         return SpaceFile.model_validate(content)
     except ValidationError as error:
-        raise BadInputError(f"search space {filename} cannot be used: {first_problem(error)}.") from None
+        raise BadInputError(
+            f"search space {filename} cannot be used: {first_problem(error, SpaceFile)}."
+        ) from None

@@ -25,8 +25,8 @@ from nas_prune.errors import BadInputError, WidthsError
 from nas_prune.graph.inputs import CallSpec, plain
 from nas_prune.runs.files import write_whole
 from nas_prune.runs.kinds import naming_other
+from nas_prune.runs.problems import first_problem
 from nas_prune.runs.reading import read_json
-from nas_prune.runs.settings import first_problem
 from nas_prune.runs.typed import NetworkName
 from nas_prune.space.limits import Limits
 
@@ -319,7 +319,7 @@ def _read_widths(path: Path) -> Widths:
     try:
         return Widths.model_validate(content)
     except ValidationError as error:
-        raise WidthsError(f"widths file {path} cannot be used: {first_problem(error)}.") from None
+        raise WidthsError(f"widths file {path} cannot be used: {first_problem(error, Widths)}.") from None
 
 
 def _check_schema(schema: object, path: Path) -> None:

@@ -11,7 +11,8 @@ from nas_prune.data.config import placed
 from nas_prune.errors import BadInputError
 from nas_prune.guideline.hand import RULES
 from nas_prune.runs.directory import DirectoryName
-from nas_prune.runs.settings import first_problem, read_settings
+from nas_prune.runs.problems import first_problem
+from nas_prune.runs.settings import read_settings
 from nas_prune.space.budget import Budget, BudgetSetting
 from nas_prune.space.names import check_trusted, space_name
 from nas_prune.study.file import study_path
@@ -254,7 +255,9 @@ def read_study(name: str | Path, **changes: Any) -> StudyConfig:
     try:
         config = StudyConfig.model_validate(content)
     except ValidationError as error:
-        raise BadInputError(f"study file {path} cannot be used: {first_problem(error)}.") from None
+        raise BadInputError(
+            f"study file {path} cannot be used: {first_problem(error, StudyConfig)}."
+        ) from None
     return config.model_copy(
         update={
             "data": placed(config.data, path.parent, data_name),
@@ -278,7 +281,7 @@ def study_of(space: str, data_name: str | None, **changes: Any) -> StudyConfig:
     try:
         config = StudyConfig.model_validate({"name": name, **content})
     except ValidationError as error:
-        raise BadInputError(f"the study cannot be used: {first_problem(error)}.") from None
+        raise BadInputError(f"the study cannot be used: {first_problem(error, StudyConfig)}.") from None
     return config.model_copy(update={"data": placed(config.data, Path(), data_name)})
 
 

@@ -16,8 +16,8 @@ from nas_prune.data.config import DataConfig
 from nas_prune.data.identity import identity_of
 from nas_prune.errors import BadInputError
 from nas_prune.runs.directory import WIDTHS, from_run, portable, published
+from nas_prune.runs.problems import first_problem
 from nas_prune.runs.reopen import RunSettings
-from nas_prune.runs.settings import first_problem
 from nas_prune.space.names import check_trusted, is_own
 from nas_prune.space.network_settings import NetworkSettings
 from nas_prune.space.widths import Widths, read_widths
@@ -67,7 +67,9 @@ class RunConfig(RunSettings):
             try:
                 super().__init__(**self.typed(given))
             except ValidationError as error:
-                raise BadInputError(f"the settings cannot be used: {first_problem(error)}.") from None
+                raise BadInputError(
+                    f"the settings cannot be used: {first_problem(error, type(self))}."
+                ) from None
 
         __init__.__pydantic_base_init__ = (
             True  # for those that a person types alone: files are validated as they are
@@ -94,7 +96,7 @@ class RunConfig(RunSettings):
         try:
             return self.model_validate(dict(self))
         except ValidationError as error:
-            raise BadInputError(f"the settings cannot be used: {first_problem(error)}.") from None
+            raise BadInputError(f"the settings cannot be used: {first_problem(error, type(self))}.") from None
 
     def vouched(self, run: Path, typed: str | None) -> Self:
         """As `RunSettings`."""

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from nas_prune.data.preprocessing import Preprocessing
 from nas_prune.errors import DamagedError
-from nas_prune.runs.settings import first_problem
+from nas_prune.runs.problems import first_problem
 from nas_prune.space.widths import Widths
 from nas_prune.training.checkpoint import (
     check_same_network,

@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from nas_prune.data.augment import Augment, ColorJitter, RandAugment
 from nas_prune.errors import BadInputError
 from nas_prune.runs.kinds import naming_other, refuse_missing
+from nas_prune.runs.problems import first_problem, what_is_wrong
 from nas_prune.runs.reading import load_yaml, read_text
-from nas_prune.runs.settings import first_problem
 
 OptimizerName: TypeAlias = Literal["sgd", "adamw"]
 Balance: TypeAlias = Literal["none", "weights", "sampling"]
@@ -237,7 +237,7 @@ def _checked(path: Path) -> Recipe:
     try:
         return Recipe.model_validate({"name": path.stem, **content})
     except ValidationError as error:
-        raise BadInputError(f"the recipe {path} cannot be used: {first_problem(error)}.") from None
+        raise BadInputError(f"the recipe {path} cannot be used: {first_problem(error, Recipe)}.") from None
 
 
 def default_recipe(data_name: str) -> Recipe:
@@ -268,5 +268,5 @@ def changed(recipe: Recipe, **changes: float | str | None) -> Recipe:
         if not problem["loc"]:
             raise BadInputError(f"the recipe cannot be used: {first_problem(error)}.") from None
         field = str(problem["loc"][0])
-        message = problem["msg"].removeprefix("Input should be ")
-        raise BadInputError(f"--{field.replace('_', '-')} must be {message}, got {update[field]}.") from None
+        message = what_is_wrong(problem).removeprefix("it ")
+        raise BadInputError(f"--{field.replace('_', '-')} {message}.") from None

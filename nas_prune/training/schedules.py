@@ -12,7 +12,7 @@ from typing import Literal, TypeAlias
 from pydantic import ValidationError
 
 from nas_prune.errors import BadInputError, WidthsError
-from nas_prune.runs.settings import first_problem
+from nas_prune.runs.problems import first_problem
 from nas_prune.space.widths import Widths
 from nas_prune.training.recipe import Recipe
 
@@ -74,7 +74,9 @@ def recipe_of(widths: Widths) -> Recipe | None:
     try:
         return Recipe.model_validate(widths.recipe)
     except ValidationError as error:
-        raise WidthsError(f"the recipe in the widths file cannot be used: {first_problem(error)}.") from None
+        raise WidthsError(
+            f"the recipe in the widths file cannot be used: {first_problem(error, Recipe)}."
+        ) from None
 
 
 def plan_training(

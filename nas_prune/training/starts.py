@@ -20,8 +20,8 @@ from nas_prune.errors import BadInputError, DamagedError
 from nas_prune.graph.resize import Kept
 from nas_prune.runs.directory import CHECKPOINT, NETWORK, RESULT
 from nas_prune.runs.files import write_whole
+from nas_prune.runs.problems import first_problem
 from nas_prune.runs.reading import read_json
-from nas_prune.runs.settings import first_problem
 from nas_prune.space.load import load_referenced
 from nas_prune.space.names import check_trusted, is_own
 from nas_prune.space.search_space import SearchSpace

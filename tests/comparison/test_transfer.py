@@ -240,7 +240,7 @@ def test_what_the_comparison_would_refuse_is_refused_before_the_search(
     ("line", "message"),
     [
         ("sedes: 3", "sedes: there is no such setting"),
-        ("seeds: 0", "seeds: Input should be"),
+        ("seeds: 0", "seeds: it must be at least 1, got 0"),
         ("- 1", "must be YAML"),
     ],
 )

@@ -82,7 +82,7 @@ def test_a_width_that_is_no_integer_is_refused(tmp_path: Path, width: object) ->
     path = written(tmp_path)
     groups = json.loads(path.read_text())["groups"]
     groups[0]["width"] = width
-    with pytest.raises(WidthsError, match=r"groups\.0\.width: Input should be a valid integer"):
+    with pytest.raises(WidthsError, match=r"groups\.0\.width: it must be a whole number"):
         read_widths(change(path, groups=groups))
 
 
@@ -97,7 +97,7 @@ def test_a_name_that_no_page_could_show_is_refused(tmp_path: Path) -> None:
     path = written(tmp_path)
     groups = json.loads(path.read_text())["groups"]
     groups[0]["name"] = "x" * 1001
-    with pytest.raises(WidthsError, match=r"groups\.0\.name: String should have at most 1000 characters"):
+    with pytest.raises(WidthsError, match=r"groups\.0\.name: it must have at most 1,000 characters"):
         read_widths(change(path, groups=groups))
 
 

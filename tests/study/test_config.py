@@ -52,7 +52,7 @@ def test_what_is_written_into_a_run_reads_back_the_same(tmp_path: Path) -> None:
         ({"budgets": ["macs<=30%"]}, "budget and budgets must not stand beside each other"),
         ({"name": ".."}, "without slashes or a dot in front"),
         ({"name": "a/b"}, "without slashes"),
-        ({"epochs": 0}, "epochs: Input should be greater than or equal to 1"),
+        ({"epochs": 0}, "epochs: it must be at least 1, got 0"),
         ({"trials": -1}, "trials"),
         ({"sampler": "nsga3"}, "sampler"),
         ({"recipe": "fats"}, "must be one of digits, fast"),
@@ -170,7 +170,7 @@ def test_how_many_trials_there_are_follows_from_one_number_or_is_said(tmp_path: 
         ({"judge": "synflow", "judged": 3}, "judged must come with trials"),
         ({"judge": "synflow", "judged": 3, "trials": 9, "sampler": "cma"}, "sampler must be rule where some"),
         ({"judge": "synflow", "budget_training": "9x", "sampler": "tpe"}, "sampler must be rule where some"),
-        ({"budget_training": 0}, "budget_training: Input should be greater than 0"),
+        ({"budget_training": 0}, "budget_training: it must be above 0, got 0"),
         ({"budget_training": ""}, "budget_training"),
         ({"budget_training": "nan"}, "budget_training"),
         (

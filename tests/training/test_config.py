@@ -29,10 +29,10 @@ def test_what_stands_in_a_file_is_what_came_out() -> None:
     ("settings", "why"),
     [
         ({"epochs": 0}, "epochs"),
-        ({"seeds": ()}, "seeds: Tuple should have at least 1 item"),
+        ({"seeds": ()}, "seeds: it must have at least 1 entries, got an empty list"),
         ({"trails": 3}, "trails: there is no such setting"),
         ({"recipe": "nope"}, "--recipe must be one of"),
-        ({"data": 3}, "data: Input should be a valid dictionary"),
+        ({"data": 3}, "data: it must be settings, each a name and a value, got 3"),
     ],
 )
 def test_what_cannot_be_used_is_an_error_of_ours(settings: dict[str, object], why: str) -> None:
