@@ -257,6 +257,7 @@ def _print_remarks(result: "SearchResult") -> None:
             f"Left whole, since {result.method.name} needs {result.method.asks}: {', '.join(result.unscored)}"
         )
     echo(f"\nWidths: {result.run / 'widths'}   picture: {result.run / 'widths.png'}")
+    from nas_prune.runs.data_name import own_data
     from nas_prune.search.config import DEFAULT_BUDGETS
     from nas_prune.space.networks import is_own
 
@@ -264,7 +265,7 @@ def _print_remarks(result: "SearchResult") -> None:
     # Of the budgets that nobody has typed, the one in the middle.
     first = result.found[len(result.found) // 2 if result.config.budgets == DEFAULT_BUDGETS else 0]
     command = ["nas-prune", "train", "--widths", str(first.path), "--schedule", "scratch-b"]
-    if data.name.startswith("folder:"):
+    if own_data(data.name) is not None:
         command += ["--data", data.name]
     if data.max_images is not None:
         command += ["--max-images", str(data.max_images)]
