@@ -75,7 +75,7 @@ def _bytes(raw: bytes, _: str, chance: random.Random) -> bytes:
 
 def _words(raw: bytes, suffix: str, chance: random.Random) -> bytes:
     """A word, a number or a line replaced, doubled or taken out."""
-    if suffix not in _TREES:
+    if suffix not in _TEXTS:
         return _bytes(raw, suffix, chance)
     text, word = raw.decode(errors="replace"), chance.choice(_WORDS)
     if chance.random() < 0.3:
@@ -98,7 +98,7 @@ def _is_of_word(letter: str) -> bool:
 
 def _large(raw: bytes, suffix: str, chance: random.Random) -> bytes:
     """Something deep, long or much repeated in place of, before or behind what is there."""
-    if suffix not in _TREES:
+    if suffix not in _TEXTS:
         return _bytes(raw, suffix, chance)
     large = chance.choice(_LARGE)
     return chance.choice((large, raw + b"\n" + large, large + b"\n" + raw))
@@ -107,7 +107,7 @@ def _large(raw: bytes, suffix: str, chance: random.Random) -> bytes:
 def _structure(raw: bytes, suffix: str, chance: random.Random) -> bytes:
     """One value of a JSON or YAML document replaced, wrapped, doubled, renamed or taken out."""
     if suffix not in _TREES:
-        return _bytes(raw, suffix, chance)
+        return _words(raw, suffix, chance)
     if suffix in (".jsonl", ".log"):
         lines = raw.splitlines(keepends=True) or [b"{}\n"]
         place = chance.randrange(len(lines))
@@ -162,6 +162,7 @@ def _with(content: Any, place: Path_, chance: random.Random) -> Any:
 
 
 _TREES = (".json", ".yaml", ".jsonl", ".log")
+_TEXTS = (*_TREES, ".csv")
 _WAYS: tuple[Callable[[bytes, str, random.Random], bytes], ...] = (
     _bytes,
     _words,

@@ -51,6 +51,40 @@ def _images(case: Path) -> None:
         picture.save(path)
 
 
+def _table(case: Path) -> None:
+    _images(case)
+    rows = [f'"images/{name}",{name[0]},{part}\n' for name, part in _PICTURES]
+    (case / "all.csv").write_text("path,label,split\n" + "".join(rows))
+
+
+_PICTURES = (("a/1.png", "train"), ("a/2.jpg", "test"), ("b/1.png", "train"), ("b/2.tif", "test"))
+
+
+def _saved(case: Path) -> None:
+    """As `datasets` saves it, written by hand: the tests read what it has saved itself."""
+    import pyarrow as pa
+
+    _images(case)
+    (case / "saved").mkdir()
+    (case / "saved" / "dataset_dict.json").write_text('{"splits": ["train", "test"]}')
+    for split in ("train", "test"):
+        folder = case / "saved" / split
+        folder.mkdir()
+        names = [name for name, part in _PICTURES if part == split] * 2
+        pictures = [{"bytes": (case / "images" / name).read_bytes(), "path": name} for name in names]
+        kind = pa.struct({"bytes": pa.binary(), "path": pa.string()})
+        table = pa.table(
+            {"image": pa.array(pictures, kind), "label": [int(name[0] == "b") for name in names]}
+        )
+        with pa.ipc.new_stream(str(folder / "data.arrow"), table.schema) as writer:
+            writer.write_table(table, max_chunksize=1)
+        (folder / "state.json").write_text('{"_data_files": [{"filename": "data.arrow"}], "_split": null}')
+        (folder / "dataset_info.json").write_text(
+            '{"features": {"image": {"_type": "Image"}, "label": {"names": ["a", "b"], "_type": "ClassLabel"}}}'
+        )
+    shutil.rmtree(case / "images")
+
+
 def _recipe(case: Path) -> None:
     (case / "recipe.yaml").write_text(
         "epochs: 60\nbatch_size: 64\nlearning_rate: 0.1\nschedule: steps\nwarmup_epochs: 1\nclip_norm: 1.0\n"
@@ -183,6 +217,23 @@ def _read_images(case: Path) -> object:
     return load_data(f"folder:{case / 'images'}", image_size=8)
 
 
+def _read_table(case: Path) -> object:
+    return _read_both_ways(f"csv:{case / 'all.csv'}")
+
+
+def _read_saved(case: Path) -> object:
+    return _read_both_ways(f"hf:{case / 'saved'}")
+
+
+def _read_both_ways(name: str) -> object:
+    from nas_prune.data import load_data
+    from nas_prune.data.sources import labelled_pictures
+
+    _tried(lambda: load_data(name, image_size=8, stream=True))
+    _tried(lambda: labelled_pictures(name))
+    return load_data(name, image_size=8)
+
+
 def _read_comparison(case: Path) -> object:
     from nas_prune.comparison.result import read_comparison
 
@@ -207,6 +258,8 @@ READERS: dict[str, Reader] = {
     ),
     "journal": Reader(_copied("study"), ("study/journal.log", "study/workers/*"), _read_journal),
     "images": Reader(_images, ("images/*/*",), _read_images),
+    "CSV file": Reader(_table, ("all.csv",), _read_table),
+    "saved data set": Reader(_saved, ("saved/*.json", "saved/*/*"), _read_saved),
     "comparison": Reader(_copied("compare"), ("compare/**/*.json", "compare/config.yaml"), _read_comparison),
     **{
         f"report of {name}": Reader(

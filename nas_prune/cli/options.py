@@ -132,7 +132,8 @@ data_option = click.option(
     "--data",
     "data_name",
     shell_complete=suggestions.images,
-    help="Data set: digits (the default), cifar10, cifar100, mnist, fashion-mnist, svhn, or folder:PATH.",
+    help="Data set: digits (the default), cifar10, cifar100, mnist, fashion-mnist, svhn, or your own: folder:PATH, "
+    "csv:FILE (path, label, split), hf:DIR (saved by datasets).",
 )
 _IMAGES: tuple[Decorator[Any], ...] = (
     data_option,
@@ -142,7 +143,7 @@ _IMAGES: tuple[Decorator[Any], ...] = (
     click.option(
         "--stream/--no-stream",
         default=None,
-        help="Leave a folder's images in their files and decode them batch by batch; by default decided by size.",
+        help="Leave images of your own in their files and decode them batch by batch; by default decided by size.",
     ),
 )
 image_options: Decorator[Any] = packed("images", ImageOptions, *_IMAGES)

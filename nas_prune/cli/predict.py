@@ -28,8 +28,8 @@ _MOST_ROWS = 30  # of a table for people
 @click.argument("images", nargs=-1, metavar="[IMAGES]...", type=click.Path(path_type=Path))
 @click.option(
     "--data",
-    type=click.Path(path_type=Path),
-    help="A folder with a folder of images for each class: how right the network is.",
+    help="Images whose classes are known (a folder with a folder for each, csv:FILE or hf:DIR): how right the "
+    "network is.",
 )
 @click.option("--seed", type=int, help="Which of the run's networks; by default the best by validation.")
 @click.option("--space", type=NETWORK, help="The network's name, needed if it is a network of your own.")
@@ -49,7 +49,7 @@ _MOST_ROWS = 30  # of a table for people
 def command(
     run: Path,
     images: tuple[Path, ...],
-    data: Path | None,
+    data: str | None,
     seed: int | None,
     space: str | None,
     out: Path | None,

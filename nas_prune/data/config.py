@@ -6,6 +6,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from nas_prune.data import ImageData, ImageSet, load_data
+from nas_prune.runs.data_name import own_data
 from nas_prune.runs.directory import expanded
 from nas_prune.runs.progress import Progress
 
@@ -20,7 +21,7 @@ class DataConfig(BaseModel):
         image_size: pixels a side; None for its own.
         max_images: how many images of the training part.
         val_fraction: share of them that is kept for validation.
-        stream: whether a folder's images stay in their files; None for what their size suggests.
+        stream: whether a person's own images stay in their files; None for what their size suggests.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -60,12 +61,12 @@ def load_images(
         seed: fixes the validation split and, with `max_images`, the images chosen.
         progress: reports how far the work is.
         in_channels: 1 or 3 to convert to; None for what the data set has.
-        meant_size: pixels a side that the network is made for: those of a folder's images, if no size is asked for.
+        meant_size: pixels a side that the network is made for: of a person's own images, if no size is asked for.
     """
-    is_folder = config.name.startswith("folder:")
+    is_own = own_data(config.name) is not None
     data = load_data(
         config.name,
-        image_size=config.image_size or (meant_size if is_folder else None),
+        image_size=config.image_size or (meant_size if is_own else None),
         in_channels=in_channels,
         seed=seed,
         val_fraction=config.val_fraction,
@@ -94,10 +95,8 @@ def where_images_are(data: ImageData) -> str:
 
 
 def placed(data: DataConfig, folder: Path, data_name: str | None) -> DataConfig:
-    """The images; a folder is named relative to the directory of the file that names it."""
+    """The images; a place is named relative to the directory of the file that names it."""
     if data_name is not None:
         return data.at(data_name)
-    kind, colon, place = data.name.partition(":")
-    if kind != "folder" or not colon:
-        return data
-    return data.at(f"folder:{folder / expanded(place)}")
+    own = own_data(data.name)
+    return data if own is None else data.at(own.at(str(folder / expanded(own.place))))

@@ -16,42 +16,49 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
+from nas_prune.data.kinds import Kind
 from nas_prune.data.picture import MOST_BYTES, most_pixels, square
+from nas_prune.data.pictures import Picture, Stamp, Stored, opened, shown
 from nas_prune.data.semaphore import WeightedSemaphore
-from nas_prune.data.source import OnDecoded
+from nas_prune.data.source import Decoded, OnDecoded, Reader
+from nas_prune.data.split import IntArray
 from nas_prune.errors import DataError
-from nas_prune.runs.reading import open_regular
 from nas_prune.runs.text import printable
 
 _CHUNK = 64
 _MOST_SAID = 150  # characters of a decoder's reason
-
-Stamp = tuple[int, int]  # size of a file in bytes, and time of its last change in nanoseconds
+_CHANGED = "changed since it was listed"
 
 
 def decode_files(
-    paths: Sequence[Path], *, image_size: int, in_channels: int, root: Path, progress: OnDecoded | None = None
-) -> Tensor:
+    paths: Sequence[Picture],
+    *,
+    image_size: int,
+    in_channels: int,
+    root: Path,
+    progress: OnDecoded | None = None,
+) -> Decoded:
     """The pictures in files, as squares of one size.
 
     Each is cut to its centred square and resized bilinearly with antialiasing; Pillow lets other threads
-    run while it decodes. Transparency is dropped. All threads together hold about 500 MB, or one larger image.
+    run while it decodes. All threads together hold about 500 MB, or one larger image.
 
     Args:
-        paths: the files.
+        paths: the files, or parts of files.
         image_size: pixels a side.
         in_channels: 1 for grey, 3 for colour.
         root: the folder that messages name files relative to.
         progress: called as (done, total) after every few images.
 
     Returns:
-        uint8, N×in_channels×image_size×image_size, in the order of `paths`.
+        Images of in_channels×image_size×image_size, in the order of `paths`.
 
     Raises:
         BadInputError: `NAS_PRUNE_MOST_PIXELS` is no number.
         DataError: files that cannot be read; none is skipped.
     """
     pixels = np.empty((len(paths), in_channels, image_size, image_size), dtype=np.uint8)
+    kinds_N = np.zeros(len(paths), dtype=np.uint8)
     decoder, stopped = _Decoder(root, most_pixels()), Event()
 
     def decode_chunk(first: int) -> list[str]:
@@ -59,8 +66,11 @@ def decode_files(
         for i in range(first, min(first + _CHUNK, len(paths))):
             if stopped.is_set():
                 break
-            if why := decoder.write(paths[i], pixels[i]):
-                problems.append(why)
+            done = decoder.write(paths[i], pixels[i])
+            if isinstance(done, str):
+                problems.append(done)
+            else:
+                kinds_N[i] = done
         return problems
 
     starts = range(0, len(paths), _CHUNK)
@@ -76,11 +86,28 @@ def decode_files(
             pool.shutdown(cancel_futures=True)
     if problems:
         raise unreadable(problems, len(paths), root)
-    return torch.from_numpy(pixels)
+    return Decoded(torch.from_numpy(pixels), kinds_N)
+
+
+def file_reader(pictures: Sequence[Picture], root: Path) -> Reader:
+    """A reader of pictures that are in files.
+
+    Args:
+        pictures: of every image.
+        root: the folder that messages name files relative to.
+    """
+
+    def read(indices: IntArray, image_size: int, in_channels: int, progress: OnDecoded | None) -> Decoded:
+        chosen = [pictures[i] for i in indices]
+        return decode_files(
+            chosen, image_size=image_size, in_channels=in_channels, root=root, progress=progress
+        )
+
+    return read
 
 
 def decode_file(
-    path: Path,
+    path: Picture,
     *,
     image_size: int,
     in_channels: int,
@@ -99,12 +126,8 @@ def decode_file(
         stamp: what `stamp_of` said of the file that is meant; None for any.
     """
     pixels = np.empty((in_channels, image_size, image_size), dtype=np.uint8)
-    return _Decoder(root, most_pixels).write(path, pixels, stamp) or torch.from_numpy(pixels)
-
-
-def stamp_of(status: os.stat_result) -> Stamp:
-    """What tells a file from another that has taken its place."""
-    return status.st_size, status.st_mtime_ns
+    done = _Decoder(root, most_pixels).write(path, pixels, stamp)
+    return done if isinstance(done, str) else torch.from_numpy(pixels)
 
 
 def unreadable(problems: Sequence[str], total: int, root: Path) -> DataError:
@@ -115,9 +138,9 @@ def unreadable(problems: Sequence[str], total: int, root: Path) -> DataError:
     )
 
 
-def named(path: Path, root: Path, error: Exception) -> str:
+def named(path: Picture, root: Path, error: Exception) -> str:
     """A file and why it cannot be read, on one line."""
-    return f"{printable(str(path.relative_to(root)))} ({_reason(error, path)})"
+    return f"{shown(path, root)} ({_reason(error, path)})"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -134,24 +157,27 @@ class _Decoder:
     most_pixels: int
     semaphore: WeightedSemaphore = field(default_factory=lambda: WeightedSemaphore(MOST_BYTES))
 
-    def write(self, path: Path, into: NDArray[np.uint8], stamp: Stamp | None = None) -> str | None:
-        """Write one image, C×H×W; or say why it cannot be read."""
+    def write(self, path: Picture, into: NDArray[np.uint8], stamp: Stamp | None = None) -> Kind | str:
+        """Write one image, C×H×W; what it does not keep of its file, or why it cannot be read."""
         channels, size, _ = into.shape
         mode = "L" if channels == 1 else "RGB"
         try:
-            with open_regular(path) as stream:
-                found = None if stamp is None else stamp_of(os.fstat(stream.fileno()))
-                image = square(stream, mode, size, most_pixels=self.most_pixels, semaphore=self.semaphore)
+            with opened(path) as (stream, found):
+                if isinstance(path, Stored) and stamp not in (None, found):  # other bytes are there now
+                    return named(path, self.root, ValueError(_CHANGED))
+                image, kind = square(
+                    stream, mode, size, most_pixels=self.most_pixels, semaphore=self.semaphore
+                )
         except Exception as error:  # noqa: BLE001  (decoders raise errors of many types; each is reported by name)
             return named(path, self.root, error)
-        if found != stamp:
-            return named(path, self.root, ValueError("changed since it was listed"))
+        if stamp not in (None, found):
+            return named(path, self.root, ValueError(_CHANGED))
         pixels = np.frombuffer(image.tobytes(), np.uint8)  # in less time than by NumPy's interface
         into[...] = pixels.reshape(size, size, channels).transpose(2, 0, 1)
-        return None
+        return kind
 
 
-def _reason(error: Exception, path: Path) -> str:
+def _reason(error: Exception, path: Picture) -> str:
     if isinstance(error, UnidentifiedImageError):
         return "not an image"
     if isinstance(error, IsADirectoryError):

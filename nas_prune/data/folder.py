@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from torch import Tensor
 
-from nas_prune.data.decode import decode_files
+from nas_prune.data.decode import file_reader
 from nas_prune.data.listing import (
     Identity,
     check_links,
@@ -19,21 +18,12 @@ from nas_prune.data.listing import (
     other_pictures,
     shortened,
 )
-from nas_prune.data.source import OnDecoded, Source
-from nas_prune.data.split import IntArray, split_off
+from nas_prune.data.parts import indices_of_parts, part_called, parts_used
+from nas_prune.data.source import Source
+from nas_prune.data.split import IntArray
 from nas_prune.errors import DataError
 from nas_prune.runs.text import printable
 
-_PARTS = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "dev": "val",
-    "test": "test",
-    "testing": "test",
-}
 _MOST_WRAPPERS = 4
 _LAYOUT = "PATH/CLASS/*.jpg, or PATH/train/CLASS/*.jpg and PATH/test/CLASS/*.jpg"
 
@@ -72,15 +62,8 @@ def folder_source(path: Path) -> Source:
     for part, listing in zip(parts[1:], listings[1:], strict=True):
         _check_same_classes(listings[0], listing, part)
     labels = np.concatenate([listing.labels for listing in listings])
-    train, test, val = _indices(listings)
-    paths = [file for listing in listings for file in listing.paths]
-
-    def read(indices: IntArray, image_size: int, in_channels: int, progress: OnDecoded | None) -> Tensor:
-        chosen = [paths[i] for i in indices]
-        return decode_files(
-            chosen, image_size=image_size, in_channels=in_channels, root=path, progress=progress
-        )
-
+    train, test, val = indices_of_parts([listing.labels for listing in listings])
+    paths = tuple(file for listing in listings for file in listing.paths)
     return Source(
         labels,
         train,
@@ -90,8 +73,8 @@ def folder_source(path: Path) -> Source:
         flip=True,
         image_size=32,
         in_channels=3,
-        read=read,
-        files=tuple(paths),
+        read=file_reader(paths, path),
+        files=paths,
         root=path,
         notes=_notes(path, listings),
     )
@@ -120,9 +103,9 @@ def _parts(path: Path) -> tuple[Path, ...]:
     path = _unwrapped(path)
     check_links(path)
     there = _named_parts(path)
-    held = [there[part] for part in ("test", "val") if part in there]
-    if "train" in there and (held or class_folders(path) == [there["train"].name]):
-        return (there["train"], *held)
+    used = parts_used(there)
+    if "train" in there and (len(used) > 1 or class_folders(path) == [there["train"].name]):
+        return tuple(there[part] for part in used)
     _refuse_parts_as_classes(path)
     return (path,)
 
@@ -134,7 +117,7 @@ def _unwrapped(path: Path) -> Path:
         if (
             holds_images(path)
             or len(names) != 1
-            or names[0].lower() in _PARTS
+            or part_called(names[0])
             or len(class_folders(path / names[0])) < 1
         ):
             return path
@@ -150,7 +133,7 @@ def _named_parts(path: Path) -> dict[str, Path]:
     """
     found: dict[str, Path] = {}
     for name in class_folders(path):
-        part = _PARTS.get(name.lower())
+        part = part_called(name)
         if part is None:
             continue
         if part in found:
@@ -179,15 +162,6 @@ def _refuse_parts_as_classes(path: Path) -> None:
             f"the parts of a folder must be called train and test (or val), got {shortened(nested)} in "
             f"{printable(str(path))}. Rename them."
         )
-
-
-def _indices(listings: Sequence[_Listing]) -> tuple[IntArray, IntArray, IntArray | None]:
-    """Which of the files, part after part, are for training, testing and validation."""
-    if len(listings) == 1:
-        return *split_off(listings[0].labels, 0.2, np.random.default_rng(0), is_every_class_held=True), None
-    ends = np.cumsum([len(listing.paths) for listing in listings])
-    parts = np.split(np.arange(ends[-1]), ends[:-1])
-    return parts[0], parts[1], parts[2] if len(parts) == 3 else None
 
 
 def _listed(folder: Path, seen: set[Identity]) -> _Listing:

@@ -109,9 +109,9 @@ class ImageData:
 
     def __post_init__(self) -> None:
         if not self.mean:
-            moments = list(_moments(self.train.sample()))
-            object.__setattr__(self, "mean", tuple(mean for mean, _ in moments))
-            object.__setattr__(self, "std", tuple(std for _, std in moments))
+            mean, std = moments(self.train.sample())
+            object.__setattr__(self, "mean", mean)
+            object.__setattr__(self, "std", std)
 
     @property
     def num_classes(self) -> int:
@@ -136,6 +136,16 @@ class ImageData:
     def to(self, device: torch.device | str) -> "ImageData":
         """The same data on another device; mean and std are carried over, not computed again."""
         return replace(self, train=self.train.to(device), val=self.val.to(device), test=self.test.to(device))
+
+
+def moments(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each channel, pixels in [0, 1].
+
+    Args:
+        images: uint8, N×C×H×W.
+    """
+    each = list(_moments(images))
+    return tuple(mean for mean, _ in each), tuple(std for _, std in each)
 
 
 def _moments(images: Tensor) -> Iterator[tuple[float, float]]:

@@ -4,32 +4,23 @@ What to read is decided by labels alone (parts, subset, validation cut); only th
 """
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from shlex import quote
 
 import numpy as np
 import torch
 
-from nas_prune.data.folder import folder_source
-from nas_prune.data.images import ImageData, ImageSet, Part
-from nas_prune.data.listing import is_folder, shortened
-from nas_prune.data.named import digits_source, downloaded_source
-from nas_prune.data.source import OnDecoded, Source
+from nas_prune.data.copies import notes_of_copies, same_files, same_pixels
+from nas_prune.data.images import ImageData, ImageSet, Part, moments
+from nas_prune.data.kinds import notes_of
+from nas_prune.data.listing import shortened
+from nas_prune.data.pictures import Picture
+from nas_prune.data.source import Decoded, OnDecoded, Source
+from nas_prune.data.sources import source_named
 from nas_prune.data.split import IntArray, allocate, split_off, subset
 from nas_prune.data.streamed import StreamedSet, default_workers, listed_stamps
 from nas_prune.errors import BadInputError, DataError
-from nas_prune.runs.directory import expanded
-
-KNOWN_DATA: dict[str, str] = {
-    "digits": "1,797 real 8×8 scans of digits, grey; comes with scikit-learn, no download",
-    "cifar10": "60,000 32×32 photographs of 10 kinds of things, colour; 170 MB download",
-    "cifar100": "60,000 32×32 photographs of 100 kinds of things, colour; 170 MB download",
-    "mnist": "70,000 28×28 scans of digits, grey; 12 MB download",
-    "fashion-mnist": "70,000 28×28 pictures of clothing, grey; 30 MB download",
-    "svhn": "99,289 32×32 photographs of house numbers, colour; 250 MB download",
-    "folder:PATH": "your own images: PATH/train/CLASS/*.jpg and PATH/test/CLASS/*.jpg, or PATH/CLASS/*.jpg",
-}
 
 _FEW = 10  # images of a class
 _MOST_BYTES = 8_000_000_000
@@ -43,6 +34,28 @@ class _Parts:
     train: IntArray
     val: IntArray
     test: IntArray
+
+    @property
+    def in_order(self) -> tuple[IntArray, list[int]]:
+        """All of them, part after part, and how many each part has."""
+        parts = (self.train, self.val, self.test)
+        return np.concatenate(parts), [*map(len, parts)]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Found:
+    """The images of each part.
+
+    Attributes:
+        parts: training, validation, test.
+        notes: what a person should know of them, in sentences.
+        mean, std: of each channel of the training part, if they are known.
+    """
+
+    parts: tuple[Part, Part, Part]
+    notes: tuple[str, ...]
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
 
 
 def load_data(  # noqa: PLR0913  (all but the first by keyword)
@@ -60,38 +73,38 @@ def load_data(  # noqa: PLR0913  (all but the first by keyword)
     """A data set in three parts, in memory or in its files.
 
     The test part is the same for every seed. The validation part is cut from the training images, class by
-    class; a folder that has both `val/` and `test/` keeps its own, and then `val_fraction` has no use.
+    class; images of one's own with both `val` and `test` keep theirs, and then `val_fraction` has no use.
 
     Args:
-        name: one of `KNOWN_DATA`, or `folder:PATH`.
-        image_size: pixels a side, at least 8; None for the data set's own size, and 32 for folders.
-        in_channels: 1 (grey) or 3 (colour); None for the data set's own, and 3 for folders.
+        name: one of `KNOWN_DATA`.
+        image_size: pixels a side, at least 8; None for the data set's own size, and 32 for a person's own images.
+        in_channels: 1 (grey) or 3 (colour); None for the data set's own, and 3 for a person's own images.
         seed: fixes the validation cut and the subset.
         val_fraction: share of the training images kept for validation, in (0, 0.5].
         max_images: keep this many training and validation images in all, chosen class by class; the test part
             is untouched.
-        stream: whether a folder's images stay in their files and are decoded batch by batch, on other processes; None
-            for what their number and size suggest (more than 2 GB decoded). The pixels are the same.
+        stream: whether a person's own images stay in their files and are decoded batch by batch, on other processes;
+            None for what their number and size suggest (more than 2 GB decoded). The pixels are the same.
         data_dir: where downloads are kept; `~/.cache/nas-prune` when None.
-        progress: called as (done, total) while the images of a folder are decoded.
+        progress: called as (done, total) while images are decoded.
 
     Raises:
         BadInputError: a name or a setting that cannot be used, also of `NAS_PRUNE_MOST_PIXELS`.
         DataError: images that are not there, cannot be read, or do not fit into memory.
     """
     _check_settings(image_size, in_channels, seed, val_fraction)
-    source = _source(name, data_dir)
+    source = source_named(name, data_dir)
     parts = _chosen(source, np.random.default_rng(seed), val_fraction, max_images)
     _check_classes(source, parts)
     size, channels = image_size or source.image_size, in_channels or source.in_channels
-    count = sum(map(len, (parts.train, parts.val, parts.test)))
-    if _streams(source, asked=stream, num_bytes=count * channels * size * size):
-        train, val, test = _streamed(source, parts, (channels, size, size))
-    else:
+    count = len(parts.in_order[0])
+    is_streamed = _streams(source, asked=stream, num_bytes=count * channels * size * size)
+    if not is_streamed:
         _check_memory(count, channels, size)
-        train, val, test = _read(source, parts, (channels, size, size), progress)
-    notes = (*source.notes, *_of_small_classes(source, parts))
-    return ImageData(name, train, val, test, source.class_names, source.flip, notes=notes)
+    read = _streamed if is_streamed else _read
+    found = read(source, parts, (channels, size, size), progress)
+    notes = (*source.notes, *_of_small_classes(source, parts), *found.notes)
+    return ImageData(name, *found.parts, source.class_names, source.flip, found.mean, found.std, notes)
 
 
 def _of_small_classes(source: Source, parts: _Parts) -> tuple[str, ...]:
@@ -115,51 +128,58 @@ def half_of_memory() -> int:
 
 def _streams(source: Source, *, asked: bool | None, num_bytes: int) -> bool:
     if asked and not source.files:
-        raise BadInputError("--stream must come with --data folder:PATH, got a data set that is one file.")
+        raise BadInputError(
+            "--stream must come with --data folder:PATH, csv:FILE or hf:DIR, got a data set that is downloaded whole."
+        )
     return bool(source.files) and (num_bytes > STREAM_BYTES if asked is None else asked)
 
 
-def _streamed(source: Source, parts: _Parts, shape: tuple[int, int, int]) -> list[Part]:
-    places = (parts.train, parts.val, parts.test)
-    files = tuple(source.files[place] for place in np.concatenate(places))
+def _streamed(
+    source: Source, parts: _Parts, shape: tuple[int, int, int], _progress: OnDecoded | None
+) -> _Found:
+    """The parts in their files. What is said of pixels is of those that are decoded to know mean and deviation."""
+    chosen, counts = parts.in_order
+    files = tuple(source.files[place] for place in chosen)
     stamps_N2 = listed_stamps(files, source.root)
-    ends = np.cumsum([len(part) for part in places])
-    return [
+    ends = np.cumsum(counts)
+    train, val, test = (
         StreamedSet(
-            files[end - len(part) : end],
-            torch.from_numpy(source.labels[part]),
+            files[end - count : end],
+            torch.from_numpy(source.labels[chosen[end - count : end]]),
             shape,
             source.root,
             workers=default_workers(),
-            stamps=stamps_N2[end - len(part) : end],
+            stamps=stamps_N2[end - count : end],
         )
-        for part, end in zip(places, ends, strict=True)
-    ]
+        for count, end in zip(counts, ends, strict=True)
+    )
+    looked_at, sample = train.looked_at()
+    mean, std = moments(sample.images)
+    sizes = np.array(
+        [stamps_N2[i, 0] if isinstance(file, Path) else file.size for i, file in enumerate(files)]
+    )
+    notes = _of_kinds(sample, [files[i] for i in looked_at], source.root, is_sample=True)
+    copies = notes_of_copies(same_files(files, counts, sizes), source, chosen, counts)
+    return _Found((train, val, test), (*notes, *copies), mean, std)
 
 
-def _read(
-    source: Source, parts: _Parts, shape: tuple[int, int, int], progress: OnDecoded | None
-) -> list[Part]:
-    places = (parts.train, parts.val, parts.test)
-    images = source.read(np.concatenate(places), shape[1], shape[0], progress).split([*map(len, places)])
-    labels = [torch.from_numpy(source.labels[part]) for part in places]
-    return [*map(ImageSet, images, labels)]
+def _read(source: Source, parts: _Parts, shape: tuple[int, int, int], progress: OnDecoded | None) -> _Found:
+    """The parts in memory."""
+    chosen, counts = parts.in_order
+    found = source.read(chosen, shape[1], shape[0], progress)
+    labels = torch.from_numpy(source.labels[chosen]).split(counts)
+    train, val, test = map(ImageSet, found.images.split(counts), labels)
+    if not source.files:
+        return _Found((train, val, test), ())
+    notes = _of_kinds(found, [source.files[place] for place in chosen], source.root)
+    copies = notes_of_copies(same_pixels(found.images), source, chosen, counts)
+    return _Found((train, val, test), (*notes, *copies))
 
 
-def _source(name: str, data_dir: Path | None) -> Source:
-    kind, _, path = name.partition(":")
-    if kind == "folder" and path:
-        return folder_source(expanded(path))
-    if name not in KNOWN_DATA or kind == "folder":
-        hint = (
-            f" There is a folder of that name: --data {quote(f'folder:{name}')}."
-            if is_folder(Path(name))
-            else ""
-        )
-        raise BadInputError(f"--data must be one of {', '.join(KNOWN_DATA)}, got {name!r}.{hint}")
-    if name == "digits":
-        return digits_source()
-    return downloaded_source(name, data_dir or Path.home() / ".cache" / "nas-prune")
+def _of_kinds(
+    found: Decoded, pictures: Sequence[Picture], root: Path, *, is_sample: bool = False
+) -> tuple[str, ...]:
+    return () if found.kinds_N is None else notes_of(found.kinds_N, pictures, root, is_sample=is_sample)
 
 
 def _chosen(source: Source, rng: np.random.Generator, val_fraction: float, max_images: int | None) -> _Parts:

@@ -98,7 +98,8 @@ def _fetched(name: str, directory: Path, which: Mapping[str, Any]) -> Any:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise DataError(
             f"--data {name} must be downloaded once, and that failed ({reason}; into {directory}). Check "
-            "the connection, or use your own images with --data folder:PATH, or --data digits (no download)."
+            "the connection, or use your own images with --data folder:PATH, csv:FILE or hf:DIR, or --data digits (no "
+            "download)."
         ) from None
 
 

@@ -7,11 +7,12 @@ import os
 import struct
 import warnings
 from contextlib import closing, suppress
-from typing import IO, Any, cast
+from typing import IO, Any, NamedTuple, cast
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from nas_prune.data.kinds import Kind, kind_of_header
 from nas_prune.data.semaphore import WeightedSemaphore
 from nas_prune.errors import BadInputError
 
@@ -35,7 +36,20 @@ _FEW_READS, _CRUMB = 20_000, 256  # a decoder's reads beyond one for so many byt
 _SCAN, _MANY_SCANS, _MOST_WORK = b"\xff\xda", 20, 2_000_000_000  # pixels that all scans go over
 _READ_WHOLE, _MOST_WHOLE = ("WEBP", "AVIF"), 2**28  # bytes of a file that is read before it is looked at
 _STORED = {"1": 1, "L": 1, "P": 1}  # bytes a pixel; 2 with 16 bits, and 4 otherwise
-_GREY = ("1", "L", "LA", "I;16", "I;16L", "I;16B", "I;16N")
+_GREY = ("1", "L", "LA", "I", "I;16", "I;16L", "I;16B", "I;16N")
+_WIDE = ("PPM", "PNG")  # formats whose pixels of 32 bits are what Pillow makes of 16
+
+
+class Square(NamedTuple):
+    """A picture as it is used.
+
+    Attributes:
+        image: the square.
+        kind: what it does not keep of its file.
+    """
+
+    image: Image.Image
+    kind: Kind
 
 
 def most_pixels() -> int:
@@ -53,11 +67,14 @@ def most_pixels() -> int:
 
 def square(
     stream: IO[bytes], mode: str, size: int, *, most_pixels: int, semaphore: WeightedSemaphore
-) -> Image.Image:
-    """The centred square of an image, upright, resized bilinearly with antialiasing. Transparency is dropped.
+) -> Square:
+    """The centred square of an image, upright, resized bilinearly with antialiasing.
+
+    What can be seen through lies on white, as pages show it; of several pictures in a file the first is taken, of 16
+    bits the upper 8, and CMYK becomes RGB.
 
     Args:
-        stream: a regular file.
+        stream: a regular file, or a part of one.
         mode: `L` for grey, `RGB` for colour.
         size: pixels a side.
         most_pixels: how many an image may have; of a large JPEG, once it is reduced.
@@ -68,9 +85,12 @@ def square(
         ValueError: it has more pixels, or pixels that cannot be used.
     """
     _allocate_in_large_blocks()
-    if os.fstat(stream.fileno()).st_size > _SMALL:
+    if _size(stream) > _SMALL:
         stream = cast("IO[bytes]", _Patient(stream))
     image = _opened(stream)
+    if image.mode == "F" or (image.mode == "I" and image.format not in _WIDE):
+        raise ValueError("32-bit pixels have no known range; save it with 8 or 16 bits")
+    kind = kind_of_header(image, has_several=_has_several(image, stream))
     width, height = image.size
     # a large JPEG is decoded at 1/2, 1/4 or 1/8 of its size, but at least at twice the one wanted
     image.draft(mode, (2 * size, 2 * size))
@@ -88,12 +108,21 @@ def square(
             f"{width:,}×{height:,} pixels, which take {num_bytes / 1e6:,.0f} MB to decode; "
             f"{_VARIABLE}={-(-num_bytes // _LARGEST_PIXEL)} allows that"
         )
-    if image.format == "JPEG":
+    if image.format in ("JPEG", "MPO"):  # what telephones write holds a second picture
         _check_scans(stream, width * height)
     with semaphore.held(num_bytes), closing(image):
         image.load()
         orientation = _orientation(image)
-        return _upright(_in_mode(_centred(image, between, size), mode), orientation)
+        kind |= Kind.TRANSPARENT if _is_seen_through(image) else Kind(0)
+        return Square(_upright(_in_mode(_centred(image, between, size), mode), orientation), kind)
+
+
+def _size(stream: IO[bytes]) -> int:
+    """Of a file, or of a part of one, in bytes."""
+    place = stream.tell()
+    size = stream.seek(0, os.SEEK_END)
+    stream.seek(place)
+    return size
 
 
 class _Patient:
@@ -104,7 +133,7 @@ class _Patient:
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
-        self._left = _FEW_READS + os.fstat(stream.fileno()).st_size // _CRUMB
+        self._left = _FEW_READS + _size(stream) // _CRUMB
 
     def read(self, size: int = -1) -> bytes:
         self._left -= 1
@@ -122,7 +151,7 @@ def _check_scans(stream: IO[bytes], num_pixels: int) -> None:
     Raises:
         ValueError: it does.
     """
-    place, size = stream.tell(), os.fstat(stream.fileno()).st_size
+    place, size = stream.tell(), _size(stream)
     if size <= _SMALL >> 6:
         return
     stream.seek(0)
@@ -148,6 +177,7 @@ def _allocate_in_large_blocks() -> None:
 def _opened(stream: IO[bytes]) -> Image.Image:
     """The image, not yet decoded. As `Image.open`, but for its bound of pixels, and with few formats."""
     Image.preinit()
+    stream.seek(0)
     start = stream.read(16)
     for name in _FORMATS:
         if name not in Image.OPEN and not Image.init() and name not in Image.OPEN:
@@ -157,12 +187,26 @@ def _opened(stream: IO[bytes]) -> Image.Image:
         if isinstance(accepted, str):
             raise ValueError(accepted)  # noqa: TRY004  (Pillow's reason why it is built without)
         if accepted:
-            if name in _READ_WHOLE and os.fstat(stream.fileno()).st_size > _MOST_WHOLE:
+            if name in _READ_WHOLE and _size(stream) > _MOST_WHOLE:
                 raise ValueError(f"{name} of more than {_MOST_WHOLE >> 20} MiB")
             stream.seek(0)
             with suppress(SyntaxError, IndexError, TypeError, struct.error):  # a driver's way to say no
                 return factory(stream, "")
     raise UnidentifiedImageError
+
+
+def _has_several(image: Image.Image, stream: IO[bytes]) -> bool:
+    """Whether other pictures follow the first, as far as its header says."""
+    if image.format == "TIFF":
+        return bool(getattr(getattr(image, "tag_v2", None), "next", 0))
+    if image.format != "GIF":
+        return image.format in ("PNG", "WEBP", "AVIF") and bool(getattr(image, "is_animated", False))
+    if _size(stream) > _SMALL:  # the whole first picture would be gone through
+        return "loop" in image.info or image.info.get("duration", 0) > 0
+    try:  # opened again, since looking further would change it; a GIF is decoded from its pixels' own place
+        return bool(getattr(_opened(stream), "is_animated", False))
+    except Exception:  # noqa: BLE001  (whatever follows the first picture is not used)
+        return False
 
 
 # What the orientation of EXIF (tag 274) asks to be done, so that up is up.
@@ -197,7 +241,7 @@ def _upright(square: Image.Image, orientation: int) -> Image.Image:
 def _num_bytes(image: Image.Image, mode: str) -> int:
     """What decoding an image and making one of a mode of it holds at most."""
     stored = 2 if image.mode.startswith("I;16") else _STORED.get(image.mode, 4)
-    copied = 0 if image.mode == mode else _STORED.get(mode, 4)
+    copied = 0 if image.mode == mode and not _has_alpha(image) else _STORED.get(mode, 4)
     return image.width * image.height * (stored + _HELD.get(image.format or "", 0) + copied)
 
 
@@ -213,7 +257,7 @@ def _centred(image: Image.Image, mode: str, size: int) -> Image.Image:
 def _converted(image: Image.Image, mode: str) -> Image.Image:
     """The image in another mode, made strip by strip so that nothing but it is held."""
     rows = max(1, _STRIP // image.width)
-    if image.mode == mode or image.height <= rows:
+    if (image.mode == mode and not _has_alpha(image)) or image.height <= rows:
         return _in_mode(image, mode)
     whole = Image.new(mode, image.size)
     for first in range(0, image.height, rows):
@@ -222,14 +266,44 @@ def _converted(image: Image.Image, mode: str) -> Image.Image:
     return whole
 
 
+def _has_alpha(image: Image.Image) -> bool:
+    """Whether pixels may be seen through: by a channel, a palette, or one colour that stands for nothing."""
+    return image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info
+
+
+def _is_seen_through(image: Image.Image) -> bool:
+    """Whether pixels of a decoded image are seen through: in many files they could be, and none is."""
+    nothing = image.info.get("transparency")
+    if image.mode in ("LA", "PA", "RGBA"):
+        least, _ = cast("tuple[int, int]", image.getextrema()[-1])
+        return least < 255
+    if nothing is None or image.mode.startswith("I"):
+        return nothing is not None
+    counts = image.histogram()  # 256 for each channel
+    if isinstance(nothing, bytes):
+        return any(count for count, alpha in zip(counts, nothing, strict=False) if alpha < 255)
+    places = nothing if isinstance(nothing, tuple) else (nothing,)
+    if image.mode == "1":
+        places = tuple(255 * bool(place) for place in places)
+    return all(counts[256 * channel + place % 256] for channel, place in enumerate(places))
+
+
 def _in_mode(image: Image.Image, mode: str) -> Image.Image:
-    """The image as 8-bit grey (`L`) or colour (`RGB`)."""
-    if image.mode == mode:
-        return image
-    if image.mode.startswith("I;16"):  # Pillow would clip 16 bits at 255 instead of scaling them
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert(mode)
-    if image.mode in ("I", "F"):
-        raise ValueError("32-bit pixels have no known range; save it with 8 or 16 bits")
-    if image.mode == "P":  # through RGBA, or Pillow warns about transparent palettes
-        return image.convert("RGBA").convert(mode)
-    return image.convert(mode)
+    """The image as 8-bit grey (`L`) or colour (`RGB`), on white."""
+    if image.mode.startswith("I"):  # Pillow would clip 16 bits at 255 instead of scaling them
+        return _upper_bits(image).convert(mode)
+    if _has_alpha(image):
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB").convert(mode)
+    if image.mode == "P":  # its colours; Pillow makes grey of the numbers
+        return image.convert("RGB").convert(mode)
+    return image if image.mode == mode else image.convert(mode)
+
+
+def _upper_bits(image: Image.Image) -> Image.Image:
+    """The upper 8 of 16 bits; the grey that stands for nothing, if there is one, is white."""
+    deep = np.asarray(image)
+    pixels = (deep >> 8).astype(np.uint8)
+    if isinstance(nothing := image.info.get("transparency"), int):
+        pixels[deep == nothing] = 255
+    return Image.fromarray(pixels)

@@ -6,12 +6,29 @@ from pathlib import Path
 
 from torch import Tensor
 
+from nas_prune.data.kinds import KindArray
+from nas_prune.data.pictures import Picture
 from nas_prune.data.pixels import fit_images
 from nas_prune.data.split import IntArray
 
 OnDecoded = Callable[[int, int], None]
-# (indices, image size, channels, progress) -> uint8 images, N×C×H×W
-Reader = Callable[[IntArray, int, int, OnDecoded | None], Tensor]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Decoded:
+    """Pictures that were read.
+
+    Attributes:
+        images: uint8, N×C×H×W.
+        kinds_N: what each does not keep of its file, as `Kind`; None where it keeps all.
+    """
+
+    images: Tensor
+    kinds_N: KindArray | None = None
+
+
+# (indices, image size, channels, progress) -> the images
+Reader = Callable[[IntArray, int, int, OnDecoded | None], Decoded]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,7 +43,7 @@ class Source:
         flip: whether images may be mirrored.
         image_size, in_channels: used when the caller asks for nothing else.
         read: reads the images at given indices.
-        files: the picture of every image, where each has a file.
+        files: where the picture of every image is, if they are in files.
         root: the folder that messages name files relative to.
         notes: what a person should know, in sentences.
     """
@@ -40,7 +57,7 @@ class Source:
     image_size: int
     in_channels: int
     read: Reader
-    files: tuple[Path, ...] = ()
+    files: tuple[Picture, ...] = ()
     root: Path = Path()
     notes: tuple[str, ...] = ()
 
@@ -48,7 +65,7 @@ class Source:
 def memory_reader(images: Tensor) -> Reader:
     """A reader of images that are in memory: uint8, N×C×H×W."""
 
-    def read(indices: IntArray, image_size: int, in_channels: int, _progress: OnDecoded | None) -> Tensor:
-        return fit_images(images[indices], image_size, in_channels)
+    def read(indices: IntArray, image_size: int, in_channels: int, _progress: OnDecoded | None) -> Decoded:
+        return Decoded(fit_images(images[indices], image_size, in_channels))
 
     return read

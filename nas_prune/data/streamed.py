@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from nas_prune.data.decode import decode_file, decode_files, named, stamp_of, unreadable
+from nas_prune.data.decode import decode_file, decode_files, named, unreadable
 from nas_prune.data.picture import most_pixels
+from nas_prune.data.pictures import Picture, stamp_of
+from nas_prune.data.source import Decoded
 from nas_prune.data.split import IntArray
 from nas_prune.errors import DataError
 from nas_prune.runs.text import printable
@@ -38,7 +40,7 @@ class StreamedSet:
         stamps: what tells each file from another that takes its place, N×2; None to take any.
     """
 
-    files: tuple[Path, ...]
+    files: tuple[Picture, ...]
     labels: Tensor
     shape: tuple[int, int, int]
     root: Path
@@ -71,9 +73,13 @@ class StreamedSet:
 
     def sample(self) -> Tensor:
         """Enough images to know their mean and deviation, evenly spread: uint8, N×C×H×W."""
-        step = max(1, len(self) // _SAMPLE)
-        chosen, (channels, size, _) = self.files[::step], self.shape
-        return decode_files(chosen, image_size=size, in_channels=channels, root=self.root)
+        return self.looked_at()[1].images
+
+    def looked_at(self) -> tuple[range, Decoded]:
+        """The sample: its places, and the images."""
+        places, (channels, size, _) = range(0, len(self), max(1, len(self) // _SAMPLE)), self.shape
+        chosen = [self.files[place] for place in places]
+        return places, decode_files(chosen, image_size=size, in_channels=channels, root=self.root)
 
     def to(self, device: torch.device | str) -> "StreamedSet":
         """The same images, coming out on another device."""
@@ -84,7 +90,7 @@ class StreamedSet:
 class _Decoded(Dataset[Tensor | str]):
     """Pictures by place; for what cannot be read, the reason as text, which can be sent between processes."""
 
-    files: tuple[Path, ...]
+    files: tuple[Picture, ...]
     shape: tuple[int, int, int]
     root: Path
     stamps: IntArray | None
@@ -118,7 +124,7 @@ def default_workers() -> int:
     return min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
-def listed_stamps(files: Sequence[Path], root: Path) -> IntArray:
+def listed_stamps(files: Sequence[Picture], root: Path) -> IntArray:
     """What tells each file from another that may take its place, without opening it.
 
     Args:
@@ -133,9 +139,12 @@ def listed_stamps(files: Sequence[Path], root: Path) -> IntArray:
     """
     stamps_N2 = np.empty((len(files), 2), dtype=np.int64)
     problems = []
+    last, status = Path(), os.stat_result([0] * 10)
     for place, path in enumerate(files):
+        file = path if isinstance(path, Path) else path.file
         try:
-            status = path.stat()
+            if file != last:  # many pictures may be in one
+                last, status = file, file.stat()
             if not S_ISREG(status.st_mode):
                 raise ValueError("not a regular file")  # noqa: TRY301
             stamps_N2[place] = stamp_of(status)

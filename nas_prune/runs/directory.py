@@ -12,6 +12,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator
 
 from nas_prune.errors import BadInputError, DamagedError
+from nas_prune.runs.data_name import own_data
 from nas_prune.runs.files import is_there, open_own, saying_why, write_whole
 from nas_prune.runs.reading import load_json, read_bytes, read_text
 from nas_prune.runs.text import printable
@@ -64,7 +65,7 @@ def default_run(name: str) -> Path:
 def make_run(out: Path | None, space: str, what: str, data_name: str) -> Path:
     """Make the directory of a new run: the one asked for, or the next free `runs/SPACE-WHAT-DATA-NNN`."""
     check_out(out)
-    stem = f"{space}-{what}-{published(data_name).removeprefix('folder:')}"
+    stem = f"{space}-{what}-{_stem_of(data_name)}"
     try:
         if out is not None:
             out.mkdir(parents=True, exist_ok=True)
@@ -74,6 +75,11 @@ def make_run(out: Path | None, space: str, what: str, data_name: str) -> Path:
         raise BadInputError(
             f"the run's directory must be writable, got: {error}. Choose another with --out."
         ) from None
+
+
+def _stem_of(data_name: str) -> str:
+    own = own_data(published(data_name))
+    return published(data_name) if own is None else own.place.removesuffix(".csv") + own.choices
 
 
 @contextmanager
@@ -166,24 +172,20 @@ def _real(path: Path) -> str:
 
 
 def portable(data_name: str, run: Path) -> str:
-    """A data set's name for a file of a run: a folder is given relative to the run's directory."""
-    kind, colon, place = data_name.partition(":")
-    if kind != "folder" or not colon:
-        return data_name
-    return f"folder:{os.path.relpath(_real(expanded(place)), _real(run))}"
+    """A data set's name for a file of a run: a place is given relative to the run's directory."""
+    own = own_data(data_name)
+    return data_name if own is None else own.at(os.path.relpath(_real(expanded(own.place)), _real(run)))
 
 
 def from_run(data_name: str, run: Path) -> str:
     """The reverse of `portable`: a name that can be loaded from here."""
-    kind, colon, place = data_name.partition(":")
-    if kind != "folder" or not colon:
-        return data_name
-    return f"folder:{os.path.relpath(_real(run / place))}"
+    own = own_data(data_name)
+    return data_name if own is None else own.at(os.path.relpath(_real(run / own.place)))
 
 
 def published(data_name: str) -> str:
     """A data set's name without directories, for a file that is published; a line that can be shown."""
-    kind, colon, place = data_name.partition(":")
-    if kind != "folder" or not colon:
+    own = own_data(data_name)
+    if own is None:
         return printable(data_name)
-    return f"folder:{printable(Path(_real(expanded(place))).name)}"
+    return printable(own.at(Path(_real(expanded(own.place))).name))

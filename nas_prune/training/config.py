@@ -15,6 +15,7 @@ from nas_prune.data import ImageData
 from nas_prune.data.config import DataConfig
 from nas_prune.data.identity import identity_of
 from nas_prune.errors import BadInputError
+from nas_prune.runs.data_name import own_data
 from nas_prune.runs.directory import WIDTHS, from_run, portable, published
 from nas_prune.runs.problems import first_problem
 from nas_prune.runs.reopen import RunSettings
@@ -188,12 +189,12 @@ def images_for(
     """
     known = widths.data
     chosen = name or (found_on.name if found_on else known.name if known else "digits")
-    if found_on is None and name is None and chosen.startswith("folder:"):
+    if found_on is None and name is None and own_data(chosen) is not None:
         raise BadInputError(f"--data must say where the images are; the widths were found on {chosen}.")
     if found_on is None and name is None and known is None:
         raise BadInputError(
             "--data must say on which images, since the widths were not found on any: digits, which comes along, or "
-            "folder:PATH."
+            "folder:PATH, csv:FILE or hf:DIR."
         )
     theirs = published(found_on.name) if found_on else known.name if known else None
     if published(chosen) != theirs:  # settings for other images say nothing about these

@@ -206,10 +206,18 @@ def read(path):
         image.draft(mode, (2 * SIZE, 2 * SIZE))
         image.load()  # which turns a TIFF upright by itself
         orientation = image.getexif().get(0x0112, 1)
-        if image.mode.startswith("I;16"):
-            image = Image.fromarray((numpy.asarray(image) >> 8).astype(numpy.uint8))
-        image = image.convert("RGBA") if image.mode == "P" else image
-        image = image.convert("L" if image.mode in ("1", "L", "LA") else mode)
+        is_grey = image.mode[0] in "1LI"
+        if image.mode.startswith("I"):  # 16 bits
+            deep, nothing = numpy.asarray(image), image.info.get("transparency")
+            pixels = (deep >> 8).astype(numpy.uint8)
+            pixels[deep == (-1 if nothing is None else nothing)] = 255
+            image = Image.fromarray(pixels)
+        elif image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info:
+            white = Image.new("RGBA", image.size, "white")
+            image = Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
+        elif image.mode == "P":
+            image = image.convert("RGB")
+        image = image.convert("L" if is_grey else mode)
         side = min(image.size)
         left, top = (image.width - side) // 2, (image.height - side) // 2
         square = image.resize((SIZE, SIZE), Image.Resampling.BILINEAR, (left, top, left + side, top + side))

@@ -15,11 +15,12 @@ from torch import nn
 from torch.nn.functional import softmax
 
 from nas_prune.data.decode import decode_files
-from nas_prune.data.folder import labelled_images
+from nas_prune.data.kinds import KindArray, notes_of
 from nas_prune.data.listing import image_files, is_folder, other_pictures, shortened
+from nas_prune.data.pictures import Picture, absolute
 from nas_prune.data.preprocessing import Preprocessing
+from nas_prune.data.sources import labelled_pictures
 from nas_prune.errors import BadInputError, DataError
-from nas_prune.runs.directory import expanded
 from nas_prune.runs.progress import SILENT, Progress
 from nas_prune.runs.text import printable
 from nas_prune.training.evaluation import class_scores
@@ -42,7 +43,7 @@ class Predictions:
 
     network: Path
     classes: tuple[str, ...]
-    files: tuple[Path, ...]
+    files: tuple[Picture, ...]
     shares_NC: NDArray[np.float32]
     labels_N: NDArray[np.int64] | None = None
 
@@ -92,9 +93,7 @@ class Predictions:
     @property
     def _right(self) -> NDArray[np.int64]:
         if self.labels_N is None:
-            raise BadInputError(
-                "the right classes must be known for this: predict with the folder of a data set."
-            )
+            raise BadInputError("the right classes must be known for this: predict with --data.")
         return self.labels_N
 
 
@@ -112,8 +111,8 @@ def predict(
     Args:
         run: as `load_network` takes it.
         images: files, and folders that hold some.
-        data: a folder of a folder for each class instead, so that the right classes are known; its part `test` where it
-            has one.
+        data: images whose classes are known instead: a folder of a folder for each class, `csv:FILE` or `hf:DIR`; their
+            part `test` where they have one.
         seed: as `load_network` takes it.
         space: likewise.
         progress: reports how far the work is.
@@ -126,31 +125,36 @@ def predict(
     record = record_at(path)
     known = record.preprocessing
     if (data is None) == (not images):
-        raise BadInputError("IMAGES must be given, or the folder of a data set, got both or none.")
+        raise BadInputError("IMAGES must be given, or a data set with --data, got both or none.")
+    files: Sequence[Picture]
     labels_N = None
     if data is None:
         files = _listed([images] if isinstance(images, (str, Path)) else images, progress)
     else:
-        files, labels_N = _labelled(expanded(str(data).removeprefix("folder:")), known.classes, progress)
+        files, labels_N = _labelled(str(data), known.classes, progress)
     network = network_at(path, record, space)
     shares_NC = np.concatenate([*_shares(network, known, files, progress)])
     return Predictions(path, known.classes, tuple(files), shares_NC, labels_N)
 
 
 def _shares(
-    network: nn.Module, known: Preprocessing, files: Sequence[Path], progress: Progress
+    network: nn.Module, known: Preprocessing, files: Sequence[Picture], progress: Progress
 ) -> Iterable[NDArray[np.float32]]:
-    absolute = [Path(os.path.abspath(file)) for file in files]  # noqa: PTH100  (links stay as they are named)
-    root = Path(os.path.commonpath([file.parent for file in absolute]))
+    named = list(map(absolute, files))
+    root = Path(os.path.commonpath({Path(str(file)).parent for file in named}))
+    kinds = list[KindArray]()
     at_a_time = max(1, min(_AT_A_TIME, _MOST_PIXELS // (known.channels * known.size**2)))
     for first in range(0, len(files), at_a_time):
         progress.update("images", first, len(files))
-        some = absolute[first : first + at_a_time]
-        pixels = decode_files(some, image_size=known.size, in_channels=known.channels, root=root)
+        some = named[first : first + at_a_time]
+        found = decode_files(some, image_size=known.size, in_channels=known.channels, root=root)
+        kinds += [] if found.kinds_N is None else [found.kinds_N]
         with torch.inference_mode():
-            scores = class_scores(network, known.batch(pixels))
+            scores = class_scores(network, known.batch(found.images))
             yield softmax(scores.float(), 1).numpy()
     progress.update("images", len(files), len(files))
+    for note in notes_of(np.concatenate(kinds), named, root):
+        progress.say(note)
 
 
 def _listed(images: Sequence[Path | str], progress: Progress) -> list[Path]:
@@ -171,23 +175,22 @@ def _listed(images: Sequence[Path | str], progress: Progress) -> list[Path]:
 
 
 def _labelled(
-    folder: Path, classes: Sequence[str], progress: Progress
-) -> tuple[list[Path], NDArray[np.int64]]:
-    shown = printable(str(folder))
-    found, is_test = labelled_images(folder)
-    names = [printable(name) for name, _ in found]
+    data: str, classes: Sequence[str], progress: Progress
+) -> tuple[tuple[Picture, ...], NDArray[np.int64]]:
+    shown = printable(data.removeprefix("folder:"))
+    found, class_names, is_test = labelled_pictures(data)
+    names = list(map(printable, class_names))
     other = [name for name in names if name not in classes]
     if other or not names:
         got = f"{shortened(other)} beside them" if other else "none"
         raise DataError(
-            f"the folders in {shown} must be of classes that the network knows ({shortened(classes)}), got {got}."
+            f"the images in {shown} must be of classes that the network knows ({shortened(classes)}), got {got}."
         )
-    files = [path for _, own in found for path in own]
-    if not files:
-        raise DataError(f"{shown} must hold images in one folder for each class, got none.")
+    if not found.pictures:
+        raise DataError(f"{shown} must hold images of each class, got none.")
     if not is_test:
         progress.say(
             f"{shown} has no part test: all its images are looked at, also those that were trained on."
         )
-    labels = [classes.index(name) for name, (_, own) in zip(names, found, strict=True) for _ in own]
-    return files, np.array(labels, dtype=np.int64)
+    places = np.array([classes.index(name) for name in names], dtype=np.int64)
+    return found.pictures, places[found.labels]

@@ -8,6 +8,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from nas_prune.data.decode import decode_files
+from nas_prune.data.pictures import absolute
 from nas_prune.runs.figure import save
 from nas_prune.training.prediction import Predictions
 
@@ -52,8 +53,8 @@ def draw_mistakes(predictions: Predictions, path: Path) -> bool:
     assert predictions.labels_N is not None
     if not worst:
         return False
-    files = [predictions.files[image].absolute() for image in worst]
-    pixels = decode_files(files, image_size=_PIXELS, in_channels=3, root=Path("/"))
+    files = [absolute(predictions.files[image]) for image in worst]
+    pixels = decode_files(files, image_size=_PIXELS, in_channels=3, root=Path("/")).images
     columns = min(_COLUMNS, len(worst))
     rows = ceil(len(worst) / columns)
     figure = Figure(figsize=(1.75 * columns, 2.2 * rows + 0.5), dpi=120, layout="constrained")

@@ -23,7 +23,7 @@ RNG = np.random.default_rng(0)
 
 
 def read(path: Path, *, size: int = 8, channels: int = 3) -> Tensor:
-    return decode_files([path], image_size=size, in_channels=channels, root=path.parent)[0]
+    return decode_files([path], image_size=size, in_channels=channels, root=path.parent).images[0]
 
 
 def photo(width: int, height: int, mode: str = "RGB") -> Image.Image:
@@ -152,9 +152,12 @@ def test_what_is_converted_strip_by_strip_has_the_pixels_of_a_conversion_at_once
     if mode == "P":
         image.putpalette(RNG.bytes(768))
     image.save(tmp_path / "a.png", compress_level=1, transparency=bytes(range(200)) if mode == "P" else None)
+    if mode == "P":
+        image.info["transparency"] = bytes(range(200))
     if mode == "I;16":
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    colours = image.convert("RGBA").convert("RGB")
+    white = Image.new("RGBA", image.size, "white")
+    colours = Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
     box = (0, 50, 1100, 1150)
     expected = np.asarray(colours.resize((16, 16), Image.Resampling.BILINEAR, box=box)).transpose(2, 0, 1)
     assert read(tmp_path / "a.png", size=16).equal(torch.from_numpy(expected.copy()))
@@ -280,6 +283,22 @@ def test_a_jpeg_that_goes_over_its_pixels_again_and_again_is_refused(
     read(path)  # small enough for that
     monkeypatch.setattr(picture, "_MOST_WORK", 64 * 64 * 100)
     with pytest.raises(DataError, match=r"40\d scans of 4,096 pixels; save it anew"):
+        read(path)
+
+
+def test_the_bound_on_scans_holds_for_the_jpegs_of_telephones_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "x.jpg"
+    image = photo(64, 64, "L")
+    image.save(path, format="MPO", save_all=True, append_images=[image], progressive=True)
+    head, middle, rest = path.read_bytes().partition(b"\xff\xda")
+    scan, end, second = rest.partition(b"\xff\xd9")
+    path.write_bytes(head + middle + scan + (middle + scan.rpartition(middle)[2]) * 400 + end + second)
+    with Image.open(path) as opened:
+        assert opened.format == "MPO"
+    monkeypatch.setattr(picture, "_MOST_WORK", 64 * 64 * 100)
+    with pytest.raises(DataError, match=r"4\d\d scans of 4,096 pixels; save it anew"):
         read(path)
 
 

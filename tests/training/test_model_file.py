@@ -4,16 +4,21 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from nas_prune.cli import main
+from nas_prune.data.decode import decode_files
 from nas_prune.data.preprocessing import Preprocessing
 from nas_prune.space.load import load_space
 from nas_prune.space.search_space import SearchSpace
+from nas_prune.training import model_file
 from nas_prune.training.model_file import MODEL, write_model
+from tests.kinds_of_pictures import MADE
 
 PLAIN = """
 import sys
@@ -114,3 +119,13 @@ def test_plain_torch_gives_the_accuracy_that_the_run_reports(
     capsys.readouterr()
     assert main(["predict", "t", "--data", "images", "--format", "json"]) == 0
     assert json.loads(capsys.readouterr().out)["accuracy"] == said["seeds"][0]["test_accuracy"]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("name", MADE)
+def test_images_of_every_kind_are_read_as_here(name: str, channels: int, tmp_path: Path) -> None:
+    MADE[name][0](tmp_path / name)
+    ours = decode_files([tmp_path / name], image_size=12, in_channels=channels, root=tmp_path).images[0]
+    namespace: dict[str, Any] = {"torch": torch, "CHANNELS": channels, "SIZE": 12}
+    exec("def read(path)" + model_file._FORM.partition("def read(path)")[2], namespace)  # noqa: S102
+    assert torch.equal(namespace["read"](tmp_path / name), ours)

@@ -128,13 +128,13 @@ def test_the_command_says_writes_and_draws(
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
-        ([], "IMAGES must be given, or the folder of a data set, got both or none"),
+        ([], "IMAGES must be given, or a data set with --data, got both or none"),
         (["nothing.jpg"], r"but 1 of 1 are not: nothing.jpg \(No such file"),
         (["empty"], "IMAGES must be images or folders of some, got empty, which has none"),
         (["--data", "nothing"], "must name a folder, got nothing, which does not exist"),
         (["--data", "empty"], "must be of classes that the network knows"),
         (["--data", "other"], "got cats beside them"),
-        (["--data", "hollow"], "hollow must hold images in one folder for each class, got none"),
+        (["--data", "hollow"], "hollow must hold images of each class, got none"),
     ],
 )
 def test_what_cannot_be_predicted_is_said_in_one_line(
@@ -205,3 +205,48 @@ def test_a_seed_whose_network_is_damaged_is_trained_again(trained: TrainResult, 
     assert (run / "seed-0" / "network.safetensors").read_bytes() == before
     (run / "seed-3" / "result.json").write_text('{"seed": 3, "val_accuracy": 77, "test_accuracy": 55}')
     assert resume_train(run).seeds[1].test_accuracy == trained.seeds[1].test_accuracy
+
+
+@pytest.mark.parametrize("kind", ["csv", "hf"])
+def test_accuracy_is_that_of_a_folder_wherever_the_images_are(
+    kind: str, trained: TrainResult, digits: Path, tmp_path: Path
+) -> None:
+    expected = predict(trained.run, data=digits)
+    files = sorted(digits.glob("*/*"))
+    if kind == "csv":
+        place = tmp_path / "all.csv"
+        place.write_text(
+            "path,label\n"
+            + "".join(f"digits/{file.parent.name}/{file.name},{file.parent.name}\n" for file in files)
+        )
+    else:
+        datasets = pytest.importorskip("datasets")
+        datasets.disable_progress_bars()
+        features = datasets.Features(
+            {"image": datasets.Image(), "label": datasets.ClassLabel(names=["3", "7"])}
+        )
+        labels = [int(file.parent.name == "7") for file in files]
+        place = tmp_path / "saved"
+        datasets.Dataset.from_dict(
+            {"image": list(map(str, files)), "label": labels}, features=features
+        ).save_to_disk(str(place))
+    found = predict(trained.run, data=f"{kind}:{place}")
+    assert np.array_equal(found.shares_NC, expected.shares_NC)
+    assert np.array_equal(found.confusion_CC, expected.confusion_CC)
+    assert (
+        main(["predict", str(trained.run), "--data", f"{kind}:{place}", "--out", str(tmp_path / "out")]) == 0
+    )
+    with (tmp_path / "out" / "predictions.csv").open() as stream:
+        names = [row["file"] for row in csv.DictReader(stream)]
+    assert names == ([f"{place}[{i}]" for i in range(6)] if kind == "hf" else list(map(str, files)))
+    assert (tmp_path / "out" / "mistakes.png").stat().st_size > 1000
+
+
+def test_images_with_transparency_are_said_to_lie_on_white(trained: TrainResult, tmp_path: Path) -> None:
+    Image.new("RGBA", (8, 8), (0, 0, 0, 0)).save(tmp_path / "a.png")
+    said = list[str]()
+    progress = Progress(say=said.append, update=lambda *_: None)
+    clear = predict(trained.run, [tmp_path / "a.png"], progress=progress)
+    assert said == ["1 image (a.png) has transparency: drawn on white."]
+    Image.new("L", (8, 8), 255).save(tmp_path / "a.png")
+    assert np.array_equal(predict(trained.run, [tmp_path / "a.png"]).shares_NC, clear.shares_NC)

@@ -1,0 +1,123 @@
+"""Images that a CSV file names: a row for each, with its path, its class and, if there is a column for it, its part."""
+
+import os
+import re
+import stat
+from collections import defaultdict
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+
+from nas_prune.data.columns import csv_name
+from nas_prune.data.csv_rows import Row, read_rows
+from nas_prune.data.listing import Identity, shortened
+from nas_prune.data.parts import parts_used
+from nas_prune.data.table import WHOLE, Labelled, Table, sorted_labels
+from nas_prune.errors import DataError
+from nas_prune.runs.data_name import OwnData
+from nas_prune.runs.directory import expanded
+from nas_prune.runs.text import printable
+
+_MOST_LOOKED_IN = 100  # folders beside a file
+
+
+def read_csv(own: OwnData) -> Table:
+    """The images that a CSV file names. Their paths are relative to its directory, or to the folder chosen in it.
+
+    Raises:
+        DataError: a file that is no such table, or rows that name no images.
+    """
+    file = expanded(own.place)
+    rows = read_rows(file, own)
+    base = file.parent / own.columns.get("folder", "")
+    identities = _looked_at(rows, base, own)
+    _check_one_label(rows, identities, file)
+    by_part = defaultdict[str, list[int]](list)
+    for place, row in enumerate(rows):
+        by_part[row.part].append(place)
+    class_names = sorted_labels({row.label for row in rows})
+    numbers = {name: number for number, name in enumerate(class_names)}
+    parts, seen = dict[str, Labelled](), set[Identity]()
+    for name in parts_used(by_part) or [WHOLE]:
+        new = []
+        for place in by_part[name]:
+            if identities[place] not in seen:
+                seen.add(identities[place])
+                new.append(rows[place])
+        labels = np.array([numbers[row.label] for row in new], dtype=np.int64)
+        parts[name] = Labelled(tuple(base / row.path for row in new), labels)
+    again = len(rows) - len(seen)
+    notes = (f"Passed over: {again:,} rows that name an image which is there already.",) if again else ()
+    return Table(parts, tuple(class_names), printable(str(file)), base, notes)
+
+
+def _looked_at(rows: Sequence[Row], base: Path, own: OwnData) -> list[Identity]:
+    """What tells the files of rows apart, whatever they are called.
+
+    Raises:
+        DataError: some are not there, or are no files.
+    """
+    found, missing = list[Identity](), list[tuple[Row, str]]()
+    for row in rows:
+        try:
+            status = os.stat(base / row.path)  # noqa: PTH116  (in half the time)
+        except (OSError, ValueError) as error:  # such as a NUL
+            missing.append((row, getattr(error, "strerror", None) or str(error)))
+            continue
+        if stat.S_ISREG(status.st_mode):
+            found.append((status.st_dev, status.st_ino))
+        else:
+            missing.append((row, "not a regular file"))
+    if missing:
+        first, why = missing[0]
+        raise DataError(
+            f"the images that {printable(own.place)} names must be there, but {len(missing):,} of {len(rows):,} are "
+            f"not: first line {first.line}, {printable(first.path[:200])} ({why}). {_hint(first.path, base, own)}"
+        )
+    return found
+
+
+def _hint(path: str, base: Path, own: OwnData) -> str:
+    """What to do about a path at which there is no image."""
+    if "://" in path:
+        return "Nothing is downloaded: name files."
+    if "\\" in path:
+        return "Write / between the names of folders."
+    chosen = own.columns.get("folder")
+    if not chosen and (beside := _folder_with(path, base)):
+        return f"It is in {printable(beside)}: type --data {csv_name(own, folder=beside)}."
+    if re.fullmatch(r"[\w-]{1,100}", path) and (longer := next(base.glob(f"{path}.*"), None)):
+        return f"There is {printable(longer.name)}: the column must have whole names."
+    inside = f", and there to {printable(chosen)}" if chosen else ""
+    return f"Paths are relative to the folder of the file{inside}."
+
+
+def _folder_with(path: str, base: Path) -> str | None:
+    """The folder beside a CSV file in which there is such a path."""
+    with suppress(OSError, ValueError):  # of a name that none can have
+        names = sorted(entry.name for entry in os.scandir(base) if entry.is_dir() and "," not in entry.name)
+        return next((name for name in names[:_MOST_LOOKED_IN] if (base / name / path).is_file()), None)
+    return None
+
+
+def _check_one_label(rows: Sequence[Row], identities: Sequence[Identity], file: Path) -> None:
+    """Refuse images that are of two classes.
+
+    Raises:
+        DataError: some are.
+    """
+    first, odd = dict[Identity, Row](), list[tuple[Row, Row]]()
+    for row, identity in zip(rows, identities, strict=True):
+        before = first.setdefault(identity, row)
+        if before.label != row.label:
+            odd.append((before, row))
+    if odd:
+        one, other = odd[0]
+        labels = shortened([one.label, other.label])
+        raise DataError(
+            f"an image must have one label, got {len(odd):,} of {len(rows):,} rows of {printable(str(file))} that "
+            f"give one another: first lines {one.line} and {other.line}, {printable(other.path[:200])} ({labels}). "
+            "Take one out."
+        )
