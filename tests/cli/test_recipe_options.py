@@ -104,7 +104,7 @@ def test_uneven_classes_are_told_once_and_what_to_type(
 @pytest.mark.parametrize(
     ("typed", "why"),
     [
-        (["--patience", "0"], "--patience must be greater than or equal to 1, got 0."),
+        (["--patience", "0"], "--patience must be at least 1, got 0."),
         (["--balance", "both"], "is not one of 'none', 'weights', 'sampling'"),
         (["--log", "paper"], "is not 'tensorboard'"),
     ],

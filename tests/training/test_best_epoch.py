@@ -140,5 +140,5 @@ def test_patience_means_that_the_best_is_kept_and_the_last_cannot_be() -> None:
     assert changed(recipe_named("fast"), patience=5).to_the_end() == recipe_named("fast")
     with pytest.raises(BadInputError, match="patience must come with keep: best, got last"):
         changed(recipe_named("fast"), patience=5, keep="last")
-    with pytest.raises(BadInputError, match="--patience must be greater than or equal to 1, got 0"):
+    with pytest.raises(BadInputError, match="--patience must be at least 1, got 0"):
         changed(recipe_named("fast"), patience=0)
