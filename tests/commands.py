@@ -1,15 +1,12 @@
 """Commands as text: parsed as they would be when typed, without being run."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
-from unittest.mock import patch
 
 import click
 
 from nas_prune.cli import app
-from nas_prune.runs import kinds
 from nas_prune.space.budget import Budget
 
 ROOT = Path(__file__).parent.parent
@@ -37,13 +34,6 @@ def flags(command: click.Command) -> set[str]:
     return found
 
 
-@contextmanager
-def names_alone() -> Iterator[None]:
-    """Pages name files and runs that only their readers have: these need not be there."""
-    with patch.object(kinds, "refuse_missing"), patch.object(kinds, "refuse_other"):
-        yield
-
-
 def check_command(words: list[str]) -> None:
     """Parse a command of ours as it would be, without running it; others are passed over.
 
@@ -55,8 +45,7 @@ def check_command(words: list[str]) -> None:
     if ours is not None:
         command, rest = descend(words[ours + 1 :])
         try:
-            with names_alone():
-                context = command.make_context("nas-prune", rest, parent=click.Context(app))
+            context = command.make_context("nas-prune", rest, parent=click.Context(app))
         except click.exceptions.Exit:  # after --help
             return
         for budget in (context.params.get("budget"), *context.params.get("budgets", ())):

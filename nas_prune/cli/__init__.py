@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from nas_prune.cli.option_types import RUNS_NOW
 from nas_prune.errors import NasPruneError
 from nas_prune.runs.safe_path import leave_out_current_directory
 from nas_prune.runs.stopping import interruptible
@@ -50,6 +51,7 @@ class _Lazy(click.Group):
     """Loads a command's file when it is called, so that `--help` does not wait for torch."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        ctx.meta[RUNS_NOW] = True
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as interrupt:

@@ -51,6 +51,14 @@ NETWORK = _Network()
 RESUMES_NAMED = Path("\0")  # of no run: --resume stands alone, and RUN says which
 
 
+RUNS_NOW = "nas_prune.runs_now"  # in the `meta` of a command's context
+
+
+def _is_run(ctx: click.Context | None) -> bool:
+    """Whether a command line is run, not only looked at: what it names need not be there then."""
+    return ctx is not None and bool(ctx.meta.get(RUNS_NOW))
+
+
 class _Guideline(click.ParamType[str]):
     """A rule's name, or a guideline's file, which must be there and not plainly something else."""
 
@@ -65,7 +73,7 @@ class _Guideline(click.ParamType[str]):
         from nas_prune.runs.kinds import refuse_missing, refuse_other
 
         path, wanted = Path(value), "--guideline must be a guideline's file or a rule's name"
-        if path.suffix or path.exists():
+        if _is_run(ctx) and (path.suffix or path.exists()):
             refuse_missing(path, wanted)
             refuse_other(path, "guideline", wanted=wanted)
         return value
@@ -95,6 +103,8 @@ class Place(click.Path):
         from nas_prune.runs.kinds import refuse_missing, refuse_other
 
         path = Path(os.fsdecode(super().convert(value, param, ctx)))
+        if not _is_run(ctx):
+            return path
         named = param.make_metavar(ctx) if isinstance(param, click.Argument) and ctx else None
         shown = "the path" if param is None else param.opts[0]
         shown = " or ".join(re.findall("[A-Z]+", named)) if named else shown

@@ -108,15 +108,11 @@ def rank_study(  # noqa: PLR0913  (all but the first by keyword)
         _alone(location.run),
         threadpool_limits(1, user_api="blas"),
     ):
+        terms = RankTerms(top, seeds, full_seeds, schedule, most_macs, 0)
         jobs = []
         for name, trials in found.trials.items():
-            trainings = Trainings(
-                context, location.run / "rank" / folder_name(name), schedule, workers, progress
-            )
-            count = len(record.of_main_judge(trials))
-            terms = RankTerms(top, seeds, full_seeds, schedule, most_macs, count)
-            with progress.waiting(f"{name}: choosing the networks that race"):
-                jobs.append(_job_of(name, trials, trainings, terms))
+            folder = location.run / "rank" / folder_name(name)
+            jobs.append(_job_of(name, trials, Trainings(context, folder, schedule, workers, progress), terms))
         return [job.rank(found.config.studies[job.study][-1]) for job in jobs]
 
 
@@ -124,7 +120,9 @@ def _job_of(name: str, trials: Sequence[FrozenTrial], trainings: Trainings, term
     context = trainings.context
     has_rule = context.config.sampler == "rule"
     points = context.parametrised(context.config.studies[name][-1]) if has_rule else None
-    chosen = finalists(trials, terms.top, points)
+    terms = replace(terms, trials=len(record.of_main_judge(trials)))
+    with trainings.progress.waiting(f"{name}: choosing the networks that race"):
+        chosen = finalists(trials, terms.top, points)
     return _Job(name, trainings, chosen, terms, points, seen_in(trials, judge=SCRATCH))
 
 

@@ -9,7 +9,7 @@ import click
 import pytest
 
 from nas_prune.cli import app, main
-from tests.test_readme import descend
+from tests.commands import descend
 
 STUDY = """
 space: resnet20

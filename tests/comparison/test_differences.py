@@ -17,7 +17,9 @@ from nas_prune.space.widths import read_widths
 from nas_prune.training.result import Trained
 
 FOUND = Path(__file__).parents[1] / "earlier_runs" / "search" / "widths" / "macs-50pct.json"
-ARMS = tuple(name for name in CompareConfig().known if not name.startswith(("guided", "winner")))
+ARMS = tuple(
+    name for name in CompareConfig().known if not name.startswith(("guided", "winner", "unpruned-given"))
+)
 
 
 def planted(config: CompareConfig, rng: np.random.Generator, noise: float = 0.01) -> CompareResult:

@@ -12,7 +12,7 @@ RUNS = Path(__file__).parents[1] / "earlier_runs"
 
 
 def trained(accuracy: float, guess: float | None) -> Trained:
-    return Trained(0, accuracy, accuracy, 1, 1, 1, 0.0, guess)
+    return Trained(0, accuracy, accuracy, 1, 1, 1, 0.0, guess=guess)
 
 
 def test_arms_that_guess_are_named_by_the_largest_class_of_their_images() -> None:
