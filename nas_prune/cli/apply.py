@@ -52,9 +52,10 @@ def command(
     if out is not None:
         check_new(out)
     pattern = guideline_named(guideline)
-    with showing_progress() as progress, progress.waiting("tracing the network"):
+    with showing_progress() as progress:
         found = made_for.load(
             space,
+            progress,
             width_multiplier=network.width_multiplier,
             selections=network.groups == "selections",
         )
@@ -66,10 +67,10 @@ def command(
     if style == "json":
         print_json({"widths": widths.model_dump(mode="json"), "notes": list(applied.notes)})
     else:
-        _print(widths, applied, out)
+        _print(widths, applied, out, made_for.data_name)
 
 
-def _print(widths: "Widths", applied: "Applied", out: Path | None) -> None:
+def _print(widths: "Widths", applied: "Applied", out: Path | None, data_name: str | None) -> None:
     rows = [
         [
             group.name,
@@ -93,5 +94,5 @@ def _print(widths: "Widths", applied: "Applied", out: Path | None) -> None:
         shape = "×".join(map(str, widths.space.input_shape))
         echo(
             f"Widths: {out}, for {shape} in {widths.space.num_classes} classes.\n"
-            f"Next:   nas-prune train {quote(str(out))} --data folder:PATH"
+            f"Next:   nas-prune train {quote(str(out))} --data {quote(data_name or 'folder:PATH')}"
         )

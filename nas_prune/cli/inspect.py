@@ -60,8 +60,10 @@ def command(
     """Channel groups, roles, frozen parts and why, costs, feasible budgets."""
     from nas_prune.search.methods.registry import method_named
 
-    with showing_progress() as progress, progress.waiting("tracing the network"):
-        found = made_for.load(space, width_multiplier=width_multiplier, selections=groups == "selections")
+    with showing_progress() as progress:
+        found = made_for.load(
+            space, progress, width_multiplier=width_multiplier, selections=groups == "selections"
+        )
     found = found.limited(limiting.limits)
     facts = _facts(found, method_named(method).name, _CHOICES if groups is None else (groups,))
     if style == "json":
@@ -164,7 +166,7 @@ def _print(space: "SearchSpace", facts: dict[str, Any]) -> None:
     echo(f"\nSearchable share of the MACs, if every group is narrowed to its floor: {percent(share)}.")
     reference = space.reference
     if space.is_classifier and reference.call.is_plain and len(reference.input_shape) == 3:
-        echo("Shares depend on the images: --image-size, --in-channels and --classes are those of your data.")
+        echo("Shares depend on the images: --data says which.")
 
 
 def _print_costs(space: "SearchSpace", facts: dict[str, Any]) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from nas_prune.guideline.artefact import Match
     from nas_prune.guideline.fit import Choice
     from nas_prune.runs.kinds import Kind
+    from nas_prune.runs.progress import Progress
     from nas_prune.space.limits import Limits
     from nas_prune.space.search_space import Groups, SearchSpace
     from nas_prune.training.config import RunConfig
@@ -243,24 +244,46 @@ class MachineOptions:
 class ShapeOptions:
     """What a network takes and gives, where no data set says so, None for its own; and which part of it is meant."""
 
+    data_name: str | None
     image_size: int | None
     in_channels: int | None
     classes: int | None
     inputs: tuple[str, ...]
     part: str
 
-    def load(self, space: str, *, width_multiplier: float, selections: bool) -> "SearchSpace":
+    def load(
+        self, space: str, progress: "Progress", *, width_multiplier: float, selections: bool
+    ) -> "SearchSpace":
         """The network of this name, for these images."""
         from nas_prune.space.load import load_space
 
-        return load_space(
-            space,
-            self._call() if self.inputs else self._image(space),
-            num_classes=self.classes,
-            width_multiplier=width_multiplier,
-            selections=selections,
-            part=self.part,
-        )
+        if self.data_name is None:
+            takes, classes = self._call() if self.inputs else self._image(space), self.classes
+        else:
+            takes, classes = self._images(space, progress)
+        with progress.waiting("tracing the network"):
+            return load_space(
+                space,
+                takes,
+                num_classes=classes,
+                width_multiplier=width_multiplier,
+                selections=selections,
+                part=self.part,
+            )
+
+    def _images(self, space: str, progress: "Progress") -> tuple[tuple[int, int, int], int]:
+        """Channels, height and width of the images of a data set, as the network takes them, and how many classes."""
+        from nas_prune.data.config import DataConfig
+        from nas_prune.space.load import images_for
+
+        if self.inputs or self.in_channels is not None or self.classes is not None:
+            raise BadInputError(
+                "--data must stand without --input, --in-channels and --classes: the images say them."
+            )
+        assert self.data_name is not None
+        config = DataConfig(name=self.data_name, image_size=self.image_size, stream=True)
+        data = images_for(space, config, 0, progress)
+        return (data.in_channels, data.image_size, data.image_size), data.num_classes
 
     def _image(self, space: str) -> tuple[int, int, int]:
         from nas_prune.space.networks import network_named

@@ -178,6 +178,12 @@ shape_options: Decorator[Any] = packed(
     "made_for",
     ShapeOptions,
     click.option(
+        "--data",
+        "data_name",
+        shell_complete=suggestions.images,
+        help="The images that it is for: their channels and classes, and their size unless --image-size gives another.",
+    ),
+    click.option(
         "--image-size",
         type=int,
         help="Pixels a side; by default 32, or the size that torchvision or timm gives.",

@@ -13,7 +13,7 @@ from click.shell_completion import CompletionItem
 Suggest: TypeAlias = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
 _PACKAGE = Path(__file__).parent.parent
-_DATA = ("digits", "cifar10", "cifar100", "mnist", "fashion-mnist", "svhn", "folder:")
+_DATA = ("digits", "cifar10", "cifar100", "mnist", "fashion-mnist", "svhn", "folder:", "csv:", "hf:")
 _RULES = ("uniform", "smart-ratio", "erk", "bottleneck-first")
 _ALIASES = re.compile(r"^aliases: *\[([^]]*)\]", re.MULTILINE)
 _METHOD = re.compile(r'^ +name="([a-z0-9-]+)",$', re.MULTILINE)
@@ -44,19 +44,20 @@ def recipes(_: click.Context, __: click.Parameter, incomplete: str) -> list[Comp
 
 
 def images(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Data sets by name, and folders behind `folder:`."""
+    """Data sets by name, folders behind `folder:` and `hf:`, folders and CSV files behind `csv:`."""
     kind, colon, place = incomplete.partition(":")
-    if kind != "folder" or not colon:
+    if kind not in ("folder", "csv", "hf") or not colon:
         return _beginning(incomplete, _DATA)
     parent = place[: place.rfind("/") + 1]
     try:
-        inside = sorted(path.name for path in Path(parent or ".").expanduser().iterdir() if path.is_dir())
+        inside = sorted(Path(parent or ".").expanduser().iterdir())
     except OSError:
         inside = []
     hides = not place.rpartition("/")[2].startswith(".")
-    return _beginning(
-        incomplete, (f"folder:{parent}{name}/" for name in inside if not (hides and name.startswith(".")))
-    )
+    seen = [path for path in inside if not (hides and path.name.startswith("."))]
+    files = [path.name for path in seen if kind == "csv" and path.suffix.lower() in (".csv", ".tsv")]
+    names = [*(f"{path.name}/" for path in seen if path.is_dir()), *files]
+    return _beginning(incomplete, (f"{kind}:{parent}{name}" for name in names))
 
 
 def guidelines(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:

@@ -217,7 +217,8 @@ class Objective:
                 break
         accuracy = fmean(accuracies)
         val = self.context.data.val
-        trial.set_user_attr(record.GUESS, guess_share(val.labels, self.context.data.num_classes))
+        guess = guess_share(val.labels, self.context.data.num_classes)
+        trial.set_user_attr(record.GUESS, round(guess, 4))
         trial.set_user_attr(record.VAL_IMAGES, len(val))
         trial.set_user_attr(record.EPOCHS, epochs)
         trial.set_user_attr(record.SECONDS, round(perf_counter() - started, 3))

@@ -11,6 +11,8 @@ from nas_prune.cli import main
 from nas_prune.space.budget import Budget
 from nas_prune.space.cut import check_feasible, feasible_range, least_share
 from nas_prune.space.load import load_space
+from nas_prune.space.widths import read_widths
+from tests.conftest import WriteDigits
 
 REFUSED = re.compile(
     r"where (?P<least>[\d,]+) to (?P<most>[\d,]+) are feasible .*All ranges: nas-prune (?P<command>.*)"
@@ -93,3 +95,22 @@ def test_the_least_share_is_rounded_up_so_that_it_can_be_typed() -> None:
 def test_inspect_says_on_which_images_its_shares_are(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["inspect", "--space", "vgg11"]) == 0
     assert "--image-size, --in-channels and --classes are those of your data" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("in_empty_directory")
+def test_apply_and_inspect_take_sizes_channels_and_classes_from_images(
+    write_digits: WriteDigits, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_digits("my pictures", {"0": 20, "1": 20, "2": 20})
+    images = ["--data", "folder:my pictures", "--image-size", "16"]
+    give = ["apply", "--guideline", "erk", "--space", "vgg11", "--budget", "macs<=50%", *images]
+    assert main([*give, "--out", "w.json"]) == 0
+    assert "Next:   nas-prune train w.json --data 'folder:my pictures'" in capsys.readouterr().out
+    space = read_widths("w.json").space
+    assert (space.input_shape[1:], space.num_classes) == ((16, 16), 3)
+    assert main(["train", "w.json", *images[:2], "--epochs", "1", "--out", "t"]) == 0
+    assert main(["inspect", "--space", "vgg11", "--data", "digits", "--format", "json"]) == 0
+    out = capsys.readouterr().out
+    assert json.loads(out[out.index("{") :])["space"]["input_shape"] == [1, 8, 8]
+    assert main(["inspect", *images, "--classes", "3"]) == 2
+    assert "--data must stand without --input, --in-channels and --classes" in capsys.readouterr().err
