@@ -281,7 +281,7 @@ class ShapeOptions:
                 "--data must stand without --input, --in-channels and --classes: the images say them."
             )
         assert self.data_name is not None
-        config = DataConfig(name=self.data_name, image_size=self.image_size, stream=True)
+        config = DataConfig(name=self.data_name, image_size=self.image_size)
         data = images_for(space, config, 0, progress)
         return (data.in_channels, data.image_size, data.image_size), data.num_classes
 

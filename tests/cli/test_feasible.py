@@ -94,7 +94,7 @@ def test_the_least_share_is_rounded_up_so_that_it_can_be_typed() -> None:
 
 def test_inspect_says_on_which_images_its_shares_are(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["inspect", "--space", "vgg11"]) == 0
-    assert "--image-size, --in-channels and --classes are those of your data" in capsys.readouterr().out
+    assert "Shares depend on the images: --data says which." in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("in_empty_directory")
