@@ -94,6 +94,8 @@ def image_files(folder: Path) -> list[Path]:
                     "names in it and below. Name the folder of the images."
                 )
             is_image = entry.name.lower().endswith(_EXTENSIONS) and not _is_hidden(entry)
+            if entry.name in _NO_CLASSES:
+                continue
             if _leads_to_folder(entry):
                 inner.append(entry)
                 odd += [entry.path] * is_image
