@@ -169,7 +169,18 @@ def command(
     conclude(context, result, style)
 
 
-_OF_A_FILE = {"named", "style", "data_name", "max_images", "epochs", "seeds", "space", "workers", "out"} | {
+_OF_A_FILE = {
+    "weights",
+    "named",
+    "style",
+    "data_name",
+    "max_images",
+    "epochs",
+    "seeds",
+    "space",
+    "workers",
+    "out",
+} | {
     *("searches", "device", "threads", "precision", "channels_last", "compiles"),
 }
 
@@ -223,6 +234,7 @@ class _Typed:
             file,
             self.setup.run.out,
             machine=asdict(self.setup.machine),
+            weights=self.asked.weights,
             space=self.asked.space,
             workers=self.workers,
             progress=progress,

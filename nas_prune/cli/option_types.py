@@ -11,6 +11,7 @@ from click.shell_completion import CompletionItem
 
 from nas_prune.cli.suggestions import spaces
 from nas_prune.errors import BadInputError
+from nas_prune.runs.kinds import RUNS
 
 if TYPE_CHECKING:
     from nas_prune.data.config import DataConfig
@@ -115,8 +116,6 @@ class Place(click.Path):
         return path
 
 
-_ANY_RUN: "tuple[Kind, ...]" = ("search", "train", "evaluate", "compare", "transfer", "study")
-ANY_RUN = Place("a run's directory", *_ANY_RUN)
 SEARCH_RUN = Place("the directory of a search", "search")
 STUDY_RUN = Place("the directory of a study", "study")
 TEACHER_RUN = Place("the directory of a search or a training", "search", "train")
@@ -139,10 +138,8 @@ COMPARED = Place(
     "compare",
 )
 WINNER = Place("the directory of a study, or a widths file", "study", "widths")
-WITH_NETWORK = Place(
-    "the directory of a training or a search, or a network.safetensors", *_ANY_RUN, "weights"
-)
-REPORTED = Place("a run's directory, or a guideline", *_ANY_RUN, "guideline")
+WITH_NETWORK = Place("the directory of a training or a search, or a network.safetensors", *RUNS, "weights")
+REPORTED = Place("a run's directory, or a guideline", *RUNS, "guideline")
 SEARCHED = Place("a search, to go on with", "search")
 TRANSFERRED = Place("a transfer, to go on with", "transfer")
 TRAINED = Place(
@@ -169,7 +166,7 @@ class _Resumed(Place):
         return RESUMES_NAMED if value in ("", RESUMES_NAMED) else super().convert(value, param, ctx)
 
 
-RESUMED = _Resumed("a run's directory", *_ANY_RUN)
+RESUMED = _Resumed("a run's directory", *RUNS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,11 +48,17 @@ def with_source(config: CompareConfig, search: SearchConfig | None, widths: Widt
     if search is not None:
         _check_source(search, widths)
         try:
-            source = source_for(search, config, config.recipe)
+            source = source_for(search, config, config.recipe, other_weights=_has_others(search, widths))
         except BadInputError as error:
             why = str(error)
     missing = {} if source is not None else {name: why for name, arm in config.known.items() if arm.inherits}
     return config.model_copy(update={"source": source, "search": search, "left_out": missing})
+
+
+def _has_others(search: SearchConfig, widths: Widths) -> bool:
+    """Whether a search's whole networks are to start from other weights than it started from itself."""
+    own = None if widths.method is None else widths.method.settings.get("weights")
+    return search.weights != own
 
 
 def _check_source(search: SearchConfig, widths: Widths) -> None:

@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError, model_validator
 from nas_prune.comparison.arms import ARMS, SEEDS_OF_A_SEARCH, chosen_arms
 from nas_prune.comparison.choosing import Wanted
 from nas_prune.comparison.config import MOST_SEARCHES, CompareConfig
+from nas_prune.comparison.parents import with_weights
 from nas_prune.comparison.result import COMPARED, FILE, CompareResult
 from nas_prune.comparison.run import compare, resume_compare
 from nas_prune.comparison.statistics import TestName, check_test
@@ -133,6 +134,7 @@ def run_file(
     out: Path | None = None,
     *,
     machine: dict[str, Any] | None = None,
+    weights: str | None = None,
     space: str | None = None,
     workers: int = 1,
     progress: Progress = SILENT,
@@ -144,6 +146,7 @@ def run_file(
         out: the directory, new or its own; `runs/NAME` if None. The search is in `search/`, the comparison in
             `compare/`.
         machine: settings of `RunConfig` except the images.
+        weights: what the search starts from, as `SearchConfig` has it; one that has begun has them already.
         space: the network's name, if it is one of your own.
         workers: how many trainings at once.
         progress: reports how far the work is.
@@ -154,7 +157,7 @@ def run_file(
     file = file.model_copy(update={"space": check_trusted(file.space, space, "the comparison file")})
     run = out or default_run(file.name)
     settings = {} if machine is None else machine
-    wanted, config = file.search(settings), file.comparison(settings)
+    wanted, config = file.search({**settings, "weights": weights}), file.comparison(settings)
     _check(file)
     _claim(run, file)
     with alone_in(run), resume_hint("the same command"):
@@ -174,7 +177,7 @@ def run_file(
                 workers=workers,
                 progress=progress,
             )
-        source = read_config(run / _SEARCH, SearchConfig)
+        source = with_weights(read_config(run / _SEARCH, SearchConfig), run / _SEARCH)
         return compare(
             config.model_copy(update={"images": source.images}),
             read_widths(found),

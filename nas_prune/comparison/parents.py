@@ -23,11 +23,19 @@ from nas_prune.training.given_weights import START, read_start
 from nas_prune.training.recipe import Recipe
 
 
-def source_for(found: SearchConfig, run: RunConfig, recipe: Recipe) -> SearchConfig:
+def source_for(
+    found: SearchConfig, run: RunConfig, recipe: Recipe, *, other_weights: bool = False
+) -> SearchConfig:
     """How the whole networks are trained: as in a search, but to the end, and by the comparison's recipe.
 
     If that is not the search's recipe, the strength of the penalty is chosen again, as in a new search (0 stays 0).
     Channels that the search removed in steps stay.
+
+    Args:
+        found: the search; its weights are those that the whole networks start from.
+        run: the comparison.
+        recipe: of the comparison.
+        other_weights: whether these are others than the search itself started from.
 
     Raises:
         BadInputError: the search's method trains no network.
@@ -35,16 +43,16 @@ def source_for(found: SearchConfig, run: RunConfig, recipe: Recipe) -> SearchCon
     method = method_named(found.method)
     if not method.trains:
         raise BadInputError(f"its method, {found.method}, trains no network")
-    is_same = found.search_recipe == recipe
-    return SearchConfig(
+    made = SearchConfig(
         **run.model_dump(include=set(RunConfig.model_fields)),
         **found.network_settings(),
         **found.model_dump(include={"method", "scope", "budgets", "cost", "weights"}),
         recipe=recipe,
-        sparsity=found.sparsity if is_same or found.sparsity == 0 else None,
         stop=False if method.shows_widths(found.scope) else None,
         seed=found.seed,
     )
+    is_same = found.search_recipe == made.search_recipe and not other_weights
+    return made.model_copy(update={"sparsity": found.sparsity if is_same or found.sparsity == 0 else None})
 
 
 def finish_search(

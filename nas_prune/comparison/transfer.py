@@ -198,7 +198,9 @@ def _go_on(job: Job, workers: int, progress: Progress) -> CompareResult:
     if source is not None and not path_of(job.run, "direct", 0).exists():
         folder, given = job.run / "search", FixedInputs(given=(job.data, job.space))
         progress = progress.without_words()
-        settings = source.model_copy(update={"data": job.config.data, "threads": job.config.threads})
+        settings = source.model_copy(
+            update={"data": job.config.data, "threads": job.config.threads, "weights": None}
+        )
         with resume_hint(command_for(job.run, job.widths, "transfer")):
             if (folder / CONFIG).exists():
                 found = resume_search(

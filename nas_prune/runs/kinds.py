@@ -44,7 +44,7 @@ _OF_STUDIES = frozenset(
 )
 _OF_COMPARISONS = frozenset(("arms", "searches", "test", "method", "scope", "sparsity", "iterations", "cap"))
 _OF_RECIPES = frozenset(
-    ("epochs", "batch_size", "learning_rate", "weight_decay", "momentum", "optimiser", "schedule")
+    ("epochs", "batch_size", "learning_rate", "weight_decay", "momentum", "optimizer", "schedule")
 )
 _WORDS: dict[Kind, str] = {
     "search": "the directory of a search",

@@ -60,7 +60,7 @@ class SearchConfig(NetworkConfig):
     cost: DrivingCost | None = None
     iterations: int = Field(default=1, ge=1, le=MOST_STEPS)
     stop: bool | None = None
-    stability: Stability = Stability(tolerance=0.04, epochs=3)
+    stability: Stability = Stability(tolerance=0.04, epochs=3, spent=0.5)
     weights: str | None = Field(default=None, max_length=4096)
     seed: int = Field(default=0, ge=0, lt=2**31)
     keep_checkpoints: bool = False

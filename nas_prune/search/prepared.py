@@ -210,6 +210,8 @@ class PreparedSearch:
     def _is_stable(self, lines: Sequence[Mapping[str, Any]]) -> bool:
         """Whether the widths of the last epochs are stable, and had the time to move."""
         config, done = self.config, max((line["epoch"] for line in lines), default=0)
+        if not config.stability.is_reached(lines):  # mostly; what is spent takes a moment to sum
+            return False
         per_epoch = num_batches(len(self.data.train), config.recipe.batch_size)
         return config.stability.is_reached(lines, config.search_recipe.spent_after(done, per_epoch))
 
@@ -344,7 +346,7 @@ def weights_for(
     like = space.build(seed=0)
     if begun is not None:
         return read_start(begun, like)
-    source = WeightsSource(config.weights, preprocessing_of(data).classes, config.space, config.seed)
+    source = WeightsSource(config.weights, preprocessing_of(data).classes, config.space)
     return given_weights(source, space, like)
 
 

@@ -25,12 +25,12 @@ class Stability:
         tolerance: by how much the share that a stage keeps may change within an epoch, at every budget.
         epochs: for how many epochs in a row.
         spent: the share of the training's learning rates, summed over its steps, that must be spent before; by default
-            λ takes an idle channel to zero at 1.
+            λ takes an idle channel to zero at 1. Nothing in runs of before, which stopped without.
     """
 
     tolerance: float
     epochs: int
-    spent: float = 0.5
+    spent: float = 0.0
 
     def is_reached(self, lines: Sequence[Mapping[str, Any]], spent: float = 1.0) -> bool:
         """Whether the last epochs are stable.

@@ -18,7 +18,7 @@ from nas_prune.graph.selection import ChannelSelection
 from nas_prune.space.load import named_of
 from nas_prune.space.names import is_own
 from nas_prune.space.search_space import SearchSpace
-from nas_prune.training.checkpoint import most_of, read_tensors, write_tensors
+from nas_prune.training.checkpoint import most_of, read_content, read_tensors, read_weights, write_tensors
 from nas_prune.training.network_file import read_record
 from nas_prune.training.weights_file import read_weights_file
 
@@ -71,13 +71,11 @@ class WeightsSource:
         given: a file, or `as-built` for what the network's own function gives it.
         classes: of the images; a file of ours says which its network knows.
         typed: the network's name as a person gave it, for `as-built`.
-        seed: of what the function draws, for `as-built`.
     """
 
     given: str
     classes: tuple[str, ...]
     typed: str | None = None
-    seed: int = 0
 
 
 def given_weights(source: WeightsSource, space: SearchSpace, like: nn.Module) -> GivenWeights:
@@ -96,18 +94,34 @@ def given_weights(source: WeightsSource, space: SearchSpace, like: nn.Module) ->
     """
     path = Path(source.given)
     if source.given == AS_BUILT:
-        made = as_built(space, source.typed, source.seed)
-        name, found, theirs = AS_BUILT, made.state_dict(), None
+        name, found, theirs = AS_BUILT, _same_each_time(space, source.typed), None
     elif path.name == START:  # of another run, which has taken it from a file
         return read_start(path.parent, like)
     else:
-        name, found, theirs = path.name, read_weights_file(path), _classes_in(path)
+        name, found, theirs = path.name, _read(path), _classes_in(path)
     heads = set(_heads(space))
     if theirs is not None and theirs != source.classes:
         found = {
             key: tensor for key, tensor in found.items() if key not in heads
         }  # of other classes, as many
-    return matched(name, found, like, heads, multiplier=space.reference.width_multiplier)
+    drawn = _drawn(like, found) if source.given == AS_BUILT else set()
+    return matched(name, found, like, heads | drawn, multiplier=space.reference.width_multiplier)
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    """The weights in a file; of a checkpoint of ours those that count: the moving average where there is one."""
+    if path.suffix == ".safetensors":
+        try:
+            if "facts" in read_content(path, "weights"):
+                return read_weights(path)
+        except DamagedError:
+            pass  # of another program
+    return read_weights_file(path)
+
+
+def _drawn(like: nn.Module, found: Mapping[str, Tensor]) -> set[str]:
+    """Names of what a function of the user's own draws anew each time."""
+    return {real for key, (real, _) in _own_names(like).items() if key not in found}
 
 
 def _heads(space: SearchSpace) -> Iterator[str]:
@@ -150,18 +164,26 @@ def as_built(space: SearchSpace, typed: str | None, seed: int) -> nn.Module:
 def loads_weights(space: SearchSpace, typed: str | None) -> bool:
     """Whether a function of the user's own gives its network weights that are the same each time.
 
-    Two networks are made. A parameter of many values that is the same in both was loaded, or drawn from a fixed seed.
+    A parameter of many values that is the same twice was loaded, or drawn from a fixed seed.
     """
     if not is_own(space.reference.name):
         return False
-    one, other = (dict(as_built(space, typed, seed).named_parameters()) for seed in (1, 2))
+    same = _same_each_time(space, typed)
     return any(
-        parameter.numel() >= _MANY
-        and torch.equal(parameter, other[name])
-        and len(parameter.detach().flatten()[:_MANY].unique()) > _MANY // 2
-        for name, parameter in one.items()
-        if name in other
+        tensor.numel() >= _MANY and len(tensor.flatten()[:_MANY].unique()) > _MANY // 2
+        for name, tensor in same.items()
+        if tensor.is_floating_point()
     )
+
+
+def _same_each_time(space: SearchSpace, typed: str | None) -> dict[str, Tensor]:
+    """The tensors of a whole network that its own function does not draw: two networks are made, and compared."""
+    one, other = (as_built(space, typed, seed).state_dict() for seed in (1, 2))
+    return {
+        name: tensor
+        for name, tensor in one.items()
+        if isinstance(tensor, Tensor) and name in other and torch.equal(tensor, other[name])
+    }
 
 
 def _made(make: Any, seed: int) -> nn.Module:
@@ -187,7 +209,7 @@ def matched(
         BadInputError: a tensor that is no part of the classifier is missing, of another shape, or has no place.
     """
     own = _own_names(like)
-    place = _place_of(own, found)
+    place = _place_of(name, own, found)
     if place is None:
         raise BadInputError(
             f"--weights must be of this network, got {name}, which has no tensor of it: {_listed(tuple(found))} there, "
@@ -261,18 +283,43 @@ def _own_names(like: nn.Module) -> dict[str, tuple[str, Tensor]]:
     return found
 
 
-def _place_of(own: Mapping[str, tuple[str, Tensor]], found: Mapping[str, Tensor]) -> _Place | None:
-    """The place with most tensors of the right shape; None where there are none."""
+def _place_of(name: str, own: Mapping[str, tuple[str, Tensor]], found: Mapping[str, Tensor]) -> _Place | None:
+    """The place with most tensors of the right shape; None where there are none.
+
+    Raises:
+        BadInputError: two places have as many, and other tensors: a network and its average, say.
+    """
     tried = [_Place("", theirs) for theirs in _prefixes(found)] + [
         _Place(ours, "") for ours in _prefixes(own)
     ]
 
-    def fits(place: _Place) -> int:
-        there = ((found.get(place.of(key)), tensor) for key, (_, tensor) in own.items())
-        return sum(other is not None and other.shape == tensor.shape for other, tensor in there)
+    def taken(place: _Place) -> dict[str, Tensor]:
+        there = ((key, found.get(place.of(key)), tensor) for key, (_, tensor) in own.items())
+        return {
+            key: other for key, other, tensor in there if other is not None and other.shape == tensor.shape
+        }
 
-    best = max(dict.fromkeys(tried), key=lambda place: (fits(place), -len(place.ours + place.theirs)))
-    return best if fits(best) else None
+    def is_one_to_one(place: _Place) -> bool:
+        names = [place.of(key) for key in own if place.of(key) in found]
+        return len(set(names)) == len(names)
+
+    places = {place: len(taken(place)) for place in dict.fromkeys(tried) if is_one_to_one(place)}
+    most = max(places.values(), default=0)
+    if not most:
+        return None
+    best = sorted(
+        (place for place in places if places[place] == most), key=lambda one: len(one.ours + one.theirs)
+    )
+    first = taken(best[0])
+    for place in best[1:]:
+        second = taken(place)
+        if second.keys() != first.keys() or any(not torch.equal(second[key], first[key]) for key in first):
+            one, other = (f"{each.theirs or each.ours}…" for each in (best[0], place))
+            raise BadInputError(
+                f"--weights must hold one network, got {name} with several of its shape ({one} and {other}). Save the "
+                "one that is meant alone."
+            )
+    return best[0]
 
 
 def _prefixes(names: Iterable[str]) -> list[str]:

@@ -180,7 +180,7 @@ def _weights(
     like = network.build(widths, seed=0)
     if begun is not None:
         return read_start(begun, like)
-    source = WeightsSource(config.weights, preprocessing_of(images).classes, space, config.seeds[0])
+    source = WeightsSource(config.weights, preprocessing_of(images).classes, space)
     try:
         return given_weights(source, network, like)
     except BadInputError:

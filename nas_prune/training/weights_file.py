@@ -85,26 +85,27 @@ def _read_pickled(path: Path) -> dict[str, Tensor]:
         raise
     except Exception as error:  # noqa: BLE001  (it fails in any way on what is no pickle, or is damaged)
         raise ValueError(f"it is damaged, or no file of PyTorch's ({type(error).__name__})") from None
-    for _ in range(_MOST_DEEP):
-        inner = _inside(content)
-        if inner is None:
-            break
-        content = inner
+    return _weights_in(content, _MOST_DEEP)
+
+
+def _weights_in(content: Any, depth: int) -> dict[str, Tensor]:
+    """The weights that a checkpoint holds under one of the usual names, or those that it is."""
+    for name in _INSIDE if isinstance(content, Mapping) and depth else ():
+        if found := _weights_in(content.get(name), depth - 1):
+            return found
     return _tensors(content)
-
-
-def _inside(content: Any) -> Any:
-    """What a checkpoint holds the weights under; None where it is the weights."""
-    if not isinstance(content, Mapping) or _tensors(content):
-        return None
-    return next((content[name] for name in _INSIDE if isinstance(content.get(name), Mapping)), None)
 
 
 def _tensors(content: Any) -> dict[str, Tensor]:
     if not isinstance(content, Mapping):
         return {}
-    return {
-        name: value.detach()
-        for name, value in content.items()
-        if isinstance(name, str) and isinstance(value, Tensor) and not value.is_meta
-    }
+    found = {name: value for name, value in content.items() if isinstance(value, Tensor)}
+    odd = next((name for name, one in found.items() if not isinstance(name, str) or not _is_plain(one)), None)
+    if odd is not None:
+        raise ValueError(f"its tensors must be plain ones, got {odd}, which is sparse, quantised or complex")
+    return {name: value.detach() for name, value in found.items()}
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    is_stored = tensor.layout == torch.strided and not tensor.is_meta
+    return is_stored and not tensor.is_quantized and not tensor.is_complex()

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ import nas_prune
 from nas_prune.cli import main
 from nas_prune.space.load import load_space
 from nas_prune.space.widths import read_widths
+from nas_prune.training import weights_file
 
 SHORT = ("--space", "resnet20", "--max-images", "300", "--budget", "macs<=50%")
 OWN = """
@@ -173,10 +175,11 @@ def test_a_factory_that_loads_weights_keeps_them_when_asked(
         in capsys.readouterr().err
     )
     assert main([*search, "--weights", "as-built", "--out", "kept"]) == 0
-    assert "Starting from as-built: 16 tensors." in capsys.readouterr().err
+    assert "Starting from as-built: 14 tensors; drawn anew: 3.weight, 3.bias." in capsys.readouterr().err
     from safetensors.torch import load_file
 
     start = load_file("kept/start.safetensors")
+    assert "3.weight" not in start  # the head, which the function draws: anew for each seed
     assert torch.equal(start["0.0.weight"], body[0].weight)
     assert main(["search", *SHORT, "--weights", "as-built"]) == 2
     assert "must come with a network of your own" in capsys.readouterr().err
@@ -204,3 +207,41 @@ def test_all_methods_and_comparisons_start_from_the_same_weights(
     capsys.readouterr()
     assert main(["compare", "plain", *compare[2:], "--arm", "unpruned-given", "--out", "d"]) == 2
     assert "must come with a search from given weights (--weights)" in capsys.readouterr().err
+
+
+def test_no_file_of_a_run_names_weights_to_be_read(
+    in_empty_directory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    saved("evil.pth")
+    typed = ["--space", "resnet20", "--guideline", "uniform", "--budget", "macs<=60%", "--seeds", "1"]
+    assert main(["transfer", *typed, "--epochs", "1", "--max-images", "100", "--direct", "--out", "t"]) == 0
+    Path("compare.yaml").write_text(
+        "space: resnet20\ndata: {name: digits, max_images: 100}\nrecipe: digits\nepochs: 1\nbudget: macs<=60%\n"
+        "seeds: 1\narms: [scratch-b]\ncap: 1\n",
+        encoding="utf-8",
+    )
+    assert main(["compare", "compare.yaml", "--out", "c"]) == 0
+    for config, gone in (("t/config.yaml", "t/search"), ("c/search/config.yaml", "c/compare")):
+        text = Path(config).read_text(encoding="utf-8")
+        assert "weights: null" in text
+        Path(config).write_text(text.replace("weights: null", "weights: evil.pth"), encoding="utf-8")
+        shutil.rmtree(gone)
+    Path("t/widths/direct.json").unlink()
+    with patch.object(weights_file, "_read_pickled", side_effect=AssertionError("it was read")):
+        main(["transfer", "--resume", "t"])
+        main(["compare", "compare.yaml", "--out", "c"])
+    assert "it was read" not in capsys.readouterr().err
+
+
+def test_a_comparison_file_may_start_from_weights(in_empty_directory: Path) -> None:
+    saved("w.pth")
+    Path("compare.yaml").write_text(
+        "space: resnet20\ndata: {name: digits, max_images: 100}\nrecipe: digits\nepochs: 1\nbudget: macs<=60%\n"
+        "seeds: 1\narms: [scratch-b, unpruned-given]\ncap: 1\n",
+        encoding="utf-8",
+    )
+    compare = ["compare", "compare.yaml", "--out", "c"]
+    assert main([*compare, "--weights", "w.pth"]) == 0
+    assert Path("c/compare/start.safetensors").read_bytes() == Path("c/search/start.safetensors").read_bytes()
+    Path("w.pth").unlink()
+    assert main(compare) == 0

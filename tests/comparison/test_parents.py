@@ -22,6 +22,14 @@ def test_a_strength_is_chosen_again_for_another_recipe_but_none_stays_none(
     assert source_for(found, CompareConfig(), found.search_recipe).sparsity == sparsity
 
 
+def test_whole_networks_from_given_weights_keep_the_strength_of_a_search_from_the_same() -> None:
+    found = FOUND.model_copy(update={"weights": "w.pth"})
+    parents = source_for(found, CompareConfig(), found.recipe)
+    assert (parents.weights, parents.search_recipe.epochs, parents.sparsity) == ("w.pth", 5, 0.01)
+    assert source_for(found, CompareConfig(), found.recipe, other_weights=True).sparsity is None
+    assert source_for(FOUND, CompareConfig(), found.recipe).search_recipe.epochs == 20
+
+
 def test_whole_networks_lose_no_channels_in_steps() -> None:
     found = FOUND.model_copy(update={"method": "taylor", "sparsity": None, "iterations": 3})
     assert source_for(found, CompareConfig(), found.search_recipe).iterations == 1

@@ -55,11 +55,13 @@ def test_nothing_is_stable_before_half_of_the_rates_are_spent(tmp_path: Path) ->
     first = next(
         done
         for done in range(1, 31)
-        if Stability(tolerance=0.04, epochs=3).is_reached(alike[:done], recipe.spent_after(done, 12))
+        if SearchConfig(space="resnet20").stability.is_reached(alike[:done], recipe.spent_after(done, 12))
     )
     assert recipe.spent_after(first - 1, 12) < 0.5 <= recipe.spent_after(first, 12)
     assert first == 12  # of 30: one cycle spends half of its rates by then
-    patient = CONFIG.model_copy(update={"epochs": 12, "recipe": recipe_named("fast")})
+    patient = CONFIG.model_copy(
+        update={"epochs": 12, "recipe": recipe_named("fast"), "stability": Stability(0.5, 2, spent=0.5)}
+    )
     assert search(patient, tmp_path / "run").epochs_done == 5
 
 
@@ -87,3 +89,18 @@ def test_a_search_stops_when_its_widths_are_stable(tmp_path: Path) -> None:
 def test_widths_that_are_not_searched_end_no_training(change: dict[str, str], tmp_path: Path) -> None:
     config = CONFIG.model_copy(update={**change, "epochs": 4})
     assert search(config, tmp_path / "run").epochs_done == 4
+
+
+def test_a_search_of_before_that_stopped_early_stays_as_it_ended(tmp_path: Path) -> None:
+    search(CONFIG, tmp_path / "run")  # by a rule that asks for nothing to be spent, as before
+    path = tmp_path / "run" / "config.yaml"
+    text = path.read_text(encoding="utf-8")
+    assert "  spent: 0.0\n" in text
+    path.write_text(text.replace("  spent: 0.0\n", ""), encoding="utf-8")
+    for name in ("result.json", "network.safetensors", "scores.json"):  # as if it had been killed at its end
+        (tmp_path / "run" / name).unlink()
+    kept = search(CONFIG.model_copy(update={"keep_checkpoints": True}), tmp_path / "kept")
+    (tmp_path / "run" / "checkpoint.safetensors").write_bytes(
+        (tmp_path / "kept" / "checkpoint.safetensors").read_bytes()
+    )
+    assert resume_search(tmp_path / "run").epochs_done == kept.epochs_done == 3

@@ -49,6 +49,12 @@ WRAPPED: dict[str, Callable[[dict[str, Tensor]], object]] = {
         "model": {name: torch.zeros_like(one) for name, one in weights.items()},
         "model_ema": weights,
     },
+    "of an example that notes its best accuracy": lambda weights: {
+        "state_dict": weights,
+        "best_acc1": torch.tensor(76.0),
+        "optimizer": {"state": {0: {"exp": torch.ones(3)}}},
+    },
+    "with an average that is empty": lambda weights: {"model": weights, "model_ema": {}},
     "of an early version": lambda weights: {
         name: one for name, one in weights.items() if not name.endswith("num_batches_tracked")
     },
@@ -147,6 +153,18 @@ REFUSED = {
         "conv1.weight does not",
     ),
     "nothing": ({}, "which holds none"),
+    "two networks of one shape": (
+        {
+            f"{part}.{name}": one + number
+            for number, part in enumerate(("student", "teacher"))
+            for name, one in state().items()
+        },
+        "must hold one network, got w.pth with several of its shape (student.… and teacher.…)",
+    ),
+    "a sparse tensor": (
+        changed(**{CONV: torch.ones(32, 16, 3, 3).to_sparse()}),
+        "its tensors must be plain ones",
+    ),
 }
 
 
@@ -203,3 +221,45 @@ def test_what_a_run_starts_from_is_in_it_and_is_checked(tmp_path: Path) -> None:
     (tmp_path / "start.safetensors").write_bytes(raw)
     with pytest.raises(DamagedError, match="checksum"):
         read_start(tmp_path, SPACE.build(seed=0))
+
+
+def test_a_checkpoint_of_ours_gives_its_weights_and_not_the_moments_of_its_optimiser(tmp_path: Path) -> None:
+    from nas_prune.cli import main
+    from nas_prune.training.checkpoint import read_weights
+
+    (tmp_path / "adamw.yaml").write_text(
+        "epochs: 1\nbatch_size: 64\nlearning_rate: 0.001\nschedule: cosine\noptimizer: adamw\n"
+    )
+    typed = ["--method", "l1-norm", "--recipe", str(tmp_path / "adamw.yaml"), "--max-images", "100"]
+    out = ["--budget", "macs<=50%", "--keep-checkpoints", "--out", str(tmp_path / "s")]
+    assert main(["search", "--space", "resnet20", *typed, *out]) == 0
+    path = tmp_path / "s" / "checkpoint.safetensors"
+    space = load_space("resnet20", (1, 8, 8))
+    found, weights = given(path, space), read_weights(path)
+    assert found.tensors.keys() == weights.keys()
+    assert all(torch.equal(one, weights[name]) for name, one in found.tensors.items())
+
+
+class Nested(nn.Module):
+    """The same names in a network and in a part of it."""
+
+    def __init__(self, num_classes: int = 10) -> None:
+        super().__init__()
+        self.conv, self.inner = nn.Conv2d(3, 8, 3), nn.Module()
+        self.inner.conv = nn.Conv2d(8, 8, 3)
+        self.fc = nn.Linear(8, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        inner = self.inner.conv
+        assert isinstance(inner, nn.Conv2d)
+        return self.fc(inner(self.conv(x).relu()).mean((2, 3)))  # type: ignore[no-any-return]
+
+
+def test_no_tensor_of_a_file_fills_two_places(tmp_path: Path) -> None:
+    space = load_space(Nested, (3, 16, 16), num_classes=10)
+    weights = space.build(seed=3).state_dict()
+    torch.save(
+        {name: one for name, one in weights.items() if not name.startswith("inner")}, tmp_path / "w.pth"
+    )
+    with pytest.raises(BadInputError, match=r"inner\.conv\.\w+ is nothing"):
+        given(tmp_path / "w.pth", space)
