@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 
 _SHOWN = 3  # classes of an image
 _MOST_ROWS = 30  # of a table for people
+_OF_PART = {
+    "": "",
+    "test": "",
+    "kept for testing": " that the training kept for testing",
+    "all": ", with those trained on, if any were",
+}
 
 
 @click.command(
@@ -106,6 +112,7 @@ def _content(found: "Predictions") -> dict[str, object]:
         return {"network": str(found.network), "images": images}
     return {
         "network": str(found.network),
+        "part": found.part,
         "accuracy": found.accuracy,
         "balanced_accuracy": found.balanced_accuracy,
         "classes": {name: {"images": count, "found": share} for name, (count, share) in found.recall.items()},
@@ -150,5 +157,5 @@ def _print_accuracies(found: "Predictions") -> None:
     print_table(["class", "images", "found", "most often taken for"], rows)
     echo(
         f"\nAccuracy {percent(found.accuracy, 2)}, balanced {percent(found.balanced_accuracy, 2)}, of "
-        f"{counted(len(found.files), 'image')}.\nNetwork: {found.network}"
+        f"{counted(len(found.files), 'image')}{_OF_PART[found.part or '']}.\nNetwork: {found.network}"
     )

@@ -223,8 +223,8 @@ def _print(result: "TrainResult") -> None:
     cost = f"{count(widths.cost.macs)} MACs, {count(widths.cost.params)} parameters"
     echo(f"{where}: {counted(config.epochs, 'epoch')} ({factor}), {cost}\n")
     _print_seeds(result)
-    if guessing({"": result.seeds}):
-        echo("It is hardly better than guessing the largest class. Train for more epochs (--epochs).")
+    if guessing({"": result.seeds}, widths.space.num_classes):
+        echo("It is no better than guessing the largest class may be. Train for more epochs (--epochs).")
     for seed, why in result.failed:
         again = resume_command("train", result.run, widths.space.name, ALONE)
         echo(f"Seed {seed} was not trained to its end: {why.rstrip('.')}. Try it again: {again}")

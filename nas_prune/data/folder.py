@@ -77,6 +77,7 @@ def folder_source(path: Path) -> Source:
         files=paths,
         root=path,
         notes=_notes(path, listings),
+        keeps_fifth=len(listings) == 1,
     )
 
 

@@ -95,6 +95,7 @@ class ImageData:
         mean, std: of each channel of the training part, pixels in [0, 1]; found when not given. A constant
             channel has a standard deviation of 1/255, so that dividing by it is safe.
         notes: what a person should know of the images, in sentences.
+        held_out: names of the test images, in order, where they were kept from a person's own images.
     """
 
     name: str
@@ -106,6 +107,7 @@ class ImageData:
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     notes: tuple[str, ...] = ()
+    held_out: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.mean:

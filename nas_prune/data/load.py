@@ -103,8 +103,24 @@ def load_data(  # noqa: PLR0913  (all but the first by keyword)
         _check_memory(count, channels, size)
     read = _streamed if is_streamed else _read
     found = read(source, parts, (channels, size, size), progress)
-    notes = (*source.notes, *_of_small_classes(source, parts), *found.notes)
-    return ImageData(name, *found.parts, source.class_names, source.flip, found.mean, found.std, notes)
+    notes = (*source.notes, *_of_small_classes(source, parts), *found.notes, *_of_parts(source))
+    return ImageData(
+        name,
+        *found.parts,
+        source.class_names,
+        source.flip,
+        found.mean,
+        found.std,
+        notes,
+        held_out=source.held_out,
+    )
+
+
+def _of_parts(source: Source) -> tuple[str, ...]:
+    """Which images are kept for testing, where a person has not said so."""
+    return (
+        ("There is no part for testing: a fifth of each class is kept for it.",) if source.keeps_fifth else ()
+    )
 
 
 def _of_small_classes(source: Source, parts: _Parts) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """What a data set is before its pixels are read: labels, parts, and how to read chosen images."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +47,7 @@ class Source:
         files: where the picture of every image is, if they are in files.
         root: the folder that messages name files relative to.
         notes: what a person should know, in sentences.
+        keeps_fifth: whether the images have no part for testing, and a fifth of them is kept for that.
     """
 
     labels: IntArray
@@ -60,6 +62,18 @@ class Source:
     files: tuple[Picture, ...] = ()
     root: Path = Path()
     notes: tuple[str, ...] = ()
+    keeps_fifth: bool = False
+
+    @property
+    def held_out(self) -> tuple[str, ...]:
+        """Names of the images that are kept for testing, relative to their folder; none where a part is for that."""
+        if not self.keeps_fifth or self.root is None:
+            return ()
+        return tuple(_name(self.files[place], self.root) for place in self.test)
+
+
+def _name(picture: Picture, root: Path) -> str:
+    return Path(os.path.relpath(picture, root)).as_posix() if isinstance(picture, Path) else str(picture)
 
 
 def memory_reader(images: Tensor) -> Reader:

@@ -115,4 +115,5 @@ def source_of(table: Table) -> Source:
         files=pictures,
         root=table.root,
         notes=table.notes,
+        keeps_fifth=len(names) == 1,
     )

@@ -34,7 +34,7 @@ def part_of_training(run: Path, name: str) -> Part:
         )
     tables = []
     if numbers is not None and guesses(numbers["test_accuracy_mean"], numbers.get("guess")):
-        said.append("It is hardly better than guessing the largest class.")
+        said.append("It is no better than guessing the largest class may be.")
     if numbers is not None:
         rows = [
             [str(one["seed"]), percent(one["val_accuracy"]), percent(one["test_accuracy"])]

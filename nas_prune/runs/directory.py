@@ -21,6 +21,7 @@ _MOST_LINES = 100_000  # of metrics: no training has more epochs
 _LONGEST_NAME = 200  # bytes: file systems have 255
 METRICS, CHECKPOINT, RESULT, WIDTHS = "metrics.jsonl", "checkpoint.safetensors", "result.json", "widths.json"
 NETWORK = "network.safetensors"
+TEST_IMAGES = "test-images.csv"
 
 
 def directory_name(name: str) -> str:

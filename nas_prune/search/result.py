@@ -49,7 +49,8 @@ class SearchResult:
         sparsity: the strength of the penalty that was used; None for methods without.
         epochs_done: how many epochs were trained, fewer than asked for if the widths were stable before.
         val_accuracy: validation accuracy of the whole network after that; None where none was trained.
-        guess: the accuracy below which it is hardly better than guessing.
+        guess: the accuracy below which it is no better than guessing may be; None where none is trained, or where
+            classes were evened out and it tells them apart.
         found: one for each budget, in the order asked for.
         columns: which groups were searched, by place, or lie in blocks that were.
         unscored: names of groups that were left whole because the method cannot score them.
@@ -63,7 +64,7 @@ class SearchResult:
     sparsity: float | None
     epochs_done: int
     val_accuracy: float | None
-    guess: float
+    guess: float | None
     found: tuple[FoundWidths, ...]
     columns: tuple[int, ...]
     unscored: tuple[str, ...]
@@ -116,8 +117,8 @@ def warnings_of(result: SearchResult) -> list[str]:
         )
     if result.val_accuracy is not None and guesses(result.val_accuracy, result.guess):
         said.append(
-            f"The whole network gets {100 * result.val_accuracy:.1f} % right, hardly more than guessing the largest of "
-            f"{result.space.reference.num_classes} classes would: widths found by it say little. Train for more "
+            f"The whole network gets {100 * result.val_accuracy:.1f} % right, no more than guessing the largest of "
+            f"{result.space.reference.num_classes} classes may: widths found by it say little. Train for more "
             "epochs, or with a smaller --sparsity."
         )
     return said

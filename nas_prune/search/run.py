@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from nas_prune.data.guessing import guess_share
+from nas_prune.data.guessing import guess_of_classes, guess_share, guesses
 from nas_prune.data.preprocessing import preprocessing_of
 from nas_prune.runs.directory import (
     CHECKPOINT,
@@ -37,7 +37,7 @@ from nas_prune.space.widths import DataRecord, MethodRecord, Widths
 from nas_prune.training.checkpoint import read_checkpoint
 from nas_prune.training.compute import limited_threads, pick_device
 from nas_prune.training.config import resume_command
-from nas_prune.training.evaluation import evaluate
+from nas_prune.training.evaluation import balanced_accuracy, evaluate
 from nas_prune.training.given_weights import loads_weights, write_start
 from nas_prune.training.network_file import (
     NetworkRecord,
@@ -301,7 +301,7 @@ def _conclude(stage: PreparedSearch, run: Path, ended: _Ended, started: float) -
         sparsity=stage.sparsity,
         epochs_done=ended.epochs_done,
         val_accuracy=None if trained is None else evaluate(trained, stage.data.val, stage.data)[1],
-        guess=guess_share(stage.data.val.labels, stage.data.num_classes),
+        guess=None if trained is None or _finds_rare_classes(stage, trained) else _guess(stage),
         found=tuple(_found(stage, trained, one, run, ended.epochs_done) for one in cuts),
         columns=stage.space.groups_in(stage.columns),
         unscored=stage.unscored,
@@ -310,6 +310,19 @@ def _conclude(stage: PreparedSearch, run: Path, ended: _Ended, started: float) -
     if stage.compute.ranks.is_first:
         write_result(result, whole)
     return result
+
+
+def _guess(stage: PreparedSearch) -> float:
+    """The validation accuracy below which the network is no better than guessing."""
+    return guess_share(stage.data.val.labels, stage.data.num_classes)
+
+
+def _finds_rare_classes(stage: PreparedSearch, trained: nn.Module) -> bool:
+    """Whether classes were evened out, and the network tells them apart: at the cost of the largest, then."""
+    if stage.config.recipe.balance == "none":
+        return False
+    found = balanced_accuracy(trained, stage.data.val, stage.data, stage.compute)
+    return not guesses(found, guess_of_classes(stage.data.num_classes))
 
 
 def _found(stage: PreparedSearch, model: nn.Module | None, one: Cut, run: Path, epochs: int) -> FoundWidths:

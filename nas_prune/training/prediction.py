@@ -19,11 +19,14 @@ from nas_prune.data.kinds import KindArray, notes_of
 from nas_prune.data.listing import image_files, is_folder, other_pictures, shortened
 from nas_prune.data.pictures import Picture, absolute
 from nas_prune.data.preprocessing import Preprocessing
-from nas_prune.data.sources import labelled_pictures
+from nas_prune.data.sources import labelled_pictures, source_named
+from nas_prune.data.table import Labelled
 from nas_prune.errors import BadInputError, DataError
+from nas_prune.runs.data_name import own_data
 from nas_prune.runs.progress import SILENT, Progress
 from nas_prune.runs.text import printable
 from nas_prune.training.evaluation import class_scores
+from nas_prune.training.held_out import held_out_by
 from nas_prune.training.load_network import network_at, network_in, record_at
 
 _AT_A_TIME, _MOST_PIXELS = 250, 50_000_000
@@ -39,6 +42,7 @@ class Predictions:
         files: the images.
         shares_NC: the probability of each class, by softmax.
         labels_N: the right classes; None where they are not known.
+        part: of a data set: `test`, `kept for testing` by the training, or `all`; None where classes are not known.
     """
 
     network: Path
@@ -46,6 +50,7 @@ class Predictions:
     files: tuple[Picture, ...]
     shares_NC: NDArray[np.float32]
     labels_N: NDArray[np.int64] | None = None
+    part: str | None = None
 
     @property
     def found_N(self) -> NDArray[np.int64]:
@@ -127,14 +132,14 @@ def predict(
     if (data is None) == (not images):
         raise BadInputError("IMAGES must be given, or a data set with --data, got both or none.")
     files: Sequence[Picture]
-    labels_N = None
+    labels_N, part = None, None
     if data is None:
         files = _listed([images] if isinstance(images, (str, Path)) else images, progress)
     else:
-        files, labels_N = _labelled(str(data), known.classes, progress)
+        files, labels_N, part = _labelled(str(data), known.classes, held_out_by(path), progress)
     network = network_at(path, record, space)
     shares_NC = np.concatenate([*_shares(network, known, files, progress)])
-    return Predictions(path, known.classes, tuple(files), shares_NC, labels_N)
+    return Predictions(path, known.classes, tuple(files), shares_NC, labels_N, part)
 
 
 def _shares(
@@ -175,8 +180,8 @@ def _listed(images: Sequence[Path | str], progress: Progress) -> list[Path]:
 
 
 def _labelled(
-    data: str, classes: Sequence[str], progress: Progress
-) -> tuple[tuple[Picture, ...], NDArray[np.int64]]:
+    data: str, classes: Sequence[str], held_out: frozenset[str], progress: Progress
+) -> tuple[tuple[Picture, ...], NDArray[np.int64], str]:
     shown = printable(data.removeprefix("folder:"))
     found, class_names, is_test = labelled_pictures(data)
     names = list(map(printable, class_names))
@@ -188,9 +193,15 @@ def _labelled(
         )
     if not found.pictures:
         raise DataError(f"{shown} must hold images of each class, got none.")
-    if not is_test:
+    part = "test" if is_test else "all"
+    if not is_test and held_out:
+        source = source_named(data if own_data(data) else f"folder:{data}", None)
+        if set(source.held_out) == held_out:
+            part, names = "kept for testing", list(map(printable, source.class_names))
+            found = Labelled(tuple(source.files[place] for place in source.test), source.labels[source.test])
+    if part == "all":
         progress.say(
-            f"{shown} has no part test: all its images are looked at, also those that were trained on."
+            f"{shown} has no part test: all its images are looked at, also those that were trained on, if any were."
         )
     places = np.array([classes.index(name) for name in names], dtype=np.int64)
-    return found.pictures, places[found.labels]
+    return found.pictures, places[found.labels], part

@@ -118,13 +118,17 @@ def guessing(trained: Mapping[str, Sequence[Trained]], num_classes: int | None =
 
     Args:
         trained: the trainings of each.
-        num_classes: which the rule is by where earlier versions have noted nothing else; None for none there.
+        num_classes: which the rule is by where earlier versions have noted nothing else, and for the mean of the
+            accuracies on each class where they are uneven; None for neither.
     """
     return [name for name, own in trained.items() if own and _is_guessing(own, num_classes)]
 
 
 def _is_guessing(own: Sequence[Trained], num_classes: int | None) -> bool:
     otherwise = None if num_classes is None else guess_of_classes(num_classes)
+    balanced = [one.test_balanced_accuracy for one in own if one.test_balanced_accuracy is not None]
+    if otherwise is not None and len(balanced) == len(own) and not guesses(fmean(balanced), otherwise):
+        return False  # rare classes are found, at the cost of the largest
     noted = [share for one in own if (share := otherwise if one.guess is None else one.guess) is not None]
     return len(noted) == len(own) and guesses(fmean(one.test_accuracy for one in own), fmean(noted))
 

@@ -141,8 +141,10 @@ def drop_checkpoints(folder: Path) -> None:
 
 def how_far(state: TrainState, recipe: Recipe) -> str:
     """How far a training has got, for people."""
-    within = f" and {state.steps_done} steps" if state.steps_done else ""
-    return f"{state.epochs_done}{within} of {recipe.epochs} epochs are done"
+    steps = f"{state.steps_done:,} step{'s' * (state.steps_done != 1)}"
+    within = f", and {steps} of the next" if state.steps_done else ""
+    epochs = "1 epoch is" if recipe.epochs == 1 else f"{recipe.epochs} epochs are"
+    return f"{state.epochs_done} of {epochs} done{within}"
 
 
 @dataclass(slots=True)

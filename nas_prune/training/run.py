@@ -20,6 +20,7 @@ from nas_prune.space.widths import Widths, read_widths
 from nas_prune.training.compute import pick_device
 from nas_prune.training.config import TrainConfig, resume_command
 from nas_prune.training.given_weights import write_start
+from nas_prune.training.held_out import write_held_out
 from nas_prune.training.job import Inputs, TrainJob, prepared
 from nas_prune.training.loop import Observer
 from nas_prune.training.model_file import MODEL, write_model
@@ -117,6 +118,8 @@ def _new_run(job: TrainJob, out: Path | None) -> Path:
             job.widths.write(run / WIDTHS)
             if job.given is not None:
                 write_start(run, job.given)
+            if job.data.held_out:
+                write_held_out(run, job.data)
             write_config(run, config.relative_to(run))
     return Path(ranks.broadcast(str(run)))
 

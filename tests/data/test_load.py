@@ -107,7 +107,7 @@ def test_a_folders_images_have_the_size_that_the_network_is_made_for(write_digit
     assert load_images(DataConfig(name=folder), 0, SILENT, meant_size=64).image_size == 64
     assert load_images(DataConfig(name=folder), 0, SILENT).image_size == 32
     asked = load_images(DataConfig(name=folder, image_size=16), 0, SILENT, meant_size=64)
-    assert (asked.image_size, len(asked.notes)) == (16, 2)
+    assert (asked.image_size, len(asked.notes)) == (16, 3)
     assert "of 16 px and the network is made for 64" in where_images_are(asked)
     digits = load_images(DataConfig(), 0, SILENT, meant_size=224)
     assert digits.image_size == 8
