@@ -18,7 +18,7 @@ from nas_prune.data.listing import (
     other_pictures,
     shortened,
 )
-from nas_prune.data.parts import indices_of_parts, part_called, parts_used
+from nas_prune.data.parts import indices_of_parts, part_called, parts_used, said_of_parts
 from nas_prune.data.source import Source
 from nas_prune.data.split import IntArray
 from nas_prune.errors import DataError
@@ -76,7 +76,7 @@ def folder_source(path: Path) -> Source:
         read=file_reader(paths, path),
         files=paths,
         root=path,
-        notes=_notes(path, listings),
+        notes=(*_notes(path, listings), *said_of_parts([part_called(part.name) or "" for part in parts])),
         keeps_fifth=len(listings) == 1,
     )
 

@@ -129,6 +129,11 @@ def other_pictures(folder: Path) -> list[Path]:
     )
 
 
+def is_other_picture(path: Path) -> bool:
+    """Whether a file is a picture, by its name, in a format that is not read."""
+    return path.name.lower().endswith(_OTHER_PICTURES)
+
+
 def shortened(names: Sequence[str]) -> str:
     """The first three names, and how many there are when there are more."""
     shown = ", ".join(map(printable, names[:3]))

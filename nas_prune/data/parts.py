@@ -31,6 +31,13 @@ def parts_used(there: Collection[str]) -> list[str]:
     return [part for part in ("train", "test", "val") if part in there]
 
 
+def said_of_parts(there: Collection[str]) -> tuple[str, ...]:
+    """What a person should know where a part is not for what it is called."""
+    if "val" in there and "test" not in there and "train" in there:
+        return ("There is no part test: val is tested with, and a tenth of train validates.",)
+    return ()
+
+
 def indices_of_parts(labels: Sequence[IntArray]) -> tuple[IntArray, IntArray, IntArray | None]:
     """Which of the images, part after part, are for training, testing and validation.
 

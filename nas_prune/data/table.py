@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from nas_prune.data.decode import file_reader
-from nas_prune.data.parts import indices_of_parts, parts_used
+from nas_prune.data.parts import indices_of_parts, parts_used, said_of_parts
 from nas_prune.data.pictures import Picture
 from nas_prune.data.source import Source
 from nas_prune.data.split import IntArray
@@ -114,6 +114,6 @@ def source_of(table: Table) -> Source:
         read=file_reader(pictures, table.root),
         files=pictures,
         root=table.root,
-        notes=table.notes,
+        notes=(*table.notes, *said_of_parts(names)),
         keeps_fifth=len(names) == 1,
     )

@@ -97,6 +97,8 @@ def _kind_of_folder(path: Path) -> Kind | None:
         command = content.get("command") if isinstance(content, dict) else None
         command = "evaluate" if command == "judge" else command  # as it was called before
         return next((one for one in RUNS if one == command), None)
+    if next(path.glob("*/config.yaml"), None) is not None:
+        return None  # of runs, with their pictures
     return "images" if any(one.suffix.lower() in _IMAGES for one in _some_in(path)) else None
 
 

@@ -16,7 +16,7 @@ from torch.nn.functional import softmax
 
 from nas_prune.data.decode import decode_files
 from nas_prune.data.kinds import KindArray, notes_of
-from nas_prune.data.listing import image_files, is_folder, other_pictures, shortened
+from nas_prune.data.listing import image_files, is_folder, is_other_picture, other_pictures, shortened
 from nas_prune.data.pictures import Picture, absolute
 from nas_prune.data.preprocessing import Preprocessing
 from nas_prune.data.sources import labelled_pictures, source_named
@@ -130,7 +130,8 @@ def predict(
     record = record_at(path)
     known = record.preprocessing
     if (data is None) == (not images):
-        raise BadInputError("IMAGES must be given, or a data set with --data, got both or none.")
+        got = "both" if images else "neither"
+        raise BadInputError(f"IMAGES must be given, or a data set with --data, one of the two, got {got}.")
     files: Sequence[Picture]
     labels_N, part = None, None
     if data is None:
@@ -165,6 +166,7 @@ def _shares(
 def _listed(images: Sequence[Path | str], progress: Progress) -> list[Path]:
     found: list[Path] = []
     for path in map(Path, images):
+        _check_picture(path)
         inside = image_files(path) if is_folder(path) else [path]
         left = other_pictures(path) if is_folder(path) else []
         if left:
@@ -177,6 +179,19 @@ def _listed(images: Sequence[Path | str], progress: Progress) -> list[Path]:
             )
         found += inside
     return list(dict.fromkeys(found))
+
+
+def _check_picture(path: Path) -> None:
+    """Refuse what is not there, or is plainly no picture that can be read."""
+    shown = printable(str(path))
+    if not path.exists():
+        raise DataError(f"IMAGES must be there, got {shown}, which does not exist.")
+    if path.suffix.lower() in (".csv", ".tsv"):
+        raise DataError(f"IMAGES must be images, got {shown}. Its images: --data csv:{shown}")
+    if is_other_picture(path):
+        raise DataError(
+            f"IMAGES must be in formats that are read, got {shown}, which is not. Save it as JPEG or PNG."
+        )
 
 
 def _labelled(

@@ -119,7 +119,7 @@ def test_a_search_is_gone_on_with(capsys: pytest.CaptureFixture[str]) -> None:
         (["train", "search", "--budget", "macs<=10%"], "--budget must be one of 'macs<=50%', 'params<=30%', got macs"),
         (["train", "single", "--widths", "single/widths/macs-50pct.json"], "RUN must name one search or widths file"),
         (["train", "single/widths/macs-50pct.json", "--budget", "macs<=50%"], "--budget must come with a search's"),
-        (["train", "."], "a widths file, or a stopped training, got ."),
+        (["train", "."], "widths file must be a file, got the directory"),
         (["train", "nowhere"], "a widths file, or a stopped training, got nowhere, which does not exist"),
         (["train", "trained", "--epochs", "3"], "a run that is gone on with must stand alone, got --epochs"),
         (["train", "--resume"], "--resume must come with one RUN, the run to go on with, got none"),

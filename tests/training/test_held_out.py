@@ -44,3 +44,28 @@ def test_the_part_that_was_kept_gives_the_accuracy_that_the_run_reports(
         printed = capsys.readouterr()
         assert json.loads(printed.out)["part"] == "all"
         assert "also those that were trained on, if any were" in printed.err
+
+
+@pytest.mark.usefixtures("in_empty_directory")
+def test_what_cannot_be_looked_at_is_said_as_a_person_would(
+    write_digits: WriteDigits, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_digits("mine/train", {"3": 20, "5": 20})
+    write_digits("mine/val", {"3": 4, "5": 4})
+    assert main(["search", "--space", "resnet20", "--data", "folder:mine", *SHORT, "--out", "s"]) == 0
+    assert "val is tested with, and a tenth of train validates" in capsys.readouterr().err
+    Path("x.heic").touch()
+    Path("list.csv").touch()
+    for typed, said in (
+        (["s", "nofile.jpg"], "IMAGES must be there, got nofile.jpg, which does not exist."),
+        (["s", "x.heic"], "in formats that are read, got x.heic, which is not. Save it as JPEG or PNG."),
+        (["s", "list.csv"], "IMAGES must be images, got list.csv. Its images: --data csv:list.csv"),
+        (["s"], "one of the two, got neither."),
+        (["s", "x.heic", "--data", "folder:mine"], "one of the two, got both."),
+    ):
+        assert main(["predict", *typed]) == 2
+        assert said in capsys.readouterr().err
+    Path("runs").mkdir()
+    Path("s").rename("runs/s")
+    assert main(["train", "runs"]) == 2
+    assert "folder of images" not in capsys.readouterr().err

@@ -128,8 +128,8 @@ def test_the_command_says_writes_and_draws(
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
-        ([], "IMAGES must be given, or a data set with --data, got both or none"),
-        (["nothing.jpg"], r"but 1 of 1 are not: nothing.jpg \(No such file"),
+        ([], "IMAGES must be given, or a data set with --data, one of the two, got neither"),
+        (["nothing.jpg"], r"IMAGES must be there, got nothing.jpg, which does not exist"),
         (["empty"], "IMAGES must be images or folders of some, got empty, which has none"),
         (["--data", "nothing"], "must name a folder, got nothing, which does not exist"),
         (["--data", "empty"], "must be of classes that the network knows"),
