@@ -147,6 +147,7 @@ def test_recipes_that_cannot_be_are_refused_in_one_line(
     assert not Path("run").exists()
 
 
+@pytest.mark.slow
 def test_a_comparison_charges_the_epochs_that_were_trained(here: Path) -> None:
     wild = ["--learning-rate", "2", "--epochs", "30", "--patience", "1"]
     search = ["search", "--data", "digits", "--max-images", "200", "--epochs", "1", "--method", "l1-norm"]

@@ -69,7 +69,9 @@ def test_which_storages_are_shared_and_which_notice_the_dead() -> None:
             "me:\\*\\*\\*@127.0.0.1:1/db must answer, got .*refused",
         ),
         ("nonsense://x", "must be a URL that Optuna takes"),
-        ("grpc://127.0.0.1:1", "must answer|must have its driver installed"),
+        pytest.param(  # its library waits for twenty seconds
+            "grpc://127.0.0.1:1", "must answer|must have its driver installed", marks=pytest.mark.slow
+        ),
         ("grpc://nowhere", "must say host and port|must have its driver installed"),
         ("mysql+pymysql://me@127.0.0.1:1/db", "must have its driver installed|must answer"),
         ("no/such/folder/j.log", "must be in a directory that exists"),

@@ -107,7 +107,10 @@ def test_methods_take_the_optimisers_that_they_are_right_for(name: str) -> None:
             check_search(config, LoadedInputs())
 
 
-@pytest.mark.parametrize(("method", "iterations"), [("slimming", 1), ("taylor", 2), ("soft-filter", 1)])
+@pytest.mark.parametrize(
+    ("method", "iterations"),
+    [("slimming", 1), pytest.param("taylor", 2, marks=pytest.mark.slow), ("soft-filter", 1)],
+)
 def test_a_search_by_adamw_learns_and_finds_widths(tmp_path: Path, method: str, iterations: int) -> None:
     config = SearchConfig(
         space="resnet20",
