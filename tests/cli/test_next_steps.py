@@ -39,6 +39,7 @@ def test_from_a_folder_with_a_space_in_its_name_to_predictions(
     assert len([line for line in capsys.readouterr().out.splitlines() if ".png" in line]) == 10
 
 
+@pytest.mark.slow
 def test_a_search_by_all_methods_names_the_widths_to_train_next(
     write_digits: WriteDigits, in_empty_directory: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
