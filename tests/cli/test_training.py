@@ -129,6 +129,7 @@ def test_widths_that_a_search_did_not_find_are_refused_as_a_start(capsys: pytest
     )
 
 
+@pytest.mark.slow
 def test_a_teacher_changes_what_is_learnt_and_is_found_again() -> None:
     for name, flags in (("alone", ()), ("taught", ("--teacher", "search"))):
         assert main([*TRAIN, "--schedule", "scratch-e", *flags, "--out", name]) == 0

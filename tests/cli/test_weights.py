@@ -209,6 +209,7 @@ def test_all_methods_and_comparisons_start_from_the_same_weights(
     assert "must come with a search from given weights (--weights)" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_no_file_of_a_run_names_weights_to_be_read(
     in_empty_directory: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

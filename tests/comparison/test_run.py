@@ -170,6 +170,7 @@ def test_one_that_was_stopped_goes_on_to_the_same(
     assert len(trainings(run)) == 8
 
 
+@pytest.mark.slow
 def test_arms_and_seeds_are_added_and_nothing_is_repeated(
     done: CompareResult, widths: Widths, tmp_path: Path
 ) -> None:

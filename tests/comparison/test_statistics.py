@@ -51,6 +51,7 @@ def test_without_an_effect_one_comparison_errs_in_five_of_a_hundred() -> None:
     assert 0.03 <= errors / REPEATS <= 0.07
 
 
+@pytest.mark.slow
 def test_without_an_effect_ten_comparisons_err_in_six_of_a_hundred_at_most() -> None:
     rng = np.random.default_rng(2)
     errors = plain = 0
@@ -64,6 +65,7 @@ def test_without_an_effect_ten_comparisons_err_in_six_of_a_hundred_at_most() -> 
 
 
 @pytest.mark.parametrize("comparisons", [1, 10])
+@pytest.mark.slow
 def test_a_difference_as_large_as_the_detectable_one_is_found_in_four_of_five(comparisons: int) -> None:
     rng = np.random.default_rng(3)
     noise = 0.01

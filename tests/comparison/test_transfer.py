@@ -192,6 +192,7 @@ def test_a_directory_of_somebody_elses_is_left_as_it_is(tmp_path: Path) -> None:
     assert (tmp_path / "search" / "notes.txt").exists()
 
 
+@pytest.mark.slow
 def test_a_file_compares_on_the_images_it_searched_on(tmp_path: Path, write_digits: WriteDigits) -> None:
     for name, digits in (("one", "012"), ("other", "345")):
         write_digits(f"{name}/train", dict.fromkeys(digits, 20))

@@ -343,6 +343,7 @@ def test_a_name_of_the_hub_is_no_place(root: Path) -> None:
         load_data(f"hf:{root}")
 
 
+@pytest.mark.slow
 def test_the_library_that_saved_it_is_not_loaded_and_a_missing_pyarrow_is_named(root: Path) -> None:
     code = (
         "import sys\n"

@@ -163,6 +163,7 @@ def test_budgets_that_cannot_be_met_or_are_none_are_refused() -> None:
         guideline_named("ekr")
 
 
+@pytest.mark.slow
 def test_draws_meet_the_budget_differ_and_lie_around_the_guideline() -> None:
     network = space("vgg16")
     runs = with_mean(network, PAPER_VGG16)

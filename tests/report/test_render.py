@@ -87,6 +87,7 @@ def test_an_empty_section_says_so_and_a_full_one_does_not() -> None:
 
 
 @pytest.mark.parametrize("name", [" ".join(IN_PICTURES[first::4]) for first in range(4)])
+@pytest.mark.slow
 def test_pictures_show_names_as_they_are(name: str) -> None:
     space = load_space("resnet20", (1, 8, 8))
     whole = space.widths(space.base_G)

@@ -32,6 +32,7 @@ def config(**changed: object) -> SearchConfig:
     return SearchConfig.model_validate(given | changed)
 
 
+@pytest.mark.slow
 def test_each_method_finds_what_it_finds_alone_and_one_that_was_stopped_is_made_up(tmp_path: Path) -> None:
     result = search_all(config(), tmp_path / "all")
     assert set(result.left_out) == {"sss-blocks"}

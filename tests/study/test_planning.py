@@ -245,6 +245,7 @@ def test_settings_follow_from_a_plan(context: StudyContext) -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_planned_study_ends_with_its_race_within_what_was_planned(tmp_path: Path) -> None:
     said: list[str] = []
     run = tmp_path / "small"

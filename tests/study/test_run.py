@@ -211,6 +211,7 @@ def test_equal_widths_are_trained_once(tmp_path: Path, monkeypatch: pytest.Monke
     assert told.user_attrs[record.TRAINING_MACS] == 0
 
 
+@pytest.mark.slow
 def test_several_budgets_are_studies_and_two_objectives_are_one(tmp_path: Path) -> None:
     two = changed(budgets=("macs<=30%", "params<=50%"), trials=2)
     result = run_study(two, tmp_path / "budgets")

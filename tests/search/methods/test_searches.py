@@ -220,6 +220,7 @@ def test_the_strength_takes_an_idle_scale_to_zero_with_the_recipes_decay(decay: 
     assert crossed > 0.5 * steps
 
 
+@pytest.mark.slow
 def test_the_papers_recipe_has_the_papers_strength() -> None:
     many, recipe = _as_many_images_as_the_paper(), recipe_named("paper-cifar")
     for method in ("slimming", "cost-aware"):
