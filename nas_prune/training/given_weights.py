@@ -94,16 +94,15 @@ def given_weights(source: WeightsSource, space: SearchSpace, like: nn.Module) ->
     """
     path = Path(source.given)
     if source.given == AS_BUILT:
-        name, found, theirs = AS_BUILT, _same_each_time(space, source.typed), None
+        name, found, theirs = AS_BUILT, _as_loaded(space, source.typed), None
     elif path.name == START:  # of another run, which has taken it from a file
         return read_start(path.parent, like)
     else:
         name, found, theirs = path.name, _read(path), _classes_in(path)
     heads = set(_heads(space))
     if theirs is not None and theirs != source.classes:
-        found = {
-            key: tensor for key, tensor in found.items() if key not in heads
-        }  # of other classes, as many
+        # As many classes, but others.
+        found = {key: tensor for key, tensor in found.items() if key not in heads}
     drawn = _drawn(like, found) if source.given == AS_BUILT else set()
     return matched(name, found, like, heads | drawn, multiplier=space.reference.width_multiplier)
 
@@ -166,14 +165,30 @@ def loads_weights(space: SearchSpace, typed: str | None) -> bool:
 
     A parameter of many values that is the same twice was loaded, or drawn from a fixed seed.
     """
-    if not is_own(space.reference.name):
-        return False
-    same = _same_each_time(space, typed)
+    return is_own(space.reference.name) and _has_learned(_same_each_time(space, typed))
+
+
+def _has_learned(same: Mapping[str, Tensor]) -> bool:
     return any(
         tensor.numel() >= _MANY and len(tensor.flatten()[:_MANY].unique()) > _MANY // 2
-        for name, tensor in same.items()
+        for tensor in same.values()
         if tensor.is_floating_point()
     )
+
+
+def _as_loaded(space: SearchSpace, typed: str | None) -> dict[str, Tensor]:
+    """What a function of the user's own gives its network each time.
+
+    Raises:
+        BadInputError: it gives it nothing but what is drawn, or there is no such function.
+    """
+    same = _same_each_time(space, typed)
+    if not _has_learned(same):
+        raise BadInputError(
+            f"--weights as-built must come with a function that loads weights, got {space.reference.name}, whose "
+            "weights are drawn each time. Leave it out, or name a file."
+        )
+    return same
 
 
 def _same_each_time(space: SearchSpace, typed: str | None) -> dict[str, Tensor]:

@@ -1,6 +1,7 @@
 """`--weights`: searches, trainings and comparisons that start from weights a person has, and go on without the file."""
 
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -181,6 +182,11 @@ def test_a_factory_that_loads_weights_keeps_them_when_asked(
     start = load_file("kept/start.safetensors")
     assert "3.weight" not in start  # the head, which the function draws: anew for each seed
     assert torch.equal(start["0.0.weight"], body[0].weight)
+    text = Path(f"{module}.py").read_text(encoding="utf-8")
+    Path(f"random_{module}.py").write_text(re.sub(r".*load_state_dict.*\n", "", text), encoding="utf-8")
+    drawn = ["search", "--space", f"random_{module}:make", *search[3:]]
+    assert main([*drawn, "--weights", "as-built"]) == 2
+    assert "must come with a function that loads weights, got random_" in capsys.readouterr().err
     assert main(["search", *SHORT, "--weights", "as-built"]) == 2
     assert "must come with a network of your own" in capsys.readouterr().err
 
