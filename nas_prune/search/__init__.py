@@ -21,7 +21,9 @@ class _Room(ModuleType):
         return _function, ()
 
     def __call__(self, *arguments: Any, **settings: Any) -> Any:
-        return _function()(*arguments, **settings)
+        from nas_prune.runs.typed import called_by_person
+
+        return called_by_person(_function())(*arguments, **settings)
 
     @property
     def __signature__(self) -> Signature:

@@ -86,10 +86,7 @@ def find_and_train(folder: Path, epochs: int) -> None:
     print(f"test accuracy from random weights: {100 * trained.seeds[0].test_accuracy:.1f} %")
 
     data = load_data("digits")  # the same split, for the mean and deviation that images were scaled by
-    checkpoint = load_file(trained.run / "seed-0" / "checkpoint.safetensors")
-    weights = {
-        name.removeprefix("model."): one for name, one in checkpoint.items() if name.startswith("model.")
-    }
+    weights = load_file(trained.run / "seed-0" / "network.safetensors")
     folder.mkdir()
     save_file(weights, folder / "weights.safetensors")
     content = {"widths": numbers, "mean": data.mean[0], "deviation": data.std[0]}

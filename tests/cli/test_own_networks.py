@@ -1,6 +1,9 @@
 """A network of the user's own, from the command line: searched, trained, resumed, and never imported unasked."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -127,3 +130,25 @@ def test_inspect_takes_networks_of_every_kind(own: str, capsys: pytest.CaptureFi
     for name, groups in ((own, 1), ("torchvision:squeezenet1_1", 25)):
         assert main(["inspect", "--space", name, "--image-size", "64", "--format", "json"]) == 0
         assert len(json.loads(capsys.readouterr().out)["groups"]) == groups
+
+
+@pytest.mark.parametrize("is_loaded", [False, True])
+def test_ones_own_network_is_searched_from_python(
+    own: str, is_loaded: bool, in_empty_directory: Path
+) -> None:
+    """`nas_prune.search` is the room of that name once anything in it is loaded; either is called by a person."""
+    load = "import nas_prune.search.run; " if is_loaded else ""
+    lines = (
+        f"{load}import nas_prune; config = nas_prune.SearchConfig(space={own!r}, method='uniform', "
+        "budgets='macs<=60%'); nas_prune.search(config, __import__('pathlib').Path('s'))"
+    )
+    path = f"{in_empty_directory}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+    done = subprocess.run(
+        [sys.executable, "-c", lines],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert Path("s/widths/macs-60pct.json").is_file()
