@@ -9,15 +9,6 @@ import click
 from nas_prune.cli.option_types import RESUMES_NAMED, Place, RunOptions
 from nas_prune.cli.options import Decorator
 
-KINDS = {
-    "search": "a search",
-    "train": "a training",
-    "evaluate": "an evaluation",
-    "study": "a study",
-    "compare": "a comparison",
-    "transfer": "a transfer",
-}
-
 
 def run_argument(metavar: str, kind: Place) -> Decorator[Any]:
     """The argument RUN of a command that can begin without one."""
@@ -52,12 +43,9 @@ def refuse_run(named: Path | None, kind: str, instead: str) -> None:
     """Refuse a run that is not of the command's own kind, where no other can be meant.
 
     Args:
-        named: what stands as RUN; None for nothing.
+        named: what stands as RUN and is of no known kind: others are refused where it is read; None for nothing.
         kind: of the command's own runs.
         instead: what to do.
     """
-    from nas_prune.runs.settings import command_of
-
     if named is not None:
-        other = KINDS.get(command_of(named) or "", "no run" if named.exists() else "nothing there")
-        raise click.UsageError(f"RUN must be {KINDS[kind]} to go on with, got {named}, {other}. {instead}")
+        raise click.UsageError(f"RUN must be a {kind} to go on with, got {named}, which is no run. {instead}")

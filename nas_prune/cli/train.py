@@ -100,7 +100,7 @@ _train_options = packed(
 @click.command(
     epilog=examples(
         "nas-prune train runs/resnet20-slimming-digits-001 --budget 'macs<=50%'",
-        "nas-prune train widths.json --data folder:my-images --seeds 1",
+        "nas-prune train widths.json --data folder:my-images --seeds 5",
     )
 )
 @_train_options
