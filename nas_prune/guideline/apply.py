@@ -278,9 +278,8 @@ def _as_it_is(pattern: Pattern, setting: Setting) -> Applied:
     keep_S = np.exp(np.minimum(0.0, at + shape.log_ratio_NS(np.array(at))))
     widths = list(space.base_G)
     for column, keep in zip(setting.columns, keep_S, strict=True):
-        base, floor, step = space.base_G[column], space.floor_G[column], space.divisor
-        width = step * round(base * float(keep) / step)
-        widths[column] = base if width >= base else max(floor, width)
+        wanted = space.base_G[column] * float(keep)
+        widths[column] = min(space.allowed_G[column], key=lambda width: abs(width - wanted))
     return _applied(pattern, setting, tuple(widths), None, shape.notes)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from math import prod
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -26,6 +26,25 @@ Monomial: TypeAlias = "tuple[int, ...]"
 Terms: TypeAlias = "Counter[Monomial]"
 
 _EXACT = 2**53  # float64 holds every integer up to here
+
+
+class CostFunction(Protocol):
+    """A cost as a function of widths, in whole units: what a budget bounds and a cut asks for.
+
+    `Polynomial` and `Switched` are such; so is what a target supplies. Latency is in nanoseconds, memory and size in
+    bytes, all others are counts.
+    """
+
+    def __call__(self, vectors_NV: ArrayLike) -> NDArray[np.int64]:
+        """The value for each of N vectors, or for one.
+
+        Args:
+            vectors_NV: G widths; where blocks are searched, 1 for each of the B blocks that is there and 0 where it is
+                not behind them.
+        """
+
+    def real(self, vectors_NV: ArrayLike) -> NDArray[np.float64]:
+        """The value between whole widths."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +126,16 @@ class Switched:
         for number, inside in enumerate(self.inside_B):
             if gone[..., number].any():
                 values = np.asarray(values - gone[..., number] * inside(widths), dtype=np.int64)
+        return values
+
+    def real(self, vectors_NV: ArrayLike) -> NDArray[np.float64]:
+        """The value between whole widths."""
+        vectors = np.asarray(vectors_NV, dtype=np.float64)
+        count = vectors.shape[-1] - len(self.inside_B)
+        widths, gone = vectors[..., :count], 1 - vectors[..., count:]
+        values = self.whole.real(widths)
+        for number, inside in enumerate(self.inside_B):
+            values = values - gone[..., number] * inside.real(widths)
         return values
 
 

@@ -296,8 +296,8 @@ def _units(space: SearchSpace, scores: Scores) -> list[_Unit]:
             continue
         best_first = -np.sort(-np.asarray(values, dtype=np.float64))
         is_block = column >= len(space.groups)
-        base, floor = (1, 0) if is_block else (space.base_G[column], space.floor_G[column])
-        steps = [width for width in range(floor + 1, base + 1) if width % space.divisor == 0 or width == base]
+        _, *steps = (0, 1) if is_block else space.allowed_G[column]
+        base = 1 if is_block else space.base_G[column]
         units += [_Unit(column, width, float(best_first[width - 1]), width / base) for width in steps]
     return sorted(units, key=lambda unit: (-unit.score, unit.share))
 

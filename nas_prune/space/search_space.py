@@ -1,8 +1,9 @@
 """A search space: a network, its channel graph and costs, and the limits of its widths."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
+from math import lcm
 from typing import Any, Literal, TypeAlias
 
 import torch
@@ -15,7 +16,7 @@ from nas_prune.graph.resize import Kept, narrowed
 from nas_prune.graph.selection import ChannelSelection, spread
 from nas_prune.space.blocks import Block, removable_blocks, without
 from nas_prune.space.budget import Budget
-from nas_prune.space.cost import Cost, CostModel, Switched, cost_inside
+from nas_prune.space.cost import Cost, CostFunction, CostModel, Switched, cost_inside
 from nas_prune.space.initialise import Init, fresh
 from nas_prune.space.limits import NO_LIMITS, Limits
 from nas_prune.space.widths import CostRecord, GroupWidth, SpaceReference, Widths
@@ -38,6 +39,9 @@ class SearchSpace:
         floor: the smallest width of any group.
         divisor: widths are multiples of it, or the base width.
         limits: what was asked of the widths; floor and divisor follow from it.
+        target: what the widths are meant for, by name; None for no device in particular.
+        steps_G: for each searchable group, what the target wants its width to be a multiple of; empty for nothing.
+        target_costs: what widths cost there beside the costs of all devices, by their names in budgets.
     """
 
     reference: SpaceReference
@@ -50,6 +54,20 @@ class SearchSpace:
     floor: int = 1
     divisor: int = 1
     limits: Limits = NO_LIMITS
+    target: str | None = None
+    steps_G: tuple[int, ...] = ()
+    target_costs: Mapping[str, CostFunction] = field(default_factory=dict)
+
+    def aimed(self, target: str, steps_G: Sequence[int], costs: Mapping[str, CostFunction]) -> "SearchSpace":
+        """The same network, its widths meant for a target.
+
+        Args:
+            target: its name.
+            steps_G: what it wants each searchable group's width to be a multiple of.
+            costs: what widths cost there, by their names in budgets.
+        """
+        assert len(steps_G) == len(self.groups)
+        return replace(self, target=target, steps_G=tuple(steps_G), target_costs=costs)
 
     def limited(self, limits: Limits | None) -> "SearchSpace":
         """The same network, its widths within some limits.
@@ -96,9 +114,20 @@ class SearchSpace:
     @property
     def floor_G(self) -> tuple[int, ...]:
         """The smallest width of each searchable group."""
+        return tuple(allowed[0] for allowed in self.allowed_G)
+
+    @cached_property
+    def allowed_G(self) -> tuple[tuple[int, ...], ...]:
+        """The widths that each searchable group may have, rising: multiples of its step, and its base."""
         least = max(self.floor, self.graph.least)
-        multiple = -(-least // self.divisor) * self.divisor
-        return tuple(min(group.size, multiple) for group in self.groups)
+        return tuple(
+            (*(width for width in range(step, group.size, step) if width >= least), group.size)
+            for group, step in zip(self.groups, self._multiples_G, strict=True)
+        )
+
+    @property
+    def _multiples_G(self) -> tuple[int, ...]:
+        return tuple(lcm(self.divisor, step) for step in self.steps_G or [1] * len(self.groups))
 
     def searched(self, groups: Groups) -> tuple[int, ...]:
         """Columns of the groups that a choice names and the limits allow; all but streams, unless it is `all`."""
