@@ -7,8 +7,16 @@ from typing import TYPE_CHECKING
 import click
 
 from nas_prune.cli.examples import examples
+from nas_prune.cli.on_target import on_target
 from nas_prune.cli.option_types import GUIDELINE, NETWORK, NetworkOptions, ShapeOptions
-from nas_prune.cli.options import GUIDELINE_HELP, SPACE_HELP, format_option, network_options, shape_options
+from nas_prune.cli.options import (
+    BUDGET_HELP,
+    GUIDELINE_HELP,
+    SPACE_HELP,
+    format_option,
+    network_options,
+    shape_options,
+)
 from nas_prune.cli.output import count, echo, percent, print_json, print_table, showing_progress
 from nas_prune.cli.suggestions import guidelines
 
@@ -27,8 +35,7 @@ if TYPE_CHECKING:
 @click.option("--space", type=NETWORK, required=True, help=SPACE_HELP)
 @click.option(
     "--budget",
-    help="Upper bound on a cost: macs<=50%, params<=1.2M, channels<=40%. Without one, the "
-    "guideline's ratios are used as they are.",
+    help=f"Upper bound on costs: {BUDGET_HELP} Without one, the guideline's ratios are used as they are.",
 )
 @shape_options
 @network_options
@@ -46,6 +53,7 @@ def command(
 ) -> None:
     """Give a network the widths that a guideline has for it, at a budget."""
     from nas_prune.guideline.apply import apply_guideline, guideline_named
+    from nas_prune.hardware.use import aimed
     from nas_prune.runs.files import check_new
     from nas_prune.runs.settings import library_versions
 
@@ -59,8 +67,8 @@ def command(
             width_multiplier=network.width_multiplier,
             selections=network.groups == "selections",
         )
-    target = found.limited(network.limits)
-    applied = apply_guideline(pattern, target, budget, groups=network.groups)
+    limited = aimed(found.limited(network.limits), network.target)
+    applied = apply_guideline(pattern, limited, budget, groups=network.groups)
     widths = applied.artefact(Path(guideline).name, versions=library_versions())
     if out is not None:
         widths.write(out)
@@ -87,6 +95,7 @@ def _print(widths: "Widths", applied: "Applied", out: Path | None, data_name: st
     echo(
         f"\n{widths.space.name} at {widths.budget or 'the ratios of the guideline'}: {count(cost.macs)} MACs "
         f"({percent(cost.macs / base.macs)}), {count(cost.params)} parameters ({percent(cost.params / base.params)})"
+        f"{on_target(widths)}"
     )
     for note in applied.notes:
         echo(f"Note: {note}")

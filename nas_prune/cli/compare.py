@@ -24,6 +24,7 @@ from nas_prune.cli.options import (
     refuse_beside,
     refuse_with_resume,
     setup_options,
+    target_option,
     was_typed,
     weights_option,
     workers_option,
@@ -57,6 +58,7 @@ class CompareOptions:
     searches: int
     cap: float | None
     test: Literal["moderated", "t", "wilcoxon", "sign-flip"]
+    target: str | None
     space: str | None
 
     @property
@@ -121,6 +123,7 @@ _compare_options = packed(
         help="Largest factor on the epochs of Scratch-B; none by default.",
     ),
     test_option,
+    target_option,
     click.option(
         "--space", type=NETWORK, help="The network's name, needed if the widths are of a network of your own."
     ),
@@ -313,6 +316,7 @@ class _Typed:
             searches=self.asked.searches,
             test=self.asked.test,
             data_seed=subject.widths.seed or 0,
+            target=self.asked.target or subject.target,
         )
 
 

@@ -58,14 +58,16 @@ def command(
     style: str,
 ) -> None:
     """Channel groups, roles, frozen parts and why, costs, feasible budgets."""
+    from nas_prune.hardware.use import aimed
     from nas_prune.search.methods.registry import method_named
 
     with showing_progress() as progress:
         found = made_for.load(
             space, progress, width_multiplier=width_multiplier, selections=groups == "selections"
         )
-    found = found.limited(limiting.limits)
+    found = aimed(found.limited(limiting.limits), limiting.target)
     facts = _facts(found, method_named(method).name, _CHOICES if groups is None else (groups,))
+    facts["target"] = _target_facts(found, limiting.target)
     if style == "json":
         print_json(facts)
     else:
@@ -117,6 +119,33 @@ def _facts(space: "SearchSpace", method: str, choices: "Sequence[Groups]") -> di
             choice: feasible_range(space, Budget("channels", 1.0), columns)
             for choice, columns in searched.items()
         },
+        "on_target": {
+            kind: {
+                "whole": space.count(kind, space.base_G),
+                **{
+                    choice: feasible_range(space, Budget(kind, 1.0), columns)[0]
+                    for choice, columns in searched.items()
+                },
+            }
+            for kind in space.target_costs
+        },
+    }
+
+
+def _target_facts(space: "SearchSpace", named: str | None) -> dict[str, Any] | None:
+    """What a target wants of the groups, and which cannot give it that."""
+    if named is None:
+        return None
+    from nas_prune.hardware.alignment import alignment
+    from nas_prune.hardware.target import target_named
+
+    target = target_named(named)
+    wanted = alignment(space, target)
+    return {
+        "name": target.name,
+        "description": target.description,
+        "steps": {group.name: step for group, step in zip(space.groups, wanted.steps_G, strict=True)},
+        "unaligned": [asdict(one) for one in wanted.unaligned],
     }
 
 
@@ -137,6 +166,7 @@ def _print_heading(space: "SearchSpace", facts: dict[str, Any]) -> None:
 
 def _print(space: "SearchSpace", facts: dict[str, Any]) -> None:
     _print_heading(space, facts)
+    target = facts["target"]
     rows = [
         [
             group["name"],
@@ -145,11 +175,16 @@ def _print(space: "SearchSpace", facts: dict[str, Any]) -> None:
             f"{group['output_size'][0]}×{group['output_size'][1]}",
             f"{group['position']:.2f}",
             str(group["width"]),
+            *([] if target is None else [str(target["steps"][group["name"]])]),
             str(len(group["layers"])),
         ]
         for group in facts["groups"]
     ]
-    print_table(["channel group", "role", "stage", "output", "position", "width", "layers"], rows, left=2)
+    step = [] if target is None else ["step"]
+    headings = ["channel group", "role", "stage", "output", "position", "width", *step, "layers"]
+    print_table(headings, rows, left=2)
+    if target is not None:
+        _print_target(target)
     echo("\nFrozen (share: MACs of the layers that read or write the group)")
     print_table(
         ["channel group", "why", "width", "share"],
@@ -169,8 +204,22 @@ def _print(space: "SearchSpace", facts: dict[str, Any]) -> None:
         echo("Shares depend on the images: --data says which.")
 
 
+def _print_target(target: dict[str, Any]) -> None:
+    echo(f"\nFor {target['name']}: {target['description']}")
+    if not target["unaligned"]:
+        echo("Every group can have widths that it wants: multiples of the step.")
+        return
+    echo("Groups that cannot have a width that it wants, or not only such")
+    print_table(
+        ["channel group", "why", "width", "step"],
+        [[one["group"], one["reason"], str(one["base"]), str(one["step"])] for one in target["unaligned"]],
+        left=2,
+    )
+
+
 def _print_costs(space: "SearchSpace", facts: dict[str, Any]) -> None:
     from nas_prune.space.cut import least_share
+    from nas_prune.space.quantities import shown
 
     echo(
         f"\nCosts of one image, and the least that {facts['method']} can reach (every group it searches at its floor)"
@@ -188,6 +237,14 @@ def _print_costs(space: "SearchSpace", facts: dict[str, Any]) -> None:
         f"{low} of {high}  ({least_share(low, high)})" if high else "–"
         for low, high in facts["feasible_channels"].values()
     ]
+    of_target = [
+        [
+            kind,
+            shown(kind, own["whole"]),
+            *(f"{shown(kind, own[choice])}  ({least_share(own[choice], own['whole'])})" for choice in least),
+        ]
+        for kind, own in facts["on_target"].items()
+    ]
     whole = "whole part" if space.reference.part else "whole network"
     headings = ["cost", whole, *(f"--groups {choice}" for choice in least)]
-    print_table(headings, [*rows, ["channels", "", *channels]])
+    print_table(headings, [*rows, ["channels", "", *channels], *of_target])

@@ -298,8 +298,9 @@ class ShapeOptions:
 
 @dataclass(frozen=True, slots=True)
 class LimitOptions:
-    """What bounds widths beside a budget."""
+    """What bounds widths beside a budget, and what they are meant for."""
 
+    target: str | None
     divisor: int | None
     min_width: int | None
     keep: tuple[str, ...]

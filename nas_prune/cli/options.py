@@ -27,7 +27,10 @@ Decorator = Callable[[Function], Function]
 
 SPACE_HELP = "A name from `nas-prune spaces`, torchvision:NAME, timm:NAME, or package.module:factory."
 GUIDELINE_HELP = "A file that `guide` wrote, or uniform, smart-ratio, erk, bottleneck-first."
-BUDGET_HELP = "macs<=50%, params<=1.2M, channels<=40% or activations<=60%."
+BUDGET_HELP = (
+    "macs<=50%, params<=1.2M, channels<=40%, activations<=60%, memory<=256KiB, size<=1MiB or latency<=3ms (with a "
+    "--target that has been measured); several joined by commas hold together."
+)
 
 
 def packed(name: str, kind: type[Any], *options: Decorator[Any]) -> Decorator[Function]:
@@ -114,7 +117,14 @@ width_multiplier_option = click.option(
     show_default=True,
     help="Factor on all base widths.",
 )
+target_option = click.option(
+    "--target",
+    metavar="NAME|FILE|DIR",
+    help="What the network is for: a device or runtime by its name (cpu-onnxruntime, ethos-u, …), a file of your own, "
+    "or what `nas-prune measure` wrote. Widths fit its alignment; its memory, size and latency can be bounded.",
+)
 LIMITS: tuple[Decorator[Any], ...] = (
+    target_option,
     click.option(
         "--divisor",
         type=click.IntRange(1, 2**16),

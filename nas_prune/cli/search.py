@@ -10,6 +10,7 @@ from nas_prune.cli.all_methods import print_all
 from nas_prune.cli.examples import examples
 from nas_prune.cli.named import refuse_run, run_argument, to_resume
 from nas_prune.cli.next_steps import shown_budget, training_of
+from nas_prune.cli.on_target import target_columns
 from nas_prune.cli.option_types import NETWORK, SEARCHED, NetworkOptions, Setup, positive
 from nas_prune.cli.options import (
     SPACE_HELP,
@@ -204,6 +205,7 @@ def _print(result: "SearchResult") -> None:
     base = space.cost_at(space.base_G)
     sizes = {space.groups[column].stage: space.groups[column].output_size for column in result.columns}
     stages = sorted(sizes)
+    of_target, cells = target_columns([found.widths for found in result.found])
     echo(_summary_line(result) + "\n")
     headings = [
         "budget",
@@ -212,6 +214,7 @@ def _print(result: "SearchResult") -> None:
         "",
         "params",
         "",
+        *of_target,
         "unused\nbudget",
         "val. accuracy\nafter the cut",
     ]
@@ -222,11 +225,12 @@ def _print(result: "SearchResult") -> None:
         "",
         count(base.params),
         "",
+        *cells[0],
         "",
         _accuracy(result.val_accuracy),
     ]
     rows = [whole]
-    for found in result.found:
+    for found, own in zip(result.found, cells[1:], strict=True):
         cost, kept = found.widths.cost, stage_means(found.widths, result.columns)
         rows.append(
             [
@@ -236,6 +240,7 @@ def _print(result: "SearchResult") -> None:
                 percent(cost.macs / base.macs),
                 count(cost.params),
                 percent(cost.params / base.params),
+                *own,
                 "–" if found.widths.budget == OWN else percent(found.gap, 2),
                 _accuracy(found.val_accuracy_cut),
             ]
@@ -263,6 +268,8 @@ def _summary_line(result: "SearchResult") -> str:
         parts.append(f"--groups {config.groups}")
     if config.limits:
         parts.append(config.limits.words)
+    if result.space.target is not None:
+        parts.append(f"for {result.space.target}")
     return ", ".join([*parts, f"seed {config.seed}", f"{result.seconds:.0f} s"])
 
 

@@ -58,6 +58,7 @@ class StudyOptions:
     trials: int | None
     timeout: float | None
     groups: str | None
+    target: str | None
     divisor: int | None
     min_width: int | None
     keep: tuple[str, ...]

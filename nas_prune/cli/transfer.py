@@ -133,6 +133,7 @@ def command(
             network.width_multiplier,
             network.groups,
             network.limits,
+            network.target,
         )
         with showing_progress() as progress:
             result = transfer(

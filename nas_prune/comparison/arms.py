@@ -15,7 +15,15 @@ from nas_prune.errors import BadInputError
 from nas_prune.training.schedules import Schedule
 
 Kind: TypeAlias = Literal[
-    "whole", "found", "uniform-params", "uniform-macs", "random", "guided", "winner", "direct"
+    "whole",
+    "found",
+    "uniform-params",
+    "uniform-macs",
+    "uniform-target",
+    "random",
+    "guided",
+    "winner",
+    "direct",
 ]
 Start: TypeAlias = Literal["random", "trained", "initial", "given"]
 
@@ -52,6 +60,7 @@ _WORDS: dict[Kind, str] = {
     "found": "the widths found",
     "uniform-params": "uniform widths of the same parameters",
     "uniform-macs": "uniform widths of the same MACs",
+    "uniform-target": "uniform widths of the same latency, memory or size",
     "random": "random widths of the same cost, by seed",
     "guided": "the guideline's widths at the same cost",
     "winner": "the study's widths",
@@ -93,6 +102,7 @@ _STRUCTURE_OR_WEIGHTS = (
     Arm("scratch-b", "found", "scratch-b", words=_WORDS["found"]),
     *_both("uniform-params", "found"),
     *_both("uniform-macs", "found"),
+    *_both("uniform-target", "found"),
     *_both("random", "found"),
     *_both("guided", "found"),
     *_both("winner", "found"),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from nas_prune.comparison.arms import Kind, chosen_arms
 from nas_prune.comparison.config import CompareConfig
 from nas_prune.comparison.parents import source_for
-from nas_prune.comparison.plan import check_guided, plan_widths, why_not_comparable
+from nas_prune.comparison.plan import check_guided, is_of_target, plan_widths, why_not_comparable
 from nas_prune.comparison.statistics import check_test
 from nas_prune.comparison.winner import UNKNOWN, Chosen
 from nas_prune.errors import BadInputError, NasPruneError
@@ -87,6 +87,7 @@ def extended(
         {known[name].kind for name in config.arms}
         | set(given.widths)
         | ({"guided"} if given.has_guided else set())
+        | ({"uniform-target"} if is_of_target(widths, network) else set())
     )
     absent = {name for name, arm in known.items() if arm.kind in _FLAGS and arm.kind not in there}
     is_given = config.source is not None and config.source.weights is not None
@@ -138,8 +139,12 @@ def what_is_trained(asked: tuple[str, ...], before: tuple[str, ...], config: Com
     return f"{verb} {', '.join(named or new)}{more}{kept}."
 
 
-_MATCHED: tuple[Kind, ...] = ("uniform-params", "uniform-macs", "random")
-_FLAGS: dict[Kind, str] = {"guided": "--guideline", "winner": "--study"}
+_MATCHED: tuple[Kind, ...] = ("uniform-params", "uniform-macs", "uniform-target", "random")
+_FLAGS: dict[Kind, str] = {
+    "guided": "--guideline",
+    "winner": "--study",
+    "uniform-target": "widths found at a budget of their target (latency, memory or size)",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,7 @@ class CompareConfig(RunConfig):
         winner_charges: what the study of the winner took; None where that is not known.
         schedule: of a transfer.
         notes: what was guessed, in words.
+        target: what the widths are meant for; None for no device in particular.
     """
 
     command: Literal["compare", "transfer"] = "compare"
@@ -55,6 +56,7 @@ class CompareConfig(RunConfig):
     winner_charges: tuple[Charge, ...] | None = None
     schedule: Literal["scratch-e", "scratch-b"] = "scratch-e"
     notes: tuple[str, ...] = ()
+    target: str | None = Field(default=None, min_length=1, max_length=4096)
 
     def network_in(self, run: Path) -> str:
         """As `RunConfig`: that of the widths it is about."""
@@ -66,7 +68,19 @@ class CompareConfig(RunConfig):
         searches = {"source": moved.source, "search": moved.search}
         return moved.model_copy(
             update={
-                name: one.model_copy(update={"data": moved.data})
+                name: one.model_copy(update={"data": moved.data, "target": moved.target})
+                for name, one in searches.items()
+                if one is not None
+            }
+        )
+
+    def resolved_from(self, run: Path, data_name: str | None) -> Self:
+        """As `RunConfig`; its searches have the same target."""
+        here = super().resolved_from(run, data_name)
+        searches = {"source": here.source, "search": here.search}
+        return here.model_copy(
+            update={
+                name: one.model_copy(update={"target": here.target})
                 for name, one in searches.items()
                 if one is not None
             }

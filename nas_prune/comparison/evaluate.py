@@ -32,6 +32,7 @@ from nas_prune.guideline.apply import (
 )
 from nas_prune.guideline.artefact import Guideline, read_guideline
 from nas_prune.guideline.hand import RULES
+from nas_prune.hardware.use import keep_target, network_for
 from nas_prune.runs.directory import RESULT, WIDTHS, begun_whole, make_run
 from nas_prune.runs.files import alone_in, passing_folder, saying_why, write_whole
 from nas_prune.runs.progress import SILENT, Progress
@@ -41,7 +42,7 @@ from nas_prune.runs.stopping import resume_hint
 from nas_prune.runs.workers import in_workers
 from nas_prune.space.budget import Budget
 from nas_prune.space.cut import matched
-from nas_prune.space.load import images_for, network_for
+from nas_prune.space.load import images_for
 from nas_prune.space.names import space_name
 from nas_prune.space.search_space import SearchSpace
 from nas_prune.space.widths import MethodRecord, Widths, read_widths
@@ -104,6 +105,7 @@ def evaluate_guideline(
     with begun_whole(run):
         if isinstance(pattern, Guideline):
             pattern.write(run / _GUIDELINE)
+        keep_target(config.target, run)
         for (population, number), widths in drawn.items():
             folder = _folder(run, (population, number))
             with saying_why(folder):

@@ -16,6 +16,7 @@ from nas_prune.comparison.run import compare, resume_compare
 from nas_prune.comparison.statistics import TestName, check_test
 from nas_prune.data.config import DataConfig, placed
 from nas_prune.errors import BadInputError
+from nas_prune.hardware.use import target_beside, target_in
 from nas_prune.runs.directory import RESULT, DirectoryName, default_run, published
 from nas_prune.runs.files import alone_in, refuse_links, remove_partial_files, saying_why, write_whole
 from nas_prune.runs.kinds import naming_other
@@ -126,7 +127,7 @@ def _read_file(path: Path, changes: dict[str, Any]) -> CompareFile:
         ) from None
     data = placed(file.data, path.parent, data_name)
     data = data.model_copy(update={key: one for key, one in images.items() if one is not None})
-    return file.model_copy(update={"data": data})
+    return file.model_copy(update={"data": data, "target": target_beside(file.target, path.parent)})
 
 
 def run_file(
@@ -178,8 +179,10 @@ def run_file(
                 progress=progress,
             )
         source = with_weights(read_config(run / _SEARCH, SearchConfig), run / _SEARCH)
+        target = target_in(run / _SEARCH)
+        source = source.model_copy(update={"target": target})
         return compare(
-            config.model_copy(update={"images": source.images}),
+            config.model_copy(update={"images": source.images, "target": target}),
             read_widths(found),
             own,
             search=source,
@@ -220,7 +223,7 @@ def _check(file: CompareFile) -> None:
 
 
 # Settings that files of before lack, as they were then.
-_LATER: dict[str, Any] = {"iterations": 1, "divisor": None, "min_width": None, "keep": []}
+_LATER: dict[str, Any] = {"iterations": 1, "divisor": None, "min_width": None, "keep": [], "target": None}
 
 
 def _claimed(path: Path, content: dict[str, Any]) -> dict[str, Any] | None:

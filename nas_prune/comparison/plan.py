@@ -9,18 +9,41 @@ from nas_prune.comparison.arms import Arm, Kind, path_of
 from nas_prune.errors import NasPruneError, WidthsError
 from nas_prune.guideline.apply import Pattern, apply_guideline
 from nas_prune.runs.files import saying_why
+from nas_prune.space.bounds import bounds_of
 from nas_prune.space.budget import Budget
 from nas_prune.space.cut import matched
+from nas_prune.space.quantities import COUNTED, shown
 from nas_prune.space.search_space import Groups, SearchSpace
 from nas_prune.space.widths import MethodRecord, Widths
 
 NEAR = 0.05  # costs that differ by more than this share are not equal
 
 
-def driving_axis(widths: Widths) -> str:
-    """The cost at which controls are matched: parameters if they bounded the search, otherwise MACs."""
-    kind = Budget.parse(widths.budget).kind if widths.budget else "macs"
-    return kind if kind in ("macs", "params") else "macs"
+def driving_axis(widths: Widths, space: SearchSpace) -> str:
+    """The cost at which controls are matched: what bounded the search if it is parameters, or known of the target.
+
+    Otherwise it is MACs. Of several bounds it is the one that the widths use up most.
+    """
+    if not widths.budget:
+        return "macs"
+    budget = Budget.parse(widths.budget)
+    if not budget.is_own and all(
+        one.kind in COUNTED or one.kind in space.target_costs for one in budget.bounds
+    ):
+        bounds = bounds_of(space, budget, columns_of(widths, space))
+        kind = bounds.tightest(space.vector(widths)).kind if not widths.removed_blocks else budget.kind
+        return kind if kind == "params" or kind in space.target_costs else "macs"
+    return "macs"
+
+
+def is_of_target(widths: Widths, space: SearchSpace) -> bool:
+    """Whether controls are matched at a cost of the target."""
+    return driving_axis(widths, space) in space.target_costs
+
+
+def _bound_of(axis: str, found: Widths, space: SearchSpace) -> Budget:
+    """What controls may cost: as much as the widths found."""
+    return Budget(axis, absolute=space.count(axis, space.vector(found), found.removed_blocks))
 
 
 def groups_of(widths: Widths) -> Groups:
@@ -70,8 +93,8 @@ def plan_widths(
         return space.priced(found)
     if kind == "whole":
         return space.widths(space.base_G)
-    axis = kind.removeprefix("uniform-") if kind.startswith("uniform") else driving_axis(found)
-    bound = Budget(axis, absolute=getattr(space.priced(found).cost, axis))
+    is_named = kind in ("uniform-params", "uniform-macs")
+    bound = _bound_of(kind.removeprefix("uniform-") if is_named else driving_axis(found, space), found, space)
     if kind == "guided":
         assert pattern is not None
         return apply_guideline(pattern[1], space, bound, groups=groups_of(found)).artefact(pattern[0])
@@ -89,10 +112,10 @@ def why_not_comparable(other: Widths, found: Widths, space: SearchSpace, data_na
         return str(error)
     if other.data is not None and other.data.name != data_name:
         return f"they are of a study on {other.data.name}, not on {data_name}"
-    axis = driving_axis(found)
-    mine, theirs = (getattr(space.priced(one).cost, axis) for one in (found, other))
+    axis = driving_axis(found, space)
+    mine, theirs = (space.count(axis, one.vector, one.removed_blocks) for one in (found, other))
     if abs(theirs / mine - 1) > NEAR:
-        return f"they cost {theirs:,} {axis}, the widths found {mine:,}: only equal costs are compared"
+        return f"they cost {shown(axis, theirs)}, the widths found {shown(axis, mine)}: only equal costs are compared"
     return None
 
 
@@ -123,8 +146,7 @@ def write_plan(
 
 def check_guided(found: Widths, space: SearchSpace, pattern: tuple[str, Pattern]) -> tuple[str, ...] | str:
     """What the guideline had to guess on this network; or, as a plain line, why it gives no widths here."""
-    axis = driving_axis(found)
-    bound = Budget(axis, absolute=getattr(space.priced(found).cost, axis))
+    bound = _bound_of(driving_axis(found, space), found, space)
     try:
         return apply_guideline(pattern[1], space, bound, groups=groups_of(found)).notes
     except NasPruneError as error:

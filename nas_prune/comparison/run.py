@@ -18,6 +18,7 @@ from nas_prune.data.config import load_images
 from nas_prune.data.identity import identity_of
 from nas_prune.errors import BadInputError
 from nas_prune.guideline.artefact import Guideline
+from nas_prune.hardware.use import aimed, keep_target
 from nas_prune.runs.directory import begun_whole, check_out, make_run, published
 from nas_prune.runs.files import alone_in, remove_partial_files
 from nas_prune.runs.progress import SILENT, Progress
@@ -208,7 +209,7 @@ def loaded(
 ) -> tuple[ImageData, SearchSpace]:
     """The images and the network, checked to fit."""
     with progress.waiting("tracing the network"):
-        network = load_referenced(widths.space, typed).limited(widths.limits)
+        network = aimed(load_referenced(widths.space, typed).limited(widths.limits), config.target)
     network.check_trainable()
     data = load_images(config.data, config.data_seed, progress, in_channels=widths.space.input_shape[0])
     check_fit(data, widths)
@@ -228,6 +229,7 @@ def write_all(
     pattern = wanted.guideline
     if pattern is not None and isinstance(pattern[1], Guideline):
         pattern[1].write(run / "guideline.yaml")
+    keep_target(config.target, run)
     write_plan(
         run,
         config.chosen,

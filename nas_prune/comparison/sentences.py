@@ -33,6 +33,7 @@ def sentences(result: CompareResult) -> list[str]:
         "scratch-e": "The widths found, for the whole network's epochs only (Scratch-E)",
         "uniform-params-b": "Uniform widths of the same parameters",
         "uniform-macs-b": "Uniform widths of the same MACs",
+        "uniform-target-b": "Uniform widths of the same latency, memory or size",
         "random-b": "Random widths of the same cost",
         "guided-b": "The guideline's widths",
         "winner-b": "The study's widths",

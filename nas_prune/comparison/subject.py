@@ -7,6 +7,7 @@ from nas_prune.comparison.parents import with_weights
 from nas_prune.comparison.winner import winner_file
 from nas_prune.data.config import DataConfig
 from nas_prune.errors import BadInputError
+from nas_prune.hardware.use import target_in
 from nas_prune.runs.settings import command_of, read_config
 from nas_prune.search.config import SearchConfig
 from nas_prune.search.result import file_stem
@@ -25,12 +26,14 @@ class Subject:
         search: the settings of the search that found them; None where it is not known.
         images: the images of that search, as they can be loaded from here; None where they are not known.
         home: its directory; None where it is not known.
+        target: what the widths are meant for, as it can be read from here; None for no device in particular.
     """
 
     widths: Widths
     search: SearchConfig | None = None
     images: DataConfig | None = None
     home: Path | None = None
+    target: str | None = None
 
 
 def subject_in_run(run: Path, budget: Budget | None = None) -> Subject:
@@ -86,7 +89,7 @@ def subject_named(named: Path, budget: Budget | None = None, *, source: Path | N
         )
     if kind == "study":
         images = read_config(named, StudyConfig).resolved_from(named, None).data
-        return replace(subject_in_file(winner_file(named, "RUN")), images=images)
+        return replace(subject_in_file(winner_file(named, "RUN")), images=images, target=target_in(named))
     if kind is not None:
         raise BadInputError(
             f"RUN must be a search, a study that was ranked, or a widths file, got {named}, of nas-prune {kind}."
@@ -108,7 +111,9 @@ def winner_of(study: Path) -> Widths:
 
 def _with_search(widths: Widths, home: Path) -> Subject:
     search = with_weights(read_config(home, SearchConfig), home)
-    return Subject(widths, search, search.resolved_from(home, None).data, home)
+    target = target_in(home)
+    search = search.model_copy(update={"target": target})
+    return Subject(widths, search, search.resolved_from(home, None).data, home, target)
 
 
 def _home_of(path: Path) -> Path | None:

@@ -14,6 +14,7 @@ from nas_prune.data import ImageData
 from nas_prune.errors import BadInputError, NasPruneError
 from nas_prune.guideline.apply import Pattern, apply_guideline, check_reachable
 from nas_prune.guideline.artefact import Guideline
+from nas_prune.hardware.use import keep_target, network_for
 from nas_prune.runs.directory import begun_whole, check_out, make_run
 from nas_prune.runs.files import alone_in
 from nas_prune.runs.progress import SILENT, Progress
@@ -25,7 +26,7 @@ from nas_prune.search.prepared import FixedInputs
 from nas_prune.search.run import check_search, resume_search, search
 from nas_prune.space.budget import Budget
 from nas_prune.space.limits import NO_LIMITS, Limits
-from nas_prune.space.load import images_for, network_for
+from nas_prune.space.load import images_for
 from nas_prune.space.names import space_name
 from nas_prune.space.search_space import Groups, SearchSpace
 from nas_prune.space.widths import Widths
@@ -40,6 +41,7 @@ class Target:
         space, width_multiplier, groups: the network, and which of its groups are narrowed.
         budget: the bound on the widths.
         limits: what else bounds them.
+        target: what they are meant for; None for no device in particular.
     """
 
     space: str
@@ -47,6 +49,7 @@ class Target:
     width_multiplier: float = 1.0
     groups: Groups = "inner"
     limits: Limits = NO_LIMITS
+    target: str | None = None
 
 
 def transfer(
@@ -86,12 +89,14 @@ def transfer(
     if source is not None:
         check_direct(source, data, network, progress)
     config = resolved(config, widths, data, workers, applied.notes)
-    config = _with_arms(config.model_copy(update={"command": "transfer", "source": source}))
+    changes = {"command": "transfer", "source": source, "target": target.target}
+    config = _with_arms(config.model_copy(update=changes))
     run = make_run(out, widths.space.name, config.command, config.data.name)
     with alone_in(run):
         with begun_whole(run):
             if isinstance(guideline[1], Guideline):
                 guideline[1].write(run / "guideline.yaml")
+            keep_target(config.target, run)
             _write(run, config, widths, network)
         tell_where(run, widths, data, config, progress)
         return _go_on(Job(run, config, widths, network, data), workers, progress)
@@ -122,6 +127,7 @@ def resume_transfer(
                     widths.space.width_multiplier,
                     groups_of(widths),
                     widths.limits or NO_LIMITS,
+                    config.target,
                 )
                 source = direct_search(config, target, direct)
                 check_direct(source, job.data, job.space, progress)
@@ -150,6 +156,7 @@ def direct_search(config: CompareConfig, target: Target, method: str) -> SearchC
             width_multiplier=target.width_multiplier,
             groups=target.groups,
             **target.limits.model_dump(),
+            target=target.target,
             budgets=(target.budget,),
             method=method,
             recipe=config.recipe,

@@ -211,16 +211,15 @@ def placed(pattern: Pattern, setting: Setting, bound: Budget) -> Placed:
         ratio_S = pattern.log_ratio_S(setting)
         return Placed(ratio_S, np.zeros_like(ratio_S))
     shape = shape_on(pattern, setting)
-    limit = float(setting.space.limit(bound, setting.columns))
     if shape.reference is None or pattern.cost is None:
         return Placed(shape.level_S, shape.bend_S, shape.notes)
-    at = _place(shape, setting, bound.kind, limit, measure(pattern.cost))
+    at = _place(shape, setting, bound, measure(pattern.cost))
     growth = shape.growth(at)
     bend_S = bend_of(shape, setting, at)
     return Placed(shape.log_ratio_NS(np.array(at)), bend_S, shape.notes, growth)
 
 
-def _place(shape: Shape, setting: Setting, kind: str, limit: float, driver: str) -> float:
+def _place(shape: Shape, setting: Setting, bound: Budget, driver: str) -> float:
     """At which of its budgets a pattern is used: log keep ratio of the uniform network of the same cost.
 
     "Same" is in the cost that drove the sources; the bound may be on another one. Found by bisection, since the
@@ -230,7 +229,7 @@ def _place(shape: Shape, setting: Setting, kind: str, limit: float, driver: str)
 
     def of_same_cost(log_uniform: float) -> float:
         pattern_NS = shape.log_ratio_NS(np.array([log_uniform]))
-        factor_N = setting.scaled(kind, pattern_NS, np.array([limit]))
+        factor_N = setting.within(bound, pattern_NS)
         cost_N = setting.count(driver, np.exp(np.minimum(0.0, factor_N[:, None] + pattern_NS)))
         return float(setting.scaled(driver, zeros_NS, cost_N * (1 + 1e-12))[0])
 

@@ -25,6 +25,8 @@ from nas_prune.runs.files import write_whole
 from nas_prune.runs.kinds import naming_other
 from nas_prune.runs.problems import first_problem
 from nas_prune.runs.reading import load_yaml, read_text
+from nas_prune.space.budget import OWN
+from nas_prune.space.quantities import KINDS
 
 SCHEMA = "nas-prune/guideline/1"
 HAND_SPREAD = 0.1
@@ -33,7 +35,7 @@ Match: TypeAlias = Literal["output", "input"]
 Model: TypeAlias = Literal[
     "uniform", "stage-means", "stage-role", "stage-role-slope", "stage-role-shape", "hand"
 ]
-_COSTS = ("macs", "params", "channels", "activations", "own")
+_COSTS = (*KINDS, OWN)
 LARGEST = 7.0  # as a log ratio; a factor of a thousand
 
 

@@ -16,8 +16,10 @@ from nas_prune.errors import GuidelineError
 from nas_prune.graph.channels import ChannelGroup, Role
 from nas_prune.graph.inputs import is_within
 from nas_prune.guideline.artefact import Match, SourceRecord
-from nas_prune.space.cost import Polynomial, cost_inside
+from nas_prune.space.budget import Budget
+from nas_prune.space.cost import CostFunction, Polynomial, cost_inside
 from nas_prune.space.load import load_referenced
+from nas_prune.space.quantities import COUNTED, MEASURED
 from nas_prune.space.search_space import SearchSpace
 from nas_prune.space.widths import SpaceReference, Widths
 from nas_prune.training.schedules import macs_of_search
@@ -89,13 +91,18 @@ class Setting:
         """A cost at real-valued keep ratios of the searched groups, the others whole."""
         widths = np.broadcast_to(self.base_G, (*keep_NS.shape[:-1], len(self.base_G))).copy()
         widths[..., self.columns] *= keep_NS
-        return self.polynomial(kind).real(widths)
+        return self.cost(kind).real(widths)
 
-    def polynomial(self, kind: str) -> Polynomial:
-        """A cost as a function of all groups' widths; channels are those of the searched groups."""
+    def cost(self, kind: str) -> CostFunction:
+        """A cost as a function of all groups' widths; channels are those of the searched groups.
+
+        Raises:
+            BudgetError: nobody has said what it is for this network.
+        """
         if kind == "channels":
             return self._channels
-        return self._there(kind) if self.removed else self.space.cost.kind(kind)
+        is_there = bool(self.removed) and kind in COUNTED
+        return self._there(kind) if is_there else self.space.cost_function(kind)
 
     def _there(self, kind: str) -> Polynomial:
         """A cost less what is caused within removed blocks; worked out once for each kind."""
@@ -116,6 +123,15 @@ class Setting:
     @cached_property
     def _channels(self) -> Polynomial:
         return Polynomial.of({(column,): 1 for column in self.columns}, len(self.base_G))
+
+    def within(self, budget: Budget, log_ratio_NS: Floats) -> Floats:
+        """The log factor on each pattern of widths that meets all bounds of a budget, with no group above its base."""
+        size = len(log_ratio_NS)
+        factors = [
+            self.scaled(one.kind, log_ratio_NS, np.full(size, float(self.space.limit(one, self.columns))))
+            for one in budget.bounds
+        ]
+        return np.asarray(np.min(factors, axis=0))
 
     def scaled(self, kind: str, log_ratio_NS: Floats, limit_N: Floats) -> Floats:
         """The log factor on each pattern of widths that gives the cost asked for, with no group above its base.
@@ -181,16 +197,33 @@ class Source:
 
 
 def measure(driver: str) -> str:
-    """The cost to compare networks in, from what drove them: its first word; channels for a method's own choice."""
+    """The cost to compare networks in, from what drove them: its first word; channels for a method's own choice.
+
+    What a target's costs drove is compared at equal MACs, which every network has on every machine.
+    """
     first = driver.split(" ", maxsplit=1)[0]
-    return _OWN_COST if first == "own" else first
+    return {"own": _OWN_COST, **dict.fromkeys(MEASURED, "macs")}.get(first, first)
 
 
 def driver_of(widths: Widths) -> str:
-    """Which cost drove a search: the budget's, and the one that weighted the channels if that is another."""
+    """Which cost drove a search: the budget's, and the one that weighted the channels if that is another.
+
+    Of several bounds it is the one that the widths use up most.
+    """
     bound = (widths.budget or "channels").split("<=")[0]
+    if "," in (widths.budget or ""):
+        bound = _tightest(widths, Budget.parse(str(widths.budget)))
     pulled = widths.method.settings.get("cost") if widths.method else None
     return bound if pulled in (None, bound) else f"{bound} (channels weighted by {pulled})"
+
+
+def _tightest(widths: Widths, budget: Budget) -> str:
+    shares = {
+        one.kind: counts[0] / one.limit(counts[1])
+        for one in budget.bounds
+        if (counts := widths.counts(one.kind)) is not None
+    }
+    return max(shares, key=lambda kind: shares[kind], default=budget.kind)
 
 
 def sources_of(

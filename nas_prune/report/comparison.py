@@ -223,6 +223,7 @@ _COLOURS = {
     "direct": GREEN,
     "uniform-params": BLACK,
     "uniform-macs": SKY_BLUE,
+    "uniform-target": SKY_BLUE,
     "winner": GREEN,
 }
 

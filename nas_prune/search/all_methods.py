@@ -10,6 +10,7 @@ from typing import Any
 
 from nas_prune.data.identity import identity_of
 from nas_prune.errors import BadInputError, DamagedError, FileError, NasPruneError, NothingToSearchError
+from nas_prune.hardware.use import keep_target
 from nas_prune.runs.directory import RESULT, begun_whole, check_out, make_run
 from nas_prune.runs.files import alone_in, write_whole
 from nas_prune.runs.progress import SILENT, Progress
@@ -91,6 +92,7 @@ def search_all(config: SearchConfig, out: Path | None = None, *, progress: Progr
         if given is not None:
             write_start(run, given)
             config = config.model_copy(update={"weights": given.name})
+        keep_target(config.target, run)
         write_config(run, config.relative_to(run))
     first = search(settings_of(config, METHODS[_FIRST]), run / _FIRST, loaded=loaded)
     progress.say(f"Writing to {run}. If it is stopped: {resume_command('search', run, config.space, ALONE)}")

@@ -15,6 +15,7 @@ from torch import nn
 
 from nas_prune.search.methods.learned_gates import Gates, gates_of, put_in
 from nas_prune.space.budget import Budget
+from nas_prune.space.cut import feasible_range
 from nas_prune.space.scores import Scores
 from nas_prune.space.search_space import SearchSpace
 
@@ -29,18 +30,26 @@ def epochs_of_steps(epochs: int, iterations: int) -> tuple[int, ...]:
     return tuple(round(epochs * (1 + step / iterations) / 2) for step in range(1, iterations))
 
 
-def bound_at(budget: Budget, step: int, iterations: int, whole: int, limit: int) -> Budget:
-    """The budget of one step out of so many: costs fall from that of the whole network by equal factors.
+def bound_at(
+    space: SearchSpace, budget: Budget, step: int, iterations: int, columns: Sequence[int]
+) -> Budget:
+    """The budget of one step out of so many: costs fall from those of the whole network by equal factors.
 
     Args:
+        space: the network.
         budget: that of the final cut.
         step: which, from 1.
         iterations: how many there are, with the final cut.
-        whole: the cost of the whole network.
-        limit: what the budget allows.
+        columns: the groups that are searched.
     """
-    bound = max(limit, round(whole * (limit / whole) ** (step / iterations)))
-    return replace(budget, share=None, absolute=bound)
+
+    def at_step(one: Budget) -> Budget:
+        limit, (_, whole) = space.limit(one, columns), feasible_range(space, one, columns)
+        bound = max(limit, round(whole * (limit / whole) ** (step / iterations)))
+        return Budget(one.kind, absolute=bound)
+
+    first, *others = map(at_step, budget.bounds)
+    return replace(first, more=tuple(others))
 
 
 def hold(model: nn.Module, space: SearchSpace, columns: Sequence[int]) -> None:

@@ -11,6 +11,7 @@ from nas_prune.data import ImageData, num_batches
 from nas_prune.data.config import DataConfig, load_images
 from nas_prune.data.preprocessing import preprocessing_of
 from nas_prune.errors import NothingToSearchError
+from nas_prune.hardware.use import network_for
 from nas_prune.runs.progress import Progress
 from nas_prune.search.config import SearchConfig
 from nas_prune.search.iterations import bound_at, epochs_of_steps, hold, remove, with_removed_last
@@ -21,8 +22,7 @@ from nas_prune.search.methods.registry import known_methods, method_named, scora
 from nas_prune.search.sparsity import check_optimiser, chosen_sparsity
 from nas_prune.search.stability import KEPT
 from nas_prune.space.budget import Budget
-from nas_prune.space.cut import Cut, check_feasible, cut, feasible_range
-from nas_prune.space.load import network_for
+from nas_prune.space.cut import Cut, check_feasible, cut
 from nas_prune.space.networks import image_channels, meant_size
 from nas_prune.space.scores import Scores, within_groups
 from nas_prune.space.search_space import Groups, SearchSpace
@@ -57,7 +57,7 @@ class LoadedInputs:
         """The network that a search narrows, for those images."""
         shape = (data.in_channels, data.image_size, data.num_classes)
         selections = config.groups == "selections"
-        key = (config.space, shape, config.width_multiplier, selections, config.limits)
+        key = (config.space, shape, config.width_multiplier, selections, config.limits, config.target)
         if key not in self.spaces:
             self.spaces[key] = network_for(config, data)
         return self.spaces[key]
@@ -190,8 +190,7 @@ class PreparedSearch:
         if state.epochs_done + 1 not in due:
             return
         step = due.index(state.epochs_done + 1) + 1
-        _, whole = feasible_range(self.space, final, self.columns)
-        bound = bound_at(final, step, iterations, whole, self.space.limit(final, self.columns))
+        bound = bound_at(self.space, final, step, iterations, self.columns)
         kept_G = self.cuts(state.trained, [bound])[0].kept_G
         for network in (state.model, state.average):
             if network is not None:

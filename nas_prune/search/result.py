@@ -27,6 +27,7 @@ class FoundWidths:
             None where no network was trained.
         at_floor: names of groups that would have no channel left without a floor.
         tied_at_zero: how many channels (or blocks) with score zero are kept while others with score zero are removed.
+        is_slow: its network was measured, and takes longer than the budget allows.
     """
 
     widths: Widths
@@ -35,6 +36,7 @@ class FoundWidths:
     val_accuracy_cut: float | None
     at_floor: tuple[str, ...] = ()
     tied_at_zero: int = 0
+    is_slow: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +117,12 @@ def warnings_of(result: SearchResult) -> list[str]:
             f"{name} gives kept {what} the same score, zero, as removed ones ({counts}): they were chosen "
             f"{order}. A smaller --sparsity separates them better."
         )
+    said += [
+        f"{found.widths.budget} is not met: {found.widths.target.measured_ms:#.3g} ms were measured, of the "
+        "fastest widths that were tried. The table may be of other conditions; measure it again."
+        for found in result.found
+        if found.is_slow and found.widths.target is not None
+    ]
     if result.val_accuracy is not None and guesses(result.val_accuracy, result.guess):
         said.append(
             f"The whole network gets {100 * result.val_accuracy:.1f} % right, no more than guessing the largest of "
@@ -126,7 +134,11 @@ def warnings_of(result: SearchResult) -> list[str]:
 
 def file_stem(budget: Budget) -> str:
     """What the file of a budget's widths is called."""
-    return str(budget).replace("<=", "-").replace("%", "pct")
+    return str(budget).replace("<=", "-").replace("%", "pct").replace(", ", "-")
+
+
+def _on_target(widths: Widths) -> dict[str, Any]:
+    return {} if widths.target is None else {"target": widths.target.model_dump(exclude_none=True)}
 
 
 def summary(result: SearchResult) -> dict[str, Any]:
@@ -152,6 +164,7 @@ def summary(result: SearchResult) -> dict[str, Any]:
                     str(stage): share for stage, share in stage_means(found.widths, result.columns).items()
                 },
                 **found.widths.cost.model_dump(),
+                **_on_target(found.widths),
                 "gap": found.gap,
                 "held_at_floor": list(found.at_floor),
                 "kept_at_zero": found.tied_at_zero,

@@ -12,6 +12,7 @@ from torch import nn
 
 from nas_prune.data.guessing import guess_of_classes, guess_share, guesses
 from nas_prune.data.preprocessing import preprocessing_of
+from nas_prune.hardware.use import keep_target, timer_for
 from nas_prune.runs.directory import (
     CHECKPOINT,
     METRICS,
@@ -27,11 +28,12 @@ from nas_prune.runs.reopen import reopen
 from nas_prune.runs.settings import read_config, write_config
 from nas_prune.runs.stopping import resume_hint
 from nas_prune.search.config import SearchConfig, resolve
+from nas_prune.search.measured import Measured, measured_cuts
 from nas_prune.search.methods.registry import method_named
 from nas_prune.search.prepared import LoadedInputs, PreparedSearch, prepared_search
 from nas_prune.search.result import FoundWidths, SearchResult, file_stem, warnings_of, write_result
 from nas_prune.search.scores_file import SCORES, read_scores, write_scores
-from nas_prune.space.cut import Cut, best_channels
+from nas_prune.space.cut import best_channels
 from nas_prune.space.scores import Scores
 from nas_prune.space.widths import DataRecord, MethodRecord, Widths
 from nas_prune.training.checkpoint import read_checkpoint
@@ -192,6 +194,7 @@ def _new_run(stage: PreparedSearch, out: Path | None) -> Path:
         with begun_whole(run):
             if stage.given is not None:
                 write_start(run, stage.given)
+            keep_target(config.target, run)
             write_config(run, stage.resolved().relative_to(run))
     return Path(ranks.broadcast(str(run)))
 
@@ -232,7 +235,7 @@ def _finish(stage: PreparedSearch, run: Path, progress: Progress) -> SearchResul
     with limited_threads(stage.threads), resume_hint(command):
         ended = _ended(stage, run, progress)
         with progress.waiting("scoring channels"):
-            result = _conclude(stage, run, ended, started)
+            result = _conclude(stage, run, ended, started, progress)
         if stage.compute.ranks.is_first and not stage.config.keep_checkpoints:
             drop_checkpoints(run)
     for text in warnings_of(result):
@@ -277,9 +280,12 @@ def _as_left(stage: PreparedSearch, run: Path, facts: Mapping[str, Any] | None) 
     return _Ended(network, scores, epochs, is_left=is_scored)
 
 
-def _conclude(stage: PreparedSearch, run: Path, ended: _Ended, started: float) -> SearchResult:
+def _conclude(
+    stage: PreparedSearch, run: Path, ended: _Ended, started: float, progress: Progress
+) -> SearchResult:
     """Cut at every budget; the first process writes the results."""
-    cuts, trained = stage.cuts_of(ended.scores), ended.network
+    timed, trained = _timed(stage, run, ended.scores, progress), ended.network
+    cuts = [one.cut for one in timed]
     seconds = perf_counter() - started
     whole = stage.space.widths(stage.space.base_G, **_provenance(stage, ended.epochs_done))
     if stage.compute.ranks.is_first and trained is not None and not ended.is_left:
@@ -302,7 +308,7 @@ def _conclude(stage: PreparedSearch, run: Path, ended: _Ended, started: float) -
         epochs_done=ended.epochs_done,
         val_accuracy=None if trained is None else evaluate(trained, stage.data.val, stage.data)[1],
         guess=None if trained is None or _finds_rare_classes(stage, trained) else _guess(stage),
-        found=tuple(_found(stage, trained, one, run, ended.epochs_done) for one in cuts),
+        found=tuple(_found(stage, trained, one, run, ended.epochs_done) for one in timed),
         columns=stage.space.groups_in(stage.columns),
         unscored=stage.unscored,
         seconds=seconds,
@@ -325,17 +331,31 @@ def _finds_rare_classes(stage: PreparedSearch, trained: nn.Module) -> bool:
     return not guesses(found, guess_of_classes(stage.data.num_classes))
 
 
-def _found(stage: PreparedSearch, model: nn.Module | None, one: Cut, run: Path, epochs: int) -> FoundWidths:
+def _timed(stage: PreparedSearch, run: Path, scores: Scores, progress: Progress) -> list[Measured]:
+    """The scores cut at every budget; where it can be, networks at those on latency are measured to fit."""
+    cuts, target = stage.cuts_of(scores), stage.config.target
+    time_of = timer_for(stage.space, target) if stage.compute.ranks.is_first else None
+    timer = None if time_of is None else lambda one: time_of(one.widths_G, one.removed)
+    return measured_cuts(cuts, stage.space, scores, run, timer, zero=stage.method.zero, progress=progress)
+
+
+def _found(
+    stage: PreparedSearch, model: nn.Module | None, timed: Measured, run: Path, epochs: int
+) -> FoundWidths:
+    one = timed.cut
     widths = stage.space.widths(
         one.widths_G, one.kept_G, one.removed, budget=str(one.budget), **_provenance(stage, epochs)
     )
+    if widths.target is not None and timed.latency_ms is not None:
+        measured = widths.target.model_copy(update={"measured_ms": timed.latency_ms})
+        widths = widths.model_copy(update={"target": measured})
     accuracy = None
     if model is not None:
         narrow = stage.space.narrow(model, one.kept_G, one.removed)
         _, accuracy = evaluate(narrow, stage.data.val, stage.data)
     at_floor = tuple(stage.space.groups[column].name for column in one.at_floor)
     path = run / "widths" / f"{file_stem(one.budget)}.json"
-    return FoundWidths(widths, path, one.gap, accuracy, at_floor, one.tied_at_zero)
+    return FoundWidths(widths, path, one.gap, accuracy, at_floor, one.tied_at_zero, is_slow=timed.is_over)
 
 
 def _provenance(stage: PreparedSearch, epochs: int) -> dict[str, Any]:

@@ -35,7 +35,7 @@ class CostFunction(Protocol):
     bytes, all others are counts.
     """
 
-    def __call__(self, vectors_NV: ArrayLike) -> NDArray[np.int64]:
+    def __call__(self, vectors_NV: ArrayLike, /) -> NDArray[np.int64]:
         """The value for each of N vectors, or for one.
 
         Args:
@@ -43,7 +43,7 @@ class CostFunction(Protocol):
                 not behind them.
         """
 
-    def real(self, vectors_NV: ArrayLike) -> NDArray[np.float64]:
+    def real(self, vectors_NV: ArrayLike, /) -> NDArray[np.float64]:
         """The value between whole widths."""
 
 

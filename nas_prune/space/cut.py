@@ -8,15 +8,17 @@ Shape suffixes: G searchable groups, V columns (groups alone, where no block is 
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nas_prune.errors import BudgetError
+from nas_prune.space.bounds import Bound, Bounds, bounds_of, check_known
 from nas_prune.space.budget import Budget
-from nas_prune.space.cost import Cost, Polynomial, Switched
+from nas_prune.space.cost import Cost
 from nas_prune.space.names import known_spaces
+from nas_prune.space.quantities import shown
 from nas_prune.space.scores import Scores, shares_of
 from nas_prune.space.search_space import SearchSpace
 
@@ -27,8 +29,9 @@ class Cut:
 
     Attributes:
         budget: the budget.
-        limit: the largest count it allows here; where the method decides, the count.
-        count: the count reached, at most the limit; where the method decides, of MACs.
+        limit: the most it allows here, of several bounds the one that is used up most; where the method decides, the
+            count.
+        count: what is reached of that, at most the limit; where the method decides, of MACs.
         widths_G: a width for each searchable group.
         kept_G: the indices kept of each group, sorted.
         removed: paths of the blocks that go.
@@ -72,9 +75,13 @@ def least_cost(space: SearchSpace, searched: Sequence[int]) -> Cost:
 
 
 def feasible_range(space: SearchSpace, budget: Budget, searched: Sequence[int]) -> tuple[int, int]:
-    """The smallest and largest count of a budget's cost that the searched groups can reach."""
-    count = _counter(space, budget, searched)
-    return int(count(_least(space, searched))), int(count(_most(space, searched)))
+    """The smallest and the whole network's cost, of the first bound of a budget, that the searched groups can reach."""
+    bound = bounds_of(space, budget, searched).each[0]
+    return _range(space, bound, searched)
+
+
+def _range(space: SearchSpace, bound: Bound, searched: Sequence[int]) -> tuple[int, int]:
+    return int(bound.cost(_least(space, searched))), int(bound.cost(_most(space, searched)))
 
 
 def check_feasible(
@@ -99,18 +106,39 @@ def check_feasible(
     """
     if budget.is_own:
         return
-    smallest, largest = feasible_range(space, budget, searched)
-    limit = space.limit(budget, searched)
+    check_known(space, budget)
+    for one in budget.bounds:
+        _check_bound(space, one, searched, wider=wider, method=method, budget=budget)
+
+
+def _check_bound(
+    space: SearchSpace,
+    one: Budget,
+    searched: Sequence[int],
+    *,
+    wider: Sequence[int],
+    method: str,
+    budget: Budget,
+) -> None:
+    smallest, largest = feasible_range(space, one, searched)
+    limit = space.limit(one, searched)
     if largest == 0:
         raise BudgetError(
             f"budget {budget} must bound something, got blocks without channels of their own. Bound macs or params."
         )
     if limit < smallest:
+        kind = one.kind
         raise BudgetError(
-            f"budget {budget} must be one that the searched groups can meet, got {limit:,} {budget.kind} where "
-            f"{smallest:,} to {largest:,} are feasible ({least_share(smallest, largest)} to 100 %). "
-            f"{_advice(space, budget, searched, wider)}{_shown_by(space, method)}"
+            f"budget {budget} must be one that the searched groups can meet, got {shown(kind, limit)} where "
+            f"{_from_to(kind, smallest, largest)} are feasible ({least_share(smallest, largest)} to 100 %). "
+            f"{_advice(space, one, searched, wider)}{_shown_by(space, method)}"
         )
+
+
+def _from_to(kind: str, smallest: int, largest: int) -> str:
+    low, high = shown(kind, smallest), shown(kind, largest)
+    unit = f" {kind}"
+    return f"{low.removesuffix(unit)} to {high.removesuffix(unit)}"
 
 
 def least_share(smallest: int, largest: int) -> str:
@@ -183,24 +211,26 @@ def cut(space: SearchSpace, scores: Scores, budget: Budget, zero: float | None =
         BudgetError: no widths meet the budget.
     """
     searched = [column for column, values in enumerate(scores) if values is not None]
-    units, count = _units(space, scores), _counter(space, budget, searched)
-    plan = _least(space, searched)
+    units, plan = _units(space, scores), _least(space, searched)
     if budget.is_own:
         assert zero is not None
         plan = _with_all(plan, [unit for unit in units if unit.score > zero])
-        limit, threshold = int(count(plan)), float(np.nextafter(zero, np.inf))
+        threshold = float(np.nextafter(zero, np.inf))
+        bound = bounds_of(space, budget, searched).each[0]
     else:
         check_feasible(space, budget, searched)
-        limit = space.limit(budget, searched)
-        best = _best(plan, units, count, limit)
-        plan = _fill(_with_all(plan, best), units, count, limit)
+        bounds = bounds_of(space, budget, searched)
+        best = _best(plan, units, bounds)
+        plan = _fill(_with_all(plan, best), units, bounds)
         threshold = best[-1].score if best else np.inf
+        bound = bounds.tightest(plan)
+    count = int(bound.cost(plan))
     groups = len(space.groups)
     widths_G = tuple(int(width) for width in plan[:groups])
     return Cut(
         budget,
-        limit,
-        int(count(plan)),
+        count if budget.is_own else bound.limit,
+        count,
         widths_G=widths_G,
         kept_G=best_channels(scores[:groups], widths_G),
         removed=_removed(space, plan),
@@ -260,20 +290,6 @@ def _tied_at_zero(space: SearchSpace, scores_V: Scores, plan_V: NDArray[np.int64
     return stay if go else 0
 
 
-def _counter(space: SearchSpace, budget: Budget, searched: Sequence[int]) -> Polynomial | Switched:
-    """A budget's cost as a function of plans; channels are those of the searched groups, or within searched blocks."""
-    groups, kind = len(space.groups), "macs" if budget.is_own else budget.kind
-    if max(searched, default=0) < groups:
-        if kind != "channels":
-            return space.cost.kind(kind)
-        return Polynomial.of({(column,): 1 for column in searched}, groups)
-    cost = space.switched(kind)
-    if kind == "channels":
-        counted = space.groups_in(searched)
-        return replace(cost, whole=Polynomial.of({(column,): 1 for column in counted}, groups))
-    return cost
-
-
 def _most(space: SearchSpace, searched: Sequence[int]) -> NDArray[np.int64]:
     """The plan of the whole network."""
     has_blocks = max(searched, default=0) >= len(space.groups)
@@ -302,14 +318,12 @@ def _units(space: SearchSpace, scores: Scores) -> list[_Unit]:
     return sorted(units, key=lambda unit: (-unit.score, unit.share))
 
 
-def _best(
-    least_V: NDArray[np.int64], units: Sequence[_Unit], count: Polynomial | Switched, limit: int
-) -> Sequence[_Unit]:
-    """The longest run of best units that the limit allows, by bisection."""
+def _best(least_V: NDArray[np.int64], units: Sequence[_Unit], bounds: Bounds) -> Sequence[_Unit]:
+    """A run of best units that the bounds allow, by bisection; the longest where costs rise with widths."""
     low, high = 0, len(units)
     while low < high:
         middle = (low + high + 1) // 2
-        if int(count(_with_all(least_V, units[:middle]))) <= limit:
+        if float(bounds.used(_with_all(least_V, units[:middle]))) <= 1:
             low = middle
         else:
             high = middle - 1
@@ -323,9 +337,7 @@ def _with_all(least_V: NDArray[np.int64], units: Sequence[_Unit]) -> NDArray[np.
     return plan
 
 
-def _fill(
-    plan_V: NDArray[np.int64], units: Sequence[_Unit], count: Polynomial | Switched, limit: int
-) -> NDArray[np.int64]:
+def _fill(plan_V: NDArray[np.int64], units: Sequence[_Unit], bounds: Bounds) -> NDArray[np.int64]:
     """Add units in order of score while one still fits; a group whose next unit does not fit is done."""
     waiting: dict[int, list[_Unit]] = {}
     for unit in units:
@@ -336,7 +348,7 @@ def _fill(
         columns = list(waiting)
         tried_NG = np.repeat(widths[None], len(columns), axis=0)
         tried_NG[np.arange(len(columns)), columns] = [waiting[column][0].width for column in columns]
-        fits = count(tried_NG) <= limit
+        fits = bounds.used(tried_NG) <= 1
         waiting = {column: waiting[column] for column, fit in zip(columns, fits, strict=True) if fit}
         if waiting:
             best = max(waiting, key=lambda column: (waiting[column][0].score, -waiting[column][0].share))

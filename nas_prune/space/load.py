@@ -359,7 +359,7 @@ class NamesNetwork(Protocol):
     def limits(self) -> Limits: ...  # noqa: D102
 
 
-def network_for(config: NamesNetwork, data: ImageData) -> SearchSpace:
+def load_network(config: NamesNetwork, data: ImageData) -> SearchSpace:
     """The network that a configuration names, for its images.
 
     Raises:

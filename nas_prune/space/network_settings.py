@@ -17,6 +17,8 @@ class NetworkSettings(BaseModel):
         groups: `inner` leaves residual streams whole, `all` narrows them too, `selections` lets each of their readers
             select its channels.
         divisor, min_width, keep: as in `Limits`; a single pattern may stand for itself.
+        target: what the widths are meant for: the name of a shipped target, or the file or directory of another; None
+            for no device in particular.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -27,6 +29,7 @@ class NetworkSettings(BaseModel):
     divisor: int | None = Field(default=None, ge=1, le=MOST)
     min_width: int | None = Field(default=None, ge=1, le=MOST)
     keep: tuple[Pattern, ...] = Field(default=(), max_length=1000)
+    target: str | None = Field(default=None, min_length=1, max_length=4096)
 
     @field_validator("keep", mode="before")
     @classmethod

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 import torch
 from torch import nn
 
-from nas_prune.errors import BadInputError, WidthsError
+from nas_prune.errors import BadInputError, BudgetError, WidthsError
 from nas_prune.graph.channels import ChannelGraph, ChannelGroup
 from nas_prune.graph.inputs import Forward
 from nas_prune.graph.resize import Kept, narrowed
@@ -17,9 +17,11 @@ from nas_prune.graph.selection import ChannelSelection, spread
 from nas_prune.space.blocks import Block, removable_blocks, without
 from nas_prune.space.budget import Budget
 from nas_prune.space.cost import Cost, CostFunction, CostModel, Switched, cost_inside
+from nas_prune.space.cost_record import CostRecord, TargetCosts, TargetRecord
 from nas_prune.space.initialise import Init, fresh
 from nas_prune.space.limits import NO_LIMITS, Limits
-from nas_prune.space.widths import CostRecord, GroupWidth, SpaceReference, Widths
+from nas_prune.space.quantities import COUNTED
+from nas_prune.space.widths import GroupWidth, SpaceReference, Widths
 
 Groups: TypeAlias = Literal["inner", "all", "selections"]
 
@@ -270,10 +272,12 @@ class SearchSpace:
         Raises:
             WidthsError: the widths are of another space.
         """
-        costs = {
+        costs: dict[str, Any] = {
             "cost": _record(self.cost_at(self.vector(widths), widths.removed_blocks)),
             "base_cost": _record(self.cost_at(self.base_G)),
         }
+        if self.target is not None or widths.target is not None:
+            costs["target"] = self._on_target(self.vector(widths), widths.removed_blocks) or widths.target
         return widths.model_copy(update=costs)
 
     def widths(
@@ -313,11 +317,25 @@ class SearchSpace:
             removed_blocks=tuple(removed),
             cost=_record(self.cost_at(vector_G, removed)),
             base_cost=_record(self.cost_at(self.base_G)),
+            target=self._on_target(vector_G, removed, str(provenance.get("budget") or "")),
             **{"limits": self.limits or None, **provenance},
         )
 
+    def _on_target(
+        self, vector_G: Sequence[int], removed: Sequence[str], budget: str = ""
+    ) -> TargetRecord | None:
+        """What a width vector costs on the target; without one, what the budget bounds of that."""
+        kinds = [kind for kind in self.target_costs if self.target is not None or kind in budget]
+        if not kinds:
+            return None
+        cost, base = (
+            {kind: self.count(kind, widths_G, gone) for kind in kinds}
+            for widths_G, gone in ((vector_G, removed), (self.base_G, ()))
+        )
+        return TargetRecord(name=self.target, cost=TargetCosts.of(cost), base_cost=TargetCosts.of(base))
+
     def limit(self, budget: Budget, searched: Sequence[int] | None = None) -> int:
-        """The largest count a budget allows here; a share is of the whole network's cost.
+        """The most that the first bound of a budget allows here; a share is of the whole network's cost.
 
         Args:
             budget: the bound.
@@ -326,7 +344,42 @@ class SearchSpace:
         if budget.kind == "channels":
             columns = range(len(self.groups)) if searched is None else self.groups_in(searched)
             return budget.limit(sum(self.base_G[column] for column in columns))
-        return budget.limit(int(self.cost.kind(budget.kind)(self.base_G)))
+        return budget.limit(int(self.cost_function(budget.kind)(self.base_G)))
+
+    def cost_function(self, kind: str) -> CostFunction:
+        """One of the costs by its name in a budget, as a function of widths.
+
+        Raises:
+            BudgetError: it is one of a target, and nobody has said what it is for this network.
+        """
+        if kind in COUNTED:
+            return self.cost.kind(kind)
+        if kind in self.target_costs:
+            return self.target_costs[kind]
+        on = f"target {self.target}" if self.target else "no --target"
+        name = self.reference.name
+        how = (
+            f"Measure one: nas-prune measure --space {name} --target cpu-torch --out DIR; then use --target DIR."
+            if kind == "latency"
+            else "Use a target that has it."
+        )
+        raise BudgetError(f"{kind} of {name} must be known to be bounded, got {on}. {how}")
+
+    def count(self, kind: str, widths_G: Sequence[int], removed: Sequence[str] = ()) -> int:
+        """One of the costs by its name in a budget, at one width vector, without some blocks.
+
+        Raises:
+            BudgetError: as `cost_function`.
+        """
+        if kind in self.target_costs:
+            there = [int(block.path not in removed) for block in self.blocks] if removed else []
+            return int(self.target_costs[kind]([*widths_G, *there]))
+        if kind == "channels":
+            gone = [block.columns for block in self.blocks if block.path in removed] if removed else []
+            left = set(range(len(self.groups))) - {column for columns in gone for column in columns}
+            return sum(int(widths_G[column]) for column in left)
+        self.cost_function(kind)
+        return int(getattr(self.cost_at(widths_G, removed), kind))
 
 
 def _whole_numbers(widths: Sequence[int]) -> tuple[int, ...]:

@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
     ValidationError,
@@ -28,20 +26,14 @@ from nas_prune.runs.kinds import naming_other
 from nas_prune.runs.problems import first_problem
 from nas_prune.runs.reading import read_json
 from nas_prune.runs.typed import NetworkName
+from nas_prune.space.cost_record import CostRecord, Name, Strict, TargetRecord
 from nas_prune.space.limits import Limits
+from nas_prune.space.quantities import COUNTED
 
 SCHEMA = "nas-prune/widths/1"
 
 
-# Of a layer, a block, a data set: what a page or a picture of widths could show.
-_Name = Annotated[str, Field(max_length=1000)]
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class SpaceReference(_Strict):
+class SpaceReference(Strict):
     """Which network the widths are of.
 
     Attributes:
@@ -60,7 +52,7 @@ class SpaceReference(_Strict):
     width_multiplier: float = Field(default=1.0, gt=0)
     selections: bool = False
     input_spec: CallSpec | None = None
-    part: _Name = ""
+    part: Name = ""
 
     @model_validator(mode="after")
     def _has_room(self) -> "SpaceReference":
@@ -99,19 +91,19 @@ class SpaceReference(_Strict):
         return content
 
 
-class GroupWidth(_Strict):
+class GroupWidth(Strict):
     """The width of one channel group; `name` is the path of the layer that produces it.
 
     A selection is no layer but part of one that reads: `indices` are the channels that it reads, out of `base`.
     """
 
-    name: _Name
+    name: Name
     width: int = Field(strict=True)
     base: int = Field(ge=1, strict=True)
     stage: int = Field(ge=0)
     role: Literal["growth", "stream", "stem", "head", "inner", "selection"]
     position: float = Field(ge=0, le=1)
-    layers: tuple[_Name, ...]
+    layers: tuple[Name, ...]
     indices: tuple[Annotated[int, Field(strict=True)], ...] | None = None
 
     @model_validator(mode="after")
@@ -155,20 +147,12 @@ class GroupWidth(_Strict):
         return self.width / self.base
 
 
-class CostRecord(_Strict):
-    """Exact costs: MACs of one image, parameters, and numbers put out by all layers."""
-
-    macs: int = Field(ge=0)
-    params: int = Field(ge=0)
-    activations: int = Field(ge=0)
-
-
-class MethodRecord(_Strict):
+class MethodRecord(Strict):
     """Which width method found the widths, and with which settings."""
 
-    name: _Name
+    name: Name
     is_automatic: bool
-    settings: dict[str, str | int | float | bool | None] = {}
+    settings: dict[str, str | int | float | bool | None] = Field(default_factory=dict)
 
     @property
     def words(self) -> str:
@@ -177,17 +161,17 @@ class MethodRecord(_Strict):
         return f"{self.name}{f' in {steps} steps' * bool(steps)}{f' from {weights}' * bool(weights)}"
 
 
-class DataRecord(_Strict):
+class DataRecord(Strict):
     """On which images; `name` has no directories in it, so that the file can be published."""
 
-    name: _Name
+    name: Name
     num_train: int = Field(ge=0)
     num_val: int = Field(ge=0)
     max_images: int | None = None
     val_fraction: float = Field(default=0.1, gt=0, le=0.5)
 
 
-class Widths(_Strict):
+class Widths(Strict):
     """A vector of layer widths and its provenance.
 
     Attributes:
@@ -198,6 +182,7 @@ class Widths(_Strict):
         limits: what was asked of the widths beside the budget; None for nothing.
         cost: the costs at these widths.
         base_cost: the costs of the whole network.
+        target: what they are meant for, and the costs there; None for no device in particular.
         budget: the budget they were cut to, as written; None for hand-made widths.
         method, data, recipe, seed, epochs: how they were found.
         versions: of the libraries that took part.
@@ -205,26 +190,39 @@ class Widths(_Strict):
 
     space: SpaceReference
     groups: tuple[GroupWidth, ...]
-    removed_blocks: tuple[_Name, ...] = ()
-    left_whole: tuple[_Name, ...] | None = None
+    removed_blocks: tuple[Name, ...] = ()
+    left_whole: tuple[Name, ...] | None = None
     limits: Limits | None = None
     cost: CostRecord
     base_cost: CostRecord
-    budget: _Name | None = None
+    target: TargetRecord | None = None
+    budget: Name | None = None
     method: MethodRecord | None = None
     data: DataRecord | None = None
     recipe: dict[str, Any] | None = None
     seed: int | None = Field(default=None, ge=0, lt=2**31)
     epochs: int | None = None
-    versions: dict[str, str] = {}
+    versions: dict[str, str] = Field(default_factory=dict)
 
     @model_serializer(mode="wrap")
-    def _without_no_limits(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _without_nothing(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Without what other versions do not know, where it says nothing."""
         content: dict[str, Any] = handler(self)
-        if self.limits is None:
-            content.pop("limits", None)
+        for name in ("limits", "target"):
+            if content.get(name, 0) is None:
+                del content[name]
         return content
+
+    def counts(self, kind: str) -> tuple[int, int] | None:
+        """One of the costs by its name in a budget, and that of the whole network; None where it is not known."""
+        if kind == "channels":
+            kept = sum(group.width for group in self.groups if not self.is_gone(group))
+            return kept, sum(group.base for group in self.groups)
+        if kind in COUNTED:
+            return int(getattr(self.cost, kind)), int(getattr(self.base_cost, kind))
+        if self.target is None or kind not in self.target.cost.counts:
+            return None
+        return self.target.cost.counts[kind], self.target.base_cost.counts[kind]
 
     @model_validator(mode="after")
     def _whole_is_whole(self) -> "Widths":

@@ -74,15 +74,15 @@ def widths_figure(
 def look_of(one: Widths) -> Look:
     """How widths are drawn wherever their budget alone tells them from others.
 
-    A bound that is no share counts as the share that its cost was found to be.
+    A bound that is no share counts as the share that its cost was found to be; several bounds as the share of MACs.
     """
     try:
         budget = Budget.parse(one.budget or "")
-    except BudgetError:  # widths of no budget, or of several together
+    except BudgetError:  # widths of no budget
         budget = Budget("macs")
-    if budget.share is not None:
+    if budget.share is not None and not budget.more:
         return look_of_budget(budget.kind, budget.share)
-    kind = budget.kind if hasattr(one.cost, budget.kind) else "macs"
+    kind = budget.kind if hasattr(one.cost, budget.kind) and not budget.more else "macs"
     return look_of_budget(kind, getattr(one.cost, kind) / getattr(one.base_cost, kind))
 
 

@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from nas_prune.data.config import placed
 from nas_prune.errors import BadInputError
 from nas_prune.guideline.hand import RULES
+from nas_prune.hardware.use import target_beside
 from nas_prune.runs.directory import DirectoryName
 from nas_prune.runs.problems import first_problem
 from nas_prune.runs.settings import read_settings
@@ -49,6 +50,7 @@ FREE = frozenset(
         "compiles",
         "versions",
         "machine",
+        "target",  # where its files are; what is in them must be the same, as of the images
     }
 )
 
@@ -173,7 +175,8 @@ class StudyConfig(NetworkConfig):
         if self.against is None:
             return self
         parsed = self.budgets
-        if len(parsed) != 2 or len({(one.kind, one.share is None) for one in parsed}) > 1:
+        is_range = len(parsed) == 2 and len({(one.kind, one.share is None) for one in parsed}) == 1
+        if not is_range or any(one.more for one in parsed):
             raise ValueError(
                 f"against {self.against} must come with two budgets of one cost, the ends of its range, both as "
                 "shares or both as numbers"
@@ -262,6 +265,7 @@ def read_study(name: str | Path, **changes: Any) -> StudyConfig:
         update={
             "data": placed(config.data, path.parent, data_name),
             "guideline": _guideline(config.guideline, path.parent),
+            "target": target_beside(config.target, path.parent),
             "recipe": changed(config.recipe, **recipe_changes),
         }
     )

@@ -9,10 +9,11 @@ from nas_prune.data import ImageData
 from nas_prune.guideline.apply import Pattern
 from nas_prune.guideline.artefact import read_guideline
 from nas_prune.guideline.hand import RULES
+from nas_prune.hardware.use import network_for
 from nas_prune.runs.progress import SILENT, Progress
 from nas_prune.runs.reopen import reopen
 from nas_prune.space.budget import Budget
-from nas_prune.space.load import images_for, network_for
+from nas_prune.space.load import images_for
 from nas_prune.space.search_space import SearchSpace
 from nas_prune.study.config import GUIDELINE, StudyConfig
 from nas_prune.study.parameters import ParametrisedNetwork, parametrised

@@ -21,6 +21,7 @@ from nas_prune.errors import BadInputError
 from nas_prune.guideline.apply import Pattern
 from nas_prune.guideline.artefact import Guideline
 from nas_prune.guideline.hand import RULES
+from nas_prune.hardware.use import identity_of_target, keep_target
 from nas_prune.runs.files import refuse_links
 from nas_prune.runs.settings import CONFIG, read_config, write_config
 from nas_prune.space.budget import Budget
@@ -125,6 +126,7 @@ def claim_directory(run: Path, config: StudyConfig, pattern: Pattern | None) -> 
         raise _unwritable(error) from None
     if isinstance(pattern, Guideline):
         pattern.write(run / GUIDELINE)
+    keep_target(config.target, run)
     write_config(run, config.relative_to(run))
 
 
@@ -203,8 +205,9 @@ def _check_own(study: optuna.Study, context: StudyContext) -> None:
     now = {
         record.PATTERN_HASH: fingerprint(context.pattern),
         record.IMAGES: identity_of(context.data),
+        record.TARGET: identity_of_target(config.target),
     }
-    what = {record.PATTERN_HASH: "guideline", record.IMAGES: "images"}
+    what = {record.PATTERN_HASH: "guideline", record.IMAGES: "images", record.TARGET: "target"}
     for key, value in now.items():
         if (then := known.get(key)) != value:
             raise BadInputError(
@@ -227,6 +230,8 @@ def _make_ready(study: optuna.Study, context: StudyContext, budgets: tuple[Budge
     keep(study, record.SETTINGS, config.fixed())
     keep(study, record.PATTERN_HASH, fingerprint(context.pattern))
     keep(study, record.IMAGES, identity_of(context.data))
+    if config.target is not None:
+        keep(study, record.TARGET, identity_of_target(config.target))
     for name, said in in_words(config).items():
         study.set_user_attr(name, said)
     with warnings.catch_warnings():

@@ -157,6 +157,15 @@ class Objective:
         trial.set_user_attr(record.MACS, widths.cost.macs)
         trial.set_user_attr(record.PARAMS, widths.cost.params)
         trial.set_user_attr(record.ACTIVATIONS, widths.cost.activations)
+        if widths.target is not None:
+            on_target = widths.target.cost
+            for name, value in (
+                (record.PREDICTED, on_target.latency_ms),
+                (record.MEMORY, on_target.memory_bytes),
+                (record.SIZE, on_target.size_bytes),
+            ):
+                if value is not None:
+                    trial.set_user_attr(name, value)
         for name, share in kept_shares(space, vector_G, parametrisation.columns).items():
             trial.set_user_attr(f"kept {name}", share)
         return widths

@@ -20,6 +20,7 @@ from nas_prune.guideline.apply import Pattern, placed, scores_of, setting_of
 from nas_prune.guideline.artefact import Guideline
 from nas_prune.guideline.shape import shape_on
 from nas_prune.guideline.sources import Setting
+from nas_prune.space.bounds import bounds_of
 from nas_prune.space.budget import Budget
 from nas_prune.space.cut import cut
 from nas_prune.space.search_space import Groups, SearchSpace
@@ -88,10 +89,14 @@ class ParametrisedNetwork(Parametrised, Protocol):
 
 
 def layout_of(setting: Setting, budget: Budget, centre_G: Sequence[int]) -> Layout:
-    """Where the searched groups of a network are, and what the budget's cost does around some widths."""
+    """Where the searched groups of a network are, and what the budget's cost does around some widths.
+
+    Of several bounds, the cost is the one that is used up most there.
+    """
     cells: dict[tuple[int, str], int] = {}
     cell_S = [cells.setdefault((one.stage, one.role), len(cells)) for one in setting.groups_S]
-    count = setting.polynomial(budget.kind).real
+    bounds = bounds_of(setting.space, budget, setting.columns)
+    count = setting.cost(bounds.tightest(centre_G).kind).real
     wider_SG = np.tile(np.asarray(centre_G, dtype=np.float64), (len(setting.columns), 1))
     wider_SG[np.arange(len(cell_S)), setting.columns] *= 1 + _STEP
     cost = float(count(np.asarray(centre_G, dtype=np.float64)))
@@ -121,8 +126,7 @@ def parametrised(
 
 def logs_within(setting: Setting, budget: Budget, log_ratio_NS: Floats) -> Floats:
     """Log widths of the searched groups for many patterns, each multiplied until it meets the budget."""
-    limit = float(setting.space.limit(budget, setting.columns))
-    factor_N = setting.scaled(budget.kind, log_ratio_NS, np.full(len(log_ratio_NS), limit))
+    factor_N = setting.within(budget, log_ratio_NS)
     least_S = np.log(np.array(setting.space.floor_G)[list(setting.columns)])
     return np.clip(np.log(setting.base_S) + log_ratio_NS + factor_N[:, None], least_S, np.log(setting.base_S))
 

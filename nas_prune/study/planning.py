@@ -155,7 +155,7 @@ def costs_of(context: StudyContext, judge: JudgeName) -> Costs:
 
 def _dearest(context: StudyContext, budget: Budget) -> int:
     """MACs of the dearest widths within a budget; of some that are drawn, where it bounds another cost."""
-    if budget.kind == "macs":
+    if budget.bounds[0].kind == "macs" and not budget.more:
         return min(context.space.limit(budget), context.space.cost_at(context.space.base_G).macs)
     return max(context.space.cost_at(vector_G).macs for vector_G in possible_widths(context, budget))
 

@@ -9,11 +9,11 @@ from typing import Literal, TypeAlias, get_args
 
 from nas_prune.data import ImageData, SharedImages, share
 from nas_prune.errors import FileError, NasPruneError
+from nas_prune.hardware.use import network_for
 from nas_prune.runs.directory import RESULT, WIDTHS
 from nas_prune.runs.files import passing_folder, saying_why
 from nas_prune.runs.progress import Progress
 from nas_prune.runs.workers import in_workers
-from nas_prune.space.load import network_for
 from nas_prune.space.search_space import SearchSpace
 from nas_prune.space.widths import Widths, read_widths
 from nas_prune.study.config import StudyConfig

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from nas_prune.errors import BadInputError
 from nas_prune.graph.channels import Role
 from nas_prune.guideline.artefact import Cell, Evidence, Guideline, SourceRecord
-from nas_prune.guideline.sources import Setting
+from nas_prune.guideline.sources import Setting, measure
 from nas_prune.runs.directory import published
 from nas_prune.study import trial_record as record
 from nas_prune.study.config import SCRATCH, JudgeName
@@ -111,7 +111,8 @@ def guideline_of(points: ParametrisedNetwork, seen: Seen, name: str, judge: Judg
                 slope=round(slope, _PLACES),
             )
         )
-    cost = setting.space.cost.kind(points.budget.kind)
+    kind = measure(points.budget.kind)
+    cost = setting.cost(kind)
     keep = float(np.exp(uniform_S - np.log(setting.base_S)).mean())
     share = float(cost(points.widths_G(parameters)) / cost(setting.space.base_G))
     return Guideline(

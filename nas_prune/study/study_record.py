@@ -11,7 +11,7 @@ import optuna
 from nas_prune.study import trial_record as record
 from nas_prune.study.config import StudyConfig
 
-KEPT = (record.SETTINGS, record.PATTERN_HASH, record.IMAGES, record.READY)
+KEPT = (record.SETTINGS, record.PATTERN_HASH, record.IMAGES, record.TARGET, record.READY)
 _MOST_DIGITS = 4
 _FIRST = (
     "space",

@@ -43,6 +43,7 @@ _STUDY_KINDS: dict[str, Callable[[object], bool]] = {
     record.SETTINGS: _is_settings,
     record.PATTERN_HASH: _is_name,
     record.IMAGES: _is_name,
+    record.TARGET: _is_name,
 }
 _KINDS: dict[str, Callable[[object], bool]] = {
     record.WIDTHS: _is_text,
@@ -58,6 +59,9 @@ _KINDS: dict[str, Callable[[object], bool]] = {
     record.REPEAT_OF: _is_count,
     record.SECONDS: _is_number,
     record.LATENCY: _is_number,
+    record.PREDICTED: _is_number,
+    record.MEMORY: _is_count,
+    record.SIZE: _is_count,
     record.GUESS: _is_number,
     record.VAL_IMAGES: _is_count,
     record.JUDGE: lambda value: value in _JUDGES,

@@ -17,6 +17,7 @@ from nas_prune.study.config import SCRATCH, JudgeName
 
 # Names of user attributes. Numbers are scalars, so that the dashboard takes them for axes.
 WIDTHS, MACS, PARAMS, ACTIVATIONS, LATENCY = "widths", "macs", "params", "activations", "latency_ms"
+PREDICTED, MEMORY, SIZE = "predicted latency_ms", "memory_bytes", "size_bytes"  # of a target
 SOURCE, WORKER, FAILED, INTERRUPTED = "source", "worker", "failed", "interrupted"
 REPEAT_OF, SECONDS, EPOCHS, TRAINING_MACS = "told from trial", "seconds", "epochs", "training MACs"
 GUESS, VAL_IMAGES = "guessing gives", "validation images"  # of the images that the value is of
@@ -26,10 +27,11 @@ SAID = "said by {}"  # what a cheaper judge says of widths that were trained
 MOST_DEATHS = 4  # workers that may die at one trial before it is given up: it may be what kills them
 SOURCES = ("guideline", "uniform")  # what needs no search; the first that exists is the centre
 # Of studies.
-SETTINGS, PATTERN_HASH, IMAGES, READY = (
+SETTINGS, PATTERN_HASH, IMAGES, TARGET, READY = (
     "nas-prune settings",
     "nas-prune guideline",
     "nas-prune images",
+    "nas-prune target",
     "nas-prune ready",
 )
 # Optuna's own names for constraints, and for the history of a trial that is tried again.

@@ -15,10 +15,10 @@ from threadpoolctl import threadpool_limits
 
 from nas_prune.data import SharedImages, share
 from nas_prune.errors import BadInputError, FileError
+from nas_prune.hardware.use import network_for
 from nas_prune.runs.files import passing_folder
 from nas_prune.runs.progress import SILENT, Progress
 from nas_prune.runs.workers import in_workers
-from nas_prune.space.load import network_for
 from nas_prune.study import trial_record as record
 from nas_prune.study.clock import note_time
 from nas_prune.study.config import SCRATCH, StudyConfig

@@ -15,6 +15,7 @@ from nas_prune.data import ImageData
 from nas_prune.data.config import DataConfig
 from nas_prune.data.identity import identity_of
 from nas_prune.errors import BadInputError
+from nas_prune.hardware.use import KEPT
 from nas_prune.runs.data_name import own_data
 from nas_prune.runs.directory import WIDTHS, from_run, portable, published
 from nas_prune.runs.problems import first_problem
@@ -111,13 +112,18 @@ class RunConfig(RunSettings):
     def relative_to(self, run: Path) -> Self:
         """For the run's `config.yaml`: every path relative to the run's directory."""
         paths = {name: os.path.relpath(path, run) for name, path in self._paths().items()}
-        return self.model_copy(update={"data": self.data.at(portable(self.data.name, run)), **paths})
+        data = self.data.at(portable(self.data.name, run))
+        return self.model_copy(update={"data": data, **paths, **self._target_at(KEPT)})
 
     def resolved_from(self, run: Path, data_name: str | None) -> Self:
         """The reverse of `relative_to`: every path as it can be opened from here."""
         paths = {name: os.path.relpath(run / path) for name, path in self._paths().items()}
         data = self.data.at(data_name or from_run(self.data.name, run))
-        return self.model_copy(update={"data": data, **paths})
+        return self.model_copy(update={"data": data, **paths, **self._target_at(str(run / KEPT))})
+
+    def _target_at(self, place: str) -> dict[str, str]:
+        """Where the target is, if there is one: a run has a copy of its own."""
+        return {} if getattr(self, "target", None) is None else {"target": place}
 
     def _paths(self) -> dict[str, str]:
         return {name: path for name in self.path_fields if (path := getattr(self, name)) is not None}

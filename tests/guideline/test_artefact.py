@@ -62,7 +62,7 @@ def test_another_schema_is_refused(change: str, message: str, tmp_path: Path) ->
         ("model: stage-role", "num_stages must be given with model stage-role"),
         (
             "cost: bananas",
-            "cost must begin with one of macs, params, channels, activations, own, got 'bananas'",
+            "cost must begin with one of macs, params, channels, activations, latency, memory, size, own, got",
         ),
     ],
 )

@@ -17,6 +17,7 @@ from nas_prune.search.methods.learned_gates import gates_of
 from nas_prune.search.prepared import PreparedSearch
 from nas_prune.search.run import resume_search, search
 from nas_prune.space.budget import Budget
+from nas_prune.space.load import load_space
 from nas_prune.space.scores import Scores
 from nas_prune.training.starts import inherited
 from nas_prune.training.state import TrainState
@@ -44,9 +45,23 @@ def test_steps_lie_in_the_second_half_and_training_follows_each(epochs: int, ite
 
 def test_each_step_leaves_the_same_share_of_the_cost() -> None:
     final = Budget.parse("macs<=6.25%")
-    bounds = [bound_at(final, step, 4, 160_000, 10_000) for step in (1, 2, 3, 4)]
-    assert [bound.absolute for bound in bounds] == [80_000, 40_000, 20_000, 10_000]
+    space = load_space("resnet20", (3, 8, 8), num_classes=4)
+    columns = space.searched("all")
+    whole = space.cost_at(space.base_G).macs
+    bounds = [bound_at(space, final, step, 4, columns) for step in (1, 2, 3, 4)]
+    assert [bound.absolute for bound in bounds] == [round(whole / 2**step) for step in (1, 2, 3, 4)]
     assert {bound.kind for bound in bounds} == {"macs"}
+
+
+def test_each_step_has_all_bounds_of_a_budget() -> None:
+    space = load_space("resnet20", (3, 8, 8), num_classes=4)
+    whole = space.cost_at(space.base_G)
+    final = Budget.parse("macs<=25%, params<=4%")
+    bound = bound_at(space, final, 1, 2, space.searched("all"))
+    assert [(one.kind, one.absolute) for one in bound.bounds] == [
+        ("macs", round(whole.macs / 2)),
+        ("params", round((whole.params * int(0.04 * whole.params)) ** 0.5)),
+    ]
 
 
 def test_what_has_gone_stays_away_and_more_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

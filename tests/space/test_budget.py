@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nas_prune.errors import BudgetError
-from nas_prune.space.budget import Budget, with_suffix
+from nas_prune.space.budget import Budget
+from nas_prune.space.quantities import KINDS, written
 
 
 @pytest.mark.parametrize(
@@ -19,6 +20,15 @@ from nas_prune.space.budget import Budget, with_suffix
         ("macs<=1.5G", Budget("macs", absolute=1_500_000_000)),
         ("activations<=5000", Budget("activations", absolute=5000)),
         ("macs<=2e6", Budget("macs", absolute=2_000_000)),
+        ("latency<=3ms", Budget("latency", absolute=3_000_000)),
+        ("latency <= 250 µs", Budget("latency", absolute=250_000)),
+        ("latency<=60%", Budget("latency", share=0.6)),
+        ("memory<=256KiB", Budget("memory", absolute=262_144)),
+        ("size<=1MB", Budget("size", absolute=1_000_000)),
+        (
+            "latency<=3ms, params<=500K",
+            Budget("latency", absolute=3_000_000, more=(Budget("params", absolute=500_000),)),
+        ),
     ],
 )
 def test_budgets_are_read(text: str, budget: Budget) -> None:
@@ -32,8 +42,16 @@ def test_budgets_are_read(text: str, budget: Budget) -> None:
         ("macs<50", "written with <=, got 'macs<50'. Write macs<=50"),
         ("macs>=50%", "must be an upper bound"),
         ("flops<=50%", "must name MACs, not FLOPs"),
-        ("latency<=3ms", "a latency cannot be a budget yet"),
-        ("speed<=3", "must bound one of macs, params, channels, activations, got 'speed'"),
+        ("latency<=3", "unit must be %, ms, us, ns or s, got ''"),
+        ("latency<=3M", "unit must be %, ms, us, ns or s, got 'm'"),
+        ("memory<=3ms", "unit must be %, KiB, MiB or B, got 'ms'"),
+        (
+            "speed<=3",
+            "must bound one of macs, params, channels, activations, latency, memory, size, got 'speed'",
+        ),
+        ("macs<=50%, macs<=3M", "must bound each cost once, got macs twice"),
+        ("macs<=50%, own", "must look like"),
+        ("macs<=50%,", "must look like"),
         ("macs", "must look like"),
         ("", "must look like"),
         ("macs<=0%", "above 0 % and at most 100 %"),
@@ -50,11 +68,12 @@ def test_nonsense_is_refused_in_words(text: str, problem: str) -> None:
         Budget.parse(text)
 
 
-@given(st.integers(1, 2**52))
-def test_an_absolute_budget_prints_as_what_it_is_read_from(count: int) -> None:
-    budget = Budget("params", absolute=count)
+@given(st.sampled_from(KINDS), st.integers(1, 2**52))
+def test_an_absolute_budget_prints_as_what_it_is_read_from(kind: str, count: int) -> None:
+    more = () if kind == "macs" else (Budget("macs", 0.5),)
+    budget = Budget(kind, absolute=count, more=more)
     assert Budget.parse(str(budget)) == budget
-    assert Budget.parse(f"params<={with_suffix(count)}").absolute == count
+    assert Budget.parse(f"{kind}<={written(kind, count)}").absolute == count
 
 
 @given(st.floats(0.001, 1))

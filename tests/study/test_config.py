@@ -48,7 +48,7 @@ def test_what_is_written_into_a_run_reads_back_the_same(tmp_path: Path) -> None:
         ({"space": "resnet57"}, "resnet57"),
         ({"budget": "macs>=30%"}, "an upper bound"),
         ({"budget": "own"}, "a budget must bound a cost, got own"),
-        ({"budget": "latency<=3ms"}, "latency"),
+        ({"budget": "latency<=3"}, "latency"),
         ({"budgets": ["macs<=30%"]}, "budget and budgets must not stand beside each other"),
         ({"name": ".."}, "without slashes or a dot in front"),
         ({"name": "a/b"}, "without slashes"),

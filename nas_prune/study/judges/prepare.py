@@ -5,7 +5,8 @@ next worker goes on with it, and one lets the others wait. Its weights are used 
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -162,11 +163,21 @@ def narrow_of(context: StudyContext) -> Narrow:
     """The widths whose networks share a slimmable one's weights: those that the study could ask for."""
     config, space = context.config, context.space
     drawn = [vector_G for budget in config.budgets for vector_G in possible_widths(context, budget)]
-    least = min(config.budgets, key=lambda one: one.limit(1) if one.share is None else one.share)
     columns = space.searched(config.groups)
-    low, _ = feasible_range(space, least, columns)
-    bound = Budget(least.kind, absolute=max(low, int(_SMALLEST * space.limit(least, columns))))
-    return Narrow(matched(space, columns, bound).widths_G, tuple(drawn))
+    least_G = [matched(space, columns, _tightened(space, one, columns)).widths_G for one in config.budgets]
+    smallest_G = min(least_G, key=lambda widths_G: space.cost_at(widths_G).macs)
+    return Narrow(smallest_G, tuple(drawn))
+
+
+def _tightened(space: SearchSpace, budget: Budget, columns: Sequence[int]) -> Budget:
+    """A budget somewhat below another, of whose bounds the least ones stay feasible."""
+
+    def lower(one: Budget) -> Budget:
+        low, _ = feasible_range(space, one, columns)
+        return Budget(one.kind, absolute=max(low, int(_SMALLEST * space.limit(one, columns))))
+
+    first, *others = map(lower, budget.bounds)
+    return replace(first, more=tuple(others))
 
 
 def possible_widths(context: StudyContext, budget: Budget) -> list[tuple[int, ...]]:

@@ -1,0 +1,56 @@
+"""How costs on a target are printed."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from nas_prune.cli.output import percent
+
+if TYPE_CHECKING:
+    from nas_prune.space.widths import Widths
+
+
+def on_target(widths: "Widths") -> str:
+    """The costs of widths on their target, to be added to a sentence; empty if there is none."""
+    if widths.target is None:
+        return ""
+    from nas_prune.space.quantities import shown
+
+    base = widths.target.base_cost.counts
+    parts = [
+        f"{kind} {shown(kind, cost)} ({percent(cost / base[kind])})"
+        for kind, cost in widths.target.cost.counts.items()
+    ]
+    if widths.target.measured_ms is not None:
+        parts.append(f"measured {widths.target.measured_ms:#.3g} ms")
+    where = f" on {widths.target.name}" if widths.target.name else ""
+    return f"{where}: {', '.join(parts)}" if where else f", {', '.join(parts)}"
+
+
+def target_columns(found: Sequence["Widths"]) -> tuple[list[str], list[list[str]]]:
+    """Columns of a table for the costs on a target.
+
+    Args:
+        found: the widths of its rows, those of the whole network left out.
+
+    Returns:
+        The headings, and the cells of the whole network and of each row; without any where there is no target.
+    """
+    from nas_prune.space.quantities import shown
+
+    records = [one.target for one in found if one.target is not None]
+    if len(records) < len(found) or not records:
+        return [], [[] for _ in range(len(found) + 1)]
+    base = records[0].base_cost.counts
+    kinds = [kind for kind in base if all(kind in one.cost.counts for one in records)]
+    has_measured = any(one.measured_ms is not None for one in records)
+    headings = [heading for kind in kinds for heading in (kind, "")] + ["measured"] * has_measured
+    rows = [[text for kind in kinds for text in (shown(kind, base[kind]), "")] + [""] * has_measured]
+    for one in records:
+        cells = [
+            text
+            for kind in kinds
+            for text in (shown(kind, one.cost.counts[kind]), percent(one.cost.counts[kind] / base[kind]))
+        ]
+        measured = "–" if one.measured_ms is None else f"{one.measured_ms:#.3g} ms"
+        rows.append(cells + [measured] * has_measured)
+    return headings, rows

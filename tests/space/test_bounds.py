@@ -1,0 +1,93 @@
+"""Budgets of several bounds, and on costs that a target supplies."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import ArrayLike, NDArray
+
+from nas_prune.errors import BudgetError
+from nas_prune.space.bounds import bounds_of
+from nas_prune.space.budget import Budget
+from nas_prune.space.cut import check_feasible, cut, feasible_range, matched
+from nas_prune.space.load import load_space
+from nas_prune.space.search_space import SearchSpace
+
+SPACE = load_space("resnet20", (3, 8, 8), num_classes=4)
+COLUMNS = SPACE.searched("all")
+
+
+@dataclass(frozen=True, slots=True)
+class Staircase:
+    """A cost of a device that computes channels eight at a time: what other rooms supply, made by hand."""
+
+    per_step: int = 1000
+
+    def __call__(self, vectors_NV: ArrayLike, /) -> NDArray[np.int64]:
+        """Each group costs as much as its next multiple of eight."""
+        steps = -(-np.asarray(vectors_NV, dtype=np.int64)[..., : len(SPACE.groups)] // 8)
+        return np.asarray(self.per_step * steps.sum(axis=-1))
+
+    def real(self, vectors_NV: ArrayLike, /) -> NDArray[np.float64]:
+        """The line through the edges of the steps."""
+        widths = np.asarray(vectors_NV, dtype=np.float64)[..., : len(SPACE.groups)]
+        return np.asarray(self.per_step * widths.sum(axis=-1) / 8)
+
+
+AIMED = SPACE.aimed("stairs", [8] * len(SPACE.groups), {"latency": Staircase()})
+
+
+def test_every_bound_of_a_budget_holds() -> None:
+    budget = Budget.parse("macs<=60%, params<=30%, activations<=70%")
+    found = matched(SPACE, COLUMNS, budget)
+    cost, base = SPACE.cost_at(found.widths_G), SPACE.cost_at(SPACE.base_G)
+    shares = (cost.macs / base.macs, cost.params / base.params, cost.activations / base.activations)
+    assert all(share <= bound for share, bound in zip(shares, (0.6, 0.3, 0.7), strict=True))
+    assert found.limit == int(0.3 * base.params)  # what is printed is of the bound that is used up most
+    assert found.count == cost.params
+
+
+@given(st.integers(0, 10**6), st.floats(0.2, 1), st.floats(0.2, 1))
+def test_several_bounds_together_are_met_by_random_widths(seed: int, macs: float, params: float) -> None:
+    budget = Budget("macs", macs, more=(Budget("params", params),))
+    found = matched(SPACE, COLUMNS, budget, np.random.default_rng(seed))
+    cost, base = SPACE.cost_at(found.widths_G), SPACE.cost_at(SPACE.base_G)
+    assert cost.macs <= Budget("macs", macs).limit(base.macs)
+    assert cost.params <= Budget("params", params).limit(base.params)
+
+
+def test_a_bound_beside_a_tighter_one_changes_nothing() -> None:
+    alone = matched(SPACE, COLUMNS, Budget.parse("params<=25%"))
+    beside = matched(SPACE, COLUMNS, Budget.parse("macs<=99%, params<=25%"))
+    assert alone.widths_G == beside.widths_G
+
+
+def test_a_count_that_is_the_limit_fits_and_one_more_does_not() -> None:
+    exact = SPACE.cost_at(SPACE.base_G).params
+    bounds = bounds_of(SPACE, Budget("params", absolute=exact), COLUMNS)
+    assert float(bounds.used(SPACE.base_G)) == 1
+    bounds = bounds_of(SPACE, Budget("params", absolute=exact - 1), COLUMNS)
+    assert float(bounds.used(SPACE.base_G)) > 1
+
+
+def test_a_cost_of_a_target_is_bounded_and_its_alignment_kept() -> None:
+    found = matched(AIMED, COLUMNS, Budget.parse("latency<=50%"))
+    whole = int(Staircase()(SPACE.base_G))
+    assert found.count == int(Staircase()(found.widths_G)) <= whole // 2
+    assert all(width % 8 == 0 for width in found.widths_G)
+
+
+def test_one_bound_that_cannot_be_met_is_named_with_its_own_range() -> None:
+    budget = Budget.parse("macs<=90%, latency<=1ns")
+    low, high = feasible_range(AIMED, Budget.parse("latency<=50%"), COLUMNS)
+    with pytest.raises(BudgetError, match=rf"got 1 ns where {low / 1000:.1f} us to {high / 1000:.1f}? us"):
+        check_feasible(AIMED, budget, COLUMNS)
+
+
+@pytest.mark.parametrize("space", [SPACE, AIMED])
+def test_a_cost_that_nobody_knows_is_refused_with_what_to_do(space: SearchSpace) -> None:
+    budget = Budget.parse("macs<=50%, memory<=10KiB" if space is AIMED else "latency<=3ms")
+    with pytest.raises(BudgetError, match="must be known to be bounded"):
+        cut(space, [np.ones(size) for size in space.base_G], budget)
