@@ -39,10 +39,13 @@ class Memory:
     Attributes:
         space: the network.
         activation_bytes: of a number of an activation; integers and truth values have PyTorch's own size.
+        reorders: steps may run in another order than that of the module's own code: the best one that is known of the
+            whole network, be blocks taken out or not.
     """
 
     space: SearchSpace
     activation_bytes: int = FLOAT32
+    reorders: bool = True
 
     def __call__(self, vectors_NV: ArrayLike) -> NDArray[np.int64]:
         """The bytes for each of N vectors, or for one, exact."""
@@ -81,14 +84,16 @@ class Memory:
         of_tensor = self._bytes
         flow = flow_of(self._operations, lambda one, other: of_tensor[one] == of_tensor[other], blocks)
         terms_V = [of_tensor[tensor] for tensor in flow.tensors]
-        sizes_NV = [[_value(terms, widths) for terms in terms_V] for widths in _trials(self.space.base_G)]
+        trials = _trials(self.space.base_G) if self.reorders else []
+        sizes_NV = [[_value(terms, widths) for terms in terms_V] for widths in trials]
         removal = _Removal(flow, blocks, terms_V)
         ways = [
             [way for place, way in enumerate(ways) if not place or removal.can_follow(way)]
             for ways in moments_of(flow, sizes_NV)
         ]
         return peaks_of(
-            [[[removal.sum_of(moment) for moment in way] for way in one] for one in ways], len(self.space.groups)
+            [[[removal.sum_of(moment) for moment in way] for way in one] for one in ways],
+            len(self.space.groups),
         )
 
 

@@ -69,7 +69,8 @@ class _Board:
     def _run(self, step: Step) -> Moment:
         self.left.subtract(step.reads)
         done = {value for value in step.reads if not self.left[value]}
-        overwritten = sorted(done & step.over)[:1]
+        # Of several the one made last: what came into a block may be needed behind it, when another goes.
+        overwritten = sorted(done & step.over)[-1:]
         moment = (self.live | step.makes).difference(overwritten)
         self.live = (self.live - done) | {value for value in step.makes if self.left[value]}
         return Moment(step.where, moment)
@@ -92,7 +93,7 @@ def moments_of(flow: Flow, sizes_NV: Sequence[Sequence[int]] = ()) -> list[list[
     """
     board, found = _board_of(flow), list[list[list[Moment]]]()
     for own in stretches(flow):
-        others = [_best_order(flow, own, board, sizes) for sizes in sizes_NV if len(own) > 2]
+        others = [_best_order(flow, own, board, sizes) for sizes in sizes_NV if len(own) > 1]
         orders = dict.fromkeys((own, *(order for order in others if order is not None)))
         ways = [(board.copy(), [flow.steps[number] for number in order]) for order in orders]
         found.append([way.run(steps) for way, steps in ways])
@@ -121,7 +122,7 @@ class _TooManyError(Exception):
 
 def _lowest(stretch: "_Stretch", start: "_State", bound: int) -> "_State | None":
     """The end that is reached with the lowest peak: states are looked at in order of the peak that leads to them."""
-    waiting, seen, count = [(start.peak, 0, 0, start)], {start.done}, 0
+    waiting, known, count = [(start.peak, 0, 0, start)], {start.done: start.peak}, 0
     while waiting:
         peak, _, _, state = heapq.heappop(waiting)
         if peak >= bound or len(state.order) == len(stretch):
@@ -129,8 +130,8 @@ def _lowest(stretch: "_Stretch", start: "_State", bound: int) -> "_State | None"
         if count > _MOST_STATES:
             raise _TooManyError
         for other in stretch.behind(state):
-            if other.done not in seen:
-                seen.add(other.done)
+            if other.done not in known or other.peak < known[other.done]:
+                known[other.done] = other.peak
                 count += 1
                 heapq.heappush(waiting, (other.peak, -len(other.order), count, other))
     return None
@@ -169,7 +170,8 @@ class _Stretch:
         inside = Counter(value for step in steps for value in step.reads)
         makers = {value: place for place, step in enumerate(steps) for value in step.makes}
         self._needs = [
-            sum(1 << place for place in {makers[value] for value in step.reads & makers.keys()}) for step in steps
+            sum(1 << place for place in {makers[value] for value in step.reads & makers.keys()})
+            for step in steps
         ]
         for place, step in enumerate(steps):
             for value in step.reads:

@@ -115,7 +115,7 @@ def _watched(model: nn.Module, graph: ChannelGraph, forward: Forward) -> Operati
     finished = _Finished(record, graph)
     return Operations(
         tuple(watcher.order),
-        tuple(Held(tuple(map(finished, axes)), *kind) for axes, *kind in watcher.made),
+        tuple(Held(tuple(map(finished, axes)), size, is_float) for axes, size, is_float in watcher.made),
         taken,
         watcher.numbers_of(tensors_anywhere(output)),
         finished.doubts(),
@@ -222,7 +222,8 @@ class _Watcher(TorchDispatchMode):
 
 
 def _place(tensor: Tensor) -> int:
-    return tensor.untyped_storage()._cdata  # noqa: SLF001
+    place: int = tensor.untyped_storage()._cdata  # noqa: SLF001
+    return place
 
 
 def _is_whole(tensor: Tensor) -> bool:

@@ -60,7 +60,9 @@ class Peaks:
         """
         values = self.real(vectors_NV)
         if np.any(values >= _EXACT):
-            raise OverflowError("a cost must stay below 2^53 to be exact. Use a smaller image or narrower widths.")
+            raise OverflowError(
+                "a cost must stay below 2^53 to be exact. Use a smaller image or narrower widths."
+            )
         return np.asarray(values, dtype=np.int64)
 
     def real(self, vectors_NV: ArrayLike) -> _Rows:

@@ -95,7 +95,9 @@ def _put_together(flow: Flow, blocks: Sequence[str]) -> Flow:
         if not others and step.over and readers[read] == 1 and sides.get(first) == side:
             stands_for[made] = first
         else:
-            reads, over = (frozenset(stands_for.get(v, v) for v in values) for values in (step.reads, step.over))
+            reads, over = (
+                frozenset(stands_for.get(v, v) for v in values) for values in (step.reads, step.over)
+            )
             steps.append(replace(step, reads=reads, over=over))
             sides.update(dict.fromkeys(step.makes, side))
     outputs = frozenset(stands_for.get(value, value) for value in flow.outputs)

@@ -1,12 +1,14 @@
 """An independent count of the memory that a real forward pass holds."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
+
+from nas_prune.graph.inputs import Forward
 
 
 class Tape(TorchDispatchMode):
@@ -37,19 +39,16 @@ def id_of(tensor: Tensor) -> int:
     return tensor.untyped_storage()._cdata
 
 
-def counted_peak(model: nn.Module, shape: Sequence[int]) -> int:
-    """The most bytes of storages between their first and last use, of those that are read or come out."""
-    image, tape = torch.randn(1, *shape), Tape()
+def counted_peak(model: nn.Module, forward: Forward) -> int:
+    """The most bytes of storages between their first and last use, of those that are read or come out.
+
+    Attention runs as plain products: the processor's own kernel does not let one look inside.
+    """
+    inputs, tape = forward.sampled(model, 1), Tape()
     held = {id_of(tensor) for tensor in (*model.parameters(), *model.buffers())}
-    with torch.no_grad():
-        enabled = torch.backends.mha.get_fastpath_enabled()
-        torch.backends.mha.set_fastpath_enabled(False)
-        try:
-            with tape:
-                output = model.eval()(image)
-        finally:
-            torch.backends.mha.set_fastpath_enabled(enabled)
-    came, went = tape.note(image), tape.note(output)
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), tape:
+        output = forward.run(model.eval(), inputs)
+    came, went = tape.note(inputs), tape.note(output)
     last, peak = len(tape.touched), 0
     lives = {}
     for storage in (tape.read | came | went) - held:
