@@ -13,7 +13,7 @@ weights; and the steps run in the best order that is known, at most what the mod
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
 
@@ -43,7 +43,7 @@ class Memory:
             whole network, be blocks taken out or not.
     """
 
-    space: SearchSpace
+    space: SearchSpace = field(repr=False)
     activation_bytes: int = FLOAT32
     reorders: bool = True
 

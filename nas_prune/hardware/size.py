@@ -1,6 +1,6 @@
 """How large a network's weights are in a file or in flash, as a function of widths."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -23,7 +23,7 @@ class Size:
         weight_bytes: of a parameter.
     """
 
-    space: SearchSpace
+    space: SearchSpace = field(repr=False)
     weight_bytes: int = FLOAT32
 
     def __call__(self, vectors_NV: ArrayLike) -> NDArray[np.int64]:

@@ -129,7 +129,7 @@ def target_named(text: str) -> Target:
     if text in known_targets():
         return _read(_shipped_folder() / f"{text}.yaml", text)
     path = Path(text)
-    if _is_directory(path):
+    if text and _is_directory(path):
         return _read(path / TARGET_FILE, path.resolve().name)
     if path.suffix in (".yaml", ".yml"):
         return _read(path, path.stem)
