@@ -196,7 +196,7 @@ def cost_model(graph: ChannelGraph, parameter_names: Iterable[str]) -> CostModel
     Returns:
         Functions of the searchable groups' widths, in the order of `graph.searchable`.
     """
-    expand = _Expander(graph)
+    expand = Expander(graph)
     params = _sum(expand(graph.parameters[name]) for name in parameter_names if name in graph.parameters)
     macs = _sum(expand(axes) for _, axes in graph.products)
     activations = _sum(expand(layer.output) for layer in graph.layers if layer.kind != SELECTION)
@@ -241,7 +241,7 @@ def _base_size(graph: ChannelGraph) -> Callable[[Atom], int]:
     return lambda atom: 1 if atom == BATCH else graph.groups[atom.index].size
 
 
-class _Expander:
+class Expander:
     """Multiplies axes out into monomials of the searchable groups; all else is a number, the batch 1."""
 
     def __init__(self, graph: ChannelGraph) -> None:
@@ -249,6 +249,7 @@ class _Expander:
         self._base = _base_size(graph)
 
     def __call__(self, axes: Sequence[Axis]) -> Terms:
+        """The product of the axes' lengths."""
         return reduce(_times, map(self._axis, axes), Counter({(): 1}))
 
     def _axis(self, axis: Axis) -> Terms:

@@ -43,6 +43,7 @@ class SearchSpace:
         limits: what was asked of the widths; floor and divisor follow from it.
         target: what the widths are meant for, by name; None for no device in particular.
         steps_G: for each searchable group, what the target wants its width to be a multiple of; empty for nothing.
+        least_G: for each, how many channels the target needs at least; empty for nothing.
         target_costs: what widths cost there beside the costs of all devices, by their names in budgets.
     """
 
@@ -58,18 +59,29 @@ class SearchSpace:
     limits: Limits = NO_LIMITS
     target: str | None = None
     steps_G: tuple[int, ...] = ()
+    least_G: tuple[int, ...] = ()
     target_costs: Mapping[str, CostFunction] = field(default_factory=dict)
 
-    def aimed(self, target: str, steps_G: Sequence[int], costs: Mapping[str, CostFunction]) -> "SearchSpace":
+    def aimed(
+        self,
+        target: str,
+        steps_G: Sequence[int],
+        costs: Mapping[str, CostFunction],
+        least_G: Sequence[int] = (),
+    ) -> "SearchSpace":
         """The same network, its widths meant for a target.
 
         Args:
             target: its name.
             steps_G: what it wants each searchable group's width to be a multiple of.
             costs: what widths cost there, by their names in budgets.
+            least_G: how many channels it needs at least of each; a narrower group stays whole.
         """
         assert len(steps_G) == len(self.groups)
-        return replace(self, target=target, steps_G=tuple(steps_G), target_costs=costs)
+        assert len(least_G) in (0, len(self.groups))
+        return replace(
+            self, target=target, steps_G=tuple(steps_G), least_G=tuple(least_G), target_costs=costs
+        )
 
     def limited(self, limits: Limits | None) -> "SearchSpace":
         """The same network, its widths within some limits.
@@ -121,10 +133,11 @@ class SearchSpace:
     @cached_property
     def allowed_G(self) -> tuple[tuple[int, ...], ...]:
         """The widths that each searchable group may have, rising: multiples of its step, and its base."""
-        least = max(self.floor, self.graph.least)
+        floor = max(self.floor, self.graph.least)
+        leasts_G = self.least_G or [1] * len(self.groups)
         return tuple(
-            (*(width for width in range(step, group.size, step) if width >= least), group.size)
-            for group, step in zip(self.groups, self._multiples_G, strict=True)
+            (*(width for width in range(step, group.size, step) if width >= max(floor, least)), group.size)
+            for group, step, least in zip(self.groups, self._multiples_G, leasts_G, strict=True)
         )
 
     @property

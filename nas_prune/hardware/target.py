@@ -1,0 +1,180 @@
+"""Targets: what a device wants of widths, and what widths cost on it, as a YAML file says.
+
+Shipped ones are in `search_spaces/targets/`; they hold only what somebody has published, with where that is. One of a
+user's own is a file, or a directory that `nas-prune measure` has written: `target.yaml`, and its table beside it.
+"""
+
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeAlias
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from nas_prune.errors import BadInputError
+from nas_prune.runs.files import shipped
+from nas_prune.runs.problems import first_problem
+from nas_prune.runs.reading import load_yaml, read_text
+from nas_prune.runs.text import one_line, printable
+
+Kind: TypeAlias = Literal["conv", "depthwise", "grouped", "linear"]
+Runtime: TypeAlias = Literal["cpu-onnxruntime", "cpu-torch", "cuda-torch", "cuda-tensorrt"]
+Precision: TypeAlias = Literal["float32", "float16", "int8"]
+TargetCost: TypeAlias = Literal["memory", "size", "latency"]
+
+TARGET_FILE = "target.yaml"
+_BYTES = {"float32": 4, "float16": 2, "int8": 1}
+_MOST = 2**10  # channels of a multiple
+_Multiple = Annotated[int, Field(ge=1, le=_MOST, strict=True)]
+_Bytes = Annotated[int, Field(ge=1, le=16, strict=True)]
+_Text = Annotated[str, Field(min_length=1, max_length=2000)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+class Channels(_Part):
+    """A number for the channels that a layer reads, and one for those that it makes; of a grouped one, in each group.
+
+    Attributes:
+        read: `in` in a file.
+        made: `out` in a file.
+    """
+
+    read: _Multiple = Field(default=1, alias="in")
+    made: _Multiple = Field(default=1, alias="out")
+
+
+class Source(_Part):
+    """Where something is published.
+
+    Attributes:
+        text: what it says.
+        where: a page, a paper or a thread.
+    """
+
+    text: _Text
+    where: _Text
+
+
+class Target(_Part):
+    """A device, and what runs networks on it.
+
+    Attributes:
+        description: in a line.
+        runtime: what nas-prune can time it with; None where it can time nothing here.
+        precision: of weights and activations.
+        alignment: for each kind of layer, what its channels should be multiples of.
+        least: for each kind of layer, how many channels it needs.
+        weight_bytes, activation_bytes: of a number; those of the precision if None.
+        latency: the name of a measured table that lies beside the file; None where nothing is measured.
+        sources: where the rest is from.
+        name: what it is called by; not in the file.
+        folder: where its file lies; not in the file.
+    """
+
+    description: _Text
+    runtime: Runtime | None = None
+    precision: Precision = "float32"
+    alignment: dict[Kind, Channels] = Field(default_factory=dict)
+    least: dict[Kind, Channels] = Field(default_factory=dict)
+    weight_bytes: _Bytes | None = None
+    activation_bytes: _Bytes | None = None
+    latency: Annotated[str, Field(pattern=r"^[\w-][\w.-]*$", max_length=200)] | None = None
+    sources: tuple[Source, ...] = ()
+    name: str = Field(default="", exclude=True)
+    folder: Path | None = Field(default=None, exclude=True)
+
+    @property
+    def bytes_per_weight(self) -> int:
+        """Of a parameter."""
+        return self.weight_bytes or _BYTES[self.precision]
+
+    @property
+    def bytes_per_activation(self) -> int:
+        """Of a number that a layer puts out."""
+        return self.activation_bytes or _BYTES[self.precision]
+
+    @property
+    def costs(self) -> tuple[TargetCost, ...]:
+        """The costs of widths that are known of it."""
+        return ("memory", "size") if self.latency is None else ("memory", "size", "latency")
+
+    @property
+    def table(self) -> Path | None:
+        """The file of measured latencies; None where nothing is measured."""
+        return None if self.latency is None or self.folder is None else self.folder / self.latency
+
+    def as_yaml(self) -> str:
+        """The target as a file holds it."""
+        content = self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+        return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+
+
+def known_targets() -> tuple[str, ...]:
+    """The names of the shipped targets."""
+    return tuple(sorted(path.stem for path in _shipped_folder().glob("*.yaml")))
+
+
+def target_named(text: str) -> Target:
+    """The target that a name, a file or a directory stands for.
+
+    Args:
+        text: the name of a shipped target, a YAML file, or a directory with a `target.yaml`.
+
+    Raises:
+        BadInputError: there is none, or its file cannot be used.
+    """
+    if text in known_targets():
+        return _read(_shipped_folder() / f"{text}.yaml", text)
+    path = Path(text)
+    if text and _is_directory(path):
+        return _read(path / TARGET_FILE, path.resolve().name)
+    if path.suffix in (".yaml", ".yml"):
+        return _read(path, path.stem)
+    raise BadInputError(_unknown(text))
+
+
+def _unknown(text: str) -> str:
+    near = get_close_matches(text, known_targets(), 2)
+    hint = f" Did you mean {' or '.join(sorted(near))}?" if near else ""
+    return (
+        f"--target must be one of {', '.join(known_targets())}, a YAML file or a directory with a {TARGET_FILE}, "
+        f"got {printable(text)!r:.200}.{hint}"
+    )
+
+
+def _is_directory(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):  # too long, or with a null character
+        return False
+
+
+def _shipped_folder() -> Path:
+    return shipped("search_spaces") / "targets"
+
+
+def _read(path: Path, name: str) -> Target:
+    shown = printable(str(path))
+    try:
+        content: Any = load_yaml(read_text(path))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        why = (error.strerror if isinstance(error, OSError) else None) or one_line(str(error))
+        raise BadInputError(
+            f"--target {shown:.200} must be a YAML file that can be read, got: {why}."
+        ) from None
+    if not isinstance(content, dict):
+        raise BadInputError(
+            f"--target {shown:.200} must hold settings, each a name and a value, got none. A description is enough."
+        )
+    given = {"name", "folder"} & content.keys()
+    if given:
+        raise BadInputError(
+            f"target {shown:.200} cannot be used: {min(given)}: there is no such setting; it is called by its file."
+        )
+    try:
+        return Target.model_validate({**content, "name": name, "folder": path.parent})
+    except ValidationError as error:
+        raise BadInputError(f"target {shown:.200} cannot be used: {first_problem(error, Target)}.") from None
