@@ -5,6 +5,7 @@ user's own is a file, or a directory that `nas-prune measure` has written: `targ
 """
 
 from difflib import get_close_matches
+from hashlib import blake2b
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -12,7 +13,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nas_prune.errors import BadInputError
-from nas_prune.runs.files import shipped
+from nas_prune.runs.files import saying_why, shipped, write_whole
 from nas_prune.runs.problems import first_problem
 from nas_prune.runs.reading import load_yaml, read_text
 from nas_prune.runs.text import one_line, printable
@@ -58,6 +59,24 @@ class Source(_Part):
     where: _Text
 
 
+class MeasuredOn(_Part):
+    """Where a table of latencies was made, for a reader.
+
+    Attributes:
+        space, input_shape: the network.
+        machine, runtime, threads, versions: what timed it.
+        date: when.
+    """
+
+    space: _Text
+    input_shape: tuple[int, ...]
+    machine: Annotated[str, Field(max_length=2000)] = ""
+    runtime: Annotated[str, Field(max_length=200)] = ""
+    threads: int | None = None
+    versions: dict[str, str] = Field(default_factory=dict)
+    date: Annotated[str, Field(max_length=200)] = ""
+
+
 class Target(_Part):
     """A device, and what runs networks on it.
 
@@ -69,8 +88,9 @@ class Target(_Part):
         least: for each kind of layer, how many channels it needs.
         weight_bytes, activation_bytes: of a number; those of the precision if None.
         latency: the name of a measured table that lies beside the file; None where nothing is measured.
+        measured: where that was made.
         sources: where the rest is from.
-        name: what it is called by; not in the file.
+        name: what it is called by; by default as its file or directory.
         folder: where its file lies; not in the file.
     """
 
@@ -82,8 +102,9 @@ class Target(_Part):
     weight_bytes: _Bytes | None = None
     activation_bytes: _Bytes | None = None
     latency: Annotated[str, Field(pattern=r"^[\w-][\w.-]*$", max_length=200)] | None = None
+    measured: MeasuredOn | None = None
     sources: tuple[Source, ...] = ()
-    name: str = Field(default="", exclude=True)
+    name: Annotated[str, Field(min_length=1, max_length=200)] = "target"
     folder: Path | None = Field(default=None, exclude=True)
 
     @property
@@ -106,10 +127,35 @@ class Target(_Part):
         """The file of measured latencies; None where nothing is measured."""
         return None if self.latency is None or self.folder is None else self.folder / self.latency
 
+    @property
+    def identity(self) -> str:
+        """What tells it and its table from others."""
+        table = b"" if self.table is None else _bytes_of(self.table)
+        return blake2b(self.as_yaml().encode() + table, digest_size=8).hexdigest()
+
     def as_yaml(self) -> str:
         """The target as a file holds it."""
         content = self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
         return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+
+    def write(self, folder: Path) -> None:
+        """Write it and its table to a new directory, from which `target_named` reads the same."""
+        table = None if self.table is None else _bytes_of(self.table)
+        with saying_why(folder):
+            folder.mkdir()
+            if table is not None:
+                (folder / str(self.latency)).write_bytes(table)
+        write_whole(folder / TARGET_FILE, self.as_yaml())
+
+
+def _bytes_of(table: Path) -> bytes:
+    try:
+        return table.read_bytes()
+    except OSError as error:
+        raise BadInputError(
+            f"a target's table must be a file that can be read, got {printable(str(table))!r:.200} ({error.strerror}). "
+            "Copy it beside its target.yaml, or measure again."
+        ) from None
 
 
 def known_targets() -> tuple[str, ...]:
@@ -169,12 +215,24 @@ def _read(path: Path, name: str) -> Target:
         raise BadInputError(
             f"--target {shown:.200} must hold settings, each a name and a value, got none. A description is enough."
         )
-    given = {"name", "folder"} & content.keys()
-    if given:
-        raise BadInputError(
-            f"target {shown:.200} cannot be used: {min(given)}: there is no such setting; it is called by its file."
-        )
+    if "folder" in content:
+        raise BadInputError(f"target {shown:.200} cannot be used: folder: there is no such setting.")
+    base = content.pop("base", None)
+    if base is not None:
+        content = {**_base(base, shown), **content}
     try:
-        return Target.model_validate({**content, "name": name, "folder": path.parent})
+        return Target.model_validate({"name": name, **content, "folder": path.parent})
     except ValidationError as error:
         raise BadInputError(f"target {shown:.200} cannot be used: {first_problem(error, Target)}.") from None
+
+
+def _base(name: object, shown: str) -> dict[str, Any]:
+    """The settings of a shipped target that another has, too, where it does not say otherwise."""
+    if name not in known_targets():
+        raise BadInputError(
+            f"target {shown:.200} cannot be used: base must be one of {', '.join(known_targets())}, "
+            f"got {printable(str(name))!r:.200}."
+        )
+    return target_named(str(name)).model_dump(
+        by_alias=True, exclude={"name", "folder"}, exclude_defaults=True
+    )

@@ -1,15 +1,17 @@
 """Which target a run's widths are meant for: loaded by its name, kept in the run, found there again."""
 
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from nas_prune.data import ImageData
-from nas_prune.hardware.aim import aim, without_target
-from nas_prune.hardware.target import target_named, write_target
+from nas_prune.hardware.aim import aim, default_costs
+from nas_prune.hardware.target import target_named
+from nas_prune.runs.directory import TARGET
+from nas_prune.runs.settings import machine_name
 from nas_prune.space.load import NamesNetwork, load_network
 from nas_prune.space.search_space import SearchSpace
-
-KEPT = "target"  # the directory in a run, and what its settings call it
 
 
 class NamesTarget(NamesNetwork, Protocol):
@@ -35,7 +37,9 @@ def aimed(space: SearchSpace, target: str | None) -> SearchSpace:
     Raises:
         BadInputError: the target is not known, or its latencies are of another network.
     """
-    return without_target(space) if target is None else aim(space, target_named(target))
+    if target is None:
+        return replace(space, target_costs=default_costs(space))
+    return aim(space, target_named(target))
 
 
 def target_beside(target: str | None, folder: Path) -> str | None:
@@ -45,13 +49,13 @@ def target_beside(target: str | None, folder: Path) -> str | None:
 
 def target_in(run: Path) -> str | None:
     """The target that a run keeps; None if it has none."""
-    return str(run / KEPT) if (run / KEPT).is_dir() else None
+    return str(run / TARGET) if (run / TARGET).is_dir() else None
 
 
 def keep_target(target: str | None, run: Path) -> None:
     """Write a target with its table into a run, so that this goes on without the files of before."""
     if target is not None:
-        write_target(target_named(target), run / KEPT)
+        target_named(target).write(run / TARGET)
 
 
 def identity_of_target(target: str | None) -> str | None:
@@ -59,5 +63,26 @@ def identity_of_target(target: str | None) -> str | None:
     return None if target is None else target_named(target).identity
 
 
-def timer_for(space: SearchSpace, target: str | None) -> None:
-    return None
+Time: TypeAlias = Callable[[Sequence[int], Sequence[str]], float]
+
+
+def timer_for(space: SearchSpace, target: str | None) -> Time | None:
+    """What times networks whole, as the target's table was made: milliseconds for some widths without some blocks.
+
+    None where the target has no table, or that was made on another machine or for what nothing here can time.
+    """
+    if target is None:
+        return None
+    found = target_named(target)
+    made = found.measured
+    if found.table is None or made is None or found.runtime is None or made.machine != machine_name():
+        return None
+    from nas_prune.hardware.measure import measured_latency
+
+    def time(widths_G: Sequence[int], removed: Sequence[str]) -> float:
+        timing = measured_latency(
+            space, tuple(widths_G), str(found.runtime), made.threads or 1, removed=tuple(removed)
+        )
+        return timing.median_ns / 10**6
+
+    return time

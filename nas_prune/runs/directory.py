@@ -20,6 +20,7 @@ from nas_prune.runs.text import printable
 _MOST_LINES = 100_000  # of metrics: no training has more epochs
 _LONGEST_NAME = 200  # bytes: file systems have 255
 METRICS, CHECKPOINT, RESULT, WIDTHS = "metrics.jsonl", "checkpoint.safetensors", "result.json", "widths.json"
+TARGET = "target"  # the directory of what the widths are meant for
 NETWORK = "network.safetensors"
 TEST_IMAGES = "test-images.csv"
 

@@ -15,9 +15,8 @@ from nas_prune.data import ImageData
 from nas_prune.data.config import DataConfig
 from nas_prune.data.identity import identity_of
 from nas_prune.errors import BadInputError
-from nas_prune.hardware.use import KEPT
 from nas_prune.runs.data_name import own_data
-from nas_prune.runs.directory import WIDTHS, from_run, portable, published
+from nas_prune.runs.directory import TARGET, WIDTHS, from_run, portable, published
 from nas_prune.runs.problems import first_problem
 from nas_prune.runs.reopen import RunSettings
 from nas_prune.space.names import check_trusted, is_own
@@ -113,13 +112,13 @@ class RunConfig(RunSettings):
         """For the run's `config.yaml`: every path relative to the run's directory."""
         paths = {name: os.path.relpath(path, run) for name, path in self._paths().items()}
         data = self.data.at(portable(self.data.name, run))
-        return self.model_copy(update={"data": data, **paths, **self._target_at(KEPT)})
+        return self.model_copy(update={"data": data, **paths, **self._target_at(TARGET)})
 
     def resolved_from(self, run: Path, data_name: str | None) -> Self:
         """The reverse of `relative_to`: every path as it can be opened from here."""
         paths = {name: os.path.relpath(run / path) for name, path in self._paths().items()}
         data = self.data.at(data_name or from_run(self.data.name, run))
-        return self.model_copy(update={"data": data, **paths, **self._target_at(str(run / KEPT))})
+        return self.model_copy(update={"data": data, **paths, **self._target_at(str(run / TARGET))})
 
     def _target_at(self, place: str) -> dict[str, str]:
         """Where the target is, if there is one: a run has a copy of its own."""

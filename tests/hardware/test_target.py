@@ -44,7 +44,7 @@ def test_a_file_and_a_directory_are_targets_too(tmp_path: Path) -> None:
     assert (found.name, found.costs) == ("board", ("memory", "size", "latency"))
     assert found.table == folder / "latency.csv"
     assert (found.bytes_per_weight, found.bytes_per_activation) == (1, 2)
-    assert found.model_copy(update={"name": "", "folder": None}) == measured
+    assert found.model_copy(update={"name": "target", "folder": None}) == measured
     alone = target_named(str(folder / "target.yaml"))
     assert (alone.name, alone.table) == ("target", folder / "latency.csv")
 
@@ -53,7 +53,7 @@ def test_a_file_and_a_directory_are_targets_too(tmp_path: Path) -> None:
 def test_a_target_written_is_the_target_read(tmp_path: Path, name: str) -> None:
     path = tmp_path / "copy.yaml"
     path.write_text(target_named(name).as_yaml(), encoding="utf-8")
-    update = {"name": name, "folder": target_named(name).folder}
+    update = {"folder": target_named(name).folder}
     assert target_named(str(path)).model_copy(update=update) == target_named(name)
 
 
@@ -91,7 +91,7 @@ def test_what_is_no_target_is_refused_in_one_line(text: str, said: str) -> None:
             "precision: it must be one of float32, float16, int8, got 'int4'",
         ),
         ("{description: a, alignmet: {}}", "alignmet: there is no such setting .is alignment meant?"),
-        ("{description: a, name: b}", "name: there is no such setting; it is called by its file"),
+        ("{description: a, folder: b}", "folder: there is no such setting"),
         ("{description: a, alignment: {conv: {out: 0}}}", "alignment.conv.out: it must be at least 1, got 0"),
         ("{description: a, alignment: {conv: {out: 1.5}}}", "must be a whole number, got 1.5"),
         ("{description: a, alignment: {conv: {out: 99999}}}", "must be at most 1,024"),
