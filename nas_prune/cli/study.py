@@ -25,7 +25,17 @@ _STORAGE_HELP = (
 )
 # Settings of a study that can be typed: those that may differ when it is resumed, and those that may not.
 _SETTINGS = ("trials", "timeout")
-_CREATING = ("sampler", "judge", "budget_training", "hours", "groups", "divisor", "min_width", "keep")
+_CREATING = (
+    "sampler",
+    "judge",
+    "budget_training",
+    "hours",
+    "groups",
+    "target",
+    "divisor",
+    "min_width",
+    "keep",
+)
 
 
 @click.group()

@@ -207,12 +207,16 @@ def _check_own(study: optuna.Study, context: StudyContext) -> None:
         record.IMAGES: identity_of(context.data),
         record.TARGET: identity_of_target(config.target),
     }
-    what = {record.PATTERN_HASH: "guideline", record.IMAGES: "images", record.TARGET: "target"}
+    what = {
+        record.PATTERN_HASH: "guideline is another",
+        record.IMAGES: "images are others",
+        record.TARGET: "target is another",
+    }
     for key, value in now.items():
         if (then := known.get(key)) != value:
             raise BadInputError(
-                f"study {name!r} must be continued as it was created, but its {what[key]} are others now "
-                f"({then} then, {value} now). Put them back, or begin a study of its own with --new."
+                f"study {name!r} must be continued as it was created, but its {what[key]} now "
+                f"({then or 'none'} then, {value or 'none'} now). Put back what was there, or begin a study of its own with --new."
             )
 
 
