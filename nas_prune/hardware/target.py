@@ -87,7 +87,8 @@ class Target(_Part):
         alignment: for each kind of layer, what its channels should be multiples of.
         least: for each kind of layer, how many channels it needs.
         weight_bytes, activation_bytes: of a number; those of the precision if None.
-        latency: the name of a measured table that lies beside the file; None where nothing is measured.
+        latency: the name of a measured table that lies beside the file, in the same directory; None where nothing is
+            measured.
         measured: where that was made.
         sources: where the rest is from.
         name: what it is called by; by default as its file or directory.
@@ -171,6 +172,10 @@ def target_named(text: str) -> Target:
 
     Raises:
         BadInputError: there is none, or its file cannot be used.
+
+    Example:
+        >>> target_named("ti-tinpu").alignment["conv"]
+        Channels(read=4, made=4)
     """
     if text in known_targets():
         return _read(_shipped_folder() / f"{text}.yaml", text)

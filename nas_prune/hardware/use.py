@@ -53,8 +53,8 @@ def target_in(run: Path) -> str | None:
 
 
 def keep_target(target: str | None, run: Path) -> None:
-    """Write a target with its table into a run, so that this goes on without the files of before."""
-    if target is not None:
+    """Write a target with its table into a run that has none, so that this goes on without the files of before."""
+    if target is not None and target_in(run) is None:
         target_named(target).write(run / TARGET)
 
 

@@ -216,7 +216,8 @@ def _check_own(study: optuna.Study, context: StudyContext) -> None:
         if (then := known.get(key)) != value:
             raise BadInputError(
                 f"study {name!r} must be continued as it was created, but its {what[key]} now "
-                f"({then or 'none'} then, {value or 'none'} now). Put back what was there, or begin a study of its own with --new."
+                f"({then or 'none'} then, {value or 'none'} now). Put back what was there, "
+                "or begin a study of its own with --new."
             )
 
 

@@ -168,7 +168,10 @@ def make_folder(root: Path, *, classes: int = 2) -> None:
         (["search", "--budget", "macs<50"], "a budget must be an upper bound written with <="),
         (["search", "--budget", "flops<=50%"], "a budget must name MACs, not FLOPs"),
         (["search", "--budget", "macs<=1%"], "are feasible"),
-        (["search", "--budget", "latency<=3ms"], "a latency cannot be a budget yet"),
+        (
+            ["search", "--budget", "latency<=3ms"],
+            "latency of resnet20 must be known to be bounded, got no --target",
+        ),
         (["search", "--recipe", "slow"], "--recipe must be one of"),
         (["search", "--epochs", "0"], "--epochs must be from 1 to 100,000, got 0"),
         (["search", "--image-size", "4"], "--image-size must be at least 8"),

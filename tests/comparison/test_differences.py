@@ -18,7 +18,9 @@ from nas_prune.training.result import Trained
 
 FOUND = Path(__file__).parents[1] / "earlier_runs" / "search" / "widths" / "macs-50pct.json"
 ARMS = tuple(
-    name for name in CompareConfig().known if not name.startswith(("guided", "winner", "unpruned-given"))
+    name
+    for name in CompareConfig().known
+    if not name.startswith(("guided", "winner", "unpruned-given", "uniform-target"))
 )
 
 

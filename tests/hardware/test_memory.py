@@ -1,5 +1,6 @@
 """Peak memory: an independent count of real forward passes, arithmetic by hand, blocks that are taken out."""
 
+from collections import Counter
 from time import perf_counter
 
 import numpy as np
@@ -8,7 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from nas_prune.graph.examples import call_like
-from nas_prune.hardware.memory import Memory, own_order
+from nas_prune.hardware.memory import Memory, _Removal, own_order
+from nas_prune.hardware.memory_order import Moment
+from nas_prune.hardware.steps import Flow, Step
 from nas_prune.space.load import load_space
 from nas_prune.space.search_space import SearchSpace
 from tests.hardware.counter import counted_peak
@@ -117,6 +120,21 @@ def test_what_is_written_in_place_or_cut_into_views_lies_in_one_tensor() -> None
     )  # the convolution's and the concatenation's, or the last's
 
 
+def test_what_comes_out_stays_live_to_the_end() -> None:
+    class Both(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.early, self.last = nn.Conv2d(3, 4, 1), nn.Conv2d(4, 9, 1), nn.Conv2d(4, 5, 1)
+
+        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+            x = self.first(x)
+            return self.early(x), self.last(x)
+
+    space = load_space(Both, (3, 8, 8))
+    check_against_count(space)
+    assert int(own_order(space, 1)(space.base_G)) == (4 + 9 + 5) * 64 == int(Memory(space, 1)(space.base_G))
+
+
 def test_words_count_with_the_bytes_of_integers() -> None:
     class Words(nn.Module):
         def __init__(self) -> None:
@@ -198,6 +216,19 @@ def test_blocks_that_are_taken_out_need_nothing_and_hand_on_what_came_in() -> No
     whole = [*space.base_G, 1, 1, 1]
     assert int(Memory(space)(whole)) == int(Memory(space)(space.base_G))
     assert int(Memory(space)([*space.base_G, 0, 0, 0])) < int(Memory(space)(whole))
+
+
+def test_an_order_that_runs_others_between_a_blocks_steps_is_not_taken_where_blocks_may_go() -> None:
+    flow = Flow(
+        (Step("block", frozenset((0,)), frozenset((1,)), frozenset()),),
+        (0, 1),
+        frozenset((0,)),
+        frozenset((1,)),
+    )
+    removal = _Removal(flow, ["block"], [Counter({(): 1})] * 2)
+    inside, outside = Moment("block.one", frozenset()), Moment("other", frozenset())
+    assert removal.can_follow([outside, inside, inside, outside])
+    assert not removal.can_follow([inside, outside, inside])
 
 
 @pytest.mark.slow
