@@ -36,7 +36,8 @@ class Tape(TorchDispatchMode):
 
 
 def id_of(tensor: Tensor) -> int:
-    return tensor.untyped_storage()._cdata
+    place: int = tensor.untyped_storage()._cdata
+    return place
 
 
 def counted_peak(model: nn.Module, forward: Forward) -> int:

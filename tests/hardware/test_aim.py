@@ -6,8 +6,10 @@ import pytest
 from nas_prune.hardware import memory
 from nas_prune.hardware.aim import aim, default_costs
 from nas_prune.hardware.memory import Memory
+from nas_prune.hardware.operations import Operations, operations_of
 from nas_prune.hardware.size import Size
 from nas_prune.hardware.target import target_named
+from nas_prune.space.search_space import SearchSpace
 from tests.networks import known
 
 
@@ -37,9 +39,13 @@ def test_a_targets_costs_are_those_of_its_precision() -> None:
 
 def test_nothing_is_run_before_a_cost_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     space = known("resnet20", (3, 32, 32), 10)
-    runs = []
-    watched = memory.operations_of
-    monkeypatch.setattr(memory, "operations_of", lambda one: runs.append(one) or watched(one))
+    runs = list[SearchSpace]()
+
+    def watched(one: SearchSpace) -> Operations:
+        runs.append(one)
+        return operations_of(one)
+
+    monkeypatch.setattr(memory, "operations_of", watched)
     aimed, plain = aim(space, target_named("ethos-u")), default_costs(space)
     _ = int(plain["size"](space.base_G))
     assert runs == []
