@@ -58,6 +58,7 @@ def command(
     style: str,
 ) -> None:
     """Channel groups, roles, frozen parts and why, costs, feasible budgets."""
+    from nas_prune.hardware.memory import Memory
     from nas_prune.hardware.use import aimed
     from nas_prune.search.methods.registry import method_named
 
@@ -68,6 +69,8 @@ def command(
     found = aimed(found.limited(limiting.limits), limiting.target)
     facts = _facts(found, method_named(method).name, _CHOICES if groups is None else (groups,))
     facts["target"] = _target_facts(found, limiting.target)
+    memory = found.target_costs["memory"]
+    facts["memory_doubts"] = list(memory.doubts) if isinstance(memory, Memory) else []
     if style == "json":
         print_json(facts)
     else:
@@ -248,3 +251,5 @@ def _print_costs(space: "SearchSpace", facts: dict[str, Any]) -> None:
     whole = "whole part" if space.reference.part else "whole network"
     headings = ["cost", whole, *(f"--groups {choice}" for choice in least)]
     print_table(headings, [*rows, ["channels", "", *channels], *of_target])
+    for doubt in facts["memory_doubts"]:
+        echo(f"Memory may be off: {doubt}")
