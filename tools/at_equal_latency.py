@@ -4,8 +4,8 @@
 
 RUN is a search with a measured target. Its scores are cut at budgets on MACs in steps of 1 %, as are uniform widths;
 every network is timed whole, all of them in turn and that several times over. Writes DIR/latency.json (the search's
-widths), DIR/macs.json and DIR/uniform.json (the smallest ones that are not faster, so that rounding is in their favour),
-and DIR/measured.csv. Nothing else should run.
+widths), DIR/macs.json and DIR/uniform.json (the smallest ones that are not faster: rounding is in their favour), and
+DIR/measured.csv. Nothing else should run.
 """
 
 import argparse

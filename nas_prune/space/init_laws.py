@@ -30,7 +30,7 @@ class Follows:
 
     def ratio(self, model: nn.Module) -> float:
         """The number's new value over the old one, in a network of other widths; 1 where laws do not agree."""
-        sizes = _sizes(model, self.parameter)
+        sizes = _all_sizes(model, self.parameter)
         first, *others = (
             1.0
             if sizes[law.size] == self.base[law.size]
@@ -109,14 +109,23 @@ def _held(number: Number, sizes: Mapping[str, int]) -> Held:
 
 
 def _sizes(model: nn.Module, parameter: str) -> dict[str, int]:
+    """The sizes that a parameter's first values may follow; of what is a mere row of numbers, how many those are."""
+    found = _all_sizes(model, parameter)
+    path, _, own = parameter.rpartition(".")
+    is_row = sum(size != 1 for size in getattr(model.get_submodule(path), own).shape) < 2
+    return {name: size for name, size in found.items() if (name == OWN) == is_row}
+
+
+def _all_sizes(model: nn.Module, parameter: str) -> dict[str, int]:
     """The sizes of a parameter by name; a convolution's weight has shape (out, in of a group, height, width)."""
     path, _, own = parameter.rpartition(".")
     module = model.get_submodule(path)
     shape, groups = getattr(module, own).shape, getattr(module, "groups", 1)
-    if sum(size != 1 for size in shape) < 2:
+    if len(shape) < 2:
         return {OWN: prod(shape)}
     outer, inner, kernel = shape[0], shape[1], prod(shape[2:])
     sizes = {
+        OWN: prod(shape),
         "fan-in": inner * kernel,
         "fan-out": outer * kernel,
         "in": inner,

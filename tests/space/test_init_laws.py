@@ -222,3 +222,24 @@ def test_parameters_without_places_are_no_reason_to_fail() -> None:
             return torch.as_tensor(self.last(self.first(x).clamp(max=self.endless)).mean((2, 3)))
 
     assert load_space(Empty, (3, 8, 8)).build([5], seed=0).endless.shape == (5, 1, 1)
+
+
+def points(*widths: int) -> nn.Module:
+    """1×1 convolutions, of which a width of one leaves a single row or column of numbers."""
+    layers: list[nn.Module] = []
+    for inner, outer in zip((3, *widths), (*widths, 7), strict=True):
+        layer = nn.Conv2d(inner, outer, 1, bias=False)
+        layer.weight.data.normal_(0, math.sqrt(2.0 / outer))
+        layers.append(layer)
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
+def test_a_layer_of_which_one_row_is_left_still_follows_its_law() -> None:
+    space = load_space(lambda: points(48, 96, 64), (3, 8, 8))
+    narrow = space.build([1, 96, 1], seed=0).requires_grad_(requires_grad=False)
+    for layer, expected in zip(narrow[:4], (2.0, 2 / 96, 2.0, 2 / 7), strict=True):  # type: ignore[index]
+        weights = layer.weight.flatten()
+        near = 6 / math.sqrt(2 * len(weights))
+        assert float(weights.std() if len(weights) > 8 else 0) == pytest.approx(
+            math.sqrt(expected) if len(weights) > 8 else 0, rel=near
+        )
