@@ -20,7 +20,9 @@ from nas_prune.hardware.latency_table import Row, Table, read_table
 from nas_prune.runs.text import printable
 from nas_prune.space.search_space import SearchSpace
 
-_MOST_ENTRIES = 2**21  # of a layer's times for all pairs of widths; beyond, they are worked out where they are asked for
+_MOST_ENTRIES = (
+    2**21
+)  # of a layer's times for all pairs of widths; beyond, they are worked out where they are asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +85,8 @@ class Latency:
         blocks = self._space.blocks if flags.shape[-1] else ()
         if flags.shape[-1] != len(blocks):
             raise BadInputError(
-                f"a vector must have {count} widths, and behind them a flag for each of {len(self._space.blocks)} blocks or "
-                f"none, got {vectors_NV.shape[-1]} numbers."
+                f"a vector must have {count} widths, and behind them a flag for each of {len(self._space.blocks)} "
+                f"blocks or none, got {vectors_NV.shape[-1]} numbers."
             )
         for one in self._layers:
             ns = time(one, widths)
@@ -169,4 +171,3 @@ def _fit(space: SearchSpace, layer: TimedLayer, rows: tuple[Row, ...]) -> _Layer
 
 def _most(space: SearchSpace, axis: Axis) -> int:
     return int(lengths(space)(axis, np.array(space.base_G)))
-

@@ -3,7 +3,8 @@
 Runtimes compute in blocks of channels, so that time rises in steps; and most have a faster way for widths that fill
 their blocks. Both are in the terms here: widths as they are and rounded up to blocks, and what is added where a width
 is no multiple. Every term is a product of a function of the width read and one of the width written. Coefficients are
-non-negative: which steps a runtime has follows from what was measured, and among widths of the same alignment time never falls.
+non-negative: which steps a runtime has follows from what was measured, and among widths of the same alignment time
+never falls.
 
 Shape suffixes: M measurements, N candidates, K functions of one width, F terms.
 """
@@ -66,13 +67,18 @@ def _terms() -> Iterator[NDArray[np.float64]]:
         for column in plain:
             yield _products(count, (row, column, 1.0))
     for number in range(len(STEPS)):
-        of_one = (2 + len(STEPS) + number, 2 + 2 * len(STEPS) + number)  # 1 and the width, where it fills no block
+        of_one = (
+            2 + len(STEPS) + number,
+            2 + 2 * len(STEPS) + number,
+        )  # 1 and the width, where it fills no block
         for row, row_unfilled in enumerate(of_one):
             for column, column_unfilled in enumerate(of_one):
                 by_read, by_written = (row_unfilled, column, 1.0), (row, column_unfilled, 1.0)
                 yield _products(count, by_read)
                 yield _products(count, by_written)
-                yield _products(count, by_read, by_written, (row_unfilled, column_unfilled, -1.0))  # by either
+                yield _products(
+                    count, by_read, by_written, (row_unfilled, column_unfilled, -1.0)
+                )  # by either
 
 
 def _products(count: int, *entries: tuple[int, int, float]) -> NDArray[np.float64]:

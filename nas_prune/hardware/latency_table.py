@@ -1,6 +1,7 @@
 """The file of a latency table: what each layer took at the widths it was timed at, and what it is a table of.
 
-The first line is a comment in JSON; the rest is CSV. Files that others wrote are read with bounds, and refused in one line.
+The first line is a comment in JSON; the rest is CSV. Files that others wrote are read with bounds, and refused in one
+line.
 """
 
 import csv
@@ -20,7 +21,6 @@ from nas_prune.runs.text import printable
 from nas_prune.space.search_space import SearchSpace
 from nas_prune.space.widths import SpaceReference
 
-SCHEMA = "nas-prune/latency/1"
 LATENCY, NETWORKS, TARGET = "latency.csv", "networks.csv", "target.yaml"
 COLUMNS = ("network", "layer", "in_width", "out_width", "latency_ns", "p95_ns", "runs")
 _MOST_ROWS, _MOST_WIDTH, _MOST_NS = 500_000, 10**7, 10**13
@@ -62,7 +62,7 @@ class Header(_Strict):
         errors: of the predictions; None where no whole networks were timed.
     """
 
-    nas_prune_schema: Literal["nas-prune/latency/1"] = Field(default=SCHEMA, alias="schema")
+    nas_prune_schema: Literal["nas-prune/latency/1"] = Field(default="nas-prune/latency/1", alias="schema")
     target: Annotated[str, Field(max_length=200)]
     threads: int | None = None
     space: SpaceReference
@@ -93,8 +93,8 @@ class Header(_Strict):
             other = next((one for one in self.groups if one not in own), ("", 0))
             raise BadInputError(
                 f"a latency table must be of the channel groups of {space.reference.name}, got {where}, which has "
-                f"{len(self.groups)} of them where there are {len(own)}, among them {printable(other[0])!r} of {other[1]} "
-                "channels. Measure one: nas-prune measure."
+                f"{len(self.groups)} of them where there are {len(own)}, among them {printable(other[0])!r} of "
+                f"{other[1]} channels. Measure one: nas-prune measure."
             )
 
 
@@ -198,7 +198,8 @@ def rows_of(path: Path, text: str, columns: Sequence[str], first: int) -> list[t
         for row in reader:
             if None in row or None in row.values():
                 raise BadInputError(
-                    f"every row of {path} must have {len(names)} fields, got others on line {first - 1 + reader.line_num}."
+                    f"every row of {path} must have {len(names)} fields, got others on line "
+                    f"{first - 1 + reader.line_num}."
                 )
             found.append((first - 1 + reader.line_num, row))
             if len(found) > _MOST_ROWS:
@@ -219,7 +220,8 @@ def whole_number(path: Path, line: int, row: dict[str, str], name: str, most: in
     written = row[name].strip()
     if not (written.isascii() and written.isdigit() and len(written) < 20 and least <= int(written) <= most):
         raise BadInputError(
-            f"{name} must be a whole number from {least} to {most:,}, got {printable(written[:40])!r} ({path}, line {line})."
+            f"{name} must be a whole number from {least} to {most:,}, got {printable(written[:40])!r} "
+            f"({path}, line {line})."
         )
     return int(written)
 

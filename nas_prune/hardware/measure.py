@@ -20,7 +20,7 @@ from nas_prune.hardware.latency_layers import timed_layers
 from nas_prune.hardware.latency_passes import REFERENCE, Timed, add, begun
 from nas_prune.hardware.measured_table import Measured, write_measured
 from nas_prune.hardware.runtimes import Loaded, Runtime, runtime_named
-from nas_prune.hardware.timing import Timing, adding_up
+from nas_prune.hardware.timing import PartTiming, Timing, adding_up
 from nas_prune.runs.directory import check_out
 from nas_prune.runs.files import alone_in, remove_partial_files, saying_why
 from nas_prune.runs.progress import SILENT, Progress
@@ -57,7 +57,7 @@ class MeasureConfig(BaseModel):
     target: Annotated[str, Field(max_length=100)] = "cpu-onnxruntime"
     threads: int = Field(default=1, ge=1, le=1024)
     networks: int = Field(default=120, ge=4, le=5000)
-    checked: int = Field(default=10, ge=1, le=1000)
+    checked: int = Field(default=15, ge=1, le=1000)
     passes: int = Field(default=3, ge=1, le=100)
     seed: int = Field(default=0, ge=0, lt=2**32)
     machine: str = ""
@@ -147,8 +147,8 @@ def _with_parts(target: str) -> Runtime:
     runtime = runtime_named(target)
     if not runtime.has_parts:
         raise BadInputError(
-            f"a table must be of a target that runs layer by layer, got {target}, which runs a network as one piece. Time "
-            "widths whole with --widths, or make a table with --import."
+            f"a table must be of a target that runs layer by layer, got {target}, which runs a network as one piece. "
+            "Time widths whole with --widths, or make a table with --import."
         )
     return runtime
 
@@ -195,7 +195,7 @@ def _left(config: MeasureConfig, count: int, timed: list[Timed]) -> list[tuple[i
 
 def _timed(
     space: SearchSpace, widths_G: tuple[int, ...], layers: tuple[str, ...], runtime: Runtime, threads: int
-) -> tuple[Timing, dict[str, object]]:
+) -> tuple[Timing, dict[str, PartTiming]]:
     """A network's time in one burst of runs, and its layers' in another."""
     with runtime.loaded(space.build(widths_G, seed=0), space.forward, threads) as network:
         runs = _warm(network)

@@ -40,6 +40,7 @@ class Measured:
     Attributes:
         table: as its file has it.
         latency: its prediction.
+        base_G: the base width of each searchable group.
         drift: by how much the network that was timed again and again differed: its slowest time over its quickest,
             less 1; None where there is none.
         whole: what the network of base widths takes; None where it was not timed.
@@ -47,6 +48,7 @@ class Measured:
 
     table: Table
     latency: Latency
+    base_G: tuple[int, ...]
     drift: float | None = None
     whole: Timing | None = None
 
@@ -84,9 +86,9 @@ def write_measured(
     measured = np.array([middle[number].whole.median_ns for number in range(len(planned))])
     table = Table(judged(header, raw, planned, measured, _twice(passes)), rows)
     latency = fitted_latency(space, table)
-    write_files(space, out, table, network_rows(latency, planned, [middle[n].whole for n in range(len(planned))]))
+    write_files(out, table, network_rows(latency, planned, [middle[n].whole for n in range(len(planned))]))
     times = [one.whole.median_ns for one in passes[REFERENCE]]
-    return Measured(table, latency, max(times) / min(times) - 1, middle[0].whole)
+    return Measured(table, latency, space.base_G, max(times) / min(times) - 1, middle[0].whole)
 
 
 def _rows(
@@ -101,7 +103,8 @@ def _rows(
         Row(
             number,
             path,
-            *(int(axis[number]) for axis in pairs[path]),
+            int(pairs[path][0][number]),
+            int(pairs[path][1][number]),
             part.latency_ns,
             part.p95_ns,
             middle[number].whole.runs,
@@ -161,7 +164,7 @@ def network_rows(
     ]
 
 
-def write_files(space: SearchSpace, out: Path, table: Table, networks: Sequence[tuple[object, ...]]) -> None:
+def write_files(out: Path, table: Table, networks: Sequence[tuple[object, ...]]) -> None:
     """Write `networks.csv`, `latency.csv`, and at the end `target.yaml`, by which `--target DIR` takes them."""
     if networks:
         write_whole(out / NETWORKS, csv_text(_NETWORK_COLUMNS, networks))

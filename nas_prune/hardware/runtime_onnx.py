@@ -132,7 +132,7 @@ def _exported(module: nn.Module, inputs: tuple[tuple[Any, ...], dict[str, Any]])
             torch.onnx.export(
                 module,
                 args,
-                stream,
+                stream,  # type: ignore[arg-type]  # which it takes
                 kwargs=kwargs or None,
                 dynamo=False,
                 training=torch.onnx.TrainingMode.PRESERVE,  # as it is: in evaluation mode, norms not folded yet
@@ -202,8 +202,8 @@ def _owners(kernels: list[dict[str, Any]], homes: Mapping[str, str]) -> list[str
     last = next((home for home in own if home), None)
     if last is None:
         raise BadInputError(
-            "a network must run its layers by their names to be timed layer by layer, got none of them in ONNX Runtime's "
-            "profile. Measure --target cpu-torch."
+            "a network must run its layers by their names to be timed layer by layer, got none of them in the profile "
+            "of ONNX Runtime. Measure --target cpu-torch."
         )
     found = []
     for number, (one, home) in enumerate(zip(kernels, own, strict=True)):

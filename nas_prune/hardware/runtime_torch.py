@@ -48,7 +48,7 @@ class Torch:
         return ("torch",)
 
     @contextmanager
-    def loaded(self, model: nn.Module, forward: Forward, threads: int) -> Iterator["_Loaded"]:
+    def loaded(self, model: nn.Module, forward: Forward, threads: int) -> Iterator["_Loaded | _LoadedCuda"]:
         """A network ready for one image; PyTorch has its own number of threads again behind the block."""
         before = torch.get_num_threads()
         torch.set_num_threads(threads)
@@ -56,8 +56,8 @@ class Torch:
             with torch.inference_mode():
                 model = model.eval().to(self.device)
                 inputs = tree_map_only(Tensor, lambda one: one.to(self.device), forward.sampled(model, 1))
-                kind = _Loaded if self.device == "cpu" else _LoadedCuda
-                yield kind(model, partial(forward.run, model, inputs))
+                run = partial(forward.run, model, inputs)
+                yield _Loaded(model, run) if self.device == "cpu" else _LoadedCuda(model, run)
         finally:
             torch.set_num_threads(before)
 
@@ -140,9 +140,7 @@ def _hooked(model: nn.Module, layers: tuple[str, ...], mark: Callable[[str], Non
         mark(path)
 
     known = dict(model.named_modules())  # without those of removed blocks
-    handles = [
-        known[path].register_forward_pre_hook(partial(hook, path)) for path in layers if path in known
-    ]
+    handles = [known[path].register_forward_pre_hook(partial(hook, path)) for path in layers if path in known]
     try:
         yield
     finally:

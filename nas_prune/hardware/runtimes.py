@@ -23,17 +23,15 @@ class Loaded(Protocol):
 
 
 class Runtime(Protocol):
-    """What runs networks.
-
-    Attributes:
-        name: as `--target` takes it.
-        has_parts: a network's time can be divided into its layers' there.
-    """
+    """What runs networks."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """As `--target` takes it."""
+
     @property
-    def has_parts(self) -> bool: ...
+    def has_parts(self) -> bool:
+        """Whether a network's time can be divided into its layers' there."""
 
     def check(self) -> None:
         """Refuse where it is not installed, or has no device.
