@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import nnls
 
-STEPS = (4, 8, 16)  # blocks of channels that runtimes compute in
+STEPS = (4, 8, 16, 32)  # blocks of channels that runtimes compute in
 _ROUNDS, _OUTLIER = 3, 3.0  # of the fit, and how many typical errors away a measurement counts less
 _LEAST_NS = 1.0
 
@@ -49,7 +49,7 @@ def functions_of(widths_N: ArrayLike) -> NDArray[np.float64]:
 
     Example:
         >>> functions_of(6).tolist()
-        [1.0, 6.0, 8.0, 8.0, 16.0, 1.0, 1.0, 1.0, 6.0, 6.0, 6.0]
+        [1.0, 6.0, 8.0, 8.0, 16.0, 32.0, 1.0, 1.0, 1.0, 1.0, 6.0, 6.0, 6.0, 6.0]
     """
     widths = np.asarray(widths_N, dtype=np.float64)
     rounded = [np.ceil(widths / step) * step for step in STEPS]

@@ -81,7 +81,7 @@ class Header(_Strict):
             BadInputError: it is another, with the first difference.
         """
         ours, theirs = space.reference.model_dump(mode="json"), self.space.model_dump(mode="json")
-        for key in sorted({*ours, *theirs}):
+        for key in dict.fromkeys((*ours, *theirs)):
             if ours.get(key) != theirs.get(key):
                 raise BadInputError(
                     f"a latency table must be of the network it is used for, got {where}, whose {key} is "

@@ -44,7 +44,7 @@ class MeasureConfig(BaseModel):
         target: what it is timed in: `cpu-onnxruntime`, `cpu-torch`, `cuda-torch`.
         threads: of the CPU.
         networks: how many the layers' times are fitted to.
-        checked: how many calibrate the sum, and again how many are held out to judge it.
+        checked: how many are held out, which judge the prediction.
         passes: how often each network is timed.
         seed: fixes the networks' widths and their order.
         machine, versions: where, and with what.
@@ -57,7 +57,7 @@ class MeasureConfig(BaseModel):
     target: Annotated[str, Field(max_length=100)] = "cpu-onnxruntime"
     threads: int = Field(default=1, ge=1, le=1024)
     networks: int = Field(default=120, ge=4, le=5000)
-    checked: int = Field(default=15, ge=1, le=1000)
+    checked: int = Field(default=20, ge=1, le=1000)
     passes: int = Field(default=3, ge=1, le=100)
     seed: int = Field(default=0, ge=0, lt=2**32)
     machine: str = ""
@@ -103,11 +103,18 @@ def measure(
         return _measure(space, out, config, runtime, progress)
 
 
-def resume_measure(out: Path, *, typed: str | None = None, progress: Progress = SILENT) -> Measured:
+def resume_measure(
+    out: Path,
+    space: SearchSpace | None = None,
+    *,
+    typed: str | None = None,
+    progress: Progress = SILENT,
+) -> Measured:
     """Go on with a measurement by its own settings.
 
     Args:
         out: its directory.
+        space: its network; None where that has a name by which it can be loaded.
         typed: the network's name again if it is code of one's own.
         progress: what is told meanwhile.
 
@@ -115,7 +122,13 @@ def resume_measure(out: Path, *, typed: str | None = None, progress: Progress = 
         BadInputError: it is none, was begun on another machine or with other versions, or another process holds it.
     """
     config = read_config(out, MeasureConfig)
-    space = load_referenced(config.space, typed, str(out))
+    if space is None:
+        space = load_referenced(config.space, typed, str(out))
+    elif space.reference != config.space:
+        raise BadInputError(
+            f"{out} must be gone on with by its own network, {config.space.name}, got {space.reference.name} or other "
+            "inputs of it."
+        )
     runtime = _with_parts(config.target)
     for what, ours, theirs in (
         ("machine", machine_name(), config.machine),

@@ -121,7 +121,7 @@ def judged(
     measured_N: NDArray[Any],
     twice_N: NDArray[np.float64] | None = None,
 ) -> Header:
-    """A header with the factor that the calibrating networks give, and the errors at those held out.
+    """A header with the factor that makes the sum of layers a whole network's time, and the errors at those held out.
 
     Args:
         header: without them.
@@ -132,8 +132,8 @@ def judged(
     """
     ratios_N = measured_N / np.maximum(raw([widths for _, widths in planned]), 1)
     uses_N = np.array([use for use, _ in planned])
-    factor = float(np.median(ratios_N[uses_N == "calibrate"]))
     held_out = uses_N == "held-out"
+    factor = float(np.median(ratios_N[~held_out]))
     errors_N = np.abs(factor / ratios_N[held_out] - 1)
     found: dict[str, float] = {"median": float(np.median(errors_N)), "p90": float(np.quantile(errors_N, 0.9))}
     if twice_N is not None:
