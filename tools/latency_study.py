@@ -1,7 +1,7 @@
 """How well a latency table predicts networks of random widths, beside how well a second measurement does.
 
     python tools/latency_study.py --space resnet20 --target cpu-onnxruntime --threads 1 --out DIR
-    python tools/latency_study.py --space torchvision:resnet18 --image-size 96 --target cpu-torch --table TABLE --out DIR
+    python tools/latency_study.py --space vgg16 --image-size 64 --target cpu-torch --table TABLE --out DIR
 
 Measures a table in DIR/table (or takes another), then times networks of random widths, all of them once and then all of
 them again: half of them with every width of every group equally likely, half at one number of MACs. Prints, and writes

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from nas_prune.space.search_space import Groups, SearchSpace
 
 _SLOWEST = 10  # layers that are shown
+_BUSY = 0.05  # that two measurements of one network differ by, usually
 _TARGETS = ("cpu-onnxruntime", "cpu-torch", "cuda-torch", "cuda-tensorrt")  # as `RUNTIMES`, which loads torch
 _OF_A_NETWORK = {"widths", "space", "target", "threads", "table", "style"}
 
@@ -293,6 +294,8 @@ def _show(found: "Measured", out: Path, style: str) -> None:
     if found.drift is not None:
         echo(f"Drift: the network that was timed throughout differed by up to {percent(found.drift)}.")
     _show_errors(found)
+    if header.not_run:
+        echo(f"Not seen by themselves (not run, or run within another layer): {', '.join(header.not_run)}")
     echo(
         f"Table:  {out}\nNext:   nas-prune measure --widths WIDTHS --target {header.target} --table {quote(str(out))}"
     )
@@ -310,8 +313,9 @@ def _show_errors(found: "Measured") -> None:
         f"(median), {percent(errors.p90)} (90 % stay below)."
     )
     if errors.twice_median is not None and errors.twice_p90 is not None:
+        busy = " The machine was busy: measure again when it is not." * (errors.twice_median > _BUSY)
         echo(
-            f"Two measurements of them differ by {percent(errors.twice_median)} and {percent(errors.twice_p90)}."
+            f"Two measurements of them differ by {percent(errors.twice_median)} and {percent(errors.twice_p90)}.{busy}"
         )
 
 

@@ -58,7 +58,7 @@ class Header(_Strict):
         groups: the names and base widths of its searchable groups.
         factor: what the sum of the layers is multiplied by to be the time of the whole.
         machine, versions, date: where and when.
-        not_run: layers that evaluation does not run, such as auxiliary heads.
+        not_run: layers that were not seen by themselves: evaluation does not run them, or runs them within another.
         errors: of the predictions; None where no whole networks were timed.
     """
 

@@ -2,6 +2,9 @@
 
 import io
 import json
+import logging
+import os
+import sys
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,7 +24,7 @@ from nas_prune.hardware.timing import Parts, clocked
 
 _LAYERS = frozenset(("Conv", "FusedConv", "Gemm", "FusedGemm", "MatMul", "FusedMatMul", "ConvTranspose"))
 _BEFORE_A_LAYER = frozenset(("ReorderInput",))  # lays channels out for the layer that follows
-_KERNEL, _BLOCKED = "_kernel_time", "_nchwc"  # ends of names in a profile
+_KERNEL, _BLOCKED, _FUSED = "_kernel_time", "_nchwc", "fused "  # ends and a beginning of names in a profile
 _SPARE_RUNS = 4  # of a profile, that warm up
 
 
@@ -121,30 +124,60 @@ class _Loaded:
 def _exported(module: nn.Module, inputs: tuple[tuple[Any, ...], dict[str, Any]]) -> bytes:
     """A network as ONNX, its parameters by their names.
 
-    The older exporter is used: it takes a twentieth of the time of the newer one, and hundreds of networks are timed.
+    The older exporter comes first: it takes a twentieth of the newer one's time, and hundreds of networks are timed.
     ONNX Runtime folds norms into layers itself.
     """
+    with _quietly():
+        try:
+            return _by_tracing(module, inputs)
+        except Exception:  # noqa: BLE001  (whatever the exporter meets)
+            try:
+                return _by_exporting(module, inputs)
+            except Exception as error:
+                said = " ".join(str(error.__cause__ or error).split())[:200]
+                raise BadInputError(
+                    "a network must be one that can be written as ONNX to be timed in ONNX Runtime, got: "
+                    f"{said}. Measure --target cpu-torch."
+                ) from error
+
+
+def _by_tracing(module: nn.Module, inputs: tuple[tuple[Any, ...], dict[str, Any]]) -> bytes:
     args, kwargs = inputs
     stream = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            torch.onnx.export(
-                module,
-                args,
-                stream,  # type: ignore[arg-type]  # which it takes
-                kwargs=kwargs or None,
-                dynamo=False,
-                training=torch.onnx.TrainingMode.PRESERVE,  # as it is: in evaluation mode, norms not folded yet
-                do_constant_folding=False,
-            )
-        except Exception as error:  # whatever the exporter meets
-            said = " ".join(str(error).split())[:200]
-            raise BadInputError(
-                f"a network must be one that can be written as ONNX to be timed in ONNX Runtime, got: {said}. "
-                "Measure --target cpu-torch."
-            ) from error
+    torch.onnx.export(
+        module,
+        args,
+        stream,  # type: ignore[arg-type]  # which it takes
+        kwargs=kwargs or None,
+        dynamo=False,
+        training=torch.onnx.TrainingMode.PRESERVE,  # as it is: in evaluation mode, norms not folded yet
+        do_constant_folding=False,
+    )
     return stream.getvalue()
+
+
+def _by_exporting(module: nn.Module, inputs: tuple[tuple[Any, ...], dict[str, Any]]) -> bytes:
+    args, kwargs = inputs
+    made = torch.onnx.export(module, args, kwargs=kwargs or None, dynamo=True, verbose=False)
+    assert made is not None
+    return bytes(made.model_proto.SerializeToString())
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Keep exporters from warning of themselves, and from printing a network that one of them cannot write."""
+    level, kept = logging.root.manager.disable, os.dup(1)
+    with warnings.catch_warnings(), Path(os.devnull).open("wb") as nowhere:
+        warnings.simplefilter("ignore")
+        logging.disable(logging.WARNING)
+        sys.stdout.flush()
+        os.dup2(nowhere.fileno(), 1)
+        try:
+            yield
+        finally:
+            os.dup2(kept, 1)
+            os.close(kept)
+            logging.disable(level)
 
 
 def _homes(written: bytes, layers: Iterable[str], part: str) -> dict[str, str]:
@@ -196,7 +229,7 @@ def _divided(events: list[dict[str, Any]], homes: Mapping[str, str], runs: int) 
 def _owners(kernels: list[dict[str, Any]], homes: Mapping[str, str]) -> list[str]:
     """The layer that each kernel of a run counts with."""
     own = [
-        homes.get(one["name"].removesuffix(_KERNEL)) if one["args"]["op_name"] in _LAYERS else None
+        _home(one["name"].removesuffix(_KERNEL), homes) if one["args"]["op_name"] in _LAYERS else None
         for one in kernels
     ]
     last = next((home for home in own if home), None)
@@ -211,3 +244,11 @@ def _owners(kernels: list[dict[str, Any]], homes: Mapping[str, str]) -> list[str
         following = next((later for later in own[number:] if later), last)
         found.append(following if one["args"]["op_name"] in _BEFORE_A_LAYER else last)
     return found
+
+
+def _home(name: str, homes: Mapping[str, str]) -> str | None:
+    """The layer of a kernel: some fusions put their own names behind that of the operation, others in front."""
+    name = name.removeprefix(_FUSED)
+    while name and name not in homes:
+        name = name.rpartition("/")[0]
+    return homes.get(name)

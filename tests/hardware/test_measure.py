@@ -17,6 +17,7 @@ from nas_prune.hardware.latency import latency_cost
 from nas_prune.hardware.latency_passes import PASSES, begun
 from nas_prune.hardware.latency_table import LATENCY, NETWORKS, TARGET, read_table
 from nas_prune.hardware.measure import measure, measured_latency, resume_measure
+from nas_prune.hardware.runtimes import runtime_named
 from nas_prune.runs.files import alone_in
 from nas_prune.space.load import load_space
 from tests.hardware.tables import mixed, small
@@ -172,6 +173,43 @@ def test_layers_that_are_called_twice_or_never_are_timed_as_they_run(tmp_path: P
     assert found.table.header.not_run == ("aside",)
     assert {row.layer for row in found.table.rows} == {"first", "shared", "last"}
     assert found.latency(space.base_G) > 0
+
+
+class Pooled(nn.Module):
+    """A network that only PyTorch's newer exporter can write: it pools to a size that does not divide."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 8, 3)
+        self.hidden = nn.Linear(8 * 25, 8)
+        self.last = nn.Linear(8, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        pooled = nn.functional.adaptive_avg_pool2d(self.first(x), 5).flatten(1)
+        scores: Tensor = self.last(self.hidden(pooled).relu())
+        return scores
+
+
+class Lines(nn.Module):
+    """Linear layers over positions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.hidden, self.last = nn.Linear(6, 16), nn.Linear(16, 8), nn.Linear(8, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores: Tensor = self.last(self.hidden(self.first(x)).relu()).mean(1)
+        return scores
+
+
+@pytest.mark.parametrize(("make", "shape"), [(Pooled, (3, 8, 8)), (Lines, (5, 6))])
+def test_layers_are_known_by_the_names_that_fusions_give_them(
+    make: type[nn.Module], shape: tuple[int, ...], capfd: pytest.CaptureFixture[str]
+) -> None:
+    space = load_space(make, shape)
+    with runtime_named("cpu-onnxruntime").loaded(space.build(seed=0), space.forward, 1) as network:
+        assert set(network.parts(3, ("first", "hidden", "last")).ns) == {"first", "hidden", "last"}
+    assert capfd.readouterr().out == ""
 
 
 @pytest.mark.gpu
