@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from nas_prune.hardware.latency import Latency, latency_cost
-from nas_prune.hardware.measure import measure, measured_latency
+from nas_prune.hardware.measure import Plan, measure, measured_latency
 from nas_prune.runs.progress import Progress
 from nas_prune.runs.settings import library_versions, machine_name
 from nas_prune.space.budget import Budget
@@ -88,8 +88,7 @@ def _latency(space: SearchSpace, options: argparse.Namespace) -> Latency:
         options.out / "table",
         target=options.target,
         threads=options.threads,
-        networks=options.networks,
-        passes=options.passes,
+        plan=Plan(networks=options.networks, passes=options.passes),
         progress=Progress(say=print),
     ).latency
 

@@ -202,7 +202,7 @@ class _Wanted:
 
 
 def _measure(wanted: _Wanted, out: Path, timing: _Timing, style: str) -> None:
-    from nas_prune.hardware.measure import measure
+    from nas_prune.hardware.measure import Plan, measure
     from nas_prune.hardware.runtimes import runtime_named
     from nas_prune.runs.directory import check_out
 
@@ -214,9 +214,8 @@ def _measure(wanted: _Wanted, out: Path, timing: _Timing, style: str) -> None:
             out,
             target=timing.runtime,
             threads=timing.threads,
+            plan=Plan(networks=timing.networks, passes=timing.passes),
             progress=progress,
-            networks=timing.networks,
-            passes=timing.passes,
         )
     _show(found, out, style)
 

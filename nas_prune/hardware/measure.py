@@ -35,7 +35,25 @@ _BETWEEN_REFERENCES = 20  # networks
 _BURST_NS = 60e6  # of runs as they are, and again of runs that are clocked layer by layer
 
 
-class MeasureConfig(BaseModel):
+class Plan(BaseModel):
+    """Which networks are timed, and how often.
+
+    Attributes:
+        networks: how many the layers' times are fitted to.
+        checked: how many are held out, which judge the prediction.
+        passes: how often each network is timed.
+        seed: fixes the networks' widths and their order.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    networks: int = Field(default=120, ge=4, le=5000)
+    checked: int = Field(default=20, ge=1, le=1000)
+    passes: int = Field(default=3, ge=1, le=100)
+    seed: int = Field(default=0, ge=0, lt=2**32)
+
+
+class MeasureConfig(Plan):
     """The settings of a measurement.
 
     Attributes:
@@ -43,25 +61,18 @@ class MeasureConfig(BaseModel):
         space: the network.
         target: what it is timed in: `cpu-onnxruntime`, `cpu-torch`, `cuda-torch`.
         threads: of the CPU.
-        networks: how many the layers' times are fitted to.
-        checked: how many are held out, which judge the prediction.
-        passes: how often each network is timed.
-        seed: fixes the networks' widths and their order.
         machine, versions: where, and with what.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     command: Literal["measure"] = "measure"
     space: SpaceReference
     target: Annotated[str, Field(max_length=100)] = "cpu-onnxruntime"
     threads: int = Field(default=1, ge=1, le=1024)
-    networks: int = Field(default=120, ge=4, le=5000)
-    checked: int = Field(default=20, ge=1, le=1000)
-    passes: int = Field(default=3, ge=1, le=100)
-    seed: int = Field(default=0, ge=0, lt=2**32)
     machine: str = ""
     versions: dict[str, str] = {}
+
+
+DEFAULT = Plan()
 
 
 def measure(
@@ -70,8 +81,8 @@ def measure(
     *,
     target: str = "cpu-onnxruntime",
     threads: int = 1,
+    plan: Plan = DEFAULT,
     progress: Progress = SILENT,
-    **settings: int,
 ) -> Measured:
     """Measure a latency table; `resume_measure` goes on where this was stopped or killed.
 
@@ -80,8 +91,8 @@ def measure(
         out: a new or empty directory for `latency.csv`, `networks.csv` and `target.yaml`.
         target: `cpu-onnxruntime`, `cpu-torch` or `cuda-torch`.
         threads: of the CPU.
+        plan: which networks are timed, and how often.
         progress: what is told meanwhile.
-        settings: `networks`, `checked`, `passes` and `seed`, as in `MeasureConfig`.
 
     Raises:
         BadInputError: the directory holds something, the target is not there, or the network cannot be run in it.
@@ -94,7 +105,7 @@ def measure(
         threads=threads,
         machine=machine_name(),
         versions=library_versions(runtime.versions()),
-        **settings,
+        **plan.model_dump(),
     )
     with saying_why(out):
         out.mkdir(parents=True, exist_ok=True)

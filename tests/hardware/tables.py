@@ -57,8 +57,8 @@ def made_up(space: SearchSpace, law: Law, count: int = 60) -> Table:
         read, written = length(layer.read, widths_NG), length(layer.written, widths_NG)
         ns_N = law(layer.path, read, written)
         rows += [
-            Row(number, layer.path, *map(int, values), 1)
-            for number, values in enumerate(zip(read, written, ns_N, ns_N, strict=True))
+            Row(number, layer.path, int(one), int(other), int(ns), int(ns), 1)
+            for number, (one, other, ns) in enumerate(zip(read, written, ns_N, strict=True))
         ]
     header = Header(target="cpu-torch", threads=1, space=space.reference, groups=groups_of(space))
     return Table(header, tuple(rows))
@@ -67,7 +67,7 @@ def made_up(space: SearchSpace, law: Law, count: int = 60) -> Table:
 def in_steps(path: str, read: NDArray[Any], written: NDArray[Any]) -> NDArray[Any]:
     """A runtime that computes in blocks of 16, and is slow to read widths that 4 does not divide."""
     blocks = 16 * -(-written // 16)
-    return 1000 + len(path) + 3 * read * blocks + np.where(read % 4 == 0, 0, 2 * read * written)
+    return np.asarray(1000 + len(path) + 3 * read * blocks + np.where(read % 4 == 0, 0, 2 * read * written))
 
 
 def total(space: SearchSpace, law: Law, widths_NG: NDArray[Any]) -> NDArray[Any]:

@@ -12,7 +12,7 @@ READ, WRITTEN = RNG.integers(1, 200, 120), RNG.integers(1, 100, 120)
 @pytest.mark.parametrize("block", STEPS)
 def test_a_runtime_that_computes_in_blocks_is_found_out(block: int) -> None:
     def law(read: np.ndarray, written: np.ndarray) -> np.ndarray:
-        return 5000 + 7 * read * (block * np.ceil(written / block)) + 900 * (read % block != 0)
+        return np.asarray(5000 + 7 * read * (block * np.ceil(written / block)) + 900 * (read % block != 0))
 
     time = fitted(READ, WRITTEN, law(READ, WRITTEN))
     read, written = RNG.integers(1, 200, 500), RNG.integers(1, 100, 500)

@@ -16,13 +16,14 @@ from nas_prune.errors import BadInputError, DamagedError
 from nas_prune.hardware.latency import latency_cost
 from nas_prune.hardware.latency_passes import PASSES, begun
 from nas_prune.hardware.latency_table import LATENCY, NETWORKS, TARGET, read_table
-from nas_prune.hardware.measure import measure, measured_latency, resume_measure
+from nas_prune.hardware.measure import Plan, measure, measured_latency, resume_measure
 from nas_prune.hardware.runtimes import runtime_named
 from nas_prune.runs.files import alone_in
 from nas_prune.space.load import load_space
 from tests.hardware.tables import mixed, small
 
-FEW = {"networks": 6, "checked": 3, "passes": 2}
+FEW = Plan(networks=6, checked=3, passes=2)
+FEWER = Plan(networks=4, checked=1, passes=1)
 ON = ("cpu-torch", "cpu-onnxruntime")
 
 
@@ -36,7 +37,7 @@ def _in_short_bursts() -> Iterator[None]:
 @pytest.fixture(scope="module", params=ON)
 def measured(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("measured") / "table"
-    measure(mixed(), out, target=request.param, **FEW)
+    measure(mixed(), out, target=request.param, plan=FEW)
     return out
 
 
@@ -85,7 +86,7 @@ def test_a_finished_measurement_says_the_same_again(measured: Path) -> None:
 
 def test_a_stopped_measurement_goes_on_where_it_was(tmp_path: Path) -> None:
     out = tmp_path / "table"
-    measure(small(), out, target="cpu-torch", **FEW)
+    measure(small(), out, target="cpu-torch", plan=FEW)
     whole = (out / LATENCY).read_bytes()
     lines = (out / PASSES).read_text(encoding="utf-8").splitlines(keepends=True)
     (out / PASSES).write_text("".join(lines[:12]) + lines[12][:30], encoding="utf-8")
@@ -106,7 +107,7 @@ def test_a_stopped_measurement_goes_on_where_it_was(tmp_path: Path) -> None:
 
 def test_what_cannot_be_gone_on_with_is_refused(tmp_path: Path) -> None:
     out = tmp_path / "table"
-    measure(small(), out, target="cpu-torch", networks=4, checked=1, passes=1)
+    measure(small(), out, target="cpu-torch", plan=FEWER)
     with pytest.raises(BadInputError, match="must be a new or an empty directory"):
         measure(small(), out, target="cpu-torch")
     config = (out / "config.yaml").read_text(encoding="utf-8")
@@ -125,7 +126,7 @@ def test_what_cannot_be_gone_on_with_is_refused(tmp_path: Path) -> None:
 
 def test_a_second_process_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "table"
-    measure(small(), out, target="cpu-torch", networks=4, checked=1, passes=1)
+    measure(small(), out, target="cpu-torch", plan=FEWER)
     monkeypatch.setattr("nas_prune.runs.files._PATIENCE", 0.1)
     with alone_in(out), pytest.raises(BadInputError, match="written by one process at a time"):
         resume_measure(out)
@@ -169,7 +170,7 @@ class Tied(nn.Module):
 @pytest.mark.parametrize("target", ON)
 def test_layers_that_are_called_twice_or_never_are_timed_as_they_run(tmp_path: Path, target: str) -> None:
     space = load_space(Tied, (3, 8, 8))
-    found = measure(space, tmp_path / "table", target=target, **FEW)
+    found = measure(space, tmp_path / "table", target=target, plan=FEW)
     assert found.table.header.not_run == ("aside",)
     assert {row.layer for row in found.table.rows} == {"first", "shared", "last"}
     assert found.latency(space.base_G) > 0
@@ -214,7 +215,7 @@ def test_layers_are_known_by_the_names_that_fusions_give_them(
 
 @pytest.mark.gpu
 def test_a_gpu_is_timed_by_its_own_clock(tmp_path: Path) -> None:
-    found = measure(small(), tmp_path / "table", target="cuda-torch", **FEW)
+    found = measure(small(), tmp_path / "table", target="cuda-torch", plan=FEW)
     assert found.latency(small().base_G) > 1000
 
 
