@@ -29,6 +29,7 @@ COMMANDS: dict[str, str] = {
     "predict": "Say which classes images are of, by a trained network.",
     "compare": "Structure or weights? Train found widths and the networks to compare them with.",
     "transfer": "Apply a guideline to other images, and say what that saves and costs.",
+    "measure": "Measure what widths take on this machine: a latency table, or the time of one network.",
     "report": "Write the results of runs as one page that needs no other file.",
 }
 

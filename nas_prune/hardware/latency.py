@@ -1,0 +1,173 @@
+"""Latency as a cost of widths: what a network of any widths takes on a device, from a table that was measured there.
+
+Shape suffixes: N candidates, V widths with flags of blocks behind, M measurements.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from nas_prune.errors import BadInputError
+from nas_prune.graph.axes import Axis
+from nas_prune.graph.inputs import is_within
+from nas_prune.hardware.latency_layers import TimedLayer, lengths, timed_layers
+from nas_prune.hardware.latency_model import LayerTime, fitted
+from nas_prune.hardware.latency_table import Row, Table, read_table
+from nas_prune.runs.text import printable
+from nas_prune.space.search_space import SearchSpace
+
+_MOST_ENTRIES = (
+    2**21
+)  # of a layer's times for all pairs of widths; beyond, they are worked out where they are asked for
+
+
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    """A layer's time at every pair of widths.
+
+    Attributes:
+        layer: which.
+        time: as it was fitted.
+        table_WW: whole nanoseconds for each width read and each width written; None where that is too large.
+    """
+
+    layer: TimedLayer
+    time: LayerTime
+    table_WW: NDArray[np.int64] | None
+
+    def at(self, read_N: NDArray[Any], written_N: NDArray[Any]) -> NDArray[np.int64]:
+        """Nanoseconds for whole widths."""
+        if self.table_WW is None:
+            return np.rint(self.time(read_N, written_N)).astype(np.int64)
+        return np.asarray(self.table_WW[read_N, written_N])
+
+
+class Latency:
+    """Nanoseconds of one image as a function of the widths: a `CostFunction`."""
+
+    def __init__(self, space: SearchSpace, layers: Sequence[_Layer], factor: float) -> None:
+        self._space, self._layers, self._factor = space, tuple(layers), factor
+        self._length = lengths(space)
+
+    def __call__(self, vectors_NV: ArrayLike) -> NDArray[np.int64]:
+        """Nanoseconds for each of N vectors, or for one.
+
+        Args:
+            vectors_NV: G widths, and behind them, where blocks are searched, 1 for each that is there and 0 where not.
+        """
+        vectors = np.asarray(vectors_NV, dtype=np.int64)
+        return np.rint(self._factor * self._summed(vectors, self._at_whole)).astype(np.int64)
+
+    def real(self, vectors_NV: ArrayLike) -> NDArray[np.float64]:
+        """Between whole widths, by straight lines from one to the next."""
+        vectors = np.asarray(vectors_NV, dtype=np.float64)
+        return np.asarray(self._factor * self._summed(vectors, self._between), dtype=np.float64)
+
+    def by_layer(self, vectors_NV: ArrayLike) -> dict[str, NDArray[np.float64]]:
+        """What each layer, with what follows it, has of that; of blocks that are left out nothing."""
+        vectors = np.asarray(vectors_NV, dtype=np.int64)
+        return {path: self._factor * ns for path, ns in self._parts(vectors, self._at_whole)}
+
+    def _summed(self, vectors_NV: NDArray[Any], time: Any) -> NDArray[Any]:
+        total: NDArray[Any] = np.zeros(vectors_NV.shape[:-1])
+        for _, ns in self._parts(vectors_NV, time):
+            total = total + ns
+        return total
+
+    def _parts(self, vectors_NV: NDArray[Any], time: Any) -> Iterable[tuple[str, NDArray[Any]]]:
+        count = len(self._space.groups)
+        widths = np.ascontiguousarray(vectors_NV[..., :count].T).T  # each group's widths beside each other
+        flags = vectors_NV[..., count:]
+        blocks = self._space.blocks if flags.shape[-1] else ()
+        if flags.shape[-1] != len(blocks):
+            raise BadInputError(
+                f"a vector must have {count} widths, and behind them a flag for each of {len(self._space.blocks)} "
+                f"blocks or none, got {vectors_NV.shape[-1]} numbers."
+            )
+        for one in self._layers:
+            ns = time(one, widths)
+            for number, block in enumerate(blocks):
+                if is_within(one.layer.path, block.path):
+                    ns = ns * flags[..., number]
+            yield one.layer.path, ns
+
+    def _at_whole(self, one: _Layer, widths_NG: NDArray[Any]) -> NDArray[np.int64]:
+        return one.at(self._length(one.layer.read, widths_NG), self._length(one.layer.written, widths_NG))
+
+    def _between(self, one: _Layer, widths_NG: NDArray[Any]) -> NDArray[np.float64]:
+        (read, read_share), (written, written_share) = (
+            _neighbours(self._length(axis, widths_NG)) for axis in (one.layer.read, one.layer.written)
+        )
+        low = (1 - written_share) * one.at(read, written) + written_share * one.at(read, written + 1)
+        high = (1 - written_share) * one.at(read + 1, written) + written_share * one.at(read + 1, written + 1)
+        return np.asarray((1 - read_share) * low + read_share * high)
+
+
+def _neighbours(lengths_N: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """The whole number below each, and how far each is above it."""
+    below = np.floor(lengths_N).astype(np.int64)
+    return below, np.asarray(lengths_N - below)
+
+
+def latency_cost(space: SearchSpace, path: Path | str) -> Latency:
+    """What widths of a network take, from the table of `nas-prune measure`.
+
+    Args:
+        space: the network.
+        path: of the table's `latency.csv`, or of the directory that holds it.
+
+    Returns:
+        A cost function: nanoseconds of one image for each vector of widths.
+
+    Raises:
+        BadInputError: the table cannot be read, or is of another network.
+    """
+    table = read_table(Path(path))
+    table.header.check_space(space, str(path))
+    return fitted_latency(space, table)
+
+
+def fitted_latency(space: SearchSpace, table: Table) -> Latency:
+    """What widths take, by the rows of a table and its factor.
+
+    Raises:
+        BadInputError: its layers are not the network's.
+    """
+    layers = timed_layers(space)
+    rows = rows_by_layer(table.rows)
+    unknown = sorted({*rows} - {layer.path for layer in layers})
+    missing = [layer.path for layer in layers if layer.path not in rows]
+    if unknown or not {*missing} <= {*table.header.not_run}:
+        wrong = f"one of {printable(unknown[0])!r}" if unknown else f"none of {missing[0]!r}"
+        raise BadInputError(
+            f"a latency table must have rows for each layer of {space.reference.name}, and no others, got {wrong}."
+        )
+    return Latency(
+        space,
+        [_fit(space, layer, tuple(rows[layer.path])) for layer in layers if layer.path in rows],
+        table.header.factor,
+    )
+
+
+def rows_by_layer(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    """The rows of each layer."""
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        found.setdefault(row.layer, []).append(row)
+    return found
+
+
+def _fit(space: SearchSpace, layer: TimedLayer, rows: tuple[Row, ...]) -> _Layer:
+    most_read, most_written = (_most(space, axis) for axis in (layer.read, layer.written))
+    read, written, ns = zip(*((row.in_width, row.out_width, row.latency_ns) for row in rows), strict=True)
+    time = fitted(read, written, ns)
+    is_small = (most_read + 2) * (most_written + 2) <= _MOST_ENTRIES
+    return _Layer(layer, time, time.table(most_read + 1, most_written + 1) if is_small else None)
+
+
+def _most(space: SearchSpace, axis: Axis) -> int:
+    return int(lengths(space)(axis, np.array(space.base_G)))

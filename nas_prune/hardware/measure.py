@@ -1,0 +1,265 @@
+"""Measuring a latency table: whole networks of many widths are run, and each run's time is divided into its layers'.
+
+Layers are timed where they are, among the others: what the caches hold, what is fused, and where channels are laid out
+anew is as it is when the network is used, and the parts add up to the whole. Every network is timed in several passes,
+each in another order, so that a slow minute of the machine meets each layer alike.
+"""
+
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from nas_prune.errors import BadInputError
+from nas_prune.hardware.latency_design import networks, reference
+from nas_prune.hardware.latency_layers import timed_layers
+from nas_prune.hardware.latency_passes import REFERENCE, Timed, add, begun
+from nas_prune.hardware.measured_table import Measured, write_measured
+from nas_prune.hardware.runtimes import Loaded, Runtime, runtime_named
+from nas_prune.hardware.timing import PartTiming, Timing, adding_up
+from nas_prune.runs.directory import check_out
+from nas_prune.runs.files import alone_in, remove_partial_files, saying_why
+from nas_prune.runs.progress import SILENT, Progress
+from nas_prune.runs.settings import library_versions, machine_name, read_config, write_config
+from nas_prune.runs.stopping import resume_hint
+from nas_prune.space.load import load_referenced
+from nas_prune.space.search_space import SearchSpace
+from nas_prune.space.widths import SpaceReference
+
+_WARM_UPS, _FEWEST, _MOST = 3, 7, 60  # runs
+_BETWEEN_REFERENCES = 20  # networks
+_BURST_NS = 60e6  # of runs as they are, and again of runs that are clocked layer by layer
+
+
+class Plan(BaseModel):
+    """Which networks are timed, and how often.
+
+    Attributes:
+        networks: how many the layers' times are fitted to.
+        checked: how many are held out, which judge the prediction.
+        passes: how often each network is timed.
+        seed: fixes the networks' widths and their order.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    networks: int = Field(default=120, ge=4, le=5000)
+    checked: int = Field(default=20, ge=1, le=1000)
+    passes: int = Field(default=3, ge=1, le=100)
+    seed: int = Field(default=0, ge=0, lt=2**32)
+
+
+class MeasureConfig(Plan):
+    """The settings of a measurement.
+
+    Attributes:
+        command: which wrote it.
+        space: the network.
+        target: what it is timed in: `cpu-onnxruntime`, `cpu-torch`, `cuda-torch`.
+        threads: of the CPU.
+        machine, versions: where, and with what.
+    """
+
+    command: Literal["measure"] = "measure"
+    space: SpaceReference
+    target: Annotated[str, Field(max_length=100)] = "cpu-onnxruntime"
+    threads: int = Field(default=1, ge=1, le=1024)
+    machine: str = ""
+    versions: dict[str, str] = {}
+
+
+DEFAULT = Plan()
+
+
+def measure(
+    space: SearchSpace,
+    out: Path,
+    *,
+    target: str = "cpu-onnxruntime",
+    threads: int = 1,
+    plan: Plan = DEFAULT,
+    progress: Progress = SILENT,
+) -> Measured:
+    """Measure a latency table; `resume_measure` goes on where this was stopped or killed.
+
+    Args:
+        space: the network.
+        out: a new or empty directory for `latency.csv`, `networks.csv` and `target.yaml`.
+        target: `cpu-onnxruntime`, `cpu-torch` or `cuda-torch`.
+        threads: of the CPU.
+        plan: which networks are timed, and how often.
+        progress: what is told meanwhile.
+
+    Raises:
+        BadInputError: the directory holds something, the target is not there, or the network cannot be run in it.
+    """
+    check_out(out)
+    runtime = _with_parts(target)
+    config = MeasureConfig(
+        space=space.reference,
+        target=target,
+        threads=threads,
+        machine=machine_name(),
+        versions=library_versions(runtime.versions()),
+        **plan.model_dump(),
+    )
+    with saying_why(out):
+        out.mkdir(parents=True, exist_ok=True)
+    with _alone(out):
+        write_config(out, config)
+        return _measure(space, out, config, runtime, progress)
+
+
+def resume_measure(
+    out: Path,
+    space: SearchSpace | None = None,
+    *,
+    typed: str | None = None,
+    progress: Progress = SILENT,
+) -> Measured:
+    """Go on with a measurement by its own settings.
+
+    Args:
+        out: its directory.
+        space: its network; None where that has a name by which it can be loaded.
+        typed: the network's name again if it is code of one's own.
+        progress: what is told meanwhile.
+
+    Raises:
+        BadInputError: it is none, was begun on another machine or with other versions, or another process holds it.
+    """
+    config = read_config(out, MeasureConfig)
+    if space is None:
+        space = load_referenced(config.space, typed, str(out))
+    elif space.reference != config.space:
+        raise BadInputError(
+            f"{out} must be gone on with by its own network, {config.space.name}, got {space.reference.name} or other "
+            "inputs of it."
+        )
+    runtime = _with_parts(config.target)
+    for what, ours, theirs in (
+        ("machine", machine_name(), config.machine),
+        ("versions", library_versions(runtime.versions()), config.versions),
+    ):
+        if ours != theirs:
+            raise BadInputError(
+                f"{out} must be gone on with by the {what} that began it, {_words(theirs)}, got {_words(ours)}. "
+                "Measure anew with another --out."
+            )
+    with _alone(out):
+        remove_partial_files(out)
+        return _measure(space, out, config, runtime, progress)
+
+
+def _words(value: str | dict[str, str]) -> str:
+    return (
+        value if isinstance(value, str) else ", ".join(f"{name} {version}" for name, version in value.items())
+    )
+
+
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    with alone_in(out), resume_hint(f"nas-prune measure --resume {shlex.quote(str(out))}"):
+        yield
+
+
+def _with_parts(target: str) -> Runtime:
+    runtime = runtime_named(target)
+    if not runtime.has_parts:
+        raise BadInputError(
+            f"a table must be of a target that runs layer by layer, got {target}, which runs a network as one piece. "
+            "Time widths whole with --widths, or make a table with --import."
+        )
+    return runtime
+
+
+def _measure(
+    space: SearchSpace, out: Path, config: MeasureConfig, runtime: Runtime, progress: Progress
+) -> Measured:
+    """Time what has not been timed, and write the table."""
+    timed = begun(out)
+    planned = networks(space, config.networks, config.checked, config.seed)
+    left = _left(config, len(planned), timed)
+    total = len(planned) * config.passes
+    layers = tuple(layer.path for layer in timed_layers(space))
+    for number, (turn, network) in enumerate(left):
+        progress.update("timing networks", total - len(left) + number, total)
+        if number % _BETWEEN_REFERENCES == 0:
+            found = _timed(space, reference(space), (), runtime, config.threads)
+            timed.append(Timed(turn, REFERENCE, *found))
+            add(out, timed[-1])
+        use, widths_G = planned[network]
+        found = _timed(space, widths_G, layers if use == "fit" else (), runtime, config.threads)
+        timed.append(Timed(turn, network, *found))
+        add(out, timed[-1])
+    progress.update("timing networks", total, total)
+    about = {
+        "target": config.target,
+        "threads": config.threads,
+        "machine": config.machine,
+        "versions": config.versions,
+    }
+    return write_measured(space, out, planned, timed, about)
+
+
+def _left(config: MeasureConfig, count: int, timed: list[Timed]) -> list[tuple[int, int]]:
+    """The passes and networks that are still to be timed, in their order."""
+    done = {(one.turn, one.network) for one in timed}
+    return [
+        (turn, int(network))
+        for turn in range(config.passes)
+        for network in np.random.default_rng([config.seed, turn]).permutation(count)
+        if (turn, int(network)) not in done
+    ]
+
+
+def _timed(
+    space: SearchSpace, widths_G: tuple[int, ...], layers: tuple[str, ...], runtime: Runtime, threads: int
+) -> tuple[Timing, dict[str, PartTiming]]:
+    """A network's time in one burst of runs, and its layers' in another."""
+    with runtime.loaded(space.build(widths_G, seed=0), space.forward, threads) as network:
+        runs = _warm(network)
+        whole = Timing.of(network.whole(runs))
+        return whole, adding_up(network.parts(runs, layers), whole.median_ns) if layers else {}
+
+
+def _warm(network: Loaded) -> int:
+    """Warm up, and say how many runs a burst has."""
+    quickest = min(network.whole(_WARM_UPS))
+    return int(np.clip(_BURST_NS / max(1, quickest), _FEWEST, _MOST))
+
+
+def measured_latency(
+    space: SearchSpace,
+    widths_G: tuple[int, ...],
+    target: str = "cpu-onnxruntime",
+    threads: int = 1,
+    *,
+    removed: tuple[str, ...] = (),
+    bursts: int = 5,
+) -> Timing:
+    """How long one network takes for one image, measured now.
+
+    Args:
+        space: the network.
+        widths_G: a width for each searchable group.
+        target: what it is timed in: `cpu-onnxruntime`, `cpu-torch`, `cuda-torch`, `cuda-tensorrt`.
+        threads: of the CPU.
+        removed: blocks to leave out, by path.
+        bursts: how often it is loaded anew and run, each time for a tenth of a second or so.
+
+    Raises:
+        BadInputError: the target is not there, or the network cannot be run in it.
+    """
+    runtime = runtime_named(target)
+    found: list[int] = []
+    for _ in range(bursts):
+        with runtime.loaded(
+            space.build(widths_G, seed=0, removed=removed), space.forward, threads
+        ) as network:
+            found += network.whole(_warm(network))
+    return Timing.of(found)

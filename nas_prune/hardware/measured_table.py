@@ -1,0 +1,183 @@
+"""From timed networks to the files of a latency table, and how far its predictions are off."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from nas_prune.hardware.latency import Latency, fitted_latency
+from nas_prune.hardware.latency_design import Use
+from nas_prune.hardware.latency_layers import lengths, timed_layers
+from nas_prune.hardware.latency_passes import REFERENCE, Timed, middle_of
+from nas_prune.hardware.latency_table import (
+    LATENCY,
+    NETWORKS,
+    TARGET,
+    Errors,
+    Header,
+    Row,
+    Table,
+    csv_text,
+    groups_of,
+    table_text,
+)
+from nas_prune.hardware.timing import Timing
+from nas_prune.runs.files import write_whole
+from nas_prune.space.search_space import SearchSpace
+
+_NETWORK_COLUMNS = ("network", "use", "latency_ns", "p95_ns", "runs", "predicted_ns", "widths")
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A latency table that was written, and what is to be said of it.
+
+    Attributes:
+        table: as its file has it.
+        latency: its prediction.
+        base_G: the base width of each searchable group.
+        drift: by how much the network that was timed again and again differed: its slowest time over its quickest,
+            less 1; None where there is none.
+        whole: what the network of base widths takes; None where it was not timed.
+    """
+
+    table: Table
+    latency: Latency
+    base_G: tuple[int, ...]
+    drift: float | None = None
+    whole: Timing | None = None
+
+
+def write_measured(
+    space: SearchSpace,
+    out: Path,
+    planned: Sequence[tuple[Use, tuple[int, ...]]],
+    timed: Sequence[Timed],
+    about: Mapping[str, Any],
+) -> Measured:
+    """Fit what was timed, and write the table's files.
+
+    Args:
+        space: the network.
+        out: the directory.
+        planned: what each network is for, and its widths.
+        timed: every network in every pass.
+        about: what the table's header says of the machine.
+    """
+    passes = {
+        number: [one for one in timed if one.network == number] for number in range(REFERENCE, len(planned))
+    }
+    middle = {number: middle_of(own) for number, own in passes.items() if own}
+    rows = _rows(space, planned, middle)
+    run = {row.layer for row in rows}
+    header = Header(
+        space=space.reference,
+        groups=groups_of(space),
+        date=time.strftime("%Y-%m-%d", time.gmtime()),
+        not_run=tuple(layer.path for layer in timed_layers(space) if layer.path not in run),
+        **about,
+    )
+    raw = fitted_latency(space, Table(header, rows))
+    measured = np.array([middle[number].whole.median_ns for number in range(len(planned))])
+    table = Table(judged(header, raw, planned, measured, _twice(passes)), rows)
+    latency = fitted_latency(space, table)
+    write_files(out, table, network_rows(latency, planned, [middle[n].whole for n in range(len(planned))]))
+    times = [one.whole.median_ns for one in passes[REFERENCE]]
+    return Measured(table, latency, space.base_G, max(times) / min(times) - 1, middle[0].whole)
+
+
+def _rows(
+    space: SearchSpace, planned: Sequence[tuple[Use, tuple[int, ...]]], middle: Mapping[int, Timed]
+) -> tuple[Row, ...]:
+    widths_NG, length = np.array([widths for _, widths in planned]), lengths(space)
+    pairs = {
+        layer.path: (length(layer.read, widths_NG), length(layer.written, widths_NG))
+        for layer in timed_layers(space)
+    }
+    return tuple(
+        Row(
+            number,
+            path,
+            int(pairs[path][0][number]),
+            int(pairs[path][1][number]),
+            part.latency_ns,
+            part.p95_ns,
+            middle[number].whole.runs,
+        )
+        for number in range(len(planned))
+        for path, part in middle[number].layers.items()
+    )
+
+
+def judged(
+    header: Header,
+    raw: Latency,
+    planned: Sequence[tuple[Use, tuple[int, ...]]],
+    measured_N: NDArray[Any],
+    twice_N: NDArray[np.float64] | None = None,
+) -> Header:
+    """A header with the factor that makes the sum of layers a whole network's time, and the errors at those held out.
+
+    Args:
+        header: without them.
+        raw: the prediction without a factor.
+        planned: what each network is for, and its widths.
+        measured_N: the time of each.
+        twice_N: by how much two measurements of each differ.
+    """
+    ratios_N = measured_N / np.maximum(raw([widths for _, widths in planned]), 1)
+    uses_N = np.array([use for use, _ in planned])
+    held_out = uses_N == "held-out"
+    factor = float(np.median(ratios_N[~held_out]))
+    errors_N = np.abs(factor / ratios_N[held_out] - 1)
+    found: dict[str, float] = {"median": float(np.median(errors_N)), "p90": float(np.quantile(errors_N, 0.9))}
+    if twice_N is not None:
+        again_N = twice_N[held_out]
+        found |= {"twice_median": float(np.median(again_N)), "twice_p90": float(np.quantile(again_N, 0.9))}
+    rounded = {name: round(value, 4) for name, value in found.items()}
+    return header.model_copy(
+        update={"factor": round(factor, 4), "errors": Errors(networks=int(held_out.sum()), **rounded)}
+    )
+
+
+def _twice(passes: Mapping[int, Sequence[Timed]]) -> NDArray[np.float64] | None:
+    """By how much the first and the last pass of each network differ; None if there is one pass."""
+    own = [found for number, found in passes.items() if number != REFERENCE]
+    if min(map(len, own)) < 2:
+        return None
+    return np.array([abs(found[0].whole.median_ns / found[-1].whole.median_ns - 1) for found in own])
+
+
+def network_rows(
+    latency: Latency, planned: Sequence[tuple[Use, tuple[int, ...]]], wholes: Sequence[Timing]
+) -> list[tuple[object, ...]]:
+    """The rows of `networks.csv`."""
+    predicted = latency([widths for _, widths in planned])
+    return [
+        (number, use, whole.median_ns, whole.p95_ns, whole.runs, int(ns), " ".join(map(str, widths)))
+        for number, ((use, widths), whole, ns) in enumerate(zip(planned, wholes, predicted, strict=True))
+    ]
+
+
+def write_files(out: Path, table: Table, networks: Sequence[tuple[object, ...]]) -> None:
+    """Write `networks.csv`, `latency.csv`, and at the end `target.yaml`, by which `--target DIR` takes them."""
+    if networks:
+        write_whole(out / NETWORKS, csv_text(_NETWORK_COLUMNS, networks))
+    write_whole(out / LATENCY, table_text(table))
+    header = table.header
+    measured = {
+        "space": header.space.name,
+        "input_shape": list(header.space.input_shape),
+        "machine": header.machine,
+        "runtime": header.target,
+        "threads": header.threads,
+        "versions": header.versions,
+        "date": header.date,
+    }
+    content = {"base": header.target, "latency": LATENCY, "measured": measured}
+    write_whole(out / TARGET, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))

@@ -1,0 +1,245 @@
+"""Latency tables measured for real, of small networks: whole, resumed, refused."""
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from torch import Tensor, nn
+
+from nas_prune.errors import BadInputError, DamagedError
+from nas_prune.hardware.latency import latency_cost
+from nas_prune.hardware.latency_passes import PASSES, begun
+from nas_prune.hardware.latency_table import LATENCY, NETWORKS, TARGET, read_table
+from nas_prune.hardware.measure import Plan, measure, measured_latency, resume_measure
+from nas_prune.hardware.runtimes import runtime_named
+from nas_prune.runs.files import alone_in
+from nas_prune.space.load import load_space
+from tests.hardware.tables import mixed, small
+
+FEW = Plan(networks=6, checked=3, passes=2)
+FEWER = Plan(networks=4, checked=1, passes=1)
+ON = ("cpu-torch", "cpu-onnxruntime")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _in_short_bursts() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("nas_prune.hardware.measure._BURST_NS", 1e6)
+        yield
+
+
+@pytest.fixture(scope="module", params=ON)
+def measured(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("measured") / "table"
+    measure(mixed(), out, target=request.param, plan=FEW)
+    return out
+
+
+def test_the_layers_of_a_network_add_up_to_its_time(measured: Path) -> None:
+    wholes = {int(line.split(",")[0]): int(line.split(",")[2]) for line in lines_of(measured / NETWORKS)[1:7]}
+    sums = dict.fromkeys(wholes, 0)
+    for row in read_table(measured).rows:
+        sums[row.network] += row.latency_ns
+    assert sums == wholes
+    assert {row.layer for row in read_table(measured).rows} == {"stem.0", "each.0", "left", "right", "last"}
+
+
+def lines_of(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8").splitlines()
+
+
+def test_widths_of_concatenations_and_depthwise_layers_are_those_of_the_network(measured: Path) -> None:
+    of = {(row.network, row.layer): (row.in_width, row.out_width) for row in read_table(measured).rows}
+    assert of[0, "last"] == (20, 4)
+    for network in range(6):
+        stem, left, right = (of[network, path][1] for path in ("stem.0", "left", "right"))
+        assert of[network, "each.0"] == (stem, stem)
+        assert of[network, "last"] == (left + right, 4)
+
+
+def test_a_table_is_for_its_target(measured: Path) -> None:
+    content = yaml.safe_load((measured / TARGET).read_text(encoding="utf-8"))
+    assert content["base"] in ON
+    assert content["latency"] == LATENCY
+    assert content["measured"]["input_shape"] == [3, 8, 8]
+    latency = latency_cost(mixed(), measured / LATENCY)
+    assert 1000 < latency(mixed().base_G) < 10**9
+    errors = read_table(measured).header.errors
+    assert errors is not None
+    assert errors.networks == 3
+    assert errors.twice_median is not None
+
+
+def test_a_finished_measurement_says_the_same_again(measured: Path) -> None:
+    before = (measured / LATENCY).read_bytes()
+    resume_measure(measured, mixed())
+    assert (measured / LATENCY).read_bytes() == before
+    with pytest.raises(BadInputError, match="by its own network, Mixed, got vgg11"):
+        resume_measure(measured, small())
+
+
+def test_a_stopped_measurement_goes_on_where_it_was(tmp_path: Path) -> None:
+    out = tmp_path / "table"
+    measure(small(), out, target="cpu-torch", plan=FEW)
+    whole = (out / LATENCY).read_bytes()
+    lines = (out / PASSES).read_text(encoding="utf-8").splitlines(keepends=True)
+    (out / PASSES).write_text("".join(lines[:12]) + lines[12][:30], encoding="utf-8")
+    for name in (LATENCY, NETWORKS, TARGET):
+        (out / name).unlink()
+    resume_measure(out)
+    again = (out / PASSES).read_text(encoding="utf-8").splitlines(keepends=True)
+    assert again[:12] == lines[:12]
+    assert sorted((one.turn, one.network) for one in begun(out) if one.network >= 0) == [
+        (turn, network) for turn in range(2) for network in range(9)
+    ]
+    assert (out / LATENCY).read_bytes() != whole  # timed anew, all but what was there
+    assert len(lines_of(out / LATENCY)) == len(whole.decode().splitlines())
+    before = (out / LATENCY).read_bytes()
+    resume_measure(out)
+    assert (out / LATENCY).read_bytes() == before
+
+
+def test_what_cannot_be_gone_on_with_is_refused(tmp_path: Path) -> None:
+    out = tmp_path / "table"
+    measure(small(), out, target="cpu-torch", plan=FEWER)
+    with pytest.raises(BadInputError, match="must be a new or an empty directory"):
+        measure(small(), out, target="cpu-torch")
+    config = (out / "config.yaml").read_text(encoding="utf-8")
+    (out / "config.yaml").write_text(config.replace("machine: ", "machine: an abacus, "), encoding="utf-8")
+    with pytest.raises(BadInputError, match="by the machine that began it, an abacus, "):
+        resume_measure(out)
+    (out / "config.yaml").write_text(config.replace("torch: ", "torch: 0."), encoding="utf-8")
+    with pytest.raises(BadInputError, match=r"by the versions that began it, torch 0\."):
+        resume_measure(out)
+    (out / "config.yaml").write_text(config, encoding="utf-8")
+    text = (out / PASSES).read_text(encoding="utf-8")
+    (out / PASSES).write_text(text.replace('"whole": [', '"whole": [1.5, ', 1), encoding="utf-8")
+    with pytest.raises(DamagedError, match="must hold whole lines of JSON, got line 1"):
+        resume_measure(out)
+
+
+def test_a_second_process_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "table"
+    measure(small(), out, target="cpu-torch", plan=FEWER)
+    monkeypatch.setattr("nas_prune.runs.files._PATIENCE", 0.1)
+    with alone_in(out), pytest.raises(BadInputError, match="written by one process at a time"):
+        resume_measure(out)
+
+
+def test_networks_that_are_not_there_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadInputError, match="measured on cpu-onnxruntime, cpu-torch, .*, got 'abacus'"):
+        measured_latency(small(), small().base_G, "abacus")
+    if not torch.cuda.is_available():
+        for target in ("cuda-torch", "cuda-tensorrt"):
+            with pytest.raises(BadInputError, match=f"--target {target} must have"):
+                measure(small(), tmp_path / "table", target=target)
+    assert not (tmp_path / "table").exists()
+
+
+@pytest.mark.parametrize("target", ON)
+def test_one_network_is_timed_whole_and_threads_are_as_before(target: str) -> None:
+    before = torch.get_num_threads()
+    timing = measured_latency(small(), small().base_G, target, before + 1, bursts=1)
+    assert torch.get_num_threads() == before
+    assert 1000 < timing.median_ns <= timing.p95_ns
+    assert timing.runs >= 7
+
+
+class Tied(nn.Module):
+    """A layer that is called twice, one that evaluation does not run, and two inputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 8, 3, padding=1)
+        self.shared = nn.Conv2d(8, 8, 3, padding=1)
+        self.aside = nn.Linear(8, 4)
+        self.last = nn.Linear(8, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.shared(self.shared(self.first(x)).relu()).mean((2, 3))
+        scores: Tensor = self.last(x)
+        return scores + self.aside(x) if self.training else scores
+
+
+@pytest.mark.parametrize("target", ON)
+def test_layers_that_are_called_twice_or_never_are_timed_as_they_run(tmp_path: Path, target: str) -> None:
+    space = load_space(Tied, (3, 8, 8))
+    found = measure(space, tmp_path / "table", target=target, plan=FEW)
+    assert found.table.header.not_run == ("aside",)
+    assert {row.layer for row in found.table.rows} == {"first", "shared", "last"}
+    assert found.latency(space.base_G) > 0
+
+
+class Pooled(nn.Module):
+    """A network that only PyTorch's newer exporter can write: it pools to a size that does not divide."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 8, 3)
+        self.hidden = nn.Linear(8 * 25, 8)
+        self.last = nn.Linear(8, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        pooled = nn.functional.adaptive_avg_pool2d(self.first(x), 5).flatten(1)
+        scores: Tensor = self.last(self.hidden(pooled).relu())
+        return scores
+
+
+class Lines(nn.Module):
+    """Linear layers over positions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.hidden, self.last = nn.Linear(6, 16), nn.Linear(16, 8), nn.Linear(8, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores: Tensor = self.last(self.hidden(self.first(x)).relu()).mean(1)
+        return scores
+
+
+@pytest.mark.parametrize(("make", "shape"), [(Pooled, (3, 8, 8)), (Lines, (5, 6))])
+def test_layers_are_known_by_the_names_that_fusions_give_them(
+    make: type[nn.Module], shape: tuple[int, ...], capfd: pytest.CaptureFixture[str]
+) -> None:
+    space = load_space(make, shape)
+    with runtime_named("cpu-onnxruntime").loaded(space.build(seed=0), space.forward, 1) as network:
+        assert set(network.parts(3, ("first", "hidden", "last")).ns) == {"first", "hidden", "last"}
+    assert capfd.readouterr().out == ""
+
+
+@pytest.mark.gpu
+def test_a_gpu_is_timed_by_its_own_clock(tmp_path: Path) -> None:
+    found = measure(small(), tmp_path / "table", target="cuda-torch", plan=FEW)
+    assert found.latency(small().base_G) > 1000
+
+
+@pytest.mark.slow
+def test_a_measurement_that_is_killed_goes_on(tmp_path: Path) -> None:
+    out = tmp_path / "table"
+    words = ["measure", "--space", "vgg11", "--image-size", "8", "--target", "cpu-torch", "--networks", "20"]
+    run = subprocess.Popen(
+        [sys.executable, "-m", "nas_prune", *words, "--out", str(out)], stderr=subprocess.DEVNULL
+    )
+    until = time.monotonic() + 60
+    while time.monotonic() < until and not (out / PASSES).exists():
+        time.sleep(0.05)
+    time.sleep(1)
+    run.send_signal(signal.SIGKILL)
+    run.wait()
+    assert not (out / LATENCY).exists()
+    timed = begun(out)
+    assert timed
+    again = subprocess.run(
+        [sys.executable, "-m", "nas_prune", "measure", "--resume", str(out)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "Predictions of 20 networks" in again.stdout
+    assert begun(out)[: len(timed)] == timed

@@ -1,0 +1,149 @@
+"""How well a latency table predicts networks of random widths, beside how well a second measurement does.
+
+    python tools/latency_study.py --space resnet20 --target cpu-onnxruntime --threads 1 --out DIR
+    python tools/latency_study.py --space vgg16 --image-size 64 --target cpu-torch --table TABLE --out DIR
+
+Measures a table in DIR/table (or takes another), then times networks of random widths, all of them once and then all of
+them again: half of them with every width of every group equally likely, half at one number of MACs. Prints, and writes
+to DIR/study.json, the relative errors of the prediction and of the second measurement (median, 90th percentile), and at
+equal MACs the rank correlation with what was measured. Nothing else should run on the machine.
+"""
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import spearmanr
+
+from nas_prune.hardware.latency import Latency, latency_cost
+from nas_prune.hardware.measure import Plan, measure, measured_latency
+from nas_prune.runs.progress import Progress
+from nas_prune.runs.settings import library_versions, machine_name
+from nas_prune.space.budget import Budget
+from nas_prune.space.cut import matched
+from nas_prune.space.load import load_space
+from nas_prune.space.networks import network_named
+from nas_prune.space.search_space import SearchSpace
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, print and write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--space", required=True)
+    parser.add_argument("--image-size", type=int)
+    parser.add_argument("--target", default="cpu-onnxruntime")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--table", type=Path, help="a table that is there")
+    parser.add_argument("--vectors", type=int, default=100)
+    parser.add_argument(
+        "--macs", type=float, default=0.3, help="share of the MACs at which ranks are compared"
+    )
+    parser.add_argument("--networks", type=int, default=120)
+    parser.add_argument("--passes", type=int, default=3)
+    parser.add_argument("--bursts", type=int, default=3)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--out", type=Path, required=True)
+    options = parser.parse_args(arguments)
+    options.out.mkdir(parents=True)
+    space = _space(options.space, options.image_size)
+    began = perf_counter()
+    latency = _latency(space, options)
+    seconds = perf_counter() - began
+    vectors_NG = drawn(space, options.vectors, options.macs, np.random.default_rng(options.seed))
+    measured_2N = timed_twice(space, vectors_NG, options)
+    found = {
+        "space": options.space,
+        "input_shape": list(space.reference.input_shape),
+        "target": options.target,
+        "threads": options.threads,
+        "machine": machine_name(),
+        "versions": library_versions(("nas-prune", "torch", "onnxruntime", "numpy")),
+        "table_seconds": None if options.table else round(seconds, 1),
+        **told(latency(vectors_NG), measured_2N, len(vectors_NG) // 2),
+        "widths": vectors_NG.tolist(),
+        "predicted_ns": latency(vectors_NG).tolist(),
+        "measured_ns": measured_2N.tolist(),
+    }
+    (options.out / "study.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    for key, value in found.items():
+        if key not in ("widths", "predicted_ns", "measured_ns"):
+            print(f"{key}: {value}")
+
+
+def _space(name: str, size: int | None) -> SearchSpace:
+    channels, height, width = network_named(name).input_shape
+    return load_space(name, (channels, size or height, size or width))
+
+
+def _latency(space: SearchSpace, options: argparse.Namespace) -> Latency:
+    if options.table is not None:
+        return latency_cost(space, options.table)
+    return measure(
+        space,
+        options.out / "table",
+        target=options.target,
+        threads=options.threads,
+        plan=Plan(networks=options.networks, passes=options.passes),
+        progress=Progress(say=print),
+    ).latency
+
+
+def drawn(space: SearchSpace, count: int, share: float, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Width vectors over all searchable groups: half drawn evenly, the others at one share of the MACs."""
+    columns = tuple(range(len(space.groups)))
+    even = [[int(rng.choice(allowed)) for allowed in space.allowed_G] for _ in range(count // 2)]
+    budget = Budget("macs", share)
+    return np.array(
+        even + [list(matched(space, columns, budget, rng).widths_G) for _ in range(count - len(even))]
+    )
+
+
+def timed_twice(
+    space: SearchSpace, vectors_NG: NDArray[np.int64], options: argparse.Namespace
+) -> NDArray[np.int64]:
+    """Two measurements of every network, in nanoseconds: all of them once, then all again in another order."""
+    found = np.zeros((2, len(vectors_NG)), dtype=np.int64)
+    for turn in range(2):
+        for number in np.random.default_rng([options.seed, turn]).permutation(len(vectors_NG)):
+            timing = measured_latency(
+                space,
+                tuple(vectors_NG[number].tolist()),
+                options.target,
+                options.threads,
+                bursts=options.bursts,
+            )
+            found[turn, number] = timing.median_ns
+    return found
+
+
+def told(predicted_N: NDArray[np.int64], measured_2N: NDArray[np.int64], evenly: int) -> dict[str, Any]:
+    """Errors of all, and rank correlations of those behind the first `evenly`, which have equal MACs."""
+    first_N, second_N = measured_2N
+    off_N, again_N = np.abs(predicted_N / first_N - 1), np.abs(second_N / first_N - 1)
+
+    def ranks(one: NDArray[Any], other: NDArray[Any]) -> float:
+        return round(float(spearmanr(one[evenly:], other[evenly:]).statistic), 4)
+
+    return {
+        "vectors": len(predicted_N),
+        "error_median": round(float(np.median(off_N)), 4),
+        "error_p90": round(float(np.quantile(off_N, 0.9)), 4),
+        "twice_median": round(float(np.median(again_N)), 4),
+        "twice_p90": round(float(np.quantile(again_N, 0.9)), 4),
+        "at_equal_macs": {
+            "vectors": len(predicted_N) - evenly,
+            "error_median": round(float(np.median(off_N[evenly:])), 4),
+            "spread": round(float(first_N[evenly:].max() / first_N[evenly:].min()), 3),
+            "rank_predicted": ranks(predicted_N, first_N),
+            "rank_twice": ranks(second_N, first_N),
+        },
+    }
+
+
+if __name__ == "__main__":
+    main()
