@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from nas_prune.hardware.alignment import alignment
+from nas_prune.hardware.latency import latency_cost
 from nas_prune.hardware.memory import Memory
 from nas_prune.hardware.size import Size
 from nas_prune.hardware.target import Target
@@ -23,7 +24,8 @@ def aim(space: SearchSpace, target: Target) -> SearchSpace:
         "memory": Memory(space, target.bytes_per_activation),
         "size": Size(space, target.bytes_per_weight),
     }
-    # Here: if target.table is not None: costs["latency"] = latency_cost(space, target.table)
+    if target.table is not None:
+        costs["latency"] = latency_cost(space, target.table)
     return space.aimed(target.name, wanted.steps_G, costs, wanted.least_G)
 
 
