@@ -7,8 +7,8 @@ from typing import Any
 from torch import Tensor
 
 from nas_prune.errors import BadInputError
-from nas_prune.export.onnx_file import INPUT, quietly
-from nas_prune.graph.trace import first_line
+from nas_prune.export.onnx_file import INPUT
+from nas_prune.export.quiet import quietly, said_by
 
 
 def quantise(path: Path, images: Tensor, given: Callable[[Tensor], Tensor], folder: Path) -> Path:
@@ -42,8 +42,7 @@ def quantise(path: Path, images: Tensor, given: Callable[[Tensor], Tensor], fold
             )
     except Exception as error:
         raise BadInputError(
-            f"the network must be one that ONNX Runtime quantises, got {type(error).__name__}: {first_line(error)}. "
-            "Use --to onnx."
+            f"the network must be one that ONNX Runtime quantises, got {said_by(error)}. Use --to onnx."
         ) from error
     return made
 

@@ -83,6 +83,7 @@ def source_of(
         channels=known.channels,
         size=known.size,
         takes="normalised(images)" if is_normalised else "images",
+        imports="import operator\n\n" if any("operator." in line for line in lines) else "",
         classes=pformat(known.classes, width=110, compact=True),
         mean=known.mean,
         std=known.std,
@@ -293,9 +294,7 @@ _FORM = '''\
     scores = network({takes})  # uint8 images, N×{channels}×{size}×{size}, to scores of CLASSES
 """
 
-import operator
-
-import torch
+{imports}import torch
 from safetensors.torch import load_file
 from torch import nn
 

@@ -1,11 +1,8 @@
 """ONNX: writing a program as one file, and running it."""
 
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+import re
+from collections.abc import Mapping
 from importlib import import_module
-from io import StringIO
-from logging import CRITICAL, disable, root
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +12,7 @@ from torch import Tensor
 from torch.export import ExportedProgram
 
 from nas_prune.errors import BadInputError
-from nas_prune.graph.trace import first_line
+from nas_prune.export.quiet import quietly, said_by
 
 INPUT, OUTPUT, BATCH = "images", "scores", "N"
 _ERRORS = 3  # the severity from which ONNX Runtime speaks
@@ -37,19 +34,6 @@ def check_installed(form: str) -> None:
                 "pip install 'nas-prune[onnx]'"
             ) from None
     import_module("onnxruntime").set_default_logger_severity(_ERRORS)
-
-
-@contextmanager
-def quietly() -> Iterator[None]:
-    """Without what exporters say of their own workings: what goes wrong is raised, and what comes out is checked."""
-    before = root.manager.disable
-    disable(CRITICAL)
-    try:
-        with warnings.catch_warnings(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        disable(before)
 
 
 def write_onnx(program: ExportedProgram, path: Path, facts: Mapping[str, str]) -> None:
@@ -86,12 +70,11 @@ def write_onnx(program: ExportedProgram, path: Path, facts: Mapping[str, str]) -
 
 
 def _cause(error: BaseException) -> str:
-    """What is at the bottom of an error, without where it was."""
+    """What is at the bottom of an error."""
     while error.__cause__ is not None:
         error = error.__cause__
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    said = next((line for line in lines if "No ONNX function found" in line), first_line(error))
-    return f"{type(error).__name__}: {said.rstrip('.')}"
+    unknown = re.search(r"No ONNX function found for <OpOverload\(op='([\w.]+)'", str(error))
+    return f"{unknown[1]}, which ONNX has no operation for" if unknown else said_by(error)
 
 
 def _named(model: Any) -> None:
@@ -156,6 +139,6 @@ class Session:
 
 def _cannot(error: Exception) -> BadInputError:
     return BadInputError(
-        f"the exported network must run in ONNX Runtime, got {type(error).__name__}: {first_line(error)}. Nothing was "
+        f"the exported network must run in ONNX Runtime, got {said_by(error)}. Nothing was "
         "written. Use --to safetensors or pt2."
     )

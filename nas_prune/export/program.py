@@ -1,15 +1,15 @@
 """What a network does, as `torch.export` writes it down, for any number of images."""
 
-import warnings
+from collections.abc import Callable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from nas_prune.data.preprocessing import Preprocessing
 from nas_prune.errors import BadInputError
 from nas_prune.export.deployed import Deployed, contiguous, foldable, folded
-from nas_prune.graph.trace import first_line
+from nas_prune.export.quiet import quietly, said_by
 
 _IMAGES = 3  # of the example: a number that is no special case
 
@@ -44,18 +44,33 @@ def program_of(
     return deployed, program, (len(pairs), count)
 
 
+def module_of(program: ExportedProgram) -> Callable[[Tensor], Tensor]:
+    """A program as it runs in this process, as a saved one would in another.
+
+    Raises:
+        BadInputError: PyTorch cannot make it.
+    """
+    try:
+        module: Callable[[Tensor], Tensor] = program.module()
+    except Exception as error:
+        raise BadInputError(
+            f"the network must be one that torch.export takes, got {said_by(error)}. Names of "
+            "modules that are no words may be why. Use --to safetensors."
+        ) from error
+    return module
+
+
 def _exported(deployed: Deployed, shape: tuple[int, int, int]) -> ExportedProgram:
     images = torch.zeros(_IMAGES, *shape, dtype=torch.uint8 if deployed.normalises else torch.float32)
     try:
-        with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of the exporter's own workings
+        with torch.no_grad(), quietly():
             program = torch.export.export(
                 deployed, (images,), dynamic_shapes={"images": {0: Dim.DYNAMIC}}, strict=False
             )
     except Exception as error:
         raise BadInputError(
             "the network must be one that torch.export takes, for any number of images, got "
-            f"{type(error).__name__}: {first_line(error)}. Code that branches on the values or the number of images "
+            f"{said_by(error)}. Code that branches on the values or the number of images "
             "cannot be exported; nas_prune.load_network gives the network as it is."
         ) from error
     for node in program.graph.nodes:

@@ -1,7 +1,6 @@
 """PT2: a program of `torch.export` as one file. It is never read here, since reading it runs pickles."""
 
 import json
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import torch
 from torch.export import ExportedProgram
 
 from nas_prune.errors import BadInputError
-from nas_prune.graph.trace import first_line
+from nas_prune.export.quiet import quietly, said_by
 
 FACTS = "nas_prune.json"  # among the file's extra files
 
@@ -26,11 +25,10 @@ def write_pt2(program: ExportedProgram, path: Path, facts: Mapping[str, str]) ->
         BadInputError: PyTorch cannot save it.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of the format, which may change
+        with quietly():
             torch.export.save(program, path, extra_files={FACTS: json.dumps(dict(facts))})
     except Exception as error:
         raise BadInputError(
-            f"the network must be one that torch.export.save takes, got {type(error).__name__}: {first_line(error)}. "
+            f"the network must be one that torch.export.save takes, got {said_by(error)}. "
             "Use --to onnx or safetensors."
         ) from error

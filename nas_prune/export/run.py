@@ -27,7 +27,7 @@ from nas_prune.export.latency import Speed, speed_of, timed
 from nas_prune.export.model_source import source_of
 from nas_prune.export.onnx_file import Session, check_installed, write_onnx
 from nas_prune.export.plain_torch import run_plain, write_plain
-from nas_prune.export.program import program_of
+from nas_prune.export.program import module_of, program_of
 from nas_prune.export.pt2 import write_pt2
 from nas_prune.export.result import Exported
 from nas_prune.runs.directory import WIDTHS, check_out
@@ -216,7 +216,7 @@ def _write_int8(work: _Work, kept: Path, elsewhere: Path) -> _Made:
 
 def _write_pt2(work: _Work, kept: Path, _: Path) -> _Made:
     """Checked before it is saved: reading it back would run its pickles."""
-    module = work.program.module()
+    module = module_of(work.program)
     with torch.inference_mode():
         found = work.agreed(work.scores(module))
     path = kept / work.config.file
