@@ -168,8 +168,8 @@ def _accuracy(result: Exported, accuracies: Accuracies) -> str:
         mean, deviation = mean_and_deviation(accuracies.each)
         spread = "" if deviation is None else f" ± {100 * deviation:.2f}"
         own.append(
-            f"Test accuracy {100 * mean:.2f}{spread} % (n = {len(accuracies.each)} seeds"
-            f"{', mean ± standard deviation' if deviation is not None else ''}), of the exported one "
+            f"Test accuracy {100 * mean:.2f}{spread} % (n = {len(accuracies.each)}"
+            f"{' seeds, mean ± standard deviation' if deviation is not None else ', one seed'}), of the exported one "
             f"{100 * (accuracies.own or 0):.2f} %."
         )
     own.append(
@@ -188,16 +188,17 @@ def _of_ties(ties: int) -> str:
 
 
 def _cost(result: Exported, widths: Widths) -> str:
-    rows = [
+    rows = "\n".join(
         f"| {one.what} | {one.file_bytes / 1e6:.2f} MB | {one.median_ms:.3f} ms | {one.p95_ms:.3f} ms |"
         for one in result.speeds
-    ]
+    )
     base, cost = widths.base_cost, widths.cost
     return (
         f"## Cost\n\n{cost.macs:,} multiply-accumulates for each image ({_share(cost.macs, base.macs)} of the whole "
         f"network's), {cost.params:,} parameters ({_share(cost.params, base.params)}).\n\n"
-        "| runs in | file | median | 95 % |\n|---|---|---|---|\n" + "\n".join(rows) + f"\n\nSingle images, "
-        f"{result.speeds[-1].runs} runs, {result.config.threads} thread{'s' * (result.config.threads > 1)}, {printable(result.machine)}.\n"
+        f"| runs in | file | median | 95 % |\n|---|---|---|---|\n{rows}\n\n"
+        f"Single images, {result.speeds[-1].runs} runs, CPU threads: {result.config.threads}, "
+        f"{printable(result.machine)}.\n"
     )
 
 
@@ -207,7 +208,7 @@ def _share(part: int, whole: int) -> str:
 
 def _widths(widths: Widths) -> str:
     rows = "\n".join(
-        f"| {_code(group.name)} | {group.role} | {group.base} | "
+        f"| {_code(group.name).replace('|', '&#124;')} | {group.role} | {group.base} | "
         f"{'removed' if widths.is_gone(group) else group.width} |"
         for group in widths.groups
     )
@@ -236,8 +237,8 @@ def _limits(result: Exported) -> str:
 
 
 def _code(text: str) -> str:
-    """As code in Markdown, whatever the text holds; in a table, too."""
-    shown = printable(text).replace("|", "\\|")
+    """As code in Markdown, whatever the text holds."""
+    shown = printable(text)
     ticks = max((len(run) for run in "".join(c if c == "`" else " " for c in shown).split()), default=0)
     fence = "`" * (ticks + 1)
     space = " " if ticks or not shown.strip() else ""

@@ -41,7 +41,7 @@ _CHECKS = (
 )
 _FIRST = "x"  # what the images are called, and then each value in turn
 _DEVICE = "device"  # wherever the images are
-_NAMES = (_FIRST, *"abcdefghijklmnopqrstuvw")
+_NAMES: tuple[str, ...] = (_FIRST, *"abcdefghijklmnopqrstuvw")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
