@@ -22,6 +22,7 @@ _LIBRARIES: dict[Form, str] = {
     "pt2": "pytorch",
     "safetensors": "pytorch",
 }
+_BAR = ("|", "\\|")  # which would end a cell of a table
 _LONG = 12  # rows of widths beyond which they are folded away
 
 
@@ -208,7 +209,7 @@ def _share(part: int, whole: int) -> str:
 
 def _widths(widths: Widths) -> str:
     rows = "\n".join(
-        f"| {_code(group.name).replace('|', '&#124;')} | {group.role} | {group.base} | "
+        f"| {_code(group.name).replace(*_BAR)} | {group.role} | {group.base} | "
         f"{'removed' if widths.is_gone(group) else group.width} |"
         for group in widths.groups
     )

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.export import ExportedProgram
 
 from nas_prune.errors import BadInputError
+from nas_prune.export.program import check_words
 from nas_prune.export.quiet import quietly, said_by
 
 INPUT, OUTPUT, BATCH = "images", "scores", "N"
@@ -47,6 +48,7 @@ def write_onnx(program: ExportedProgram, path: Path, facts: Mapping[str, str]) -
     Raises:
         BadInputError: PyTorch's exporter cannot, or it is too large.
     """
+    check_words(program)
     size = sum(tensor.nbytes for tensor in program.state_dict.values())
     if size > _LARGE:
         raise BadInputError(

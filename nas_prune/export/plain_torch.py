@@ -34,14 +34,14 @@ takes = getattr(model, "normalised", lambda images: images)
 with torch.inference_mode():
     found = torch.cat([network(takes(some)) for some in images.split(int(batch))])
     save_file({"scores": found.contiguous()}, scores)
-    image, seconds = takes(images[:1]), []
-    for _ in range(int(runs) + 10):
+    image, seconds, warm_up = takes(images[:1]), [], min(10, int(runs))
+    for _ in range(int(runs) + warm_up):
         start = perf_counter()
         network(image)
         seconds.append(perf_counter() - start)
         if sum(seconds) > 20:
             break
-print(json.dumps(seconds[min(10, len(seconds) // 2):]))
+print(json.dumps(seconds[min(warm_up, len(seconds) // 2):]))
 """
 
 

@@ -1,14 +1,14 @@
 """What a network does, as `torch.export` writes it down, for any number of images."""
 
-from collections.abc import Callable
+import re
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.export import Dim, ExportedProgram
 
 from nas_prune.data.preprocessing import Preprocessing
 from nas_prune.errors import BadInputError
-from nas_prune.export.deployed import Deployed, contiguous, foldable, folded
+from nas_prune.export.deployed import NETWORK, Deployed, contiguous, foldable, folded
 from nas_prune.export.quiet import quietly, said_by
 
 _IMAGES = 3  # of the example: a number that is no special case
@@ -44,20 +44,18 @@ def program_of(
     return deployed, program, (len(pairs), count)
 
 
-def module_of(program: ExportedProgram) -> Callable[[Tensor], Tensor]:
-    """A program as it runs in this process, as a saved one would in another.
+def check_words(program: ExportedProgram) -> None:
+    """Refuse names that PyTorch would put into code without quoting them.
 
     Raises:
-        BadInputError: PyTorch cannot make it.
+        BadInputError: a module or a parameter has such a name.
     """
-    try:
-        module: Callable[[Tensor], Tensor] = program.module()
-    except Exception as error:
+    odd = next((name for name in program.state_dict if not re.fullmatch(r"[\w.]+", name)), None)
+    if odd is not None:
         raise BadInputError(
-            f"the network must be one that torch.export takes, got {said_by(error)}. Names of "
-            "modules that are no words may be why. Use --to safetensors."
-        ) from error
-    return module
+            "the network must have modules whose names are words to be exported so, got "
+            f"{odd.removeprefix(f'{NETWORK}.')!r}. Use --to safetensors."
+        )
 
 
 def _exported(deployed: Deployed, shape: tuple[int, int, int]) -> ExportedProgram:

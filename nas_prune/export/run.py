@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from nas_prune.data.preprocessing import Preprocessing
-from nas_prune.errors import BadInputError
+from nas_prune.errors import BadInputError, NasPruneError
 from nas_prune.export.agreement import Agreement, agreement, checked_agreement
 from nas_prune.export.card import accuracies_of, card
 from nas_prune.export.config import ExportConfig
@@ -27,8 +27,9 @@ from nas_prune.export.latency import Speed, speed_of, timed
 from nas_prune.export.model_source import source_of
 from nas_prune.export.onnx_file import Session, check_installed, write_onnx
 from nas_prune.export.plain_torch import run_plain, write_plain
-from nas_prune.export.program import module_of, program_of
+from nas_prune.export.program import check_words, program_of
 from nas_prune.export.pt2 import write_pt2
+from nas_prune.export.quiet import said_by
 from nas_prune.export.result import Exported
 from nas_prune.runs.directory import WIDTHS, check_out
 from nas_prune.runs.files import alone_in, saying_why, sync, write_whole
@@ -86,8 +87,19 @@ class _Work:
         return images if self.config.with_preprocessing else self.known.batch(images)
 
     def scores(self, run: Callable[[Tensor], Tensor]) -> Tensor:
-        """What something says of all images that are checked, N×K."""
-        return _in_batches(lambda images: run(self.given(images)), self.checked.images)
+        """What an exported network says of all images that are checked, N×K.
+
+        Raises:
+            BadInputError: it does not run.
+        """
+        try:
+            return _in_batches(lambda images: run(self.given(images)), self.checked.images)
+        except NasPruneError:
+            raise
+        except Exception as error:
+            raise BadInputError(
+                f"the exported network must run, got {said_by(error)}. Nothing was written. Another form may do: --to."
+            ) from error
 
     def agreed(self, theirs_NK: Tensor) -> Agreement:
         """The comparison with the trained network; refused where it is none."""
@@ -216,7 +228,8 @@ def _write_int8(work: _Work, kept: Path, elsewhere: Path) -> _Made:
 
 def _write_pt2(work: _Work, kept: Path, _: Path) -> _Made:
     """Checked before it is saved: reading it back would run its pickles."""
-    module = module_of(work.program)
+    check_words(work.program)
+    module = work.program.module()
     with torch.inference_mode():
         found = work.agreed(work.scores(module))
     path = kept / work.config.file
