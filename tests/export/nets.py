@@ -8,23 +8,25 @@ from torch import Tensor, nn
 
 
 class Small(nn.Module):
-    """Two convolutions with batch norms, a shortcut, code that looks at shapes, and two outputs."""
+    """Convolutions with batch norms, a shortcut, code that looks at shapes, and two outputs."""
 
     def __init__(self, num_classes: int = 10, in_channels: int = 1) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(in_channels, 24, 3, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(24)
-        self.conv2 = nn.Conv2d(24, 24, 3, padding=1)
+        self.conv1 = nn.Conv2d(in_channels, 16, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(16)
+        self.conv2 = nn.Conv2d(16, 24, 3, padding=1)
         self.bn2 = nn.BatchNorm2d(24)
+        self.conv3 = nn.Conv2d(24, 16, 3, padding=1)
         self.scale = nn.Parameter(torch.ones(1))
         self.drop = nn.Dropout(0.1)
-        self.fc = nn.Linear(24, num_classes)
+        self.fc = nn.Linear(16, num_classes)
 
     def features(self, x: Tensor) -> Tensor:
         x = torch.relu(self.bn1(self.conv1(x)))
         while x.shape[-1] > 4:
             x = nn.functional.max_pool2d(x, 2)
-        x = torch.relu(self.bn2(self.conv2(x)) + self.scale * x)
+        inner = torch.relu(self.bn2(self.conv2(x)))
+        x = torch.relu(self.conv3(inner) + self.scale * x)
         count, channels, height, width = x.shape
         features: Tensor = self.drop(x.reshape(count, channels, height * width).mean(-1))
         return features
@@ -104,7 +106,7 @@ class Quoted(Small):
 
     def __init__(self, num_classes: int = 10, in_channels: int = 1) -> None:
         super().__init__(num_classes, in_channels)
-        self.add_module('"); raise SystemExit("', nn.Linear(24, 24))
+        self.add_module('"); raise SystemExit("', nn.Linear(16, 16))
 
     def features(self, x: Tensor) -> Tensor:
         more: Tensor = self.get_submodule('"); raise SystemExit("')(super().features(x))
