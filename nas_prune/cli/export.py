@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @click.command(
     epilog=examples(
         "nas-prune export runs/resnet20-scratch-b-digits-001 --out exported",
-        "nas-prune export runs/resnet20-scratch-b-digits-001 --to int8-onnx --out small",
+        "nas-prune export runs/vgg16-scratch-b-cifar10-001 --to int8-onnx --out small",
     )
 )
 @click.argument("run", metavar="RUN", type=WITH_NETWORK)

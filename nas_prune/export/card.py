@@ -129,9 +129,9 @@ def _use(config: ExportConfig, known: Preprocessing) -> str:
     elif config.to == "pt2":
         lines = [
             "import json", "", "import numpy as np", "import torch", "",
-            'extra = {"nas_prune.json": ""}',
+            'extra = {"nas-prune.json": ""}',
             'network = torch.export.load("model.pt2", extra_files=extra).module()  # runs pickles: see Limits',
-            'known = json.loads(extra["nas_prune.json"])',
+            'known = json.loads(extra["nas-prune.json"])',
             blank,
             *([] if config.with_preprocessing else normalises),
             f"scores = network(torch.from_numpy({pixels}))",

@@ -10,7 +10,7 @@ from torch.export import ExportedProgram
 from nas_prune.errors import BadInputError
 from nas_prune.export.quiet import quietly, said_by
 
-FACTS = "nas_prune.json"  # among the file's extra files
+FACTS = "nas-prune.json"  # among the file's extra files
 
 
 def write_pt2(program: ExportedProgram, path: Path, facts: Mapping[str, str]) -> None:

@@ -39,6 +39,7 @@ from nas_prune.space.widths import Widths
 from nas_prune.training.compute import limited_threads
 from nas_prune.training.evaluation import class_scores
 from nas_prune.training.load_network import network_at, network_in, record_at
+from nas_prune.training.network_file import NetworkRecord
 
 _MOST_NUMBERS = 20_000_000  # of the images of one batch
 _BEFORE = "PyTorch"
@@ -54,6 +55,7 @@ class _Work:
         file: its file.
         deployed: what of it is exported.
         program: likewise, as `torch.export` has it.
+        folded: how many of how many norms, if that was asked for.
         widths, known: of the network, and of its images.
         checked: the images.
         ours_NK: the trained network's scores of them.
@@ -65,6 +67,7 @@ class _Work:
     file: Path
     deployed: Deployed
     program: ExportedProgram
+    folded: tuple[int, int] | None
     widths: Widths
     known: Preprocessing
     checked: CheckImages
@@ -139,39 +142,37 @@ def export_network(
         check_installed(config.to)
     file = network_in(Path(run), seed)
     record = record_at(file)
+    _check_alone(record.widths)
     checked = check_images(file, record.preprocessing, config.images, data, progress)
     with progress.waiting("exporting the network"), limited_threads(config.threads):
-        network = network_at(file, record, space)
-        _check_alone(record.widths)
-        ours_NK = _in_batches(
-            lambda images: class_scores(network, record.preprocessing.batch(images)), checked.images
-        )
-        deployed, program, folded = program_of(
-            network,
-            record.preprocessing,
-            with_preprocessing=config.with_preprocessing,
-            folds_norms=config.folds_norms,
-        )
-        work = _Work(
-            config,
-            network,
-            file,
-            deployed,
-            program,
-            record.widths,
-            record.preprocessing,
-            checked,
-            ours_NK,
-            progress,
-        )
+        work = _work(config, file, record, network_at(file, record, space), checked, progress)
         with _folder_for(out) as folder:
             elsewhere, kept = folder / "work", folder / "kept"
             elsewhere.mkdir()
             kept.mkdir()
             found, speeds = _WRITERS[config.to](work, kept, elsewhere)
-            result = _finished(work, kept, out, found, speeds, folded)
+            result = _finished(work, kept, out, found, speeds)
             _put_in_place(kept, out)
     return result
+
+
+def _work(
+    config: ExportConfig,
+    file: Path,
+    record: NetworkRecord,
+    network: nn.Module,
+    checked: CheckImages,
+    progress: Progress,
+) -> _Work:
+    """What is exported, and what the trained network says of the images before anything is done to it."""
+    known = record.preprocessing
+    ours_NK = _in_batches(lambda images: class_scores(network, known.batch(images)), checked.images)
+    deployed, program, folded = program_of(
+        network, known, with_preprocessing=config.with_preprocessing, folds_norms=config.folds_norms
+    )
+    return _Work(
+        config, network, file, deployed, program, folded, record.widths, known, checked, ours_NK, progress
+    )
 
 
 def _check_alone(widths: Widths) -> None:
@@ -181,17 +182,12 @@ def _check_alone(widths: Widths) -> None:
         )
 
 
-def _finished(
-    work: _Work,
-    kept: Path,
-    out: Path,
-    found: Agreement,
-    speeds: tuple[Speed, ...],
-    folded: tuple[int, int] | None,
-) -> Exported:
+def _finished(work: _Work, kept: Path, out: Path, found: Agreement, speeds: tuple[Speed, ...]) -> Exported:
     """The result, after the files that go with every form are written."""
     files = (*sorted(one.name for one in kept.iterdir()), WIDTHS, "README.md")
-    result = Exported(out, work.config, work.file, work.what, files, found, speeds, machine_name(), folded)
+    result = Exported(
+        out, work.config, work.file, work.what, files, found, speeds, machine_name(), work.folded
+    )
     work.widths.write(kept / WIDTHS)
     write_whole(kept / "README.md", card(result, work.widths, work.known, accuracies_of(work.file)))
     return result
