@@ -142,7 +142,6 @@ def export_network(
         check_installed(config.to)
     file = network_in(Path(run), seed)
     record = record_at(file)
-    _check_alone(record.widths)
     checked = check_images(file, record.preprocessing, config.images, data, progress)
     with progress.waiting("exporting the network"), limited_threads(config.threads):
         work = _work(config, file, record, network_at(file, record, space), checked, progress)
@@ -173,13 +172,6 @@ def _work(
     return _Work(
         config, network, file, deployed, program, folded, record.widths, known, checked, ours_NK, progress
     )
-
-
-def _check_alone(widths: Widths) -> None:
-    if widths.space.part:
-        raise BadInputError(
-            f"a network must be exported whole, got widths of its part {widths.space.part} alone."
-        )
 
 
 def _finished(work: _Work, kept: Path, out: Path, found: Agreement, speeds: tuple[Speed, ...]) -> Exported:

@@ -101,15 +101,18 @@ class OwnOperation(Small):
         return twice(found) if torch.compiler.is_exporting() else 2 * found
 
 
+ODD = "'\"); raise SystemExit("
+
+
 class Quoted(Small):
     """Names of modules that are no words."""
 
     def __init__(self, num_classes: int = 10, in_channels: int = 1) -> None:
         super().__init__(num_classes, in_channels)
-        self.add_module('"); raise SystemExit("', nn.Linear(16, 16))
+        self.add_module(ODD, nn.Linear(16, 16))
 
     def features(self, x: Tensor) -> Tensor:
-        more: Tensor = self.get_submodule('"); raise SystemExit("')(super().features(x))
+        more: Tensor = self.get_submodule(ODD)(super().features(x))
         return more
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from nas_prune.data.preprocessing import Preprocessing
 from nas_prune.errors import BadInputError
 from nas_prune.export.model_source import Source, source_of
-from nas_prune.export.plain_torch import write_plain
+from nas_prune.export.plain_torch import run_plain, write_plain
 from nas_prune.export.program import program_of
 
 CLASSES = ('"""; raise SystemExit', "{curly} 'quoted'")
@@ -52,6 +52,7 @@ class Various(nn.Module):
         self.last = nn.Linear(4, 2)
         self.same = nn.Linear(4, 2)
         self.same.weight = self.last.weight
+        self.same.register_forward_hook(lambda _, given, found: found * 2 + given[0].mean())
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.drop(self.norm(self.first(x)))
@@ -126,3 +127,12 @@ def test_what_is_no_operation_of_pytorch_is_named() -> None:
         BadInputError, match=r"PyTorch's own operations to be written as model\.py, got .*(cond|graph)"
     ):
         written(Loop().eval())
+
+
+def test_what_needs_more_than_torch_does_not_run_by_itself(tmp_path: Path) -> None:
+    folder = tmp_path / "kept"
+    folder.mkdir()
+    write_plain(folder, Source("import nas_prune\n", {"one": torch.zeros(1)}), {})
+    images = torch.zeros(2, 3, 8, 8, dtype=torch.uint8)
+    with pytest.raises(BadInputError, match=r"model\.py must run by itself, got .*nas_prune"):
+        run_plain(folder, images, tmp_path, threads=1, runs=1, batch=2)
