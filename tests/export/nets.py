@@ -98,7 +98,8 @@ def _(x: Tensor) -> Tensor:
 class OwnOperation(Small):
     def features(self, x: Tensor) -> Tensor:
         found = super().features(x)
-        return twice(found) if torch.compiler.is_exporting() else 2 * found
+        doubled: Tensor = twice(found) if torch.compiler.is_exporting() else 2 * found
+        return doubled
 
 
 ODD = "'\"); raise SystemExit("

@@ -1,6 +1,6 @@
 """The images that an export is checked on are test images of its run, evenly spread, and called by their files."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -35,7 +35,7 @@ def test_of_digits_they_are_test_images_and_those_for_calibration_are_none(train
 
 
 @pytest.fixture(scope="module")
-def of_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def of_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with photographs of two classes, without a part for testing, and a search on them."""
     from PIL import Image
 

@@ -40,6 +40,8 @@ def forward_of(source: Source) -> list[str]:
 class Various(nn.Module):
     """Shared layers, parameters and buffers of its own, shapes in its code, chunks, infinities, types and devices."""
 
+    hidden: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.first = nn.Conv2d(3, 8, (3, 1), stride=2, padding=(1, 0), bias=False)

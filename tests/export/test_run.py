@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from statistics import mean, stdev
+from typing import Any
 
 import pytest
 import torch
@@ -23,9 +24,7 @@ IMAGES = 60
 SPACE = f"{NETS}:Small"
 
 
-def exported(
-    run: Path, out: Path, space: str = SPACE, data: str | None = None, **settings: object
-) -> Exported:
+def exported(run: Path, out: Path, space: str = SPACE, data: str | None = None, **settings: Any) -> Exported:
     config = ExportConfig(**{"images": IMAGES, "runs": 2, **settings})
     return nas_prune.export_network(run, config, out=out, space=space, data=data)
 
@@ -36,7 +35,7 @@ def names(folder: Path) -> list[str]:
 
 @pytest.mark.parametrize("settings", [{}, {"folds_norms": True, "with_preprocessing": True}])
 def test_onnx_says_the_same_in_a_process_without_nas_prune_and_torch(
-    trained: Path, tmp_path: Path, settings: dict[str, bool]
+    trained: Path, tmp_path: Path, settings: dict[str, Any]
 ) -> None:
     result = exported(trained, tmp_path / "out", **settings)
     network = nas_prune.load_network(trained, space=SPACE)
@@ -58,7 +57,7 @@ def test_onnx_says_the_same_in_a_process_without_nas_prune_and_torch(
 
 @pytest.mark.parametrize("to", ["onnx", "int8-onnx", "pt2", "safetensors"])
 def test_every_form_is_checked_measured_and_described(trained: Path, tmp_path: Path, to: str) -> None:
-    more = {"calibration": 20} if to == "int8-onnx" else {}
+    more: dict[str, Any] = {"calibration": 20} if to == "int8-onnx" else {}
     result = exported(trained, tmp_path / "out", to=to, **more)
     said = result.agreement
     assert (said.images, said.data) == (IMAGES, "digits")
