@@ -81,7 +81,8 @@ class NotInOnnx(Small):
 
     def features(self, x: Tensor) -> Tensor:
         found = super().features(x)
-        return found + torch.special.i1e(found)
+        more: Tensor = torch.special.i1e(found)
+        return found + more
 
 
 @torch.library.custom_op("nas_prune_tests::twice", mutates_args=())
