@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from nas_prune.comparison.run import compare as compare
     from nas_prune.comparison.transfer import transfer as transfer
     from nas_prune.errors import NasPruneError as NasPruneError
+    from nas_prune.export.config import ExportConfig as ExportConfig
+    from nas_prune.export.run import export_network as export_network
     from nas_prune.guideline.apply import apply_guideline as apply_guideline
     from nas_prune.guideline.artefact import Guideline as Guideline
     from nas_prune.guideline.artefact import read_guideline as read_guideline
@@ -47,6 +49,7 @@ _HOMES = {
     "CompareConfig": "comparison.config",
     "EvaluateConfig": "comparison.evaluate_result",
     "Evidence": "search.methods.contract",
+    "ExportConfig": "export.config",
     "Guideline": "guideline.artefact",
     "NasPruneError": "errors",
     "SearchConfig": "search.config",
@@ -59,6 +62,7 @@ _HOMES = {
     "as_html": "report.render",
     "compare": "comparison.run",
     "evaluate_guideline": "comparison.evaluate",
+    "export_network": "export.run",
     "fit_guideline": "guideline.fit",
     "fit_guidelines": "guideline.fit",
     "load_network": "training.load_network",

@@ -110,8 +110,8 @@ def _written(
     sources = "\n\n\n".join(map(_source, construction.modules))
     imports = "\n".join(construction.imports)
     what = f"{widths.space.name} at {widths.budget or 'the widths given'}: {widths.cost.params:,} parameters"
-    return _FORM.format(
-        what=_plain_text(what),
+    made = _FORM.format(
+        what=plain_text(what),
         version=version("nas-prune"),
         needs="".join(f", {line.split()[1]}" for line in construction.imports),
         imports=f"{imports}\n" if imports else "",
@@ -124,9 +124,10 @@ def _written(
         sources=f"{sources}\n\n\n" if sources else "",
         call=call,
     )
+    return f"{made}{NORMALISED}\n\n{READ}"
 
 
-def _plain_text(text: str) -> str:
+def plain_text(text: str) -> str:
     """For a docstring, which it must not end."""
     return re.sub(r'["\\]', "'", " ".join(text.split()))
 
@@ -150,6 +151,47 @@ def _why_other(text: str, network: nn.Module, preprocessing: Preprocessing) -> s
 def _copies(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
     return ((name, tensor.detach().clone()) for name, tensor in network.state_dict().items())
 
+
+# What a file that needs no nas-prune says of images: these constants stand above it.
+NORMALISED = '''\
+def normalised(images):
+    """Images as the network takes them: uint8, N×C×H×W, to float32."""
+    mean, std = (torch.tensor([255 * value for value in values]).view(-1, 1, 1) for values in (MEAN, STD))
+    return (images.float() - mean) / std
+'''
+
+READ = '''\
+def read(path):
+    """An image file as uint8, C×H×W: its centred square, as nas-prune reads it (needs Pillow)."""
+    import numpy
+    from PIL import Image, ImageOps
+
+    mode = "L" if CHANNELS == 1 else "RGB"
+    with Image.open(path) as image:
+        image.draft(mode, (2 * SIZE, 2 * SIZE))
+        image.load()  # which turns a TIFF upright by itself
+        orientation = image.getexif().get(0x0112, 1)
+        is_grey = image.mode[0] in "1LI"
+        if image.mode.startswith("I"):  # 16 bits
+            deep, nothing = numpy.asarray(image), image.info.get("transparency")
+            pixels = (deep >> 8).astype(numpy.uint8)
+            pixels[deep == (-1 if nothing is None else nothing)] = 255
+            image = Image.fromarray(pixels)
+        elif image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info:
+            white = Image.new("RGBA", image.size, "white")
+            image = Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
+        elif image.mode == "P":
+            image = image.convert("RGB")
+        image = image.convert("L" if is_grey else mode)
+        side = min(image.size)
+        left, top = (image.width - side) // 2, (image.height - side) // 2
+        square = image.resize((SIZE, SIZE), Image.Resampling.BILINEAR, (left, top, left + side, top + side))
+        square = square.convert(mode)
+        square.getexif()[0x0112] = orientation
+        square = ImageOps.exif_transpose(square)
+    pixels = torch.frombuffer(bytearray(square.tobytes()), dtype=torch.uint8)
+    return pixels.view(SIZE, SIZE, CHANNELS).permute(2, 0, 1).contiguous()
+'''
 
 _FORM = '''\
 """{what}; written by nas-prune {version}, needs torch and safetensors{needs}.
@@ -190,40 +232,4 @@ def with_weights(weights):
     return network.eval()
 
 
-def normalised(images):
-    """Images as the network takes them: uint8, N×C×H×W, to float32."""
-    mean, std = (torch.tensor([255 * value for value in values]).view(-1, 1, 1) for values in (MEAN, STD))
-    return (images.float() - mean) / std
-
-
-def read(path):
-    """An image file as uint8, C×H×W: its centred square, as nas-prune reads it (needs Pillow)."""
-    import numpy
-    from PIL import Image, ImageOps
-
-    mode = "L" if CHANNELS == 1 else "RGB"
-    with Image.open(path) as image:
-        image.draft(mode, (2 * SIZE, 2 * SIZE))
-        image.load()  # which turns a TIFF upright by itself
-        orientation = image.getexif().get(0x0112, 1)
-        is_grey = image.mode[0] in "1LI"
-        if image.mode.startswith("I"):  # 16 bits
-            deep, nothing = numpy.asarray(image), image.info.get("transparency")
-            pixels = (deep >> 8).astype(numpy.uint8)
-            pixels[deep == (-1 if nothing is None else nothing)] = 255
-            image = Image.fromarray(pixels)
-        elif image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info:
-            white = Image.new("RGBA", image.size, "white")
-            image = Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
-        elif image.mode == "P":
-            image = image.convert("RGB")
-        image = image.convert("L" if is_grey else mode)
-        side = min(image.size)
-        left, top = (image.width - side) // 2, (image.height - side) // 2
-        square = image.resize((SIZE, SIZE), Image.Resampling.BILINEAR, (left, top, left + side, top + side))
-        square = square.convert(mode)
-        square.getexif()[0x0112] = orientation
-        square = ImageOps.exif_transpose(square)
-    pixels = torch.frombuffer(bytearray(square.tobytes()), dtype=torch.uint8)
-    return pixels.view(SIZE, SIZE, CHANNELS).permute(2, 0, 1).contiguous()
 '''

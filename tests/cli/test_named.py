@@ -21,6 +21,7 @@ TAKES_RUNS = {
     "compare": "[RUN|FILE]",
     "transfer": "[RUN]",
     "predict": "RUN",
+    "export": "RUN",
     "report": "RUN...",
     "dashboard": "[RUN]",
     "study run": "[RUN|FILE]",

@@ -14,6 +14,7 @@ SPACES = {
     "transfer": ["--guideline", "uniform", "--space", "resnte20", "--budget", "macs<=50%"],
     "train": ["--widths", __file__, "--space", "resnte20"],
     "predict": [str(Path(__file__).parent), "--space", "resnte20"],
+    "export": [str(Path(__file__).parent), "--out", "x", "--space", "resnte20"],
     "compare": [str(Path(__file__).parent), "--space", "resnte20"],
     "study": ["run", "--space", "resnte20"],
     "guide": [str(Path(__file__).parent), "--space", "resnte20"],
@@ -60,6 +61,7 @@ RUNS = Path(__file__).parents[1] / "earlier_runs"
 NOT_THERE = [
     ["report", "nothere", "--format", "md"],
     ["predict", "nothere", "x.png"],
+    ["export", "nothere", "--out", "x"],
     ["guide", "nothere"],
     ["compare", "nothere"],
     ["evaluate", "nothere", "--space", "resnet20", "--budget", "macs<=50%"],
@@ -93,6 +95,7 @@ OTHER_KINDS = [
     (["study", "rank", f"{RUNS}/search"], "directory of a search"),
     (["dashboard", f"{RUNS}/compare"], "directory of a comparison"),
     (["predict", f"{RUNS}/train/widths.json", "x.png"], "widths file"),
+    (["export", f"{RUNS}/train/widths.json", "--out", "x"], "widths file"),
     (["report", f"{RUNS}/study.yaml", "--format", "md"], "study file"),
     (["search", "--resume", f"{RUNS}/search/config.yaml"], "settings of a run. Name its directory"),
 ]

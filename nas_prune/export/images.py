@@ -1,0 +1,144 @@
+"""The images that an export is checked on, and calibrated with: those of the run.
+
+Shape letters: N images, C channels, H rows, W columns.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from nas_prune.data import ImageData, Part
+from nas_prune.data.config import DataConfig, load_images
+from nas_prune.data.preprocessing import Preprocessing
+from nas_prune.data.streamed import StreamedSet
+from nas_prune.errors import BadInputError, DataError
+from nas_prune.runs.data_name import own_data
+from nas_prune.runs.directory import published
+from nas_prune.runs.progress import Progress
+from nas_prune.runs.settings import command_of, read_config
+from nas_prune.runs.text import printable
+from nas_prune.search.config import SearchConfig
+from nas_prune.training.config import RunConfig, TrainConfig
+
+_AT_A_TIME = 250
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CheckImages:
+    """Test images, evenly spread over the test part, and where more are.
+
+    Attributes:
+        images: uint8, N×C×H×W.
+        labels: int64, N.
+        names: of their files; empty where they have none.
+        places: their numbers in the test part.
+        data_name: of the data set, without directories.
+        training: the training part.
+    """
+
+    images: Tensor
+    labels: Tensor
+    names: tuple[str, ...]
+    places: tuple[int, ...]
+    data_name: str
+    training: Part
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def called(self, number: int) -> str:
+        """One of them, in words."""
+        if self.names:
+            return printable(self.names[number])
+        return f"test image {self.places[number]} of {self.data_name}"
+
+    def for_calibration(self, count: int) -> Tensor:
+        """So many training images, evenly spread: uint8, N×C×H×W."""
+        return _read(self.training, _spread(len(self.training), count))
+
+
+def check_images(
+    network: Path, known: Preprocessing, count: int, data_name: str | None, progress: Progress
+) -> CheckImages:
+    """The images of the run that a network is of.
+
+    Args:
+        network: its file.
+        known: what its images must be.
+        count: how many test images at most.
+        data_name: where they are, if they were moved or no run says it.
+        progress: reports how far the work is.
+
+    Raises:
+        BadInputError: nothing says which images.
+        DataError: they are not there, or of other classes.
+    """
+    data = _loaded(network, known, data_name, progress)
+    names = list(map(printable, data.class_names))
+    if tuple(names) != known.classes:
+        raise DataError(
+            f"--data must name images of the classes that the network knows, {_few(known.classes)}, got "
+            f"{_few(tuple(names))} ({printable(published(data.name))})."
+        )
+    places = _spread(len(data.test), count)
+    files = tuple(map(str, data.test.files)) if isinstance(data.test, StreamedSet) else ()
+    with progress.waiting("reading test images"):
+        images = _read(data.test, places)
+    return CheckImages(
+        images,
+        data.test.labels[places],
+        tuple(files[place] for place in places.tolist()) if files else (),
+        tuple(places.tolist()),
+        published(data.name),
+        data.train,
+    )
+
+
+def _loaded(network: Path, known: Preprocessing, data_name: str | None, progress: Progress) -> ImageData:
+    config, seed = _asked(network, data_name)
+    is_own = own_data(config.name) is not None
+    config = config.model_copy(update={"image_size": known.size, "stream": True if is_own else None})
+    data = load_images(config, seed, progress, in_channels=known.channels)
+    # few images are looked at: those of files are decoded here, without processes for that
+    train, test = (
+        replace(part, workers=0) if isinstance(part, StreamedSet) else part
+        for part in (data.train, data.test)
+    )
+    return replace(data, train=train, test=test)
+
+
+def _asked(network: Path, data_name: str | None) -> tuple[DataConfig, int]:
+    """The images, and the seed that has split them."""
+    for run in (network.parent, network.parent.parent):
+        command = command_of(run)
+        if command == "train":
+            train = read_config(run, TrainConfig)
+            return _found(train, run, data_name), train.data_seed
+        if command == "search":
+            search = read_config(run, SearchConfig)
+            return _found(search, run, data_name), search.seed
+    if data_name is None:
+        raise BadInputError(
+            f"--data must say on which images the export is checked, since no run beside {network} does: digits, "
+            "folder:PATH, csv:FILE or hf:DIR."
+        )
+    return DataConfig(name=data_name), 0
+
+
+def _found(config: RunConfig, run: Path, data_name: str | None) -> DataConfig:
+    return config.resolved_from(run, data_name).data
+
+
+def _spread(count: int, wanted: int) -> Tensor:
+    """So many places out of a number of them, evenly spread: parts may be in the order of their classes."""
+    return (torch.arange(min(wanted, count)) * count) // min(wanted, count)
+
+
+def _read(part: Part, places: Tensor) -> Tensor:
+    return torch.cat([*part.batches(places.split(_AT_A_TIME))]).cpu()
+
+
+def _few(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
