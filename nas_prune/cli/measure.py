@@ -64,8 +64,8 @@ class _Files:
 
 @click.command(
     epilog=examples(
-        "nas-prune measure --space resnet20 --target cpu-onnxruntime --out runs/resnet20-latency",
-        "nas-prune measure --widths widths.json --target cpu-onnxruntime --table runs/resnet20-latency",
+        "nas-prune measure --space resnet20 --target cpu-onnxruntime --out latency",
+        "nas-prune measure --widths widths.json --table latency",
     )
 )
 @click.option("--space", type=NETWORK, help=SPACE_HELP)
