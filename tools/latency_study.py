@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--macs", type=float, default=0.3, help="share of the MACs at which ranks are compared"
     )
-    parser.add_argument("--networks", type=int, default=120)
+    parser.add_argument("--networks", type=int, default=160)
     parser.add_argument("--passes", type=int, default=3)
     parser.add_argument("--bursts", type=int, default=3)
     parser.add_argument("--seed", type=int, default=1)
