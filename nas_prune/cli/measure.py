@@ -1,6 +1,6 @@
 """`nas-prune measure`."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
@@ -64,8 +64,8 @@ class _Files:
 
 @click.command(
     epilog=examples(
-        "nas-prune measure --space resnet20 --target cpu-onnxruntime --out runs/resnet20-latency",
-        "nas-prune measure --widths widths.json --target cpu-onnxruntime --table runs/resnet20-latency",
+        "nas-prune measure --space resnet20 --target cpu-onnxruntime --out latency",
+        "nas-prune measure --widths widths.json --table latency",
     )
 )
 @click.option("--space", type=NETWORK, help=SPACE_HELP)
@@ -94,7 +94,7 @@ class _Files:
     click.option(
         "--networks",
         type=click.IntRange(4, 5000),
-        default=120,
+        default=160,
         show_default=True,
         help="Networks of different widths that the layers' times are fitted to.",
     ),
@@ -134,7 +134,7 @@ class _Files:
         "--table",
         type=click.Path(path_type=Path),
         metavar="DIR",
-        help="With --widths: a table, to say what it predicts.",
+        help="With --widths: a table, to say what it predicts; its target and threads hold unless typed.",
     ),
 )
 @format_option
@@ -158,7 +158,7 @@ def command(
             "--widths must stand without the options of a table",
             "Leave them out.",
         )
-        _time_one(files.widths, space, timing, files.table, style)
+        _time_one(files.widths, space, _as_in(files.table, timing, context), files.table, style)
         return
     if files.table is not None:
         raise click.UsageError("--table must come with --widths, whose prediction it gives, got none.")
@@ -236,6 +236,18 @@ def _import(wanted: _Wanted, imported: Path, out: Path, target: str, style: str)
     _show(import_table(space, imported, out, target=target), out, style)
 
 
+def _as_in(table: Path | None, timing: _Timing, context: click.Context) -> _Timing:
+    """What was typed, and for the rest what a table was measured with."""
+    from nas_prune.hardware.latency_table import read_table
+
+    if table is None:
+        return timing
+    header = read_table(table).header
+    target = timing.target or (header.target if header.target in _TARGETS else None)
+    is_typed = was_typed(context, "threads") or header.threads is None
+    return replace(timing, target=target, threads=timing.threads if is_typed else header.threads)
+
+
 def _time_one(path: Path, typed: str | None, timing: _Timing, table: Path | None, style: str) -> None:
     from nas_prune.hardware.latency import latency_cost
     from nas_prune.hardware.measure import measured_latency
@@ -295,9 +307,7 @@ def _show(found: "Measured", out: Path, style: str) -> None:
     _show_errors(found)
     if header.not_run:
         echo(f"Not seen by themselves (not run, or run within another layer): {', '.join(header.not_run)}")
-    echo(
-        f"Table:  {out}\nNext:   nas-prune measure --widths WIDTHS --target {header.target} --table {quote(str(out))}"
-    )
+    echo(f"Table:  {out}\nNext:   nas-prune measure --widths WIDTHS --table {quote(str(out))}")
 
 
 def _show_errors(found: "Measured") -> None:

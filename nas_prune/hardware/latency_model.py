@@ -1,10 +1,10 @@
 """The time of one layer as a function of the widths it reads and writes, fitted to what was measured in place.
 
-Runtimes compute in blocks of channels, so that time rises in steps; and most have a faster way for widths that fill
-their blocks. Both are in the terms here: widths as they are and rounded up to blocks, and what is added where a width
-is no multiple. Every term is a product of a function of the width read and one of the width written. Coefficients are
-non-negative: which steps a runtime has follows from what was measured, and among widths of the same alignment time
-never falls.
+Runtimes compute in blocks of channels, so that time rises in steps; most have a faster way for widths that fill their
+blocks, and another for narrow ones. All of that is in the terms here: widths as they are and rounded up to blocks, and
+what is added where a width is no multiple of a block, is below one, or is not. Every term is a product of a function of
+the width read and one of the width written. Coefficients are non-negative: which steps a runtime has follows from what
+was measured, and among widths of the same alignment time never falls from one block size to the next.
 
 Shape suffixes: M measurements, N candidates, K functions of one width, F terms.
 """
@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import nnls
 
 STEPS = (4, 8, 16, 32)  # blocks of channels that runtimes compute in
+_NARROW = (8, 16, 32)  # below which they may have another way
 _ROUNDS, _OUTLIER = 3, 3.0  # of the fit, and how many typical errors away a measurement counts less
 _LEAST_NS = 1.0
 
@@ -45,43 +46,44 @@ class LayerTime:
 
 
 def functions_of(widths_N: ArrayLike) -> NDArray[np.float64]:
-    """The K functions of a width: 1, itself, rounded up to each step; for each step 1 and itself where it fills none.
+    """The K functions of a width: 1, itself, rounded up to each step; then 1 and itself in each of some cases.
+
+    The cases are that it fills no block of a step, that it is below a number, and that it is not.
 
     Example:
-        >>> functions_of(6).tolist()
-        [1.0, 6.0, 8.0, 8.0, 16.0, 32.0, 1.0, 1.0, 1.0, 1.0, 6.0, 6.0, 6.0, 6.0]
+        >>> functions_of(6)[:6].tolist()
+        [1.0, 6.0, 8.0, 8.0, 16.0, 32.0]
     """
     widths = np.asarray(widths_N, dtype=np.float64)
     rounded = [np.ceil(widths / step) * step for step in STEPS]
-    unfilled = [(widths % step != 0).astype(np.float64) for step in STEPS]
-    return np.stack(
-        [np.ones_like(widths), widths, *rounded, *unfilled, *(widths * one for one in unfilled)], axis=-1
-    )
+    cases = [
+        *(widths % step != 0 for step in STEPS),
+        *(widths < least for least in _NARROW),
+        *(widths >= least for least in _NARROW),
+    ]
+    both = [values for case in cases for values in (case.astype(np.float64), widths * case)]
+    return np.stack([np.ones_like(widths), widths, *rounded, *both], axis=-1)
 
 
 def _terms() -> Iterator[NDArray[np.float64]]:
     """Each term of the fit as coefficients of products of functions."""
-    count = functions_of(1).shape[-1]
     plain = range(2 + len(STEPS))
     for row in plain:
         for column in plain:
-            yield _products(count, (row, column, 1.0))
-    for number in range(len(STEPS)):
-        of_one = (
-            2 + len(STEPS) + number,
-            2 + 2 * len(STEPS) + number,
-        )  # 1 and the width, where it fills no block
-        for row, row_unfilled in enumerate(of_one):
-            for column, column_unfilled in enumerate(of_one):
-                by_read, by_written = (row_unfilled, column, 1.0), (row, column_unfilled, 1.0)
-                yield _products(count, by_read)
-                yield _products(count, by_written)
-                yield _products(
-                    count, by_read, by_written, (row_unfilled, column_unfilled, -1.0)
-                )  # by either
+            yield _products((row, column, 1.0))
+    for number in range(len(STEPS) + 2 * len(_NARROW)):
+        first = 2 + len(STEPS) + 2 * number  # 1 in this case; behind it the width in this case
+        for row in range(2):
+            for column in range(2):
+                by_read, by_written = (first + row, column, 1.0), (row, first + column, 1.0)
+                yield _products(by_read)
+                yield _products(by_written)
+                if number < len(STEPS):  # by either of them
+                    yield _products(by_read, by_written, (first + row, first + column, -1.0))
 
 
-def _products(count: int, *entries: tuple[int, int, float]) -> NDArray[np.float64]:
+def _products(*entries: tuple[int, int, float]) -> NDArray[np.float64]:
+    count = 2 + 3 * len(STEPS) + 4 * len(_NARROW)
     matrix = np.zeros((count, count))
     for row, column, value in entries:
         matrix[row, column] += value

@@ -47,7 +47,7 @@ class Plan(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    networks: int = Field(default=120, ge=4, le=5000)
+    networks: int = Field(default=160, ge=4, le=5000)
     checked: int = Field(default=20, ge=1, le=1000)
     passes: int = Field(default=3, ge=1, le=100)
     seed: int = Field(default=0, ge=0, lt=2**32)

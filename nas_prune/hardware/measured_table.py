@@ -111,6 +111,7 @@ def _rows(
         )
         for number in range(len(planned))
         for path, part in middle[number].layers.items()
+        if path in pairs
     )
 
 

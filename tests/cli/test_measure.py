@@ -42,13 +42,13 @@ def test_a_table_is_measured_and_gone_on_with_and_predicts(
     said = capsys.readouterr().out
     assert "vgg11 on cpu-torch, 1 thread: whole network" in said
     assert "Predictions of 20 networks that nothing was fitted to are off by" in said
-    assert "--target cpu-torch --table table" in said
+    assert "--widths WIDTHS --table table" in said
     assert main(["measure", "--resume", "table", "--format", "json"]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert facts["target"] == "cpu-torch"
     assert len(facts["base_ns"]) == 9
     small().widths([base // 2 for base in small().base_G]).write(Path("widths.json"))
-    words = ("--widths", "widths.json", "--target", "cpu-torch", "--table", "table")
+    words = ("--widths", "widths.json", "--table", "table")
     assert main(["measure", *words]) == 0
     said = capsys.readouterr().out
     assert "vgg11 on cpu-torch, 1 thread: median" in said
