@@ -106,19 +106,20 @@ def drawn(space: SearchSpace, count: int, share: float, rng: np.random.Generator
 def timed_twice(
     space: SearchSpace, vectors_NG: NDArray[np.int64], options: argparse.Namespace
 ) -> NDArray[np.int64]:
-    """Two measurements of every network, in nanoseconds: all of them once, then all again in another order."""
-    found = np.zeros((2, len(vectors_NG)), dtype=np.int64)
+    """Two measurements of every network, in nanoseconds, one after the other.
+
+    Each is the median of several passes through all networks, every time in another order, so that a slow minute of the
+    machine is no property of a few networks.
+    """
+    found = np.zeros((2, options.bursts, len(vectors_NG)), dtype=np.int64)
     for turn in range(2):
-        for number in np.random.default_rng([options.seed, turn]).permutation(len(vectors_NG)):
-            timing = measured_latency(
-                space,
-                tuple(vectors_NG[number].tolist()),
-                options.target,
-                options.threads,
-                bursts=options.bursts,
-            )
-            found[turn, number] = timing.median_ns
-    return found
+        for burst in range(options.bursts):
+            rng = np.random.default_rng([options.seed, turn, burst])
+            for number in rng.permutation(len(vectors_NG)):
+                widths_G = tuple(vectors_NG[number].tolist())
+                timing = measured_latency(space, widths_G, options.target, options.threads, bursts=1)
+                found[turn, burst, number] = timing.median_ns
+    return np.median(found, axis=1).astype(np.int64)
 
 
 def told(predicted_N: NDArray[np.int64], measured_2N: NDArray[np.int64], evenly: int) -> dict[str, Any]:
