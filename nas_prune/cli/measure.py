@@ -103,7 +103,7 @@ class _Files:
         type=click.IntRange(1, 100),
         default=3,
         show_default=True,
-        help="How often each is timed; the pass of middle duration counts.",
+        help="How often each is timed; the quickest pass counts.",
     ),
 )
 @packed(

@@ -242,7 +242,7 @@ def measured_latency(
     removed: tuple[str, ...] = (),
     bursts: int = 5,
 ) -> Timing:
-    """How long one network takes for one image, measured now.
+    """How long one network takes for one image, measured now: the quickest of several bursts, as in a table.
 
     Args:
         space: the network.
@@ -256,10 +256,10 @@ def measured_latency(
         BadInputError: the target is not there, or the network cannot be run in it.
     """
     runtime = runtime_named(target)
-    found: list[int] = []
+    found: list[Timing] = []
     for _ in range(bursts):
         with runtime.loaded(
             space.build(widths_G, seed=0, removed=removed), space.forward, threads
         ) as network:
-            found += network.whole(_warm(network))
-    return Timing.of(found)
+            found.append(Timing.of(network.whole(_warm(network))))
+    return min(found, key=lambda one: one.median_ns)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from nas_prune.hardware.latency import Latency, fitted_latency
 from nas_prune.hardware.latency_design import Use
 from nas_prune.hardware.latency_layers import lengths, timed_layers
-from nas_prune.hardware.latency_passes import REFERENCE, Timed, middle_of
+from nas_prune.hardware.latency_passes import REFERENCE, Timed, quickest_of
 from nas_prune.hardware.latency_table import (
     LATENCY,
     NETWORKS,
@@ -72,8 +72,8 @@ def write_measured(
     passes = {
         number: [one for one in timed if one.network == number] for number in range(REFERENCE, len(planned))
     }
-    middle = {number: middle_of(own) for number, own in passes.items() if own}
-    rows = _rows(space, planned, middle)
+    quickest = {number: quickest_of(own) for number, own in passes.items() if own}
+    rows = _rows(space, planned, quickest)
     run = {row.layer for row in rows}
     header = Header(
         space=space.reference,
@@ -83,16 +83,16 @@ def write_measured(
         **about,
     )
     raw = fitted_latency(space, Table(header, rows))
-    measured = np.array([middle[number].whole.median_ns for number in range(len(planned))])
+    measured = np.array([quickest[number].whole.median_ns for number in range(len(planned))])
     table = Table(judged(header, raw, planned, measured, _twice(passes)), rows)
     latency = fitted_latency(space, table)
-    write_files(out, table, network_rows(latency, planned, [middle[n].whole for n in range(len(planned))]))
+    write_files(out, table, network_rows(latency, planned, [quickest[n].whole for n in range(len(planned))]))
     times = [one.whole.median_ns for one in passes[REFERENCE]]
-    return Measured(table, latency, space.base_G, max(times) / min(times) - 1, middle[0].whole)
+    return Measured(table, latency, space.base_G, max(times) / min(times) - 1, quickest[0].whole)
 
 
 def _rows(
-    space: SearchSpace, planned: Sequence[tuple[Use, tuple[int, ...]]], middle: Mapping[int, Timed]
+    space: SearchSpace, planned: Sequence[tuple[Use, tuple[int, ...]]], quickest: Mapping[int, Timed]
 ) -> tuple[Row, ...]:
     widths_NG, length = np.array([widths for _, widths in planned]), lengths(space)
     pairs = {
@@ -107,10 +107,10 @@ def _rows(
             int(pairs[path][1][number]),
             part.latency_ns,
             part.p95_ns,
-            middle[number].whole.runs,
+            quickest[number].whole.runs,
         )
         for number in range(len(planned))
-        for path, part in middle[number].layers.items()
+        for path, part in quickest[number].layers.items()
         if path in pairs
     )
 
