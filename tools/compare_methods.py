@@ -13,6 +13,7 @@ from pathlib import Path
 
 from nas_prune.data.config import load_images
 from nas_prune.errors import NasPruneError, NothingToSearchError
+from nas_prune.hardware.use import network_for
 from nas_prune.runs.directory import RESULT
 from nas_prune.runs.progress import SILENT, Progress
 from nas_prune.runs.reading import load_yaml
@@ -23,7 +24,6 @@ from nas_prune.search.config import SearchConfig
 from nas_prune.search.methods.registry import method_named
 from nas_prune.search.prepared import LoadedInputs
 from nas_prune.search.run import resume_search, search, trains_as_usual
-from nas_prune.space.load import network_for
 from nas_prune.training.config import TrainConfig
 from nas_prune.training.job import Inputs
 from nas_prune.training.result import read_trained

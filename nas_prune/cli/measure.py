@@ -244,8 +244,8 @@ def _as_in(table: Path | None, timing: _Timing, context: click.Context) -> _Timi
         return timing
     header = read_table(table).header
     target = timing.target or (header.target if header.target in _TARGETS else None)
-    is_typed = was_typed(context, "threads") or header.threads is None
-    return replace(timing, target=target, threads=timing.threads if is_typed else header.threads)
+    known = None if was_typed(context, "threads") else header.threads
+    return replace(timing, target=target, threads=known or timing.threads)
 
 
 def _time_one(path: Path, typed: str | None, timing: _Timing, table: Path | None, style: str) -> None:

@@ -10,13 +10,13 @@ from pydantic import Field, ValidationError, model_validator
 from nas_prune.comparison.arms import ARMS, SEEDS_OF_A_SEARCH, chosen_arms
 from nas_prune.comparison.choosing import Wanted
 from nas_prune.comparison.config import MOST_SEARCHES, CompareConfig
-from nas_prune.comparison.parents import with_weights
+from nas_prune.comparison.parents import search_in
 from nas_prune.comparison.result import COMPARED, FILE, CompareResult
 from nas_prune.comparison.run import compare, resume_compare
 from nas_prune.comparison.statistics import TestName, check_test
 from nas_prune.data.config import DataConfig, placed
 from nas_prune.errors import BadInputError
-from nas_prune.hardware.use import target_beside, target_in
+from nas_prune.hardware.use import target_beside
 from nas_prune.runs.directory import RESULT, DirectoryName, default_run, published
 from nas_prune.runs.files import alone_in, refuse_links, remove_partial_files, saying_why, write_whole
 from nas_prune.runs.kinds import naming_other
@@ -178,11 +178,9 @@ def run_file(
                 workers=workers,
                 progress=progress,
             )
-        source = with_weights(read_config(run / _SEARCH, SearchConfig), run / _SEARCH)
-        target = target_in(run / _SEARCH)
-        source = source.model_copy(update={"target": target})
+        source = search_in(run / _SEARCH)
         return compare(
-            config.model_copy(update={"images": source.images, "target": target}),
+            config.model_copy(update={"images": source.images, "target": source.target}),
             read_widths(found),
             own,
             search=source,

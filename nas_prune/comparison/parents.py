@@ -8,10 +8,11 @@ from torch import nn
 
 from nas_prune.data import ImageData
 from nas_prune.errors import BadInputError
+from nas_prune.hardware.use import target_in
 from nas_prune.runs.directory import RESULT
 from nas_prune.runs.files import saying_why
 from nas_prune.runs.progress import Progress
-from nas_prune.runs.settings import CONFIG
+from nas_prune.runs.settings import CONFIG, read_config
 from nas_prune.search.config import SearchConfig
 from nas_prune.search.methods.registry import method_named
 from nas_prune.search.prepared import FixedInputs
@@ -108,3 +109,9 @@ def whole_before(run: Path, config: SearchConfig | None, space: SearchSpace, see
 def with_weights(config: SearchConfig, run: Path) -> SearchConfig:
     """The settings of a search of a comparison, whose weights, if it is given some, are in the comparison's run."""
     return config if config.weights is None else config.model_copy(update={"weights": str(run / START)})
+
+
+def search_in(home: Path) -> SearchConfig:
+    """The settings of a search, with the weights and the target that it keeps."""
+    search = with_weights(read_config(home, SearchConfig), home)
+    return search.model_copy(update={"target": target_in(home)})

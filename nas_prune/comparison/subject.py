@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from nas_prune.comparison.parents import with_weights
+from nas_prune.comparison.parents import search_in
 from nas_prune.comparison.winner import winner_file
 from nas_prune.data.config import DataConfig
 from nas_prune.errors import BadInputError
@@ -110,10 +110,8 @@ def winner_of(study: Path) -> Widths:
 
 
 def _with_search(widths: Widths, home: Path) -> Subject:
-    search = with_weights(read_config(home, SearchConfig), home)
-    target = target_in(home)
-    search = search.model_copy(update={"target": target})
-    return Subject(widths, search, search.resolved_from(home, None).data, home, target)
+    search = search_in(home)
+    return Subject(widths, search, search.resolved_from(home, None).data, home, search.target)
 
 
 def _home_of(path: Path) -> Path | None:

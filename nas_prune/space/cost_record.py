@@ -5,6 +5,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from nas_prune.space.cost import Cost
+
 # Of a layer, a block, a data set: what a page or a picture of widths could show.
 Name = Annotated[str, Field(max_length=1000)]
 
@@ -21,6 +23,11 @@ class CostRecord(Strict):
     macs: int = Field(ge=0)
     params: int = Field(ge=0)
     activations: int = Field(ge=0)
+
+    @classmethod
+    def of(cls, cost: Cost) -> "CostRecord":
+        """As it was worked out."""
+        return cls(macs=cost.macs, params=cost.params, activations=cost.activations)
 
 
 class TargetCosts(Strict):

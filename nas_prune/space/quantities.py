@@ -96,3 +96,14 @@ def named(kind: str) -> str:
         ('MACs', 'latency')
     """
     return _NAMES.get(kind, kind)
+
+
+def unknown_cost(kind: str, network: str, target: str | None) -> str:
+    """Why a cost cannot be bounded, and what to do, in a line."""
+    on = f"target {target}" if target else "no --target"
+    how = (
+        f"Measure one: nas-prune measure --space {network} --target cpu-torch --out DIR; then use --target DIR."
+        if kind == "latency"
+        else "Use a target that has it."
+    )
+    return f"{kind} of {network} must be known to be bounded, got {on}. {how}"

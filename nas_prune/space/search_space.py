@@ -20,7 +20,7 @@ from nas_prune.space.cost import Cost, CostFunction, CostModel, Switched, cost_i
 from nas_prune.space.cost_record import CostRecord, TargetCosts, TargetRecord
 from nas_prune.space.initialise import Init, fresh
 from nas_prune.space.limits import NO_LIMITS, Limits
-from nas_prune.space.quantities import COUNTED
+from nas_prune.space.quantities import COUNTED, unknown_cost
 from nas_prune.space.widths import GroupWidth, SpaceReference, Widths
 
 Groups: TypeAlias = Literal["inner", "all", "selections"]
@@ -286,8 +286,8 @@ class SearchSpace:
             WidthsError: the widths are of another space.
         """
         costs: dict[str, Any] = {
-            "cost": _record(self.cost_at(self.vector(widths), widths.removed_blocks)),
-            "base_cost": _record(self.cost_at(self.base_G)),
+            "cost": CostRecord.of(self.cost_at(self.vector(widths), widths.removed_blocks)),
+            "base_cost": CostRecord.of(self.cost_at(self.base_G)),
         }
         if self.target is not None or widths.target is not None:
             costs["target"] = self._on_target(self.vector(widths), widths.removed_blocks) or widths.target
@@ -328,8 +328,8 @@ class SearchSpace:
                 for group, width, indices in zip(self.groups, vector_G, chosen_G, strict=True)
             ),
             removed_blocks=tuple(removed),
-            cost=_record(self.cost_at(vector_G, removed)),
-            base_cost=_record(self.cost_at(self.base_G)),
+            cost=CostRecord.of(self.cost_at(vector_G, removed)),
+            base_cost=CostRecord.of(self.cost_at(self.base_G)),
             target=self._on_target(vector_G, removed, str(provenance.get("budget") or "")),
             **{"limits": self.limits or None, **provenance},
         )
@@ -369,14 +369,7 @@ class SearchSpace:
             return self.cost.kind(kind)
         if kind in self.target_costs:
             return self.target_costs[kind]
-        on = f"target {self.target}" if self.target else "no --target"
-        name = self.reference.name
-        how = (
-            f"Measure one: nas-prune measure --space {name} --target cpu-torch --out DIR; then use --target DIR."
-            if kind == "latency"
-            else "Use a target that has it."
-        )
-        raise BudgetError(f"{kind} of {name} must be known to be bounded, got {on}. {how}")
+        raise BudgetError(unknown_cost(kind, self.reference.name, self.target))
 
     def count(self, kind: str, widths_G: Sequence[int], removed: Sequence[str] = ()) -> int:
         """One of the costs by its name in a budget, at one width vector, without some blocks.
@@ -400,7 +393,3 @@ def _whole_numbers(widths: Sequence[int]) -> tuple[int, ...]:
         if not (width >= 1 and float(width).is_integer()):
             raise WidthsError(f"a width must be a whole number of at least 1, got {width}.")
     return tuple(int(width) for width in widths)
-
-
-def _record(cost: Cost) -> CostRecord:
-    return CostRecord(macs=cost.macs, params=cost.params, activations=cost.activations)
