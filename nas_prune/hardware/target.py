@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nas_prune.errors import BadInputError
 from nas_prune.runs.files import saying_why, shipped, write_whole
+from nas_prune.runs.kinds import naming_other, refuse_other
 from nas_prune.runs.problems import first_problem
 from nas_prune.runs.reading import load_yaml, read_text
 from nas_prune.runs.text import one_line, printable
@@ -181,9 +182,11 @@ def target_named(text: str) -> Target:
         return _read(_shipped_folder() / f"{text}.yaml", text)
     path = Path(text)
     if text and _is_directory(path):
+        refuse_other(path, "target", wanted="--target must be a target's directory")
         return _read(path / TARGET_FILE, path.resolve().name)
     if path.suffix in (".yaml", ".yml"):
-        return _read(path, path.stem)
+        with naming_other(path, "target", wanted="--target must be a target's file"):
+            return _read(path, path.stem)
     raise BadInputError(_unknown(text))
 
 

@@ -20,7 +20,7 @@ from nas_prune.runs.reading import load_json, load_yaml, read_text
 Kind: TypeAlias = Literal[
     "search", "train", "evaluate", "compare", "transfer", "study",  # directories of runs, by their command
     "widths", "guideline", "study file", "comparison file", "recipe", "report", "settings", "result",
-    "images", "image", "weights",
+    "images", "image", "weights", "target", "measurement",
 ]  # fmt: skip
 RUNS: tuple[Kind, ...] = ("search", "train", "evaluate", "compare", "transfer", "study")
 _MOST = 4 * 2**20  # bytes of a file that is looked at
@@ -46,6 +46,7 @@ _OF_COMPARISONS = frozenset(("arms", "searches", "test", "method", "scope", "spa
 _OF_RECIPES = frozenset(
     ("epochs", "batch_size", "learning_rate", "weight_decay", "momentum", "optimizer", "schedule")
 )
+_OF_TARGETS = frozenset(("alignment", "precision", "weight_bytes", "activation_bytes", "latency", "measured"))
 _WORDS: dict[Kind, str] = {
     "search": "the directory of a search",
     "train": "the directory of a training",
@@ -64,6 +65,8 @@ _WORDS: dict[Kind, str] = {
     "images": "a folder of images",
     "image": "an image",
     "weights": "a network's weights",
+    "target": "a target",
+    "measurement": "a measurement that has not ended",
 }
 _TAKES: dict[Kind, str] = {
     "train": "nas-prune predict {path} IMAGES",
@@ -78,6 +81,8 @@ _TAKES: dict[Kind, str] = {
     "images": "nas-prune search --data folder:{path}",
     "image": "nas-prune predict RUN {path}",
     "weights": "nas-prune predict {path} IMAGES",
+    "target": "nas-prune search --target {path}",
+    "measurement": "nas-prune measure --resume {path} goes on with it.",
 }
 
 
@@ -96,7 +101,11 @@ def _kind_of_folder(path: Path) -> Kind | None:
         content = load_yaml(read_text(path / "config.yaml", most=_MOST))
         command = content.get("command") if isinstance(content, dict) else None
         command = "evaluate" if command == "judge" else command  # as it was called before
+        if command == "measure":
+            return "target" if (path / "target.yaml").is_file() else "measurement"
         return next((one for one in RUNS if one == command), None)
+    if (path / "target.yaml").is_file():
+        return "target"
     if next(path.glob("*/config.yaml"), None) is not None:
         return None  # of runs, with their pictures
     return "images" if any(one.suffix.lower() in _IMAGES for one in _some_in(path)) else None
@@ -133,6 +142,7 @@ def _kind_of(content: Mapping[str, Any], *, is_json: bool) -> Kind | None:
     if content.get("command") in (*RUNS, "judge"):
         return "settings"
     own: dict[Kind, bool] = {
+        "target": bool(keys & _OF_TARGETS) and not keys & {"space", "data", "budget"},
         "study file": bool(keys & _OF_STUDIES),
         "comparison file": "space" in keys and bool(keys & _OF_COMPARISONS),
         "recipe": len(keys & _OF_RECIPES) > 1 and not keys & {"space", "data", "budget", "name"},

@@ -7,8 +7,9 @@ import yaml
 
 from nas_prune.errors import BadInputError, GuidelineError, WidthsError
 from nas_prune.guideline.artefact import read_guideline
+from nas_prune.hardware.target import target_named
 from nas_prune.runs.files import shipped
-from nas_prune.runs.kinds import Kind, kind_of, refuse_missing
+from nas_prune.runs.kinds import Kind, kind_of, refuse_missing, refuse_other
 from nas_prune.space.widths import read_widths
 from nas_prune.study.config import read_study
 from nas_prune.training.recipe import recipe_named
@@ -121,3 +122,20 @@ def test_what_is_not_there_is_named_with_what_may_be_meant(in_empty_directory: P
     assert said("runs/fist").endswith("Did you mean runs/first?")
     assert said("runs/first/a/b").endswith("There are: runs/first.")
     assert "cannot be used (File name too long)" in said("x" * 300)
+
+
+def test_targets_and_measurements_are_told(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("command: measure\n")
+    assert kind_of(tmp_path) == "measurement"
+    with pytest.raises(BadInputError, match="a measurement that has not ended. nas-prune measure --resume"):
+        target_named(str(tmp_path))
+    (tmp_path / "target.yaml").write_text("description: a board\nprecision: int8\n")
+    assert kind_of(tmp_path) == kind_of(tmp_path / "target.yaml") == "target"
+    with pytest.raises(BadInputError, match="which is a target. nas-prune search --target"):
+        refuse_other(tmp_path, "search", wanted="RUN must be a search")
+
+
+@pytest.mark.parametrize("name", ["search", "study", "search/config.yaml", "compare.yaml"])
+def test_a_run_is_no_target(name: str) -> None:
+    with pytest.raises(BadInputError, match="--target must be a target's (file|directory), got .*, which is"):
+        target_named(str(RUNS / name))
