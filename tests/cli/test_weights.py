@@ -191,6 +191,7 @@ def test_a_factory_that_loads_weights_keeps_them_when_asked(
     assert "must come with a network of your own" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_all_methods_and_comparisons_start_from_the_same_weights(
     in_empty_directory: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -136,6 +136,7 @@ def test_a_file_searches_and_compares_and_its_command_goes_on(tmp_path: Path) ->
         run_file(file, tmp_path, machine=machine)
 
 
+@pytest.mark.slow
 def test_a_file_that_failed_may_be_corrected_and_its_images_moved(
     tmp_path: Path, write_digits: WriteDigits
 ) -> None:

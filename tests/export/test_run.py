@@ -33,7 +33,10 @@ def names(folder: Path) -> list[str]:
     return sorted(one.name for one in folder.iterdir())
 
 
-@pytest.mark.parametrize("settings", [{}, {"folds_norms": True, "with_preprocessing": True}])
+@pytest.mark.parametrize(
+    "settings",
+    [{}, pytest.param({"folds_norms": True, "with_preprocessing": True}, marks=pytest.mark.slow)],
+)
 def test_onnx_says_the_same_in_a_process_without_nas_prune_and_torch(
     trained: Path, tmp_path: Path, settings: dict[str, Any]
 ) -> None:
@@ -136,8 +139,18 @@ def test_model_py_is_plain_torch_and_what_the_weights_are_called_is_kept(
 WRONG = [
     ("OtherClass", "onnx", r"got '\d' where that says '\d' for test image 0 of digits, and others for 59"),
     ("OtherClass", "pt2", r"got '\d' where that says '\d' for test image 0 of digits"),
-    ("OtherClass", "safetensors", r"got '\d' where that says '\d' for test image 0 of digits"),
-    ("OtherClass", "int8-onnx", r"got '\d' where that says '\d' for test image 0 of digits"),
+    pytest.param(
+        "OtherClass",
+        "safetensors",
+        r"got '\d' where that says '\d' for test image 0 of digits",
+        marks=pytest.mark.slow,
+    ),
+    pytest.param(
+        "OtherClass",
+        "int8-onnx",
+        r"got '\d' where that says '\d' for test image 0 of digits",
+        marks=pytest.mark.slow,
+    ),
     ("OtherScores", "onnx", r"scores that differ by .* for test image \d+ of digits"),
     ("NoNumbers", "pt2", "no numbers for test image 0 of digits"),
     ("Branches", "onnx", r"torch\.export takes, for any number of images, got GuardOnDataDependent"),

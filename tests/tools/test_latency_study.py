@@ -32,6 +32,7 @@ def test_errors_are_relative_and_ranks_those_at_equal_macs() -> None:
     assert found["at_equal_macs"]["spread"] == 3
 
 
+@pytest.mark.slow
 def test_it_measures_and_writes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
