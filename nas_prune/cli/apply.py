@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from nas_prune.cli.examples import examples
-from nas_prune.cli.on_target import on_target
+from nas_prune.cli.on_target import on_target, unaligned_in
 from nas_prune.cli.option_types import GUIDELINE, NETWORK, NetworkOptions, ShapeOptions
 from nas_prune.cli.options import (
     BUDGET_HELP,
@@ -99,6 +99,8 @@ def _print(widths: "Widths", applied: "Applied", out: Path | None, data_name: st
     )
     for note in applied.notes:
         echo(f"Note: {note}")
+    if said := unaligned_in(applied.setting.space, [widths]):
+        echo(f"Note: {said}")
     if out is not None:
         shape = "×".join(map(str, widths.space.input_shape))
         echo(

@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING
 from nas_prune.cli.output import percent
 
 if TYPE_CHECKING:
+    from nas_prune.space.search_space import SearchSpace
     from nas_prune.space.widths import Widths
+
+_MOST_SHOWN = 6  # groups
 
 
 def on_target(widths: "Widths") -> str:
@@ -24,6 +27,22 @@ def on_target(widths: "Widths") -> str:
         parts.append(f"measured {widths.target.measured_ms:#.3g} ms")
     where = f" on {widths.target.name}" if widths.target.name else ""
     return f"{where}: {', '.join(parts)}" if where else f", {', '.join(parts)}"
+
+
+def unaligned_in(space: "SearchSpace", found: Sequence["Widths"]) -> str:
+    """A sentence about groups whose width is none that the target wants in some of the widths; empty if all are."""
+    wrong: dict[str, str] = {}
+    for widths in found:
+        for group, step in zip(widths.groups, space.steps_G, strict=bool(space.steps_G)):
+            if group.width % step and not widths.is_gone(group):
+                wrong[group.name] = f"{group.name} ({group.width})"
+    if not wrong:
+        return ""
+    shown = ", ".join(list(wrong.values())[:_MOST_SHOWN]) + ", …" * (len(wrong) > _MOST_SHOWN)
+    return (
+        f"No widths that {space.target} wants, since they are too few or left whole: {shown}. "
+        "nas-prune inspect --target says why."
+    )
 
 
 def target_columns(found: Sequence["Widths"]) -> tuple[list[str], list[list[str]]]:

@@ -10,7 +10,7 @@ from nas_prune.cli.all_methods import print_all
 from nas_prune.cli.examples import examples
 from nas_prune.cli.named import refuse_run, run_argument, to_resume
 from nas_prune.cli.next_steps import shown_budget, training_of
-from nas_prune.cli.on_target import target_columns
+from nas_prune.cli.on_target import target_columns, unaligned_in
 from nas_prune.cli.option_types import NETWORK, SEARCHED, NetworkOptions, Setup, positive
 from nas_prune.cli.options import (
     SPACE_HELP,
@@ -287,6 +287,8 @@ def _print_remarks(result: "SearchResult") -> None:
             removed = found.widths.removed_blocks
             blocks = f"{len(removed)} of {len(result.space.blocks)} blocks go"
             echo(f"{found.widths.budget}: {blocks}{': ' if removed else ''}{', '.join(removed)}")
+    if said := unaligned_in(result.space, [found.widths for found in result.found]):
+        echo(said)
     if result.unscored:
         echo(
             f"Left whole, since {result.method.name} needs {result.method.asks}: {', '.join(result.unscored)}"

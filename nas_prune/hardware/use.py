@@ -39,7 +39,7 @@ def aimed(space: SearchSpace, target: str | None) -> SearchSpace:
     """
     if target is None:
         return replace(space, target_costs=default_costs(space))
-    return aim(space, target_named(target))
+    return replace(aim(space, target_named(target)), target_typed=target)
 
 
 def target_beside(target: str | None, folder: Path) -> str | None:

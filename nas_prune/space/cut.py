@@ -189,6 +189,7 @@ def _shown_by(space: SearchSpace, method: str) -> str:
     options += [] if named.width_multiplier == 1 else ["--width-multiplier", f"{named.width_multiplier:g}"]
     options += ["--groups", "selections"] if named.selections else []
     options += space.limits.options
+    options += [] if space.target_typed is None else ["--target", space.target_typed]
     return f" All ranges: nas-prune inspect {shlex.join(options)}"
 
 

@@ -42,6 +42,7 @@ class SearchSpace:
         divisor: widths are multiples of it, or the base width.
         limits: what was asked of the widths; floor and divisor follow from it.
         target: what the widths are meant for, by name; None for no device in particular.
+        target_typed: how a person named it, for commands that are printed.
         steps_G: for each searchable group, what the target wants its width to be a multiple of; empty for nothing.
         least_G: for each, how many channels the target needs at least; empty for nothing.
         target_costs: what widths cost there beside the costs of all devices, by their names in budgets.
@@ -58,6 +59,7 @@ class SearchSpace:
     divisor: int = 1
     limits: Limits = NO_LIMITS
     target: str | None = None
+    target_typed: str | None = None
     steps_G: tuple[int, ...] = ()
     least_G: tuple[int, ...] = ()
     target_costs: Mapping[str, CostFunction] = field(default_factory=dict)
