@@ -2,6 +2,7 @@
 
 from statistics import fmean
 
+from nas_prune.cli.on_target import on_target
 from nas_prune.cli.output import count, counted, echo, percent, print_table
 from nas_prune.study.config import StudyConfig
 from nas_prune.study.race import why_ended
@@ -53,6 +54,8 @@ def print_ranking(ranking: Ranking, config: StudyConfig) -> None:
     _print_verdict(ranking)
     for name, why in ranking.failed:
         echo(f"Not trained to its end: {name}: {why}")
+    if ranking.winner.widths.target is not None:
+        echo(f"The winner{on_target(ranking.winner.widths)}.")
     echo(f"Widths of the winner, {ranking.winner.name}: {ranking.folder / 'widths.json'}")
 
 

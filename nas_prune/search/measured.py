@@ -72,6 +72,7 @@ def measured_cuts(
     *,
     zero: float | None,
     progress: Progress,
+    names: Sequence[str] = (),
 ) -> list[Measured]:
     """Each cut as it is, or, at a budget on latency, the first below it that is measured to fit.
 
@@ -83,22 +84,24 @@ def measured_cuts(
         timer: times the network of some widths here; None where that cannot be done.
         zero: as in `cut`.
         progress: reports what is measured.
+        names: under which each is kept; by default its budget's.
 
     Raises:
         DamagedError: what the run has kept cannot be read.
     """
     kept, found = _read(run), []
-    for one in cuts:
-        again = _Again(one, space, scores, zero, timer, kept.setdefault(str(one.budget), []))
-        found.append(again.fitting(progress) if _bound_on_latency(one.budget) is not None else Measured(one))
+    for one, name in zip(cuts, names or [str(one.budget) for one in cuts], strict=True):
+        again = _Again(one, space, scores, zero, timer, kept.setdefault(name, []))
+        found.append(again.fitting(progress) if is_on_latency(one.budget) else Measured(one))
         if timer is not None and any(kept.values()):
             content = {name: [each.model_dump() for each in tries] for name, tries in kept.items() if tries}
             write_whole(run / MEASURED, json.dumps(content, indent=1) + "\n")
     return found
 
 
-def _bound_on_latency(budget: Budget) -> Budget | None:
-    return None if budget.is_own else next((one for one in budget.bounds if one.kind == LATENCY), None)
+def is_on_latency(budget: Budget) -> bool:
+    """Whether one of its bounds is on latency."""
+    return any(one.kind == LATENCY for one in budget.bounds)
 
 
 @dataclass(slots=True)
@@ -136,9 +139,9 @@ class _Again:
             progress.say(
                 f"{budget}: measured {latency_ms:#.3g} ms, over {shown(LATENCY, bound.limit)}; cut again."
             )
-            at = int(at * _BELOW * limit_ms / latency_ms)
-            if at < least:
+            if at <= least:
                 break
+            at = max(least, int(at * _BELOW * limit_ms / latency_ms))
         return min(found, key=lambda one: (one.is_over, one.latency_ms if one.is_over else 0.0))
 
     def _cut_at(self, latency_ns: int, limit_ns: int) -> Cut:

@@ -24,11 +24,12 @@ from nas_prune.runs.progress import SILENT, Progress
 from nas_prune.runs.stopping import resume_hint
 from nas_prune.space.budget import Budget
 from nas_prune.study import trial_record as record
+from nas_prune.study.candidates_in_time import in_time
 from nas_prune.study.config import SCRATCH
 from nas_prune.study.context import load_study
 from nas_prune.study.finalists import Finalists, check_enough, finalists
 from nas_prune.study.location import StudyLocation, StudyResult, command_for, read_trials
-from nas_prune.study.objective import artefact, folder_name
+from nas_prune.study.objective import folder_name
 from nas_prune.study.parameters import Parametrised
 from nas_prune.study.race import Posterior, Race, Terms, from_trainings, race
 from nas_prune.study.rank_budget import Prices, full_trainings, race_share
@@ -184,8 +185,10 @@ class _Job:
 
     def rank(self, budget: Budget) -> Ranking:
         """Race, then train in full; what is on the disk is not trained again."""
-        for name, (_, vector) in self.chosen.items():
-            self.trainings.keep_widths(name, artefact(self.trainings.context, vector, budget))
+        chosen = {name: vector for name, (_, vector) in self.chosen.items()}
+        own = self.trainings
+        for name, one in in_time(chosen, own.context, budget, own.folder, own.progress).items():
+            own.keep_widths(name, one)
         widths = {name: self.trainings.widths(name) for name in self.chosen}
         prices = Prices(
             {name: self.trainings.macs(one, "short") for name, one in widths.items()},
