@@ -16,7 +16,7 @@ from nas_prune.comparison.run import compare, resume_compare
 from nas_prune.comparison.statistics import TestName, check_test
 from nas_prune.data.config import DataConfig, placed
 from nas_prune.errors import BadInputError
-from nas_prune.hardware.use import target_beside
+from nas_prune.hardware.use import identity_of_target, target_beside, target_or_kept
 from nas_prune.runs.directory import RESULT, DirectoryName, default_run, published
 from nas_prune.runs.files import alone_in, refuse_links, remove_partial_files, saying_why, write_whole
 from nas_prune.runs.kinds import naming_other
@@ -261,6 +261,7 @@ def _claim(run: Path, file: CompareFile) -> None:
     path = run / FILE
     content = file.model_dump(mode="json", exclude={"seeds", "searches", "arms", "question"})
     content["data"]["name"] = published(file.data.name)
+    content["target"] = identity_of_target(target_or_kept(file.target, run / _SEARCH))
     then = _claimed(path, content)
     begun = [folder for folder in (run / _SEARCH, run / COMPARED) if (folder / CONFIG).exists()]
     if then is not None and begun:

@@ -13,7 +13,8 @@ from nas_prune.errors import BadInputError
 from nas_prune.export.images import CheckImages
 
 NOISE = 1e-5  # of an image's largest score: closer classes are told apart by the order of sums alone
-TOLERANCE = 1e-3  # of the largest score of all images
+TOLERANCE = 1e-3  # of an image's largest score
+_LEAST_SHARE = 0.01  # of the largest of all, that an image's counts as at least
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +81,9 @@ def checked_agreement(
     if theirs_NK.shape != ours_NK.shape:
         got, wanted = ("×".join(map(str, one.shape)) for one in (theirs_NK, ours_NK))
         raise _other(f"scores of {got} where it gives {wanted}")
-    if not theirs_NK.isfinite().all():
-        number = int(torch.nonzero(~theirs_NK.isfinite().all(1))[0])
+    is_whole_N = theirs_NK.isfinite().all(1) & ours_NK.isfinite().all(1)
+    if not is_whole_N.all():
+        number = int(torch.nonzero(~is_whole_N)[0])
         raise _other(f"no numbers for {checked.called(number)}")
     found, others = agreement(theirs_NK, ours_NK, checked)
     if others:
@@ -91,11 +93,13 @@ def checked_agreement(
             f", and others for {len(others) - 1} more of {found.images:,} images" if len(others) > 1 else ""
         )
         raise _other(f"{said!r} where that says {meant!r} for {checked.called(first)}{more}")
-    if found.largest_difference > TOLERANCE * found.largest_score:
-        differences_N = (theirs_NK - ours_NK).abs().amax(1)
+    differences_N, largest_N = (theirs_NK - ours_NK).abs().amax(1), ours_NK.abs().amax(1)
+    excess_N = differences_N - TOLERANCE * largest_N.clamp(min=_LEAST_SHARE * found.largest_score)
+    if (excess_N > 0).any():
+        worst = int(excess_N.argmax())
+        off, largest = float(differences_N[worst]), float(largest_N[worst])
         raise _other(
-            f"scores that differ by {found.largest_difference:.3g} (the largest is {found.largest_score:.3g}) for "
-            f"{checked.called(int(differences_N.argmax()))}"
+            f"scores that differ by {off:.3g} (the largest is {largest:.3g}) for {checked.called(worst)}"
         )
     return found
 

@@ -94,7 +94,7 @@ def _title(widths: Widths) -> str:
 
 
 def _what(result: Exported, widths: Widths) -> str:
-    how = "" if widths.method is None else f" found by {printable(widths.method.words)},"
+    how = "" if widths.method is None else f" found by {_code(printable(widths.method.words))},"
     return (
         f"# {_code(_title(widths))}\n\nAn image classifier,{how} trained on {_code(result.agreement.data)} and "
         f"exported as `{result.config.file}` by nas-prune {version('nas-prune')}.\n"

@@ -89,9 +89,12 @@ def _owner(paths: dict[str, str], node: torch.fx.Node) -> str | None:
 
 
 def _are_plain(network: nn.Module, convolution: str, norm: str) -> bool:
+    """Whether a norm can be part of a convolution: one without statistics of its own takes those of each batch."""
+    normalises = network.get_submodule(norm)
     return (
         type(network.get_submodule(convolution)) in _CONVOLUTIONS
-        and type(network.get_submodule(norm)) in _NORMS
+        and type(normalises) in _NORMS
+        and getattr(normalises, "running_mean", None) is not None
     )
 
 

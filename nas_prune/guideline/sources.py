@@ -219,7 +219,7 @@ def driver_of(widths: Widths) -> str:
 
 def _tightest(widths: Widths, budget: Budget) -> str:
     shares = {
-        one.kind: counts[0] / one.limit(counts[1])
+        one.kind: counts[0] / max(1, one.limit(counts[1]))
         for one in budget.bounds
         if (counts := widths.counts(one.kind)) is not None
     }

@@ -77,11 +77,13 @@ def begun(folder: Path) -> list[Timed]:
 def _read(line: dict[str, Any]) -> Timed:
     layers = {path: PartTiming(*_integers(one, 2)) for path, one in line["layers"].items()}
     (turn, network), whole = _integers([line["pass"], line["network"]], 2), _integers(line["whole"], 3)
+    if min(whole) < 1 or any(min(one.latency_ns, one.p95_ns) < 0 for one in layers.values()):
+        raise ValueError
     return Timed(turn, network, Timing(*whole), layers)
 
 
 def _integers(values: Sequence[Any], count: int) -> list[int]:
-    if len(values) != count or not all(type(value) is int for value in values):
+    if len(values) != count or not all(type(value) is int and value < 2**53 for value in values):
         raise ValueError
     return list(values)
 

@@ -64,10 +64,10 @@ class Header(_Strict):
 
     nas_prune_schema: Literal["nas-prune/latency/1"] = Field(default="nas-prune/latency/1", alias="schema")
     target: Annotated[str, Field(max_length=200)]
-    threads: int | None = None
+    threads: int | None = Field(default=None, ge=1, le=1024)
     space: SpaceReference
     groups: tuple[tuple[str, int], ...]
-    factor: float = Field(default=1.0, gt=0)
+    factor: float = Field(default=1.0, ge=1e-3, le=1e3)
     machine: str = ""
     versions: dict[str, str] = {}
     date: str = ""

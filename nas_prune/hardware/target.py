@@ -16,7 +16,7 @@ from nas_prune.errors import BadInputError
 from nas_prune.runs.files import saying_why, shipped, write_whole
 from nas_prune.runs.kinds import naming_other, refuse_other
 from nas_prune.runs.problems import first_problem
-from nas_prune.runs.reading import load_yaml, read_text
+from nas_prune.runs.reading import load_yaml, read_bytes, read_text
 from nas_prune.runs.text import one_line, printable
 
 Kind: TypeAlias = Literal["conv", "depthwise", "grouped", "linear"]
@@ -27,6 +27,7 @@ TargetCost: TypeAlias = Literal["memory", "size", "latency"]
 TARGET_FILE = "target.yaml"
 _BYTES = {"float32": 4, "float16": 2, "int8": 1}
 _MOST = 2**10  # channels of a multiple
+_MOST_TABLE = 2**29  # bytes
 _Multiple = Annotated[int, Field(ge=1, le=_MOST, strict=True)]
 _Bytes = Annotated[int, Field(ge=1, le=16, strict=True)]
 _Text = Annotated[str, Field(min_length=1, max_length=2000)]
@@ -73,7 +74,7 @@ class MeasuredOn(_Part):
     input_shape: tuple[int, ...]
     machine: Annotated[str, Field(max_length=2000)] = ""
     runtime: Annotated[str, Field(max_length=200)] = ""
-    threads: int | None = None
+    threads: int | None = Field(default=None, ge=1, le=1024)
     versions: dict[str, str] = Field(default_factory=dict)
     date: Annotated[str, Field(max_length=200)] = ""
 
@@ -133,7 +134,8 @@ class Target(_Part):
     def identity(self) -> str:
         """What tells it and its table from others."""
         table = b"" if self.table is None else _bytes_of(self.table)
-        return blake2b(self.as_yaml().encode() + table, digest_size=8).hexdigest()
+        content = self.model_copy(update={"name": "target"}).as_yaml()  # wherever its files lie
+        return blake2b(content.encode() + table, digest_size=8).hexdigest()
 
     def as_yaml(self) -> str:
         """The target as a file holds it."""
@@ -152,10 +154,11 @@ class Target(_Part):
 
 def _bytes_of(table: Path) -> bytes:
     try:
-        return table.read_bytes()
-    except OSError as error:
+        return read_bytes(table, most=_MOST_TABLE)
+    except (OSError, ValueError) as error:
+        why = (error.strerror if isinstance(error, OSError) else None) or one_line(str(error))
         raise BadInputError(
-            f"a target's table must be a file that can be read, got {printable(str(table))!r:.200} ({error.strerror}). "
+            f"a target's table must be a file that can be read, got {printable(str(table))!r:.200} ({why}). "
             "Copy it beside its target.yaml, or measure again."
         ) from None
 

@@ -7,7 +7,7 @@ from typing import Protocol, TypeAlias
 
 from nas_prune.data import ImageData
 from nas_prune.hardware.aim import aim, default_costs
-from nas_prune.hardware.target import target_named
+from nas_prune.hardware.target import known_targets, target_named
 from nas_prune.runs.directory import TARGET
 from nas_prune.runs.settings import machine_name
 from nas_prune.space.load import NamesNetwork, load_network
@@ -50,6 +50,14 @@ def target_beside(target: str | None, folder: Path) -> str | None:
 def target_in(run: Path) -> str | None:
     """The target that a run keeps; None if it has none."""
     return str(run / TARGET) if (run / TARGET).is_dir() else None
+
+
+def target_or_kept(target: str | None, run: Path) -> str | None:
+    """What a person names now or, where that is gone, what a run has kept of it."""
+    kept = target_in(run)
+    if target is None or kept is None or target in known_targets() or Path(target).exists():
+        return target
+    return kept
 
 
 def keep_target(target: str | None, run: Path) -> None:

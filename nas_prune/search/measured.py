@@ -25,7 +25,7 @@ from nas_prune.space.search_space import SearchSpace
 
 MEASURED = "measured.json"
 LATENCY = "latency"
-_TRIES = 5
+_TRIES = 6  # of which the last is the fastest network there is
 _BELOW = 0.995  # of what would fit if the error stayed as it is
 
 Timer: TypeAlias = Callable[[Cut], float]  # milliseconds of the network of these widths
@@ -99,6 +99,13 @@ def measured_cuts(
     return found
 
 
+def _lower(bound_ns: int, latency_ms: float, limit_ms: float) -> int:
+    """A bound below another whose network took too long, whether what is not predicted is a factor or a constant."""
+    by_factor = bound_ns * limit_ms / latency_ms
+    by_constant = bound_ns - (latency_ms - limit_ms) * 10**6
+    return int(_BELOW * min(by_factor, by_constant))
+
+
 def is_on_latency(budget: Budget) -> bool:
     """Whether one of its bounds is on latency."""
     return any(one.kind == LATENCY for one in budget.bounds)
@@ -141,7 +148,7 @@ class _Again:
             )
             if at <= least:
                 break
-            at = max(least, int(at * _BELOW * limit_ms / latency_ms))
+            at = least if number == _TRIES - 2 else max(least, _lower(at, latency_ms, limit_ms))
         return min(found, key=lambda one: (one.is_over, one.latency_ms if one.is_over else 0.0))
 
     def _cut_at(self, latency_ns: int, limit_ns: int) -> Cut:

@@ -44,14 +44,19 @@ class Bounds:
 
     each: tuple[Bound, ...]
 
+    @property
+    def rise(self) -> bool:
+        """Whether no cost falls as a width grows; a latency may, where wider layers fill a device's blocks."""
+        return all(bound.kind != "latency" for bound in self.each)
+
     def used(self, plans_NV: ArrayLike) -> NDArray[np.float64]:
         """The largest share of any limit that each plan takes: it fits if that is at most 1, exactly."""
-        shares = [np.asarray(bound.cost(plans_NV)) / bound.limit for bound in self.each]
+        shares = [np.asarray(bound.cost(plans_NV)) / max(1, bound.limit) for bound in self.each]
         return np.asarray(np.max(shares, axis=0))
 
     def tightest(self, plan_V: ArrayLike) -> Bound:
         """The bound of which one plan takes the largest share."""
-        return max(self.each, key=lambda bound: float(bound.cost(plan_V)) / bound.limit)
+        return max(self.each, key=lambda bound: float(bound.cost(plan_V)) / max(1, bound.limit))
 
 
 def bounds_of(space: SearchSpace, budget: Budget, searched: Sequence[int]) -> Bounds:

@@ -84,7 +84,7 @@ class Budget:
         factor = factor_of(kind, unit)
         if factor is None:
             raise BudgetError(f"a budget's unit must be {units_of(kind)}, got {unit.lower()!r} in {text!r}.")
-        if not 1 <= value * factor < 2**53:
+        if not Decimal(1) / factor <= value < Decimal(2**53) / factor:
             raise BudgetError(f"a budget must be at least 1, got {text!r}. Write it like {_EXAMPLES}.")
         return cls(kind, absolute=int(value * factor))
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from nas_prune.space.cost import Cost
 
@@ -33,7 +33,7 @@ class CostRecord(Strict):
 class TargetCosts(Strict):
     """What widths cost on a target; None where it does not say."""
 
-    latency_ms: float | None = Field(default=None, ge=0)
+    latency_ms: float | None = Field(default=None, ge=0, le=10**9)
     memory_bytes: int | None = Field(default=None, ge=0)
     size_bytes: int | None = Field(default=None, ge=0)
 
@@ -68,4 +68,11 @@ class TargetRecord(Strict):
     name: Name | None = None
     cost: TargetCosts
     base_cost: TargetCosts
-    measured_ms: float | None = Field(default=None, ge=0)
+    measured_ms: float | None = Field(default=None, ge=0, le=10**9)
+
+    @model_validator(mode="after")
+    def _of_the_same(self) -> "TargetRecord":
+        if self.cost.counts.keys() != self.base_cost.counts.keys():
+            own, whole = (", ".join(one.counts) or "none" for one in (self.cost, self.base_cost))
+            raise ValueError(f"cost and base_cost of a target must be of the same, got {own} and {whole}")
+        return self

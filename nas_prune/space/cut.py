@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas_prune.errors import BudgetError
-from nas_prune.space.bounds import Bound, Bounds, bounds_of, check_known
+from nas_prune.space.bounds import Bound, bounds_of, check_known
 from nas_prune.space.budget import Budget
 from nas_prune.space.cost import Cost
+from nas_prune.space.filling import Unit, filled, longest_run, with_all
 from nas_prune.space.names import known_spaces
 from nas_prune.space.quantities import shown
 from nas_prune.space.scores import Scores, shares_of
@@ -53,19 +54,6 @@ class Cut:
     def gap(self) -> float:
         """The share of the budget left unused because no further channel fits."""
         return 1 - self.count / self.limit
-
-
-@dataclass(frozen=True, slots=True)
-class _Unit:
-    """A step of one group from one allowed width to the next, with the score of its weakest channel.
-
-    Of units of one score, those come first that leave the smaller `share` of their group.
-    """
-
-    column: int
-    width: int
-    score: float
-    share: float
 
 
 def least_cost(space: SearchSpace, searched: Sequence[int]) -> Cost:
@@ -215,14 +203,14 @@ def cut(space: SearchSpace, scores: Scores, budget: Budget, zero: float | None =
     units, plan = _units(space, scores), _least(space, searched)
     if budget.is_own:
         assert zero is not None
-        plan = _with_all(plan, [unit for unit in units if unit.score > zero])
+        plan = with_all(plan, [unit for unit in units if unit.score > zero])
         threshold = float(np.nextafter(zero, np.inf))
         bound = bounds_of(space, budget, searched).each[0]
     else:
         check_feasible(space, budget, searched)
         bounds = bounds_of(space, budget, searched)
-        best = _best(plan, units, bounds)
-        plan = _fill(_with_all(plan, best), units, bounds)
+        best = longest_run(plan, units, bounds)
+        plan = filled(with_all(plan, best), units, bounds)
         threshold = best[-1].score if best else np.inf
         bound = bounds.tightest(plan)
     count = int(bound.cost(plan))
@@ -305,7 +293,7 @@ def _least(space: SearchSpace, searched: Sequence[int]) -> NDArray[np.int64]:
     return plan
 
 
-def _units(space: SearchSpace, scores: Scores) -> list[_Unit]:
+def _units(space: SearchSpace, scores: Scores) -> list[Unit]:
     """Every step above the floors, best first; within a group in order of width."""
     units = []
     for column, values in enumerate(scores):
@@ -315,45 +303,5 @@ def _units(space: SearchSpace, scores: Scores) -> list[_Unit]:
         is_block = column >= len(space.groups)
         _, *steps = (0, 1) if is_block else space.allowed_G[column]
         base = 1 if is_block else space.base_G[column]
-        units += [_Unit(column, width, float(best_first[width - 1]), width / base) for width in steps]
+        units += [Unit(column, width, float(best_first[width - 1]), width / base) for width in steps]
     return sorted(units, key=lambda unit: (-unit.score, unit.share))
-
-
-def _best(least_V: NDArray[np.int64], units: Sequence[_Unit], bounds: Bounds) -> Sequence[_Unit]:
-    """A run of best units that the bounds allow, by bisection; the longest where costs rise with widths."""
-    low, high = 0, len(units)
-    while low < high:
-        middle = (low + high + 1) // 2
-        if float(bounds.used(_with_all(least_V, units[:middle]))) <= 1:
-            low = middle
-        else:
-            high = middle - 1
-    return units[:low]
-
-
-def _with_all(least_V: NDArray[np.int64], units: Sequence[_Unit]) -> NDArray[np.int64]:
-    plan = least_V.copy()
-    for unit in units:
-        plan[unit.column] = max(plan[unit.column], unit.width)
-    return plan
-
-
-def _fill(plan_V: NDArray[np.int64], units: Sequence[_Unit], bounds: Bounds) -> NDArray[np.int64]:
-    """Add units in order of score while one still fits; a group whose next unit does not fit is done."""
-    waiting: dict[int, list[_Unit]] = {}
-    for unit in units:
-        if unit.width > plan_V[unit.column]:
-            waiting.setdefault(unit.column, []).append(unit)
-    widths = plan_V.copy()
-    while waiting:
-        columns = list(waiting)
-        tried_NG = np.repeat(widths[None], len(columns), axis=0)
-        tried_NG[np.arange(len(columns)), columns] = [waiting[column][0].width for column in columns]
-        fits = bounds.used(tried_NG) <= 1
-        waiting = {column: waiting[column] for column, fit in zip(columns, fits, strict=True) if fit}
-        if waiting:
-            best = max(waiting, key=lambda column: (waiting[column][0].score, -waiting[column][0].share))
-            widths[best] = waiting[best].pop(0).width
-            if not waiting[best]:
-                del waiting[best]
-    return widths

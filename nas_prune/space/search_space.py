@@ -291,8 +291,11 @@ class SearchSpace:
             "cost": CostRecord.of(self.cost_at(self.vector(widths), widths.removed_blocks)),
             "base_cost": CostRecord.of(self.cost_at(self.base_G)),
         }
-        if self.target is not None or widths.target is not None:
-            costs["target"] = self._on_target(self.vector(widths), widths.removed_blocks) or widths.target
+        if (
+            own := self._on_target(self.vector(widths), widths.removed_blocks, widths.budget or "")
+        ) is not None:
+            measured = None if widths.target is None else widths.target.measured_ms
+            costs["target"] = own.model_copy(update={"measured_ms": measured})
         return widths.model_copy(update=costs)
 
     def widths(

@@ -13,6 +13,7 @@ from threadpoolctl import threadpool_limits
 
 from nas_prune.guideline.apply import check_reachable, guideline_named
 from nas_prune.guideline.hand import RULES
+from nas_prune.hardware.use import target_or_kept
 from nas_prune.runs.directory import default_run
 from nas_prune.runs.files import remove_partial_files
 from nas_prune.runs.progress import SILENT, Progress
@@ -66,6 +67,7 @@ def run_study(
     run, started = out or default_run(config.name), monotonic()
     if not is_new and command_of(run) == "study":
         config = _as_before(config, run)
+        config = config.model_copy(update={"target": target_or_kept(config.target, run)})
     config = _resolved(config)
     pattern = None if config.guideline is None else guideline_named(config.guideline)
     if config.guideline is not None and config.guideline not in RULES:

@@ -108,3 +108,27 @@ def test_what_is_not_whole_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / MEASURED).write_text(content)
     with pytest.raises(DamagedError, match="measured must be whole JSON"):
         measured(tmp_path, Clock(1.0))
+
+
+class WithOverhead(Clock):
+    """A device that takes a constant longer than is predicted."""
+
+    def __call__(self, one: Cut) -> float:
+        """Milliseconds."""
+        self.asked += 1
+        return self.factor + sum(one.widths_G) / 100
+
+
+@pytest.mark.parametrize("overhead", [0.5, 1.0, 1.5, 1.85])
+def test_a_constant_that_is_not_predicted_is_found_in_a_few_tries(tmp_path: Path, overhead: float) -> None:
+    clock = WithOverhead(overhead)
+    found = measured(tmp_path, clock)
+    assert not found.is_over
+    assert clock.asked <= 3
+    assert (found.latency_ms or 0) > 1.9
+
+
+def test_the_fastest_network_is_tried_before_a_budget_is_not_met(tmp_path: Path) -> None:
+    found = measured(tmp_path, WithOverhead(2.0 - sum(SPACE.floor_G) / 100))
+    assert found.cut.widths_G == SPACE.floor_G
+    assert not found.is_over

@@ -91,3 +91,59 @@ def test_a_cost_that_nobody_knows_is_refused_with_what_to_do(space: SearchSpace)
     budget = Budget.parse("macs<=50%, memory<=10KiB" if space is AIMED else "latency<=3ms")
     with pytest.raises(BudgetError, match="must be known to be bounded"):
         cut(space, [np.ones(size) for size in space.base_G], budget)
+
+
+@dataclass(frozen=True, slots=True)
+class Blocks:
+    """A device on which a group whose channels fill blocks of eight takes half the time."""
+
+    def __call__(self, vectors_NV: ArrayLike, /) -> NDArray[np.int64]:
+        """Nanoseconds."""
+        widths = np.asarray(vectors_NV, dtype=np.int64)[..., : len(SPACE.groups)]
+        return np.asarray(np.where(widths % 8, 2000, 1000) * widths).sum(axis=-1)
+
+    def real(self, vectors_NV: ArrayLike, /) -> NDArray[np.float64]:
+        """Of blocks that are filled."""
+        widths = np.asarray(vectors_NV, dtype=np.float64)[..., : len(SPACE.groups)]
+        return np.asarray(1000 * widths.sum(axis=-1))
+
+
+@pytest.mark.parametrize("share", [0.2, 0.35, 0.5, 0.65, 0.8, 0.95])
+@pytest.mark.parametrize("seed", [None, 0, 1])
+def test_no_group_could_be_wider_and_still_fit_where_wider_may_be_faster(
+    share: float, seed: int | None
+) -> None:
+    space = SPACE.aimed("blocks", [1] * len(SPACE.groups), {"latency": Blocks()})
+    rng = None if seed is None else np.random.default_rng(seed)
+    found = matched(space, COLUMNS, Budget("latency", share), rng)
+    assert found.count == int(Blocks()(found.widths_G)) <= found.limit
+    for column in COLUMNS:
+        wider = [list(found.widths_G) for _ in range(found.widths_G[column], space.base_G[column])]
+        for number, one in enumerate(wider, start=1):
+            one[column] += number
+        assert not wider or int(Blocks()(wider).min()) > found.limit
+
+
+def test_the_longest_run_is_found_beyond_plans_that_do_not_fit() -> None:
+    space = SPACE.aimed("blocks", [1] * len(SPACE.groups), {"latency": Blocks()})
+    whole = int(Blocks()(SPACE.base_G))
+    found = matched(
+        space, COLUMNS, Budget("latency", absolute=whole)
+    )  # one channel less takes nearly twice as long
+    assert found.widths_G == SPACE.base_G
+
+
+def test_widths_are_priced_anew_on_their_target_and_keep_what_was_measured() -> None:
+    widths = AIMED.widths([8] * len(SPACE.groups), budget="latency<=50%")
+    assert widths.target is not None
+    wrong = widths.target.cost.model_copy(update={"latency_ms": 1e-6})
+    record = widths.target.model_copy(update={"cost": wrong, "measured_ms": 3.5})
+    priced = AIMED.priced(widths.model_copy(update={"target": record})).target
+    assert priced is not None
+    assert (priced.cost, priced.measured_ms) == (widths.target.cost, 3.5)
+
+
+@pytest.mark.parametrize("text", ["macs<=1e999999K", "size<=9e15GiB"])
+def test_numbers_beyond_all_networks_are_refused(text: str) -> None:
+    with pytest.raises(BudgetError, match="must be at least 1"):
+        Budget.parse(text)
