@@ -136,6 +136,31 @@ def test_applied_widths_meet_a_bound_on_memory_of_no_device_in_particular(
     assert "memory 3" in text or "memory 40" in text
 
 
+@pytest.mark.slow
+def test_a_comparison_file_goes_on_where_its_target_has_been_moved(
+    board: Path, in_empty_directory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = {"space": "resnet20", "groups": "all", "method": "slimming", "budget": "size<=60%"}
+    settings |= {"data": "digits", "recipe": "digits", "epochs": 2, "seeds": 1, "target": "board.yaml"}
+    settings |= {"arms": ["scratch-e", "uniform-target-e"], "searches": 1}
+    file = in_empty_directory / "mine.yaml"
+    file.write_text(yaml.safe_dump(settings))
+    said(capsys, "compare", "mine.yaml", "--out", "compared")
+    assert "board" not in (in_empty_directory / "compared" / "file.yaml").read_text()
+    board.unlink()
+    said(
+        capsys, "compare", "mine.yaml", "--out", "compared", "--searches", "2"
+    )  # another search, for the same target
+    for path in (in_empty_directory / "compared").rglob("searches/*/target/target.yaml"):
+        assert "eight at a time" in path.read_text()
+        break
+    else:
+        pytest.fail("the second search keeps no target")
+    board.write_text(BOARD.replace(": 8", ": 2"))
+    assert main(["compare", "mine.yaml", "--out", "compared"]) == 2
+    assert "got other target" in capsys.readouterr().err
+
+
 def test_inspect_shows_steps_and_costs_for_the_target(capsys: pytest.CaptureFixture[str]) -> None:
     facts: dict[str, Any] = json.loads(
         said(capsys, "inspect", "--space", "densenet40", "--target", "ethos-u", "--format", "json")

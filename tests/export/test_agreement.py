@@ -66,3 +66,21 @@ def test_what_is_no_number_or_of_another_shape_is_refused() -> None:
         compared(theirs)
     with pytest.raises(BadInputError, match="scores of 4×2 where it gives 4×3"):
         compared(OURS[:, :2])
+
+
+def test_a_trained_network_without_numbers_is_refused_too() -> None:
+    for wrong in (float("nan"), float("inf")):
+        ours = OURS.clone()
+        ours[2, 0] = wrong
+        with pytest.raises(BadInputError, match="no numbers for b/2.png"):
+            checked_agreement(OURS, ours, checked(), ("cat", "dog", "eel"))
+
+
+def test_each_image_has_its_own_measure_of_what_is_far_off() -> None:
+    ours = OURS.clone()
+    ours[2] = torch.tensor([0.0, 0.0, 1e4])
+    theirs = ours.clone()
+    theirs[0] *= 1.5  # far off for this image, not beside the other's ten thousand
+    theirs[0] += 40
+    with pytest.raises(BadInputError, match="scores that differ by 41.5"):
+        checked_agreement(theirs, ours, checked(), ("cat", "dog", "eel"))

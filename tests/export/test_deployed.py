@@ -89,3 +89,13 @@ def test_what_is_exported_is_contiguous_and_in_evaluation_mode_whatever_the_netw
     assert not any(part.training for part in made.modules())
     assert own.training
     assert own.plain.weight.requires_grad
+
+
+def test_norms_without_statistics_of_their_own_are_left_where_they_are() -> None:
+    own = network()
+    own.plain_norm = nn.BatchNorm2d(4, track_running_stats=False)
+    images = torch.randn(5, 3, 8, 8)
+    deployed, _, counts = program_of(own.eval(), KNOWN, with_preprocessing=False, folds_norms=True)
+    assert counts == (1, 5)
+    with torch.no_grad():
+        torch.testing.assert_close(deployed(images), own(images))

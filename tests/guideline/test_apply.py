@@ -199,3 +199,12 @@ def test_hand_rules_do_what_they_say() -> None:
     # (L - l + 1)² + (L - l + 1), the root of that: the first of 17 layers beside the last but one.
     ratio = keep["smart-ratio"][4] / keep["smart-ratio"][15]
     assert ratio == pytest.approx((13**2 + 13) ** 0.5 / (2**2 + 2) ** 0.5, rel=0.05)
+
+
+def test_of_several_bounds_the_tightest_decides_how_a_pattern_is_placed() -> None:
+    place = setting(space("vgg16"))
+    zeros_NS = np.zeros((1, len(place.columns)))
+    both = place.within(Budget.parse("macs<=50%, params<=10%"), zeros_NS)
+    alone = [place.within(Budget.parse(text), zeros_NS) for text in ("macs<=50%", "params<=10%")]
+    assert both == min(alone)
+    assert alone[0] != alone[1]

@@ -112,6 +112,9 @@ def test_other_groups_and_other_layers_are_refused() -> None:
         (lambda text: "network,layer\n1,2\n", "must begin with what it is of"),
         (lambda text: text.replace('"target"', '"targets"'), "cannot be used: target"),
         (lambda text: text.replace("runs\n", "run\n"), "none called runs"),
+        (lambda text: text.replace('"factor": 1.0', '"factor": 1e300'), "cannot be used: factor"),
+        (lambda text: text.replace('"factor": 1.0', '"factor": 1e-300'), "cannot be used: factor"),
+        (lambda text: text.replace('"threads": 1', '"threads": -1'), "cannot be used: threads"),
         (
             lambda text: text.replace("0,features.0,1,", "0,features.0,one,"),
             "in_width must be a whole number",

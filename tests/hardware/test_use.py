@@ -1,12 +1,21 @@
 """The target of a run: kept in it, found there again."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from nas_prune.errors import BadInputError
 from nas_prune.hardware.target import target_named
-from nas_prune.hardware.use import aimed, identity_of_target, keep_target, target_beside, target_in, timer_for
+from nas_prune.hardware.use import (
+    aimed,
+    identity_of_target,
+    keep_target,
+    target_beside,
+    target_in,
+    target_or_kept,
+    timer_for,
+)
 from nas_prune.space.load import load_space
 
 SPACE = load_space("resnet20", (3, 8, 8), num_classes=4)
@@ -77,3 +86,43 @@ def test_nothing_is_timed_for_another_machine(tmp_path: Path) -> None:
     assert timer_for(SPACE, None) is None
     assert timer_for(SPACE, "cpu-torch") is None
     assert timer_for(SPACE, board(tmp_path / "board")) is None
+
+
+def test_a_target_is_the_same_wherever_its_files_lie(tmp_path: Path) -> None:
+    first = tmp_path / "first"
+    first.mkdir()
+    (first / "target.yaml").write_text(MEASURED.replace("name: my-board\n", ""))
+    (first / "latency.csv").write_text("a table")
+    before = identity_of_target(str(first))
+    first.rename(tmp_path / "second")
+    assert identity_of_target(str(tmp_path / "second")) == before
+
+
+def test_what_is_gone_is_taken_from_the_run(tmp_path: Path) -> None:
+    own = board(tmp_path / "board")
+    run = tmp_path / "run"
+    run.mkdir()
+    keep_target(own, run)
+    assert target_or_kept(own, run) == own
+    (tmp_path / "board").rename(tmp_path / "elsewhere")
+    assert target_or_kept(own, run) == str(run / "target")
+    assert target_or_kept("ethos-u", run) == "ethos-u"
+    assert target_or_kept(None, run) is None
+    assert target_or_kept(own, tmp_path) == own
+
+
+@pytest.mark.parametrize("threads", [-1, 0, 100_000])
+def test_numbers_of_threads_have_ends(tmp_path: Path, threads: int) -> None:
+    folder = tmp_path / "board"
+    board(folder)
+    (folder / "target.yaml").write_text(MEASURED.replace("threads: 1", f"threads: {threads}"))
+    with pytest.raises(BadInputError, match="threads"):
+        target_named(str(folder))
+
+
+def test_a_pipe_is_no_table(tmp_path: Path) -> None:
+    own = board(tmp_path / "board")
+    (tmp_path / "board" / "latency.csv").unlink()
+    os.mkfifo(tmp_path / "board" / "latency.csv")
+    with pytest.raises(BadInputError, match="a target's table must be a file that can be read"):
+        keep_target(own, tmp_path / "run")
