@@ -241,6 +241,7 @@ def test_no_file_of_a_run_names_weights_to_be_read(
     assert "it was read" not in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_comparison_file_may_start_from_weights(in_empty_directory: Path) -> None:
     saved("w.pth")
     Path("compare.yaml").write_text(

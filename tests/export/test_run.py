@@ -179,7 +179,9 @@ def test_what_says_something_else_or_cannot_be_written_leaves_nothing(
     assert names(tmp_path) == before
 
 
-@pytest.mark.parametrize(("name", "to"), [("NotInOnnx", "pt2"), ("Quoted", "safetensors")])
+@pytest.mark.parametrize(
+    ("name", "to"), [("NotInOnnx", "pt2"), pytest.param("Quoted", "safetensors", marks=pytest.mark.slow)]
+)
 def test_what_one_form_cannot_hold_another_can(
     untrained: Callable[[str], Path], tmp_path: Path, name: str, to: str
 ) -> None:
