@@ -27,7 +27,7 @@ from nas_prune.space.search_space import SearchSpace
 from nas_prune.space.widths import Widths, read_widths
 
 _STEP = 0.01
-_TURNS = 5
+_TURNS = 3
 
 
 def candidates(run: Path, space: SearchSpace, lowest: float, highest: float) -> dict[str, list[Widths]]:

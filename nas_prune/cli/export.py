@@ -1,6 +1,7 @@
 """`nas-prune export`."""
 
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 import click
@@ -96,6 +97,11 @@ def command(
         print_json(summary(result))
     else:
         _print(result)
+        if (run / "kept.json").is_file():
+            echo(
+                "This is the whole network, which the search trained. Train the widths that it found, and export that: "
+                f"nas-prune train {quote(str(run))}"
+            )
 
 
 def _print(result: "Exported") -> None:

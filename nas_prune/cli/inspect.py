@@ -147,7 +147,12 @@ def _target_facts(space: "SearchSpace", named: str | None) -> dict[str, Any] | N
     return {
         "name": target.name,
         "description": target.description,
-        "steps": {group.name: step for group, step in zip(space.groups, wanted.steps_G, strict=True)},
+        "steps": {group.name: step for group, step in zip(space.groups, space.multiples_G, strict=True)},
+        "whole_only": [
+            group.name
+            for group, allowed in zip(space.groups, space.allowed_G, strict=True)
+            if len(allowed) == 1 and group.size > 1
+        ],
         "unaligned": [asdict(one) for one in wanted.unaligned],
     }
 
@@ -209,8 +214,10 @@ def _print(space: "SearchSpace", facts: dict[str, Any]) -> None:
 
 def _print_target(target: dict[str, Any]) -> None:
     echo(f"\nFor {target['name']}: {target['description']}")
+    if target["whole_only"]:
+        echo(f"Too narrow for a second step, so that they stay whole: {', '.join(target['whole_only'])}")
     if not target["unaligned"]:
-        echo("Every group can have widths that it wants: multiples of the step.")
+        echo("Every group can have widths that it wants.")
         return
     echo("Groups that cannot have a width that it wants, or not only such")
     print_table(

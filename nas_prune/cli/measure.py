@@ -1,5 +1,6 @@
 """`nas-prune measure`."""
 
+import shlex
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from shlex import quote
@@ -19,6 +20,7 @@ from nas_prune.cli.options import (
     width_multiplier_option,
 )
 from nas_prune.cli.output import echo, percent, print_json, print_table, showing_progress
+from nas_prune.runs.text import printable
 
 if TYPE_CHECKING:
     from nas_prune.hardware.measured_table import Measured
@@ -230,10 +232,11 @@ def _resume(run: Path, typed: str | None, style: str) -> None:
 
 def _import(wanted: _Wanted, imported: Path, out: Path, target: str, style: str) -> None:
     from nas_prune.hardware.latency_import import import_table
+    from nas_prune.hardware.target import target_named
 
     with showing_progress() as progress:
         space = wanted.load(progress)
-    _show(import_table(space, imported, out, target=target), out, style)
+    _show(import_table(space, imported, out, target=target_named(target)), out, style)
 
 
 def _as_in(table: Path | None, timing: _Timing, context: click.Context) -> _Timing:
@@ -243,14 +246,24 @@ def _as_in(table: Path | None, timing: _Timing, context: click.Context) -> _Timi
     if table is None:
         return timing
     header = read_table(table).header
-    target = timing.target or (header.target if header.target in _TARGETS else None)
-    known = None if was_typed(context, "threads") else header.threads
-    return replace(timing, target=target, threads=known or timing.threads)
+    if header.target not in _TARGETS:
+        raise click.UsageError(
+            f"--table must be of what can be timed here ({', '.join(_TARGETS)}), got one of {printable(header.target)}."
+        )
+    known = header.threads if header.threads and not was_typed(context, "threads") else timing.threads
+    if timing.target not in (None, header.target) or known != (header.threads or known):
+        raise click.UsageError(
+            f"--target and --threads must be those of --table, {header.target} and {header.threads}, got "
+            f"{timing.target or header.target} and {known}. Leave them out."
+        )
+    return replace(timing, target=header.target, threads=known)
 
 
 def _time_one(path: Path, typed: str | None, timing: _Timing, table: Path | None, style: str) -> None:
     from nas_prune.hardware.latency import latency_cost
+    from nas_prune.hardware.latency_table import read_table
     from nas_prune.hardware.measure import measured_latency
+    from nas_prune.runs.settings import machine_name
     from nas_prune.space.load import load_referenced
     from nas_prune.space.widths import read_widths
 
@@ -274,6 +287,10 @@ def _time_one(path: Path, typed: str | None, timing: _Timing, table: Path | None
     if predicted is not None:
         off = percent(abs(predicted / found.median_ns - 1))
         echo(f"Predicted by {table}: {_ms(predicted)}, which is off by {off}.")
+        assert table is not None
+        elsewhere = read_table(table).header.machine
+        if elsewhere != machine_name():
+            echo(f"That was measured on another machine: {printable(elsewhere) or 'not known'}.")
 
 
 def _said(timing: "Timing") -> str:
@@ -307,7 +324,9 @@ def _show(found: "Measured", out: Path, style: str) -> None:
     _show_errors(found)
     if header.not_run:
         echo(f"Not seen by themselves (not run, or run within another layer): {', '.join(header.not_run)}")
-    echo(f"Table:  {out}\nNext:   nas-prune measure --widths WIDTHS --table {quote(str(out))}")
+    echo(
+        f"Table:  {out}\nNext:   nas-prune inspect {shlex.join(header.space.options)} --target {quote(str(out))}"
+    )
 
 
 def _show_errors(found: "Measured") -> None:

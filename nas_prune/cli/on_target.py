@@ -24,7 +24,7 @@ def on_target(widths: "Widths") -> str:
         for kind, cost in widths.target.cost.counts.items()
     ]
     if widths.target.measured_ms is not None:
-        parts.append(f"measured {widths.target.measured_ms:#.3g} ms")
+        parts.append(f"measured {shown('latency', widths.target.measured_ms * 10**6)}")
     where = f" on {widths.target.name}" if widths.target.name else ""
     return f"{where}: {', '.join(parts)}" if where else f", {', '.join(parts)}"
 
@@ -46,7 +46,7 @@ def unaligned_in(space: "SearchSpace", found: Sequence["Widths"]) -> str:
 
 
 def target_columns(found: Sequence["Widths"]) -> tuple[list[str], list[list[str]]]:
-    """Columns of a table for the costs on a target.
+    """Columns of a table for the costs on a target that some budget bounds.
 
     Args:
         found: the widths of its rows, those of the whole network left out.
@@ -60,7 +60,8 @@ def target_columns(found: Sequence["Widths"]) -> tuple[list[str], list[list[str]
     if len(records) < len(found) or not records:
         return [], [[] for _ in range(len(found) + 1)]
     base = records[0].base_cost.counts
-    kinds = [kind for kind in base if all(kind in one.cost.counts for one in records)]
+    budgets = " ".join(one.budget or "" for one in found)
+    kinds = [kind for kind in base if kind in budgets and all(kind in one.cost.counts for one in records)]
     has_measured = any(one.measured_ms is not None for one in records)
     headings = [heading for kind in kinds for heading in (kind, "")] + ["measured"] * has_measured
     rows = [[text for kind in kinds for text in (shown(kind, base[kind]), "")] + [""] * has_measured]
@@ -70,6 +71,6 @@ def target_columns(found: Sequence["Widths"]) -> tuple[list[str], list[list[str]
             for kind in kinds
             for text in (shown(kind, one.cost.counts[kind]), percent(one.cost.counts[kind] / base[kind]))
         ]
-        measured = "–" if one.measured_ms is None else f"{one.measured_ms:#.3g} ms"
+        measured = "–" if one.measured_ms is None else shown("latency", one.measured_ms * 10**6)
         rows.append(cells + [measured] * has_measured)
     return headings, rows

@@ -171,10 +171,25 @@ def _given(config: CompareConfig, widths: Widths, network: SearchSpace, wanted: 
             found["winner"] = network.priced(wanted.winner)
         else:
             reasons["winner"] = why
+    same: list[str] = []
     for kind in _MATCHED:
         try:
-            plan_widths(kind, 0, widths, network, data_seed=config.data_seed)
+            planned = plan_widths(kind, 0, widths, network, data_seed=config.data_seed)
         except NasPruneError as error:
             reasons[kind] = f"no such widths meet the cost of those found: {error}"
+        else:
+            same += [kind] * (planned.vector == widths.vector and not widths.removed_blocks)
     notes = guessed if isinstance(guessed, tuple) else ()
-    return _GivenArms(found, isinstance(guessed, tuple), reasons, notes)
+    return _GivenArms(found, isinstance(guessed, tuple), reasons, (*notes, *_are_same(same, network)))
+
+
+def _are_same(kinds: list[str], network: SearchSpace) -> tuple[str, ...]:
+    """A note where controls have the very widths found, so that a comparison with them says nothing."""
+    if not kinds or not (network.target or network.divisor > 1):
+        return ()
+    by = f"target {network.target}" if network.target else f"divisor {network.divisor}"
+    said = (
+        f"The widths found are also those of {', '.join(kinds)} (of random ones, at least of the first): with the {by} "
+        "there are few others of that cost. Comparing them says nothing of widths."
+    )
+    return (said,)

@@ -9,7 +9,7 @@ from nas_prune.errors import BadInputError
 from nas_prune.graph.axes import Atom, atoms_of
 from nas_prune.hardware.latency import fitted_latency
 from nas_prune.hardware.latency_design import Use
-from nas_prune.hardware.latency_layers import timed_layers
+from nas_prune.hardware.latency_layers import lengths, timed_layers
 from nas_prune.hardware.latency_table import (
     Header,
     Row,
@@ -20,6 +20,7 @@ from nas_prune.hardware.latency_table import (
     whole_number,
 )
 from nas_prune.hardware.measured_table import Measured, judged, network_rows, write_files
+from nas_prune.hardware.target import Target
 from nas_prune.hardware.timing import Timing
 from nas_prune.runs.directory import check_out
 from nas_prune.runs.files import alone_in, saying_why
@@ -34,7 +35,7 @@ _MOST_WIDTH, _MOST_MS = 10**7, 10**7
 _Networks = list[tuple[tuple[int, ...], int]]
 
 
-def import_table(space: SearchSpace, file: Path, out: Path, *, target: str) -> Measured:
+def import_table(space: SearchSpace, file: Path, out: Path, *, target: Target) -> Measured:
     """Write the table of a CSV with the columns `layer`, `in_width`, `out_width` and `latency_ms`.
 
     A row may be about a whole network: its layer is `network`, and a column `widths` has a width for each searchable
@@ -45,7 +46,7 @@ def import_table(space: SearchSpace, file: Path, out: Path, *, target: str) -> M
         space: the network.
         file: the CSV.
         out: a new or empty directory for the table.
-        target: what is measured there, in a word.
+        target: the device, for what else it wants of widths.
 
     Raises:
         BadInputError: the file is no such CSV, lacks a layer of the network or has others; or the directory holds
@@ -53,7 +54,7 @@ def import_table(space: SearchSpace, file: Path, out: Path, *, target: str) -> M
     """
     check_out(out)
     rows, networks = _read(space, file)
-    header = Header(target=target, space=space.reference, groups=groups_of(space))
+    header = Header(target=target.name, space=space.reference, groups=groups_of(space))
     _check_pairs(space, file, rows)
     raw = fitted_latency(space, Table(header, rows))
     planned: list[tuple[Use, tuple[int, ...]]] = [
@@ -67,7 +68,7 @@ def import_table(space: SearchSpace, file: Path, out: Path, *, target: str) -> M
     with saying_why(out):
         out.mkdir(parents=True, exist_ok=True)
     with alone_in(out):
-        write_files(out, table, network_rows(latency, planned, wholes) if networks else [])
+        write_files(out, table, network_rows(latency, planned, wholes) if networks else [], target)
     return Measured(table, latency, space.base_G)
 
 
@@ -121,6 +122,18 @@ def _widths(space: SearchSpace, file: Path, line: int, written: str) -> tuple[in
 def _check_pairs(space: SearchSpace, file: Path, rows: Sequence[Row]) -> None:
     """Refuse a layer whose widths vary and that was timed at hardly any."""
     searchable = {Atom(number) for number in space.graph.searchable}
+    whole = np.array(space.base_G)
+    most = {
+        layer.path: [int(lengths(space)(axis, whole)) for axis in (layer.read, layer.written)]
+        for layer in timed_layers(space)
+    }
+    for row in rows:
+        read, written = most.get(row.layer, (row.in_width, row.out_width))
+        if row.in_width > read or row.out_width > written:
+            raise BadInputError(
+                f"widths of {printable(row.layer)} must be at most {read} and {written}, got {row.in_width} and "
+                f"{row.out_width} ({file})."
+            )
     for layer in timed_layers(space):
         pairs = {(row.in_width, row.out_width) for row in rows if row.layer == layer.path}
         varies = not searchable.isdisjoint((*atoms_of(layer.read), *atoms_of(layer.written)))

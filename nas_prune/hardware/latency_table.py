@@ -166,7 +166,7 @@ def text_of(path: Path) -> str:
         BadInputError: it cannot be read.
     """
     try:
-        return read_text(path)
+        return read_text(path).removeprefix("\ufeff")  # as spreadsheets begin a file
     except (OSError, UnicodeDecodeError) as error:
         raise BadInputError(
             f"a latency table must be a file of text that can be read, got {path} "
@@ -192,7 +192,8 @@ def rows_of(path: Path, text: str, columns: Sequence[str], first: int) -> list[t
         missing = [name for name in columns if name not in names]
         if missing:
             raise BadInputError(
-                f"{path} must have the columns {', '.join(columns)}, got none called {', '.join(missing)}."
+                f"{path} must have the columns {', '.join(columns)}, with commas between, got none called "
+                f"{', '.join(missing)}."
             )
         found = []
         for row in reader:

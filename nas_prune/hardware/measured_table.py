@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 from nas_prune.hardware.latency import Latency, fitted_latency
@@ -17,7 +16,6 @@ from nas_prune.hardware.latency_passes import REFERENCE, Timed, quickest_of
 from nas_prune.hardware.latency_table import (
     LATENCY,
     NETWORKS,
-    TARGET,
     Errors,
     Header,
     Row,
@@ -26,6 +24,7 @@ from nas_prune.hardware.latency_table import (
     groups_of,
     table_text,
 )
+from nas_prune.hardware.target import TARGET_FILE, MeasuredOn, Target, target_named
 from nas_prune.hardware.timing import Timing
 from nas_prune.runs.files import write_whole
 from nas_prune.space.search_space import SearchSpace
@@ -165,20 +164,30 @@ def network_rows(
     ]
 
 
-def write_files(out: Path, table: Table, networks: Sequence[tuple[object, ...]]) -> None:
-    """Write `networks.csv`, `latency.csv`, and at the end `target.yaml`, by which `--target DIR` takes them."""
+def write_files(
+    out: Path, table: Table, networks: Sequence[tuple[object, ...]], base: Target | None = None
+) -> None:
+    """Write `networks.csv`, `latency.csv`, and at the end `target.yaml`, by which `--target DIR` takes them.
+
+    Args:
+        out: the directory.
+        table: what was measured.
+        networks: the rows of `networks.csv`; none where no whole networks were timed.
+        base: what the device wants of widths; the shipped target of the table's name if None.
+    """
     if networks:
         write_whole(out / NETWORKS, csv_text(_NETWORK_COLUMNS, networks))
     write_whole(out / LATENCY, table_text(table))
     header = table.header
-    measured = {
-        "space": header.space.name,
-        "input_shape": list(header.space.input_shape),
-        "machine": header.machine,
-        "runtime": header.target,
-        "threads": header.threads,
-        "versions": header.versions,
-        "date": header.date,
-    }
-    content = {"base": header.target, "latency": LATENCY, "measured": measured}
-    write_whole(out / TARGET, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
+    measured = MeasuredOn(
+        space=header.space.name,
+        input_shape=header.space.input_shape,
+        machine=header.machine,
+        runtime=header.target,
+        threads=header.threads,
+        versions=header.versions,
+        date=header.date,
+    )
+    known = target_named(header.target) if base is None else base
+    own = known.model_copy(update={"name": "target", "latency": LATENCY, "measured": measured})
+    write_whole(out / TARGET_FILE, own.as_yaml())

@@ -144,7 +144,8 @@ class _Again:
             if not found[-1].is_over:
                 break
             progress.say(
-                f"{budget}: measured {latency_ms:#.3g} ms, over {shown(LATENCY, bound.limit)}; cut again."
+                f"{budget}: measured {shown(LATENCY, latency_ms * 10**6)}, over {shown(LATENCY, bound.limit)}; cut "
+                "again."
             )
             if at <= least:
                 break

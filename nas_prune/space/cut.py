@@ -167,16 +167,10 @@ def _shown_by(space: SearchSpace, method: str) -> str:
     named = space.reference
     if named.part or not named.call.is_plain or len(named.input_shape) != 3:
         return ""
-    channels, height, width = named.input_shape
+    _, height, width = named.input_shape
     if height != width or not (":" in named.name or named.name in known_spaces()):
         return ""
-    options = [
-        *("--space", named.name, "--method", method, "--image-size", str(height)),
-        *("--in-channels", str(channels), "--classes", str(named.num_classes)),
-    ]
-    options += [] if named.width_multiplier == 1 else ["--width-multiplier", f"{named.width_multiplier:g}"]
-    options += ["--groups", "selections"] if named.selections else []
-    options += space.limits.options
+    options = [*named.options, "--method", method, *space.limits.options]
     options += [] if space.target_typed is None else ["--target", space.target_typed]
     return f" All ranges: nas-prune inspect {shlex.join(options)}"
 

@@ -3,6 +3,8 @@
 Within nas-prune a cost is a whole number: latency in nanoseconds, memory and size in bytes, all others counts.
 """
 
+import shlex
+from collections.abc import Sequence
 from decimal import Decimal
 from types import MappingProxyType
 
@@ -33,8 +35,8 @@ _UNITS = {
 _WORDS = {
     **dict.fromkeys(COUNTED, "%, K, M or G"),
     "latency": "%, ms, us, ns or s",
-    "memory": "%, KiB, MiB or B",
-    "size": "%, KiB, MiB or B",
+    "memory": "%, KiB, MiB, KB, MB or B",
+    "size": "%, KiB, MiB, KB, MB or B",
 }
 _PRINTED = {
     **dict.fromkeys(COUNTED, (("G", 10**9), ("M", 10**6), ("K", 10**3), ("", 1))),
@@ -98,11 +100,12 @@ def named(kind: str) -> str:
     return _NAMES.get(kind, kind)
 
 
-def unknown_cost(kind: str, network: str, target: str | None) -> str:
+def unknown_cost(kind: str, network: str, options: Sequence[str], target: str | None) -> str:
     """Why a cost cannot be bounded, and what to do, in a line."""
     on = f"target {target}" if target else "no --target"
     how = (
-        f"Measure one: nas-prune measure --space {network} --target cpu-torch --out DIR; then use --target DIR."
+        "Measure it, and use --target my-machine: "
+        f"nas-prune measure {shlex.join(options)} --target cpu-onnxruntime --out my-machine"
         if kind == "latency"
         else "Use a target that has it."
     )

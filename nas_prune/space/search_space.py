@@ -79,8 +79,7 @@ class SearchSpace:
             costs: what widths cost there, by their names in budgets.
             least_G: how many channels it needs at least of each; a narrower group stays whole.
         """
-        assert len(steps_G) == len(self.groups)
-        assert len(least_G) in (0, len(self.groups))
+        assert {len(steps_G), len(least_G or steps_G)} == {len(self.groups)}
         return replace(
             self, target=target, steps_G=tuple(steps_G), least_G=tuple(least_G), target_costs=costs
         )
@@ -139,11 +138,12 @@ class SearchSpace:
         leasts_G = self.least_G or [1] * len(self.groups)
         return tuple(
             (*(width for width in range(step, group.size, step) if width >= max(floor, least)), group.size)
-            for group, step, least in zip(self.groups, self._multiples_G, leasts_G, strict=True)
+            for group, step, least in zip(self.groups, self.multiples_G, leasts_G, strict=True)
         )
 
     @property
-    def _multiples_G(self) -> tuple[int, ...]:
+    def multiples_G(self) -> tuple[int, ...]:
+        """What each group's width is a multiple of, by the target and the divisor together."""
         return tuple(lcm(self.divisor, step) for step in self.steps_G or [1] * len(self.groups))
 
     def searched(self, groups: Groups) -> tuple[int, ...]:
@@ -374,7 +374,7 @@ class SearchSpace:
             return self.cost.kind(kind)
         if kind in self.target_costs:
             return self.target_costs[kind]
-        raise BudgetError(unknown_cost(kind, self.reference.name, self.target))
+        raise BudgetError(unknown_cost(kind, self.reference.name, self.reference.options, self.target))
 
     def count(self, kind: str, widths_G: Sequence[int], removed: Sequence[str] = ()) -> int:
         """One of the costs by its name in a budget, at one width vector, without some blocks.

@@ -61,6 +61,22 @@ class SpaceReference(Strict):
         return self
 
     @property
+    def options(self) -> list[str]:
+        """How it is typed: the network and the images, where it takes square ones."""
+        found = ["--space", self.name]
+        if (
+            self.input_spec is None
+            and len(self.input_shape) == 3
+            and self.input_shape[1] == self.input_shape[2]
+        ):
+            channels, height, _ = self.input_shape
+            found += ["--image-size", str(height), "--in-channels", str(channels)]
+            found += ["--classes", str(self.num_classes)]
+        if self.width_multiplier != 1:
+            found += ["--width-multiplier", f"{self.width_multiplier:g}"]
+        return [*found, *(["--groups", "selections"] if self.selections else [])]
+
+    @property
     def call(self) -> CallSpec:
         """What the network is called with."""
         return plain(self.input_shape) if self.input_spec is None else self.input_spec

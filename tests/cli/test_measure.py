@@ -1,6 +1,7 @@
 """`nas-prune measure`: what it prints, and what it refuses."""
 
 import json
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from nas_prune.cli import main
 from nas_prune.cli.measure import _TARGETS
 from nas_prune.hardware.latency_table import read_table
 from nas_prune.hardware.runtimes import RUNTIMES
+from nas_prune.hardware.target import target_named
 from nas_prune.space.load import load_space
 from tests.hardware.tables import in_steps, made_up, small
 
@@ -42,7 +44,9 @@ def test_a_table_is_measured_and_gone_on_with_and_predicts(
     said = capsys.readouterr().out
     assert "vgg11 on cpu-torch, 1 thread: whole network" in said
     assert "Predictions of 20 networks that nothing was fitted to are off by" in said
-    assert "--widths WIDTHS --table table" in said
+    assert "Next:   nas-prune inspect --space vgg11 --image-size 8" in said
+    assert main(shlex.split(said.splitlines()[-1].partition("nas-prune ")[2])) == 0
+    capsys.readouterr()
     assert main(["measure", "--resume", "table", "--format", "json"]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert facts["target"] == "cpu-torch"
@@ -74,9 +78,17 @@ def test_a_table_from_elsewhere_is_taken(
     in_empty_directory: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_csv(Path("phone.csv"))
-    assert main(["measure", *SPACE, "--import", "phone.csv", "--target", "phone", "--out", "table"]) == 0
+    assert main(["measure", *SPACE, "--import", "phone.csv", "--target", "ncnn-arm", "--out", "table"]) == 0
     assert "No whole networks were timed" in capsys.readouterr().out
-    assert read_table(Path("table")).header.target == "phone"
+    assert read_table(Path("table")).header.target == "ncnn-arm"
+    assert main(["inspect", *SPACE, "--target", "table"]) == 0  # with the alignment of that device
+    assert "latency" in capsys.readouterr().out
+    Path("own.yaml").write_text("description: a board\nalignment: {conv: {in: 4, out: 4}}\n")
+    assert main(["measure", *SPACE, "--import", "phone.csv", "--target", "own.yaml", "--out", "own"]) == 0
+    assert target_named("own").alignment["conv"].made == 4
+    small().widths(small().base_G).write(Path("w.json"))
+    said = refused(capsys, "--widths", "w.json", "--table", "own")
+    assert "--table must be of what can be timed here" in said
     write_csv(Path("phone.csv"), wholes=6)
     assert main(["measure", *SPACE, "--import", "phone.csv", "--out", "another"]) == 0
     assert "Predictions of 3 networks" in capsys.readouterr().out
@@ -91,7 +103,12 @@ def test_tables_from_elsewhere_that_cannot_be_used_are_refused(
     write_csv(Path("phone.csv"), without="features.8")
     assert "rows for each layer of vgg11, and no others, got none of 'features.8'" in refused(capsys, *words)
     for text, message in (
-        ("layer,in_width\n", "none called out_width, latency_ms"),
+        ("layer,in_width\n", "with commas between, got none called out_width, latency_ms"),
+        ("layer;in_width;out_width;latency_ms\n", "with commas between, got none called layer"),
+        (
+            "\ufefflayer,in_width,out_width,latency_ms\nfeatures.0,1,999,1\n",
+            "must be at most 1 and 16, got 1 and 999",
+        ),
         (
             "layer,in_width,out_width,latency_ms\nfeatures.0,1,16,fast\n",
             "above 0, got 'fast' (phone.csv, line 2)",
@@ -140,4 +157,6 @@ def test_widths_and_a_table_of_another_network_are_refused(
     other = load_space("vgg11", (1, 8, 8))
     other.widths(other.base_G).write(Path("w.json"))
     said = refused(capsys, "--widths", "w.json", "--target", "cpu-torch", "--table", "table")
+    assert "--target and --threads must be those of --table, cpu-onnxruntime" in said
+    said = refused(capsys, "--widths", "w.json", "--table", "table")
     assert "width_multiplier is 0.25 where vgg11 has 1.0" in said

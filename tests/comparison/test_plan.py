@@ -6,8 +6,13 @@ import numpy as np
 import pytest
 from numpy.typing import ArrayLike, NDArray
 
+from nas_prune.comparison.choosing import ALL, extended
+from nas_prune.comparison.config import CompareConfig
 from nas_prune.comparison.plan import driving_axis, is_of_target, plan_widths
+from nas_prune.space.budget import Budget
+from nas_prune.space.cut import matched
 from nas_prune.space.load import load_space
+from nas_prune.space.search_space import SearchSpace
 from nas_prune.space.widths import Widths
 
 PLAIN = load_space("resnet20", (3, 8, 8), num_classes=4)
@@ -66,3 +71,19 @@ def test_controls_cost_as_much_on_the_target(kind: str) -> None:
     assert found.target is not None
     cost, most = planned.target.cost.counts["latency"], found.target.cost.counts["latency"]
     assert 0.97 * most <= cost <= most
+
+
+def test_controls_that_have_the_very_widths_found_are_named() -> None:
+    few = PLAIN.aimed("device", [16] * len(PLAIN.groups), {"latency": Channels()})
+    uniform = plan_widths("uniform-macs", 0, few.widths([16] * len(few.groups), budget="latency<=50%"), few)
+    _, notes = _notes(few, uniform.model_copy(update={"budget": "latency<=50%"}))
+    assert "The widths found are also those of uniform-params, uniform-macs, uniform-target" in notes[-1]
+    assert "with the target device there are few others" in notes[-1]
+    rng = np.random.default_rng(7)
+    other_G = matched(SPACE, SPACE.searched("all"), Budget.parse("latency<=50%"), rng).widths_G
+    assert _notes(SPACE, SPACE.widths(other_G, budget="latency<=50%"))[1] == ()
+
+
+def _notes(space: SearchSpace, found: Widths) -> tuple[CompareConfig, tuple[str, ...]]:
+    config, _ = extended(CompareConfig(seeds=2), found, space, ALL)
+    return config, config.notes

@@ -19,6 +19,7 @@ from nas_prune.hardware.latency_passes import PASSES, begun
 from nas_prune.hardware.latency_table import LATENCY, NETWORKS, TARGET, read_table
 from nas_prune.hardware.measure import Plan, measure, measured_latency, resume_measure
 from nas_prune.hardware.runtimes import runtime_named
+from nas_prune.hardware.target import target_named
 from nas_prune.runs.files import alone_in
 from nas_prune.space.load import load_space
 from tests.hardware.tables import mixed, small
@@ -66,7 +67,8 @@ def test_widths_of_concatenations_and_depthwise_layers_are_those_of_the_network(
 
 def test_a_table_is_for_its_target(measured: Path) -> None:
     content = yaml.safe_load((measured / TARGET).read_text(encoding="utf-8"))
-    assert content["base"] in ON
+    assert content["runtime"] in ON
+    assert target_named(str(measured)).measured is not None
     assert content["latency"] == LATENCY
     assert content["measured"]["input_shape"] == [3, 8, 8]
     latency = latency_cost(mixed(), measured / LATENCY)

@@ -44,7 +44,7 @@ def test_budgets_are_read(text: str, budget: Budget) -> None:
         ("flops<=50%", "must name MACs, not FLOPs"),
         ("latency<=3", "unit must be %, ms, us, ns or s, got ''"),
         ("latency<=3M", "unit must be %, ms, us, ns or s, got 'm'"),
-        ("memory<=3ms", "unit must be %, KiB, MiB or B, got 'ms'"),
+        ("memory<=3ms", "unit must be %, KiB, MiB, KB, MB or B, got 'ms'"),
         (
             "speed<=3",
             "must bound one of macs, params, channels, activations, latency, memory, size, got 'speed'",
