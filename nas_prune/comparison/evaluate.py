@@ -44,6 +44,7 @@ from nas_prune.space.budget import Budget
 from nas_prune.space.cut import matched
 from nas_prune.space.load import images_for
 from nas_prune.space.names import space_name
+from nas_prune.space.quantities import MEASURED
 from nas_prune.space.search_space import SearchSpace
 from nas_prune.space.widths import MethodRecord, Widths, read_widths
 from nas_prune.training.compute import pick_threads
@@ -95,7 +96,7 @@ def evaluate_guideline(
     data, space = _loaded(config, progress)
     config = config.model_copy(update={"images": identity_of(data)})
     check_reachable(space, config.budget, config.groups)
-    notes = apply_guideline(pattern, space, config.budget, groups=config.groups).notes
+    notes = _notes(pattern, space, config)
     for widths in direct:
         space.vector(widths)
     drawn = _drawn(config, space, pattern, direct)
@@ -129,8 +130,16 @@ def resume_evaluation(
     config = reopen(run, EvaluateConfig, trusted=space, data_name=data_name, progress=progress)
     pattern = RULES[config.guideline] if config.guideline in RULES else read_guideline(run / _GUIDELINE)
     data, network = _loaded(config, progress)
-    notes = apply_guideline(pattern, network, config.budget, groups=config.groups).notes
+    notes = _notes(pattern, network, config)
     return _finish(run, config, network, data, notes, workers, progress)
+
+
+def _notes(pattern: Pattern, space: SearchSpace, config: EvaluateConfig) -> tuple[str, ...]:
+    """What the guideline had to guess, and what the controls do not share with its networks."""
+    notes = apply_guideline(pattern, space, config.budget, groups=config.groups).notes
+    others = " and ".join(bound.kind for bound in config.budget.bounds if bound.kind in MEASURED)
+    said = f"The controls have the parameters or the MACs of the guideline's networks, not their {others}."
+    return (*notes, said) if others else notes
 
 
 def _name(pattern: Pattern) -> str:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from shlex import quote
 
 import torch
 from torch import Tensor, nn
@@ -31,10 +32,10 @@ from nas_prune.export.program import check_words, program_of
 from nas_prune.export.pt2 import write_pt2
 from nas_prune.export.quiet import said_by
 from nas_prune.export.result import Exported
-from nas_prune.runs.directory import WIDTHS, check_out
+from nas_prune.runs.directory import RESULT, WIDTHS, check_out
 from nas_prune.runs.files import alone_in, saying_why, sync, write_whole
 from nas_prune.runs.progress import SILENT, Progress
-from nas_prune.runs.settings import machine_name
+from nas_prune.runs.settings import command_of, machine_name
 from nas_prune.space.widths import Widths
 from nas_prune.training.compute import limited_threads
 from nas_prune.training.evaluation import class_scores
@@ -141,6 +142,11 @@ def export_network(
     if config.to in ("onnx", "int8-onnx"):
         check_installed(config.to)
     file = network_in(Path(run), seed)
+    if command_of(Path(run)) == "train" and not (Path(run) / RESULT).exists():
+        progress.say(
+            "The training has not ended; this is of the seeds that are done. To train the others: "
+            f"nas-prune train --resume {quote(str(run))}"
+        )
     record = record_at(file)
     checked = check_images(file, record.preprocessing, config.images, data, progress)
     with progress.waiting("exporting the network"), limited_threads(config.threads):

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from nas_prune.data import load_data
 from nas_prune.errors import BadInputError, DataError
 from nas_prune.export.config import ExportConfig
 from nas_prune.export.result import Exported, summary
+from nas_prune.runs.progress import Progress
 from tests.export.conftest import NETS, in_onnx_runtime
 
 IMAGES = 60
@@ -233,3 +235,18 @@ def test_images_of_other_classes_are_refused(
 def test_settings_that_cannot_be_used_are_refused(settings: dict[str, object], why: str) -> None:
     with pytest.raises(BadInputError, match=why):
         ExportConfig(**settings)
+
+
+def test_a_training_that_has_not_ended_is_named(trained: Path, tmp_path: Path) -> None:
+    run = tmp_path / "unfinished"
+    shutil.copytree(trained, run)
+    (run / "result.json").unlink()
+    told: list[str] = []
+    nas_prune.export_network(
+        run,
+        ExportConfig(to="pt2", images=IMAGES, runs=2),
+        out=tmp_path / "out",
+        space=SPACE,
+        progress=Progress(say=told.append),
+    )
+    assert f"nas-prune train --resume {run}" in " ".join(told)
