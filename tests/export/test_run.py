@@ -130,6 +130,7 @@ def test_model_py_is_plain_torch_and_what_the_weights_are_called_is_kept(
     }
     assert modules <= {"torch", "safetensors", "operator"}
     network = nas_prune.load_network(trained, space=SPACE)
+    assert result.path.stat().st_mode == (result.out / "README.md").stat().st_mode
     with safe_open(result.path, "pt") as file:
         assert set(file.keys()) == set(network.state_dict())
         assert json.loads(file.metadata()["classes"]) == [str(digit) for digit in range(10)]
