@@ -21,7 +21,7 @@ from nas_prune.runs.text import printable
 from nas_prune.space.search_space import SearchSpace
 from nas_prune.space.widths import SpaceReference
 
-LATENCY, NETWORKS, TARGET = "latency.csv", "networks.csv", "target.yaml"
+LATENCY, NETWORKS = "latency.csv", "networks.csv"
 COLUMNS = ("network", "layer", "in_width", "out_width", "latency_ns", "p95_ns", "runs")
 _MOST_ROWS, _MOST_WIDTH, _MOST_NS = 500_000, 10**7, 10**13
 _Share = Annotated[float, Field(ge=0)]

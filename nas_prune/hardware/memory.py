@@ -5,7 +5,7 @@ image from the start, what the network puts out to the end. Views of a tensor ar
 reads and what it makes are live together. The peak is the most that is live at one step; what a kernel needs for itself
 while it runs is not known here. Nothing is counted of what no step reads (statistics that norms save for training).
 
-`own_order` is what PyTorch itself holds, in the order of the module's own code. `memory_cost` is what a device needs:
+`own_order` is what PyTorch itself holds, in the order of the module's own code. `Memory` is what a device needs:
 a norm or an activation function works in place on what the layer before it has just made, and so does any
 element-by-element operation on an input that nothing else reads; what depends on no input is a constant like the
 weights; and the steps run in the best order that is known, at most what the module's own needs.

@@ -346,9 +346,7 @@ def _found(
     widths = stage.space.widths(
         one.widths_G, one.kept_G, one.removed, budget=str(one.budget), **_provenance(stage, epochs)
     )
-    if widths.target is not None and timed.latency_ms is not None:
-        measured = widths.target.model_copy(update={"measured_ms": timed.latency_ms})
-        widths = widths.model_copy(update={"target": measured})
+    widths = widths.measured(timed.latency_ms)
     accuracy = None
     if model is not None:
         narrow = stage.space.narrow(model, one.kept_G, one.removed)

@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeAlias
 from pydantic import PlainSerializer, PlainValidator
 
 from nas_prune.errors import BudgetError
-from nas_prune.space.quantities import COUNTED, KINDS, factor_of, units_of, written
+from nas_prune.space.quantities import KINDS, factor_of, units_of, written
 
 OWN = "own"
 _EXAMPLES = "'macs<=50%', 'params<=1.2M', 'latency<=3ms' or 'memory<=256KiB', or 'own'"
@@ -127,11 +127,6 @@ def _check_kind(kind: str, text: str) -> None:
         raise BudgetError(f"own must stand alone, got {text!r}.")
     if kind not in KINDS:
         raise BudgetError(f"a budget must bound one of {', '.join(KINDS)}, got {kind!r} in {text!r}.")
-
-
-def is_counted(budget: Budget) -> bool:
-    """Whether every bound is on a cost that is exact on all devices."""
-    return all(bound.kind in COUNTED for bound in budget.bounds)
 
 
 def _read(given: Any) -> Budget:

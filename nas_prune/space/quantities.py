@@ -44,7 +44,6 @@ _PRINTED = {
     **dict.fromkeys(("memory", "size"), (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10), ("B", 1))),
 }
 _PLACES = 3
-_NAMES = {"macs": "MACs", "params": "parameters", "size": "bytes of weights", "memory": "bytes of memory"}
 
 
 def factor_of(kind: str, unit: str) -> int | None:
@@ -88,16 +87,6 @@ def shown(kind: str, count: float) -> str:
     unit, size = next((one for one in _PRINTED[kind] if count >= one[1]), _PRINTED[kind][-1])
     value = count / size
     return f"{value:.0f} {unit}" if value >= 100 or size == 1 else f"{value:#.3g} {unit}"
-
-
-def named(kind: str) -> str:
-    """What a cost is called in a sentence.
-
-    Example:
-        >>> named("macs"), named("latency")
-        ('MACs', 'latency')
-    """
-    return _NAMES.get(kind, kind)
 
 
 def unknown_cost(kind: str, network: str, options: Sequence[str], target: str | None) -> str:

@@ -229,6 +229,13 @@ class Widths(Strict):
                 del content[name]
         return content
 
+    def measured(self, latency_ms: float | None) -> "Widths":
+        """With what the network was measured to take; as they are where it was not, or has no target."""
+        if latency_ms is None or self.target is None:
+            return self
+        record = self.target.model_copy(update={"measured_ms": latency_ms})
+        return self.model_copy(update={"target": record})
+
     def counts(self, kind: str) -> tuple[int, int] | None:
         """One of the costs by its name in a budget, and that of the whole network; None where it is not known."""
         if kind == "channels":

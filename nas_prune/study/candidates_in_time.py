@@ -66,9 +66,4 @@ def _measured(
     (found,) = measured_cuts([first], space, scores, folder, timer, zero=None, progress=progress, names=[own])
     if found.is_over:
         progress.say(f"{name}: {budget} is not met, {found.latency_ms:#.3g} ms were measured.")
-    made = artefact(context, found.cut.widths_G, budget)
-    if made.target is None or found.latency_ms is None:
-        return made
-    return made.model_copy(
-        update={"target": made.target.model_copy(update={"measured_ms": found.latency_ms})}
-    )
+    return artefact(context, found.cut.widths_G, budget).measured(found.latency_ms)

@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from nas_prune.errors import BadInputError, DamagedError
 from nas_prune.hardware.latency import latency_cost
 from nas_prune.hardware.latency_passes import PASSES, begun
-from nas_prune.hardware.latency_table import LATENCY, NETWORKS, TARGET, read_table
+from nas_prune.hardware.latency_table import LATENCY, NETWORKS, read_table
 from nas_prune.hardware.measure import Plan, measure, measured_latency, resume_measure
 from nas_prune.hardware.runtimes import runtime_named
-from nas_prune.hardware.target import target_named
+from nas_prune.hardware.target import TARGET_FILE, target_named
 from nas_prune.runs.files import alone_in
 from nas_prune.space.load import load_space
 from tests.hardware.tables import mixed, small
@@ -66,7 +66,7 @@ def test_widths_of_concatenations_and_depthwise_layers_are_those_of_the_network(
 
 
 def test_a_table_is_for_its_target(measured: Path) -> None:
-    content = yaml.safe_load((measured / TARGET).read_text(encoding="utf-8"))
+    content = yaml.safe_load((measured / TARGET_FILE).read_text(encoding="utf-8"))
     assert content["runtime"] in ON
     assert target_named(str(measured)).measured is not None
     assert content["latency"] == LATENCY
@@ -93,7 +93,7 @@ def test_a_stopped_measurement_goes_on_where_it_was(tmp_path: Path) -> None:
     whole = (out / LATENCY).read_bytes()
     lines = (out / PASSES).read_text(encoding="utf-8").splitlines(keepends=True)
     (out / PASSES).write_text("".join(lines[:12]) + lines[12][:30], encoding="utf-8")
-    for name in (LATENCY, NETWORKS, TARGET):
+    for name in (LATENCY, NETWORKS, TARGET_FILE):
         (out / name).unlink()
     resume_measure(out)
     again = (out / PASSES).read_text(encoding="utf-8").splitlines(keepends=True)
