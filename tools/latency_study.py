@@ -6,7 +6,8 @@
 Measures a table in DIR/table (or takes another), then times networks of random widths, all of them once and then all of
 them again: half of them with every width of every group equally likely, half at one number of MACs. Prints, and writes
 to DIR/study.json, the relative errors of the prediction and of the second measurement (median, 90th percentile), and at
-equal MACs the rank correlation with what was measured. Nothing else should run on the machine.
+equal MACs the rank correlation with what was measured: as measured, and at the table's pace (`at_pace`), what a network
+took that was run before and after each timing taken out. Nothing else should run on the machine.
 """
 
 import argparse
@@ -21,7 +22,8 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from nas_prune.hardware.latency import Latency, latency_cost
-from nas_prune.hardware.measure import Plan, measure, measured_latency
+from nas_prune.hardware.latency_table import Table, read_table
+from nas_prune.hardware.measure import Plan, measure, measured_in_turn
 from nas_prune.runs.progress import Progress
 from nas_prune.runs.settings import library_versions, machine_name
 from nas_prune.space.budget import Budget
@@ -52,10 +54,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options.out.mkdir(parents=True)
     space = _space(options.space, options.image_size)
     began = perf_counter()
-    latency = _latency(space, options)
+    table, latency = _table(space, options)
     seconds = perf_counter() - began
     vectors_NG = drawn(space, options.vectors, options.macs, np.random.default_rng(options.seed))
-    measured_2N = timed_twice(space, vectors_NG, options)
+    times_PN, paces_PN = measured_in_turn(
+        space, vectors_NG, options.target, options.threads, passes=2 * options.bursts, seed=options.seed
+    )
+    pace = table.header.reference_ns
+    at_pace_PN = times_PN * (pace / paces_PN) if pace else times_PN
+    measured_2N, paced_2N = (_twice(one_PN) for one_PN in (times_PN, at_pace_PN))
     found = {
         "space": options.space,
         "input_shape": list(space.reference.input_shape),
@@ -65,13 +72,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "versions": library_versions(("nas-prune", "torch", "onnxruntime", "numpy")),
         "table_seconds": None if options.table else round(seconds, 1),
         **told(latency(vectors_NG), measured_2N, len(vectors_NG) // 2),
+        "at_pace": told(latency(vectors_NG), paced_2N, len(vectors_NG) // 2),
+        "pace": {"table_ns": pace, "median_ns": float(np.median(paces_PN)), "most_ns": int(paces_PN.max())},
         "widths": vectors_NG.tolist(),
         "predicted_ns": latency(vectors_NG).tolist(),
         "measured_ns": measured_2N.tolist(),
+        "measured_at_pace_ns": paced_2N.tolist(),
     }
     (options.out / "study.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     for key, value in found.items():
-        if key not in ("widths", "predicted_ns", "measured_ns"):
+        if not (key == "widths" or key.endswith("_ns")):
             print(f"{key}: {value}")
 
 
@@ -80,17 +90,18 @@ def _space(name: str, size: int | None) -> SearchSpace:
     return load_space(name, (channels, size or height, size or width))
 
 
-def _latency(space: SearchSpace, options: argparse.Namespace) -> Latency:
+def _table(space: SearchSpace, options: argparse.Namespace) -> tuple[Table, Latency]:
     if options.table is not None:
-        return latency_cost(space, options.table)
-    return measure(
+        return read_table(options.table), latency_cost(space, options.table)
+    found = measure(
         space,
         options.out / "table",
         target=options.target,
         threads=options.threads,
         plan=Plan(networks=options.networks, passes=options.passes),
         progress=Progress(say=print),
-    ).latency
+    )
+    return found.table, found.latency
 
 
 def drawn(space: SearchSpace, count: int, share: float, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -103,23 +114,10 @@ def drawn(space: SearchSpace, count: int, share: float, rng: np.random.Generator
     )
 
 
-def timed_twice(
-    space: SearchSpace, vectors_NG: NDArray[np.int64], options: argparse.Namespace
-) -> NDArray[np.int64]:
-    """Two measurements of every network, in nanoseconds, one after the other.
-
-    Each is the quickest of several passes through all networks, every time in another order, so that a slow minute of
-    the machine is no property of a few networks.
-    """
-    found = np.zeros((2, options.bursts, len(vectors_NG)), dtype=np.int64)
-    for turn in range(2):
-        for burst in range(options.bursts):
-            rng = np.random.default_rng([options.seed, turn, burst])
-            for number in rng.permutation(len(vectors_NG)):
-                widths_G = tuple(vectors_NG[number].tolist())
-                timing = measured_latency(space, widths_G, options.target, options.threads, bursts=1)
-                found[turn, burst, number] = timing.median_ns
-    return found.min(axis=1)
+def _twice(times_PN: NDArray[Any]) -> NDArray[np.int64]:
+    """Two measurements of every network, the quickest of the first half of passes and of the second."""
+    half = len(times_PN) // 2
+    return np.rint(np.stack([times_PN[:half].min(axis=0), times_PN[half:].min(axis=0)])).astype(np.int64)
 
 
 def told(predicted_N: NDArray[np.int64], measured_2N: NDArray[np.int64], evenly: int) -> dict[str, Any]:

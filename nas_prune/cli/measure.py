@@ -320,7 +320,9 @@ def _show(found: "Measured", out: Path, style: str) -> None:
     if found.whole is not None:
         echo(f"Measured: {_said(found.whole)}")
     if found.drift is not None:
-        echo(f"Drift: the network that was timed throughout differed by up to {percent(found.drift)}.")
+        echo(
+            f"Pace: the machine was up to {percent(found.drift)} slower than at its best; that is taken out."
+        )
     _show_errors(found)
     if header.not_run:
         echo(f"Not seen by themselves (not run, or run within another layer): {', '.join(header.not_run)}")

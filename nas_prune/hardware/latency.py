@@ -3,8 +3,8 @@
 Shape suffixes: N candidates, V widths with flags of blocks behind, M measurements.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,10 @@ from numpy.typing import ArrayLike, NDArray
 from nas_prune.errors import BadInputError
 from nas_prune.graph.axes import Axis
 from nas_prune.graph.inputs import is_within
+from nas_prune.hardware.latency_caches import Beyond, nanoseconds
 from nas_prune.hardware.latency_layers import TimedLayer, lengths, timed_layers
 from nas_prune.hardware.latency_model import LayerTime, fitted
+from nas_prune.hardware.latency_remainders import remainders_of
 from nas_prune.hardware.latency_table import Row, Table, read_table
 from nas_prune.runs.text import printable
 from nas_prune.space.search_space import SearchSpace
@@ -49,8 +51,10 @@ class _Layer:
 class Latency:
     """Nanoseconds of one image as a function of the widths: a `CostFunction`."""
 
-    def __init__(self, space: SearchSpace, layers: Sequence[_Layer], factor: float) -> None:
-        self._space, self._layers, self._factor = space, tuple(layers), factor
+    def __init__(
+        self, space: SearchSpace, layers: Sequence[_Layer], factor: float, beyond: Beyond = ()
+    ) -> None:
+        self._space, self._layers, self._factor, self._beyond = space, tuple(layers), factor, beyond
         self._length = lengths(space)
 
     def __call__(self, vectors_NV: ArrayLike) -> NDArray[np.int64]:
@@ -60,17 +64,37 @@ class Latency:
             vectors_NV: G widths, and behind them, where blocks are searched, 1 for each that is there and 0 where not.
         """
         vectors = np.asarray(vectors_NV, dtype=np.int64)
-        return np.rint(self._factor * self._summed(vectors, self._at_whole)).astype(np.int64)
+        found = self._factor * self._summed(vectors, self._at_whole) + self._extra(vectors)
+        return np.rint(np.maximum(found, 1.0)).astype(np.int64)
 
     def real(self, vectors_NV: ArrayLike) -> NDArray[np.float64]:
         """Between whole widths, by straight lines from one to the next."""
         vectors = np.asarray(vectors_NV, dtype=np.float64)
-        return np.asarray(self._factor * self._summed(vectors, self._between), dtype=np.float64)
+        found = self._factor * self._summed(vectors, self._between) + self._extra(vectors)
+        return np.asarray(np.maximum(found, 1.0), dtype=np.float64)
 
     def by_layer(self, vectors_NV: ArrayLike) -> dict[str, NDArray[np.float64]]:
-        """What each layer, with what follows it, has of that; of blocks that are left out nothing."""
+        """What each layer, with what follows it, has of that; of blocks that are left out nothing.
+
+        What the network takes for weights that caches do not hold is divided in proportion to the layers' times.
+        """
         vectors = np.asarray(vectors_NV, dtype=np.int64)
-        return {path: self._factor * ns for path, ns in self._parts(vectors, self._at_whole)}
+        summed = self._factor * self._summed(vectors, self._at_whole)
+        factor = self._factor * np.maximum(summed + self._extra(vectors), 1.0) / np.maximum(summed, 1.0)
+        return {path: factor * ns for path, ns in self._parts(vectors, self._at_whole)}
+
+    def weights(self, vectors_NV: ArrayLike) -> NDArray[np.float64]:
+        """How many weights each of N networks has."""
+        is_switched = np.shape(vectors_NV)[-1] > len(self._space.groups)
+        count = self._space.switched("params") if is_switched else self._space.cost.params
+        return count.real(vectors_NV)
+
+    def scaled(self, factor: float, beyond: Beyond) -> "Latency":
+        """The same layers with another factor, and with what is added for weights that caches do not hold."""
+        return Latency(self._space, self._layers, factor, beyond)
+
+    def _extra(self, vectors_NV: NDArray[Any]) -> NDArray[np.float64] | float:
+        return nanoseconds(self._beyond, self.weights(vectors_NV)) if self._beyond else 0.0
 
     def _summed(self, vectors_NV: NDArray[Any], time: Any) -> NDArray[Any]:
         total: NDArray[Any] = np.zeros(vectors_NV.shape[:-1])
@@ -146,10 +170,16 @@ def fitted_latency(space: SearchSpace, table: Table) -> Latency:
         raise BadInputError(
             f"a latency table must have rows for each layer of {space.reference.name}, and no others, got {wrong}."
         )
+    alike: dict[Hashable, list[TimedLayer]] = {}
+    for layer in layers:
+        if layer.path in rows:
+            alike.setdefault(layer.shape, []).append(layer)
+    fits = {path: one for own in alike.values() for path, one in _fits(space, own, rows).items()}
     return Latency(
         space,
-        [_fit(space, layer, tuple(rows[layer.path])) for layer in layers if layer.path in rows],
+        [fits[layer.path] for layer in layers if layer.path in rows],
         table.header.factor,
+        table.header.beyond,
     )
 
 
@@ -161,10 +191,26 @@ def rows_by_layer(rows: Iterable[Row]) -> dict[str, list[Row]]:
     return found
 
 
-def _fit(space: SearchSpace, layer: TimedLayer, rows: tuple[Row, ...]) -> _Layer:
+def _fits(
+    space: SearchSpace, alike: Sequence[TimedLayer], rows: Mapping[str, Sequence[Row]]
+) -> dict[str, _Layer]:
+    """Layers of one shape: each has a time of its own, and they have the factors of remainders in common."""
+    times, ratios = {}, []
+    for layer in alike:
+        read, written, ns = np.array(
+            [(row.in_width, row.out_width, row.latency_ns) for row in rows[layer.path]]
+        ).T
+        times[layer.path] = fitted(read, written, ns)
+        ratios.append((read, written, ns / np.maximum(times[layer.path](read, written), 1.0)))
+    remainders = remainders_of(ratios)
+    return {
+        layer.path: _tabled(space, layer, replace(times[layer.path], remainders=remainders))
+        for layer in alike
+    }
+
+
+def _tabled(space: SearchSpace, layer: TimedLayer, time: LayerTime) -> _Layer:
     most_read, most_written = (_most(space, axis) for axis in (layer.read, layer.written))
-    read, written, ns = zip(*((row.in_width, row.out_width, row.latency_ns) for row in rows), strict=True)
-    time = fitted(read, written, ns)
     is_small = (most_read + 2) * (most_written + 2) <= _MOST_ENTRIES
     return _Layer(layer, time, time.table(most_read + 1, most_written + 1) if is_small else None)
 

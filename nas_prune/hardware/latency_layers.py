@@ -3,7 +3,7 @@
 Shape suffixes: N candidates, G searchable groups.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,20 +25,34 @@ class TimedLayer:
         path: of the module.
         read: the axis of the channels that it reads.
         written: the axis of its output channels.
+        shape: what it has in common with layers that compute the same: its kind, the size of its output and the shapes
+            of its parameters, at base widths.
     """
 
     path: str
     read: Axis
     written: Axis
+    shape: Hashable
 
 
 def timed_layers(space: SearchSpace) -> tuple[TimedLayer, ...]:
     """The layers of a network whose time is measured, in order of execution; one that is called again stands once."""
     found: dict[str, TimedLayer] = {}
     for layer in space.graph.layers:
-        if layer.kind in _KINDS:
-            found.setdefault(layer.path, TimedLayer(layer.path, layer.read, layer.channels))
+        if layer.kind in _KINDS and layer.path not in found:
+            shape = (layer.kind, layer.output_size, _shapes(space, layer.path))
+            found[layer.path] = TimedLayer(layer.path, layer.read, layer.channels, shape)
     return tuple(found.values())
+
+
+def _shapes(space: SearchSpace, path: str) -> tuple[tuple[int, ...], ...]:
+    """The shapes of a layer's parameters and buffers, in their order."""
+    base = np.array(space.base_G)
+    return tuple(
+        tuple(int(lengths(space)(axis, base)) for axis in axes)
+        for name, axes in space.graph.parameters.items()
+        if name.startswith(f"{path}.")
+    )
 
 
 def lengths(space: SearchSpace) -> Callable[[Axis, ArrayLike], NDArray[Any]]:

@@ -13,7 +13,6 @@ from nas_prune.runs.files import open_own, saying_why, write_whole
 from nas_prune.runs.reading import load_json, read_bytes
 
 PASSES = "passes.jsonl"
-REFERENCE = -1  # the number of the network that is timed again and again
 _MOST = 512 * 2**20  # bytes
 
 
@@ -23,15 +22,30 @@ class Timed:
 
     Attributes:
         turn: which pass.
-        network: its number; `REFERENCE` for the one that is timed again and again.
+        network: its number.
         whole: its time.
         layers: its layers' times, where they were clocked.
+        reference_ns: what the network took then that tells the machine's pace.
     """
 
     turn: int
     network: int
     whole: Timing
     layers: Mapping[str, PartTiming]
+    reference_ns: int
+
+    def at_pace(self, reference_ns: float) -> "Timed":
+        """What it would have taken had the machine run as fast as when its reference took so long."""
+        factor = reference_ns / self.reference_ns
+        layers, said, exact = {}, 0, 0
+        for path, one in self.layers.items():
+            exact += one.latency_ns
+            latency = round(factor * exact) - said  # so that the sum stays that of the whole
+            said += latency
+            layers[path] = PartTiming(latency, max(latency, round(factor * one.p95_ns)))
+        median, late = (max(1, round(factor * ns)) for ns in (self.whole.median_ns, self.whole.p95_ns))
+        whole = Timing(median, late, self.whole.runs)
+        return Timed(self.turn, self.network, whole, layers, round(reference_ns))
 
 
 def add(folder: Path, timed: Timed) -> None:
@@ -42,6 +56,7 @@ def add(folder: Path, timed: Timed) -> None:
         "network": timed.network,
         "whole": [whole.median_ns, whole.p95_ns, whole.runs],
         "layers": {path: [one.latency_ns, one.p95_ns] for path, one in timed.layers.items()},
+        "reference": timed.reference_ns,
     }
     with saying_why(folder / PASSES), open_own(folder / PASSES) as stream:
         stream.write(json.dumps(line) + "\n")
@@ -76,10 +91,11 @@ def begun(folder: Path) -> list[Timed]:
 
 def _read(line: dict[str, Any]) -> Timed:
     layers = {path: PartTiming(*_integers(one, 2)) for path, one in line["layers"].items()}
-    (turn, network), whole = _integers([line["pass"], line["network"]], 2), _integers(line["whole"], 3)
-    if min(whole) < 1 or any(min(one.latency_ns, one.p95_ns) < 0 for one in layers.values()):
+    turn, network, reference = _integers([line["pass"], line["network"], line["reference"]], 3)
+    whole = _integers(line["whole"], 3)
+    if min(*whole, reference) < 1 or any(min(one.latency_ns, one.p95_ns) < 0 for one in layers.values()):
         raise ValueError
-    return Timed(turn, network, Timing(*whole), layers)
+    return Timed(turn, network, Timing(*whole), layers, reference)
 
 
 def _integers(values: Sequence[Any], count: int) -> list[int]:

@@ -15,6 +15,7 @@ from typing import Annotated, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nas_prune.errors import BadInputError
+from nas_prune.hardware.latency_caches import Beyond
 from nas_prune.runs.problems import first_problem
 from nas_prune.runs.reading import load_json, read_text
 from nas_prune.runs.text import printable
@@ -57,6 +58,10 @@ class Header(_Strict):
         space: the network.
         groups: the names and base widths of its searchable groups.
         factor: what the sum of the layers is multiplied by to be the time of the whole.
+        beyond: what is added then for weights that caches do not hold: pairs of a number of weights and nanoseconds for
+            each weight above it.
+        reference_ns: what the network took that tells the machine's pace, at the pace that the table is for; None where
+            there was none.
         machine, versions, date: where and when.
         not_run: layers that were not seen by themselves: evaluation does not run them, or runs them within another.
         errors: of the predictions; None where no whole networks were timed.
@@ -68,6 +73,8 @@ class Header(_Strict):
     space: SpaceReference
     groups: tuple[tuple[str, int], ...]
     factor: float = Field(default=1.0, ge=1e-3, le=1e3)
+    beyond: Annotated[Beyond, Field(max_length=20)] = ()
+    reference_ns: int | None = Field(default=None, ge=1, le=_MOST_NS)
     machine: str = ""
     versions: dict[str, str] = {}
     date: str = ""

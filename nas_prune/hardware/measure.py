@@ -8,17 +8,21 @@ each in another order, so that a slow minute of the machine meets each layer ali
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from nas_prune.errors import BadInputError
+from nas_prune.hardware.cores import OwnCores
 from nas_prune.hardware.latency_design import networks, reference
 from nas_prune.hardware.latency_layers import timed_layers
-from nas_prune.hardware.latency_passes import REFERENCE, Timed, add, begun
+from nas_prune.hardware.latency_passes import Timed, add, begun
 from nas_prune.hardware.measured_table import Measured, write_measured
+from nas_prune.hardware.pace import Pace
 from nas_prune.hardware.runtimes import Loaded, Runtime, runtime_named
 from nas_prune.hardware.timing import PartTiming, Timing, adding_up
 from nas_prune.runs.directory import check_out
@@ -31,7 +35,6 @@ from nas_prune.space.search_space import SearchSpace
 from nas_prune.space.widths import SpaceReference
 
 _WARM_UPS, _FEWEST, _MOST = 3, 7, 60  # runs
-_BETWEEN_REFERENCES = 20  # networks
 _BURST_NS = 60e6  # of runs as they are, and again of runs that are clocked layer by layer
 
 
@@ -185,18 +188,22 @@ def _measure(
     planned = networks(space, config.networks, config.checked, config.seed)
     left = _left(config, len(planned), timed)
     total = len(planned) * config.passes
+    cores = _cores(runtime, config.threads)
     layers = tuple(layer.path for layer in timed_layers(space))
-    for number, (turn, network) in enumerate(left):
-        progress.update("timing networks", total - len(left) + number, total)
-        if number % _BETWEEN_REFERENCES == 0:
-            found = _timed(space, reference(space), (), runtime, config.threads)
-            timed.append(Timed(turn, REFERENCE, *found))
+    with _paced(space, runtime, config.threads) as pace:
+        for number, (turn, network) in enumerate(left):
+            progress.update("timing networks", total - len(left) + number, total)
+            use, widths_G = planned[network]
+            parts = layers if use == "fit" else ()
+            work = partial(_timed, space, widths_G, parts, runtime, config.threads)
+            found, reference_ns = cores.during(partial(pace.during, work))
+            timed.append(Timed(turn, network, *found, reference_ns))
             add(out, timed[-1])
-        use, widths_G = planned[network]
-        found = _timed(space, widths_G, layers if use == "fit" else (), runtime, config.threads)
-        timed.append(Timed(turn, network, *found))
-        add(out, timed[-1])
     progress.update("timing networks", total, total)
+    if cores.repeated:
+        progress.say(
+            f"{cores.repeated} of {len(left)} timings were done again: threads shared a core meanwhile."
+        )
     about = {
         "target": config.target,
         "threads": config.threads,
@@ -204,6 +211,18 @@ def _measure(
         "versions": config.versions,
     }
     return write_measured(space, out, planned, timed, about)
+
+
+@contextmanager
+def _paced(space: SearchSpace, runtime: Runtime, threads: int) -> Iterator[Pace]:
+    """What tells the machine's pace: the network of half of each width, loaded throughout."""
+    with runtime.loaded(space.build(reference(space), seed=0), space.forward, threads) as network:
+        yield Pace(network)
+
+
+def _cores(runtime: Runtime, threads: int) -> OwnCores:
+    """Networks that run on the CPU are timed while each thread has a core."""
+    return OwnCores(threads if runtime.name.startswith("cpu") else 1)
 
 
 def _left(config: MeasureConfig, count: int, timed: list[Timed]) -> list[tuple[int, int]]:
@@ -256,10 +275,53 @@ def measured_latency(
         BadInputError: the target is not there, or the network cannot be run in it.
     """
     runtime = runtime_named(target)
-    found: list[Timing] = []
-    for _ in range(bursts):
-        with runtime.loaded(
-            space.build(widths_G, seed=0, removed=removed), space.forward, threads
-        ) as network:
-            found.append(Timing.of(network.whole(_warm(network))))
-    return min(found, key=lambda one: one.median_ns)
+    cores = _cores(runtime, threads)
+
+    def burst() -> Timing:
+        model = space.build(widths_G, seed=0, removed=removed)
+        with runtime.loaded(model, space.forward, threads) as network:
+            return Timing.of(network.whole(_warm(network)))
+
+    return min((cores.during(burst) for _ in range(bursts)), key=lambda one: one.median_ns)
+
+
+def measured_in_turn(
+    space: SearchSpace,
+    vectors_NG: NDArray[np.int64],
+    target: str = "cpu-onnxruntime",
+    threads: int = 1,
+    *,
+    passes: int = 3,
+    seed: int = 0,
+    progress: Progress = SILENT,
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Time many networks whole, each in every pass, the passes in orders of their own.
+
+    Args:
+        space: the network.
+        vectors_NG: N width vectors.
+        target: what they are timed in.
+        threads: of the CPU.
+        passes: P, how often each is timed.
+        seed: of the orders.
+        progress: what is told meanwhile.
+
+    Returns:
+        P×N times in nanoseconds, and what the reference network took around each, which tells the machine's pace: the
+        same network as a table's, whose header has its time.
+
+    Raises:
+        BadInputError: the target is not there, or a network cannot be run in it.
+    """
+    runtime = runtime_named(target)
+    cores, count = _cores(runtime, threads), len(vectors_NG)
+    times_PN, paces_PN = (np.zeros((passes, count), dtype=np.int64) for _ in range(2))
+    with _paced(space, runtime, threads) as pace:
+        for turn in range(passes):
+            for done, number in enumerate(np.random.default_rng([seed, turn]).permutation(count)):
+                progress.update("timing networks", turn * count + done, passes * count)
+                widths_G = tuple(vectors_NG[number].tolist())
+                work = partial(_timed, space, widths_G, (), runtime, threads)
+                (whole, _), reference_ns = cores.during(partial(pace.during, work))
+                times_PN[turn, number], paces_PN[turn, number] = whole.median_ns, reference_ns
+    return times_PN, paces_PN

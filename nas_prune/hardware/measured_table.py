@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas_prune.hardware.latency import Latency, fitted_latency
+from nas_prune.hardware.latency_caches import Beyond, beyond_caches
 from nas_prune.hardware.latency_design import Use
 from nas_prune.hardware.latency_layers import lengths, timed_layers
-from nas_prune.hardware.latency_passes import REFERENCE, Timed, quickest_of
+from nas_prune.hardware.latency_passes import Timed, quickest_of
 from nas_prune.hardware.latency_table import (
     LATENCY,
     NETWORKS,
@@ -29,6 +30,7 @@ from nas_prune.hardware.timing import Timing
 from nas_prune.runs.files import write_whole
 from nas_prune.space.search_space import SearchSpace
 
+_AT_ITS_BEST = 0.1  # quantile of the reference network's times that the machine's best pace is told by
 _NETWORK_COLUMNS = ("network", "use", "latency_ns", "p95_ns", "runs", "predicted_ns", "widths")
 
 
@@ -40,8 +42,8 @@ class Measured:
         table: as its file has it.
         latency: its prediction.
         base_G: the base width of each searchable group.
-        drift: by how much the network that was timed again and again differed: its slowest time over its quickest,
-            less 1; None where there is none.
+        drift: by how much the machine's pace differed: the slowest tenth of what told it over the quickest, less 1;
+            None where there is none.
         whole: what the network of base widths takes; None where it was not timed.
     """
 
@@ -65,11 +67,14 @@ def write_measured(
         space: the network.
         out: the directory.
         planned: what each network is for, and its widths.
-        timed: every network in every pass.
+        timed: every network in every pass, as it was.
         about: what the table's header says of the machine.
     """
+    paces = [one.reference_ns for one in timed]
+    pace = round(float(np.quantile(paces, _AT_ITS_BEST)))
     passes = {
-        number: [one for one in timed if one.network == number] for number in range(REFERENCE, len(planned))
+        number: [one.at_pace(pace) for one in timed if one.network == number]
+        for number in range(len(planned))
     }
     quickest = {number: quickest_of(own) for number, own in passes.items() if own}
     rows = _rows(space, planned, quickest)
@@ -77,6 +82,7 @@ def write_measured(
     header = Header(
         space=space.reference,
         groups=groups_of(space),
+        reference_ns=pace,
         date=time.strftime("%Y-%m-%d", time.gmtime()),
         not_run=tuple(layer.path for layer in timed_layers(space) if layer.path not in run),
         **about,
@@ -86,8 +92,8 @@ def write_measured(
     table = Table(judged(header, raw, planned, measured, _twice(passes)), rows)
     latency = fitted_latency(space, table)
     write_files(out, table, network_rows(latency, planned, [quickest[n].whole for n in range(len(planned))]))
-    times = [one.whole.median_ns for one in passes[REFERENCE]]
-    return Measured(table, latency, space.base_G, max(times) / min(times) - 1, quickest[0].whole)
+    drift = float(np.quantile(paces, 1 - _AT_ITS_BEST) / pace - 1)
+    return Measured(table, latency, space.base_G, drift, quickest[0].whole)
 
 
 def _rows(
@@ -121,7 +127,7 @@ def judged(
     measured_N: NDArray[Any],
     twice_N: NDArray[np.float64] | None = None,
 ) -> Header:
-    """A header with the factor that makes the sum of layers a whole network's time, and the errors at those held out.
+    """A header with what makes the sum of layers a whole network's time, and the errors at those held out.
 
     Args:
         header: without them.
@@ -130,24 +136,37 @@ def judged(
         measured_N: the time of each.
         twice_N: by how much two measurements of each differ.
     """
-    ratios_N = measured_N / np.maximum(raw([widths for _, widths in planned]), 1)
-    uses_N = np.array([use for use, _ in planned])
-    held_out = uses_N == "held-out"
-    factor = float(np.median(ratios_N[~held_out]))
-    errors_N = np.abs(factor / ratios_N[held_out] - 1)
+    widths_NG = np.array([widths for _, widths in planned])
+    held_out = np.array([use for use, _ in planned]) == "held-out"
+    factor, beyond = _factor(raw, widths_NG[~held_out], measured_N[~held_out])
+    predicted_N = raw.scaled(factor, beyond)(widths_NG[held_out])
+    errors_N = np.abs(predicted_N / measured_N[held_out] - 1)
     found: dict[str, float] = {"median": float(np.median(errors_N)), "p90": float(np.quantile(errors_N, 0.9))}
     if twice_N is not None:
         again_N = twice_N[held_out]
         found |= {"twice_median": float(np.median(again_N)), "twice_p90": float(np.quantile(again_N, 0.9))}
     rounded = {name: round(value, 4) for name, value in found.items()}
     return header.model_copy(
-        update={"factor": round(factor, 4), "errors": Errors(networks=int(held_out.sum()), **rounded)}
+        update={
+            "factor": factor,
+            "beyond": beyond,
+            "errors": Errors(networks=int(held_out.sum()), **rounded),
+        }
     )
+
+
+def _factor(raw: Latency, widths_MG: NDArray[np.int64], measured_M: NDArray[Any]) -> tuple[float, Beyond]:
+    """What the sum of layers is multiplied by, and what is added for weights that caches do not hold."""
+    summed_M = np.maximum(raw(widths_MG), 1)
+    factor = float(np.median(measured_M / summed_M))
+    beyond = beyond_caches(raw.weights(widths_MG), factor * summed_M, measured_M)
+    both = float(np.median(measured_M / raw.scaled(factor, beyond)(widths_MG)))
+    return round(both * factor, 4), tuple((bend, both * each) for bend, each in beyond)
 
 
 def _twice(passes: Mapping[int, Sequence[Timed]]) -> NDArray[np.float64] | None:
     """By how much the first and the last pass of each network differ; None if there is one pass."""
-    own = [found for number, found in passes.items() if number != REFERENCE]
+    own = list(passes.values())
     if min(map(len, own)) < 2:
         return None
     return np.array([abs(found[0].whole.median_ns / found[-1].whole.median_ns - 1) for found in own])
