@@ -17,12 +17,11 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from nas_prune.errors import BadInputError
-from nas_prune.hardware.cores import OwnCores
 from nas_prune.hardware.latency_design import networks, reference
 from nas_prune.hardware.latency_layers import timed_layers
 from nas_prune.hardware.latency_passes import Timed, add, begun
 from nas_prune.hardware.measured_table import Measured, write_measured
-from nas_prune.hardware.pace import Pace
+from nas_prune.hardware.pace import Pace, smoothed
 from nas_prune.hardware.runtimes import Loaded, Runtime, runtime_named
 from nas_prune.hardware.timing import PartTiming, Timing, adding_up
 from nas_prune.runs.directory import check_out
@@ -188,7 +187,6 @@ def _measure(
     planned = networks(space, config.networks, config.checked, config.seed)
     left = _left(config, len(planned), timed)
     total = len(planned) * config.passes
-    cores = _cores(runtime, config.threads)
     layers = tuple(layer.path for layer in timed_layers(space))
     with _paced(space, runtime, config.threads) as pace:
         for number, (turn, network) in enumerate(left):
@@ -196,13 +194,13 @@ def _measure(
             use, widths_G = planned[network]
             parts = layers if use == "fit" else ()
             work = partial(_timed, space, widths_G, parts, runtime, config.threads)
-            found, reference_ns = cores.during(partial(pace.during, work))
+            found, reference_ns = pace.during(work)
             timed.append(Timed(turn, network, *found, reference_ns))
             add(out, timed[-1])
     progress.update("timing networks", total, total)
-    if cores.repeated:
+    if pace.repeated:
         progress.say(
-            f"{cores.repeated} of {len(left)} timings were done again: threads shared a core meanwhile."
+            f"{pace.repeated} of {len(left)} timings were done again: threads were held up meanwhile."
         )
     about = {
         "target": config.target,
@@ -217,12 +215,7 @@ def _measure(
 def _paced(space: SearchSpace, runtime: Runtime, threads: int) -> Iterator[Pace]:
     """What tells the machine's pace: the network of half of each width, loaded throughout."""
     with runtime.loaded(space.build(reference(space), seed=0), space.forward, threads) as network:
-        yield Pace(network)
-
-
-def _cores(runtime: Runtime, threads: int) -> OwnCores:
-    """Networks that run on the CPU are timed while each thread has a core."""
-    return OwnCores(threads if runtime.name.startswith("cpu") else 1)
+        yield Pace(network, threads if runtime.name.startswith("cpu") else 1)
 
 
 def _left(config: MeasureConfig, count: int, timed: list[Timed]) -> list[tuple[int, int]]:
@@ -275,14 +268,16 @@ def measured_latency(
         BadInputError: the target is not there, or the network cannot be run in it.
     """
     runtime = runtime_named(target)
-    cores = _cores(runtime, threads)
 
     def burst() -> Timing:
         model = space.build(widths_G, seed=0, removed=removed)
         with runtime.loaded(model, space.forward, threads) as network:
             return Timing.of(network.whole(_warm(network)))
 
-    return min((cores.during(burst) for _ in range(bursts)), key=lambda one: one.median_ns)
+    if threads == 1 or not runtime.name.startswith("cpu"):
+        return min((burst() for _ in range(bursts)), key=lambda one: one.median_ns)
+    with _paced(space, runtime, threads) as pace:
+        return min((pace.during(burst)[0] for _ in range(bursts)), key=lambda one: one.median_ns)
 
 
 def measured_in_turn(
@@ -307,21 +302,23 @@ def measured_in_turn(
         progress: what is told meanwhile.
 
     Returns:
-        P×N times in nanoseconds, and what the reference network took around each, which tells the machine's pace: the
-        same network as a table's, whose header has its time.
+        P×N times in nanoseconds, and what the reference network took around each, smoothed, which tells the machine's
+        pace: the same network as a table's, whose header has its time.
 
     Raises:
         BadInputError: the target is not there, or a network cannot be run in it.
     """
     runtime = runtime_named(target)
-    cores, count = _cores(runtime, threads), len(vectors_NG)
+    count = len(vectors_NG)
     times_PN, paces_PN = (np.zeros((passes, count), dtype=np.int64) for _ in range(2))
     with _paced(space, runtime, threads) as pace:
         for turn in range(passes):
-            for done, number in enumerate(np.random.default_rng([seed, turn]).permutation(count)):
+            order = np.random.default_rng([seed, turn]).permutation(count)
+            for done, number in enumerate(order):
                 progress.update("timing networks", turn * count + done, passes * count)
                 widths_G = tuple(vectors_NG[number].tolist())
                 work = partial(_timed, space, widths_G, (), runtime, threads)
-                (whole, _), reference_ns = cores.during(partial(pace.during, work))
+                (whole, _), reference_ns = pace.during(work)
                 times_PN[turn, number], paces_PN[turn, number] = whole.median_ns, reference_ns
+            paces_PN[turn, order] = np.rint(smoothed(paces_PN[turn, order]))
     return times_PN, paces_PN

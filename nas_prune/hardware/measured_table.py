@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from nas_prune.hardware.latency_table import (
     groups_of,
     table_text,
 )
+from nas_prune.hardware.pace import SLOW, smoothed
 from nas_prune.hardware.target import TARGET_FILE, MeasuredOn, Target, target_named
 from nas_prune.hardware.timing import Timing
 from nas_prune.runs.files import write_whole
@@ -70,13 +71,10 @@ def write_measured(
         timed: every network in every pass, as it was.
         about: what the table's header says of the machine.
     """
-    paces = [one.reference_ns for one in timed]
+    paces = smoothed([one.reference_ns for one in timed])
     pace = round(float(np.quantile(paces, _AT_ITS_BEST)))
-    passes = {
-        number: [one.at_pace(pace) for one in timed if one.network == number]
-        for number in range(len(planned))
-    }
-    quickest = {number: quickest_of(own) for number, own in passes.items() if own}
+    passes = _at_pace(timed, paces, pace)
+    quickest = {number: quickest_of(own) for number, own in passes.items()}
     rows = _rows(space, planned, quickest)
     run = {row.layer for row in rows}
     header = Header(
@@ -94,6 +92,17 @@ def write_measured(
     write_files(out, table, network_rows(latency, planned, [quickest[n].whole for n in range(len(planned))]))
     drift = float(np.quantile(paces, 1 - _AT_ITS_BEST) / pace - 1)
     return Measured(table, latency, space.base_G, drift, quickest[0].whole)
+
+
+def _at_pace(timed: Sequence[Timed], paces: NDArray[np.float64], pace: int) -> dict[int, list[Timed]]:
+    """Each network's passes at one pace, but for those in which threads were held up, where there are others."""
+    steady = {one.network for one in timed if one.reference_ns <= SLOW * pace}
+    passes: dict[int, list[Timed]] = {}
+    for one, own in zip(timed, paces, strict=True):
+        if one.reference_ns <= SLOW * pace or one.network not in steady:
+            at = replace(one, reference_ns=max(1, round(float(own)))).at_pace(pace)
+            passes.setdefault(one.network, []).append(at)
+    return passes
 
 
 def _rows(
