@@ -6,8 +6,7 @@
 Measures a table in DIR/table (or takes another), then times networks of random widths, all of them once and then all of
 them again: half of them with every width of every group equally likely, half at one number of MACs. Prints, and writes
 to DIR/study.json, the relative errors of the prediction and of the second measurement (median, 90th percentile), and at
-equal MACs the rank correlation with what was measured: as measured, and at the table's pace (`at_pace`), what a network
-took that was run before and after each timing taken out. Nothing else should run on the machine.
+equal MACs the rank correlation with what was measured. Nothing else should run on the machine.
 """
 
 import argparse
@@ -22,8 +21,7 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from nas_prune.hardware.latency import Latency, latency_cost
-from nas_prune.hardware.latency_table import Table, read_table
-from nas_prune.hardware.measure import Plan, measure, measured_in_turn
+from nas_prune.hardware.measure import DEFAULT, Plan, measure, measured_in_turn
 from nas_prune.runs.progress import Progress
 from nas_prune.runs.settings import library_versions, machine_name
 from nas_prune.space.budget import Budget
@@ -45,8 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--macs", type=float, default=0.3, help="share of the MACs at which ranks are compared"
     )
-    parser.add_argument("--networks", type=int, default=160)
-    parser.add_argument("--passes", type=int, default=3)
+    parser.add_argument("--networks", type=int, default=DEFAULT.networks)
+    parser.add_argument("--passes", type=int, default=DEFAULT.passes)
     parser.add_argument("--bursts", type=int, default=3)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, required=True)
@@ -54,15 +52,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options.out.mkdir(parents=True)
     space = _space(options.space, options.image_size)
     began = perf_counter()
-    table, latency = _table(space, options)
+    latency = _latency(space, options)
     seconds = perf_counter() - began
     vectors_NG = drawn(space, options.vectors, options.macs, np.random.default_rng(options.seed))
-    times_PN, paces_PN = measured_in_turn(
+    times_PN = measured_in_turn(
         space, vectors_NG, options.target, options.threads, passes=2 * options.bursts, seed=options.seed
     )
-    pace = table.header.reference_ns
-    at_pace_PN = times_PN * (pace / paces_PN) if pace else times_PN
-    measured_2N, paced_2N = (_twice(one_PN) for one_PN in (times_PN, at_pace_PN))
+    measured_2N = _twice(times_PN)
     found = {
         "space": options.space,
         "input_shape": list(space.reference.input_shape),
@@ -72,12 +68,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "versions": library_versions(("nas-prune", "torch", "onnxruntime", "numpy")),
         "table_seconds": None if options.table else round(seconds, 1),
         **told(latency(vectors_NG), measured_2N, len(vectors_NG) // 2),
-        "at_pace": told(latency(vectors_NG), paced_2N, len(vectors_NG) // 2),
-        "pace": {"table_ns": pace, "median_ns": float(np.median(paces_PN)), "most_ns": int(paces_PN.max())},
         "widths": vectors_NG.tolist(),
         "predicted_ns": latency(vectors_NG).tolist(),
         "measured_ns": measured_2N.tolist(),
-        "measured_at_pace_ns": paced_2N.tolist(),
     }
     (options.out / "study.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     for key, value in found.items():
@@ -90,18 +83,17 @@ def _space(name: str, size: int | None) -> SearchSpace:
     return load_space(name, (channels, size or height, size or width))
 
 
-def _table(space: SearchSpace, options: argparse.Namespace) -> tuple[Table, Latency]:
+def _latency(space: SearchSpace, options: argparse.Namespace) -> Latency:
     if options.table is not None:
-        return read_table(options.table), latency_cost(space, options.table)
-    found = measure(
+        return latency_cost(space, options.table)
+    return measure(
         space,
         options.out / "table",
         target=options.target,
         threads=options.threads,
         plan=Plan(networks=options.networks, passes=options.passes),
         progress=Progress(say=print),
-    )
-    return found.table, found.latency
+    ).latency
 
 
 def drawn(space: SearchSpace, count: int, share: float, rng: np.random.Generator) -> NDArray[np.int64]:

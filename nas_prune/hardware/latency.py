@@ -20,8 +20,10 @@ from nas_prune.hardware.latency_model import LayerTime, fitted
 from nas_prune.hardware.latency_remainders import remainders_of
 from nas_prune.hardware.latency_table import Row, Table, read_table
 from nas_prune.runs.text import printable
+from nas_prune.space.cost import Switched
 from nas_prune.space.search_space import SearchSpace
 
+_MOST_NS = 2.0**62
 _MOST_ENTRIES = (
     2**21
 )  # of a layer's times for all pairs of widths; beyond, they are worked out where they are asked for
@@ -56,6 +58,7 @@ class Latency:
     ) -> None:
         self._space, self._layers, self._factor, self._beyond = space, tuple(layers), factor, beyond
         self._length = lengths(space)
+        self._switched: Switched | None = None
 
     def __call__(self, vectors_NV: ArrayLike) -> NDArray[np.int64]:
         """Nanoseconds for each of N vectors, or for one.
@@ -64,14 +67,13 @@ class Latency:
             vectors_NV: G widths, and behind them, where blocks are searched, 1 for each that is there and 0 where not.
         """
         vectors = np.asarray(vectors_NV, dtype=np.int64)
-        found = self._factor * self._summed(vectors, self._at_whole) + self._extra(vectors)
-        return np.rint(np.maximum(found, 1.0)).astype(np.int64)
+        found = self._total(vectors, self._factor * self._summed(vectors, self._at_whole))
+        return np.rint(np.minimum(found, _MOST_NS)).astype(np.int64)
 
     def real(self, vectors_NV: ArrayLike) -> NDArray[np.float64]:
         """Between whole widths, by straight lines from one to the next."""
         vectors = np.asarray(vectors_NV, dtype=np.float64)
-        found = self._factor * self._summed(vectors, self._between) + self._extra(vectors)
-        return np.asarray(np.maximum(found, 1.0), dtype=np.float64)
+        return self._total(vectors, self._factor * self._summed(vectors, self._between))
 
     def by_layer(self, vectors_NV: ArrayLike) -> dict[str, NDArray[np.float64]]:
         """What each layer, with what follows it, has of that; of blocks that are left out nothing.
@@ -80,21 +82,25 @@ class Latency:
         """
         vectors = np.asarray(vectors_NV, dtype=np.int64)
         summed = self._factor * self._summed(vectors, self._at_whole)
-        factor = self._factor * np.maximum(summed + self._extra(vectors), 1.0) / np.maximum(summed, 1.0)
+        factor = self._factor * self._total(vectors, summed) / np.maximum(summed, 1.0)
         return {path: factor * ns for path, ns in self._parts(vectors, self._at_whole)}
 
     def weights(self, vectors_NV: ArrayLike) -> NDArray[np.float64]:
         """How many weights each of N networks has."""
         is_switched = np.shape(vectors_NV)[-1] > len(self._space.groups)
-        count = self._space.switched("params") if is_switched else self._space.cost.params
+        if is_switched and self._switched is None:
+            self._switched = self._space.switched("params")
+        count = self._switched if is_switched and self._switched else self._space.cost.params
         return count.real(vectors_NV)
 
     def scaled(self, factor: float, beyond: Beyond) -> "Latency":
         """The same layers with another factor, and with what is added for weights that caches do not hold."""
         return Latency(self._space, self._layers, factor, beyond)
 
-    def _extra(self, vectors_NV: NDArray[Any]) -> NDArray[np.float64] | float:
-        return nanoseconds(self._beyond, self.weights(vectors_NV)) if self._beyond else 0.0
+    def _total(self, vectors_NV: NDArray[Any], summed_N: NDArray[np.float64]) -> NDArray[np.float64]:
+        """With what is added to the sum of layers."""
+        extra = nanoseconds(self._beyond, self.weights(vectors_NV), summed_N) if self._beyond else 0.0
+        return np.asarray(np.maximum(summed_N + extra, 1.0), dtype=np.float64)
 
     def _summed(self, vectors_NV: NDArray[Any], time: Any) -> NDArray[Any]:
         total: NDArray[Any] = np.zeros(vectors_NV.shape[:-1])
@@ -197,11 +203,12 @@ def _fits(
     """Layers of one shape: each has a time of its own, and they have the factors of remainders in common."""
     times, ratios = {}, []
     for layer in alike:
-        read, written, ns = np.array(
-            [(row.in_width, row.out_width, row.latency_ns) for row in rows[layer.path]]
+        read, written, ns, networks = np.array(
+            [(row.in_width, row.out_width, row.latency_ns, row.network) for row in rows[layer.path]]
         ).T
         times[layer.path] = fitted(read, written, ns)
-        ratios.append((read, written, ns / np.maximum(times[layer.path](read, written), 1.0)))
+        ratio = ns / np.maximum(times[layer.path](read, written), 1.0)
+        ratios.append((read, written, ratio, networks))
     remainders = remainders_of(ratios)
     return {
         layer.path: _tabled(space, layer, replace(times[layer.path], remainders=remainders))

@@ -6,35 +6,45 @@ of its layers takes longer than the same layer of a small network; nothing in th
 Shape suffixes: M networks, B bends.
 """
 
-from typing import TypeAlias
+from typing import Annotated, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from pydantic import Field
 
 from nas_prune.hardware.ridge import ridge
 
-Beyond: TypeAlias = tuple[tuple[float, float], ...]  # (weights, nanoseconds for each weight above these)
+# (weights, nanoseconds for each weight above these)
+Beyond: TypeAlias = tuple[
+    tuple[Annotated[float, Field(ge=0, le=1e15)], Annotated[float, Field(ge=-1e6, le=1e6)]], ...
+]
 
 _BENDS = (0.1, 0.3, 0.5, 0.7, 0.9)  # quantiles of the networks' weights; the first bend is at none
 _FEWEST = 20  # networks
+_LEAST, _MOST = (
+    -0.3,
+    1.0,
+)  # of the sum of layers, that may be added: bends say little far from measured networks
 
 
-def nanoseconds(beyond: Beyond, weights_N: ArrayLike) -> NDArray[np.float64]:
+def nanoseconds(beyond: Beyond, weights_N: ArrayLike, summed_N: ArrayLike) -> NDArray[np.float64]:
     """What is added to the sum of layers, for each of N networks.
 
     Args:
         beyond: the bends.
         weights_N: how many weights each has.
+        summed_N: what its layers take together.
 
     Example:
-        >>> nanoseconds(((0, 1.0), (100, 0.5)), [50, 300]).tolist()
+        >>> nanoseconds(((0, 1.0), (100, 0.5)), [50, 300], [1000, 1000]).tolist()
         [50.0, 400.0]
     """
     weights = np.asarray(weights_N, dtype=np.float64)
     total = np.zeros(weights.shape)
     for bend, each in beyond:
         total = total + each * np.maximum(0.0, weights - bend)
-    return total
+    summed = np.asarray(summed_N, dtype=np.float64)
+    return np.asarray(np.clip(total, _LEAST * summed, _MOST * summed))
 
 
 def beyond_caches(weights_M: ArrayLike, summed_M: ArrayLike, measured_M: ArrayLike) -> Beyond:
@@ -54,5 +64,5 @@ def beyond_caches(weights_M: ArrayLike, summed_M: ArrayLike, measured_M: ArrayLi
     bends_B = bends_B[bends_B < weights.max()]
     shares_MB = np.maximum(0.0, weights[:, None] - bends_B) / summed[:, None]
     size_B = np.sqrt((shares_MB**2).sum(axis=0))
-    each_B = ridge(shares_MB / size_B, measured / summed - 1) / size_B
+    each_B = ridge(shares_MB / size_B, measured / summed - 1, np.arange(len(weights))) / size_B
     return tuple((float(bend), float(each)) for bend, each in zip(bends_B, each_B, strict=True) if each)

@@ -25,8 +25,8 @@ class TimedLayer:
         path: of the module.
         read: the axis of the channels that it reads.
         written: the axis of its output channels.
-        shape: what it has in common with layers that compute the same: its kind, the size of its output and the shapes
-            of its parameters, at base widths.
+        shape: what it has in common with layers that compute the same: its kind, the size of its output, the shapes of
+            its parameters at base widths, its stride and dilation.
     """
 
     path: str
@@ -40,9 +40,15 @@ def timed_layers(space: SearchSpace) -> tuple[TimedLayer, ...]:
     found: dict[str, TimedLayer] = {}
     for layer in space.graph.layers:
         if layer.kind in _KINDS and layer.path not in found:
-            shape = (layer.kind, layer.output_size, _shapes(space, layer.path))
+            shape = (layer.kind, layer.output_size, _shapes(space, layer.path), _steps(space, layer.path))
             found[layer.path] = TimedLayer(layer.path, layer.read, layer.channels, shape)
     return tuple(found.values())
+
+
+def _steps(space: SearchSpace, path: str) -> tuple[str, ...]:
+    """A convolution's stride, dilation and padding."""
+    module = space.template.get_submodule(path)
+    return tuple(str(getattr(module, name, "")) for name in ("stride", "dilation", "padding"))
 
 
 def _shapes(space: SearchSpace, path: str) -> tuple[tuple[int, ...], ...]:

@@ -25,7 +25,7 @@ class Timed:
         network: its number.
         whole: its time.
         layers: its layers' times, where they were clocked.
-        reference_ns: what the network took then that tells the machine's pace.
+        reference_ns: what the network took around it that tells the machine's pace.
     """
 
     turn: int
@@ -33,19 +33,6 @@ class Timed:
     whole: Timing
     layers: Mapping[str, PartTiming]
     reference_ns: int
-
-    def at_pace(self, reference_ns: float) -> "Timed":
-        """What it would have taken had the machine run as fast as when its reference took so long."""
-        factor = reference_ns / self.reference_ns
-        layers, said, exact = {}, 0, 0
-        for path, one in self.layers.items():
-            exact += one.latency_ns
-            latency = round(factor * exact) - said  # so that the sum stays that of the whole
-            said += latency
-            layers[path] = PartTiming(latency, max(latency, round(factor * one.p95_ns)))
-        median, late = (max(1, round(factor * ns)) for ns in (self.whole.median_ns, self.whole.p95_ns))
-        whole = Timing(median, late, self.whole.runs)
-        return Timed(self.turn, self.network, whole, layers, round(reference_ns))
 
 
 def add(folder: Path, timed: Timed) -> None:

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from nas_prune.hardware.ridge import ridge
 
 BLOCK = 32  # channels: the largest that runtimes compute in
+_FEWEST = 2 * BLOCK  # measurements; fewer say nothing of as many factors
 _LEAST, _MOST = 0.5, 2.0
 
 
@@ -37,24 +38,28 @@ class Remainders:
         return np.asarray(np.clip(1 + self.read_R[read] + self.written_R[written], _LEAST, _MOST))
 
 
-def remainders_of(layers: Sequence[tuple[ArrayLike, ArrayLike, ArrayLike]]) -> Remainders:
+def remainders_of(layers: Sequence[tuple[ArrayLike, ArrayLike, ArrayLike, ArrayLike]]) -> Remainders:
     """The factors that layers of one shape have in common.
 
     Args:
-        layers: for each the widths read, the widths written, and by which factor each time is off what was fitted
-            without remainders.
+        layers: for each the widths read, the widths written, by which factor each time is off what was fitted without
+            remainders, and the number of the network that each is of.
 
     Example:
         >>> import numpy as np
         >>> read, written = np.arange(640) % 64 + 1, np.arange(640) // 10 + 1
         >>> slow = np.where(read % 32 == 14, 1.2, 1.0)
-        >>> found = remainders_of([(read, written, slow)])
+        >>> found = remainders_of([(read, written, slow, np.arange(640))])
         >>> [round(float(found(width, 16)), 1) for width in (13, 14, 46)]
         [1.0, 1.2, 1.2]
     """
-    read_M, written_M, ratio_M = (np.concatenate([np.asarray(one[n]) for one in layers]) for n in range(3))
+    read_M, written_M, ratio_M, of_M = (
+        np.concatenate([np.asarray(one[n]) for one in layers]) for n in range(4)
+    )
+    if len(ratio_M) < _FEWEST:
+        return Remainders(np.zeros(BLOCK), np.zeros(BLOCK))
     features_MF = np.concatenate([_one_of(read_M), _one_of(written_M)], axis=1)
-    weights_F = ridge(features_MF, ratio_M - 1)
+    weights_F = ridge(features_MF, ratio_M - 1, of_M)
     return Remainders(weights_F[:BLOCK], weights_F[BLOCK:])
 
 

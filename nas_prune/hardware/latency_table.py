@@ -60,8 +60,6 @@ class Header(_Strict):
         factor: what the sum of the layers is multiplied by to be the time of the whole.
         beyond: what is added then for weights that caches do not hold: pairs of a number of weights and nanoseconds for
             each weight above it.
-        reference_ns: what the network took that tells the machine's pace, at the pace that the table is for; None where
-            there was none.
         machine, versions, date: where and when.
         not_run: layers that were not seen by themselves: evaluation does not run them, or runs them within another.
         errors: of the predictions; None where no whole networks were timed.
@@ -74,7 +72,6 @@ class Header(_Strict):
     groups: tuple[tuple[str, int], ...]
     factor: float = Field(default=1.0, ge=1e-3, le=1e3)
     beyond: Annotated[Beyond, Field(max_length=20)] = ()
-    reference_ns: int | None = Field(default=None, ge=1, le=_MOST_NS)
     machine: str = ""
     versions: dict[str, str] = {}
     date: str = ""

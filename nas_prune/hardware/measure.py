@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -21,7 +22,7 @@ from nas_prune.hardware.latency_design import networks, reference
 from nas_prune.hardware.latency_layers import timed_layers
 from nas_prune.hardware.latency_passes import Timed, add, begun
 from nas_prune.hardware.measured_table import Measured, write_measured
-from nas_prune.hardware.pace import Pace, smoothed
+from nas_prune.hardware.pace import Pace
 from nas_prune.hardware.runtimes import Loaded, Runtime, runtime_named
 from nas_prune.hardware.timing import PartTiming, Timing, adding_up
 from nas_prune.runs.directory import check_out
@@ -34,6 +35,7 @@ from nas_prune.space.search_space import SearchSpace
 from nas_prune.space.widths import SpaceReference
 
 _WARM_UPS, _FEWEST, _MOST = 3, 7, 60  # runs
+_LOOKS, _FEW_LOOKS = 40, 4  # at the pace before many networks are timed, and before one is
 _BURST_NS = 60e6  # of runs as they are, and again of runs that are clocked layer by layer
 
 
@@ -49,9 +51,9 @@ class Plan(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    networks: int = Field(default=160, ge=4, le=5000)
+    networks: int = Field(default=320, ge=4, le=5000)
     checked: int = Field(default=20, ge=1, le=1000)
-    passes: int = Field(default=3, ge=1, le=100)
+    passes: int = Field(default=2, ge=1, le=100)
     seed: int = Field(default=0, ge=0, lt=2**32)
 
 
@@ -212,10 +214,10 @@ def _measure(
 
 
 @contextmanager
-def _paced(space: SearchSpace, runtime: Runtime, threads: int) -> Iterator[Pace]:
+def _paced(space: SearchSpace, runtime: Runtime, threads: int, looks: int = _LOOKS) -> Iterator[Pace]:
     """What tells the machine's pace: the network of half of each width, loaded throughout."""
     with runtime.loaded(space.build(reference(space), seed=0), space.forward, threads) as network:
-        yield Pace(network, threads if runtime.name.startswith("cpu") else 1)
+        yield Pace(network, threads if runtime.name.startswith("cpu") else 1, looks)
 
 
 def _left(config: MeasureConfig, count: int, timed: list[Timed]) -> list[tuple[int, int]]:
@@ -233,7 +235,9 @@ def _timed(
     space: SearchSpace, widths_G: tuple[int, ...], layers: tuple[str, ...], runtime: Runtime, threads: int
 ) -> tuple[Timing, dict[str, PartTiming]]:
     """A network's time in one burst of runs, and its layers' in another."""
-    with runtime.loaded(space.build(widths_G, seed=0), space.forward, threads) as network:
+    with torch.inference_mode(mode=False):  # which the network that tells the pace may run in
+        model = space.build(widths_G, seed=0)
+    with runtime.loaded(model, space.forward, threads) as network:
         runs = _warm(network)
         whole = Timing.of(network.whole(runs))
         return whole, adding_up(network.parts(runs, layers), whole.median_ns) if layers else {}
@@ -270,13 +274,14 @@ def measured_latency(
     runtime = runtime_named(target)
 
     def burst() -> Timing:
-        model = space.build(widths_G, seed=0, removed=removed)
+        with torch.inference_mode(mode=False):
+            model = space.build(widths_G, seed=0, removed=removed)
         with runtime.loaded(model, space.forward, threads) as network:
             return Timing.of(network.whole(_warm(network)))
 
     if threads == 1 or not runtime.name.startswith("cpu"):
         return min((burst() for _ in range(bursts)), key=lambda one: one.median_ns)
-    with _paced(space, runtime, threads) as pace:
+    with _paced(space, runtime, threads, _FEW_LOOKS) as pace:
         return min((pace.during(burst)[0] for _ in range(bursts)), key=lambda one: one.median_ns)
 
 
@@ -289,7 +294,7 @@ def measured_in_turn(
     passes: int = 3,
     seed: int = 0,
     progress: Progress = SILENT,
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+) -> NDArray[np.int64]:
     """Time many networks whole, each in every pass, the passes in orders of their own.
 
     Args:
@@ -302,15 +307,14 @@ def measured_in_turn(
         progress: what is told meanwhile.
 
     Returns:
-        P×N times in nanoseconds, and what the reference network took around each, smoothed, which tells the machine's
-        pace: the same network as a table's, whose header has its time.
+        P×N times in nanoseconds.
 
     Raises:
         BadInputError: the target is not there, or a network cannot be run in it.
     """
     runtime = runtime_named(target)
     count = len(vectors_NG)
-    times_PN, paces_PN = (np.zeros((passes, count), dtype=np.int64) for _ in range(2))
+    times_PN = np.zeros((passes, count), dtype=np.int64)
     with _paced(space, runtime, threads) as pace:
         for turn in range(passes):
             order = np.random.default_rng([seed, turn]).permutation(count)
@@ -318,7 +322,6 @@ def measured_in_turn(
                 progress.update("timing networks", turn * count + done, passes * count)
                 widths_G = tuple(vectors_NG[number].tolist())
                 work = partial(_timed, space, widths_G, (), runtime, threads)
-                (whole, _), reference_ns = pace.during(work)
-                times_PN[turn, number], paces_PN[turn, number] = whole.median_ns, reference_ns
-            paces_PN[turn, order] = np.rint(smoothed(paces_PN[turn, order]))
-    return times_PN, paces_PN
+                (whole, _), _reference_ns = pace.during(work)
+                times_PN[turn, number] = whole.median_ns
+    return times_PN

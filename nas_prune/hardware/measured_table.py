@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +25,13 @@ from nas_prune.hardware.latency_table import (
     groups_of,
     table_text,
 )
-from nas_prune.hardware.pace import SLOW, smoothed
+from nas_prune.hardware.pace import SLOW
 from nas_prune.hardware.target import TARGET_FILE, MeasuredOn, Target, target_named
 from nas_prune.hardware.timing import Timing
 from nas_prune.runs.files import write_whole
 from nas_prune.space.search_space import SearchSpace
 
-_AT_ITS_BEST = 0.1  # quantile of the reference network's times that the machine's best pace is told by
+_AT_ITS_BEST = 0.1  # of the times in which the machine was at its best pace
 _NETWORK_COLUMNS = ("network", "use", "latency_ns", "p95_ns", "runs", "predicted_ns", "widths")
 
 
@@ -71,16 +71,13 @@ def write_measured(
         timed: every network in every pass, as it was.
         about: what the table's header says of the machine.
     """
-    paces = smoothed([one.reference_ns for one in timed])
-    pace = round(float(np.quantile(paces, _AT_ITS_BEST)))
-    passes = _at_pace(timed, paces, pace)
+    passes = _steady(timed)
     quickest = {number: quickest_of(own) for number, own in passes.items()}
     rows = _rows(space, planned, quickest)
     run = {row.layer for row in rows}
     header = Header(
         space=space.reference,
         groups=groups_of(space),
-        reference_ns=pace,
         date=time.strftime("%Y-%m-%d", time.gmtime()),
         not_run=tuple(layer.path for layer in timed_layers(space) if layer.path not in run),
         **about,
@@ -90,18 +87,19 @@ def write_measured(
     table = Table(judged(header, raw, planned, measured, _twice(passes)), rows)
     latency = fitted_latency(space, table)
     write_files(out, table, network_rows(latency, planned, [quickest[n].whole for n in range(len(planned))]))
-    drift = float(np.quantile(paces, 1 - _AT_ITS_BEST) / pace - 1)
+    slow, quick = np.quantile([one.reference_ns for one in timed], (1 - _AT_ITS_BEST, _AT_ITS_BEST))
+    drift = float(slow / quick - 1)
     return Measured(table, latency, space.base_G, drift, quickest[0].whole)
 
 
-def _at_pace(timed: Sequence[Timed], paces: NDArray[np.float64], pace: int) -> dict[int, list[Timed]]:
-    """Each network's passes at one pace, but for those in which threads were held up, where there are others."""
-    steady = {one.network for one in timed if one.reference_ns <= SLOW * pace}
+def _steady(timed: Sequence[Timed]) -> dict[int, list[Timed]]:
+    """Each network's passes, but for those in which threads were held up, where it has others."""
+    best = float(np.quantile([one.reference_ns for one in timed], _AT_ITS_BEST))
+    steady = [one for one in timed if one.reference_ns <= SLOW * best]
+    has_one = {one.network for one in steady}
     passes: dict[int, list[Timed]] = {}
-    for one, own in zip(timed, paces, strict=True):
-        if one.reference_ns <= SLOW * pace or one.network not in steady:
-            at = replace(one, reference_ns=max(1, round(float(own)))).at_pace(pace)
-            passes.setdefault(one.network, []).append(at)
+    for one in (*steady, *(other for other in timed if other.network not in has_one)):
+        passes.setdefault(one.network, []).append(one)
     return passes
 
 
@@ -151,8 +149,8 @@ def judged(
     predicted_N = raw.scaled(factor, beyond)(widths_NG[held_out])
     errors_N = np.abs(predicted_N / measured_N[held_out] - 1)
     found: dict[str, float] = {"median": float(np.median(errors_N)), "p90": float(np.quantile(errors_N, 0.9))}
-    if twice_N is not None:
-        again_N = twice_N[held_out]
+    again_N = np.zeros(0) if twice_N is None else twice_N[held_out & ~np.isnan(twice_N)]
+    if len(again_N):
         found |= {"twice_median": float(np.median(again_N)), "twice_p90": float(np.quantile(again_N, 0.9))}
     rounded = {name: round(value, 4) for name, value in found.items()}
     return header.model_copy(
@@ -174,11 +172,16 @@ def _factor(raw: Latency, widths_MG: NDArray[np.int64], measured_M: NDArray[Any]
 
 
 def _twice(passes: Mapping[int, Sequence[Timed]]) -> NDArray[np.float64] | None:
-    """By how much the first and the last pass of each network differ; None if there is one pass."""
-    own = list(passes.values())
-    if min(map(len, own)) < 2:
+    """By how much the first and the last pass of each network differ, NaN where it has one; None if all have one."""
+    own = [passes[number] for number in sorted(passes)]
+    if max(map(len, own)) < 2:
         return None
-    return np.array([abs(found[0].whole.median_ns / found[-1].whole.median_ns - 1) for found in own])
+    return np.array(
+        [
+            abs(found[0].whole.median_ns / found[-1].whole.median_ns - 1) if len(found) > 1 else np.nan
+            for found in own
+        ]
+    )
 
 
 def network_rows(

@@ -1,18 +1,16 @@
 """How fast the machine runs at the moment: one network, run right before and right after whatever is timed.
 
-A machine's pace changes by some percent from minute to minute, by heat, by its neighbours, by other work. What is timed
-is told apart from that by a network whose own time is known. And on a virtual machine several threads may do no more
-than one for seconds at a stretch, with nothing else running: its processors are then halves of one core, or go through
-the host to wait for each other. A table of which half was measured so predicts neither, so that such times are waited
-out.
+On a virtual machine several threads may do no more than one for seconds or minutes, with nothing else running: its
+processors are then halves of one core. A table of which half was measured so predicts neither, so that such times are
+waited out. A network whose own time is known tells them.
 """
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable
 from time import monotonic, sleep
 from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nas_prune.hardware.runtimes import Loaded
 
@@ -20,27 +18,33 @@ Found = TypeVar("Found")
 
 _WARM_UPS, _FEWEST, _MOST = 3, 5, 25  # runs
 _RUNS_NS = 15e6
-_FIRST = 40  # looks at the pace before anything is timed
 SLOW = 1.25  # times as long as at best
-_PATIENCE, _PAUSE = 60.0, 0.25  # seconds
-_TRIES, _GIVE_UP = 20, 3
-_AROUND = 5  # timings before and after one that its pace is told by
+_PATIENCE, _AT_ONCE, _PAUSE = 600.0, 60.0, 0.25  # seconds: in all, before one piece of work, between looks
+_TRIES = 20
+_OF_THE_BEST = 5  # looks, whose median is the best: a single one may be too good
 
 
 class Pace:
     """Runs a network before and after some work, and waits where several threads are held up."""
 
-    def __init__(self, network: Loaded, threads: int) -> None:
-        """With a network that stays loaded, of so many threads; one alone needs no waiting."""
-        self._network, self._waits = network, threads > 1
+    def __init__(self, network: Loaded, threads: int, looks: int) -> None:
+        """With a network that stays loaded, of so many threads; one alone needs no waiting.
+
+        Args:
+            network: that tells the pace.
+            threads: that it runs on; where there are fewer cores, nothing waits.
+            looks: how often it is looked at to know its best before anything is timed, four times a second.
+        """
+        self._network, self._waits = network, 1 < threads <= (os.cpu_count() or 1)
         quickest = min(network.whole(_WARM_UPS))
         self._runs = int(np.clip(_RUNS_NS / max(1, quickest), _FEWEST, _MOST))
-        self._best = self._look()
-        for _ in range(_FIRST if self._waits else 0):
-            sleep(_PAUSE)
-            self._best = min(self._best, self._look())
-        self._given_up = 0
+        self._quickest: list[float] = []
+        self._waited = 0.0
         self.repeated = 0
+        self._look()
+        for _ in range(looks if self._waits else 0):
+            sleep(_PAUSE)
+            self._look()
 
     def during(self, work: Callable[[], Found]) -> tuple[Found, int]:
         """What some work gives, and what the network took around it, in nanoseconds.
@@ -58,32 +62,17 @@ class Pace:
 
     def _look(self) -> float:
         self._network.whole(_WARM_UPS)
-        return float(np.median(self._network.whole(self._runs)))
-
-    def _is_held_up(self, now: float) -> bool:
-        self._best = min(self._best, now)
-        return self._waits and self._given_up < _GIVE_UP and now > SLOW * self._best
-
-    def _steady(self) -> float:
-        until = monotonic() + _PATIENCE
-        while self._is_held_up(now := self._look()):
-            if monotonic() > until:
-                self._given_up += 1
-                return now
-            sleep(_PAUSE)
-        if self._given_up < _GIVE_UP:
-            self._given_up = 0
+        now = float(np.median(self._network.whole(self._runs)))
+        self._quickest = sorted([*self._quickest, now])[:_OF_THE_BEST]
         return now
 
+    def _is_held_up(self, now: float) -> bool:
+        is_slow = now > SLOW * float(np.median(self._quickest))
+        return self._waits and self._waited < _PATIENCE and is_slow
 
-def smoothed(paces_M: Sequence[int] | NDArray[np.int64]) -> NDArray[np.float64]:
-    """The pace at each of M timings in a row: the median of those around it, since each is noisy itself.
-
-    Example:
-        >>> smoothed([10, 10, 90, 10, 10]).tolist()
-        [10.0, 10.0, 10.0, 10.0, 10.0]
-    """
-    paces = np.asarray(paces_M, dtype=np.float64)
-    return np.array(
-        [np.median(paces[max(0, place - _AROUND) : place + _AROUND + 1]) for place in range(len(paces))]
-    )
+    def _steady(self) -> float:
+        until = monotonic() + _AT_ONCE
+        while self._is_held_up(now := self._look()) and monotonic() < until:
+            sleep(_PAUSE)
+            self._waited += _PAUSE
+        return now

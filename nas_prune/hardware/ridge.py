@@ -11,18 +11,22 @@ _USUAL = 1.4826  # standard deviations in a median of absolute errors, for norma
 _FINEST = 0.01  # of a value, that no measurement is better than
 _FAR = 2.0  # standard deviations from which on a measurement counts less
 _BOUND = 3.0  # beyond which an error counts no more, where penalties are compared
-_CERTAIN = 0.95  # at most, of a measurement's own part in its prediction
+_MARGIN = 0.98  # of the error of zero, below which another must be to be believed
 
 
-def ridge(features_MF: NDArray[np.float64], values_M: NDArray[np.float64]) -> NDArray[np.float64]:
+def ridge(
+    features_MF: NDArray[np.float64], values_M: NDArray[np.float64], of_M: NDArray[np.int64]
+) -> NDArray[np.float64]:
     """The coefficients that predict values which they have not seen best; all zero where zero predicts no worse.
 
-    The penalty is the one of some by which single measurements that are left out are predicted best. Values that are
-    far larger than usual count less: other processes disturb single measurements.
+    The penalty is the one of some by which measurements are predicted best that are left out, all of one network at
+    once: what disturbed it is in all of them. Values that are far larger than usual count less: other processes disturb
+    single measurements.
 
     Args:
         features_MF: a column for each coefficient; the penalty treats all alike, so that they should be of one size.
         values_M: relative errors to be predicted, around zero.
+        of_M: the network that each is of.
 
     Returns:
         F coefficients.
@@ -31,16 +35,20 @@ def ridge(features_MF: NDArray[np.float64], values_M: NDArray[np.float64]) -> ND
     trust_M = np.minimum(1.0, _FAR * usual / np.maximum(np.abs(values_M), 1e-12))
     weighted_FM = (features_MF * trust_M[:, None]).T
     products_FF, right_F = weighted_FM @ features_MF, weighted_FM @ values_M
+    groups = [np.flatnonzero(of_M == network) for network in np.unique(of_M)]
 
     def loss(errors_M: NDArray[np.float64]) -> float:
         return float(np.minimum(trust_M * errors_M**2, (_BOUND * usual) ** 2).mean())
 
-    best, found_F = loss(values_M), np.zeros(features_MF.shape[1])
+    best, found_F = _MARGIN * loss(values_M), np.zeros(features_MF.shape[1])
     for penalty in _PENALTIES:
         inverse_FF = np.linalg.inv(products_FF + penalty * np.eye(len(found_F)))
         weights_F = inverse_FF @ right_F
-        own_M = np.einsum("mf,fm->m", features_MF, inverse_FF @ weighted_FM)
-        left_out = loss((values_M - features_MF @ weights_F) / (1 - np.minimum(own_M, _CERTAIN)))
+        errors_M = values_M - features_MF @ weights_F
+        for own in groups:  # exact: as if fitted without them
+            part = features_MF[own] @ inverse_FF @ weighted_FM[:, own]
+            errors_M[own] = np.linalg.solve(np.eye(len(own)) - part, errors_M[own])
+        left_out = loss(errors_M)
         if left_out < best:
             best, found_F = left_out, weights_F
     return found_F

@@ -96,8 +96,7 @@ class _Loaded:
 
     def whole(self, runs: int) -> list[int]:
         """Nanoseconds of each of some runs."""
-        with _on_first_core(self._threads):
-            return clocked(lambda: self._session.run(None, self._feed), runs)
+        return clocked(lambda: self._session.run(None, self._feed), runs)
 
     def parts(self, runs: int, layers: tuple[str, ...]) -> Parts:
         """The runtime's own profile, what is between two layers counted with the first."""
@@ -105,9 +104,8 @@ class _Loaded:
         self._session = None  # its threads would stand in the way
         with TemporaryDirectory(prefix="nas-prune-") as folder:
             session = self._opened(Path(folder) / "profile")
-            with _on_first_core(self._threads):
-                for _ in range(runs + _SPARE_RUNS):
-                    session.run(None, self._feed)
+            for _ in range(runs + _SPARE_RUNS):
+                session.run(None, self._feed)
             events = json.loads(Path(session.end_profiling()).read_bytes())
         self._session = self._opened(None)
         return _divided(events, homes, runs)
@@ -118,37 +116,9 @@ class _Loaded:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = self._threads, 1
         options.log_severity_level = 3
-        others = _cores(self._threads)[1:]
-        if others:
-            words = ";".join(str(core + 1) for core in others)
-            options.add_session_config_entry("session.intra_op_thread_affinities", words)
         if profile is not None:
             options.enable_profiling, options.profile_file_prefix = True, str(profile)
         return onnxruntime.InferenceSession(self._written, options, providers=[self._provider])
-
-
-def _cores(threads: int) -> list[int]:
-    """A processor for each thread; none where there is one thread, or where processors cannot be chosen.
-
-    Linux may wake a thread on the processor of the one that waits for it, and leave both there for hundreds of runs.
-    """
-    there = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-    return there[:threads] if 1 < threads <= len(there) else []
-
-
-@contextmanager
-def _on_first_core(threads: int) -> Iterator[None]:
-    """Keep this thread on the processor that none of the session's own threads has, inside the block."""
-    cores = _cores(threads)
-    if not cores:
-        yield
-        return
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, cores[:1])
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
 
 
 def _exported(module: nn.Module, inputs: tuple[tuple[Any, ...], dict[str, Any]]) -> bytes:

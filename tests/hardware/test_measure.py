@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -15,11 +16,13 @@ from torch import Tensor, nn
 
 from nas_prune.errors import BadInputError, DamagedError
 from nas_prune.hardware.latency import latency_cost
-from nas_prune.hardware.latency_passes import PASSES, begun
+from nas_prune.hardware.latency_passes import PASSES, Timed, begun
 from nas_prune.hardware.latency_table import LATENCY, NETWORKS, read_table
 from nas_prune.hardware.measure import Plan, measure, measured_latency, resume_measure
+from nas_prune.hardware.measured_table import _twice
 from nas_prune.hardware.runtimes import runtime_named
 from nas_prune.hardware.target import TARGET_FILE, target_named
+from nas_prune.hardware.timing import Timing
 from nas_prune.runs.files import alone_in
 from nas_prune.space.load import load_space
 from tests.hardware.tables import mixed, small
@@ -246,3 +249,19 @@ def test_a_measurement_that_is_killed_goes_on(tmp_path: Path) -> None:
     )
     assert "Predictions of 20 networks" in again.stdout
     assert begun(out)[: len(timed)] == timed
+
+
+def test_two_measurements_are_compared_network_by_network() -> None:
+    def timed(turn: int, network: int, ns: int) -> Timed:
+        return Timed(turn, network, Timing(ns, ns, 1), {}, 100)
+
+    passes = {
+        2: [timed(0, 2, 100), timed(1, 2, 150)],
+        0: [timed(0, 0, 100)],
+        1: [timed(0, 1, 200), timed(1, 1, 200)],
+    }
+    found = _twice(passes)
+    assert found is not None
+    assert found[1:].tolist() == [0, pytest.approx(1 / 3)]
+    assert np.isnan(found[0])
+    assert _twice({0: [timed(0, 0, 100)]}) is None

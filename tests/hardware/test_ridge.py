@@ -1,10 +1,15 @@
 """Ridge regression that believes no more than what is left out confirms."""
 
 import numpy as np
+import pytest
 
-from nas_prune.hardware.ridge import ridge
+from nas_prune.hardware import ridge as module
 
 RNG = np.random.default_rng(3)
+
+
+def ridge(features: np.ndarray, values: np.ndarray, networks: np.ndarray | None = None) -> np.ndarray:
+    return module.ridge(features, values, np.arange(len(values)) if networks is None else networks)
 
 
 def test_coefficients_without_noise_are_found() -> None:
@@ -39,3 +44,37 @@ def test_disturbed_measurements_count_less() -> None:
 
 def test_nothing_to_be_explained_gives_zeros() -> None:
     assert ridge(np.ones((10, 2)), np.zeros(10)).tolist() == [0, 0]
+
+
+def test_what_all_rows_of_a_network_share_is_not_taken_for_a_pattern() -> None:
+    """Nine layers that read the same width, and a disturbance that all layers of a network have."""
+    widths = np.repeat(RNG.integers(0, 32, 160), 9)
+    networks = np.repeat(np.arange(160), 9)
+    features = (widths[:, None] == np.arange(32)).astype(float)
+    found, fooled = [], []
+    for _ in range(4):
+        values = np.repeat(0.02 * RNG.standard_normal(160), 9)
+        found.append(np.sqrt(np.mean(ridge(features, values, networks) ** 2)))
+        fooled.append(np.sqrt(np.mean(ridge(features, values) ** 2)))
+    assert np.mean(found) < 0.5 * np.mean(fooled)
+
+
+def test_left_out_errors_are_those_of_fits_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With one penalty the choice is between it and nothing: by explicit fits without each network."""
+    monkeypatch.setattr(module, "_PENALTIES", np.array([0.5]))
+    for strength in (0.0, 0.004, 0.008, 0.012, 0.02):
+        features = RNG.standard_normal((60, 6))
+        networks = np.repeat(np.arange(20), 3)
+        values = features @ np.full(6, strength) + 0.02 * RNG.standard_normal(60)
+        usual = max(0.01, 1.4826 * float(np.median(np.abs(values))))
+        trust = np.minimum(1, 2 * usual / np.abs(values))
+        errors = values.copy()
+        for network in range(20):
+            rest = networks != network
+            weighted = features[rest] * trust[rest, None]
+            weights = np.linalg.solve(
+                weighted.T @ features[rest] + 0.5 * np.eye(6), weighted.T @ values[rest]
+            )
+            errors[~rest] -= features[~rest] @ weights
+        loss, zero = (np.minimum(trust * one**2, (3 * usual) ** 2).mean() for one in (errors, values))
+        assert ridge(features, values, networks).any() == (loss < 0.98 * zero)
