@@ -57,6 +57,7 @@ class CompareOptions:
     seeds: int
     searches: int
     cap: float | None
+    equal_training: float | None
     test: Literal["moderated", "t", "wilcoxon", "sign-flip"]
     target: str | None
     space: str | None
@@ -122,6 +123,12 @@ _compare_options = packed(
         type=click.FloatRange(min=1, max=10_000),
         help="Largest factor on the epochs of Scratch-B; none by default.",
     ),
+    click.option(
+        "--equal-training",
+        metavar="N",
+        type=click.FloatRange(min=0, min_open=True, max=10_000),
+        help="Every training takes as much as N of the whole network, with all that was trained for it before.",
+    ),
     test_option,
     target_option,
     click.option(
@@ -153,14 +160,13 @@ def command(
     """Is it structure or weights? Train found widths and the networks to compare them with.
 
     RUN is a search (with --budget, if it found widths at several), a study that was ranked, or a comparison that was
-    stopped, to be gone on with; FILE is a widths file, or a YAML file of a search and its comparison, which the same
-    command starts and resumes. The arms are the whole network and the found widths: with
-    inherited weights, fine-tuned at a small rate or trained again at a large one; with their first weights; and with
-    random weights, for the same epochs (Scratch-E) or the same total MACs (Scratch-B). These two also train uniform
-    widths of the same parameters and of the same MACs, random widths, and those of a guideline and a study, if given.
-
-    A comparison that is gone on with can also be given more arms, seeds and searches (--arm, --guideline, --study,
-    --seeds, --searches).
+    stopped, to be gone on with (also with more arms, seeds and searches); FILE is a widths file, or a YAML file of a
+    search and its comparison, which the same command starts and resumes. The arms are the whole network and the found
+    widths: with inherited weights, fine-tuned at a small rate or trained again at a large one; with their first
+    weights; and with random weights, for the same epochs (Scratch-E) or the same total MACs (Scratch-B). These two also
+    train uniform widths of the same parameters and of the same MACs, random widths, and those of a guideline and a
+    study, if given. Only by name: --arm torch-pruning (what it cuts of a trained network, trained on), --arm study-b (a
+    study for each seed).
     """
     typed = _Typed(context, asked, workers, setup)
     with showing_progress() as progress:
@@ -312,6 +318,7 @@ class _Typed:
             data,
             self.setup.training.recipe(recorded or data.name),
             cap=self.asked.cap,
+            equal_training=self.asked.equal_training,
             seeds=self.asked.seeds,
             searches=self.asked.searches,
             test=self.asked.test,

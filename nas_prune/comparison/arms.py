@@ -24,8 +24,10 @@ Kind: TypeAlias = Literal[
     "guided",
     "winner",
     "direct",
+    "torch-pruning",
+    "study",
 ]
-Start: TypeAlias = Literal["random", "trained", "initial", "given"]
+Start: TypeAlias = Literal["random", "trained", "initial", "given", "cut"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +39,11 @@ class Arm:
         kind: which widths.
         schedule: how long, at which rate.
         start: random weights; the trained weights of the channels kept; their initial weights, which are the given ones
-            where the search started from some; or the given weights of the whole network.
+            where the search started from some; the given weights of the whole network; or what another program's cut of
+            a trained network left.
         beside: the arm it is compared with; None for the one that others are compared with.
         words: what it is, for people.
+        is_extra: only trained where it is asked for by name.
     """
 
     name: str
@@ -48,6 +52,7 @@ class Arm:
     start: Start = "random"
     beside: str | None = None
     words: str = ""
+    is_extra: bool = False
 
     @property
     def inherits(self) -> bool:
@@ -65,16 +70,27 @@ _WORDS: dict[Kind, str] = {
     "guided": "the guideline's widths at the same cost",
     "winner": "the study's widths",
     "direct": "widths of a search on these images",
+    "torch-pruning": "the whole network, cut by Torch-Pruning and trained on by the whole recipe",
+    "study": "the winner of a study of its own for each seed",
 }
+OWN_EACH: tuple[Kind, ...] = ("torch-pruning", "study")  # what they train is found anew for each seed
 
 
 def _both(kind: Kind, reference: Kind) -> list[Arm]:
     """Widths trained from random weights under Scratch-E and Scratch-B, each compared with the reference's."""
     named = {"found": "scratch"}
     beside = named.get(reference, reference)
+    schedules: tuple[Schedule, ...] = ("scratch-e", "scratch-b")
     return [
-        Arm(f"{kind}-{end}", kind, f"scratch-{end}", beside=f"{beside}-{end}", words=_WORDS[kind])  # type: ignore[arg-type]
-        for end in ("e", "b")
+        Arm(
+            kind + schedule[-2:],
+            kind,
+            schedule,
+            beside=beside + schedule[-2:],
+            words=_WORDS[kind],
+            is_extra=kind in OWN_EACH,
+        )
+        for schedule in schedules
     ]
 
 
@@ -106,8 +122,38 @@ _STRUCTURE_OR_WEIGHTS = (
     *_both("random", "found"),
     *_both("guided", "found"),
     *_both("winner", "found"),
+    *_both("study", "found"),
+    Arm(
+        "torch-pruning",
+        "torch-pruning",
+        "rewind",
+        "cut",
+        "scratch-b",
+        words=_WORDS["torch-pruning"],
+        is_extra=True,
+    ),
 )
 ARMS: dict[str, Arm] = {arm.name: arm for arm in _STRUCTURE_OR_WEIGHTS}
+
+
+def equal_arms() -> dict[str, Arm]:
+    """The arms of a comparison at equal training: each trained for what is left of the same total, once."""
+    kinds: tuple[Kind, ...] = (
+        *("found", "uniform-params", "uniform-macs", "uniform-target", "random", "guided", "winner"),
+        *OWN_EACH,
+    )
+    return {
+        kind: Arm(
+            kind,
+            kind,
+            "rewind" if kind == "torch-pruning" else "scratch-e",
+            "cut" if kind == "torch-pruning" else "random",
+            beside=None if kind == "found" else "found",
+            words=_WORDS[kind],
+            is_extra=kind in OWN_EACH,
+        )
+        for kind in kinds
+    }
 
 
 def transfer_arms(schedule: Literal["scratch-e", "scratch-b"]) -> dict[str, Arm]:
@@ -135,7 +181,8 @@ def chosen_arms(asked: Sequence[str], missing: Collection[str], known: dict[str,
         near = get_close_matches(unknown, known, 1)
         hint = f" Did you mean {near[0]}?" if near else ""
         raise BadInputError(f"--arm must be one of {', '.join(known)}, got {unknown!r}.{hint}")
-    wanted = {name for name in asked or known if name not in missing}
+    usual = [name for name, arm in known.items() if not arm.is_extra]
+    wanted = {name for name in asked or usual if name not in missing}
     while more := {known[name].beside or name for name in wanted} - wanted:
         wanted |= more
     return tuple(name for name in known if name in wanted)
@@ -146,8 +193,8 @@ SEEDS_OF_A_SEARCH = 1000
 
 
 def path_of(run: Path, kind: Kind, seed: int) -> Path:
-    """Where the widths of an arm are stored; random ones differ from seed to seed, found ones from search to search."""
+    """Where the widths of an arm are stored; some differ from seed to seed, found ones from search to search."""
     folder, search = run / "widths", seed // SEEDS_OF_A_SEARCH
-    if kind == "random":
-        return folder / "random" / f"{seed}.json"
+    if kind == "random" or kind in OWN_EACH:
+        return folder / kind / f"{seed}.json"
     return folder / (f"found-{search}.json" if kind == "found" and search else f"{kind}.json")

@@ -4,9 +4,11 @@ from dataclasses import dataclass
 
 from nas_prune.comparison.arms import Kind, chosen_arms
 from nas_prune.comparison.config import CompareConfig
+from nas_prune.comparison.equal_training import check_equal
 from nas_prune.comparison.parents import source_for
 from nas_prune.comparison.plan import check_guided, is_of_target, plan_widths, why_not_comparable
 from nas_prune.comparison.statistics import check_test
+from nas_prune.comparison.torch_pruning import torch_pruning
 from nas_prune.comparison.winner import UNKNOWN, Chosen
 from nas_prune.errors import BadInputError, NasPruneError
 from nas_prune.guideline.apply import Pattern
@@ -110,13 +112,18 @@ def extended(
             *(name for name, arm in known.items() if arm.kind in _FLAGS and arm.kind in there),
         ]
     chosen = chosen_arms(asked, absent | ungiven | set(left), known)
+    if any(known[name].kind == "torch-pruning" for name in chosen):
+        torch_pruning()
     planned = sum(known[name].beside is not None for name in chosen)
     check_test(config.test, config.seeds, planned, config.searches)
     notes = tuple(dict.fromkeys((*config.notes, *given.notes)))
     changes: dict[str, object] = {"arms": chosen, "left_out": left, "notes": notes}
     if "winner" in given.widths:
         changes |= {"winner_seed": wanted.chosen.first_seed(), "winner_charges": wanted.chosen.charges}
-    return config.model_copy(update=changes), given.widths
+    found = config.model_copy(update=changes)
+    pattern = None if wanted.guideline is None else wanted.guideline[1]
+    check_equal(found, widths, pattern, found.winner_charges)
+    return found, given.widths
 
 
 def what_is_trained(asked: tuple[str, ...], before: tuple[str, ...], config: CompareConfig) -> str:

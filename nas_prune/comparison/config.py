@@ -5,7 +5,15 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from nas_prune.comparison.arms import ARMS, SEEDS_OF_A_SEARCH, Arm, Kind, path_of, transfer_arms
+from nas_prune.comparison.arms import (
+    ARMS,
+    SEEDS_OF_A_SEARCH,
+    Arm,
+    Kind,
+    equal_arms,
+    path_of,
+    transfer_arms,
+)
 from nas_prune.comparison.charge import Charge
 from nas_prune.comparison.statistics import TestName
 from nas_prune.search.config import SearchConfig
@@ -14,6 +22,9 @@ from nas_prune.training.config import RunConfig
 from nas_prune.training.recipe import Recipe, default_recipe
 
 MOST_SEARCHES = 100
+STUDY_SEED = (
+    20_000  # the first seed of the trainings of what studies of the comparison found, none of their own
+)
 
 
 class CompareConfig(RunConfig):
@@ -36,6 +47,8 @@ class CompareConfig(RunConfig):
         winner_seed: the first seed of the winner's trainings, none of those by which its study chose it.
         winner_charges: what the study of the winner took; None where that is not known.
         schedule: of a transfer.
+        equal_training: what each training of an arm may take together with all that had to be trained for it, in
+            trainings of the whole network by the recipe; None for schedules of their own.
         notes: what was guessed, in words.
         target: what the widths are meant for; None for no device in particular.
     """
@@ -55,6 +68,7 @@ class CompareConfig(RunConfig):
     winner_seed: int = Field(default=0, ge=0, lt=2**31)
     winner_charges: tuple[Charge, ...] | None = None
     schedule: Literal["scratch-e", "scratch-b"] = "scratch-e"
+    equal_training: float | None = Field(default=None, gt=0, le=10_000)
     notes: tuple[str, ...] = ()
     target: str | None = Field(default=None, min_length=1, max_length=4096)
 
@@ -101,7 +115,9 @@ class CompareConfig(RunConfig):
     @property
     def known(self) -> dict[str, Arm]:
         """All arms that such a comparison may have."""
-        return ARMS if self.command == "compare" else transfer_arms(self.schedule)
+        if self.command == "transfer":
+            return transfer_arms(self.schedule)
+        return ARMS if self.equal_training is None else equal_arms()
 
     @property
     def chosen(self) -> tuple[Arm, ...]:
@@ -113,6 +129,8 @@ class CompareConfig(RunConfig):
         own = range(self.seeds)
         if arm.kind == "winner":
             return (tuple(self.winner_seed + number for number in own),)
+        if arm.kind == "study":
+            return (tuple(STUDY_SEED + number for number in own),)
         searches = self.searches if arm.kind == "found" else 1
         return tuple(
             tuple(SEEDS_OF_A_SEARCH * search + number for number in own) for search in range(searches)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from math import isnan
 from typing import TypeAlias
 
-from nas_prune.comparison.arms import Arm
+from nas_prune.comparison.arms import OWN_EACH, Arm
 from nas_prune.comparison.config import CompareConfig
 from nas_prune.comparison.detectable import detectable_by
 from nas_prune.comparison.statistics import (
@@ -97,7 +97,7 @@ def _estimates(config: CompareConfig, groups: Mapping[str, Groups]) -> dict[str,
     fixed = {  # of several searches: what trainings of one search's widths differ by
         name: replace(own[0], spread=pooled([one.spread for one in own]))
         for name, own in each.items()
-        if config.known[name].kind != "random"
+        if config.known[name].kind not in ("random", *OWN_EACH)
     }
     noise = pooled([one.spread for one in fixed.values()])
     found = moderated(fixed)

@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from nas_prune.comparison.arms import ARMS, SEEDS_OF_A_SEARCH, chosen_arms
+from nas_prune.comparison.arms import ARMS, SEEDS_OF_A_SEARCH, chosen_arms, equal_arms
 from nas_prune.comparison.choosing import Wanted
 from nas_prune.comparison.config import MOST_SEARCHES, CompareConfig
 from nas_prune.comparison.parents import search_in
@@ -48,7 +48,7 @@ class CompareFile(NetworkSettings):
         question: what it is to answer, in words.
         method, scope, sparsity, iterations, budget, seed, stop: of the search.
         data, recipe: of the search and all trainings; `epochs` in the file changes the recipe's.
-        seeds, searches, arms, cap: of the comparison.
+        seeds, searches, arms, cap, equal_training: of the comparison.
         test: likewise; None for `moderated`, or for what the comparison was begun with.
     """
 
@@ -67,6 +67,7 @@ class CompareFile(NetworkSettings):
     searches: int = Field(default=1, ge=1, le=MOST_SEARCHES)
     arms: tuple[str, ...] = ()
     cap: float | None = Field(default=None, ge=1)
+    equal_training: float | None = Field(default=None, gt=0, le=10_000)
     test: TestName | None = None
 
     @model_validator(mode="before")
@@ -95,7 +96,8 @@ class CompareFile(NetworkSettings):
 
     def comparison(self, machine: dict[str, Any]) -> CompareConfig:
         """The settings of the comparison."""
-        chosen = self.model_dump(include={"seeds", "searches", "cap", "test"}, exclude_none=True)
+        own = {"seeds", "searches", "cap", "equal_training", "test"}
+        chosen = self.model_dump(include=own, exclude_none=True)
         return CompareConfig(**machine, data=self.data, recipe=self.recipe, data_seed=self.seed, **chosen)
 
 
@@ -209,7 +211,8 @@ def _searched(
 
 def _check(file: CompareFile) -> None:
     """Refuse what the comparison would refuse, before time is spent on the search."""
-    chosen = [ARMS[name] for name in chosen_arms(file.arms, (), ARMS)]
+    known = ARMS if file.equal_training is None else equal_arms()
+    chosen = [known[name] for name in chosen_arms(file.arms, (), known)]
     planned = sum(arm.beside is not None for arm in chosen)
     check_test(file.test or "moderated", file.seeds, planned, file.searches)
     inheriting = [arm.name for arm in chosen if arm.inherits and arm.name in file.arms]
@@ -221,7 +224,14 @@ def _check(file: CompareFile) -> None:
 
 
 # Settings that files of before lack, as they were then.
-_LATER: dict[str, Any] = {"iterations": 1, "divisor": None, "min_width": None, "keep": [], "target": None}
+_LATER: dict[str, Any] = {
+    "iterations": 1,
+    "divisor": None,
+    "min_width": None,
+    "keep": [],
+    "target": None,
+    "equal_training": None,
+}
 
 
 def _claimed(path: Path, content: dict[str, Any]) -> dict[str, Any] | None:

@@ -12,6 +12,9 @@ from torch import nn
 
 from nas_prune.comparison.arms import Arm, path_of
 from nas_prune.comparison.config import CompareConfig
+from nas_prune.comparison.costs import behind_one
+from nas_prune.comparison.equal_training import epochs_left
+from nas_prune.comparison.own_each import cut_by_peer, found_by_study
 from nas_prune.comparison.parents import beginnings, finish_search, whole_before, with_weights
 from nas_prune.comparison.result import CompareResult, note_of_failure, read_comparison
 from nas_prune.comparison.summary import write_comparison
@@ -30,9 +33,11 @@ from nas_prune.training.job import Inputs
 from nas_prune.training.ranks import ALONE
 from nas_prune.training.result import Trained, read_trained
 from nas_prune.training.run import train_member
+from nas_prune.training.schedules import training_macs
 
-Task: TypeAlias = "tuple[str, int]"  # arm, or `inherited` for all that need one whole network; and seed
-_INHERITED = "inherited"
+Task: TypeAlias = "tuple[str, int]"  # arm, or what several arms need together; and seed
+_INHERITED = "inherited"  # all arms that need one whole network
+_STUDY = "study"  # all arms that train the winner of one study
 
 
 def command_for(run: Path, widths: Widths, command: str = "compare") -> str:
@@ -73,7 +78,11 @@ class Job:
                 if self.done(arm.name, seeds[number]) is None
             ]
             found |= {(_INHERITED, seed): None for arm, seed in left if arm.inherits}
-            found |= {(arm.name, seed): None for arm, seed in left if not arm.inherits}
+            found |= {
+                (_STUDY if arm.kind == "study" else arm.name, seed): None
+                for arm, seed in left
+                if not arm.inherits
+            }
         return list(found)
 
     def work(self, task: Task, progress: Progress) -> None:
@@ -97,9 +106,17 @@ class Job:
     def _work(self, task: Task, progress: Progress) -> None:
         name, seed = task
         before = partial(whole_before, self.run, self.config.source, self.space, seed)
+        if name == _STUDY:
+            found_by_study(self, seed, progress.under(f"study, seed {seed}"))
+            for arm in self.config.chosen:
+                if arm.kind == "study" and self.done(arm.name, seed) is None:
+                    self.train(arm, seed, progress)
+            return
         if name != _INHERITED:
-            arm = self.config.known[name]
-            self.train(arm, seed, progress, begin=before if arm.start == "given" else None)
+            arm, begin = self.config.known[name], None
+            if arm.start == "cut":
+                _, begin = cut_by_peer(self, seed, before, progress.under(f"whole network, seed {seed}"))
+            self.train(arm, seed, progress, begin=before if arm.start == "given" else begin)
             return
         assert self.config.source is not None
         folder = self.parent(seed)
@@ -113,6 +130,19 @@ class Job:
             if arm.inherits and self.done(arm.name, seed) is None:
                 self.train(arm, seed, progress, begin=starts[arm.start])
 
+    def epochs_of(self, arm: Arm, seed: int, widths: Widths) -> int:
+        """The epochs of an arm's recipe: the comparison's, or those that equal training leaves.
+
+        Raises:
+            BadInputError: it leaves none, or it is not known what the arm took before.
+        """
+        config = self.config
+        if config.equal_training is None:
+            return config.recipe.epochs
+        whole = training_macs(self.widths.base_cost.macs, config.num_train, config.recipe.epochs)
+        behind = behind_one(arm, seed, self.run, config, self.widths)
+        return epochs_left(config.equal_training * whole, behind, widths.cost.macs, config.num_train)
+
     def train(
         self, arm: Arm, seed: int, progress: Progress, begin: Callable[[], nn.Module] | None = None
     ) -> None:
@@ -121,7 +151,7 @@ class Job:
         widths = read_widths(path_of(self.run, arm.kind, seed))
         settings = TrainConfig(
             **config.model_dump(include=set(RunConfig.model_fields)),
-            recipe=config.recipe,
+            recipe=config.recipe.with_epochs(self.epochs_of(arm, seed, widths)),
             schedule=arm.schedule,
             cap=config.cap,
             seeds=(seed,),
@@ -148,7 +178,8 @@ def _prepared(
 
 def _name_of(task: Task) -> str:
     name, seed = task
-    return f"arms that inherit, seed {seed}" if name == _INHERITED else f"{name}, seed {seed}"
+    together = {_INHERITED: "arms that inherit", _STUDY: "arms of a study"}
+    return f"{together.get(name, name)}, seed {seed}"
 
 
 def finish(job: Job, workers: int, progress: Progress) -> CompareResult:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nas_prune.comparison.arms import Arm, Kind, path_of
+from nas_prune.comparison.arms import OWN_EACH, Arm, Kind, path_of
 from nas_prune.errors import NasPruneError, WidthsError
 from nas_prune.guideline.apply import Pattern, apply_guideline
 from nas_prune.runs.files import saying_why
@@ -65,7 +65,9 @@ def columns_of(widths: Widths, space: SearchSpace) -> tuple[int, ...]:
 
 
 def planned(arm: Arm, seeds: int) -> Iterator[tuple[Kind, int]]:
-    """The kinds and seeds that an arm needs widths for."""
+    """The kinds and seeds of the widths that an arm needs before anything is trained."""
+    if arm.kind in OWN_EACH:
+        return
     for seed in range(seeds) if arm.kind == "random" else (0,):
         yield arm.kind, seed
 

@@ -37,6 +37,13 @@ def sentences(result: CompareResult) -> list[str]:
         "random-b": "Random widths of the same cost",
         "guided-b": "The guideline's widths",
         "winner-b": "The study's widths",
+        "study-b": "The winners of a study for each seed",
+        "torch-pruning": "The whole network, cut by Torch-Pruning and trained on",
+        "random": "Random widths of the same cost",
+        "uniform-target": "Uniform widths of the same latency, memory or size",
+        "guided": "The guideline's widths",
+        "winner": "The study's widths",
+        "study": "The winners of a study for each seed",
         "uniform-params": "Uniform widths of the same parameters",
         "uniform-macs": "Uniform widths of the same MACs",
         "direct": "Widths of a search on these images",
@@ -184,6 +191,7 @@ def _in_words(one: Difference) -> str:
     beside = {
         "scratch-b": "than the widths found from scratch (Scratch-B)",
         "scratch-e": "than the widths found from scratch (Scratch-E)",
+        "found": "than the widths found",
         "guided": "than the guideline's widths",
     }[one.beside]
     points = f"{100 * abs(one.contrast.difference):.2f} points"

@@ -6,6 +6,7 @@ from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from nas_prune.comparison.charge import Charge, searches_behind
+from nas_prune.comparison.config import STUDY_SEED
 from nas_prune.errors import BadInputError, NasPruneError
 from nas_prune.guideline.artefact import read_guideline
 from nas_prune.runs.directory import RESULT, WIDTHS
@@ -66,6 +67,16 @@ def winner_file(study: Path, what: str = "--study") -> Path:
         names = ", ".join(map(str, found))
         raise BadInputError(f"{what} must name one winner, got several in {study}. Name one of {names}.")
     return found[0]
+
+
+def number_of(seed: int) -> int:
+    """Which of a comparison's own studies has the winner that is trained with a seed."""
+    return seed - STUDY_SEED
+
+
+def study_of_seed(run: Path, seed: int) -> Path:
+    """The directory of the study, in a comparison's, whose winner is trained with a seed."""
+    return run / "studies" / f"seed-{number_of(seed)}"
 
 
 def study_behind(study: Path) -> Chosen:

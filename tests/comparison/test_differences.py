@@ -7,7 +7,8 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from nas_prune.comparison.config import CompareConfig
+from nas_prune.comparison.config import STUDY_SEED, CompareConfig
+from nas_prune.comparison.differences import compared
 from nas_prune.comparison.result import CompareResult
 from nas_prune.comparison.sentences import sentences
 from nas_prune.comparison.statistics import TestName, detectable, paired
@@ -19,8 +20,8 @@ from nas_prune.training.result import Trained
 FOUND = Path(__file__).parents[1] / "earlier_runs" / "search" / "widths" / "macs-50pct.json"
 ARMS = tuple(
     name
-    for name in CompareConfig().known
-    if not name.startswith(("guided", "winner", "unpruned-given", "uniform-target"))
+    for name, arm in CompareConfig().known.items()
+    if not (arm.is_extra or name.startswith(("guided", "winner", "unpruned-given", "uniform-target")))
 )
 
 
@@ -135,3 +136,29 @@ def test_arms_that_guess_are_named_whatever_the_number_of_classes() -> None:
         "Of the arms, unpruned, lottery are"
     )
     assert sentences(with_guess(0.95, *ARMS))[-1].startswith("Every arm is hardly better than guessing")
+
+
+def test_what_is_found_anew_for_each_seed_has_its_own_variance() -> None:
+    """Its widths differ from seed to seed, which no arm of fixed widths says anything about."""
+    arms = ("scratch-e", "scratch-b", "uniform-macs-b", "study-e", "study-b", "torch-pruning")
+    rng = np.random.default_rng(8)
+    config = CompareConfig(arms=arms)
+    result = planted(config, rng)
+    like = {"study-e": "random-e", "study-b": "random-b", "torch-pruning": "rewound"}
+    usual = {
+        name: tuple(
+            replace(one, seed=one.seed + STUDY_SEED * name.startswith("study"))
+            for one in result.arms[like.get(name, name)]
+        )
+        for name in arms
+    }
+    noisy = {
+        **usual,
+        "study-b": tuple(
+            replace(one, test_accuracy=one.test_accuracy + 0.1 * rng.standard_normal())
+            for one in usual["study-b"]
+        ),
+    }
+    quiet, other = (compared(config, own) for own in (usual, noisy))
+    assert other["uniform-macs-b"].contrast.error == pytest.approx(quiet["uniform-macs-b"].contrast.error)
+    assert other["study-b"].contrast.error > 3 * quiet["study-b"].contrast.error

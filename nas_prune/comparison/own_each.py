@@ -1,0 +1,168 @@
+"""Arms that find what they train anew for each seed: a study of its own, or Torch-Pruning's cut of a trained network.
+
+Everything that had to be trained for a seed lies in the comparison's directory, goes on after a kill, and is charged.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from math import ceil, floor
+from pathlib import Path
+from typing import Any, Protocol
+
+from torch import nn
+
+from nas_prune.comparison.arms import path_of
+from nas_prune.comparison.config import CompareConfig
+from nas_prune.comparison.plan import driving_axis, groups_of
+from nas_prune.comparison.torch_pruning import cut_by_torch_pruning
+from nas_prune.comparison.winner import number_of, study_of_seed, winner_file
+from nas_prune.data import ImageData
+from nas_prune.runs.directory import NETWORK, RESULT
+from nas_prune.runs.progress import Progress
+from nas_prune.space.budget import Budget
+from nas_prune.space.search_space import SearchSpace
+from nas_prune.space.widths import MethodRecord, Widths, read_widths
+from nas_prune.study.config import StudyConfig
+from nas_prune.study.run import run_study
+from nas_prune.training.config import RunConfig, TrainConfig
+from nas_prune.training.job import Inputs
+from nas_prune.training.network_file import read_network, set_weights
+from nas_prune.training.result import read_trained
+from nas_prune.training.run import train_member
+
+STUDY_SHARE = 0.5  # of equal training, that a study may take; its winner is trained with the rest
+_USUAL = 10.0  # trainings of the whole network, where nothing bounds a study
+_TRIALS, _TRIALS_SHARE, _JUDGE_SHARE = 8, 0.4, 0.25  # trained trials at least; of a study's plan, at most
+
+
+class Compared(Protocol):
+    """What is compared, with everything loaded."""
+
+    @property
+    def run(self) -> Path:
+        """The directory of the comparison."""
+
+    @property
+    def config(self) -> CompareConfig:
+        """Its settings."""
+
+    @property
+    def widths(self) -> Widths:
+        """Those that it is about."""
+
+    @property
+    def space(self) -> SearchSpace:
+        """Their network."""
+
+    @property
+    def data(self) -> ImageData:
+        """The images."""
+
+
+def found_by_study(job: Compared, seed: int, progress: Progress) -> Widths:
+    """The winner of a study of its own, which is run or gone on with."""
+    path = path_of(job.run, "study", seed)
+    if not path.exists():
+        folder = study_of_seed(job.run, seed)
+        folder.parent.mkdir(exist_ok=True)
+        run_study(_study(job, number_of(seed)), folder, progress=progress.without_words())
+        path.parent.mkdir(parents=True, exist_ok=True)
+        job.space.priced(read_widths(winner_file(folder))).write(path)
+    return read_widths(path)
+
+
+def _study(job: Compared, number: int) -> StudyConfig:
+    config = job.config
+    same = {"data", "device", "threads", "precision", "channels_last", "compiles"}
+    share = job.widths.cost.macs / job.widths.base_cost.macs
+    total = _USUAL if config.equal_training is None else STUDY_SHARE * config.equal_training
+    return StudyConfig.model_validate(
+        {
+            **{name: getattr(config, name) for name in same},
+            **_network(job),
+            **lengths(total, share, config.recipe.epochs),
+            "name": f"study-{number}",
+            "recipe": config.recipe,
+            "budgets": (_bound(job),),
+            "budget_training": total,
+            "seed": number,
+        }
+    )
+
+
+def lengths(total: float, share: float, epochs: int) -> dict[str, int]:
+    """How long a study's trials and its judge's network are trained, so that a small total pays for both.
+
+    Args:
+        total: what it may take, in trainings of the whole network.
+        share: MACs of the widths over those of the whole network.
+        epochs: of a training in full.
+
+    Example:
+        >>> lengths(1.5, 0.4, 30)
+        {'epochs': 5, 'judge_epochs': 11}
+        >>> lengths(10, 0.4, 30)
+        {'epochs': 15, 'judge_epochs': 30}
+    """
+    trial = _TRIALS_SHARE * total * epochs / (_TRIALS * share)
+    judge = _JUDGE_SHARE * total * epochs
+    return {
+        "epochs": max(1, min(ceil(epochs / 2), floor(trial))),
+        "judge_epochs": max(1, min(epochs, floor(judge))),
+    }
+
+
+def _network(job: Compared) -> dict[str, Any]:
+    """Which network is narrowed, and how, as settings have it."""
+    if job.config.search is not None:
+        return {**job.config.search.network_settings(), "target": job.config.target}
+    space = job.widths.space
+    return {
+        "space": space.name,
+        "width_multiplier": space.width_multiplier,
+        "groups": groups_of(job.widths),
+        "target": job.config.target,
+        **({} if job.widths.limits is None else job.widths.limits.model_dump(exclude_none=True)),
+    }
+
+
+def _bound(job: Compared) -> Budget:
+    """As much as the widths cost that the comparison is about."""
+    axis = driving_axis(job.widths, job.space)
+    return Budget(
+        axis, absolute=job.space.count(axis, job.space.vector(job.widths), job.widths.removed_blocks)
+    )
+
+
+def cut_by_peer(
+    job: Compared, seed: int, begin: Callable[[], nn.Module], progress: Progress
+) -> tuple[Widths, Callable[[], nn.Module]]:
+    """What Torch-Pruning leaves of a whole network that was trained for it: widths, and the network to go on from."""
+    folder = job.run / "torch-pruning"
+    result = folder / f"seed-{seed}" / RESULT
+    whole = job.space.widths(job.space.base_G)
+    if read_trained(result) is None:
+        settings = TrainConfig(
+            **job.config.model_dump(include=set(RunConfig.model_fields)),
+            recipe=job.config.recipe,
+            schedule="scratch-e",
+            seeds=(seed,),
+            data_seed=job.config.data_seed,
+        )
+        inputs = Inputs(job.data, job.space, begin)
+        train_member(settings, whole, folder, inputs, result=result, progress=progress, keeps_network=True)
+    network = job.space.build(seed=0)
+    set_weights(network, read_network(result.parent / NETWORK, network))
+    found = cut_by_torch_pruning(network, job.space, _bound(job))
+    method = MethodRecord(name="torch-pruning", is_automatic=True)
+    widths = job.space.widths(found.widths_G, budget=str(_bound(job)), method=method)
+    path = path_of(job.run, "torch-pruning", seed)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    widths.write(path)
+    return widths, partial(_copy_of, job.space, found.widths_G, found.network)
+
+
+def _copy_of(space: SearchSpace, widths_G: tuple[int, ...], network: nn.Module) -> nn.Module:
+    copy = space.build(widths_G, seed=0)
+    copy.load_state_dict(network.state_dict())
+    return copy

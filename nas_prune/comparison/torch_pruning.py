@@ -1,0 +1,109 @@
+"""Torch-Pruning's cut of a trained network, as its documentation recommends: what an arm of a comparison starts from.
+
+Norms of coupled weights as importance, ranked over all layers (with its isomorphic ranking), a little at a time until
+the budget is met; a classifier's outputs are left alone (https://github.com/VainF/Torch-Pruning, Fang et al. 2023).
+"""
+
+import copy
+from dataclasses import dataclass
+from types import ModuleType
+
+import torch
+from torch import nn
+
+from nas_prune.errors import BadInputError
+from nas_prune.graph.axes import atoms_of
+from nas_prune.space.bounds import bounds_of
+from nas_prune.space.budget import Budget
+from nas_prune.space.of_network import vector_of
+from nas_prune.space.search_space import SearchSpace
+
+STEPS = 400  # from the whole network to nothing, as in its own benchmark
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """A network that Torch-Pruning has cut.
+
+    Attributes:
+        widths_G: what is left of each searchable group.
+        network: with the weights of the channels that are left.
+        steps: how many of `STEPS` it took.
+    """
+
+    widths_G: tuple[int, ...]
+    network: nn.Module
+    steps: int
+
+
+def torch_pruning() -> ModuleType:
+    """The library.
+
+    Raises:
+        BadInputError: it is not installed.
+    """
+    try:
+        import torch_pruning as library
+    except ImportError:
+        raise BadInputError(
+            "--arm torch-pruning must have Torch-Pruning installed, got none. pip install 'nas-prune[peers]'"
+        ) from None
+    return library  # type: ignore[no-any-return]
+
+
+def cut_by_torch_pruning(model: nn.Module, space: SearchSpace, budget: Budget) -> Pruned:
+    """Cut a trained network of base widths until it is within a budget.
+
+    Args:
+        model: the network; it is not changed.
+        space: its space. Groups that are frozen or kept whole there are left alone.
+        budget: what the cut network may cost.
+
+    Raises:
+        BadInputError: the library is not installed, cannot cut this network, or cuts it to what is none of the space.
+    """
+    library = torch_pruning()
+    own = copy.deepcopy(model).to("cpu").eval()
+    own.requires_grad_()  # its tracing follows gradients
+    bounds = bounds_of(space, budget, range(len(space.groups)))
+    try:
+        pruner = library.pruner.BasePruner(
+            own,
+            torch.zeros(1, *space.reference.image),
+            importance=library.importance.GroupMagnitudeImportance(p=2),
+            global_pruning=True,
+            isomorphic=True,
+            pruning_ratio=1.0,
+            iterative_steps=STEPS,
+            ignored_layers=_left_alone(own, space),
+            round_to=max(space.multiples_G) if max(space.multiples_G) > 1 else None,
+        )
+        for step in range(STEPS + 1):
+            widths_G = vector_of(space, own)
+            if float(bounds.used(widths_G)) <= 1:
+                return Pruned(widths_G, _in_space(own, space, widths_G), step)
+            pruner.step()
+    except (RuntimeError, ValueError, KeyError, IndexError, AttributeError, ZeroDivisionError) as error:
+        raise BadInputError(
+            f"Torch-Pruning must be able to cut {space.reference.name}, but fails: {type(error).__name__}: {error}"
+        ) from error
+    raise BadInputError(f"Torch-Pruning must cut {space.reference.name} to {budget}, but ends above it.")
+
+
+def _left_alone(network: nn.Module, space: SearchSpace) -> list[nn.Module]:
+    """The layers whose outputs keep their channels: of groups that are frozen or kept whole."""
+    searched = {space.graph.searchable[column] for column in space.searched("all")}
+    alone = {
+        layer.path
+        for layer in space.graph.layers
+        if layer.kind in ("conv", "linear")
+        and not {atom.index for atom in atoms_of(layer.channels)} <= searched
+    }
+    return [network.get_submodule(path) for path in sorted(alone)]
+
+
+def _in_space(cut: nn.Module, space: SearchSpace, widths_G: tuple[int, ...]) -> nn.Module:
+    """A network of the space with the weights of one that was cut."""
+    network = space.build(widths_G, seed=0)
+    network.load_state_dict(cut.state_dict())
+    return network
