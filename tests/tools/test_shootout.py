@@ -1,0 +1,164 @@
+"""The shoot-out: no image of the test half is seen before the last training, and every arm spends the same."""
+
+import hashlib
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from nas_prune.errors import BadInputError
+from tests.conftest import WriteDigits
+from tools import shootout
+from tools.shootout_images import make_images
+from tools.shootout_plan import FINAL, PLAN, SEARCHED, Images, read_plan, units
+from tools.shootout_report import contrasts_of, draw, read_results, sentences, table
+
+TASK = {
+    "space": "vgg11",
+    "width_multiplier": 0.125,
+    "images": {"data": "digits", "image_size": 8, "train": 80, "test": 40},
+    "epochs": 12,
+    "budget": "macs<=40%",
+    "guideline_from": "small",
+}
+CONTENT = {
+    "question": "Does it work?",
+    "recipe": "digits",
+    "total": 6,
+    "repetitions": 1,
+    "first_seed": 50000,
+    "tasks": {"small": TASK},
+    "arms": {
+        "uniform": {"how": "uniform"},
+        "study": {"how": "study"},
+        "guideline": {"how": "guideline"},
+        "guideline-free": {"how": "guideline", "charged": False},
+        "torch-pruning": {"how": "torch-pruning"},
+        "tpe": {"how": "study", "settings": {"sampler": "tpe", "parameters": "layers"}},
+    },
+    "contrasts": [["study", "uniform"]],
+    "control": ["uniform", "uniform"],
+}
+
+
+def hashes(folder: Path) -> set[str]:
+    return {hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.rglob("*.png")}
+
+
+@pytest.fixture
+def source(write_digits: WriteDigits) -> Path:
+    write_digits("digits/train", {"0": 60, "1": 60})
+    home = write_digits("digits/test", {"0": 80, "1": 80})
+    for path in sorted(
+        (home / "digits" / "test").rglob("*.png")
+    ):  # those of the training part are no test images
+        if (home / "digits" / "train" / path.parent.name / path.name).exists():
+            path.unlink()
+    return home / "digits"
+
+
+def test_nothing_that_chooses_sees_a_test_image(source: Path, tmp_path: Path) -> None:
+    images = Images(data="digits", image_size=8, train=80, test=40)
+    for half in ("first", "second"):
+        make_images(images, source, tmp_path / half, 3, half)
+    first, second = (hashes(tmp_path / half / FINAL / "test") for half in ("first", "second"))
+    assert len(first) == len(second) == 20
+    assert not first & second
+    for half in ("first", "second"):
+        seen = hashes(tmp_path / half / SEARCHED)
+        assert not seen & (first | second)
+        assert hashes(tmp_path / half / SEARCHED / "train") == hashes(tmp_path / half / FINAL / "train")
+        assert not hashes(tmp_path / half / FINAL / "train") & (first | second)
+
+
+def test_too_few_test_images_are_taken_from_the_training_part(source: Path, tmp_path: Path) -> None:
+    images = Images(data="digits", image_size=8, train=40, test=80)
+    make_images(images, source, tmp_path / "out", 3, "first")
+    test = hashes(tmp_path / "out" / FINAL / "test")
+    assert len(test) == 40
+    assert not test & hashes(tmp_path / "out" / SEARCHED)
+    with pytest.raises(BadInputError, match="must have 400 images to train with"):
+        make_images(images.model_copy(update={"train": 400}), source, tmp_path / "more", 3, "first")
+
+
+def test_no_two_units_share_a_seed() -> None:
+    plan = read_plan(PLAN)
+    tasks, arms = tuple(plan.tasks), tuple(plan.arms)
+    for task in tasks:
+        own = units(plan, Path("out"), (task,), arms)
+        assert len({unit.seed for unit in own}) == len(own) == len(arms) * plan.repetitions
+    named = {name for pair in (*plan.contrasts, plan.control) for name in pair}
+    assert named <= set(arms)
+
+
+@pytest.mark.slow
+def test_every_arm_spends_the_same_and_what_is_done_is_kept(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "plan.yaml"
+    file.write_text(yaml.safe_dump(CONTENT), encoding="utf-8")
+    out = tmp_path / "out"
+    command = ["shootout", "--file", str(file), "--images", f"digits={source}", "--out", str(out)]
+    monkeypatch.setattr(sys, "argv", [*command, "--plan"])
+    shootout.main()
+    assert "6 arms × 1 repetitions × 6 whole trainings" in capsys.readouterr().out
+    assert not out.exists()
+    monkeypatch.setattr(sys, "argv", command)
+    shootout.main()
+    found = {path: json.loads(path.read_text(encoding="utf-8")) for path in out.glob("small/*/0/result.json")}
+    assert {one["arm"] for one in found.values()} == set(CONTENT["arms"])  # type: ignore[call-overload]
+    for one in found.values():
+        spent = one["last"] + (one["before"] or 0 if one["charged"] else 0)
+        epoch = one["last"] / one["epochs"]
+        assert 6 * one["whole"] - epoch < spent <= 6 * one["whole"], one["arm"]
+        assert one["widths"]["cost"]["macs"] <= 0.4 * one["widths"]["base_cost"]["macs"]
+    before = {path: path.stat().st_mtime_ns for path in found}
+    shootout.main()
+    assert {path: path.stat().st_mtime_ns for path in found} == before
+
+
+def planted(out: Path, task: str, arm: str, accuracies: list[float]) -> None:
+    for number, accuracy in enumerate(accuracies):
+        folder = out / task / arm / str(number)
+        folder.mkdir(parents=True)
+        row = {
+            "test": accuracy, "epochs": 100, "whole": 10, "before": 15, "charged": True, "seconds": 60,
+            "widths": {"cost": {"macs": 4, "params": 3}, "base_cost": {"macs": 10, "params": 9}},
+        }  # fmt: skip
+        (folder / "result.json").write_text(json.dumps(row), encoding="utf-8")
+
+
+def test_contrasts_are_corrected_together_and_the_control_is_not_among_them(tmp_path: Path) -> None:
+    plan = read_plan(PLAN)
+    rng = np.random.default_rng(1)
+    means = {"uniform": 0.5, "again": 0.5, "study": 0.53, "guideline": 0.5, "torch-pruning": 0.5, "tpe": 0.49}
+    for arm, mean in means.items():
+        planted(tmp_path, "cifar-vgg", arm, (mean + 0.005 * rng.standard_normal(8)).tolist())
+    results = read_results(plan, tmp_path)
+    (vgg,) = (one for one in results if one.task == "cifar-vgg")
+    rows = {(row.one, row.other): row for row in contrasts_of(plan, vgg)}
+    assert set(rows) == {*plan.contrasts, plan.control}
+    found = rows["study", "uniform"]
+    assert found.contrast.difference == pytest.approx(0.03, abs=0.01)
+    assert found.p_holm < 0.001
+    assert found.contrast.p_value < found.p_holm
+    assert found.contrast.freedom == 7 * len(means)
+    assert rows["guideline", "uniform"].p_holm > 0.05
+    assert np.isnan(rows["again", "uniform"].p_holm)
+    text = table(plan, vgg)
+    assert text.count("\n") == 1 + len(means)
+    assert "| 0.50 |" in text
+    assert "negative control" in sentences(contrasts_of(plan, vgg))
+    draw(plan, results, tmp_path / "shootout.png")
+    assert (tmp_path / "shootout.png").stat().st_size > 1000
+
+
+def test_what_is_missing_is_left_out(tmp_path: Path) -> None:
+    plan = read_plan(PLAN)
+    planted(tmp_path, "cifar-vgg", "uniform", [0.5])
+    (vgg,) = (one for one in read_results(plan, tmp_path) if one.task == "cifar-vgg")
+    assert contrasts_of(plan, vgg) == []
+    assert "| uniform | 1 | 50.00 |" in table(plan, vgg)

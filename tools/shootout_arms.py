@@ -1,0 +1,191 @@
+"""What each arm of a shoot-out trains in the end, and what that took."""
+
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from torch import nn
+
+from nas_prune.comparison.charge import Charge, searches_behind
+from nas_prune.comparison.own_each import lengths
+from nas_prune.comparison.torch_pruning import cut_by_torch_pruning
+from nas_prune.comparison.winner import study_behind, winner_file
+from nas_prune.data.config import load_images
+from nas_prune.guideline.apply import apply_guideline
+from nas_prune.guideline.artefact import read_guideline
+from nas_prune.guideline.fit import fit_guideline
+from nas_prune.hardware.use import network_for
+from nas_prune.runs.directory import NETWORK, RESULT
+from nas_prune.runs.progress import SILENT
+from nas_prune.runs.settings import CONFIG
+from nas_prune.search.config import SearchConfig, resolve
+from nas_prune.search.run import resume_search, search
+from nas_prune.space.budget import Budget
+from nas_prune.space.cut import matched
+from nas_prune.space.search_space import SearchSpace
+from nas_prune.space.widths import MethodRecord, Widths, read_widths
+from nas_prune.study import trial_record as record
+from nas_prune.study.config import StudyConfig
+from nas_prune.study.location import StudyLocation, StudyResult, read_trials
+from nas_prune.study.run import run_study
+from nas_prune.training.config import TrainConfig
+from nas_prune.training.job import Inputs
+from nas_prune.training.network_file import read_network, set_weights
+from nas_prune.training.result import read_trained
+from nas_prune.training.run import train_member
+from nas_prune.training.schedules import training_macs
+from tools.shootout_plan import SEARCHED, Unit
+
+
+@dataclass(frozen=True)
+class Found:
+    """What an arm trains in the end.
+
+    Attributes:
+        widths: of the network.
+        behind: what had to be trained for it.
+        begin: makes the network before its first step; random weights if None.
+    """
+
+    widths: Widths
+    behind: tuple[Charge, ...] = ()
+    begin: Callable[[], nn.Module] | None = None
+
+
+def network_of(unit: Unit) -> SearchSpace:
+    """The network of a unit's task, with its target."""
+    return network_for(_searching(unit), load_images(unit.images(SEARCHED), unit.number, SILENT))
+
+
+def found_by(unit: Unit, space: SearchSpace) -> Found:
+    """Search as the unit's arm does; what is done is kept."""
+    return _WAYS[unit.how.how](unit, space)
+
+
+def _budget(unit: Unit) -> Budget:
+    return Budget.parse(unit.what.budget)
+
+
+def _searching(unit: Unit, task: str | None = None) -> SearchConfig:
+    """A search on the images of the unit's task or, for a guideline, of another, which bounds MACs."""
+    what = unit.what
+    return SearchConfig(
+        space=what.space,
+        width_multiplier=what.width_multiplier,
+        data=unit.images(SEARCHED, task),
+        budgets=(what.budget if task is None else _share_of_macs(unit),),
+        recipe=unit.recipe,
+        stop=False,
+        seed=unit.seed,
+        threads=1,
+        target=str(unit.board) if what.target is not None and task is None else None,
+    )
+
+
+def _share_of_macs(unit: Unit) -> str:
+    share = _budget(unit).share
+    assert share is not None
+    return str(Budget("macs", share))
+
+
+def _uniform(unit: Unit, space: SearchSpace) -> Found:
+    cut = matched(space, space.searched(_searching(unit).groups), _budget(unit))
+    method = MethodRecord(name="uniform", is_automatic=False)
+    return Found(space.widths(cut.widths_G, budget=unit.what.budget, method=method))
+
+
+def _study(unit: Unit, space: SearchSpace) -> Found:
+    uniform = _uniform(unit, space).widths
+    total = unit.how.share * unit.plan.total
+    share = uniform.cost.macs / uniform.base_cost.macs
+    settings = dict(unit.how.settings)
+    own = lengths(total, share, unit.recipe.epochs)
+    is_planned = "sampler" not in settings
+    if not is_planned:  # one of Optuna's, without judge and race: all of it for trials
+        own = {"epochs": own["epochs"]}
+        settings["trials"] = int(total * unit.recipe.epochs / (share * own["epochs"]))
+    what = unit.what
+    config = StudyConfig.model_validate(
+        {
+            "name": f"{unit.task}-{unit.arm}-{unit.number}",
+            "space": what.space,
+            "width_multiplier": what.width_multiplier,
+            "data": unit.images(SEARCHED),
+            "recipe": unit.recipe,
+            "budgets": (what.budget,),
+            "seed": unit.seed,
+            "threads": 1,
+            "target": None if what.target is None else str(unit.board),
+            **({"budget_training": total} if is_planned else {}),
+            **own,
+            **settings,
+        }
+    )
+    run = unit.folder / "study"
+    result = run_study(config, run)
+    if is_planned:
+        charges = study_behind(run).charges
+        return Found(read_widths(winner_file(run)), charges or (Charge(what="the study"),))
+    return _best_trial(result, run, space, unit)
+
+
+def _best_trial(result: StudyResult, run: Path, space: SearchSpace, unit: Unit) -> Found:
+    """The trial with the best value, as somebody would take it who uses Optuna alone."""
+    (trials,) = read_trials(StudyLocation(run)).trials.values()
+    best = record.widths_of(record.best_first(trials)[0])
+    assert best is not None
+    assert result.spent is not None
+    method = MethodRecord(name="study", is_automatic=True)
+    widths = space.widths(best, budget=unit.what.budget, method=method)
+    return Found(widths, (Charge(what=f"{len(trials)} trials", macs=result.spent.total),))
+
+
+def _guideline(unit: Unit, space: SearchSpace) -> Found:
+    config = _searching(unit, unit.what.guideline_from)
+    run = unit.folder / "search"
+    if not (run / RESULT).exists():
+        if (run / CONFIG).exists():
+            resume_search(run, space=config.space)
+        else:
+            search(resolve(config), run)
+    path = unit.folder / "guideline.yaml"
+    if not path.exists():
+        fit_guideline([run]).write(path)
+    guideline = read_guideline(path)
+    applied = apply_guideline(guideline, space, _budget(unit), groups=config.groups)
+    return Found(applied.artefact("guideline"), searches_behind(guideline))
+
+
+def _torch_pruning(unit: Unit, space: SearchSpace) -> Found:
+    folder = unit.folder / "whole"
+    result = folder / f"seed-{unit.seed}" / RESULT
+    data = load_images(unit.images(SEARCHED), unit.number, SILENT)
+    if read_trained(result) is None:
+        config = TrainConfig(
+            data=unit.images(SEARCHED),
+            recipe=unit.recipe,
+            schedule="scratch-e",
+            seeds=(unit.seed,),
+            data_seed=unit.number,
+            threads=1,
+        )
+        whole = space.widths(space.base_G)
+        train_member(config, whole, folder, Inputs(data, space), result=result, keeps_network=True)
+    network = space.build(seed=0)
+    set_weights(network, read_network(result.parent / NETWORK, network))
+    cut = cut_by_torch_pruning(network, space, _budget(unit))
+    method = MethodRecord(name="torch-pruning", is_automatic=True)
+    widths = space.widths(cut.widths_G, budget=unit.what.budget, method=method)
+    spent = training_macs(space.cost_at(space.base_G).macs, len(data.train), unit.recipe.epochs)
+    begin = partial(deepcopy, cut.network)
+    return Found(widths, (Charge(what="a whole network", macs=spent),), begin)
+
+
+_WAYS: dict[str, Callable[[Unit, SearchSpace], Found]] = {
+    "uniform": _uniform,
+    "study": _study,
+    "guideline": _guideline,
+    "torch-pruning": _torch_pruning,
+}

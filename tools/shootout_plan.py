@@ -1,0 +1,174 @@
+"""What `tools/shootout.py` compares, and where it keeps it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from nas_prune.data.config import DataConfig
+from nas_prune.runs.directory import RESULT
+from nas_prune.runs.reading import load_yaml
+from nas_prune.training.recipe import Recipe, recipe_named
+
+PLAN = Path(__file__).resolve().parents[1] / "studies" / "shootout" / "plan.yaml"
+SEARCHED, FINAL = "search", "final"  # the images of a task: for all that chooses, and for the last training
+SEEDS_OF_AN_ARM = 1000
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Images(_Strict):
+    """The images of a task.
+
+    Attributes:
+        data: which of the data sets that are named on the command line.
+        image_size: in pixels.
+        train: how many to train and validate with.
+        test: how many the test part is to have, before it is halved.
+    """
+
+    data: str
+    image_size: int
+    train: int
+    test: int
+
+
+class Task(_Strict):
+    """A network on images, and what its widths may cost.
+
+    Attributes:
+        space, width_multiplier: the network.
+        images: what it is trained on.
+        epochs: of a whole training.
+        budget: of the widths.
+        target: the runtime that a table is measured of, where the budget bounds its latency; None for no device.
+        guideline_from: the images of another task, on which the search of the carried guideline is made.
+    """
+
+    space: str
+    width_multiplier: float = 1.0
+    images: Images
+    epochs: int
+    budget: str
+    target: str | None = None
+    guideline_from: str
+
+
+class Arm(_Strict):
+    """One way to spend a total.
+
+    Attributes:
+        how: `uniform`, `study`, `torch-pruning`, `guideline`.
+        charged: whether what was trained before counts.
+        settings: of a study, beside its share.
+        share: of the total, that a study may take.
+        secondary: shown, not tested.
+    """
+
+    how: str
+    charged: bool = True
+    settings: Mapping[str, Any] = Field(default_factory=dict)
+    share: float = 0.5
+    secondary: bool = False
+
+
+class Plan(_Strict):
+    """Everything that was decided before the run; `studies/shootout/plan.yaml` explains each field."""
+
+    question: str
+    recipe: str
+    total: float
+    repetitions: int
+    first_seed: int
+    tasks: Mapping[str, Task]
+    arms: Mapping[str, Arm]
+    contrasts: tuple[tuple[str, str], ...]
+    control: tuple[str, str]
+
+    def recipe_of(self, task: Task) -> Recipe:
+        """How the whole network of a task is trained."""
+        return recipe_named(self.recipe).with_epochs(task.epochs)
+
+
+def read_plan(path: Path) -> Plan:
+    """A plan from its file."""
+    return Plan.model_validate(load_yaml(path.read_text(encoding="utf-8")))
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One repetition of an arm on a task: a search of its own, and one last training.
+
+    Attributes:
+        plan: what was decided.
+        task, arm: their names.
+        number: which repetition.
+        out: the directory of the whole shoot-out.
+    """
+
+    plan: Plan
+    task: str
+    arm: str
+    number: int
+    out: Path
+
+    @property
+    def what(self) -> Task:
+        """The task."""
+        return self.plan.tasks[self.task]
+
+    @property
+    def how(self) -> Arm:
+        """The arm."""
+        return self.plan.arms[self.arm]
+
+    @property
+    def folder(self) -> Path:
+        """Where all of it is kept."""
+        return self.out / self.task / self.arm / str(self.number)
+
+    @property
+    def result(self) -> Path:
+        """The file of what came out; there is none before the end."""
+        return self.folder / RESULT
+
+    @property
+    def seed(self) -> int:
+        """Of everything that is drawn: none that another unit has."""
+        place = list(self.plan.arms).index(self.arm)
+        return self.plan.first_seed + SEEDS_OF_AN_ARM * place + self.number
+
+    @property
+    def recipe(self) -> Recipe:
+        """How the whole network is trained."""
+        return self.plan.recipe_of(self.what)
+
+    def images(self, part: str, task: str | None = None) -> DataConfig:
+        """The images of this task, or of another.
+
+        Args:
+            part: `SEARCHED`, whose test part holds no test image, or `FINAL`.
+            task: another's name.
+        """
+        what = self.plan.tasks[task or self.task]
+        folder = self.out / "images" / (task or self.task) / part
+        return DataConfig(name=f"folder:{folder}", image_size=what.images.image_size)
+
+    @property
+    def board(self) -> Path:
+        """The latency table of the task."""
+        return self.out / "boards" / self.task
+
+
+def units(plan: Plan, out: Path, tasks: tuple[str, ...], arms: tuple[str, ...]) -> list[Unit]:
+    """All repetitions, the first one of every arm before the second of any."""
+    return [
+        Unit(plan, task, arm, number, out)
+        for number in range(plan.repetitions)
+        for task in tasks
+        for arm in arms
+    ]

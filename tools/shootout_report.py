@@ -1,0 +1,205 @@
+"""What a shoot-out says: a table, the planned contrasts, a picture; of what is there.
+
+python tools/shootout_report.py --out shootout
+"""
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import isnan, nan, sqrt
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from scipy.stats import t as student
+
+from nas_prune.comparison.statistics import Contrast, Estimate, by_training, difference, holm, least_found
+from nas_prune.comparison.variances import pooled
+from nas_prune.runs.figure import BLACK, BLUE, save
+from nas_prune.runs.files import write_whole
+from nas_prune.runs.settings import library_versions, machine_name
+from tools.shootout_plan import PLAN, Plan, read_plan, units
+
+
+@dataclass(frozen=True, slots=True)
+class TaskResult:
+    """The repetitions of a task that are done.
+
+    Attributes:
+        task: its name.
+        rows: of each arm, by its name: what the repetitions wrote.
+    """
+
+    task: str
+    rows: Mapping[str, list[dict[str, Any]]]
+
+    def estimates(self) -> dict[str, Estimate]:
+        """Mean test accuracies; one variance for all arms, as planned. A repetition is one unit."""
+        own = {name: by_training([one["test"] for one in rows]) for name, rows in self.rows.items() if rows}
+        spread = pooled([one.spread for one in own.values()])
+        return {name: replace(one, spread=spread, most=spread.freedom) for name, one in own.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Tested:
+    """A planned contrast.
+
+    Attributes:
+        one, other: the arms.
+        contrast: of their test accuracies.
+        p_holm: after Holm's correction over the contrasts of the task; NaN for the control, which is not among them.
+        least: the smallest true difference that would be found in four of five repeats.
+    """
+
+    one: str
+    other: str
+    contrast: Contrast
+    p_holm: float
+    least: float
+
+
+def read_results(plan: Plan, out: Path) -> list[TaskResult]:
+    """What is there, task by task."""
+    found = []
+    for task in plan.tasks:
+        rows: dict[str, list[dict[str, Any]]] = {arm: [] for arm in plan.arms}
+        for unit in units(plan, out, (task,), tuple(plan.arms)):
+            if unit.result.exists():
+                rows[unit.arm].append(json.loads(unit.result.read_text(encoding="utf-8")))
+        found.append(TaskResult(task, rows))
+    return found
+
+
+def contrasts_of(plan: Plan, result: TaskResult) -> list[Tested]:
+    """The contrasts of a task, corrected together, and the negative control."""
+    estimates = result.estimates()
+    pairs = [pair for pair in plan.contrasts if set(pair) <= estimates.keys()]
+    found = [difference(estimates[one], estimates[other]) for one, other in pairs]
+    corrected = holm([one.p_value for one in found], len(plan.contrasts))
+    rows = [
+        Tested(*pair, one, p, least_found(one.error, one.freedom, len(plan.contrasts)))
+        for pair, one, p in zip(pairs, found, corrected, strict=True)
+    ]
+    if set(plan.control) <= estimates.keys() and plan.control[0] != plan.control[1]:
+        one = difference(*(estimates[name] for name in plan.control))
+        rows.append(Tested(*plan.control, one, nan, least_found(one.error, one.freedom, 1)))
+    return rows
+
+
+def half_interval(one: Estimate) -> float:
+    """Half of the 95 % interval of a mean."""
+    if not one.spread.freedom:
+        return nan
+    return float(student.ppf(0.975, one.spread.freedom)) * sqrt(one.spread.variance / one.units)
+
+
+def table(plan: Plan, result: TaskResult) -> str:
+    """The arms of a task, in Markdown."""
+    lines = [
+        (
+            "| arm | n | test accuracy, % (95 %) | of each, % | M MACs | K params | last training, epochs | "
+            "before, share of the total | minutes |"
+        ),
+        "|---|--:|---|---|--:|--:|--:|--:|--:|",
+    ]
+    estimates = result.estimates()
+    for name, rows in result.rows.items():
+        if not rows:
+            continue
+        one = estimates[name]
+        half = half_interval(one)
+        ends = "" if isnan(half) else f" ± {100 * half:.2f}"
+        costs = [row["widths"]["cost"] for row in rows]
+        before = fmean((row["before"] or 0) / (plan.total * row["whole"]) for row in rows)
+        cells = [
+            name,
+            str(one.units),
+            f"{100 * one.mean:.2f}{ends}",
+            ", ".join(f"{100 * row['test']:.1f}" for row in rows),
+            f"{fmean(cost['macs'] for cost in costs) / 1e6:.2f}",
+            f"{fmean(cost['params'] for cost in costs) / 1e3:,.0f}",
+            f"{fmean(row['epochs'] for row in rows):.0f}",
+            f"{before:.2f}" + ("" if rows[0]["charged"] else " (not charged)"),
+            f"{fmean(row['seconds'] for row in rows) / 60:.1f}",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def sentences(rows: Sequence[Tested]) -> str:
+    """The contrasts, a line each."""
+    lines = []
+    for row in rows:
+        one = row.contrast
+        ends = f" (95 % {100 * one.low:+.2f} to {100 * one.high:+.2f}, n = {one.n} and {one.n_beside})"
+        p = "negative control, " if isnan(row.p_holm) else f"p = {row.p_holm:.2g} after Holm, "
+        lines.append(
+            f"- {row.one} − {row.other}: {100 * one.difference:+.2f} points{ends}; {p}p = {one.p_value:.2g} alone; "
+            f"{100 * row.least:.1f} points would be found in four of five."
+        )
+    return "\n".join(lines)
+
+
+def draw(plan: Plan, results: Sequence[TaskResult], path: Path) -> None:
+    """Accuracies by arm, a panel for each task: every repetition, the mean and its 95 % interval."""
+    shown = [one for one in results if any(one.rows.values())]
+    figure = Figure(figsize=(4.6 * len(shown), 3.8), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    for axes, result in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
+        _panel(axes, plan, result)
+    save(figure, path)
+
+
+def _panel(axes: Axes, plan: Plan, result: TaskResult) -> None:
+    estimates = result.estimates()
+    names = list(estimates)
+    for place, name in enumerate(reversed(names)):
+        one, rows = estimates[name], result.rows[name]
+        colour = BLUE if name == "study" else BLACK
+        axes.plot(
+            [100 * row["test"] for row in rows], [place] * len(rows), "o", color=colour, alpha=0.25, ms=4
+        )
+        half = half_interval(one)
+        axes.errorbar(
+            100 * one.mean,
+            place,
+            xerr=None if isnan(half) else 100 * half,
+            fmt="s",
+            color=colour,
+            capsize=3,
+            ms=5,
+        )
+    axes.set_yticks(range(len(names)), list(reversed(names)))
+    axes.set_title(f"{result.task}, {plan.tasks[result.task].budget}", fontsize=10)
+    axes.set_xlabel("test accuracy, %")
+    axes.grid(axis="x", color="0.9")
+
+
+def main() -> None:
+    """Write `table.md`, `result.json` and `shootout.png`."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--file", type=Path, default=PLAN, help="another plan")
+    parser.add_argument("--out", type=Path, required=True)
+    options = parser.parse_args()
+    plan = read_plan(options.file)
+    results = read_results(plan, options.out)
+    texts, content = [], {}
+    for result in results:
+        if not any(result.rows.values()):
+            continue
+        rows = contrasts_of(plan, result)
+        texts.append(f"## {result.task}\n\n{table(plan, result)}\n\n{sentences(rows)}")
+        content[result.task] = result.rows
+    head = {"plan": plan.model_dump(mode="json"), "machine": machine_name(), "versions": library_versions()}
+    write_whole(options.out / "table.md", "\n\n".join(texts) + "\n")
+    write_whole(options.out / "result.json", json.dumps({**head, "tasks": content}, indent=1) + "\n")
+    draw(plan, results, options.out / "shootout.png")
+    print("\n\n".join(texts))
+
+
+if __name__ == "__main__":
+    main()
