@@ -9,7 +9,8 @@ from nas_prune.data import ImageData
 from nas_prune.hardware.aim import aim, default_costs
 from nas_prune.hardware.target import known_targets, target_named
 from nas_prune.runs.directory import TARGET
-from nas_prune.runs.settings import machine_name
+from nas_prune.runs.progress import SILENT, Progress
+from nas_prune.runs.settings import library_versions, machine_name
 from nas_prune.space.load import NamesNetwork, load_network
 from nas_prune.space.search_space import SearchSpace
 
@@ -74,10 +75,11 @@ def identity_of_target(target: str | None) -> str | None:
 Time: TypeAlias = Callable[[Sequence[int], Sequence[str]], float]
 
 
-def timer_for(space: SearchSpace, target: str | None) -> Time | None:
+def timer_for(space: SearchSpace, target: str | None, progress: Progress = SILENT) -> Time | None:
     """What times networks whole, as the target's table was made: milliseconds for some widths without some blocks.
 
-    None where the target has no table, or that was made on another machine or for what nothing here can time.
+    None where the target has no table, or that was made on another machine or for what nothing here can time. Where it
+    was made with other versions than those that time here, that is said.
     """
     if target is None:
         return None
@@ -86,6 +88,20 @@ def timer_for(space: SearchSpace, target: str | None) -> Time | None:
     if found.table is None or made is None or found.runtime is None or made.machine != machine_name():
         return None
     from nas_prune.hardware.measure import measured_latency
+    from nas_prune.hardware.runtimes import runtime_named
+
+    ours = library_versions(runtime_named(found.runtime).versions())
+    others = [
+        f"{name} {version}" for name, version in made.versions.items() if ours.get(name, version) != version
+    ]
+    if others:
+        here = ", ".join(
+            f"{name} {ours[name]}" for name in made.versions if ours.get(name) != made.versions[name]
+        )
+        progress.say(
+            f"The latency table of {found.name} was made with {', '.join(others)}; here is {here}. Its predictions may "
+            "be off: measure anew with nas-prune measure."
+        )
 
     def time(widths_G: Sequence[int], removed: Sequence[str]) -> float:
         timing = measured_latency(

@@ -334,7 +334,7 @@ def _finds_rare_classes(stage: PreparedSearch, trained: nn.Module) -> bool:
 def _timed(stage: PreparedSearch, run: Path, scores: Scores, progress: Progress) -> list[Measured]:
     """The scores cut at every budget; where it can be, networks at those on latency are measured to fit."""
     cuts, target = stage.cuts_of(scores), stage.config.target
-    time_of = timer_for(stage.space, target) if stage.compute.ranks.is_first else None
+    time_of = timer_for(stage.space, target, progress) if stage.compute.ranks.is_first else None
     timer = None if time_of is None else lambda one: time_of(one.widths_G, one.removed)
     return measured_cuts(cuts, stage.space, scores, run, timer, zero=stage.method.zero, progress=progress)
 

@@ -36,7 +36,7 @@ def in_time(
         progress: reports what is measured.
     """
     widths = {name: artefact(context, vector_G, budget) for name, vector_G in chosen.items()}
-    time_of = timer_for(context.space, context.config.target) if is_on_latency(budget) else None
+    time_of = timer_for(context.space, context.config.target, progress) if is_on_latency(budget) else None
     if time_of is None and not (is_on_latency(budget) and (folder / MEASURED).exists()):
         return widths
     timer: Timer | None = None if time_of is None else lambda one: time_of(one.widths_G, one.removed)

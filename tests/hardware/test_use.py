@@ -16,6 +16,8 @@ from nas_prune.hardware.use import (
     target_or_kept,
     timer_for,
 )
+from nas_prune.runs.progress import Progress
+from nas_prune.runs.settings import library_versions, machine_name
 from nas_prune.space.load import load_space
 
 SPACE = load_space("resnet20", (3, 8, 8), num_classes=4)
@@ -86,6 +88,17 @@ def test_nothing_is_timed_for_another_machine(tmp_path: Path) -> None:
     assert timer_for(SPACE, None) is None
     assert timer_for(SPACE, "cpu-torch") is None
     assert timer_for(SPACE, board(tmp_path / "board")) is None
+
+
+def test_a_table_of_other_versions_is_said_to_be_one(tmp_path: Path) -> None:
+    ours, said = library_versions(("torch",))["torch"], list[str]()
+    for version in (ours, "1.13.0"):
+        home = Path(board(tmp_path / version))
+        where = f"machine: '{machine_name()}', versions: {{torch: '{version}'}}"
+        (home / "target.yaml").write_text(MEASURED.replace("machine: elsewhere", where))
+        assert timer_for(SPACE, str(home), Progress(say=said.append)) is not None
+        assert len(said) == (version != ours)
+    assert "was made with torch 1.13.0; here is torch " + ours in said[0]
 
 
 def test_a_target_is_the_same_wherever_its_files_lie(tmp_path: Path) -> None:
