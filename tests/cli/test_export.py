@@ -39,6 +39,7 @@ def test_it_says_what_was_checked_how_large_it_is_and_how_fast(
     assert (out / "model.onnx").is_file()
 
 
+@pytest.mark.slow
 def test_int8_says_what_it_costs(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--to", "int8-onnx", "--images", "50", "--calibration", "30"]
     assert main(["export", str(trained), "--space", SPACE, *words, "--out", str(tmp_path / "out")]) == 0

@@ -72,6 +72,7 @@ def test_a_run_goes_on_with_the_target_that_it_began_with(
     said(capsys, "search", "--resume", "run")
 
 
+@pytest.mark.slow
 def test_controls_are_matched_at_the_cost_that_bounded_the_search(
     board: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -40,6 +40,7 @@ def saved(path: str, classes: int = 10, seed: int = 5) -> dict[str, torch.Tensor
     return weights
 
 
+@pytest.mark.slow
 def test_a_search_starts_from_weights_and_goes_on_without_their_file(in_empty_directory: Path) -> None:
     saved("w.pth")
     search = [*SHORT, "--epochs", "2", "--no-stop", "--weights", "w.pth"]

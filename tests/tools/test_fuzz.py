@@ -55,6 +55,7 @@ def planted(monkeypatch: pytest.MonkeyPatch) -> str:
     return "planted"
 
 
+@pytest.mark.slow
 def test_faults_that_are_planted_are_found_with_their_smallest_input(planted: str) -> None:
     wanted, found = (
         {"KeyError", "a message of several lines", "something was written outside"},

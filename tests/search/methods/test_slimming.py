@@ -77,6 +77,7 @@ def test_growth_scores_the_mean_over_its_part_of_every_later_norm() -> None:
     assert scores[1].nonzero()[0].tolist() == [5]
 
 
+@pytest.mark.slow
 def test_what_a_shortcut_reads_without_a_norm_is_not_judged() -> None:
     space = known("preresnet164", (3, 8, 8))
     unjudged = [group.name for column, group in enumerate(space.groups) if not can_score(space, column)]
