@@ -1,6 +1,7 @@
 """Network slimming: the penalty on γ, the scores, and which groups it can judge."""
 
 import numpy as np
+import pytest
 import torch
 from torch import nn
 
