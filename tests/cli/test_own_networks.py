@@ -132,7 +132,8 @@ def test_inspect_takes_networks_of_every_kind(own: str, capsys: pytest.CaptureFi
         assert len(json.loads(capsys.readouterr().out)["groups"]) == groups
 
 
-@pytest.mark.parametrize("is_loaded", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("is_loaded", [False, True])
 def test_ones_own_network_is_searched_from_python(
     own: str, is_loaded: bool, in_empty_directory: Path
 ) -> None:
