@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _FIRST = 10_000  # beyond the seeds of rankings
 _STEP = 1000
+_WITH_NETWORK = ("inherited", "slimmable")  # judges that a network is trained for
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +94,18 @@ def study_behind(study: Path) -> Chosen:
 
     config = read_config(run, StudyConfig)
     try:
-        charges = _charges(run, read_json(ranked / RESULT))
+        charges = (*_charges(run, read_json(ranked / RESULT)), *_of_judge(config))
     except (OSError, ValueError, KeyError, TypeError):  # damaged, or of another version
         charges = None
     return Chosen(charges, _seeds(ranked, config))
+
+
+def _of_judge(config: "StudyConfig") -> tuple[Charge, ...]:
+    """The network that judged trials; none where trainings alone did, or what looks at no trained network."""
+    if config.judging not in _WITH_NETWORK:
+        return ()
+    macs = None if config.plan is None else config.plan.preparing
+    return (Charge(what=f"the network of the judge {config.judging}", macs=macs),)
 
 
 def _seeds(ranked: Path, config: "StudyConfig") -> frozenset[int]:

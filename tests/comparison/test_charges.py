@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from nas_prune.cli import main
-from nas_prune.comparison.charge import search_behind, searches_behind, total
+from nas_prune.comparison.charge import Charge, search_behind, searches_behind, total
 from nas_prune.comparison.config import CompareConfig
 from nas_prune.comparison.result import read_comparison
 from nas_prune.comparison.sentences import sentences
-from nas_prune.comparison.winner import UNKNOWN, Chosen
+from nas_prune.comparison.winner import UNKNOWN, Chosen, _of_judge
 from nas_prune.guideline.artefact import Guideline, SourceRecord, read_guideline
 from nas_prune.guideline.fit import fit_guideline
 from nas_prune.guideline.hand import RULES
@@ -20,6 +20,8 @@ from nas_prune.report.read import read_parts
 from nas_prune.report.render import as_html, as_markdown
 from nas_prune.runs.settings import read_config, write_config
 from nas_prune.space.widths import read_widths
+from nas_prune.study.config import StudyConfig
+from nas_prune.study.study_plan import StudyPlan
 
 RUNS = Path(__file__).parents[1] / "earlier_runs"
 
@@ -150,3 +152,14 @@ def test_a_fitted_guideline_knows_what_its_searches_took() -> None:
     assert total(searches_behind(fitted)) == search_behind(read_widths(widths)).macs
     earlier = read_guideline(RUNS / "guideline.yaml")
     assert "training_macs" not in earlier.model_dump_json()  # by which studies of before know it
+
+
+def test_the_network_of_a_judge_is_charged() -> None:
+    plan = StudyPlan(100, 1000, "inherited", 250, 40, 10, 8, 20, 580)
+    judged = StudyConfig(name="s", space="resnet20", judge="inherited", budget_training=10)
+    assert _of_judge(judged.model_copy(update={"plan": plan})) == (
+        Charge(what="the network of the judge inherited", macs=250),
+    )
+    assert _of_judge(judged) == (Charge(what="the network of the judge inherited"),)
+    for judge in (None, "synflow"):
+        assert _of_judge(StudyConfig(name="s", space="resnet20", judge=judge, trials=3)) == ()
