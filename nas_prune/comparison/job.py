@@ -115,7 +115,7 @@ class Job:
         if name != _INHERITED:
             arm, begin = self.config.known[name], None
             if arm.start == "cut":
-                _, begin = cut_by_peer(self, seed, before, progress.under(f"whole network, seed {seed}"))
+                begin = cut_by_peer(self, seed, before, progress.under(f"whole network, seed {seed}"))
             self.train(arm, seed, progress, begin=before if arm.start == "given" else begin)
             return
         assert self.config.source is not None

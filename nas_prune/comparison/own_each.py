@@ -4,6 +4,7 @@ Everything that had to be trained for a seed lies in the comparison's directory,
 """
 
 from collections.abc import Callable
+from copy import deepcopy
 from functools import partial
 from math import ceil, floor
 from pathlib import Path
@@ -136,8 +137,8 @@ def _bound(job: Compared) -> Budget:
 
 def cut_by_peer(
     job: Compared, seed: int, begin: Callable[[], nn.Module], progress: Progress
-) -> tuple[Widths, Callable[[], nn.Module]]:
-    """What Torch-Pruning leaves of a whole network that was trained for it: widths, and the network to go on from."""
+) -> Callable[[], nn.Module]:
+    """What makes the network that Torch-Pruning leaves of a whole one, trained for it; its widths are written."""
     folder = job.run / "torch-pruning"
     result = folder / f"seed-{seed}" / RESULT
     whole = job.space.widths(job.space.base_G)
@@ -159,10 +160,4 @@ def cut_by_peer(
     path = path_of(job.run, "torch-pruning", seed)
     path.parent.mkdir(parents=True, exist_ok=True)
     widths.write(path)
-    return widths, partial(_copy_of, job.space, found.widths_G, found.network)
-
-
-def _copy_of(space: SearchSpace, widths_G: tuple[int, ...], network: nn.Module) -> nn.Module:
-    copy = space.build(widths_G, seed=0)
-    copy.load_state_dict(network.state_dict())
-    return copy
+    return partial(deepcopy, found.network)

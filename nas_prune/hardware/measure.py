@@ -232,11 +232,16 @@ def _left(config: MeasureConfig, count: int, timed: list[Timed]) -> list[tuple[i
 
 
 def _timed(
-    space: SearchSpace, widths_G: tuple[int, ...], layers: tuple[str, ...], runtime: Runtime, threads: int
+    space: SearchSpace,
+    widths_G: tuple[int, ...],
+    layers: tuple[str, ...],
+    runtime: Runtime,
+    threads: int,
+    removed: tuple[str, ...] = (),
 ) -> tuple[Timing, dict[str, PartTiming]]:
     """A network's time in one burst of runs, and its layers' in another."""
     with torch.inference_mode(mode=False):  # which the network that tells the pace may run in
-        model = space.build(widths_G, seed=0)
+        model = space.build(widths_G, seed=0, removed=removed)
     with runtime.loaded(model, space.forward, threads) as network:
         runs = _warm(network)
         whole = Timing.of(network.whole(runs))
@@ -274,10 +279,7 @@ def measured_latency(
     runtime = runtime_named(target)
 
     def burst() -> Timing:
-        with torch.inference_mode(mode=False):
-            model = space.build(widths_G, seed=0, removed=removed)
-        with runtime.loaded(model, space.forward, threads) as network:
-            return Timing.of(network.whole(_warm(network)))
+        return _timed(space, widths_G, (), runtime, threads, removed)[0]
 
     if threads == 1 or not runtime.name.startswith("cpu"):
         return min((burst() for _ in range(bursts)), key=lambda one: one.median_ns)
