@@ -14,7 +14,7 @@ from torch import nn
 
 from nas_prune.comparison.arms import path_of
 from nas_prune.comparison.config import CompareConfig
-from nas_prune.comparison.plan import driving_axis, groups_of
+from nas_prune.comparison.plan import bound_of, driving_axis, groups_of
 from nas_prune.comparison.torch_pruning import cut_by_torch_pruning
 from nas_prune.comparison.winner import number_of, study_of_seed, winner_file
 from nas_prune.data import ImageData
@@ -129,10 +129,7 @@ def _network(job: Compared) -> dict[str, Any]:
 
 def _bound(job: Compared) -> Budget:
     """As much as the widths cost that the comparison is about."""
-    axis = driving_axis(job.widths, job.space)
-    return Budget(
-        axis, absolute=job.space.count(axis, job.space.vector(job.widths), job.widths.removed_blocks)
-    )
+    return bound_of(driving_axis(job.widths, job.space), job.widths, job.space)
 
 
 def cut_by_peer(

@@ -41,7 +41,7 @@ def is_of_target(widths: Widths, space: SearchSpace) -> bool:
     return driving_axis(widths, space) in space.target_costs
 
 
-def _bound_of(axis: str, found: Widths, space: SearchSpace) -> Budget:
+def bound_of(axis: str, found: Widths, space: SearchSpace) -> Budget:
     """What controls may cost: as much as the widths found."""
     return Budget(axis, absolute=space.count(axis, space.vector(found), found.removed_blocks))
 
@@ -96,7 +96,7 @@ def plan_widths(
     if kind == "whole":
         return space.widths(space.base_G)
     is_named = kind in ("uniform-params", "uniform-macs")
-    bound = _bound_of(kind.removeprefix("uniform-") if is_named else driving_axis(found, space), found, space)
+    bound = bound_of(kind.removeprefix("uniform-") if is_named else driving_axis(found, space), found, space)
     if kind == "guided":
         assert pattern is not None
         return apply_guideline(pattern[1], space, bound, groups=groups_of(found)).artefact(pattern[0])
@@ -148,7 +148,7 @@ def write_plan(
 
 def check_guided(found: Widths, space: SearchSpace, pattern: tuple[str, Pattern]) -> tuple[str, ...] | str:
     """What the guideline had to guess on this network; or, as a plain line, why it gives no widths here."""
-    bound = _bound_of(driving_axis(found, space), found, space)
+    bound = bound_of(driving_axis(found, space), found, space)
     try:
         return apply_guideline(pattern[1], space, bound, groups=groups_of(found)).notes
     except NasPruneError as error:
