@@ -17,6 +17,7 @@ from nas_prune.graph.inputs import is_within
 from nas_prune.hardware.latency_caches import Beyond, nanoseconds
 from nas_prune.hardware.latency_layers import TimedLayer, lengths, timed_layers
 from nas_prune.hardware.latency_model import LayerTime, fitted
+from nas_prune.hardware.latency_pairs import pairs_of
 from nas_prune.hardware.latency_remainders import remainders_of
 from nas_prune.hardware.latency_table import Row, Table, read_table
 from nas_prune.runs.text import printable
@@ -96,6 +97,11 @@ class Latency:
     def scaled(self, factor: float, beyond: Beyond) -> "Latency":
         """The same layers with another factor, and with what is added for weights that caches do not hold."""
         return Latency(self._space, self._layers, factor, beyond)
+
+    def without_pairs(self) -> "Latency":
+        """Without what single pairs of widths take: those of a table explain its own noise, too."""
+        layers = [_tabled(self._space, one.layer, replace(one.time, pairs=None)) for one in self._layers]
+        return Latency(self._space, layers, self._factor, self._beyond)
 
     def _total(self, vectors_NV: NDArray[Any], summed_N: NDArray[np.float64]) -> NDArray[np.float64]:
         """With what is added to the sum of layers."""
@@ -200,20 +206,26 @@ def rows_by_layer(rows: Iterable[Row]) -> dict[str, list[Row]]:
 def _fits(
     space: SearchSpace, alike: Sequence[TimedLayer], rows: Mapping[str, Sequence[Row]]
 ) -> dict[str, _Layer]:
-    """Layers of one shape: each has a time of its own, and they have the factors of remainders in common."""
-    times, ratios = {}, []
+    """Layers of one shape: each has a time of its own, and they have the factors of remainders and pairs in common."""
+    times: dict[str, LayerTime] = {}
+    measured = {}
     for layer in alike:
         read, written, ns, networks = np.array(
             [(row.in_width, row.out_width, row.latency_ns, row.network) for row in rows[layer.path]]
         ).T
         times[layer.path] = fitted(read, written, ns)
-        ratio = ns / np.maximum(times[layer.path](read, written), 1.0)
-        ratios.append((read, written, ratio, networks))
-    remainders = remainders_of(ratios)
-    return {
-        layer.path: _tabled(space, layer, replace(times[layer.path], remainders=remainders))
-        for layer in alike
-    }
+        measured[layer.path] = (read, written, ns, networks)
+
+    def off() -> list[tuple[ArrayLike, ArrayLike, ArrayLike, ArrayLike]]:
+        return [
+            (read, written, ns / np.maximum(times[path](read, written), 1.0), networks)
+            for path, (read, written, ns, networks) in measured.items()
+        ]
+
+    remainders = remainders_of(off())
+    times = {path: replace(time, remainders=remainders) for path, time in times.items()}
+    pairs = pairs_of(off())
+    return {layer.path: _tabled(space, layer, replace(times[layer.path], pairs=pairs)) for layer in alike}
 
 
 def _tabled(space: SearchSpace, layer: TimedLayer, time: LayerTime) -> _Layer:

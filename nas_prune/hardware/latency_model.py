@@ -5,18 +5,21 @@ blocks, and another for narrow ones. All of that is in the terms here: widths as
 what is added where a width is no multiple of a block, is below one, or is not. Every term is a product of a function of
 the width read and one of the width written. Coefficients are non-negative: which steps a runtime has follows from what
 was measured, and among widths of the same alignment time never falls from one block size to the next. What a kernel
-does with the channels that are left over is a factor of its own (`latency_remainders`).
+does with the channels that are left over is a factor of its own (`latency_remainders`), and so is what single pairs
+take beyond that (`latency_pairs`).
 
 Shape suffixes: M measurements, N candidates, K functions of one width, F terms.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import nnls
 
+from nas_prune.hardware.latency_pairs import Pairs
 from nas_prune.hardware.latency_remainders import Remainders
 
 STEPS = (4, 8, 16, 32)  # blocks of channels that runtimes compute in
@@ -32,24 +35,32 @@ class LayerTime:
     Attributes:
         weights_KK: coefficients of the products of functions of the width read and of the width written.
         remainders: factors; None for none.
+        pairs: factors likewise.
     """
 
     weights_KK: NDArray[np.float64]
     remainders: Remainders | None = None
+    pairs: Pairs | None = None
 
     def __call__(self, read_N: ArrayLike, written_N: ArrayLike) -> NDArray[np.float64]:
         """Nanoseconds for each of N pairs of whole widths."""
         reads_NK, writes_NK = functions_of(read_N), functions_of(written_N)
         ns = np.asarray(np.einsum("...k,...k->...", reads_NK @ self.weights_KK, writes_NK))
-        return ns if self.remainders is None else ns * self.remainders(read_N, written_N)
+        return self._with_factors(ns, np.asarray(read_N), np.asarray(written_N))
 
     def table(self, most_read: int, most_written: int) -> NDArray[np.int64]:
         """Whole nanoseconds for every pair of widths from 0 to the largest."""
         read_N, written_N = np.arange(most_read + 1), np.arange(most_written + 1)
         ns = functions_of(read_N) @ self.weights_KK @ functions_of(written_N).T
-        if self.remainders is not None:
-            ns = ns * self.remainders(read_N[:, None], written_N[None, :])
-        return np.rint(ns).astype(np.int64)
+        return np.rint(self._with_factors(ns, read_N[:, None], written_N[None, :])).astype(np.int64)
+
+    def _with_factors(
+        self, ns_N: NDArray[np.float64], read_N: NDArray[Any], written_N: NDArray[Any]
+    ) -> NDArray[np.float64]:
+        for factors in (self.remainders, self.pairs):
+            if factors is not None:
+                ns_N = ns_N * factors(read_N, written_N)
+        return ns_N
 
 
 def functions_of(widths_N: ArrayLike) -> NDArray[np.float64]:

@@ -145,7 +145,7 @@ def judged(
     """
     widths_NG = np.array([widths for _, widths in planned])
     held_out = np.array([use for use, _ in planned]) == "held-out"
-    factor, beyond = _factor(raw, widths_NG[~held_out], measured_N[~held_out])
+    factor, beyond = _factor(raw.without_pairs(), widths_NG[~held_out], measured_N[~held_out])
     predicted_N = raw.scaled(factor, beyond)(widths_NG[held_out])
     errors_N = np.abs(predicted_N / measured_N[held_out] - 1)
     found: dict[str, float] = {"median": float(np.median(errors_N)), "p90": float(np.quantile(errors_N, 0.9))}
