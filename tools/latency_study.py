@@ -2,11 +2,13 @@
 
     python tools/latency_study.py --space resnet20 --target cpu-onnxruntime --threads 1 --out DIR
     python tools/latency_study.py --space vgg16 --image-size 64 --target cpu-torch --table TABLE --out DIR
+    python tools/latency_study.py --again DIR --out NEW
 
 Measures a table in DIR/table (or takes another), then times networks of random widths, all of them once and then all of
 them again: half of them with every width of every group equally likely, half at one number of MACs. Prints, and writes
 to DIR/study.json, the relative errors of the prediction and of the second measurement (median, 90th percentile), and at
-equal MACs the rank correlation with what was measured. Nothing else should run on the machine.
+equal MACs the rank correlation with what was measured. Nothing else should run on the machine. `--again` measures
+nothing: it predicts what an earlier run has timed once more, from the table of that run, by the prediction of today.
 """
 
 import argparse
@@ -34,7 +36,9 @@ from nas_prune.space.search_space import SearchSpace
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--space", required=True)
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--space")
+    which.add_argument("--again", type=Path, metavar="DIR")
     parser.add_argument("--image-size", type=int)
     parser.add_argument("--target", default="cpu-onnxruntime")
     parser.add_argument("--threads", type=int, default=1)
@@ -50,6 +54,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args(arguments)
     options.out.mkdir(parents=True)
+    found = _measured(options) if options.again is None else _predicted_again(options.again)
+    (options.out / "study.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    for key, value in found.items():
+        if not (key == "widths" or key.endswith("_ns")):
+            print(f"{key}: {value}")
+
+
+def _predicted_again(run: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((run / "study.json").read_text(encoding="utf-8"))
+    latency = latency_cost(load_space(found["space"], tuple(found["input_shape"])), run / "table")
+    predicted_N, measured_2N = latency(found["widths"]), np.array(found["measured_ns"])
+    return {
+        **found,
+        **told(predicted_N, measured_2N, len(predicted_N) // 2),
+        "predicted_ns": predicted_N.tolist(),
+    }
+
+
+def _measured(options: argparse.Namespace) -> dict[str, Any]:
     space = _space(options.space, options.image_size)
     began = perf_counter()
     latency = _latency(space, options)
@@ -59,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         space, vectors_NG, options.target, options.threads, passes=2 * options.bursts, seed=options.seed
     )
     measured_2N = _twice(times_PN)
-    found = {
+    return {
         "space": options.space,
         "input_shape": list(space.reference.input_shape),
         "target": options.target,
@@ -72,10 +95,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "predicted_ns": latency(vectors_NG).tolist(),
         "measured_ns": measured_2N.tolist(),
     }
-    (options.out / "study.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    for key, value in found.items():
-        if not (key == "widths" or key.endswith("_ns")):
-            print(f"{key}: {value}")
 
 
 def _space(name: str, size: int | None) -> SearchSpace:
