@@ -11,6 +11,7 @@ import click
 
 from nas_prune.cli.option_types import RUNS_NOW
 from nas_prune.errors import NasPruneError
+from nas_prune.runs.memory import keep_freed_memory
 from nas_prune.runs.safe_path import leave_out_current_directory
 from nas_prune.runs.stopping import interruptible
 from nas_prune.runs.text import one_line
@@ -97,6 +98,7 @@ def app() -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; a user's mistake is one line on stderr and exit code 2."""
     leave_out_current_directory()
+    keep_freed_memory()
     _open_closed_streams()
     if _COMPLETES in os.environ:
         from nas_prune.cli.completion import register

@@ -14,6 +14,7 @@ from time import sleep
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from nas_prune.errors import FileError, NasPruneError
+from nas_prune.runs.memory import keep_freed_memory
 from nas_prune.runs.progress import SILENT, Progress
 from nas_prune.runs.safe_path import leave_out_current_directory
 from nas_prune.runs.stopping import held_back, interruptible, leave_to_parent
@@ -169,6 +170,7 @@ def _serve(connection: Connection, prepare: Callable[[], Work[Any, Any]]) -> Non
     Ctrl-C reaches the process that started it, too, which then stops it by SIGTERM.
     """
     leave_to_parent()
+    keep_freed_memory()
     _end_with_parent()
     with suppress(KeyboardInterrupt, EOFError, BrokenPipeError), interruptible():
         _work_through(connection, prepare)
