@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from nas_prune.search.methods.contract import Evidence as Evidence
     from nas_prune.search.methods.contract import WidthMethod as WidthMethod
     from nas_prune.search.methods.registry import register_method as register_method
+    from nas_prune.search.own_loop import method as method
+    from nas_prune.search.own_loop import scores as scores
+    from nas_prune.search.own_loop import slimming as slimming
     from nas_prune.search.run import search as search
     from nas_prune.space.budget import Budget as Budget
     from nas_prune.space.load import load_space as load_space
@@ -67,6 +70,7 @@ _HOMES = {
     "fit_guidelines": "guideline.fit",
     "load_network": "training.load_network",
     "load_space": "space.load",
+    "method": "search.own_loop",
     "predict": "training.prediction",
     "rank_study": "study.rank",
     "read_guideline": "guideline.artefact",
@@ -76,7 +80,9 @@ _HOMES = {
     "rebuild": "space.rebuild",
     "register_method": "search.methods.registry",
     "run_study": "study.run",
+    "scores": "search.own_loop",
     "search": "search.run",
+    "slimming": "search.own_loop",
     "train": "training.run",
     "transfer": "comparison.transfer",
 }

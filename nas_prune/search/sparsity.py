@@ -1,5 +1,6 @@
 """How strongly a search pulls: the penalty's λ where none is given, and which optimisers it goes with."""
 
+from dataclasses import dataclass
 from math import exp, expm1
 
 from nas_prune.data import ImageData, num_batches
@@ -32,10 +33,50 @@ def check_optimiser(method: WidthMethod, recipe: Recipe) -> None:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """How an optimiser moves parameters over a training.
+
+    Attributes:
+        rates: the learning rates of all steps, added.
+        momentum: of its steps.
+        decay: of weights.
+        is_decoupled: whether a penalty takes steps of its own (`PenaltyTarget.is_decoupled`).
+    """
+
+    rates: float
+    momentum: float
+    decay: float
+    is_decoupled: bool
+
+
 def chosen_sparsity(
     method: WidthMethod, recipe: Recipe, data: ImageData, space: SearchSpace, distance: float | None = None
 ) -> float | None:
-    """The strength λ of a method's penalty where none is given; None for a method without one.
+    """The strength λ of a method's penalty where none is given, from its recipe; None for a method without one.
+
+    Args:
+        method: the width method.
+        recipe: how the whole network is trained.
+        data: the images.
+        space: the network.
+        distance: as `strength_for`.
+    """
+    per_epoch = num_batches(len(data.train), recipe.batch_size)
+    steps = per_epoch * recipe.epochs
+    moved = Moved(
+        sum(recipe.rate_at(step, steps, per_epoch) for step in range(steps)),
+        momentum=recipe.momentum,
+        decay=recipe.weight_decay if recipe.decay_norms else 0.0,
+        is_decoupled=recipe.optimizer == "adamw",
+    )
+    return strength_for(method, moved, space, distance)
+
+
+def strength_for(
+    method: WidthMethod, moved: Moved, space: SearchSpace, distance: float | None = None
+) -> float | None:
+    """The strength λ of a method's penalty for a training; None for a method without one.
 
     It follows from the one that takes an idle parameter to zero by the end of the training. A gradient of λ and a
     weight decay of w move a parameter that nothing else moves from γ to (γ + λ/w) exp(-w S) - λ/w,
@@ -47,16 +88,13 @@ def chosen_sparsity(
     """
     if method.sparsity is None:
         return None
-    per_epoch = num_batches(len(data.train), recipe.batch_size)
-    steps = per_epoch * recipe.epochs
-    rates = sum(recipe.rate_at(step, steps, per_epoch) for step in range(steps))
-    momentum = recipe.momentum if recipe.optimizer == "sgd" else 0.0
-    decay = recipe.weight_decay if recipe.decay_norms else 0.0
+    momentum = 0.0 if moved.is_decoupled else moved.momentum
+    decay = moved.decay
     if method.sparsity.momentum is not None:
         momentum, decay = method.sparsity.momentum, 0.0
-    length = rates / (1 - momentum)
+    length = moved.rates / (1 - momentum)
     by_length = decay * exp(-decay * length) / -expm1(-decay * length) if decay else 1 / length
     enough = (method.sparsity.distance if distance is None else distance) * by_length
-    if recipe.optimizer == "adamw":
+    if moved.is_decoupled:
         enough = min(enough, _MOST_DECOUPLED)
     return method.sparsity.strength(enough, space)

@@ -7,7 +7,7 @@ is installed. `studies/examples/own_method.py` shows both.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,9 @@ from nas_prune.data import ImageData
 from nas_prune.space.scores import Scores
 from nas_prune.space.search_space import SearchSpace
 from nas_prune.training.recipe import OptimizerName
+
+if TYPE_CHECKING:
+    from nas_prune.search.methods.samples import GivenBatches
 
 Scope: TypeAlias = Literal["global", "local"]
 DrivingCost: TypeAlias = Literal["macs", "params", "activations"]
@@ -34,8 +37,10 @@ class Evidence:
         space: its search space.
         columns: what is searched, by place: groups, or behind the last group the blocks that can go. The method can
             score them all.
-        data: the images; only the training part is looked at.
+        data: the images; only the training part is looked at. In a training loop of somebody's own there are none, and
+            asking for them is refused.
         seed: of the search; what a method draws depends on it alone.
+        given: batches to score on instead of images; `samples.samples` gives what there is.
     """
 
     model: nn.Module
@@ -43,6 +48,7 @@ class Evidence:
     columns: tuple[int, ...]
     data: ImageData
     seed: int = 0
+    given: "GivenBatches | None" = None
 
     def for_each(self, score: "Callable[[int], NDArray[np.float64]]") -> Scores:
         """The scores of all columns by a function of the column; None for those that are not searched."""

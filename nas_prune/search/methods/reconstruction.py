@@ -19,7 +19,7 @@ from torch.nn.functional import pad
 from nas_prune.data import epoch_seed
 from nas_prune.search.methods.contract import Evidence, WidthMethod
 from nas_prune.search.methods.layer_channels import PLAIN_CONVS, LayerChannels, can_watch_readers, readers
-from nas_prune.search.methods.samples import samples
+from nas_prune.search.methods.samples import batches_of
 from nas_prune.space.scores import Scores
 
 _IMAGES = 512
@@ -138,8 +138,8 @@ def _draw(evidence: Evidence) -> dict[str, Tensor]:
     ]
     try:
         with torch.no_grad():
-            for images, _ in samples(evidence, _IMAGES):
-                model(images)
+            for sample in batches_of(evidence, _IMAGES):
+                sample.run(model)
     finally:
         for handle in handles:
             handle.remove()

@@ -13,18 +13,17 @@ from functools import partial
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from nas_prune.data import epoch_seed
 from nas_prune.search.methods.contract import Evidence, WidthMethod
 from nas_prune.search.methods.gates import gated
 from nas_prune.search.methods.layer_channels import ASKS_TO_GATE, can_gate
-from nas_prune.search.methods.samples import samples
+from nas_prune.search.methods.samples import Sample, batches_of
 from nas_prune.space.scores import Scores
-from nas_prune.training.evaluation import class_scores
 
-_Labels = Callable[[Tensor, Tensor], Tensor]
+_Loss = Callable[[Sample, nn.Module], Tensor]
 
 
 def taylor(evidence: Evidence) -> Scores:
@@ -33,7 +32,7 @@ def taylor(evidence: Evidence) -> Scores:
     The slopes are in units of the loss, so that channels of all layers can be compared. The paper's division by the
     norm of each layer's scores is left out, as in its 2019 successor.
     """
-    means = _means(evidence, torch.abs, lambda _, labels: labels)
+    means = _means(evidence, torch.abs, lambda sample, model: sample.loss(model))
     return evidence.for_each(lambda column: means[column])
 
 
@@ -50,18 +49,21 @@ def damage(evidence: Evidence) -> Scores:
     return evidence.for_each(lambda column: means[column] / 2)
 
 
-def _drawn(generator: torch.Generator, scores: Tensor, _: Tensor) -> Tensor:
+def _drawn(generator: torch.Generator, sample: Sample, model: nn.Module) -> Tensor:
+    """The loss under labels drawn from the network's own scores."""
+    scores = sample.scores(model)
     chances = scores.detach().double().softmax(1).cpu()
-    return chances.multinomial(1, generator=generator)[:, 0].to(scores.device)
+    labels = chances.multinomial(1, generator=generator)[:, 0].to(scores.device)
+    return cross_entropy(scores, labels, reduction="sum")
 
 
 def _means(
-    evidence: Evidence, measure: Callable[[Tensor], Tensor], labels: _Labels
+    evidence: Evidence, measure: Callable[[Tensor], Tensor], loss: _Loss
 ) -> dict[int, NDArray[np.float64]]:
     """The mean over images of a measure of the slope, for each channel of each searched group."""
     sums: dict[int, Tensor] = {}
     count = 0
-    for slopes in _slopes(evidence, labels):
+    for slopes in _slopes(evidence, loss):
         for column, slopes_NC in slopes.items():
             values = measure(slopes_NC.double()).sum(0)
             sums[column] = sums[column] + values if column in sums else values
@@ -69,19 +71,19 @@ def _means(
     return {column: (total / count).cpu().numpy() for column, total in sums.items()}
 
 
-def _slopes(evidence: Evidence, labels: _Labels) -> Iterator[Mapping[int, Tensor]]:
+def _slopes(evidence: Evidence, loss: _Loss) -> Iterator[Mapping[int, Tensor]]:
     """∂L/∂g, N×C for each searched group, batch by batch; in evaluation mode no image depends on another."""
     model, space = evidence.model.eval(), evidence.space
+    device = next(model.parameters()).device
     factors: dict[int, Tensor] = {}
-    with gated(model, space, evidence.columns, lambda: factors):
-        for images, given in samples(evidence):
-            for column in evidence.columns:
-                shape = (len(images), space.base_G[column])
-                factors[column] = images.new_ones(shape).requires_grad_()
-            scores = class_scores(model, images)
-            loss = cross_entropy(scores, labels(scores, given), reduction="sum")
-            wanted = [factors[column] for column in evidence.columns]
-            yield dict(zip(evidence.columns, torch.autograd.grad(loss, wanted), strict=True))
+    for sample in batches_of(evidence):
+        for column in evidence.columns:
+            shape = (sample.size, space.base_G[column])
+            factors[column] = torch.ones(shape, device=device, requires_grad=True)
+        wanted = [factors[column] for column in evidence.columns]
+        with gated(model, space, evidence.columns, lambda: factors):
+            found = torch.autograd.grad(loss(sample, model), wanted)
+        yield dict(zip(evidence.columns, found, strict=True))
 
 
 TAYLOR = WidthMethod(
