@@ -34,7 +34,7 @@ from nas_prune.training.run import train_member
 from nas_prune.training.schedules import training_macs
 from tools.shootout_arms import found_by, network_of
 from tools.shootout_images import make_images
-from tools.shootout_plan import FINAL, PLAN, SEARCHED, Plan, Unit, read_plan, units
+from tools.shootout_plan import PLAN, SEARCHED, Plan, Unit, read_plan, units
 
 
 def main() -> None:
@@ -80,11 +80,11 @@ def _priced(plan: Plan, tasks: tuple[str, ...], arms: tuple[str, ...]) -> list[s
         size = task.images.image_size
         space = load_space(task.space, (3, size, size), width_multiplier=task.width_multiplier)
         whole = training_macs(space.cost_at(space.base_G).macs, task.images.train, task.epochs)
-        each = plan.total * whole
-        count = len(arms) * plan.repetitions
+        own = units(plan, Path(), (name,), arms)
+        wholes = sum(unit.total for unit in own)
         lines.append(
-            f"{name}: {len(arms)} arms × {plan.repetitions} repetitions × {plan.total:g} whole trainings of "
-            f"{whole / 1e12:.3g} · 10¹² MACs: {count * each / 1e12:.4g} · 10¹²"
+            f"{name}: {len(arms)} arms, {len(own)} repetitions in all, {wholes:g} whole trainings of "
+            f"{whole / 1e12:.3g} · 10¹² MACs: {wholes * whole / 1e12:.4g} · 10¹²"
         )
     return lines
 
@@ -120,15 +120,16 @@ def _work(unit: Unit, progress: Progress) -> None:
     searched = load_images(unit.images(SEARCHED), unit.number, SILENT)
     whole = training_macs(space.cost_at(space.base_G).macs, len(searched.train), unit.recipe.epochs)
     behind = found.behind if unit.how.charged else ()
-    epochs = epochs_left(unit.plan.total * whole, behind, found.widths.cost.macs, len(searched.train))
+    epochs = epochs_left(unit.total * whole, behind, found.widths.cost.macs, len(searched.train))
     trained = _last(unit, found.widths, epochs, Inputs(None, space, found.begin))
     content = {
         "task": unit.task,
         "arm": unit.arm,
         "number": unit.number,
         "seed": unit.seed,
-        "test": trained.test_accuracy,
+        "test": None if unit.plan.is_pilot else trained.test_accuracy,
         "validation": trained.val_accuracy,
+        "total": unit.total,
         "epochs": epochs,
         "whole": whole,
         "before": total(found.behind),
@@ -141,20 +142,24 @@ def _work(unit: Unit, progress: Progress) -> None:
         "trained": asdict(trained),
     }
     write_whole(unit.result, json.dumps(content, indent=1) + "\n")
-    progress.say(
-        f"{unit.task} {unit.arm} {unit.number}: {100 * trained.test_accuracy:.2f} %, {content['seconds']} s"
-    )
+    accuracy = content["validation"] if unit.plan.is_pilot else content["test"]
+    progress.say(f"{unit.task} {unit.arm} {unit.number}: {100 * accuracy:.2f} %, {content['seconds']} s")
 
 
 def _last(unit: Unit, widths: Widths, epochs: int, inputs: Inputs) -> Trained:
     """The last training, the only one that sees test images, once, at its end."""
+    recipe = unit.recipe.with_epochs(epochs)
+    if unit.how.start == "fine-tuned":  # as the paper's code: a constant hundredth of the rate
+        slow = {"learning_rate": recipe.learning_rate / 100, "schedule": "constant", "warmup_epochs": 0.0}
+        recipe = recipe.model_copy(update=slow)
     config = TrainConfig(
-        data=unit.images(FINAL),
-        recipe=unit.recipe.with_epochs(epochs),
+        data=unit.images(unit.last_images),
+        recipe=recipe,
         schedule="scratch-e" if inputs.begin is None else "rewind",
         seeds=(unit.seed,),
         data_seed=unit.number,
         threads=1,
+        precision=unit.plan.precision,
     )
     result = unit.folder / "last" / "result.json"
     done = read_trained(result)

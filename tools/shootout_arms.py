@@ -1,26 +1,25 @@
 """What each arm of a shoot-out trains in the end, and what that took."""
 
 from collections.abc import Callable
-from copy import deepcopy
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
+import numpy as np
 from torch import nn
 
-from nas_prune.comparison.charge import Charge, searches_behind
-from nas_prune.comparison.own_each import lengths
-from nas_prune.comparison.torch_pruning import cut_by_torch_pruning
+from nas_prune.comparison.charge import Charge, search_behind, searches_behind
+from nas_prune.comparison.own_each import cut_of_whole, lengths
 from nas_prune.comparison.winner import study_behind, winner_file
 from nas_prune.data.config import load_images
 from nas_prune.guideline.apply import apply_guideline
 from nas_prune.guideline.artefact import read_guideline
 from nas_prune.guideline.fit import fit_guideline
 from nas_prune.hardware.use import network_for
-from nas_prune.runs.directory import NETWORK, RESULT
+from nas_prune.runs.directory import RESULT
 from nas_prune.runs.progress import SILENT
 from nas_prune.runs.settings import CONFIG
 from nas_prune.search.config import SearchConfig, resolve
+from nas_prune.search.result import file_stem
 from nas_prune.search.run import resume_search, search
 from nas_prune.space.budget import Budget
 from nas_prune.space.cut import matched
@@ -32,10 +31,8 @@ from nas_prune.study.location import StudyLocation, StudyResult, read_trials
 from nas_prune.study.run import run_study
 from nas_prune.training.config import TrainConfig
 from nas_prune.training.job import Inputs
-from nas_prune.training.network_file import read_network, set_weights
-from nas_prune.training.result import read_trained
-from nas_prune.training.run import train_member
 from nas_prune.training.schedules import training_macs
+from nas_prune.training.starts import inherited
 from tools.shootout_plan import SEARCHED, Unit
 
 
@@ -80,6 +77,7 @@ def _searching(unit: Unit, task: str | None = None) -> SearchConfig:
         stop=False,
         seed=unit.seed,
         threads=1,
+        precision=unit.plan.precision,
         target=str(unit.board) if what.target is not None and task is None else None,
     )
 
@@ -91,14 +89,41 @@ def _share_of_macs(unit: Unit) -> str:
 
 
 def _uniform(unit: Unit, space: SearchSpace) -> Found:
-    cut = matched(space, space.searched(_searching(unit).groups), _budget(unit))
-    method = MethodRecord(name="uniform", is_automatic=False)
+    return _matched(unit, space, "uniform", None)
+
+
+def _random(unit: Unit, space: SearchSpace) -> Found:
+    return _matched(unit, space, "random", np.random.default_rng(unit.seed))
+
+
+def _matched(unit: Unit, space: SearchSpace, name: str, rng: np.random.Generator | None) -> Found:
+    cut = matched(space, space.searched(_searching(unit).groups), _budget(unit), rng)
+    method = MethodRecord(name=name, is_automatic=False)
     return Found(space.widths(cut.widths_G, budget=unit.what.budget, method=method))
+
+
+def _search(unit: Unit, space: SearchSpace) -> Found:
+    """The widths of one search, trained from random weights or from those that the search left."""
+    config = _searching(unit).model_copy(update=dict(unit.how.settings))
+    result = _finished(config, unit.folder / "search")
+    widths = read_widths(unit.folder / "search" / "widths" / f"{file_stem(_budget(unit))}.json")
+    begin = None if unit.how.start == "scratch" else inherited(result, widths, space=config.space)
+    return Found(space.priced(widths), (search_behind(widths),), begin)
+
+
+def _finished(config: SearchConfig, run: Path) -> Path:
+    """The directory of a search that is made, or gone on with."""
+    if not (run / RESULT).exists():
+        if (run / CONFIG).exists():
+            resume_search(run, space=config.space)
+        else:
+            search(resolve(config), run)
+    return run
 
 
 def _study(unit: Unit, space: SearchSpace) -> Found:
     uniform = _uniform(unit, space).widths
-    total = unit.how.share * unit.plan.total
+    total = unit.how.share * unit.total
     share = uniform.cost.macs / uniform.base_cost.macs
     settings = dict(unit.how.settings)
     own = lengths(total, share, unit.recipe.epochs)
@@ -117,6 +142,7 @@ def _study(unit: Unit, space: SearchSpace) -> Found:
             "budgets": (what.budget,),
             "seed": unit.seed,
             "threads": 1,
+            "precision": unit.plan.precision,
             "target": None if what.target is None else str(unit.board),
             **({"budget_training": total} if is_planned else {}),
             **own,
@@ -144,12 +170,7 @@ def _best_trial(result: StudyResult, run: Path, space: SearchSpace, unit: Unit) 
 
 def _guideline(unit: Unit, space: SearchSpace) -> Found:
     config = _searching(unit, unit.what.guideline_from)
-    run = unit.folder / "search"
-    if not (run / RESULT).exists():
-        if (run / CONFIG).exists():
-            resume_search(run, space=config.space)
-        else:
-            search(resolve(config), run)
+    run = _finished(config, unit.folder / "search")
     path = unit.folder / "guideline.yaml"
     if not path.exists():
         fit_guideline([run]).write(path)
@@ -159,32 +180,26 @@ def _guideline(unit: Unit, space: SearchSpace) -> Found:
 
 
 def _torch_pruning(unit: Unit, space: SearchSpace) -> Found:
-    folder = unit.folder / "whole"
-    result = folder / f"seed-{unit.seed}" / RESULT
     data = load_images(unit.images(SEARCHED), unit.number, SILENT)
-    if read_trained(result) is None:
-        config = TrainConfig(
-            data=unit.images(SEARCHED),
-            recipe=unit.recipe,
-            schedule="scratch-e",
-            seeds=(unit.seed,),
-            data_seed=unit.number,
-            threads=1,
-        )
-        whole = space.widths(space.base_G)
-        train_member(config, whole, folder, Inputs(data, space), result=result, keeps_network=True)
-    network = space.build(seed=0)
-    set_weights(network, read_network(result.parent / NETWORK, network))
-    cut = cut_by_torch_pruning(network, space, _budget(unit))
-    method = MethodRecord(name="torch-pruning", is_automatic=True)
-    widths = space.widths(cut.widths_G, budget=unit.what.budget, method=method)
+    settings = TrainConfig(
+        data=unit.images(SEARCHED),
+        recipe=unit.recipe,
+        schedule="scratch-e",
+        seeds=(unit.seed,),
+        data_seed=unit.number,
+        threads=1,
+        precision=unit.plan.precision,
+    )
+    inputs = Inputs(data, space)
+    widths, begin = cut_of_whole(settings, inputs, _budget(unit), folder=unit.folder / "whole")
     spent = training_macs(space.cost_at(space.base_G).macs, len(data.train), unit.recipe.epochs)
-    begin = partial(deepcopy, cut.network)
     return Found(widths, (Charge(what="a whole network", macs=spent),), begin)
 
 
 _WAYS: dict[str, Callable[[Unit, SearchSpace], Found]] = {
     "uniform": _uniform,
+    "random": _random,
+    "search": _search,
     "study": _study,
     "guideline": _guideline,
     "torch-pruning": _torch_pruning,

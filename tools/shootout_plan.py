@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -62,10 +62,13 @@ class Arm(_Strict):
     """One way to spend a total.
 
     Attributes:
-        how: `uniform`, `study`, `torch-pruning`, `guideline`.
+        how: `uniform`, `random`, `search`, `study`, `torch-pruning`, `guideline`.
         charged: whether what was trained before counts.
-        settings: of a study, beside its share.
+        settings: of a search, or of a study beside its share.
         share: of the total, that a study may take.
+        total: in trainings of the whole network; the plan's if None.
+        start: what the last training starts from, and how: `scratch`; or, after a search, from its weights by the
+            whole recipe (`rewound`) or at a constant hundredth of the rate (`fine-tuned`).
         secondary: shown, not tested.
     """
 
@@ -73,12 +76,23 @@ class Arm(_Strict):
     charged: bool = True
     settings: Mapping[str, Any] = Field(default_factory=dict)
     share: float = 0.5
+    total: float | None = None
+    start: Literal["scratch", "rewound", "fine-tuned"] = "scratch"
     secondary: bool = False
 
 
 class Plan(_Strict):
-    """Everything that was decided before the run; `studies/shootout/plan.yaml` explains each field."""
+    """Everything that was decided before the run; `studies/shootout/plan.yaml` explains each field.
 
+    Attributes:
+        is_pilot: nothing of it is evidence: accuracies are those of validation images, and no test image is read.
+        precision: of all trainings.
+        secondary_repetitions: of arms that are shown and not tested.
+    """
+
+    is_pilot: bool = False
+    precision: Literal["float32", "bf16"] = "float32"
+    secondary_repetitions: int = 4
     question: str
     recipe: str
     total: float
@@ -86,8 +100,8 @@ class Plan(_Strict):
     first_seed: int
     tasks: Mapping[str, Task]
     arms: Mapping[str, Arm]
-    contrasts: tuple[tuple[str, str], ...]
-    control: tuple[str, str]
+    contrasts: tuple[tuple[str, str], ...] = ()
+    control: tuple[str, str] | None = None
 
     def recipe_of(self, task: Task) -> Recipe:
         """How the whole network of a task is trained."""
@@ -147,6 +161,16 @@ class Unit:
         """How the whole network is trained."""
         return self.plan.recipe_of(self.what)
 
+    @property
+    def total(self) -> float:
+        """What all of it may take, in trainings of the whole network."""
+        return self.how.total or self.plan.total
+
+    @property
+    def last_images(self) -> str:
+        """The images that the last training is measured on: in a pilot, none of the test part."""
+        return SEARCHED if self.plan.is_pilot else FINAL
+
     def images(self, part: str, task: str | None = None) -> DataConfig:
         """The images of this task, or of another.
 
@@ -168,7 +192,8 @@ def units(plan: Plan, out: Path, tasks: tuple[str, ...], arms: tuple[str, ...]) 
     """All repetitions, the first one of every arm before the second of any."""
     return [
         Unit(plan, task, arm, number, out)
-        for number in range(plan.repetitions)
+        for number in range(max(plan.repetitions, plan.secondary_repetitions))
         for task in tasks
         for arm in arms
+        if number < (plan.secondary_repetitions if plan.arms[arm].secondary else plan.repetitions)
     ]

@@ -30,18 +30,32 @@ class TaskResult:
     """The repetitions of a task that are done.
 
     Attributes:
+        plan: what was decided.
         task: its name.
         rows: of each arm, by its name: what the repetitions wrote.
     """
 
+    plan: Plan
     task: str
     rows: Mapping[str, list[dict[str, Any]]]
 
+    def accuracies(self, arm: str) -> list[float]:
+        """Of each repetition: of test images, or of validation images in a pilot."""
+        return [row["validation" if self.plan.is_pilot else "test"] for row in self.rows[arm]]
+
     def estimates(self) -> dict[str, Estimate]:
-        """Mean test accuracies; one variance for all arms, as planned. A repetition is one unit."""
-        own = {name: by_training([one["test"] for one in rows]) for name, rows in self.rows.items() if rows}
-        spread = pooled([one.spread for one in own.values()])
-        return {name: replace(one, spread=spread, most=spread.freedom) for name, one in own.items()}
+        """Mean accuracies; one variance for all arms that are tested, as planned, another for those that are not."""
+        found = {}
+        for is_shown in (False, True):
+            names = [name for name, rows in self.rows.items() if rows and self._is_shown(name) is is_shown]
+            own = {name: by_training(self.accuracies(name)) for name in names}
+            if own:
+                spread = pooled([one.spread for one in own.values()])
+                found |= {name: replace(one, spread=spread, most=spread.freedom) for name, one in own.items()}
+        return {name: found[name] for name in self.rows if name in found}
+
+    def _is_shown(self, arm: str) -> bool:
+        return self.plan.arms[arm].secondary
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +84,7 @@ def read_results(plan: Plan, out: Path) -> list[TaskResult]:
         for unit in units(plan, out, (task,), tuple(plan.arms)):
             if unit.result.exists():
                 rows[unit.arm].append(json.loads(unit.result.read_text(encoding="utf-8")))
-        found.append(TaskResult(task, rows))
+        found.append(TaskResult(plan, task, rows))
     return found
 
 
@@ -84,9 +98,10 @@ def contrasts_of(plan: Plan, result: TaskResult) -> list[Tested]:
         Tested(*pair, one, p, least_found(one.error, one.freedom, len(plan.contrasts)))
         for pair, one, p in zip(pairs, found, corrected, strict=True)
     ]
-    if set(plan.control) <= estimates.keys() and plan.control[0] != plan.control[1]:
-        one = difference(*(estimates[name] for name in plan.control))
-        rows.append(Tested(*plan.control, one, nan, least_found(one.error, one.freedom, 1)))
+    control = plan.control
+    if control is not None and set(control) <= estimates.keys() and control[0] != control[1]:
+        one = difference(*(estimates[name] for name in control))
+        rows.append(Tested(*control, one, nan, least_found(one.error, one.freedom, 1)))
     return rows
 
 
@@ -101,10 +116,10 @@ def table(plan: Plan, result: TaskResult) -> str:
     """The arms of a task, in Markdown."""
     lines = [
         (
-            "| arm | n | test accuracy, % (95 %) | of each, % | M MACs | K params | last training, epochs | "
-            "before, share of the total | minutes |"
+            f"| arm | n | {_of_what(plan)} accuracy, % (95 %) | of each, % | M MACs | K params | total | "
+            "last training, epochs | before, share of the total | minutes |"
         ),
-        "|---|--:|---|---|--:|--:|--:|--:|--:|",
+        "|---|--:|---|---|--:|--:|--:|--:|--:|--:|",
     ]
     estimates = result.estimates()
     for name, rows in result.rows.items():
@@ -114,20 +129,25 @@ def table(plan: Plan, result: TaskResult) -> str:
         half = half_interval(one)
         ends = "" if isnan(half) else f" ± {100 * half:.2f}"
         costs = [row["widths"]["cost"] for row in rows]
-        before = fmean((row["before"] or 0) / (plan.total * row["whole"]) for row in rows)
+        before = fmean((row["before"] or 0) / (row["total"] * row["whole"]) for row in rows)
         cells = [
             name,
             str(one.units),
             f"{100 * one.mean:.2f}{ends}",
-            ", ".join(f"{100 * row['test']:.1f}" for row in rows),
+            ", ".join(f"{100 * accuracy:.1f}" for accuracy in result.accuracies(name)),
             f"{fmean(cost['macs'] for cost in costs) / 1e6:.2f}",
             f"{fmean(cost['params'] for cost in costs) / 1e3:,.0f}",
+            f"{rows[0]['total']:g} W",
             f"{fmean(row['epochs'] for row in rows):.0f}",
             f"{before:.2f}" + ("" if rows[0]["charged"] else " (not charged)"),
             f"{fmean(row['seconds'] for row in rows) / 60:.1f}",
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _of_what(plan: Plan) -> str:
+    return "validation" if plan.is_pilot else "test"
 
 
 def sentences(rows: Sequence[Tested]) -> str:
@@ -158,11 +178,9 @@ def _panel(axes: Axes, plan: Plan, result: TaskResult) -> None:
     estimates = result.estimates()
     names = list(estimates)
     for place, name in enumerate(reversed(names)):
-        one, rows = estimates[name], result.rows[name]
+        one, each = estimates[name], [100 * accuracy for accuracy in result.accuracies(name)]
         colour = BLUE if name == "study" else BLACK
-        axes.plot(
-            [100 * row["test"] for row in rows], [place] * len(rows), "o", color=colour, alpha=0.25, ms=4
-        )
+        axes.plot(each, [place] * len(each), "o", color=colour, alpha=0.25, ms=4)
         half = half_interval(one)
         axes.errorbar(
             100 * one.mean,
@@ -175,7 +193,7 @@ def _panel(axes: Axes, plan: Plan, result: TaskResult) -> None:
         )
     axes.set_yticks(range(len(names)), list(reversed(names)))
     axes.set_title(f"{result.task}, {plan.tasks[result.task].budget}", fontsize=10)
-    axes.set_xlabel("test accuracy, %")
+    axes.set_xlabel(f"{_of_what(plan)} accuracy, %")
     axes.grid(axis="x", color="0.9")
 
 

@@ -19,7 +19,7 @@ from nas_prune.comparison.torch_pruning import cut_by_torch_pruning
 from nas_prune.comparison.winner import number_of, study_of_seed, winner_file
 from nas_prune.data import ImageData
 from nas_prune.runs.directory import NETWORK, RESULT
-from nas_prune.runs.progress import Progress
+from nas_prune.runs.progress import SILENT, Progress
 from nas_prune.space.budget import Budget
 from nas_prune.space.search_space import SearchSpace
 from nas_prune.space.widths import MethodRecord, Widths, read_widths
@@ -136,25 +136,52 @@ def cut_by_peer(
     job: Compared, seed: int, begin: Callable[[], nn.Module], progress: Progress
 ) -> Callable[[], nn.Module]:
     """What makes the network that Torch-Pruning leaves of a whole one, trained for it; its widths are written."""
-    folder = job.run / "torch-pruning"
-    result = folder / f"seed-{seed}" / RESULT
-    whole = job.space.widths(job.space.base_G)
-    if read_trained(result) is None:
-        settings = TrainConfig(
-            **job.config.model_dump(include=set(RunConfig.model_fields)),
-            recipe=job.config.recipe,
-            schedule="scratch-e",
-            seeds=(seed,),
-            data_seed=job.config.data_seed,
-        )
-        inputs = Inputs(job.data, job.space, begin)
-        train_member(settings, whole, folder, inputs, result=result, progress=progress, keeps_network=True)
-    network = job.space.build(seed=0)
-    set_weights(network, read_network(result.parent / NETWORK, network))
-    found = cut_by_torch_pruning(network, job.space, _bound(job))
-    method = MethodRecord(name="torch-pruning", is_automatic=True)
-    widths = job.space.widths(found.widths_G, budget=str(_bound(job)), method=method)
+    settings = TrainConfig(
+        **job.config.model_dump(include=set(RunConfig.model_fields)),
+        recipe=job.config.recipe,
+        schedule="scratch-e",
+        seeds=(seed,),
+        data_seed=job.config.data_seed,
+    )
+    widths, cut = cut_of_whole(
+        settings,
+        Inputs(job.data, job.space, begin),
+        _bound(job),
+        folder=job.run / "torch-pruning",
+        progress=progress,
+    )
     path = path_of(job.run, "torch-pruning", seed)
     path.parent.mkdir(parents=True, exist_ok=True)
     widths.write(path)
-    return partial(deepcopy, found.network)
+    return cut
+
+
+def cut_of_whole(
+    settings: TrainConfig,
+    inputs: Inputs,
+    budget: Budget,
+    *,
+    folder: Path,
+    progress: Progress = SILENT,
+) -> tuple[Widths, Callable[[], nn.Module]]:
+    """What Torch-Pruning leaves of a whole network: the widths, and what makes the network with its weights.
+
+    Args:
+        settings: how the whole network is trained, for one seed; a trained one that is in the folder is taken.
+        inputs: images, network, and what the whole network starts from.
+        budget: what the cut network may cost.
+        folder: where the whole network is kept.
+        progress: reports how far its training is.
+    """
+    space = inputs.network
+    assert space is not None
+    result = folder / f"seed-{settings.seeds[0]}" / RESULT
+    if read_trained(result) is None:
+        whole = space.widths(space.base_G)
+        train_member(settings, whole, folder, inputs, result=result, progress=progress, keeps_network=True)
+    network = space.build(seed=0)
+    set_weights(network, read_network(result.parent / NETWORK, network))
+    found = cut_by_torch_pruning(network, space, budget)
+    method = MethodRecord(name="torch-pruning", is_automatic=True)
+    widths = space.widths(found.widths_G, budget=str(budget), method=method)
+    return widths, partial(deepcopy, found.network)

@@ -104,7 +104,7 @@ def test_every_arm_spends_the_same_and_what_is_done_is_kept(
     command = ["shootout", "--file", str(file), "--images", f"digits={source}", "--out", str(out)]
     monkeypatch.setattr(sys, "argv", [*command, "--plan"])
     shootout.main()
-    assert "6 arms × 1 repetitions × 3 whole trainings" in capsys.readouterr().out
+    assert "6 arms, 6 repetitions in all, 18 whole trainings" in capsys.readouterr().out
     assert not out.exists()
     monkeypatch.setattr(sys, "argv", command)
     shootout.main()
@@ -125,7 +125,7 @@ def planted(out: Path, task: str, arm: str, accuracies: list[float]) -> None:
         folder = out / task / arm / str(number)
         folder.mkdir(parents=True)
         row = {
-            "test": accuracy, "epochs": 100, "whole": 10, "before": 15, "charged": True, "seconds": 60,
+            "test": accuracy, "epochs": 100, "whole": 10, "before": 15, "charged": True, "total": 3, "seconds": 60,
             "widths": {"cost": {"macs": 4, "params": 3}, "base_cost": {"macs": 10, "params": 9}},
         }  # fmt: skip
         (folder / "result.json").write_text(json.dumps(row), encoding="utf-8")
