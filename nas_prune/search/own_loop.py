@@ -25,9 +25,8 @@ from torch.optim import Optimizer
 from nas_prune.data import ImageData
 from nas_prune.errors import BadInputError, NothingToSearchError
 from nas_prune.runs.settings import library_versions
-from nas_prune.search.methods.contract import DrivingCost, Evidence, Scope, WidthMethod
+from nas_prune.search.methods.contract import DrivingCost, Evidence, GivenBatches, OwnLoss, Scope, WidthMethod
 from nas_prune.search.methods.registry import known_methods, method_named, scorable, scores_of
-from nas_prune.search.methods.samples import GivenBatches, OwnLoss
 from nas_prune.search.own_network import check_whole, is_fresh, is_wrapped, unwrapped
 from nas_prune.search.own_steps import OwnSteps
 from nas_prune.space.budget import Budget

@@ -5,27 +5,39 @@ entry point in the group `nas_prune.methods` makes it known to every program, an
 is installed. `studies/examples/own_method.py` shows both.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from nas_prune.data import ImageData
 from nas_prune.space.scores import Scores
 from nas_prune.space.search_space import SearchSpace
 from nas_prune.training.recipe import OptimizerName
 
-if TYPE_CHECKING:
-    from nas_prune.search.methods.samples import GivenBatches
-
 Scope: TypeAlias = Literal["global", "local"]
 DrivingCost: TypeAlias = Literal["macs", "params", "activations"]
 Penalty: TypeAlias = Callable[[nn.Module, float], None]
 Strength: TypeAlias = Callable[[float, SearchSpace], float]
+OwnLoss: TypeAlias = Callable[[nn.Module, Any], Tensor]
 AfterEpoch: TypeAlias = Callable[[nn.Module, SearchSpace, Sequence[NDArray[np.int64]]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class GivenBatches:
+    """Batches of somebody's own to score on.
+
+    Attributes:
+        batches: they are gone through from the first.
+        loss: called with the network and a batch; the mean over the batch. None for the cross entropy of batches that
+            are (inputs, labels).
+    """
+
+    batches: Iterable[Any]
+    loss: OwnLoss | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +60,7 @@ class Evidence:
     columns: tuple[int, ...]
     data: ImageData
     seed: int = 0
-    given: "GivenBatches | None" = None
+    given: GivenBatches | None = None
 
     def for_each(self, score: "Callable[[int], NDArray[np.float64]]") -> Scores:
         """The scores of all columns by a function of the column; None for those that are not searched."""

@@ -3,10 +3,10 @@
 Shape letters: N examples of a batch, K classes.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,14 +15,12 @@ from torch.utils import _pytree as pytree
 
 from nas_prune.data import epoch_seed, normalise
 from nas_prune.errors import BadInputError
-from nas_prune.search.methods.contract import Evidence
+from nas_prune.search.methods.contract import Evidence, GivenBatches, OwnLoss
 from nas_prune.training.evaluation import class_scores
 from nas_prune.training.ranks import main_output
 
 IMAGES = 1024  # so that scoring stays far below the cost of an epoch
 _BATCH = 64
-
-OwnLoss: TypeAlias = Callable[[nn.Module, Any], Tensor]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,20 +38,6 @@ class Sample:
     run: Callable[[nn.Module], object]
     loss: Callable[[nn.Module], Tensor]
     scores: Callable[[nn.Module], Tensor]
-
-
-@dataclass(frozen=True, slots=True)
-class GivenBatches:
-    """Batches of somebody's own to score on.
-
-    Attributes:
-        batches: they are gone through from the first; each call of `samples` starts again.
-        loss: called with the network and a batch; the mean over the batch. None for the cross entropy of batches that
-            are (inputs, labels).
-    """
-
-    batches: Iterable[Any]
-    loss: OwnLoss | None = None
 
 
 def samples(evidence: Evidence, count: int = IMAGES) -> Iterator[tuple[Tensor, Tensor]]:

@@ -325,7 +325,7 @@ def test_a_network_takes_its_factors_in(name: str) -> None:
 
 def test_slopes_are_of_every_image() -> None:
     given: Evidence = evidence(SMALL.build(seed=0), SMALL, [0, 1])
-    batches = list(_slopes(given, lambda _, labels: labels))
+    batches = list(_slopes(given, lambda sample, model: sample.loss(model)))
     assert sum(len(batch[0]) for batch in batches) == len(given.data.train)
     assert {batch[1].shape[1] for batch in batches} == {2}
 
