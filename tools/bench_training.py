@@ -6,7 +6,9 @@ ResNet-20, batches of 64 as in the paper. Each leg runs in a process of its own 
 and what is timed), the legs in turn, so that a busy moment hits all alike. `loader-1` and `loader-0` are the plain loop
 with one loader process, as in the paper's code, and with none. `outside` is the share of a step that is neither
 forward nor backward, from one more leg that has a clock on both. The last lines train four candidates from start to
-end: by two workers of one thread, and one after the other with two threads. On a CUDA device, where there is one, the
+end: by two workers of one thread, and one after the other with two threads. `--only engine` is another table: networks
+and widths as studies train them, in batches of 128, by this project's loop alone: as it was (float32, memory given back
+to the system after every step), with memory that is kept, and that in bf16. On a CUDA device, where there is one, the
 first table comes once more, in bf16 as this project chooses there; the plain loop is in float32, as in the paper's
 code.
 """
@@ -34,13 +36,23 @@ from nas_prune.training.recipe import recipe_named
 from nas_prune.training.run import train
 
 CHILD = Path(__file__).resolve().with_name("measure_training.py")
+ENGINES = {
+    "as it was": (),
+    "memory kept": ("--keep-memory",),
+    "kept, bf16": ("--keep-memory", "--precision", "bf16"),
+}
+NETWORKS = {
+    "VGG-16 x 0.5": ("--space", "vgg16", "--width-multiplier", "0.5"),
+    "VGG-16 x 0.5, 40 % MACs": ("--space", "vgg16", "--width-multiplier", "0.5", "--macs", "0.4"),
+    "ResNet-20, 40 % MACs": ("--space", "resnet20", "--macs", "0.4"),
+}
 LEGS = ("engine", "loader-1", "loader-0", "watched")
 
 
 def main() -> None:
     """Measure and print."""
     options = _options()
-    devices = [] if options.only == "workers" else ["cpu", *["cuda"] * torch.cuda.is_available()]
+    devices = [] if options.only in ("workers", "engine") else ["cpu", *["cuda"] * torch.cuda.is_available()]
     report: dict[str, Any] = {"command": sys.argv, "legs": [], "workers": {}}
     if devices:
         print(_heading(), flush=True)
@@ -50,7 +62,9 @@ def main() -> None:
                 row = _row(options, device, size, threads)
                 report["legs"].append({"device": device, "size": size, "threads": threads, **row})
                 print(_line(device, size, threads, row), flush=True)
-    if options.only != "loop":
+    if options.only == "engine":
+        report["engine"] = _engine(options)
+    if options.only in (None, "workers"):
         report["workers"] = _workers(options)
         print("\n" + "\n".join(_worker_lines(report["workers"])))
     print("\n" + "\n".join(_setting(options)))
@@ -67,7 +81,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="of torch, on the CPU")
     parser.add_argument("--steps", type=int, default=60, help="timed in each leg, after 10 more")
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--only", choices=["loop", "workers"], help="one of the two tables")
+    parser.add_argument("--only", choices=["loop", "workers", "engine"], help="one of the tables")
     parser.add_argument("--epochs", type=int, default=4, help="of each candidate of the last table")
     parser.add_argument("--json", type=Path, metavar="FILE", help="save every number")
     return parser.parse_args()
@@ -87,19 +101,52 @@ def _measured(
     options: argparse.Namespace, leg: str, device: str, size: int, threads: int
 ) -> dict[str, float]:
     settings = {
-        "--data": options.data,
         "--image-size": size,
-        "--max-images": options.max_images,
-        "--steps": options.steps * (5 if device == "cuda" else 1),
         "--threads": threads,
         "--device": device,
         "--precision": "bf16" if device == "cuda" and leg in ("engine", "watched") else "float32",
     }
     flags = [str(part) for pair in settings.items() for part in pair]
-    command = [sys.executable, str(CHILD), leg, *flags]
+    more = ["--steps", str(5 * options.steps)] if device == "cuda" else []
+    return _child(options, leg, [*flags, *more])
+
+
+def _engine(options: argparse.Namespace) -> dict[str, dict[str, list[dict[str, float]]]]:
+    """Networks as studies train them, by how this project's loop runs; printed."""
+    print(
+        f"images a second: median (smallest to largest)\n{'network':<26}"
+        + "".join(f"{one:>24}" for one in ENGINES)
+    )
+    found: dict[str, dict[str, list[dict[str, float]]]] = {}
+    for name, settings in NETWORKS.items():
+        own: dict[str, list[dict[str, float]]] = {engine: [] for engine in ENGINES}
+        for _ in range(options.repeats):
+            for engine, flags in ENGINES.items():
+                more = ["--batch-size", "128", "--image-size", str(options.sizes[0]), *settings, *flags]
+                own[engine].append(_child(options, "engine", more))
+        found[name] = own
+        rates = {engine: [one["images_a_second"] for one in rows] for engine, rows in own.items()}
+        cells = "".join(f"{_rate(each):>24}" for each in rates.values())
+        first, *others = rates.values()
+        print(
+            f"{name:<26}{cells}   " + ", ".join(f"{median(_ratios(one, first)):.2f}" for one in others),
+            flush=True,
+        )
+        memory = ", ".join(f"{median(one['peak_mib'] for one in rows):.0f}" for rows in own.values())
+        print(f"{'':<26}MiB: {memory}", flush=True)
+    return found
+
+
+def _child(options: argparse.Namespace, leg: str, more: Sequence[str]) -> dict[str, float]:
+    common = ["--data", options.data, "--max-images", str(options.max_images), "--steps", str(options.steps)]
+    command = [sys.executable, str(CHILD), leg, *common, *more]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     report: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return report
+
+
+def _rate(rate: Sequence[float]) -> str:
+    return f"{median(rate):,.0f} ({min(rate):,.0f} to {max(rate):,.0f})"
 
 
 def _heading() -> str:
@@ -112,9 +159,7 @@ def _heading() -> str:
 
 def _line(device: str, size: int, threads: int, row: dict[str, list[dict[str, float]]]) -> str:
     rates = {leg: [one["images_a_second"] for one in row[leg]] for leg in LEGS}
-    cells = "".join(
-        f"{f'{median(rate):,.0f} ({min(rate):,.0f} to {max(rate):,.0f})':>24}" for rate in rates.values()
-    )
+    cells = "".join(f"{_rate(rate):>24}" for rate in rates.values())
     ratios = [median(_ratios(rates["engine"], rates[leg])) for leg in ("loader-1", "loader-0")]
     outside = median(one["outside"] for one in row["watched"])
     memory = {leg: median(one["peak_mib"] for one in row[leg]) for leg in LEGS}
@@ -169,8 +214,9 @@ def _setting(options: argparse.Namespace) -> list[str]:
     """Under what all this was measured."""
     gpu = [torch.cuda.get_device_name()] if torch.cuda.is_available() else []
     libraries = ", ".join(f"{name} {version(name)}" for name in ("torch", "torchvision", "pillow"))
+    images = 128 if options.only == "engine" else 64
     return [
-        f"n = {options.repeats}, {options.steps} steps of 64 images each, legs in turn; {options.data}",
+        f"n = {options.repeats}, {options.steps} steps of {images} images each, legs in turn; {options.data}",
         f"memory: largest proportional set size of the process and its children, {options.max_images:,} images",
         ", ".join(
             [_processor(), f"{os.cpu_count()} cores", *gpu, f"Python {platform.python_version()}", libraries]

@@ -8,6 +8,11 @@ Pillow images, transforms one by one, a `DataLoader` with one worker process or 
 that is neither. Seconds are between the ends of steps,
 after a warm-up; epochs go over into each other, and what lies between them counts, but for evaluation, which no leg
 does. Memory is the largest resident size of the process and of its children, the images included. Linux only.
+
+    python tools/measure_training.py engine --data folder:cifar10-jpeg --space vgg16 --width-multiplier 0.5 --macs 0.4
+
+trains another network than ResNet-20, at uniform widths of a share of its MACs; `--keep-memory` does so as the command
+and its workers do.
 """
 
 import argparse
@@ -28,6 +33,10 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from nas_prune.data import ImageData, load_data
+from nas_prune.runs.memory import keep_freed_memory
+from nas_prune.space.budget import Budget
+from nas_prune.space.cut import matched
+from nas_prune.space.load import load_space
 from nas_prune.space.models.resnet import resnet
 from nas_prune.training import loop
 from nas_prune.training.compute import Compute
@@ -56,16 +65,20 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--precision", choices=["float32", "bf16"], default="float32")
+    parser.add_argument("--space", help="another network than ResNet-20")
+    parser.add_argument("--width-multiplier", type=float, default=1.0)
+    parser.add_argument("--macs", type=float, default=1.0, help="share of its MACs")
+    parser.add_argument("--keep-memory", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    if options.keep_memory:
+        keep_freed_memory()
     data = load_data(
         options.data, image_size=options.image_size, in_channels=3, max_images=options.max_images
     )
     device = torch.device(options.device)
     torch.manual_seed(0)
-    network = resnet(
-        options.depth, in_channels=3, num_classes=data.num_classes, image_size=options.image_size
-    ).to(device)
+    network = _network(options, data.num_classes).to(device)
     compute = Compute(
         device, options.precision, channels_last=True
     )  # as `nas-prune` chooses for this network
@@ -79,6 +92,18 @@ def main() -> None:
         "outside": ends.outside(),
     }
     print(json.dumps(report | {"images_a_second": options.batch_size / report["seconds_a_step"]}))
+
+
+def _network(options: argparse.Namespace, classes: int) -> nn.Module:
+    size = options.image_size
+    if options.space is None:
+        return resnet(options.depth, in_channels=3, num_classes=classes, image_size=size)
+    space = load_space(
+        options.space, (3, size, size), num_classes=classes, width_multiplier=options.width_multiplier
+    )
+    if options.macs == 1:
+        return space.build(seed=0)
+    return space.build(matched(space, space.searched("inner"), Budget("macs", options.macs)).widths_G, seed=0)
 
 
 class _Ends:
