@@ -11,6 +11,7 @@ adds the arms that are shown and not tested. The folders have `train/CLASS/*` an
 
 import argparse
 import json
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -19,7 +20,7 @@ from pathlib import Path
 from nas_prune.comparison.charge import total
 from nas_prune.comparison.equal_training import epochs_left
 from nas_prune.data.config import load_images
-from nas_prune.errors import BadInputError
+from nas_prune.errors import BadInputError, NasPruneError
 from nas_prune.hardware.measure import measure
 from nas_prune.runs.files import write_whole
 from nas_prune.runs.progress import SILENT, Progress
@@ -99,7 +100,12 @@ def _prepare(plan: Plan, tasks: tuple[str, ...], options: argparse.Namespace) ->
                 f"--images must name a folder for {images.data}, got {', '.join(sources) or 'none'}."
             )
         make_images(
-            images, Path(sources[images.data]), options.out / "images" / name, plan.first_seed, options.half
+            images,
+            Path(sources[images.data]),
+            options.out / "images" / name,
+            plan.first_seed,
+            options.half,
+            is_pilot=plan.is_pilot,
         )
     for name in tasks:
         board, task = options.out / "boards" / name, plan.tasks[name]
@@ -127,7 +133,7 @@ def _work(unit: Unit, progress: Progress) -> None:
         "arm": unit.arm,
         "number": unit.number,
         "seed": unit.seed,
-        "test": None if unit.plan.is_pilot else trained.test_accuracy,
+        "spare" if unit.plan.is_pilot else "test": trained.test_accuracy,
         "validation": trained.val_accuracy,
         "total": unit.total,
         "epochs": epochs,
@@ -142,8 +148,9 @@ def _work(unit: Unit, progress: Progress) -> None:
         "trained": asdict(trained),
     }
     write_whole(unit.result, json.dumps(content, indent=1) + "\n")
-    accuracy = content["validation"] if unit.plan.is_pilot else content["test"]
-    progress.say(f"{unit.task} {unit.arm} {unit.number}: {100 * accuracy:.2f} %, {content['seconds']} s")
+    progress.say(
+        f"{unit.task} {unit.arm} {unit.number}: {100 * trained.test_accuracy:.2f} %, {content['seconds']} s"
+    )
 
 
 def _last(unit: Unit, widths: Widths, epochs: int, inputs: Inputs) -> Trained:
@@ -172,4 +179,9 @@ def _last(unit: Unit, widths: Widths, epochs: int, inputs: Inputs) -> Trained:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("Stopped. The same command goes on.")
+    except NasPruneError as error:
+        sys.exit(str(error))

@@ -8,10 +8,11 @@ from nas_prune.errors import BadInputError
 from tools.shootout_plan import FINAL, SEARCHED, Images
 
 HALVES = ("first", "second")
-_STAND_IN = 200  # images that searches have for a test part: of those that nobody trains with, or else of the training
 
 
-def make_images(images: Images, source: Path, out: Path, seed: int, half: str) -> None:
+def make_images(
+    images: Images, source: Path, out: Path, seed: int, half: str, *, is_pilot: bool = False
+) -> None:
     """Divide the images of a folder, once: what searches see, and what the last training sees and is tested on.
 
     The test images are halved by the seed; only the half that a plan reads is there. Searches and studies have the
@@ -23,6 +24,7 @@ def make_images(images: Images, source: Path, out: Path, seed: int, half: str) -
         out: where the parts go.
         seed: of the choice.
         half: which half of the test images.
+        is_pilot: whether spare images are measured on, so that none may be trained with.
     """
     done = out / "done"
     if done.exists():
@@ -39,7 +41,10 @@ def make_images(images: Images, source: Path, out: Path, seed: int, half: str) -
     test = test[: images.test]
     rng.shuffle(test)
     own = {name: test[place::2] for place, name in enumerate(HALVES)}[half]
-    spare = train[images.train :][:_STAND_IN] or train[:_STAND_IN]
+    spare = train[images.train :][: images.spare]
+    if is_pilot and len(spare) < images.spare:
+        raise BadInputError(f"{source} must have {images.spare} spare images for a pilot, got {len(spare)}.")
+    spare = spare or train[: images.spare]
     for part, shown in ((SEARCHED, spare), (FINAL, own)):
         _copied(train[: images.train], out / part / "train")
         _copied(shown, out / part / "test")

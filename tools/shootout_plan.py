@@ -29,12 +29,14 @@ class Images(_Strict):
         image_size: in pixels.
         train: how many to train and validate with.
         test: how many the test part is to have, before it is halved.
+        spare: how many of those that are in neither searches have for a test part; a pilot is measured on them.
     """
 
     data: str
     image_size: int
     train: int
     test: int
+    spare: int = 200
 
 
 class Task(_Strict):
@@ -85,7 +87,7 @@ class Plan(_Strict):
     """Everything that was decided before the run; `studies/shootout/plan.yaml` explains each field.
 
     Attributes:
-        is_pilot: nothing of it is evidence: accuracies are those of validation images, and no test image is read.
+        is_pilot: nothing of it is evidence: accuracies are those of spare images, and no test image is read.
         precision: of all trainings.
         secondary_repetitions: of arms that are shown and not tested.
     """

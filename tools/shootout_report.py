@@ -40,8 +40,8 @@ class TaskResult:
     rows: Mapping[str, list[dict[str, Any]]]
 
     def accuracies(self, arm: str) -> list[float]:
-        """Of each repetition: of test images, or of validation images in a pilot."""
-        return [row["validation" if self.plan.is_pilot else "test"] for row in self.rows[arm]]
+        """Of each repetition: of test images, or of spare ones in a pilot."""
+        return [row["spare" if self.plan.is_pilot else "test"] for row in self.rows[arm]]
 
     def estimates(self) -> dict[str, Estimate]:
         """Mean accuracies; one variance for all arms that are tested, as planned, another for those that are not."""
@@ -147,7 +147,7 @@ def table(plan: Plan, result: TaskResult) -> str:
 
 
 def _of_what(plan: Plan) -> str:
-    return "validation" if plan.is_pilot else "test"
+    return "spare images'" if plan.is_pilot else "test"
 
 
 def sentences(rows: Sequence[Tested]) -> str:
