@@ -15,7 +15,7 @@ A search does the same in this project's own loop: from the same steps come the 
 from collections.abc import Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +40,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from torch.amp import GradScaler
+
+
+_WORDS = {"groups": Groups, "scope": Scope, "cost": DrivingCost}
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +238,7 @@ def method(
         BadInputError: no such method, one that scores channels after the training (see `scores`), a network of another
             space, or one that is wrapped already.
     """
+    _check_words(groups=groups, scope=scope, cost=cost)
     found = method_named(name)
     if not found.changes_training:
         raise BadInputError(
@@ -292,6 +296,7 @@ def scores(
         BadInputError: no such method, one that acts during the training (see `method`), a network of another space, or
             a batch or loss that cannot be read.
     """
+    _check_words(groups=groups, scope=scope)
     found = method_named(method)
     if found.changes_training:
         raise BadInputError(
@@ -307,6 +312,14 @@ def scores(
         settings["groups"] = groups
     with _left_as_it_is(plain):
         return _scored(evidence, found, scope, settings)
+
+
+def _check_words(**given: str | None) -> None:
+    """Refuse a word that is none of those it can be."""
+    for name, value in given.items():
+        known = get_args(_WORDS[name])
+        if value not in known and not (value is None and name != "groups"):
+            raise BadInputError(f"{name} must be one of {', '.join(known)}, got {value!r}.")
 
 
 def columns_of(space: SearchSpace, method: WidthMethod, groups: Groups) -> tuple[int, ...]:

@@ -334,6 +334,9 @@ def test_another_network_is_refused() -> None:
         ({"name": "slimming", "strength": 0.1, "cost": "macs"}, "driven by no cost"),
         ({"name": "soft-filter", "strength": 0.1}, "has no penalty, so strength"),
         ({"name": "taylor"}, "acts after the training"),
+        ({"name": "slimming", "strength": 0.1, "groups": "all groups"}, "groups must be one of inner, "),
+        ({"name": "slimming", "strength": 0.1, "scope": "layer"}, "scope must be one of global, local"),
+        ({"name": "cost-aware", "strength": 0.1, "cost": "flops"}, "cost must be one of macs, params"),
         ({"name": "slimmin", "strength": 0.1}, "must be one of"),
     ],
 )
