@@ -338,9 +338,12 @@ def _show_errors(found: "Measured") -> None:
             "No whole networks were timed: what is predicted is the sum of the layers, and its error is not known."
         )
         return
+    which = "networks that nothing was fitted to"
+    if not found.table.header.versions:  # made elsewhere: layers of the same networks may be among the rows
+        which = "whole networks that did not calibrate the sum"
     echo(
-        f"Predictions of {errors.networks} networks that nothing was fitted to are off by {percent(errors.median)} "
-        f"(median), {percent(errors.p90)} (90 % stay below)."
+        f"Predictions of {errors.networks} {which} are off by {percent(errors.median)} (median), "
+        f"{percent(errors.p90)} (90 % stay below)."
     )
     if errors.twice_median is not None and errors.twice_p90 is not None:
         busy = " The machine was busy: measure again when it is not." * (errors.twice_median > _BUSY)

@@ -164,7 +164,26 @@ def latency_cost(space: SearchSpace, path: Path | str) -> Latency:
     """
     table = read_table(Path(path))
     table.header.check_space(space, str(path))
+    check_widths(space, table.rows, str(path))
     return fitted_latency(space, table)
+
+
+def check_widths(space: SearchSpace, rows: Iterable[Row], where: str) -> None:
+    """Refuse rows at widths that a layer cannot have.
+
+    Raises:
+        BadInputError: there is one; the message names it.
+    """
+    most = {
+        layer.path: (_most(space, layer.read), _most(space, layer.written)) for layer in timed_layers(space)
+    }
+    for row in rows:
+        read, written = most.get(row.layer, (row.in_width, row.out_width))
+        if row.in_width > read or row.out_width > written:
+            raise BadInputError(
+                f"widths of {printable(row.layer)} must be at most {read} and {written}, got {row.in_width} and "
+                f"{row.out_width} ({where})."
+            )
 
 
 def fitted_latency(space: SearchSpace, table: Table) -> Latency:

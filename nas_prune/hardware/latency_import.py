@@ -2,14 +2,15 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 
 from nas_prune.errors import BadInputError
 from nas_prune.graph.axes import Atom, atoms_of
-from nas_prune.hardware.latency import fitted_latency
+from nas_prune.hardware.latency import check_widths, fitted_latency
 from nas_prune.hardware.latency_design import Use
-from nas_prune.hardware.latency_layers import lengths, timed_layers
+from nas_prune.hardware.latency_layers import timed_layers
 from nas_prune.hardware.latency_table import (
     Header,
     Row,
@@ -55,6 +56,7 @@ def import_table(space: SearchSpace, file: Path, out: Path, *, target: Target) -
     check_out(out)
     rows, networks = _read(space, file)
     header = Header(target=target.name, space=space.reference, groups=groups_of(space))
+    check_widths(space, rows, str(file))
     _check_pairs(space, file, rows)
     raw = fitted_latency(space, Table(header, rows))
     planned: list[tuple[Use, tuple[int, ...]]] = [
@@ -73,8 +75,9 @@ def import_table(space: SearchSpace, file: Path, out: Path, *, target: Target) -
 
 
 def _read(space: SearchSpace, file: Path) -> tuple[tuple[Row, ...], _Networks]:
-    """The rows of layers, and the widths and nanoseconds of whole networks."""
-    layers, networks = list[Row](), _Networks()
+    """The rows of layers, one for what was timed several times, and the widths and nanoseconds of whole networks."""
+    times: dict[tuple[str, int, int], list[int]] = {}
+    networks = _Networks()
     for line, row in rows_of(file, text_of(file), _COLUMNS, 1):
         ns = _nanoseconds(file, line, row["latency_ms"])
         if row["layer"].strip() == WHOLE:
@@ -83,13 +86,17 @@ def _read(space: SearchSpace, file: Path) -> tuple[tuple[Row, ...], _Networks]:
             read, written = (
                 whole_number(file, line, row, name, _MOST_WIDTH, 1) for name in ("in_width", "out_width")
             )
-            layers.append(Row(len(layers), row["layer"].strip(), read, written, ns, ns, 1))
+            times.setdefault((row["layer"].strip(), read, written), []).append(ns)
     if networks and len(networks) < _FEWEST_WHOLE:
         raise BadInputError(
             f"{file} must have at least {_FEWEST_WHOLE} whole networks or none, got {len(networks)}: half of them "
             "calibrate the sum of the layers, the others judge it."
         )
-    return tuple(layers), networks
+    rows = (
+        Row(number, *of_what, round(median(each)), max(each), len(each))
+        for number, (of_what, each) in enumerate(times.items())
+    )
+    return tuple(rows), networks
 
 
 def _nanoseconds(file: Path, line: int, written: str) -> int:
@@ -122,18 +129,6 @@ def _widths(space: SearchSpace, file: Path, line: int, written: str) -> tuple[in
 def _check_pairs(space: SearchSpace, file: Path, rows: Sequence[Row]) -> None:
     """Refuse a layer whose widths vary and that was timed at hardly any."""
     searchable = {Atom(number) for number in space.graph.searchable}
-    whole = np.array(space.base_G)
-    most = {
-        layer.path: [int(lengths(space)(axis, whole)) for axis in (layer.read, layer.written)]
-        for layer in timed_layers(space)
-    }
-    for row in rows:
-        read, written = most.get(row.layer, (row.in_width, row.out_width))
-        if row.in_width > read or row.out_width > written:
-            raise BadInputError(
-                f"widths of {printable(row.layer)} must be at most {read} and {written}, got {row.in_width} and "
-                f"{row.out_width} ({file})."
-            )
     for layer in timed_layers(space):
         pairs = {(row.in_width, row.out_width) for row in rows if row.layer == layer.path}
         varies = not searchable.isdisjoint((*atoms_of(layer.read), *atoms_of(layer.written)))

@@ -17,6 +17,7 @@ from nas_prune.hardware.ridge import MARGIN, capped_loss, trust_in
 
 _SHIFT = 32  # bits: a pair is one whole number
 _DOUBTS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
+_FEWEST = 64  # measurements of pairs that several networks have; fewer say nothing of a runtime
 _LEAST, _MOST = 0.5, 2.0
 
 
@@ -46,7 +47,7 @@ def pairs_of(layers: Sequence[tuple[ArrayLike, ArrayLike, ArrayLike, ArrayLike]]
 
     A pair's factor is the mean of its measurements, drawn towards 1 as by so many more that say nothing. How many
     follows from what predicts measurements best that are left out, all of one network at once; no factors where none
-    predict no worse.
+    predict no worse. A pair that one network alone has met gets none: its measurement would confirm itself.
 
     Args:
         layers: for each the widths read, the widths written, by which factor each time is off what is predicted
@@ -65,7 +66,8 @@ def pairs_of(layers: Sequence[tuple[ArrayLike, ArrayLike, ArrayLike, ArrayLike]]
     )
     values_M = ratio_M - 1
     keys_P, pair_M = np.unique(_keys(read_M, written_M), return_inverse=True)
-    _, own_M = np.unique(np.stack([pair_M, of_M]), axis=1, return_inverse=True)
+    owners, own_M = np.unique(np.stack([pair_M, of_M]), axis=1, return_inverse=True)
+    is_met_P = np.bincount(owners[0], minlength=len(keys_P)) > 1
     trust_M = trust_in(values_M)
     weight_P, sum_P = (np.bincount(pair_M, trust_M * one) for one in (np.ones(len(values_M)), values_M))
     others_M = [
@@ -77,9 +79,10 @@ def pairs_of(layers: Sequence[tuple[ArrayLike, ArrayLike, ArrayLike, ArrayLike]]
         left_out = capped_loss(values_M - others_M[1] / (others_M[0] + one), trust_M, values_M)
         if left_out < best:
             best, doubt = left_out, one
-    if doubt == np.inf:
+    if doubt == np.inf or is_met_P[pair_M].sum() < _FEWEST:
         return Pairs(np.zeros(0, dtype=np.int64), np.zeros(0))
-    return Pairs(keys_P, np.clip(1 + sum_P / (weight_P + doubt), _LEAST, _MOST))
+    factors_P = np.clip(1 + sum_P / (weight_P + doubt), _LEAST, _MOST)
+    return Pairs(keys_P[is_met_P], factors_P[is_met_P])
 
 
 def _keys(read_N: ArrayLike, written_N: ArrayLike) -> NDArray[np.int64]:

@@ -63,6 +63,7 @@ class Header(_Strict):
         machine, versions, date: where and when.
         not_run: layers that were not seen by themselves: evaluation does not run them, or runs them within another.
         errors: of the predictions; None where no whole networks were timed.
+        rows: how many there are below it, in a file; None in those of before, and in memory.
     """
 
     nas_prune_schema: Literal["nas-prune/latency/1"] = Field(default="nas-prune/latency/1", alias="schema")
@@ -77,6 +78,7 @@ class Header(_Strict):
     date: str = ""
     not_run: tuple[str, ...] = ()
     errors: Errors | None = None
+    rows: int | None = None
 
     def check_space(self, space: SearchSpace, where: str) -> None:
         """Refuse another network than the table's.
@@ -129,7 +131,8 @@ def groups_of(space: SearchSpace) -> tuple[tuple[str, int], ...]:
 
 def table_text(table: Table) -> str:
     """A table as its file has it."""
-    header = json.dumps(table.header.model_dump(mode="json", by_alias=True), ensure_ascii=False)
+    counted = table.header.model_copy(update={"rows": len(table.rows)})
+    header = json.dumps(counted.model_dump(mode="json", by_alias=True), ensure_ascii=False)
     return f"# {header}\n{csv_text(COLUMNS, table.rows)}"
 
 
@@ -160,7 +163,12 @@ def read_table(path: Path) -> Table:
             f"a latency table must begin with what it is of, got {path}. nas-prune measure writes one; --import makes "
             "one of measurements from elsewhere."
         ) from None
-    return Table(header, tuple(_row(path, line, one) for line, one in rows_of(path, rest, COLUMNS, 2)))
+    rows = tuple(_row(path, line, one) for line, one in rows_of(path, rest, COLUMNS, 2))
+    if header.rows not in (None, len(rows)):
+        raise BadInputError(
+            f"{path} must have {header.rows:,} rows, as it says itself, got {len(rows):,}. Measure it again."
+        )
+    return Table(header.model_copy(update={"rows": None}), rows)
 
 
 def text_of(path: Path) -> str:
@@ -240,7 +248,7 @@ def _row(path: Path, line: int, row: dict[str, str]) -> Row:
         row["layer"],
         number("in_width", _MOST_WIDTH, 1),
         number("out_width", _MOST_WIDTH, 1),
-        number("latency_ns", _MOST_NS),
+        number("latency_ns", _MOST_NS, 1),
         number("p95_ns", _MOST_NS),
         number("runs", _MOST_ROWS),
     )

@@ -5,10 +5,12 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from nas_prune.cli import main
 from nas_prune.cli.measure import _TARGETS
+from nas_prune.hardware.latency import latency_cost
 from nas_prune.hardware.latency_table import read_table
 from nas_prune.hardware.runtimes import RUNTIMES
 from nas_prune.hardware.target import target_named
@@ -74,6 +76,19 @@ def write_csv(path: Path, *, without: str = "", wholes: int = 0) -> None:
     path.write_text("\n".join(["layer,in_width,out_width,latency_ms,widths", *rows]) + "\n", encoding="utf-8")
 
 
+def test_what_was_timed_twice_elsewhere_counts_once(
+    in_empty_directory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_csv(Path("once.csv"))
+    head, *rows = Path("once.csv").read_text(encoding="utf-8").splitlines()
+    Path("twice.csv").write_text("\n".join([head, *rows, *rows]) + "\n", encoding="utf-8")
+    for name in ("once", "twice"):
+        assert main(["measure", *SPACE, "--import", f"{name}.csv", "--out", name]) == 0
+    once, twice = (latency_cost(small(), Path(name)) for name in ("once", "twice"))
+    vectors = np.random.default_rng(0).integers(1, np.array(small().base_G) + 1, (200, len(small().base_G)))
+    assert (once(vectors) == twice(vectors)).all()
+
+
 def test_a_table_from_elsewhere_is_taken(
     in_empty_directory: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -91,7 +106,7 @@ def test_a_table_from_elsewhere_is_taken(
     assert "--table must be of what can be timed here" in said
     write_csv(Path("phone.csv"), wholes=6)
     assert main(["measure", *SPACE, "--import", "phone.csv", "--out", "another"]) == 0
-    assert "Predictions of 3 networks" in capsys.readouterr().out
+    assert "Predictions of 3 whole networks that did not calibrate" in capsys.readouterr().out
     assert read_table(Path("another")).header.factor != 1
 
 

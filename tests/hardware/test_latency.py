@@ -1,5 +1,6 @@
 """Latency as a cost: exact for a made-up runtime, refused for another network."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from time import process_time
@@ -89,6 +90,14 @@ def test_a_table_of_another_network_is_refused(tmp_path: Path) -> None:
         latency_cost(known("resnet20"), tmp_path)
 
 
+def test_widths_that_a_layer_cannot_have_are_refused(tmp_path: Path) -> None:
+    table = made_up(small(), in_steps)
+    rows = (*table.rows[:-1], table.rows[-1]._replace(in_width=5000))
+    (tmp_path / "latency.csv").write_text(table_text(Table(table.header, rows)), encoding="utf-8")
+    with pytest.raises(BadInputError, match="must be at most .*, got 5000 and"):
+        latency_cost(small(), tmp_path)
+
+
 def test_other_groups_and_other_layers_are_refused() -> None:
     table = made_up(small(), in_steps)
     groups = (("elsewhere", 3), *table.header.groups[1:])
@@ -120,6 +129,11 @@ def test_other_groups_and_other_layers_are_refused() -> None:
             "in_width must be a whole number",
         ),
         (lambda text: text + "1,2,3\n", "must have 7 fields"),
+        (
+            lambda text: "\n".join(text.splitlines()[:100]) + "\n",
+            "must have 549 rows, as it says itself, got 98",
+        ),
+        (lambda text: re.sub(r",\d+,\d+,1\n", ",0,0,1\n", text), "latency_ns must be a whole number from 1"),
         (lambda text: text + '"1\n', "must be CSV|must have 7 fields"),
     ],
 )

@@ -51,6 +51,24 @@ def test_a_pair_that_was_never_met_has_no_factor() -> None:
     assert float(np.delete(table.ravel(), 2 * 10 + 4).max()) < 1.01
 
 
+def test_a_pair_of_one_network_does_not_confirm_itself() -> None:
+    read, written = np.repeat(np.arange(1, 9), 40), np.tile(np.arange(1, 9), 40)
+    ratio = np.where((read + written) % 3 == 0, 1.05, 1.0)
+    alone = (np.append(read, 20), np.append(written, 20), np.append(ratio, 1.05), np.arange(321))
+    found = pairs_of([alone])
+    assert float(found(1, 2)) > 1.03
+    assert float(found(20, 20)) == 1
+
+
+def test_few_pairs_that_are_met_again_say_nothing() -> None:
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        read, written = rng.integers(1, 65, (2, 200))
+        ratio = 1 + 0.04 * rng.standard_normal(200)
+        found = pairs_of([(read, written, ratio, np.arange(200) // 5)])
+        assert (found(read, written) == 1).all()
+
+
 def test_a_wild_measurement_is_bounded() -> None:
     read, written = np.repeat(np.arange(1, 5), 40), np.tile(np.arange(1, 5), 40)
     ratio = np.where((read == 2) & (written == 2), 50.0, 1.0)
