@@ -112,6 +112,7 @@ def test_what_is_kept_narrows_the_network_and_the_widths_build_one() -> None:
     assert narrow.eval()(images).shape == (len(images), 10)
 
 
+@pytest.mark.slow
 def test_bf16_leaves_the_same_share_of_small_scales() -> None:
     def share(bf16: bool) -> float:
         model = SPACE.build(seed=0)
