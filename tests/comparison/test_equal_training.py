@@ -60,6 +60,7 @@ def done(settings: tuple[SearchConfig, Widths], tmp_path_factory: pytest.TempPat
     return compare(CONFIG, widths, run, search=config, wanted=Wanted(ARMS_ASKED))
 
 
+@pytest.mark.slow
 def test_every_training_takes_the_same_with_all_that_came_before(done: CompareResult) -> None:
     assert set(done.arms) == set(ARMS_ASKED)
     whole = training_macs(done.widths.base_cost.macs, done.num_train, RECIPE.epochs)
@@ -75,6 +76,7 @@ def test_every_training_takes_the_same_with_all_that_came_before(done: CompareRe
     assert uniform > peer
 
 
+@pytest.mark.slow
 def test_their_networks_are_within_the_cost_of_those_found(done: CompareResult) -> None:
     most = done.widths.cost.macs
     for own in done.arms.values():
@@ -82,6 +84,7 @@ def test_their_networks_are_within_the_cost_of_those_found(done: CompareResult) 
             assert 0.8 * most < one.macs <= most
 
 
+@pytest.mark.slow
 def test_seeds_of_a_study_are_none_that_it_chose_by(done: CompareResult) -> None:
     assert [one.seed for one in done.arms["study"]] == [STUDY_SEED]
     assert sorted(path.name for path in (done.run / "studies").iterdir()) == ["seed-0"]
@@ -90,6 +93,7 @@ def test_seeds_of_a_study_are_none_that_it_chose_by(done: CompareResult) -> None
     )
 
 
+@pytest.mark.slow
 def test_what_is_done_is_kept(done: CompareResult, tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(done.run, run)
