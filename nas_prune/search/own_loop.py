@@ -262,10 +262,10 @@ def method(
                 f"method {name} puts parameters into the network: it must come before what wraps it (DDP, "
                 f"torch.compile), got a {type(model).__name__}."
             )
-    own = MethodInLoop(space, plain, found, groups=groups, scope=scope, steps=steps)
-    if sparsity is not None and (sparsity.distance_in is None or is_fresh(plain, space, own._columns)):  # noqa: SLF001
-        sparsity.prepare(plain, space, own._columns)  # noqa: SLF001
-    return own
+    columns = columns_of(space, found, groups)
+    if sparsity is not None and (sparsity.distance_in is None or is_fresh(plain, space, columns)):
+        sparsity.prepare(plain, space, columns)
+    return MethodInLoop(space, plain, found, groups=groups, scope=scope, steps=steps)
 
 
 def scores(

@@ -65,10 +65,7 @@ def _is_fresh(norm: nn.Module) -> bool:
     tracked = getattr(norm, "num_batches_tracked", None)
     scale, shift = norm.weight, norm.bias
     assert isinstance(scale, torch.Tensor)
-    is_constant = bool((scale == scale.flatten()[0]).all()) and float(scale.flatten()[0].detach()) in (
-        0.0,
-        0.5,
-        1.0,
-    )
+    first = scale.detach().flatten()[0]
+    is_constant = bool((scale == first).all()) and float(first) in (0.0, 0.5, 1.0)
     has_shift = isinstance(shift, torch.Tensor) and bool(shift.any())
     return is_constant and not has_shift and (tracked is None or not int(tracked))

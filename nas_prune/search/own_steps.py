@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch.amp import GradScaler
     from torch.utils.hooks import RemovableHandle
 
-_LOOKS = 3
+_LOOKS = 3  # steps in which a gradient's values are compared, which makes a device wait
 _FLOATS = (torch.float32, torch.float64)
 
 
@@ -103,11 +103,11 @@ class OwnSteps:
         assert self._penalty is not None
         self._penalty(model, self._rate(optimiser))
         self._left = [(parameter, grad, grad._version) for parameter, grad in _gradients(optimiser)]  # noqa: SLF001
-
         self._look()
 
     def _look(self) -> None:
         """Keep what one gradient is, in the first steps: a scaler changes it without a trace, and always does."""
+        self._seen = None  # of a step that somebody left out
         if self._looks < _LOOKS:
             self._looks += 1
             small = sorted((grad for _, grad, _ in self._left), key=Tensor.numel)

@@ -37,6 +37,10 @@ CONTENT = {
         "guideline": {"how": "guideline"},
         "guideline-free": {"how": "guideline", "charged": False},
         "torch-pruning": {"how": "torch-pruning"},
+        "random": {"how": "random"},
+        "slimming": {"how": "search", "settings": {"method": "slimming"}},
+        "re-wound": {"how": "search", "settings": {"method": "slimming"}, "start": "rewound"},
+        "fine-tuned": {"how": "search", "settings": {"method": "slimming"}, "start": "fine-tuned"},
         "tpe": {"how": "study", "settings": {"sampler": "tpe", "parameters": "layers"}},
     },
     "contrasts": [["study", "uniform"]],
@@ -84,6 +88,21 @@ def test_too_few_test_images_are_taken_from_the_training_part(source: Path, tmp_
         make_images(images.model_copy(update={"train": 400}), source, tmp_path / "more", 3, "first")
 
 
+def test_a_pilot_is_measured_on_images_that_nobody_trains_with(source: Path, tmp_path: Path) -> None:
+    pilot = read_plan(PLAN.with_name("pilot.yaml"))
+    (unit, *_) = units(pilot, tmp_path, tuple(pilot.tasks), tuple(pilot.arms))
+    assert unit.last_images == SEARCHED
+    images = Images(data="digits", image_size=8, train=80, test=40, spare=60)
+    make_images(images, source, tmp_path / "pilot", 3, "first", is_pilot=True)
+    spare = hashes(tmp_path / "pilot" / SEARCHED / "test")
+    assert len(spare) == 60
+    assert not spare & hashes(tmp_path / "pilot" / SEARCHED / "train")
+    assert not spare & hashes(tmp_path / "pilot" / FINAL / "test")
+    more = images.model_copy(update={"spare": 500})
+    with pytest.raises(BadInputError, match="must have 500 spare images for a pilot"):
+        make_images(more, source, tmp_path / "more", 3, "first", is_pilot=True)
+
+
 def test_no_two_units_share_a_seed() -> None:
     plan = read_plan(PLAN)
     tasks, arms = tuple(plan.tasks), tuple(plan.arms)
@@ -104,7 +123,7 @@ def test_every_arm_spends_the_same_and_what_is_done_is_kept(
     command = ["shootout", "--file", str(file), "--images", f"digits={source}", "--out", str(out)]
     monkeypatch.setattr(sys, "argv", [*command, "--plan"])
     shootout.main()
-    assert "6 arms, 6 repetitions in all, 18 whole trainings" in capsys.readouterr().out
+    assert "10 arms, 10 repetitions in all, 30 whole trainings" in capsys.readouterr().out
     assert not out.exists()
     monkeypatch.setattr(sys, "argv", command)
     shootout.main()
