@@ -179,6 +179,7 @@ class TestApoz(Contract):
     method = example_module("own_method").APOZ
 
 
+@pytest.mark.slow
 def test_the_method_of_a_package_is_listed_and_one_that_fails_is_named(tmp_path: Path) -> None:
     """By the lines that the example's own first lines show."""
     site, code = tmp_path / "site", (FOLDER / "own_method.py").read_text(encoding="utf-8")

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import nas_prune
 
 
@@ -22,6 +24,7 @@ def test_editors_see_the_names_that_programs_get() -> None:
     assert all(getattr(nas_prune, name) is not None for name in nas_prune.__all__)
 
 
+@pytest.mark.slow
 def test_search_can_be_called_and_pickled_before_and_after_its_room_is_loaded() -> None:
     code = (
         "import inspect, pickle, sys, nas_prune; assert 'nas_prune.search' not in sys.modules; "

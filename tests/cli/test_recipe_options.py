@@ -73,6 +73,7 @@ def test_the_last_epoch_is_said_by_default(here: Path, capsys: pytest.CaptureFix
 SEARCH = ["search", "--data", "folder:images", "--image-size", "8", "--budget", "macs<=60%", "--epochs", "1"]
 
 
+@pytest.mark.slow
 def test_uneven_classes_are_told_once_and_what_to_type(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

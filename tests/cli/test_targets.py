@@ -172,6 +172,7 @@ def test_inspect_shows_steps_and_costs_for_the_target(capsys: pytest.CaptureFixt
     assert facts["on_target"]["size"]["whole"] == facts["base"]["params"]
 
 
+@pytest.mark.slow
 def test_a_study_goes_on_with_its_own_target_alone(
     board: Path, in_empty_directory: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

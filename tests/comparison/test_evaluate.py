@@ -57,6 +57,7 @@ def test_every_control_costs_what_the_drawn_network_of_its_number_does(tmp_path:
     assert drawn[0] != drawn[1]
 
 
+@pytest.mark.slow
 def test_one_that_was_stopped_goes_on_to_the_same_and_repeats_nothing(tmp_path: Path) -> None:
     evaluate_guideline(CONFIG, tmp_path / "whole", pattern=RULES["erk"])
 

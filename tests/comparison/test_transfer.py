@@ -111,6 +111,7 @@ def test_the_command_asks_for_what_is_missing(
         assert message in " ".join(capsys.readouterr().err.split())
 
 
+@pytest.mark.slow
 def test_a_file_searches_and_compares_and_its_command_goes_on(tmp_path: Path) -> None:
     def stop(what: str, count: int, _: int) -> None:
         if what.startswith("scratch-b") and count == 1:

@@ -131,6 +131,7 @@ def test_what_is_no_operation_of_pytorch_is_named() -> None:
         written(Loop().eval())
 
 
+@pytest.mark.slow
 def test_what_needs_more_than_torch_does_not_run_by_itself(tmp_path: Path) -> None:
     folder = tmp_path / "kept"
     folder.mkdir()

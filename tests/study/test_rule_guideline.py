@@ -59,6 +59,7 @@ def test_without_a_pattern_intervals_hold_uniform_widths() -> None:
     assert not found.pattern.is_found
 
 
+@pytest.mark.slow
 def test_the_command_writes_one_that_applies_to_other_networks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -329,6 +329,7 @@ def test_weights_that_are_no_numbers_never_push_out_good_ones(tmp_path: Path, da
     assert files(tmp_path) == before
 
 
+@pytest.mark.slow
 def test_streamed_images_are_resumed_as_exactly(tmp_path: Path, write_digits: WriteDigits) -> None:
     write_digits("images/train", {"0": 40, "1": 40})
     folder = f"folder:{write_digits('images/test', {'0': 5, '1': 5}) / 'images'}"
