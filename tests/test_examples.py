@@ -41,7 +41,7 @@ class Promise:
 
 
 PROMISES = {
-    "own_loop": Promise((), ("whole network: ", "widths: features.0 ", "narrow network: ")),
+    "own_loop": Promise((), ("whole network: ", "widths: 0.0 ", "narrow network: ")),
     "own_network": Promise(
         ("own-network/network.json", "own-network/weights.safetensors", "own-network-search/widths.png"),
         ("widths: stem.0 ", "test accuracy from random weights: ", "without nas-prune: "),
