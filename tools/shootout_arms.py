@@ -169,7 +169,19 @@ def _best_trial(result: StudyResult, run: Path, space: SearchSpace, unit: Unit) 
 
 
 def _guideline(unit: Unit, space: SearchSpace) -> Found:
-    config = _searching(unit, unit.what.guideline_from)
+    """A guideline of a search on another task's images."""
+    return _guided(unit, space, _searching(unit, unit.what.guideline_from))
+
+
+def _narrower(unit: Unit, space: SearchSpace) -> Found:
+    """A guideline of a search in the same network, narrower by a factor, on the same images."""
+    config = _searching(unit, unit.task)
+    narrow = unit.how.width_multiplier * unit.what.width_multiplier
+    return _guided(unit, space, config.model_copy(update={"width_multiplier": narrow}))
+
+
+def _guided(unit: Unit, space: SearchSpace, config: SearchConfig) -> Found:
+    config = config.model_copy(update=dict(unit.how.settings))
     run = _finished(config, unit.folder / "search")
     path = unit.folder / "guideline.yaml"
     if not path.exists():
@@ -202,5 +214,6 @@ _WAYS: dict[str, Callable[[Unit, SearchSpace], Found]] = {
     "search": _search,
     "study": _study,
     "guideline": _guideline,
+    "narrower": _narrower,
     "torch-pruning": _torch_pruning,
 }

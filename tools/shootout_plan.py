@@ -64,13 +64,14 @@ class Arm(_Strict):
     """One way to spend a total.
 
     Attributes:
-        how: `uniform`, `random`, `search`, `study`, `torch-pruning`, `guideline`.
+        how: `uniform`, `random`, `search`, `study`, `torch-pruning`, `guideline`, `narrower`.
         charged: whether what was trained before counts.
         settings: of a search, or of a study beside its share.
         share: of the total, that a study may take.
         total: in trainings of the whole network; the plan's if None.
         start: what the last training starts from, and how: `scratch`; or, after a search, from its weights by the
             whole recipe (`rewound`) or at a constant hundredth of the rate (`fine-tuned`).
+        width_multiplier: of the network that `narrower` searches, beside the task's.
         secondary: shown, not tested.
     """
 
@@ -80,6 +81,7 @@ class Arm(_Strict):
     share: float = 0.5
     total: float | None = None
     start: Literal["scratch", "rewound", "fine-tuned"] = "scratch"
+    width_multiplier: float = 0.5
     secondary: bool = False
 
 
