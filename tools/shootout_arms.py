@@ -22,7 +22,7 @@ from nas_prune.search.config import SearchConfig, resolve
 from nas_prune.search.result import file_stem
 from nas_prune.search.run import resume_search, search
 from nas_prune.space.budget import Budget
-from nas_prune.space.cut import matched
+from nas_prune.space.cut import carried, matched
 from nas_prune.space.search_space import SearchSpace
 from nas_prune.space.widths import MethodRecord, Widths, read_widths
 from nas_prune.study import trial_record as record
@@ -122,8 +122,8 @@ def _finished(config: SearchConfig, run: Path) -> Path:
 
 
 def _study(unit: Unit, space: SearchSpace) -> Found:
-    uniform = _uniform(unit, space).widths
-    total = unit.how.share * unit.total
+    uniform, narrow = _uniform(unit, space).widths, _narrow(unit)
+    total = unit.how.share * unit.total * space.cost_at(space.base_G).macs / narrow.cost_at(narrow.base_G).macs
     share = uniform.cost.macs / uniform.base_cost.macs
     settings = dict(unit.how.settings)
     own = lengths(total, share, unit.recipe.epochs)
@@ -136,14 +136,14 @@ def _study(unit: Unit, space: SearchSpace) -> Found:
         {
             "name": f"{unit.task}-{unit.arm}-{unit.number}",
             "space": what.space,
-            "width_multiplier": what.width_multiplier,
+            "width_multiplier": unit.how.width_multiplier * what.width_multiplier,
             "data": unit.images(SEARCHED),
             "recipe": unit.recipe,
-            "budgets": (what.budget,),
+            "budgets": (what.budget if unit.is_as_wide else _share_of_macs(unit),),
             "seed": unit.seed,
             "threads": 1,
             "precision": unit.plan.precision,
-            "target": None if what.target is None else str(unit.board),
+            "target": None if what.target is None or not unit.is_as_wide else str(unit.board),
             **({"budget_training": total} if is_planned else {}),
             **own,
             **settings,
@@ -153,8 +153,25 @@ def _study(unit: Unit, space: SearchSpace) -> Found:
     result = run_study(config, run)
     if is_planned:
         charges = study_behind(run).charges
-        return Found(read_widths(winner_file(run)), charges or (Charge(what="the study"),))
+        won = read_widths(winner_file(run))
+        return Found(_as_wide(unit, space, won), charges or (Charge(what="the study"),))
     return _best_trial(result, run, space, unit)
+
+
+def _narrow(unit: Unit) -> SearchSpace:
+    """The network that a study of the unit searches."""
+    config = _searching(unit, unit.task)
+    asked = {"width_multiplier": unit.how.width_multiplier * unit.what.width_multiplier}
+    return network_for(config.model_copy(update=asked), load_images(config.data, unit.number, SILENT))
+
+
+def _as_wide(unit: Unit, space: SearchSpace, won: Widths) -> Widths:
+    """The widths of a study in a narrower network, in that of the task."""
+    if unit.is_as_wide:
+        return won
+    own = carried(space, space.searched(_searching(unit).groups), _budget(unit), won)
+    method = MethodRecord(name="study", is_automatic=True)
+    return space.widths(own.widths_G, budget=unit.what.budget, method=method)
 
 
 def _best_trial(result: StudyResult, run: Path, space: SearchSpace, unit: Unit) -> Found:

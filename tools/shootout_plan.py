@@ -71,7 +71,7 @@ class Arm(_Strict):
         total: in trainings of the whole network; the plan's if None.
         start: what the last training starts from, and how: `scratch`; or, after a search, from its weights by the
             whole recipe (`rewound`) or at a constant hundredth of the rate (`fine-tuned`).
-        width_multiplier: of the network that `narrower` searches, beside the task's.
+        width_multiplier: of the network that `narrower` and `study` search, beside the task's.
         secondary: shown, not tested.
     """
 
@@ -81,7 +81,7 @@ class Arm(_Strict):
     share: float = 0.5
     total: float | None = None
     start: Literal["scratch", "rewound", "fine-tuned"] = "scratch"
-    width_multiplier: float = 0.5
+    width_multiplier: float = 1.0
     secondary: bool = False
 
 
@@ -143,6 +143,11 @@ class Unit:
     def how(self) -> Arm:
         """The arm."""
         return self.plan.arms[self.arm]
+
+    @property
+    def is_as_wide(self) -> bool:
+        """Whether a study searches the network of the task itself."""
+        return self.how.width_multiplier == 1
 
     @property
     def folder(self) -> Path:

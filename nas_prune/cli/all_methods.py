@@ -48,18 +48,21 @@ def _sure_method(result: "AllResult") -> str:
 
 def _print_tables(result: "AllResult") -> None:
     from nas_prune.data.guessing import is_guess
+    from nas_prune.data.metric import metric_in
 
     first = next(iter(result.found.values()))
+    metric = metric_in(first)
     for number, budget in enumerate(first["budgets"]):
         rows = {name: found["budgets"][number] for name, found in result.found.items()}
         stages = sorted({stage for row in rows.values() for stage in row["keep_by_stage"]}, key=int)
         echo(f"{first['space']} at {budget['budget']} on {first['data']}, seed {first['seed']}\n")
         headings = ["method", "widths", *(f"stage {stage}" for stage in stages)]
-        headings += ["MACs", "", "params", "", "val. accuracy\nafter the cut", "epochs", "time"]
+        headings += ["MACs", "", "params", "", f"val. {metric.name}\nafter the cut", "epochs", "time"]
         print_table(headings, [_row(result, name, row, stages) for name, row in rows.items()], left=2)
         echo("")
     echo(
-        "Stages: share of the searched channels kept. Accuracy: on the validation part, before any further training."
+        f"Stages: share of the searched channels kept. {metric.title}: on the validation part, before any further "
+        "training."
     )
     guessing = [name for name, found in result.found.items() if is_guess(found["base"])]
     if guessing:
@@ -74,8 +77,11 @@ def _print_tables(result: "AllResult") -> None:
 
 
 def _row(result: "AllResult", name: str, row: Mapping[str, Any], stages: list[str]) -> list[str]:
+    from nas_prune.data.metric import metric_in
+
     found = result.found[name]
-    kept, accuracy = row["keep_by_stage"], row["val_accuracy_cut"]
+    kept, metric = row["keep_by_stage"], metric_in(found)
+    value = row[f"{metric.key('val')}_cut"]
     removed = f", {len(row['removed_blocks'])} blocks gone" if row["removed_blocks"] else ""
     return [
         name,
@@ -85,7 +91,7 @@ def _row(result: "AllResult", name: str, row: Mapping[str, Any], stages: list[st
         percent(row["macs"] / found["base"]["macs"]),
         count(row["params"]),
         percent(row["params"] / found["base"]["params"]),
-        "–" if accuracy is None else percent(accuracy),
+        metric.told(None if value is None else metric.score(value), 1),
         f"{found['epochs']} of {found['epochs_asked']}" if found["epochs_asked"] else "–",
         f"{result.seconds[name]:.1f} s" if name in result.seconds else "–",
     ]

@@ -305,13 +305,7 @@ class _Typed:
         from nas_prune.training.config import images_for
         from nas_prune.training.schedules import recipe_of
 
-        data = images_for(
-            subject.widths,
-            found_on=subject.images,
-            name=self.setup.images.data_name,
-            max_images=self.setup.images.max_images,
-            stream=self.setup.images.stream,
-        )
+        data = images_for(subject.widths, found_on=subject.images, **self.setup.images.chosen)
         recorded = recipe_of(subject.widths) if subject.search is None else subject.search.recipe
         return self.setup.config(
             CompareConfig,

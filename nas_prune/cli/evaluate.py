@@ -31,7 +31,7 @@ from nas_prune.cli.options import (
     was_typed,
     workers_option,
 )
-from nas_prune.cli.output import count, echo, percent, print_json, print_table, showing_progress
+from nas_prune.cli.output import count, echo, print_json, print_table, showing_progress
 from nas_prune.cli.suggestions import guidelines
 
 if TYPE_CHECKING:
@@ -210,21 +210,21 @@ def _print(result: "EvaluateResult") -> None:
     from nas_prune.training.result import mean_and_deviation
 
     echo(f"{title(result.config)}: {result.config.recipe.epochs} epochs from scratch each\n")
-    rows = []
+    rows, metric = [], result.metric
     for name, own in result.populations.items():
-        mean, deviation = mean_and_deviation([1 - one.test_accuracy for one in own])
-        ordered = sorted(1 - one.test_accuracy for one in own)
+        errors = [metric.error(one.test_score) for one in own]
+        (mean, deviation), ordered = mean_and_deviation(errors), sorted(errors)
         rows.append(
             [
                 name,
                 str(len(own)),
                 count(sum(one.macs for one in own) // len(own)),
                 count(sum(one.params for one in own) // len(own)),
-                percent((ordered[(len(own) - 1) // 2] + ordered[len(own) // 2]) / 2, 2),
-                f"{100 * mean:.2f} ± {100 * (deviation or 0):.2f} %",
+                metric.shown((ordered[(len(own) - 1) // 2] + ordered[len(own) // 2]) / 2),
+                f"{metric.bare(mean)} ± {metric.bare(deviation or 0)}{' %' * metric.is_share}",
             ]
         )
-    print_table(["population", "n", "MACs", "parameters", "median error", "mean ± std"], rows)
+    print_table(["population", "n", "MACs", "parameters", f"median {metric.error_name}", "mean ± std"], rows)
     echo()
     rows = []
     for axis, found in result.compared().items():
@@ -232,14 +232,14 @@ def _print(result: "EvaluateResult") -> None:
             rows.append(
                 [
                     f"{name} at matched {AXES[axis]}" if axis in AXES else name,
-                    f"{100 * one.difference:+.2f} points",
-                    f"{100 * one.low:+.2f} to {100 * one.high:+.2f}",
+                    f"{metric.difference(one.difference)}{metric.unit}",
+                    f"{metric.difference(one.low)} to {metric.difference(one.high)}",
                     f"{one.ks:.2f}",
                     f"{one.p_value:.2g}",
                     one.verdict,
                 ]
             )
-    headings = ["guided beside", "median error", "90 % interval", "KS", "p", "guided is"]
+    headings = ["guided beside", f"median {metric.error_name}", "90 % interval", "KS", "p", "guided is"]
     print_table(headings, rows)
     if DIRECT in result.populations:
         echo("direct: widths that a search on these images found; their cost is their own, not matched.")

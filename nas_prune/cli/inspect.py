@@ -161,7 +161,7 @@ def _print_heading(space: "SearchSpace", facts: dict[str, Any]) -> None:
     reference = space.reference
     wide = "" if reference.width_multiplier == 1 else f", widths × {reference.width_multiplier:g}"
     takes = "images" if reference.call.is_plain and len(reference.input_shape) == 3 else "inputs"
-    gives = f", {reference.num_classes} classes" if space.is_classifier else ""
+    gives = f", {reference.num_classes} classes" if space.puts_out == "row" else ""
     echo(f"{reference.name}: {takes} {reference.call}{gives}{wide}")
     if reference.part:
         echo(
@@ -208,7 +208,7 @@ def _print(space: "SearchSpace", facts: dict[str, Any]) -> None:
     share = 1 - space.cost_at(space.floor_G).macs / facts["base"]["macs"]
     echo(f"\nSearchable share of the MACs, if every group is narrowed to its floor: {percent(share)}.")
     reference = space.reference
-    if space.is_classifier and reference.call.is_plain and len(reference.input_shape) == 3:
+    if space.puts_out == "row" and reference.call.is_plain and len(reference.input_shape) == 3:
         echo("Shares depend on the images: --data says which.")
 
 

@@ -176,6 +176,7 @@ class ImageOptions:
     data_name: str | None
     max_images: int | None
     stream: bool | None
+    task: str | None = None
     image_size: int | None = None
 
     @property
@@ -183,12 +184,23 @@ class ImageOptions:
         """The data set, by default the one that needs no download."""
         return self.data_name or "digits"
 
+    @property
+    def chosen(self) -> dict[str, Any]:
+        """With the names that `images_for` gives them."""
+        return {
+            "name": self.data_name,
+            **{one: getattr(self, one) for one in ("max_images", "stream", "task")},
+        }
+
     def config(self) -> "DataConfig":
         """As settings hold them."""
         from nas_prune.data.config import DataConfig
 
         size = positive("--image-size", self.image_size)
-        return DataConfig(name=self.name, image_size=size, max_images=self.max_images, stream=self.stream)
+        task = {} if self.task is None else {"task": self.task}
+        return DataConfig(
+            name=self.name, image_size=size, max_images=self.max_images, stream=self.stream, **task
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +254,7 @@ class ShapeOptions:
     """What a network takes and gives, where no data set says so, None for its own; and which part of it is meant."""
 
     data_name: str | None
+    task: str | None
     image_size: int | None
     in_channels: int | None
     classes: int | None
@@ -278,7 +291,8 @@ class ShapeOptions:
                 "--data must stand without --input, --in-channels and --classes: the images say them."
             )
         assert self.data_name is not None
-        config = DataConfig(name=self.data_name, image_size=self.image_size)
+        task = {} if self.task is None else {"task": self.task}
+        config = DataConfig(name=self.data_name, image_size=self.image_size, **task)
         data = images_for(space, config, 0, progress)
         return (data.in_channels, data.image_size, data.image_size), data.num_classes
 

@@ -21,6 +21,7 @@ from nas_prune.cli.option_types import (
     Setup,
     ShapeOptions,
 )
+from nas_prune.cli.task_type import TASK
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Decorator = Callable[[Function], Function]
@@ -145,8 +146,15 @@ data_option = click.option(
     help="Data set: digits (the default), cifar10, cifar100, mnist, fashion-mnist, svhn, or your own: folder:PATH, "
     "csv:FILE (path, label, split), hf:DIR (saved by datasets).",
 )
+task_option = click.option(
+    "--task",
+    type=TASK,
+    help="What is to be learned: classification (the default), multi-label, regression, segmentation (images/ and "
+    "masks/ side by side), or package.module:task of your own.",
+)
 _IMAGES: tuple[Decorator[Any], ...] = (
     data_option,
+    task_option,
     click.option(
         "--max-images", type=int, help="Use this many training images, chosen by seed, class by class."
     ),
@@ -193,6 +201,7 @@ shape_options: Decorator[Any] = packed(
         shell_complete=suggestions.images,
         help="The images that it is for: their channels and classes, and their size unless --image-size gives another.",
     ),
+    task_option,
     click.option(
         "--image-size",
         type=int,
@@ -359,7 +368,7 @@ def refuse_with_resume(context: click.Context, adding: Collection[str] = (), add
         adding: options that add something to a run.
         addable: what that is, in a sentence.
     """
-    allowed = {"resume", "named", "style", "data_name", "space", "workers", *adding}
+    allowed = {"resume", "named", "style", "data_name", "task", "space", "workers", *adding}
     rule = "go on by the run's own settings" if adding else "stand alone"
     what = "--resume" if was_typed(context, "resume") else "a run that is gone on with"
     refuse_beside(context, allowed, f"{what} must {rule}", addable or "The run's settings hold.")

@@ -216,7 +216,7 @@ def _print(result: "SearchResult") -> None:
         "",
         *of_target,
         "unused\nbudget",
-        "val. accuracy\nafter the cut",
+        f"val. {result.metric.name}\nafter the cut",
     ]
     whole = [
         "whole",
@@ -227,7 +227,7 @@ def _print(result: "SearchResult") -> None:
         "",
         *cells[0],
         "",
-        _accuracy(result.val_accuracy),
+        result.metric.told(result.val_score, 1),
     ]
     rows = [whole]
     for found, own in zip(result.found, cells[1:], strict=True):
@@ -242,7 +242,7 @@ def _print(result: "SearchResult") -> None:
                 percent(cost.params / base.params),
                 *own,
                 "–" if found.widths.budget == OWN else percent(found.gap, 2),
-                _accuracy(found.val_accuracy_cut),
+                result.metric.told(found.val_score_cut, 1),
             ]
         )
     print_table(headings, rows)
@@ -273,14 +273,11 @@ def _summary_line(result: "SearchResult") -> str:
     return ", ".join([*parts, f"seed {config.seed}", f"{result.seconds:.0f} s"])
 
 
-def _accuracy(value: float | None) -> str:
-    return "–" if value is None else percent(value)
-
-
 def _print_remarks(result: "SearchResult") -> None:
     what = "channels" if result.method.of == "channels" else "channels inside blocks"
     echo(
-        f"\nStages: share of the searched {what} kept. Accuracy: on the validation part, before any further training."
+        f"\nStages: share of the searched {what} kept. {result.metric.title}: on the validation part, before any "
+        "further training."
     )
     for found in result.found:
         if result.method.of == "blocks":

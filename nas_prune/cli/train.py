@@ -180,14 +180,8 @@ def _config(wanted: TrainOptions, subject: "Subject", setup: Setup) -> "TrainCon
     from nas_prune.training.config import TrainConfig, images_for
     from nas_prune.training.schedules import recipe_of
 
-    images, widths = setup.images, subject.widths
-    data = images_for(
-        widths,
-        found_on=subject.images,
-        name=images.data_name,
-        max_images=images.max_images,
-        stream=images.stream,
-    )
+    widths = subject.widths
+    data = images_for(widths, found_on=subject.images, **setup.images.chosen)
     source = wanted.source
     if source is None and subject.search is not None and not wanted.schedule.startswith("scratch"):
         source = subject.home
@@ -226,7 +220,7 @@ def _print(result: "TrainResult") -> None:
     if guessing({"": result.seeds}, widths.space.num_classes):
         echo("It is no better than guessing the largest class may be. Train for more epochs (--epochs).")
     for seed, why in result.failed:
-        again = resume_command("train", result.run, widths.space.name, ALONE)
+        again = resume_command("train", result.run, widths.space.name, ALONE, config.data.task)
         echo(f"Seed {seed} was not trained to its end: {why.rstrip('.')}. Try it again: {again}")
     echo(f"Run: {result.run}")
     if not result.failed:
@@ -239,11 +233,11 @@ def _print_seeds(result: "TrainResult") -> None:
     """A table of all seeds, and the mean of their test accuracies."""
     from nas_prune.training.result import mean_and_deviation
 
-    seeds, asked = result.seeds, result.config.epochs
+    seeds, asked, metric = result.seeds, result.config.epochs, result.seeds[0].metric
     columns = {
         "seed": [str(one.seed) for one in seeds],
-        "val. accuracy": [percent(one.val_accuracy, 2) for one in seeds],
-        "test accuracy": [percent(one.test_accuracy, 2) for one in seeds],
+        f"val. {metric.name}": [metric.told(one.val_score) for one in seeds],
+        f"test {metric.name}": [metric.told(one.test_score) for one in seeds],
         "balanced test accuracy": [
             "" if one.test_balanced_accuracy is None else percent(one.test_balanced_accuracy, 2)
             for one in seeds
@@ -254,10 +248,11 @@ def _print_seeds(result: "TrainResult") -> None:
     }
     shown = {name: cells for name, cells in columns.items() if any(cells)}
     print_table(list(shown), [list(row) for row in zip(*shown.values(), strict=True)])
-    mean, deviation = mean_and_deviation([one.test_accuracy for one in seeds])
-    spread = "" if deviation is None else f" ± {100 * deviation:.2f}"
+    mean, deviation = mean_and_deviation([metric.score(one.test_score) for one in seeds])
+    spread = "" if deviation is None else f" ± {metric.bare(deviation)}"
     over = "one seed" if deviation is None else f"mean ± standard deviation over {len(seeds)} seeds"
-    echo(f"\nTest accuracy {100 * mean:.2f}{spread} % ({over}), {_where(seeds)}.")
+    unit = " %" * metric.is_share
+    echo(f"\nTest {metric.name} {metric.bare(mean)}{spread}{unit} ({over}), {_where(seeds)}.")
 
 
 def _epochs(done: int, asked: int) -> str:

@@ -25,7 +25,7 @@ from nas_prune.comparison.statistics import (
 from nas_prune.comparison.variances import pooled
 from nas_prune.training.result import Trained
 
-Groups: TypeAlias = "dict[int, list[float]]"  # test accuracies by search
+Groups: TypeAlias = "dict[int, list[float]]"  # test scores by search
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Difference:
     Attributes:
         beside: the name of the other arm.
         test: by which they were compared.
-        contrast: what it found of their test accuracies.
+        contrast: what it found of their test scores.
         holm: the p value after Holm's correction over all arms; NaN where nothing could be tested.
         detectable: the smallest true difference that this test would find in four of five repeats, as a share.
     """
@@ -77,10 +77,10 @@ def compared(config: CompareConfig, trained: Mapping[str, Sequence[Trained]]) ->
 
 
 def _by_search(config: CompareConfig, arm: Arm, trained: Sequence[Trained]) -> Groups:
-    """The test accuracies of an arm by the search whose widths were trained."""
+    """The test scores of an arm by the search whose widths were trained."""
     found: Groups = {}
     for search, seeds in enumerate(config.seeds_of(arm)):
-        own = [one.test_accuracy for one in trained if one.seed in seeds]
+        own = [one.test_score for one in trained if one.seed in seeds]
         if own:
             found[search] = own
     return found
@@ -132,7 +132,7 @@ def _paired(config: CompareConfig, trained: Mapping[str, Sequence[Trained]]) -> 
     for arm in config.chosen:
         (seeds,) = config.seeds_of(arm)
         numbered[arm.name] = {
-            seeds.index(one.seed): one.test_accuracy for one in trained.get(arm.name, ()) if one.seed in seeds
+            seeds.index(one.seed): one.test_score for one in trained.get(arm.name, ()) if one.seed in seeds
         }
     found = {}
     for arm in config.chosen:

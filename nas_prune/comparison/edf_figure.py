@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from nas_prune.data.metric import ACCURACY, Metric
 from nas_prune.runs.figure import BLACK, BLUE, GREEN, MARKERS, VERMILION, save
 from nas_prune.training.accuracies import edf
 
@@ -19,21 +20,30 @@ _LOOKS = {
 }
 
 
-def draw_edfs(panels: Mapping[str, Mapping[str, Sequence[float]]], path: Path, *, title: str) -> None:
+def draw_edfs(
+    panels: Mapping[str, Mapping[str, Sequence[float]]], path: Path, *, title: str, metric: Metric = ACCURACY
+) -> None:
     """Write `edfs_figure` as PNG."""
-    save(edfs_figure(panels, title=title), path)
+    save(edfs_figure(panels, title=title, metric=metric), path)
 
 
 def edfs_figure(
-    panels: Mapping[str, Mapping[str, Sequence[float]]], *, title: str, what: str = "test error e (%)"
+    panels: Mapping[str, Mapping[str, Sequence[float]]],
+    *,
+    title: str,
+    what: str | None = None,
+    metric: Metric = ACCURACY,
 ) -> Figure:
     """Empirical distribution functions of errors, in panels side by side.
 
     Args:
-        panels: {heading: {population: errors as shares}}.
+        panels: {heading: {population: errors}}.
         title: the title above all panels.
-        what: what the errors are, for the axis.
+        what: what the errors are, for the axis; the metric's on test images if None.
+        metric: of which they are the errors.
     """
+    percent = " (%)" * metric.is_share
+    what, scale = what or f"test {metric.error_name} e{percent}", metric.scale
     figure = Figure(figsize=(4.6 * len(panels), 4.2), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
     rows = figure.subplots(1, len(panels), sharex=True, sharey=True, squeeze=False)
@@ -41,10 +51,11 @@ def edfs_figure(
         for name, errors in populations.items():
             colour, line, marker = _LOOKS.get(name, ("0.5", "-", "."))
             rising, shares = edf(errors)
-            at, up = 100 * np.concatenate([rising[:1], rising]), np.concatenate([[0.0], shares])
-            label = f"{name} (n = {len(errors)}, median {100 * np.median(errors):.1f} %)"
+            at, up = scale * np.concatenate([rising[:1], rising]), np.concatenate([[0.0], shares])
+            median = f"{metric.bare(float(np.median(errors)), 1)}{' %' * metric.is_share}"
+            label = f"{name} (n = {len(errors)}, median {median})"
             axes.step(at, up, where="post", color=colour, linestyle=line, linewidth=1.8, label=label)
-            axes.plot(100 * rising, shares, linestyle="", marker=marker, color=colour, markersize=4)
+            axes.plot(scale * rising, shares, linestyle="", marker=marker, color=colour, markersize=4)
         axes.set_title(heading, fontsize=10)
         axes.set_xlabel(what)
         axes.grid(color="0.9", linewidth=0.6)

@@ -153,7 +153,7 @@ def _name(pattern: Pattern) -> str:
 
 
 def _command(run: Path, config: EvaluateConfig) -> str:
-    return resume_command("evaluate", run, config.space, ALONE)
+    return resume_command("evaluate", run, config.space, ALONE, config.data.task)
 
 
 def _loaded(config: EvaluateConfig, progress: Progress) -> tuple[ImageData, SearchSpace]:
@@ -161,7 +161,7 @@ def _loaded(config: EvaluateConfig, progress: Progress) -> tuple[ImageData, Sear
     checked_images(config, data)
     with progress.waiting("tracing the network"):
         space = network_for(config, data)
-    space.check_trainable()
+    space.check_trainable(data.task.puts_out)
     return data, space
 
 
@@ -294,4 +294,4 @@ def _write(result: EvaluateResult) -> None:
     from nas_prune.comparison.edf_figure import draw_edfs
 
     write_whole(result.run / RESULT, json.dumps(summary(result), indent=1) + "\n")
-    draw_edfs(result.panels(), result.run / "edf.png", title=title(result.config))
+    draw_edfs(result.panels(), result.run / "edf.png", title=title(result.config), metric=result.metric)

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from nas_prune.comparison.populations import PopulationDifference, compared
+from nas_prune.data.metric import ACCURACY, Metric, named_metric
 from nas_prune.runs.directory import published
 from nas_prune.space.budget import BudgetSetting
 from nas_prune.training.config import NetworkConfig
@@ -60,32 +61,39 @@ class EvaluateResult:
 
     def compared(self) -> dict[str, dict[str, PopulationDifference]]:
         """Guided networks compared with every other population: {axis, or `direct`: {population: comparison}}."""
-        guided = [1 - one.test_accuracy for one in self.populations[GUIDED]]
+        guided = self._errors(GUIDED)
         found: dict[str, dict[str, PopulationDifference]] = {}
         for axis in AXES:
             for control in CONTROLS:
-                others = [1 - one.test_accuracy for one in self.populations[control_name(control, axis)]]
+                others = self._errors(control_name(control, axis))
                 found.setdefault(axis, {})[control] = compared(guided, others)
         if self.populations.get(DIRECT):
-            found[DIRECT] = {
-                DIRECT: compared(guided, [1 - one.test_accuracy for one in self.populations[DIRECT]])
-            }
+            found[DIRECT] = {DIRECT: compared(guided, self._errors(DIRECT))}
         return found
 
     def panels(self) -> dict[str, dict[str, list[float]]]:
         """The errors to show side by side: {heading: {population: errors}}."""
-        extra = {GUIDED: self.populations[GUIDED], DIRECT: self.populations.get(DIRECT, ())}
+        extra = {GUIDED: GUIDED, DIRECT: DIRECT}
         return {
             f"at matched {words}": {
-                name: [1 - one.test_accuracy for one in own]
-                for name, own in {
+                name: errors
+                for name, population in {
                     **extra,
-                    **{control: self.populations[control_name(control, axis)] for control in CONTROLS},
+                    **{control: control_name(control, axis) for control in CONTROLS},
                 }.items()
-                if own
+                if (errors := self._errors(population))
             }
             for axis, words in AXES.items()
         }
+
+    @property
+    def metric(self) -> Metric:
+        """What networks are measured by."""
+        return next((one.metric for own in self.populations.values() for one in own), ACCURACY)
+
+    def _errors(self, population: str) -> list[float]:
+        """What is to be small of each network of a population, on the test images."""
+        return [one.metric.error(one.test_score) for one in self.populations.get(population, ())]
 
 
 def control_name(control: str, axis: str) -> str:
@@ -123,6 +131,7 @@ def summary(result: EvaluateResult) -> dict[str, Any]:
         "networks": config.networks,
         "epochs": config.recipe.epochs,
         "seed": config.seed,
+        **named_metric(result.metric),
         "notes": [*result.notes, *guessing_words(result)],
         "comparisons": {
             axis: {name: {**asdict(one), "verdict": one.verdict} for name, one in found.items()}
@@ -141,7 +150,7 @@ def _row(number: int, one: Trained) -> dict[str, Any]:
         "number": number,
         "macs": one.macs,
         "params": one.params,
-        "val_accuracy": one.val_accuracy,
-        "test_accuracy": one.test_accuracy,
+        one.metric.key("val"): one.metric.score(one.val_score),
+        one.metric.key("test"): one.metric.score(one.test_score),
         "seconds": one.seconds,
     }

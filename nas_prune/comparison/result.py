@@ -9,6 +9,7 @@ from nas_prune.comparison.arms import SEEDS_OF_A_SEARCH, path_of
 from nas_prune.comparison.charge import search_behind
 from nas_prune.comparison.config import CompareConfig
 from nas_prune.comparison.differences import Difference, compared
+from nas_prune.data.metric import ACCURACY, Metric
 from nas_prune.runs.directory import RESULT
 from nas_prune.runs.reading import read_json
 from nas_prune.runs.settings import read_config
@@ -43,6 +44,11 @@ class CompareResult:
     num_train: int
     failed: tuple[tuple[str, str], ...] = ()
     more_found: tuple[Widths, ...] = ()
+
+    @property
+    def metric(self) -> Metric:
+        """What networks are compared by; accuracy where none is trained yet."""
+        return next((one.metric for own in self.arms.values() for one in own), ACCURACY)
 
     def compared(self) -> dict[str, Difference]:
         """Each arm compared with its other arm, where both were trained."""

@@ -16,6 +16,7 @@ from nas_prune.comparison.searches import check_searches, make_searches
 from nas_prune.data import ImageData
 from nas_prune.data.config import load_images
 from nas_prune.data.identity import identity_of
+from nas_prune.data.tasks import task_named
 from nas_prune.errors import BadInputError
 from nas_prune.guideline.artefact import Guideline
 from nas_prune.hardware.use import aimed, keep_target
@@ -210,7 +211,7 @@ def loaded(
     """The images and the network, checked to fit."""
     with progress.waiting("tracing the network"):
         network = aimed(load_referenced(widths.space, typed).limited(widths.limits), config.target)
-    network.check_trainable()
+    network.check_trainable(task_named(config.data.task).puts_out)
     data = load_images(config.data, config.data_seed, progress, in_channels=widths.space.input_shape[0])
     check_fit(data, widths)
     checked_images(config, data)

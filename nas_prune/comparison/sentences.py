@@ -1,6 +1,6 @@
 """What a comparison says, in words."""
 
-from math import isnan
+from math import inf, isnan
 from statistics import fmean
 
 from nas_prune.comparison.costs import arm_costs
@@ -8,6 +8,7 @@ from nas_prune.comparison.differences import Difference
 from nas_prune.comparison.plan import NEAR
 from nas_prune.comparison.result import CompareResult, search_macs
 from nas_prune.comparison.statistics import TestName
+from nas_prune.data.metric import Metric
 from nas_prune.training.result import guessing, mean_and_deviation
 from nas_prune.training.schedules import training_macs
 
@@ -50,15 +51,15 @@ def sentences(result: CompareResult) -> list[str]:
     }
     for name, words in about.items():
         if name in found:
-            said.append(f"{words}: {_in_words(found[name])}.")
-    accuracies = {
-        name: mean_and_deviation([one.val_accuracy for one in result.arms[name]])[0]
+            said.append(f"{words}: {_in_words(found[name], result.metric)}.")
+    scores = {
+        name: mean_and_deviation([one.val_score for one in result.arms[name]])[0]
         for name in ("fine-tuned", "rewound")
         if result.arms.get(name)
     }
-    if len(set(accuracies.values())) == 2:
-        best = max(accuracies, key=lambda name: accuracies[name])
-        said.append(f"By validation accuracy the better way to use inherited weights is {best}.")
+    if len(set(scores.values())) == 2:
+        best = max(scores, key=lambda name: scores[name])
+        said.append(f"By validation {result.metric.name} the better way to use inherited weights is {best}.")
     if result.config.command == "transfer":
         said += [*saved(result), *_of_guideline(result)]
     if any(not isnan(one.holm) for one in found.values()):
@@ -166,35 +167,34 @@ def saved(result: CompareResult) -> list[str]:
         whole = training_macs(result.widths.base_cost.macs, result.num_train, result.config.recipe.epochs)
         return [
             f"The transfer saved a search: {whole / 1e12:.3g} · 10¹² training MACs, at as many epochs as the recipe's.",
-            "To see what that cost in accuracy: --resume RUN --direct.",
+            f"To see what that cost in {result.metric.name}: --resume RUN --direct.",
         ]
     own = result.training_macs().get("guided", 0) / max(1, len(result.arms.get("guided", ())))
     share = f", {spent / own:.1f} times what one training of the guideline's widths takes" if own else ""
     said = [f"The transfer saved a search of {spent / 1e12:.3g} · 10¹² training MACs{share}."]
     found = result.compared().get("direct")
     if found is not None:
-        one = found.contrast
-        interval = (
-            "" if isnan(one.low) else f", 95 % interval {0 - 100 * one.high:+.2f} to {0 - 100 * one.low:+.2f}"
-        )
+        one, metric = found.contrast, result.metric
+        low, high = metric.difference(0 - one.high), metric.difference(0 - one.low)
+        interval = "" if isnan(one.low) else f", 95 % interval {low} to {high}"
         verdict = {"better": "the search is better", "worse": "the guideline is better"}.get(
             found.verdict, found.verdict
         )
         said.append(
-            f"Guideline minus search: {0 - 100 * one.difference:+.2f} points of test accuracy{interval}, n = {one.n}: "
-            f"{verdict}."
+            f"Guideline minus search: {metric.difference(0 - one.difference)}{metric.unit} of test {metric.name}"
+            f"{interval}, n = {one.n}: {verdict}."
         )
     return said
 
 
-def _in_words(one: Difference) -> str:
+def _in_words(one: Difference, metric: Metric) -> str:
     beside = {
         "scratch-b": "than the widths found from scratch (Scratch-B)",
         "scratch-e": "than the widths found from scratch (Scratch-E)",
         "found": "than the widths found",
         "guided": "than the guideline's widths",
     }[one.beside]
-    points = f"{100 * abs(one.contrast.difference):.2f} points"
+    points = f"{metric.bare(abs(one.contrast.difference))}{metric.unit}"
     if one.verdict in ("better", "worse"):
         return f"{points} {one.verdict} {beside}"
     side = "better" if one.contrast.difference > 0 else "worse"
@@ -207,7 +207,7 @@ def _in_words(one: Difference) -> str:
         return f"{said}; {one.verdict}"
     limit = (
         "so few seeds could show none"
-        if one.detectable > 1
-        else f"{100 * one.detectable:.2f} points would be found in four of five repeats"
+        if one.detectable > (1 if metric.is_share else inf)
+        else f"{metric.bare(one.detectable)}{metric.unit} would be found in four of five repeats"
     )
     return f"no detectable difference ({said}; {limit})"

@@ -10,6 +10,7 @@ from nas_prune.comparison.costs import ArmCost, arm_costs
 from nas_prune.comparison.differences import Difference
 from nas_prune.comparison.result import CompareResult, search_macs
 from nas_prune.comparison.sentences import sentences
+from nas_prune.data.metric import named_metric
 from nas_prune.runs.directory import RESULT, published
 from nas_prune.runs.files import write_whole
 from nas_prune.training.result import mean_and_deviation
@@ -29,6 +30,7 @@ def summary(result: CompareResult) -> dict[str, Any]:
         "method": None if widths.method is None else widths.method.name,
         "epochs": config.recipe.epochs,
         "cap": config.cap,
+        **named_metric(result.metric),
         "seeds": config.seeds,
         "test": config.test,
         "searches": config.searches,
@@ -63,14 +65,16 @@ def _arm(arm: Arm, result: CompareResult, cost: ArmCost) -> dict[str, Any]:
     own = result.arms.get(arm.name, ())
     row: dict[str, Any] = {"arm": arm.name, "what": arm.words, "schedule": arm.schedule, "start": arm.start}
     if own:
-        for kind in ("val_accuracy", "test_accuracy"):
-            row[f"{kind}_mean"], row[f"{kind}_std"] = mean_and_deviation([getattr(one, kind) for one in own])
+        metric = result.metric
+        for part in ("val", "test"):
+            values = [metric.score(getattr(one, f"{part}_score")) for one in own]
+            row[f"{metric.key(part)}_mean"], row[f"{metric.key(part)}_std"] = mean_and_deviation(values)
     spent = {
         "training_macs": cost.training,
         "search_macs": cost.search,
         "behind": [one.model_dump() for one in cost.behind],
     }
-    return {**row, **spent, "trained": [asdict(one) for one in own]}
+    return {**row, **spent, "trained": [one.content() for one in own]}
 
 
 def write_comparison(result: CompareResult) -> None:

@@ -82,7 +82,7 @@ def transfer(
     data = images_for(space_name(target.space), config.data, config.data_seed, progress)
     with progress.waiting("tracing the network"):
         network = network_for(target, data)
-    network.check_trainable()
+    network.check_trainable(data.task.puts_out)
     check_reachable(network, target.budget, target.groups)
     applied = apply_guideline(guideline[1], network, target.budget, groups=target.groups)
     widths = applied.artefact(guideline[0])

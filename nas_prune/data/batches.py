@@ -14,7 +14,10 @@ from nas_prune.data.augment import Augment, erased, mixed, recoloured
 from nas_prune.data.balance import balanced_order
 from nas_prune.data.chance import BatchChance, epoch_seed
 from nas_prune.data.images import Part
+from nas_prune.data.targets import UNLABELLED
 from nas_prune.errors import BadInputError
+
+_OF_MASKS = 3  # dimensions
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +105,8 @@ def train_batches(  # noqa: PLR0913  (all but the first by keyword)
         is_balanced: whether every class comes equally often, see `balanced_order`.
 
     Returns:
-        Pairs of float32 images, B×C×H×W, and int64 labels, B; where images are mixed, the shares of the classes in
-        each, B×K.
+        Pairs of float32 images, B×C×H×W, and their labels: int64, B; where images are mixed, the shares of the classes
+        in each, B×K; or what else the part has. Masks are cropped and mirrored as their images are.
 
     Raises:
         BadInputError: `batch_size` is below 1.
@@ -118,6 +121,9 @@ def train_batches(  # noqa: PLR0913  (all but the first by keyword)
         for number, (images, chosen) in enumerate(zip(part.batches(places), slices, strict=True), first):
             here = drawn.at(chosen)
             labels = part.labels[here.order]
+            if labels.dim() == _OF_MASKS:
+                cut = _cropped(labels.unsqueeze(1), here.offsets, augment.crop_padding, UNLABELLED)
+                labels = (_mirrored(cut, here.mirrored) if augment.flip else cut).squeeze(1)
             cropped = _cropped(images, here.offsets, augment.crop_padding)
             turned = _mirrored(cropped, here.mirrored) if augment.flip else cropped
             chance = BatchChance(seed, epoch, number, chosen)
@@ -170,12 +176,12 @@ def eval_batches(
     return ((normalise(images, mean, std), part.labels[chosen]) for images, chosen in chunks)
 
 
-def _cropped(images: Tensor, offsets: Tensor, padding: int) -> Tensor:
-    """Each image padded with black and cut back to its size at its own offset (2×B: rows, columns)."""
+def _cropped(images: Tensor, offsets: Tensor, padding: int, value: int = 0) -> Tensor:
+    """Each image padded, with black if not said, and cut back to its size at its own offset (2×B: rows, columns)."""
     if not padding:
         return images
     height, width = images.shape[-2:]
-    windows = pad(images, (padding,) * 4).unfold(2, height, 1).unfold(3, width, 1)
+    windows = pad(images, (padding,) * 4, value=value).unfold(2, height, 1).unfold(3, width, 1)
     return windows[torch.arange(len(images), device=images.device), :, offsets[0], offsets[1]]
 
 

@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 from shlex import quote
 
 from nas_prune.data.listing import shortened
+from nas_prune.data.targets import TargetKind
 from nas_prune.errors import DataError
 from nas_prune.runs.data_name import OwnData
 from nas_prune.runs.text import printable
@@ -44,6 +45,25 @@ def check_choices(own: OwnData, known: Collection[str]) -> None:
             f"--data {own.kind}:… may choose {', '.join(known)}, got {', '.join(other)}. "
             f"Type it like {own.kind}:PATH,label=NAME."
         )
+
+
+def label_columns(there: Sequence[str], own: OwnData, kind: TargetKind) -> list[str]:
+    """The columns of labels: one, or those chosen as `label=x+y` where there may be several.
+
+    Raises:
+        DataError: there is none, or it is not clear which.
+    """
+    chosen = own.columns.get("label", "")
+    names = chosen.split("+")
+    if kind == "class" or chosen in there or len(names) == 1:
+        return [str(column_of("label", LABEL, there, own))]
+    missing = [name for name in names if name not in there]
+    if missing or len(set(names)) < len(names):
+        got = f"{shortened(missing)}, which are none" if missing else "one of them twice"
+        raise DataError(
+            f"the columns label of {printable(own.place)} must be among {shortened(there)}, got {got}."
+        )
+    return names
 
 
 def column_of(

@@ -2,13 +2,24 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+)
 
 from nas_prune.data import ImageData, ImageSet, load_data
-from nas_prune.runs.data_name import own_data
+from nas_prune.data.tasks import task_named, task_names
+from nas_prune.runs.data_name import CLASSIFICATION, own_data
 from nas_prune.runs.directory import expanded
+from nas_prune.runs.own_code import is_own_code
 from nas_prune.runs.progress import Progress
+from nas_prune.runs.typed import NetworkName
 
 _LONGEST_NAME = 4096  # of a path on Linux
 
@@ -22,6 +33,7 @@ class DataConfig(BaseModel):
         max_images: how many images of the training part.
         val_fraction: share of them that is kept for validation.
         stream: whether a person's own images stay in their files; None for what their size suggests.
+        task: what is to be learned of them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -31,6 +43,15 @@ class DataConfig(BaseModel):
     max_images: int | None = None
     val_fraction: float = Field(default=0.1, gt=0, le=0.5)
     stream: bool | None = None
+    task: NetworkName = CLASSIFICATION
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without the task where it is the one that there always was: files of earlier versions are equal then."""
+        content: dict[str, Any] = handler(self)
+        if content.get("task") == CLASSIFICATION:
+            del content["task"]
+        return content
 
     @field_validator("name")
     @classmethod
@@ -38,6 +59,15 @@ class DataConfig(BaseModel):
         if "\0" in name or len(name) > _LONGEST_NAME:
             raise ValueError(
                 f"a data set's name must have at most {_LONGEST_NAME:,} characters, none of them NUL"
+            )
+        return name
+
+    @field_validator("task")
+    @classmethod
+    def _is_a_task(cls, name: str) -> str:
+        if name not in task_names() and not is_own_code(name):
+            raise ValueError(
+                f"a task must be one of {', '.join(task_names())}, or package.module:task of your own, got {name!r}"
             )
         return name
 
@@ -72,6 +102,7 @@ def load_images(
         val_fraction=config.val_fraction,
         max_images=config.max_images,
         stream=config.stream,
+        task=task_named(config.task),
         progress=lambda done, total: progress.update("reading images", done, total),
     )
     if meant_size is None or 2 * data.image_size > meant_size:

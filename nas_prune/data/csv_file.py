@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-import numpy as np
-
 from nas_prune.data.columns import csv_name
 from nas_prune.data.csv_rows import Row, read_rows
+from nas_prune.data.labelling import LISTED, labelling_of
 from nas_prune.data.listing import Identity, shortened
 from nas_prune.data.parts import parts_used
-from nas_prune.data.table import WHOLE, Labelled, Table, sorted_labels
+from nas_prune.data.table import WHOLE, Labelled, Table
+from nas_prune.data.targets import TargetKind
 from nas_prune.errors import DataError
 from nas_prune.runs.data_name import OwnData
 from nas_prune.runs.directory import expanded
@@ -23,22 +23,28 @@ from nas_prune.runs.text import printable
 _MOST_LOOKED_IN = 100  # folders beside a file
 
 
-def read_csv(own: OwnData) -> Table:
+def read_csv(own: OwnData, kind: TargetKind = "class") -> Table:
     """The images that a CSV file names. Their paths are relative to its directory, or to the folder chosen in it.
+
+    Args:
+        own: the file, and what is chosen of it.
+        kind: what is to be learned of them.
 
     Raises:
         DataError: a file that is no such table, or rows that name no images.
     """
     file = expanded(own.place)
-    rows = read_rows(file, own)
+    rows, columns = read_rows(file, own, kind)
     base = file.parent / own.columns.get("folder", "")
     identities = _looked_at(rows, base, own)
-    _check_one_label(rows, identities, file)
+    if kind == "classes":
+        rows = _with_all_labels(rows, identities, is_listed=len(columns) == 1)
+    else:
+        _check_one_label(rows, identities, file)
     by_part = defaultdict[str, list[int]](list)
     for place, row in enumerate(rows):
         by_part[row.part].append(place)
-    class_names = sorted_labels({row.label for row in rows})
-    numbers = {name: number for number, name in enumerate(class_names)}
+    labelling = labelling_of(kind, rows, columns, printable(str(file)))
     parts, seen = dict[str, Labelled](), set[Identity]()
     for name in parts_used(by_part) or [WHOLE]:
         new = []
@@ -46,11 +52,23 @@ def read_csv(own: OwnData) -> Table:
             if identities[place] not in seen:
                 seen.add(identities[place])
                 new.append(rows[place])
-        labels = np.array([numbers[row.label] for row in new], dtype=np.int64)
-        parts[name] = Labelled(tuple(base / row.path for row in new), labels)
-    again = len(rows) - len(seen)
+        parts[name] = labelling.of(tuple(base / row.path for row in new), new)
+    again = 0 if kind == "classes" else len(rows) - len(seen)
     notes = (f"Passed over: {again:,} rows that name an image which is there already.",) if again else ()
-    return Table(parts, tuple(class_names), printable(str(file)), base, notes)
+    return Table(parts, labelling.names, printable(str(file)), base, notes, kind)
+
+
+def _with_all_labels(rows: Sequence[Row], identities: Sequence[Identity], *, is_listed: bool) -> list[Row]:
+    """Rows whose image is named once for each of its labels, each with all of them."""
+    if not is_listed:
+        return list(rows)
+    found = defaultdict[Identity, list[str]](list)
+    for row, identity in zip(rows, identities, strict=True):
+        found[identity].append(row.label)
+    return [
+        row._replace(values=(LISTED[0].join(found[identity]),))
+        for row, identity in zip(rows, identities, strict=True)
+    ]
 
 
 def _looked_at(rows: Sequence[Row], base: Path, own: OwnData) -> list[Identity]:
@@ -111,11 +129,11 @@ def _check_one_label(rows: Sequence[Row], identities: Sequence[Identity], file: 
     first, odd = dict[Identity, Row](), list[tuple[Row, Row]]()
     for row, identity in zip(rows, identities, strict=True):
         before = first.setdefault(identity, row)
-        if before.label != row.label:
+        if before.values != row.values:
             odd.append((before, row))
     if odd:
         one, other = odd[0]
-        labels = shortened([one.label, other.label])
+        labels = shortened([" ".join(one.values), " ".join(other.values)])
         raise DataError(
             f"an image must have one label, got {len(odd):,} of {len(rows):,} rows of {printable(str(file))} that "
             f"give one another: first lines {one.line} and {other.line}, {printable(other.path[:200])} ({labels}). "

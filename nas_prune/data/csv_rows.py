@@ -7,10 +7,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from nas_prune.data.columns import LABEL, PATH, SPLIT, check_choices, column_of
+from nas_prune.data.columns import LABEL, PATH, SPLIT, check_choices, column_of, label_columns
 from nas_prune.data.listing import shortened
 from nas_prune.data.parts import PARTS, part_called
 from nas_prune.data.table import WHOLE
+from nas_prune.data.targets import TargetKind
 from nas_prune.errors import DataError
 from nas_prune.runs.data_name import OwnData
 from nas_prune.runs.reading import open_regular
@@ -27,22 +28,37 @@ class Row(NamedTuple):
     Attributes:
         line: where it begins in the file, from 1.
         path: of the image, as it is written.
-        label: its class.
+        label: its class; of several columns, what is in the first.
         part: `train`, `val` or `test`; `WHOLE` where no column says so.
+        values: what is in all columns of labels.
     """
 
     line: int
     path: str
     label: str
     part: str
+    values: tuple[str, ...] = ()
 
 
-def read_rows(file: Path, own: OwnData) -> list[Row]:
+class Rows(NamedTuple):
+    """All rows of a file.
+
+    Attributes:
+        rows: in their order.
+        names: of the columns of labels.
+    """
+
+    rows: list[Row]
+    names: tuple[str, ...]
+
+
+def read_rows(file: Path, own: OwnData, kind: TargetKind = "class") -> Rows:
     """All rows of a CSV file: UTF-8, with commas, semicolons or tabs between what its first line names.
 
     Args:
         file: which.
         own: the data set's name, with the columns that are chosen.
+        kind: what is to be learned: of classes and numbers there may be several columns.
 
     Raises:
         DataError: it is no such file, or a row says nothing of an image.
@@ -53,7 +69,9 @@ def read_rows(file: Path, own: OwnData) -> list[Row]:
         with open_regular(file) as stream:
             if (size := os.fstat(stream.fileno()).st_size) > _MOST_BYTES:
                 raise DataError(f"{shown} must have at most {_MOST_BYTES:,} bytes, got {size:,}. Divide it.")
-            rows = list(_rows(stream, shown, own))
+            lines = _lines(stream, shown)
+            columns = _columns(next(lines, ""), shown, own, kind)
+            rows = list(_rows(lines, shown, columns))
     except OSError as error:
         raise DataError(
             f"--data csv:FILE must name a CSV file, got {shown} ({error.strerror}). "
@@ -63,10 +81,10 @@ def read_rows(file: Path, own: OwnData) -> list[Row]:
         raise DataError(f"{shown} must have a row for each image, got only the first line.")
     for what, bad in (
         ("the path of an image", [row for row in rows if not row.path]),
-        ("a label", [row for row in rows if not row.label]),
+        ("a label", [row for row in rows if not all(row.values) and kind != "classes"]),
         (
             f"a label of at most {_LONGEST_LABEL} letters",
-            [row for row in rows if len(row.label) > _LONGEST_LABEL],
+            [row for row in rows if kind == "class" and len(row.label) > _LONGEST_LABEL],
         ),
     ):
         if bad:
@@ -74,18 +92,36 @@ def read_rows(file: Path, own: OwnData) -> list[Row]:
                 f"every row of {shown} must have {what}, got {len(bad):,} of {len(rows):,} without one, first line "
                 f"{bad[0].line}. Fill it in or take the row out."
             )
-    return rows
+    return Rows(rows, tuple(columns.header[place] for place in columns.labels))
 
 
-def _rows(stream: IO[bytes], shown: str, own: OwnData) -> Iterator[Row]:
-    lines = _lines(stream, shown)
-    first = next(lines, "")
+class _Columns(NamedTuple):
+    """Where in a row is what."""
+
+    delimiter: str
+    header: list[str]
+    path: int
+    labels: tuple[int, ...]
+    split: int | None
+
+
+def _columns(first: str, shown: str, own: OwnData, kind: TargetKind) -> _Columns:
+    """What the first line of a file says."""
     delimiter, header = _header(first, shown, own)
-    path = header.index(str(column_of("path", PATH, header, own)))
-    label = header.index(str(column_of("label", LABEL, header, own)))
-    split_name = column_of("split", SPLIT, header, own, is_needed=False)
-    split = None if split_name is None else header.index(split_name)
-    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    split = column_of("split", SPLIT, header, own, is_needed=False)
+    return _Columns(
+        delimiter,
+        header,
+        header.index(str(column_of("path", PATH, header, own))),
+        tuple(header.index(name) for name in label_columns(header, own, kind)),
+        None if split is None else header.index(split),
+    )
+
+
+def _rows(lines: Iterator[str], shown: str, columns: _Columns) -> Iterator[Row]:
+    header, split = columns.header, columns.split
+    split_name = None if split is None else header[split]
+    reader = csv.reader(lines, delimiter=columns.delimiter, strict=True)
     known = dict[str, str]()  # one text for each class and part, however many rows
     line = 2
     unknown = list[tuple[int, str]]()
@@ -97,8 +133,8 @@ def _rows(stream: IO[bytes], shown: str, own: OwnData) -> Iterator[Row]:
                 called = part if split is None else part_called(part)
                 if called is None:
                     unknown.append((line, part))
-                name = row[label].strip()
-                yield Row(line, row[path].strip(), known.setdefault(name, name), called or WHOLE)
+                values = tuple(known.setdefault(row[at].strip(), row[at].strip()) for at in columns.labels)
+                yield Row(line, row[columns.path].strip(), values[0], called or WHOLE, values)
             line = 2 + reader.line_num
             if line > _MOST_ROWS:
                 raise DataError(f"{shown} must have at most {_MOST_ROWS:,} lines, got more. Divide it.")

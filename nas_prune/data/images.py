@@ -4,11 +4,17 @@ Shape letters: N images, C channels, H rows, W columns.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Protocol
 
 import torch
 from torch import Tensor
+
+from nas_prune.data.targets import TargetScale
+from nas_prune.data.task import Task
+from nas_prune.data.tasks import task_named
+from nas_prune.runs.data_name import CLASSIFICATION
 
 # One grey level: smaller than the spread of any picture, large enough to divide by.
 _SMALLEST_STD = 1 / 255
@@ -19,7 +25,7 @@ class Part(Protocol):
 
     @property
     def labels(self) -> Tensor:
-        """int64, N, on the device; indices into the data set's class names."""
+        """What is to be learned of each image, on the device: see `ImageData.task`."""
 
     @property
     def device(self) -> torch.device:
@@ -40,14 +46,17 @@ class Part(Protocol):
     def to(self, device: torch.device | str) -> "Part":
         """The same images on another device."""
 
+    def with_labels(self, labels: Tensor) -> "Part":
+        """The same images, of which something else is to be learned."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ImageSet:
-    """Images in memory and their classes, on one device.
+    """Images in memory and what is to be learned of them, on one device.
 
     Attributes:
         images: uint8, N×C×H×W.
-        labels: int64, N; indices into the data set's class names.
+        labels: int64, N, indices into the data set's class names; or what else the kind of `ImageData.task` says.
     """
 
     images: Tensor
@@ -82,6 +91,10 @@ class ImageSet:
         """The same images on another device."""
         return ImageSet(self.images.to(device), self.labels.to(device))
 
+    def with_labels(self, labels: Tensor) -> "ImageSet":
+        """The same images, of which something else is to be learned."""
+        return ImageSet(self.images, labels)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ImageData:
@@ -90,12 +103,14 @@ class ImageData:
     Attributes:
         name: as the user typed it, such as `digits` or `folder:PATH`.
         train, val, test: disjoint parts; `val` comes out of the training images.
-        class_names: one for each label, in order.
+        class_names: one for each label, in order; of numbers, what they are called.
         flip: whether a mirrored image is still an image of its class.
         mean, std: of each channel of the training part, pixels in [0, 1]; found when not given. A constant
             channel has a standard deviation of 1/255, so that dividing by it is safe.
         notes: what a person should know of the images, in sentences.
         held_out: names of the test images, in order, where they were kept from a person's own images.
+        task: what is to be learned of them; its kind says what the labels of the parts are.
+        scale: leads from numbers as they are learned to those in their own units; None for other kinds.
     """
 
     name: str
@@ -108,6 +123,8 @@ class ImageData:
     std: tuple[float, ...] = ()
     notes: tuple[str, ...] = ()
     held_out: tuple[str, ...] = ()
+    task: Task = field(default_factory=partial(task_named, CLASSIFICATION))
+    scale: TargetScale | None = None
 
     def __post_init__(self) -> None:
         if not self.mean:
@@ -117,7 +134,7 @@ class ImageData:
 
     @property
     def num_classes(self) -> int:
-        """How many classes there are."""
+        """How many classes there are, or numbers: what a network puts out for an image."""
         return len(self.class_names)
 
     @property

@@ -5,7 +5,7 @@ What to read is decided by labels alone (parts, subset, validation cut); only th
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,11 @@ from nas_prune.data.source import Decoded, OnDecoded, Source
 from nas_prune.data.sources import source_named
 from nas_prune.data.split import IntArray, allocate, split_off, subset
 from nas_prune.data.streamed import StreamedSet, default_workers, listed_stamps
+from nas_prune.data.targets import Targets, TargetScale
+from nas_prune.data.task import Task
+from nas_prune.data.tasks import task_named
 from nas_prune.errors import BadInputError, DataError
+from nas_prune.runs.data_name import CLASSIFICATION
 
 _FEW = 10  # images of a class
 _MOST_BYTES = 8_000_000_000
@@ -69,6 +73,7 @@ def load_data(  # noqa: PLR0913  (all but the first by keyword)
     stream: bool | None = None,
     data_dir: Path | None = None,
     progress: OnDecoded | None = None,
+    task: Task | None = None,
 ) -> ImageData:
     """A data set in three parts, in memory or in its files.
 
@@ -87,24 +92,22 @@ def load_data(  # noqa: PLR0913  (all but the first by keyword)
             None for what their number and size suggest (more than 2 GB decoded). The pixels are the same.
         data_dir: where downloads are kept; `~/.cache/nas-prune` when None.
         progress: called as (done, total) while images are decoded.
+        task: what is to be learned of each image; classification if None.
 
     Raises:
         BadInputError: a name or a setting that cannot be used, also of `NAS_PRUNE_MOST_PIXELS`.
         DataError: images that are not there, cannot be read, or do not fit into memory.
     """
     _check_settings(image_size, in_channels, seed, val_fraction)
-    source = source_named(name, data_dir)
+    task = task or task_named(CLASSIFICATION)
+    source = source_named(name, data_dir, task.kind)
     parts = _chosen(source, np.random.default_rng(seed), val_fraction, max_images)
-    _check_classes(source, parts)
+    if source.targets is None:
+        _check_classes(source, parts)
     size, channels = image_size or source.image_size, in_channels or source.in_channels
-    count = len(parts.in_order[0])
-    is_streamed = _streams(source, asked=stream, num_bytes=count * channels * size * size)
-    if not is_streamed:
-        _check_memory(count, channels, size)
-    read = _streamed if is_streamed else _read
-    found = read(source, parts, (channels, size, size), progress)
+    found = _found(source, parts, (channels, size, size), progress, stream)
     notes = (*source.notes, *_of_small_classes(source, parts), *found.notes, *_of_parts(source))
-    return ImageData(
+    data = ImageData(
         name,
         *found.parts,
         source.class_names,
@@ -113,6 +116,44 @@ def load_data(  # noqa: PLR0913  (all but the first by keyword)
         found.std,
         notes,
         held_out=source.held_out,
+    )
+    if source.targets is None:
+        return data
+    return replace(_with_targets(data, source.targets, parts, size, progress), task=task)
+
+
+def _found(
+    source: Source,
+    parts: _Parts,
+    shape: tuple[int, int, int],
+    progress: OnDecoded | None,
+    stream: bool | None,  # noqa: FBT001
+) -> _Found:
+    """The images, in memory or to be read out of their files as they are needed."""
+    count, (channels, size, _) = len(parts.in_order[0]), shape
+    if _streams(source, asked=stream, num_bytes=count * channels * size * size):
+        return _streamed(source, parts, shape, progress)
+    _check_memory(count, channels, size)
+    return _read(source, parts, shape, progress)
+
+
+def _with_targets(
+    data: ImageData, targets: Targets, parts: _Parts, size: int, progress: OnDecoded | None
+) -> ImageData:
+    """The images with what else is to be learned of them; numbers with mean 0 and deviation 1 in the training part."""
+    chosen, counts = parts.in_order
+    if targets.kind == "mask":
+        _check_memory(len(chosen), 1, size)
+    train, val, test = targets.read(chosen, size, progress).split(counts)
+    scale = TargetScale.of(train) if targets.kind == "numbers" else None
+    if scale is not None:
+        train, val, test = map(scale.scaled, (train, val, test))
+    return replace(
+        data,
+        train=data.train.with_labels(train),
+        val=data.val.with_labels(val),
+        test=data.test.with_labels(test),
+        scale=scale,
     )
 
 
@@ -125,6 +166,8 @@ def _of_parts(source: Source) -> tuple[str, ...]:
 
 def _of_small_classes(source: Source, parts: _Parts) -> tuple[str, ...]:
     """A warning where a class has too few images to be learned, or to say anything about."""
+    if source.targets is not None:
+        return ()
     counts = np.bincount(source.labels[parts.train], minlength=len(source.class_names))
     small = [f"{source.class_names[label]} ({counts[label]})" for label in np.flatnonzero(counts < _FEW)]
     if not small:
@@ -199,7 +242,7 @@ def _of_kinds(
 
 
 def _chosen(source: Source, rng: np.random.Generator, val_fraction: float, max_images: int | None) -> _Parts:
-    num_classes = len(source.class_names)
+    num_classes = len(source.class_names) if source.targets is None else 1
     if max_images is not None and max_images < 2 * num_classes:
         raise BadInputError(
             f"--max-images must be at least {2 * num_classes}, two for each of {num_classes} classes, "

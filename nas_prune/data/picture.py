@@ -87,7 +87,7 @@ def square(
     _allocate_in_large_blocks()
     if _size(stream) > _SMALL:
         stream = cast("IO[bytes]", _Patient(stream))
-    image = _opened(stream)
+    image = open_image(stream)
     if image.mode == "F" or (image.mode == "I" and image.format not in _WIDE):
         raise ValueError("32-bit pixels have no known range; save it with 8 or 16 bits")
     kind = kind_of_header(image, has_several=_has_several(image, stream))
@@ -112,9 +112,9 @@ def square(
         _check_scans(stream, width * height)
     with semaphore.held(num_bytes), closing(image):
         image.load()
-        orientation = _orientation(image)
+        orientation = orientation_of(image)
         kind |= Kind.TRANSPARENT if _is_seen_through(image) else Kind(0)
-        return Square(_upright(_in_mode(_centred(image, between, size), mode), orientation), kind)
+        return Square(upright(_in_mode(_centred(image, between, size), mode), orientation), kind)
 
 
 def _size(stream: IO[bytes]) -> int:
@@ -174,7 +174,7 @@ def _allocate_in_large_blocks() -> None:
         core.set_block_size(_BLOCK)
 
 
-def _opened(stream: IO[bytes]) -> Image.Image:
+def open_image(stream: IO[bytes]) -> Image.Image:
     """The image, not yet decoded. As `Image.open`, but for its bound of pixels, and with few formats."""
     Image.preinit()
     stream.seek(0)
@@ -204,7 +204,7 @@ def _has_several(image: Image.Image, stream: IO[bytes]) -> bool:
     if _size(stream) > _SMALL:  # the whole first picture would be gone through
         return "loop" in image.info or image.info.get("duration", 0) > 0
     try:  # opened again, since looking further would change it; a GIF is decoded from its pixels' own place
-        return bool(getattr(_opened(stream), "is_animated", False))
+        return bool(getattr(open_image(stream), "is_animated", False))
     except Exception:  # noqa: BLE001  (whatever follows the first picture is not used)
         return False
 
@@ -222,7 +222,7 @@ _TURNED = {
 _HAS_TAGS = ("TIFF",)
 
 
-def _orientation(image: Image.Image) -> int:
+def orientation_of(image: Image.Image) -> int:
     """How a camera was held, by the image's EXIF; 1 for upright."""
     if "exif" not in image.info and image.format not in _HAS_TAGS:
         return 1
@@ -233,7 +233,8 @@ def _orientation(image: Image.Image) -> int:
     return found if isinstance(found, int) else 1
 
 
-def _upright(square: Image.Image, orientation: int) -> Image.Image:
+def upright(square: Image.Image, orientation: int) -> Image.Image:
+    """An image turned as its EXIF says."""
     turned = _TURNED.get(orientation)
     return square if turned is None else square.transpose(turned)
 

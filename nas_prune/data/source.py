@@ -11,6 +11,7 @@ from nas_prune.data.kinds import KindArray
 from nas_prune.data.pictures import Picture
 from nas_prune.data.pixels import fit_images
 from nas_prune.data.split import IntArray
+from nas_prune.data.targets import Targets
 
 OnDecoded = Callable[[int, int], None]
 
@@ -37,10 +38,10 @@ class Source:
     """A data set whose images are still to be read.
 
     Attributes:
-        labels: the class of every image.
+        labels: the class of every image; where `targets` are something else, what each is kept in proportion by.
         train, test: indices of the two parts.
         val: indices of a validation part that the data set has itself; None where it is cut from `train`.
-        class_names: one for each label.
+        class_names: one for each label; of numbers, what they are called.
         flip: whether images may be mirrored.
         image_size, in_channels: used when the caller asks for nothing else.
         read: reads the images at given indices.
@@ -48,6 +49,7 @@ class Source:
         root: the folder that messages name files relative to.
         notes: what a person should know, in sentences.
         keeps_fifth: whether the images have no part for testing, and a fifth of them is kept for that.
+        targets: what is to be learned of each image; its label if None.
     """
 
     labels: IntArray
@@ -63,6 +65,7 @@ class Source:
     root: Path = Path()
     notes: tuple[str, ...] = ()
     keeps_fifth: bool = False
+    targets: Targets | None = None
 
     @property
     def held_out(self) -> tuple[str, ...]:

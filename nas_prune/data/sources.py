@@ -10,9 +10,11 @@ from nas_prune.data.folder import folder_source, labelled_images
 from nas_prune.data.hf_layout import is_saved
 from nas_prune.data.hf_saved import read_saved
 from nas_prune.data.listing import is_folder
+from nas_prune.data.masks import mask_source
 from nas_prune.data.named import digits_source, downloaded_source
 from nas_prune.data.source import Source
 from nas_prune.data.table import Labelled, Table, source_of
+from nas_prune.data.targets import TargetKind
 from nas_prune.errors import BadInputError
 from nas_prune.runs.data_name import OwnData, own_data
 from nas_prune.runs.directory import expanded
@@ -32,25 +34,31 @@ KNOWN_DATA: dict[str, str] = {
 _TABLES = (".csv", ".tsv")
 
 
-def source_named(name: str, data_dir: Path | None) -> Source:
+def source_named(name: str, data_dir: Path | None, kind: TargetKind = "class") -> Source:
     """A data set whose images are still to be read.
 
     Args:
         name: one of `KNOWN_DATA`.
         data_dir: where downloads are kept; `~/.cache/nas-prune` when None.
+        kind: what is to be learned of its images.
 
     Raises:
-        BadInputError: there is none of that name.
+        BadInputError: there is none of that name, or it says nothing of the kind.
         DataError: its images are not there, or are not laid out as they must be.
     """
     own = own_data(name)
     if own is not None and own.place:
         _refuse_other_kind(own)
-        return folder_source(expanded(own.place)) if own.kind == "folder" else source_of(_table(own))
+        _refuse_other_targets(name, own, kind)
+        if own.kind == "folder":
+            path = expanded(own.place)
+            return mask_source(path) if kind == "mask" else folder_source(path)
+        return source_of(_table(own, kind))
     if name not in KNOWN_DATA or own is not None:
         meant = _meant(name)
         hint = "" if meant is None else f" There is {_what(meant)} of that name: --data {quote(meant)}."
         raise BadInputError(f"--data must be one of {', '.join(KNOWN_DATA)}, got {name!r}.{hint}")
+    _refuse_other_targets(name, own, kind)
     if name == "digits":
         return digits_source()
     return downloaded_source(name, data_dir or Path.home() / ".cache" / "nas-prune")
@@ -80,8 +88,32 @@ def labelled_pictures(name: str) -> tuple[Labelled, tuple[str, ...], bool]:
     return Labelled(files, labels), tuple(name for name, _ in found), is_test
 
 
-def _table(own: OwnData) -> Table:
-    return read_csv(own) if own.kind == "csv" else read_saved(own)
+def _table(own: OwnData, kind: TargetKind = "class") -> Table:
+    return read_csv(own, kind) if own.kind == "csv" else read_saved(own)
+
+
+_SAY = {
+    "class": "one class of each image",
+    "classes": "several classes",
+    "numbers": "numbers",
+    "mask": "masks",
+}
+_TAKE = {"classes": "csv:FILE", "numbers": "csv:FILE", "mask": "folder:PATH, with images and masks"}
+
+
+def _refuse_other_targets(name: str, own: OwnData | None, kind: TargetKind) -> None:
+    """Refuse images of which a data set of this sort cannot say what is to be learned.
+
+    Raises:
+        BadInputError: it cannot.
+    """
+    sort = None if own is None else own.kind
+    if kind == "class" or (kind == "mask" and sort == "folder") or (kind != "mask" and sort == "csv"):
+        return
+    raise BadInputError(
+        f"--data must say {_SAY[kind]} for this task, got {printable(name)}, which says {_SAY['class']}. Give "
+        f"{_TAKE[kind]}."
+    )
 
 
 def _meant(place: str) -> str | None:

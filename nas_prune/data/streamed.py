@@ -85,6 +85,10 @@ class StreamedSet:
         """The same images, coming out on another device."""
         return replace(self, labels=self.labels.to(device), device=torch.device(device))
 
+    def with_labels(self, labels: Tensor) -> "StreamedSet":
+        """The same images, of which something else is to be learned."""
+        return replace(self, labels=labels)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Decoded(Dataset[Tensor | str]):

@@ -5,12 +5,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from nas_prune.data.decode import file_reader
 from nas_prune.data.parts import indices_of_parts, parts_used, said_of_parts
 from nas_prune.data.pictures import Picture
 from nas_prune.data.source import Source
 from nas_prune.data.split import IntArray
+from nas_prune.data.targets import TargetKind, Targets
 from nas_prune.errors import DataError
 from nas_prune.runs.text import printable
 
@@ -19,15 +23,17 @@ WHOLE = ""  # the part where there are no parts
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Labelled:
-    """Pictures whose classes are known.
+    """Pictures of which it is known what is to be learned of them.
 
     Attributes:
         pictures: where each is.
-        labels: the class of each, by its number.
+        labels: the class of each, by its number; 0 where there are values.
+        values: several classes or numbers of each, float32, a row for each picture; None for one class.
     """
 
     pictures: tuple[Picture, ...]
     labels: IntArray
+    values: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,6 +46,7 @@ class Table:
         where: the file or the directory, as it is shown.
         root: the folder that messages name files relative to.
         notes: what a person should know, in sentences.
+        kind: what is to be learned.
     """
 
     parts: Mapping[str, Labelled]
@@ -47,6 +54,7 @@ class Table:
     where: str
     root: Path
     notes: tuple[str, ...] = ()
+    kind: TargetKind = "class"
 
     @property
     def checked_with(self) -> tuple[Labelled, bool]:
@@ -90,7 +98,7 @@ def source_of(table: Table) -> Source:
     Raises:
         DataError: one class only, or no images to train with.
     """
-    if len(table.class_names) < 2:
+    if len(table.class_names) < 2 and table.kind == "class":
         got = f"only {printable(table.class_names[0])!r}" if table.class_names else "none"
         raise DataError(f"{table.where} must have images of at least two classes, got {got}. Add another.")
     names = [name for name in parts_used(table.parts) if len(table.parts[name].labels)] or [WHOLE]
@@ -108,7 +116,7 @@ def source_of(table: Table) -> Source:
         test,
         val,
         class_names=table.class_names,
-        flip=True,
+        flip=table.kind != "numbers",  # which may be another in a mirror
         image_size=32,
         in_channels=3,
         read=file_reader(pictures, table.root),
@@ -116,4 +124,18 @@ def source_of(table: Table) -> Source:
         root=table.root,
         notes=(*table.notes, *said_of_parts(names)),
         keeps_fifth=len(names) == 1,
+        targets=_targets_of(table.kind, chosen),
     )
+
+
+def _targets_of(kind: TargetKind, chosen: Sequence[Labelled]) -> Targets | None:
+    """What is to be learned of the pictures of some parts, part after part; None for their labels."""
+    values = [part.values for part in chosen if part.values is not None]
+    if kind == "class":
+        return None
+    table = torch.from_numpy(np.concatenate(values))
+
+    def read(indices: IntArray, _: int, __: object) -> Tensor:
+        return table[torch.from_numpy(indices)]
+
+    return Targets(kind, read)

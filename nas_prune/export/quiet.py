@@ -6,7 +6,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from io import StringIO
 from logging import CRITICAL, disable, root
 
-from nas_prune.graph.trace import first_line
+from nas_prune.runs.text import first_line
 
 
 @contextmanager

@@ -20,8 +20,9 @@ from nas_prune.graph.quick import Quickly
 from nas_prune.graph.record import ROOT, Record
 from nas_prune.graph.repair import REPAIRS, Repair, atoms_met, home_of, same_atoms_elsewhere
 from nas_prune.graph.resize import group_sizes, resized
-from nas_prune.graph.trace import ForwardError, Running, first_line, made_where_it_runs, slow_attention, trace
+from nas_prune.graph.trace import ForwardError, Running, made_where_it_runs, slow_attention, trace
 from nas_prune.graph.trial_widths import beyond, opposites, unlike
+from nas_prune.runs.text import first_line
 
 
 @dataclass(frozen=True, slots=True)

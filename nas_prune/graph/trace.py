@@ -26,6 +26,7 @@ from nas_prune.graph.rules import rule_for
 from nas_prune.graph.selection import ChannelSelection
 from nas_prune.graph.table import AxisConflictError
 from nas_prune.graph.tensors import HOLDS, fixed_tensors, named_tensors, on_meta
+from nas_prune.runs.text import first_line
 
 Result = TypeVar("Result")
 
@@ -197,15 +198,6 @@ _ASKS_FOR_VALUES = re.compile(r"item\(\)|_local_scalar_dense|nonzero|data-depend
 def _names_devices(message: str) -> bool:
     """Whether PyTorch says that tensors lie on different devices; it has no type of error for that, only words."""
     return "device" in message
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of what an error says, no longer than a reader would want."""
-    text = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
-
-
-_LONGEST = 200
 
 
 def made_where_it_runs(run: Callable[[], Result]) -> Result:

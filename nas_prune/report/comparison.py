@@ -11,9 +11,10 @@ from nas_prune.comparison.result import CompareResult, read_comparison
 from nas_prune.comparison.sentences import sentences
 from nas_prune.comparison.statistics import LEVEL, TestName
 from nas_prune.comparison.summary import summary
+from nas_prune.data.metric import Metric
 from nas_prune.report.content import Part, Picture, Section, Table
 from nas_prune.report.figures import dots_figure, drawn
-from nas_prune.report.numbers import costs, mean_words, million, name_of, percent
+from nas_prune.report.numbers import costs, mean_words, million, name_of
 from nas_prune.report.sections import curves, settings_section, unfinished
 from nas_prune.runs.colours import MARKERS, Look
 from nas_prune.runs.directory import published
@@ -48,7 +49,7 @@ def part_of_comparison(run: Path, name: str) -> Part:
         Section("What the arms give", said, tables=[arms_table(result)], pictures=_dots(result, f"{name}a")),
         Section("Differences", [how_compared(result)], tables=[differences_table(result)]),
         Section("Widths", tables=[_widths(result)], pictures=[_drawn_widths(result, f"{name}b")]),
-        Section("Learning curves", pictures=curves(trained, f"{name}c")),
+        Section("Learning curves", pictures=curves(trained, f"{name}c", result.metric)),
         Section("What each arm takes", tables=[costs_table(result)]),
         Section("Training spent by this run", tables=[_spent(result)]),
         settings_section(run),
@@ -58,7 +59,8 @@ def part_of_comparison(run: Path, name: str) -> Part:
 
 def arms_table(result: CompareResult) -> Table:
     """Each arm with its costs and accuracies."""
-    rows = []
+    rows, metric = [], result.metric
+    unit = " (%)" * metric.is_share
     for arm in result.config.chosen:
         own = result.arms.get(arm.name, ())
         if not own:
@@ -72,8 +74,8 @@ def arms_table(result: CompareResult) -> Table:
                 " to ".join(str(end) for end in sorted({min(epochs), max(epochs)})),
                 million(sum(one.macs for one in own) / n),
                 million(sum(one.params for one in own) / n),
-                percent(sum(one.val_accuracy for one in own) / n),
-                mean_words([one.test_accuracy for one in own]),
+                metric.bare(sum(metric.score(one.val_score) for one in own) / n),
+                mean_words([metric.score(one.test_score) for one in own], metric),
                 str(n),
             ]
         )
@@ -83,14 +85,14 @@ def arms_table(result: CompareResult) -> Table:
         "epochs",
         "MACs (10⁶)",
         "parameters (10⁶)",
-        "validation (%)",
-        "test (%)",
+        f"validation{unit}",
+        f"test{unit}",
         "seeds",
     ]
     over = "seeds and searches" if result.config.searches > 1 else "seeds"
     caption = (
-        f"Accuracy {result.config.recipe.of_which_epoch}: mean, and for test images ± standard deviation over {over}. "
-        "Nothing is chosen on test images."
+        f"{metric.title} {result.config.recipe.of_which_epoch}: mean, and for test images ± standard deviation over "
+        f"{over}. Nothing is chosen on test images."
     )
     return Table(headings, rows, 2, caption)
 
@@ -118,9 +120,11 @@ def how_compared(result: CompareResult) -> str:
         if config.searches > 1
         else ""
     )
+    what = f"test {result.metric.name}{' in points' * result.metric.is_share}"
+    better = "" if result.metric.is_greater_better else "above zero where the arm is better, "
     own = "" if config.test == "moderated" else " Intervals are Student's, each for itself."
     return (
-        "Differences of test accuracy in points, arm minus the arm it is compared with. p by "
+        f"Differences of {what}, {better}arm minus the arm it is compared with. p by "
         f"{_TESTS[config.test][1]}; Holm's correction over all comparisons planned, at {100 * LEVEL:.0f} %."
         f"{several}{own} Detectable: a true difference of this size would be called one by this test in four of five "
         "repeats of this comparison."
@@ -133,18 +137,18 @@ def differences_table(result: CompareResult) -> Table:
     def shown(value: float, digits: str) -> str:
         return "–" if isnan(value) else format(value, digits)
 
-    is_paired = result.config.test != "moderated"
+    is_paired, metric = result.config.test != "moderated", result.metric
     rows = [
         [
             name,
             one.beside,
-            f"{100 * one.contrast.difference:+.2f}",
+            metric.difference(one.contrast.difference),
             "–"
             if isnan(one.contrast.low)
-            else f"{100 * one.contrast.low:+.2f} to {100 * one.contrast.high:+.2f}",
+            else f"{metric.difference(one.contrast.low)} to {metric.difference(one.contrast.high)}",
             shown(one.contrast.p_value, ".2g"),
             shown(one.holm, ".2g"),
-            "> 100" if one.detectable > 1 else shown(100 * one.detectable, ".2f"),
+            _detectable(one.detectable, metric),
             str(one.contrast.n) if is_paired else f"{one.contrast.n}, {one.contrast.n_beside}",
             one.verdict,
         ]
@@ -153,7 +157,7 @@ def differences_table(result: CompareResult) -> Table:
     headings = [
         "arm",
         "beside",
-        "points",
+        "points" if metric.is_share else metric.name,
         "95 % interval",
         f"p ({_TESTS[result.config.test][0]})",
         "p (Holm)",
@@ -164,17 +168,25 @@ def differences_table(result: CompareResult) -> Table:
     return Table(headings, rows, 2, ends_in_words=True)
 
 
+def _detectable(value: float, metric: Metric) -> str:
+    if isnan(value):
+        return "–"
+    return "> 100" if metric.is_share and value > 1 else metric.bare(value)
+
+
 def _dots(result: CompareResult, name: str) -> list[Picture]:
-    values = {arm: [one.test_accuracy for one in own] for arm, own in result.arms.items() if own}
+    metric = result.metric
+    values = {arm: [metric.score(one.test_score) for one in own] for arm, own in result.arms.items() if own}
     if not values:
         return []
     known = result.arms.get("scratch-b") or result.arms.get("guided") or ()
-    middle = sum(one.test_accuracy for one in known) / len(known) if known else None
-    figure = dots_figure(values, what="test accuracy (%)", reference=middle)
+    middle = sum(metric.score(one.test_score) for one in known) / len(known) if known else None
+    figure = dots_figure(values, what=f"test {metric.heading}", reference=middle, metric=metric)
     return [
         Picture(
             partial(drawn, figure, name),
-            "Test accuracy of every training; bars are means, the dashed line the mean that others are compared with.",
+            f"Test {metric.name} of every training; bars are means, the dashed line the mean that others are compared "
+            "with.",
         )
     ]
 

@@ -14,6 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from nas_prune.data.metric import ACCURACY, Metric
 from nas_prune.runs.colours import on_dark
 from nas_prune.runs.figure import BLACK, BLUE, COLOURS, MARKERS, VERMILION, rendered
 from nas_prune.training.accuracies import pareto_front
@@ -84,12 +85,15 @@ def panels(titles: Sequence[str], *, height: float = 3.4) -> tuple[Figure, list[
     return figure, list(rows[0])
 
 
-def curves_figure(curves: Mapping[str, Sequence[Sequence[float]]], *, what: str) -> Figure:
+def curves_figure(
+    curves: Mapping[str, Sequence[Sequence[float]]], *, what: str, metric: Metric = ACCURACY
+) -> Figure:
     """Values by epoch, one line for each name: the mean of its trainings, with a band from the lowest to the highest.
 
     Args:
-        curves: {name: for each training, a share after each epoch}. Unfinished trainings are shorter.
+        curves: {name: for each training, a value after each epoch}. Unfinished trainings are shorter.
         what: what the values are.
+        metric: that they are of.
     """
     figure, (axes,) = panels([what], height=3.8)
     figure.set_size_inches(8.4, 3.8)
@@ -97,7 +101,7 @@ def curves_figure(curves: Mapping[str, Sequence[Sequence[float]]], *, what: str)
         length = max(map(len, own))
         padded = np.full((len(own), length), np.nan)
         for row, values in zip(padded, own, strict=True):
-            row[: len(values)] = 100 * np.asarray(values)
+            row[: len(values)] = metric.scale * np.asarray(values)
         epochs, colour = np.arange(1, length + 1), COLOURS[number % len(COLOURS)]
         axes.plot(
             epochs,
@@ -121,26 +125,31 @@ def curves_figure(curves: Mapping[str, Sequence[Sequence[float]]], *, what: str)
             )
     axes.set_xlabel("epoch", fontsize=9)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_ylabel("%", fontsize=9)
+    axes.set_ylabel("%" if metric.is_share else metric.name, fontsize=9)
     figure.legend(fontsize=8, frameon=False, loc="outside right upper")
     return figure
 
 
 def dots_figure(
-    values: Mapping[str, Sequence[float]], *, what: str, reference: float | None = None
+    values: Mapping[str, Sequence[float]],
+    *,
+    what: str,
+    reference: float | None = None,
+    metric: Metric = ACCURACY,
 ) -> Figure:
     """One row for each name, with a dot for every training and a bar for their mean.
 
     Args:
-        values: {name: one share for each training}.
+        values: {name: one value for each training}.
         what: what the values are.
-        reference: a share that is marked across all rows.
+        reference: a value that is marked across all rows.
+        metric: that they are of.
     """
     figure, (axes,) = panels([""], height=1.0 + 0.3 * len(values))
     figure.set_size_inches(8.4, 1.0 + 0.3 * len(values))
     names = list(values)[::-1]
     for place, name in enumerate(names):
-        shares = 100 * np.asarray(values[name])
+        shares = metric.scale * np.asarray(values[name])
         axes.plot(
             shares,
             [place] * len(shares),
@@ -160,7 +169,7 @@ def dots_figure(
             markeredgewidth=2,
         )
     if reference is not None:
-        axes.axvline(100 * reference, color="0.4", linewidth=1, linestyle="--")
+        axes.axvline(metric.scale * reference, color="0.4", linewidth=1, linestyle="--")
     axes.set_yticks(range(len(names)), names, fontsize=9)
     axes.set_ylim(-0.6, len(names) - 0.4)
     axes.set_xlabel(what, fontsize=9)

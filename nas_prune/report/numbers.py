@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from nas_prune.data.metric import ACCURACY, Metric
 from nas_prune.space.widths import Widths
 from nas_prune.training.result import mean_and_deviation
 
@@ -22,10 +23,10 @@ def percent(share: float) -> str:
     return f"{100 * share:.2f}"
 
 
-def mean_words(shares: Sequence[float]) -> str:
-    """Mean ± standard deviation in percent; the mean alone of a single one."""
-    mean, deviation = mean_and_deviation(shares)
-    return f"{100 * mean:.2f}" if deviation is None else f"{100 * mean:.2f} ± {100 * deviation:.2f}"
+def mean_words(values: Sequence[float], metric: Metric = ACCURACY) -> str:
+    """Mean ± standard deviation of values of a metric, without its unit; the mean alone of a single one."""
+    mean, deviation = mean_and_deviation(values)
+    return metric.bare(mean) if deviation is None else f"{metric.bare(mean)} ± {metric.bare(deviation)}"
 
 
 def name_of(widths: Widths) -> str:

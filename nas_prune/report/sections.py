@@ -1,9 +1,11 @@
 """Parts of a report that runs of several kinds share."""
 
 from functools import partial
+from math import inf, isfinite
 from pathlib import Path
 from typing import Any
 
+from nas_prune.data.metric import ACCURACY, Metric
 from nas_prune.report.content import Picture, Section
 from nas_prune.report.figures import curves_figure, drawn
 from nas_prune.runs.directory import METRICS, published, read_metrics
@@ -40,25 +42,30 @@ def read_result(path: Path) -> dict[str, Any] | None:
     return content if isinstance(content, dict) else None
 
 
-def curve_of(folder: Path, kind: str = "val_accuracy") -> list[float]:
-    """One value of a training after each epoch, as far as it is done."""
+def curve_of(folder: Path, metric: Metric = ACCURACY) -> list[float]:
+    """A metric on the validation part after each epoch of a training, as far as it is done."""
+    kind, most = metric.key("val"), 1 if metric.is_share else inf
     if not (folder / METRICS).exists():
         return []
     try:
         found = [line[kind] for line in read_metrics(folder) if kind in line]
-        return [float(value) for value in found if 0 <= value <= 1]  # what no accuracy is cannot be drawn
+        # Others cannot be drawn: damaged files hold anything.
+        return [float(value) for value in found if isfinite(value) and value <= most]
     except (ValueError, TypeError):  # a line that is being written
         return []
 
 
-def curves(folders: dict[str, list[Path]], name: str) -> list[Picture]:
-    """Validation accuracy by epoch of some trainings, in one picture; none where no epoch is done."""
-    own = {title: [one for one in map(curve_of, paths) if one] for title, paths in folders.items()}
+def curves(folders: dict[str, list[Path]], name: str, metric: Metric = ACCURACY) -> list[Picture]:
+    """A metric on the validation part by epoch of some trainings, in one picture; none where no epoch is done."""
+    own = {
+        title: [one for path in paths if (one := curve_of(path, metric))] for title, paths in folders.items()
+    }
     there = {title: found for title, found in own.items() if found}
     if not there:
         return []
-    figure = curves_figure(there, what="Validation accuracy")
-    caption = "Validation accuracy after each epoch. Lines: means over seeds; bands: from the lowest to the highest."
+    what = f"Validation {metric.name}"
+    figure = curves_figure(there, what=what, metric=metric)
+    caption = f"{what} after each epoch. Lines: means over seeds; bands: from the lowest to the highest."
     return [Picture(partial(drawn, figure, name), caption)]
 
 

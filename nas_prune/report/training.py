@@ -7,9 +7,10 @@ from typing import Any
 from nas_prune.comparison.edf_figure import edfs_figure
 from nas_prune.comparison.evaluate_result import EvaluateConfig, title
 from nas_prune.data.guessing import guesses
+from nas_prune.data.metric import ACCURACY, Metric, metric_in
 from nas_prune.report.content import Part, Picture, Section, Table
 from nas_prune.report.figures import drawn
-from nas_prune.report.numbers import costs, mean_words, million, name_of, percent
+from nas_prune.report.numbers import costs, mean_words, million, name_of
 from nas_prune.report.sections import curves, read_result, settings_section, unfinished
 from nas_prune.runs.directory import published
 from nas_prune.runs.reading import read_json
@@ -32,21 +33,21 @@ def part_of_training(run: Path, name: str) -> Part:
         said.append(
             unfinished(f"{config.epochs} epochs are to be trained with each of {len(config.seeds)} seeds")
         )
-    tables = []
-    if numbers is not None and guesses(numbers["test_accuracy_mean"], numbers.get("guess")):
+    tables, metric = [], metric_in(numbers or {})
+    if numbers is not None and guesses(numbers[f"{metric.key('test')}_mean"], numbers.get("guess")):
         said.append("It is no better than guessing the largest class may be.")
     if numbers is not None:
         rows = [
-            [str(one["seed"]), percent(one["val_accuracy"]), percent(one["test_accuracy"])]
+            [str(one["seed"]), *(metric.bare(one[metric.key(part)]) for part in ("val", "test"))]
             for one in numbers["seeds"]
         ]
-        rows.append(["all", "", mean_words([one["test_accuracy"] for one in numbers["seeds"]])])
+        rows.append(["all", "", mean_words([one[metric.key("test")] for one in numbers["seeds"]], metric)])
         tables.append(
             Table(
-                ["seed", "validation (%)", "test (%)"],
+                ["seed", f"validation{_unit(metric)}", f"test{_unit(metric)}"],
                 rows,
                 1,
-                f"Accuracy {config.recipe.of_which_epoch}; ± standard deviation over seeds.",
+                f"{metric.title} {config.recipe.of_which_epoch}; ± standard deviation over seeds.",
             )
         )
     tables.append(
@@ -54,8 +55,8 @@ def part_of_training(run: Path, name: str) -> Part:
     )
     seeds = {f"seed {seed}": [run / f"seed-{seed}"] for seed in config.seeds}
     sections = [
-        Section("Accuracy", said, tables=tables),
-        Section("Learning curves", pictures=curves(seeds, f"{name}a")),
+        Section(metric.title, said, tables=tables),
+        Section("Learning curves", pictures=curves(seeds, f"{name}a", metric)),
         settings_section(run),
     ]
     return Part(run.name, "train", headline, sections, numbers or {})
@@ -64,7 +65,7 @@ def part_of_training(run: Path, name: str) -> Part:
 def part_of_evaluation(run: Path, name: str) -> Part:
     """A guideline evaluated by populations, as far as they are trained."""
     config, numbers = read_config(run, EvaluateConfig), read_result(run / "result.json")
-    members = _members(run)
+    members, metric = _members(run), metric_in(numbers or {})
     said, tables = [], []
     if numbers is None:
         done = sum(map(len, members.values()))
@@ -78,17 +79,22 @@ def part_of_evaluation(run: Path, name: str) -> Part:
             str(len(own)),
             million(sum(one["macs"] for one in own) / len(own)),
             million(sum(one["params"] for one in own) / len(own)),
-            mean_words([1 - one["test_accuracy"] for one in own]),
+            mean_words([_error(one, metric) for one in own], metric),
         ]
         for population, own in members.items()
     ]
-    tables.append(Table(["population", "n", "MACs (10⁶)", "parameters (10⁶)", "test error (%)"], rows))
+    tables.append(
+        Table(
+            ["population", "n", "MACs (10⁶)", "parameters (10⁶)", f"test {metric.error_name}{_unit(metric)}"],
+            rows,
+        )
+    )
     sections = [
         Section(
             "Errors of guided, uniform and random networks",
             said,
             tables=tables,
-            pictures=_edfs(members, config, f"{name}a"),
+            pictures=_edfs(members, config, f"{name}a", metric),
         ),
         settings_section(run),
     ]
@@ -105,12 +111,22 @@ def _members(run: Path) -> dict[str, list[dict[str, Any]]]:
     return found
 
 
+def _unit(metric: Metric) -> str:
+    return " (%)" if metric.is_share else ""
+
+
+def _error(one: dict[str, Any], metric: Metric) -> float:
+    """What is to be small of a network on test images."""
+    return metric.error(metric.score(one[metric.key("test")]))
+
+
 def _comparisons(numbers: dict[str, Any]) -> Table:
+    metric = metric_in(numbers)
     rows = [
         [
             f"{other} at matched {axis}" if axis != "direct" else other,
-            f"{100 * one['difference']:+.2f}",
-            f"{100 * one['low']:+.2f} to {100 * one['high']:+.2f}",
+            metric.difference(one["difference"]),
+            f"{metric.difference(one['low'])} to {metric.difference(one['high'])}",
             f"{one['p_value']:.2g}",
             one["verdict"],
         ]
@@ -119,7 +135,7 @@ def _comparisons(numbers: dict[str, Any]) -> Table:
     ]
     headings = [
         "guided beside",
-        "median error (points)",
+        f"median {metric.error_name}{' (points)' * metric.is_share}",
         "90 % interval",
         "p (Kolmogorov, Smirnov)",
         "guided is",
@@ -127,8 +143,10 @@ def _comparisons(numbers: dict[str, Any]) -> Table:
     return Table(headings, rows)
 
 
-def _edfs(members: dict[str, list[dict[str, Any]]], config: EvaluateConfig, name: str) -> list[Picture]:
-    errors = {population: [1 - one["test_accuracy"] for one in own] for population, own in members.items()}
+def _edfs(
+    members: dict[str, list[dict[str, Any]]], config: EvaluateConfig, name: str, metric: Metric
+) -> list[Picture]:
+    errors = {population: [_error(one, metric) for one in own] for population, own in members.items()}
     if not errors:
         return []
     panels = {}
@@ -139,10 +157,12 @@ def _edfs(members: dict[str, list[dict[str, Any]]], config: EvaluateConfig, name
             if population in ("guided", "direct") or population.endswith(f"-{axis}")
         }
         panels[f"at matched {words}"] = own
-    figure = edfs_figure(panels, title=title(config))
+    figure = edfs_figure(panels, title=title(config), metric=metric)
     return [
         Picture(
             partial(drawn, figure, name),
-            "Share of networks with an error of at most e; further left is better.",
+            f"Share of networks with an {metric.error_name} of at most e; further left is better."
+            if metric == ACCURACY
+            else f"Share of networks whose {metric.error_name} is at most e; further left is better.",
         )
     ]

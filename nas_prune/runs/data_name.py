@@ -3,6 +3,7 @@
 import re
 from typing import NamedTuple
 
+CLASSIFICATION = "classification"  # the task where none is named
 KINDS = ("folder", "csv", "hf")
 _CHOICES = re.compile(r"(?:,(?:path|image|label|split|folder)=[^,]*)*\Z")
 

@@ -3,6 +3,7 @@
 import unicodedata
 
 _MOST = 2_000  # characters of a message
+_LONGEST = 200  # of what an error says
 _NOT_SHOWN = frozenset(("Cc", "Cf", "Cs", "Co", "Zl", "Zp"))
 _JOINERS = "\u200c\u200d"  # which some scripts are written with
 
@@ -31,3 +32,9 @@ def one_line(text: str) -> str:
     """A message as one line of bounded length that can be printed anywhere."""
     line = printable(" ".join(text.split()))
     return line if len(line) <= _MOST else f"{line[:_MOST]} … ({len(line):,} characters)"
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says, no longer than a reader would want."""
+    text = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"

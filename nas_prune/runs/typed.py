@@ -28,6 +28,20 @@ NetworkName = Annotated[str, WrapValidator(_kept), PlainSerializer(str, when_use
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 _NAMES = frozenset(("space", "spaces", "model"))  # arguments that name networks
+_TYPED_HERE: set[str] = (
+    set()
+)  # what a person gave to this process beside a network: tasks, and factories of images
+
+
+def typed_here(name: str) -> Typed:
+    """A name as a person gave it to this process; a run that is resumed may have it in its files (`trusted_here`)."""
+    _TYPED_HERE.add(str(name))
+    return Typed(name)
+
+
+def trusted_here(name: str) -> str:
+    """A name that stands in a file; a typed one if a person has given the same to this process."""
+    return Typed(name) if name in _TYPED_HERE else name
 
 
 @cache
@@ -54,9 +68,20 @@ def _typed(name: str, value: Any) -> Any:
         return Typed(value)
     if name == "spaces" and isinstance(value, (list, tuple)):
         return tuple(_typed("space", one) for one in value)
+    value = _with_typed_data(value)
     space = getattr(value, "space", None)
     if isinstance(value, BaseModel) and isinstance(space, str):
         return value.model_copy(update={"space": Typed(space)})
     if is_dataclass(value) and not isinstance(value, type) and isinstance(space, str):
         return replace(value, space=Typed(space))
     return value
+
+
+def _with_typed_data(value: Any) -> Any:
+    """Settings whose images and task a person gave."""
+    data = getattr(value, "data", None)
+    if not isinstance(value, BaseModel) or not isinstance(data, BaseModel):
+        return value
+    given = {name: getattr(data, name, None) for name in ("name", "task")}
+    names = {name: typed_here(one) for name, one in given.items() if isinstance(one, str)}
+    return value.model_copy(update={"data": data.model_copy(update=names)}) if names else value

@@ -32,6 +32,7 @@ from nas_prune.training.config import checked_images
 from nas_prune.training.event_log import check_log, events_folder
 from nas_prune.training.given_weights import GivenWeights, WeightsSource, given_weights, read_start
 from nas_prune.training.loop import Observer, Training
+from nas_prune.training.loss import check_goes_with
 from nas_prune.training.ranks import Ranks
 from nas_prune.training.state import TrainState, start
 
@@ -300,10 +301,11 @@ def prepared_search(
     device = pick_device(config.device)
     loaded = loaded or LoadedInputs()
     data = loaded.data(config, progress)
+    check_goes_with(data.task, config.recipe)
     config = config.model_copy(update={"images": checked_images(config, data)})
     with progress.waiting("tracing the network"):
         space = loaded.space(config, data)
-    space.check_trainable()
+    space.check_trainable(data.task.puts_out)
     columns, unscored = _searched(space, method, config)
     wider = () if config.groups == "selections" else _columns(space, method, "all", config.iterations > 1)
     for budget in config.budgets:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from nas_prune.data.guessing import guesses
+from nas_prune.data.metric import Metric, named_metric
 from nas_prune.runs.directory import RESULT, published
 from nas_prune.runs.files import saying_why, write_whole
 from nas_prune.search.config import SearchConfig
@@ -23,7 +24,7 @@ class FoundWidths:
         widths: the artefact.
         path: where it was written.
         gap: the share of the budget that is left, where no further channel fits.
-        val_accuracy_cut: validation accuracy of the trained network cut to these widths, before any more training;
+        val_score_cut: validation score of the trained network cut to these widths, before any more training;
             None where no network was trained.
         at_floor: names of groups that would have no channel left without a floor.
         tied_at_zero: how many channels (or blocks) with score zero are kept while others with score zero are removed.
@@ -33,7 +34,7 @@ class FoundWidths:
     widths: Widths
     path: Path
     gap: float
-    val_accuracy_cut: float | None
+    val_score_cut: float | None
     at_floor: tuple[str, ...] = ()
     tied_at_zero: int = 0
     is_slow: bool = False
@@ -50,9 +51,10 @@ class SearchResult:
         method: the width method.
         sparsity: the strength of the penalty that was used; None for methods without.
         epochs_done: how many epochs were trained, fewer than asked for if the widths were stable before.
-        val_accuracy: validation accuracy of the whole network after that; None where none was trained.
-        guess: the accuracy below which it is no better than guessing may be; None where none is trained, or where
-            classes were evened out and it tells them apart.
+        metric: what the scores are of; more of a score is better.
+        val_score: validation score of the whole network after that; None where none was trained.
+        guess: the accuracy below which it is no better than guessing may be; None where none is trained, where
+            classes were evened out and it tells them apart, or where an image is not of one class.
         found: one for each budget, in the order asked for.
         columns: which groups were searched, by place, or lie in blocks that were.
         unscored: names of groups that were left whole because the method cannot score them.
@@ -65,7 +67,8 @@ class SearchResult:
     method: WidthMethod
     sparsity: float | None
     epochs_done: int
-    val_accuracy: float | None
+    metric: Metric
+    val_score: float | None
     guess: float | None
     found: tuple[FoundWidths, ...]
     columns: tuple[int, ...]
@@ -123,9 +126,9 @@ def warnings_of(result: SearchResult) -> list[str]:
         for found in result.found
         if found.is_slow and found.widths.target is not None
     ]
-    if result.val_accuracy is not None and guesses(result.val_accuracy, result.guess):
+    if result.val_score is not None and guesses(result.val_score, result.guess):
         said.append(
-            f"The whole network gets {100 * result.val_accuracy:.1f} % right, no more than guessing the largest of "
+            f"The whole network gets {100 * result.val_score:.1f} % right, no more than guessing the largest of "
             f"{result.space.reference.num_classes} classes may: widths found by it say little. Train for more "
             "epochs, or with a smaller --sparsity."
         )
@@ -141,6 +144,10 @@ def _on_target(widths: Widths) -> dict[str, Any]:
     return {} if widths.target is None else {"target": widths.target.model_dump(exclude_none=True)}
 
 
+def _value(result: SearchResult, score: float | None) -> float | None:
+    return None if score is None else result.metric.score(score)
+
+
 def summary(result: SearchResult) -> dict[str, Any]:
     """A search's result as plain JSON, for `--format json` and `result.json`; no paths but relative ones."""
     base = result.space.cost_at(result.space.base_G)
@@ -153,7 +160,12 @@ def summary(result: SearchResult) -> dict[str, Any]:
         "epochs_asked": result.config.search_recipe.epochs if result.method.trains else 0,
         "sparsity": result.sparsity,
         "seed": result.config.seed,
-        "base": {**asdict(base), "val_accuracy": result.val_accuracy, "guess": result.guess},
+        **named_metric(result.metric),
+        "base": {
+            **asdict(base),
+            result.metric.key("val"): _value(result, result.val_score),
+            "guess": result.guess,
+        },
         "unscored": list(result.unscored),
         "budgets": [
             {
@@ -168,7 +180,7 @@ def summary(result: SearchResult) -> dict[str, Any]:
                 "gap": found.gap,
                 "held_at_floor": list(found.at_floor),
                 "kept_at_zero": found.tied_at_zero,
-                "val_accuracy_cut": found.val_accuracy_cut,
+                f"{result.metric.key('val')}_cut": _value(result, found.val_score_cut),
                 "file": f"widths/{found.path.name}",
             }
             for found in result.found

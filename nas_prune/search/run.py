@@ -91,9 +91,8 @@ def search(
         progress.say(before_training(stage.data, stage.config.recipe))
         if stage.method.trains and (note := of_last_epoch(stage.config.recipe)) is not None:
             progress.say(note)
-        progress.say(
-            f"Writing to {run}. If it is stopped: {resume_command('search', run, config.space, ranks)}"
-        )
+        again = resume_command("search", run, config.space, ranks, config.data.task)
+        progress.say(f"Writing to {run}. If it is stopped: {again}")
         return _finish(stage, run, progress)
 
 
@@ -231,7 +230,7 @@ class _Ended:
 def _finish(stage: PreparedSearch, run: Path, progress: Progress) -> SearchResult:
     """Train what is left, cut at every budget, write the results."""
     started = perf_counter()
-    command = resume_command("search", run, stage.config.space, stage.compute.ranks)
+    command = resume_command("search", run, stage.config.space, stage.compute.ranks, stage.config.data.task)
     with limited_threads(stage.threads), resume_hint(command):
         ended = _ended(stage, run, progress)
         with progress.waiting("scoring channels"):
@@ -306,8 +305,9 @@ def _conclude(
         method=stage.method,
         sparsity=stage.sparsity,
         epochs_done=ended.epochs_done,
-        val_accuracy=None if trained is None else evaluate(trained, stage.data.val, stage.data)[1],
-        guess=None if trained is None or _finds_rare_classes(stage, trained) else _guess(stage),
+        metric=stage.data.task.metric,
+        val_score=None if trained is None else evaluate(trained, stage.data.val, stage.data)[1],
+        guess=_guess(stage, trained),
         found=tuple(_found(stage, trained, one, run, ended.epochs_done) for one in timed),
         columns=stage.space.groups_in(stage.columns),
         unscored=stage.unscored,
@@ -318,8 +318,10 @@ def _conclude(
     return result
 
 
-def _guess(stage: PreparedSearch) -> float:
+def _guess(stage: PreparedSearch, trained: nn.Module | None) -> float | None:
     """The validation accuracy below which the network is no better than guessing."""
+    if trained is None or not stage.data.task.is_classification or _finds_rare_classes(stage, trained):
+        return None
     return guess_share(stage.data.val.labels, stage.data.num_classes)
 
 
@@ -347,13 +349,13 @@ def _found(
         one.widths_G, one.kept_G, one.removed, budget=str(one.budget), **_provenance(stage, epochs)
     )
     widths = widths.measured(timed.latency_ms)
-    accuracy = None
+    score = None
     if model is not None:
         narrow = stage.space.narrow(model, one.kept_G, one.removed)
-        _, accuracy = evaluate(narrow, stage.data.val, stage.data)
+        _, score = evaluate(narrow, stage.data.val, stage.data)
     at_floor = tuple(stage.space.groups[column].name for column in one.at_floor)
     path = run / "widths" / f"{file_stem(one.budget)}.json"
-    return FoundWidths(widths, path, one.gap, accuracy, at_floor, one.tied_at_zero, is_slow=timed.is_over)
+    return FoundWidths(widths, path, one.gap, score, at_floor, one.tied_at_zero, is_slow=timed.is_over)
 
 
 def _provenance(stage: PreparedSearch, epochs: int) -> dict[str, Any]:
@@ -374,6 +376,7 @@ def _provenance(stage: PreparedSearch, epochs: int) -> dict[str, Any]:
             num_val=len(data.val),
             max_images=config.data.max_images,
             val_fraction=config.data.val_fraction,
+            task=str(config.data.task),
         ),
         "recipe": config.recipe.model_dump(mode="json"),
         "seed": config.seed,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nas_prune.errors import BudgetError
+from nas_prune.errors import BadInputError, BudgetError
 from nas_prune.space.bounds import Bound, bounds_of, check_known
 from nas_prune.space.budget import Budget
 from nas_prune.space.cost import Cost
@@ -22,6 +22,7 @@ from nas_prune.space.names import known_spaces
 from nas_prune.space.quantities import shown
 from nas_prune.space.scores import Scores, shares_of
 from nas_prune.space.search_space import SearchSpace
+from nas_prune.space.widths import Widths
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +247,33 @@ def matched(
     scores = [
         shares_of(space, column, own[column]) if column in own else None
         for column in range(len(space.groups))
+    ]
+    return cut(space, scores, bound)
+
+
+def carried(space: SearchSpace, columns: Sequence[int], bound: Budget, widths: Widths) -> Cut:
+    """Widths that keep of each group what others do of theirs, by one factor for all, and meet a bound from below.
+
+    Args:
+        space: the network.
+        columns: the groups that are narrowed.
+        bound: what the widths may cost.
+        widths: of the same network at another width multiplier.
+
+    Raises:
+        BadInputError: the widths are of other groups.
+        BudgetError: no widths meet the bound.
+    """
+    kept = {group.name: group.width / group.base for group in widths.groups}
+    names = [group.name for group in space.groups]
+    if list(kept) != names:
+        raise BadInputError(
+            f"widths must be of the groups of {space.reference.name} to be carried to it, got those of "
+            f"{widths.space.name}, of {len(kept)} groups where it has {len(names)}. Fit a guideline to them instead."
+        )
+    scores = [
+        shares_of(space, column, kept[name]) if column in columns else None
+        for column, name in enumerate(names)
     ]
     return cut(space, scores, bound)
 

@@ -1,6 +1,6 @@
 """Search spaces from networks: traced, proved by running resized copies, priced, and the prices checked."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from math import floor
@@ -21,17 +21,21 @@ from nas_prune.graph.examples import call_like
 from nas_prune.graph.inputs import CallSpec, Forward, plain
 from nas_prune.graph.resize import resized
 from nas_prune.graph.tensors import HOLDS, on_meta, structure
-from nas_prune.graph.trace import first_line, made_where_it_runs, slow_attention
+from nas_prune.graph.trace import made_where_it_runs, slow_attention
 from nas_prune.runs.progress import Progress
+from nas_prune.runs.text import first_line
 from nas_prune.space.cost import CostModel, cost_model
 from nas_prune.space.initialise import Init, fresh, inits_of, record_inits
 from nas_prune.space.limits import Limits
 from nas_prune.space.names import check_trusted, is_own, known_spaces, space_name
 from nas_prune.space.networks import NamedNetwork, Shape, image_channels, meant_size, network_named
+from nas_prune.space.outputs import Output
 from nas_prune.space.part import call_of_part, check_whole, first_name
 from nas_prune.space.search_space import Groups, SearchSpace
 from nas_prune.space.selections import renamed, selectable, with_selections
 from nas_prune.space.widths import SpaceReference
+
+_OF_MAPS = 4  # dimensions
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,8 +188,8 @@ def _check_numbers(asked: _Asked, is_own: bool) -> None:  # noqa: FBT001
         )
     if image is not None and min(image[1:]) < 8:
         raise BadInputError(f"the image size must be at least 8, got {min(image[1:])}.")
-    if asked.num_classes is not None and asked.num_classes < 2:
-        raise BadInputError(f"a classifier must have at least 2 classes, got {asked.num_classes}.")
+    if asked.num_classes is not None and asked.num_classes < 1:
+        raise BadInputError(f"a network must have at least 1 output, got {asked.num_classes}.")
     if not 0.01 <= asked.width_multiplier <= 100:
         raise BadInputError(
             f"--width-multiplier must be between 0.01 and 100, got {asked.width_multiplier:g}."
@@ -227,7 +231,7 @@ def _make(named: NamedNetwork, network: nn.Module, inits: tuple[Init, ...], aske
             f"network {named.name} must have something to narrow, got none: {_why_none(graph)}"
         )
     cost = cost_model(graph, [parameter for parameter, _ in template.named_parameters()])
-    outputs, is_classifier = _check_run(named, template, cost, graph, forward)
+    outputs, puts_out = _check_run(named, template, cost, graph, forward)
     reference = SpaceReference(
         name=named.name,
         input_shape=call.shape,
@@ -249,7 +253,7 @@ def _make(named: NamedNetwork, network: nn.Module, inits: tuple[Init, ...], aske
         template,
         inits,
         forward,
-        is_classifier=is_classifier,
+        puts_out=puts_out,
         floor=named.file.floor if named.file else 1,
         divisor=named.file.divisor if named.file else 1,
     )
@@ -291,11 +295,11 @@ def _why_none(graph: ChannelGraph) -> str:
 
 def _check_run(
     named: NamedNetwork, template: nn.Module, cost: CostModel, graph: ChannelGraph, forward: Forward
-) -> tuple[int, bool]:
+) -> tuple[int, Output]:
     """Refuse a network whose MACs or classes are not what they should be.
 
     Returns:
-        How many classes it puts out, and whether that is a row of scores for each image.
+        How many classes it puts out, and in which form.
     """
     counted, output = _counted(on_meta(template).eval().requires_grad_(requires_grad=False), named, forward)
     priced = cost.at([graph.groups[number].size for number in graph.searchable]).macs
@@ -309,14 +313,16 @@ def _check_run(
         raise BadInputError(f"network {named.name} must put out a tensor, got {type(output).__name__}.")
     outputs = int(first.shape[1]) if first.dim() > 1 else 1
     if forward.part:
-        return outputs, False
+        return outputs, "other"
     if named.num_classes is not None and outputs != named.num_classes:
         raise BadInputError(
             f"network {named.name} must put out {named.num_classes} classes, got {outputs}. "
             "Let its factory take num_classes, or use images of as many classes."
         )
-    is_classifier = isinstance(output, (Tensor, tuple, list)) and first.dim() == 2
-    return outputs, is_classifier
+    if isinstance(output, (Tensor, tuple, list)) and first.dim() == 2:
+        return outputs, "row"
+    is_map = isinstance(output, (Tensor, tuple, list, Mapping)) and first.dim() == _OF_MAPS
+    return outputs, "map" if is_map else "other"
 
 
 def _counted(model: nn.Module, named: NamedNetwork, forward: Forward) -> tuple[float, Any]:

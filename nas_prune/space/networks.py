@@ -1,20 +1,16 @@
 """Networks by name: the shipped families, torchvision's, timm's, and those of a user's own modules."""
 
-import importlib
 import inspect
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import partial
-from pathlib import Path
 from typing import Any, TypeAlias
 
 from torch import nn
 
 from nas_prune.errors import BadInputError
-from nas_prune.graph.trace import first_line
-from nas_prune.runs.typed import Typed
+from nas_prune.runs.own_code import imported
+from nas_prune.runs.text import first_line
 from nas_prune.space.models import layers
 from nas_prune.space.models.densenet import densenet
 from nas_prune.space.models.preresnet import preresnet
@@ -229,29 +225,8 @@ def _of_user(name: str, shape: Shape, classes: int | None, *, takes_images: bool
 
 def _own_factory(name: str) -> Callable[..., Any]:
     """Import what the user has named; the current directory is looked at first, as by `python -m`."""
-    if not isinstance(name, Typed):
-        raise BadInputError(
-            f"--space {name} must be given by you: no code that only a file names is imported."
-        )
+    found = imported(name, "--space", what="a function or class")
     module_name, _, attribute = name.partition(":")
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
-    try:
-        module: Any = importlib.import_module(module_name)
-    except Exception as error:
-        raise BadInputError(
-            f"--space {name} must import, but importing {module_name} failed: {_said(error)}"
-        ) from error
-    holder, found = None, module
-    for part in attribute.split("."):
-        holder, found = found, getattr(found, part, None)
-        if found is None:
-            near = get_close_matches(part, [one for one in dir(holder) if not one.startswith("_")], 1)
-            hint = f" Did you mean {near[0]}?" if near else ""
-            raise BadInputError(
-                f"--space {name} must name a function or class in {module_name}, got no {attribute}.{hint}"
-            )
     if isinstance(found, nn.Module):
         raise BadInputError(
             f"--space {name} must name what makes the network, a function or class, got a network that is made "

@@ -10,7 +10,7 @@ from nas_prune.errors import BadInputError, NasPruneError
 from nas_prune.graph.copies import copied, tensors_anywhere
 from nas_prune.graph.examples import call_with
 from nas_prune.graph.inputs import CallSpec, Forward
-from nas_prune.graph.trace import first_line
+from nas_prune.runs.text import first_line
 from nas_prune.space.initialise import Init, initialise
 
 _IMAGES = 2

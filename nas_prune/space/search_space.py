@@ -20,6 +20,7 @@ from nas_prune.space.cost import Cost, CostFunction, CostModel, Switched, cost_i
 from nas_prune.space.cost_record import CostRecord, TargetCosts, TargetRecord
 from nas_prune.space.initialise import Init, fresh
 from nas_prune.space.limits import NO_LIMITS, Limits
+from nas_prune.space.outputs import Output, check_outputs
 from nas_prune.space.quantities import COUNTED, unknown_cost
 from nas_prune.space.widths import GroupWidth, SpaceReference, Widths
 
@@ -37,7 +38,7 @@ class SearchSpace:
         template: the network's structure; parameters on the meta device.
         inits: how its constructor initialises it.
         forward: what is run of it to be searched, and on what.
-        is_classifier: it puts out a row of scores for each image.
+        puts_out: for each image a row of numbers, such as class scores; maps of them; or something else.
         floor: the smallest width of any group.
         divisor: widths are multiples of it, or the base width.
         limits: what was asked of the widths; floor and divisor follow from it.
@@ -54,7 +55,7 @@ class SearchSpace:
     template: nn.Module
     inits: tuple[Init, ...]
     forward: Forward
-    is_classifier: bool = True
+    puts_out: Output = "row"
     floor: int = 1
     divisor: int = 1
     limits: Limits = NO_LIMITS
@@ -236,19 +237,18 @@ class SearchSpace:
             for group, width in pairs
         ]
 
-    def check_trainable(self) -> None:
-        """Refuse to train what is no classifier, or has no parameter that learns.
+    def check_trainable(self, wanted: Output = "row") -> None:
+        """Refuse to train what does not put out what is to be learned, or has no parameter that learns.
+
+        Args:
+            wanted: what it must put out for each image.
 
         Raises:
             BadInputError: it is so.
         """
         name = self.reference.name
         _ = self.reference.image  # or it says why not
-        if not self.is_classifier:
-            raise BadInputError(
-                f"--space {name} must put out a row of class scores for each image to be trained here, got maps or "
-                "named outputs. It can be inspected, built and narrowed."
-            )
+        check_outputs(name, self.puts_out, wanted)
         if not any(parameter.requires_grad for parameter in self.template.parameters()):
             raise BadInputError(f"--space {name} must have parameters that require gradients, got none.")
 

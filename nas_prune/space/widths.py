@@ -21,6 +21,7 @@ from pydantic import (
 
 from nas_prune.errors import BadInputError, WidthsError
 from nas_prune.graph.inputs import CallSpec, plain
+from nas_prune.runs.data_name import CLASSIFICATION
 from nas_prune.runs.files import write_whole
 from nas_prune.runs.kinds import naming_other
 from nas_prune.runs.problems import first_problem
@@ -185,6 +186,7 @@ class DataRecord(Strict):
     num_val: int = Field(ge=0)
     max_images: int | None = None
     val_fraction: float = Field(default=0.1, gt=0, le=0.5)
+    task: str = Field(default=CLASSIFICATION, max_length=200)
 
 
 class Widths(Strict):

@@ -15,10 +15,12 @@ from nas_prune.data import ImageData
 from nas_prune.data.config import DataConfig
 from nas_prune.data.identity import identity_of
 from nas_prune.errors import BadInputError
-from nas_prune.runs.data_name import own_data
+from nas_prune.runs.data_name import CLASSIFICATION, own_data
 from nas_prune.runs.directory import TARGET, WIDTHS, from_run, portable, published
+from nas_prune.runs.own_code import is_own_code
 from nas_prune.runs.problems import first_problem
 from nas_prune.runs.reopen import RunSettings
+from nas_prune.runs.typed import trusted_here
 from nas_prune.space.names import check_trusted, is_own
 from nas_prune.space.network_settings import NetworkSettings
 from nas_prune.space.widths import Widths, read_widths
@@ -102,7 +104,9 @@ class RunConfig(RunSettings):
     def vouched(self, run: Path, typed: str | None) -> Self:
         """As `RunSettings`."""
         name = check_trusted(self.network_in(run), typed, str(run))
-        return self.model_copy(update={"space": name} if "space" in type(self).model_fields else {})
+        vouched = {"name": trusted_here(self.data.name), "task": trusted_here(self.data.task)}
+        data = {"data": self.data.model_copy(update=vouched)}
+        return self.model_copy(update={"space": name, **data} if "space" in type(self).model_fields else data)
 
     def versions_at_start(self) -> Mapping[str, str]:
         """As `RunSettings`."""
@@ -167,6 +171,12 @@ def with_short_forms(content: Mapping[str, Any]) -> dict[str, Any]:
     content = dict(content)
     if isinstance(content.get("data"), str):
         content["data"] = {"name": content["data"]}
+    if "task" in content:
+        data = content.get("data", {})
+        content["data"] = {
+            **(data.model_dump() if isinstance(data, DataConfig) else data),
+            "task": content.pop("task"),
+        }
     if isinstance(content.get("recipe"), str):
         content["recipe"] = recipe_named(content["recipe"])
     return content
@@ -179,6 +189,7 @@ def images_for(
     name: str | None = None,
     max_images: int | None = None,
     stream: bool | None = None,
+    task: str | None = None,
 ) -> DataConfig:
     """The images that networks of some widths are trained on: those named, or those that the widths were found on.
 
@@ -188,6 +199,7 @@ def images_for(
         name: the data set that is asked for; None for the search's own.
         max_images: how many of the training part, where that is asked for.
         stream: whether they stay in their files, where that is asked for.
+        task: what is learned of them, where that is asked for.
 
     Raises:
         BadInputError: they were found on a folder, and it is not said where that is now.
@@ -211,6 +223,7 @@ def images_for(
         max_images=max_images if max_images is not None or before is None else before.max_images,
         val_fraction=0.1 if before is None else before.val_fraction,
         stream=stream if stream is not None or found_on is None else found_on.stream,
+        task=task or trusted_here(CLASSIFICATION if before is None else before.task),
     )
 
 
@@ -229,10 +242,11 @@ def checked_images(config: RunConfig, data: ImageData) -> str:
     return own
 
 
-def resume_command(command: str, run: Path, space: str, ranks: Ranks) -> str:
+def resume_command(command: str, run: Path, space: str, ranks: Ranks, task: str = CLASSIFICATION) -> str:
     """The command that resumes a run."""
     program = "nas-prune" if ranks.world == 1 else f"torchrun --nproc-per-node {ranks.world} -m nas_prune"
     again = f" --space {quote(space)}" if is_own(space) else ""
+    again += f" --task {quote(task)}" if is_own_code(task) else ""
     return f"{program} {command} --resume {quote(str(run))}{again}"
 
 

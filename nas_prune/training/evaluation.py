@@ -1,6 +1,6 @@
-"""Loss and accuracy of a network on one part of the data.
+"""Loss and score of a network on one part of the data.
 
-Shape letter: K classes.
+Shape letters: K classes, N images, S statistics.
 """
 
 from collections.abc import Iterator
@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from nas_prune.data import ImageData, Part, eval_batches
+from nas_prune.data.task import Task
 from nas_prune.training.compute import PLAIN, Compute
 from nas_prune.training.ranks import main_output
-from nas_prune.training.state import Sums
 
 _BATCH = 250
 
@@ -26,16 +26,40 @@ def class_scores(model: nn.Module, images: Tensor) -> Tensor:
 def evaluate(
     model: nn.Module, part: Part, data: ImageData, compute: Compute = PLAIN, *, batch_size: int = _BATCH
 ) -> tuple[float, float]:
-    """Mean cross entropy and accuracy (a share in [0, 1]) on one part of the data.
+    """Mean loss and score on one part of the data: the accuracy, or what else the data's task measures.
 
     Where several processes train together each sees its share, and all get the sum.
     """
-    sums = Sums.nothing(part.device)
-    for scores, labels in _scored(model, part, data, compute, batch_size):
-        sums.loss += cross_entropy(scores, labels, reduction="sum")
-        sums.hits += (scores.argmax(1) == labels).sum()
-    compute.ranks.add(sums.loss, sums.hits)
-    return float(sums.loss) / len(part), float(sums.hits) / len(part)
+    task = data.task
+    loss = torch.zeros((), dtype=torch.float64, device=part.device)
+    statistics, start = (
+        torch.zeros((), dtype=torch.float64, device=part.device),
+        compute.ranks.share.of(0, len(part)).start,
+    )
+    for outputs, targets in _scored(model, part, data, compute, batch_size):
+        loss += _summed_loss(task, outputs, targets)
+        own = task.statistics(in_own_units(outputs, data), in_own_units(targets, data)).double()
+        if not task.is_collected:
+            statistics = statistics + own
+            continue
+        if not statistics.dim():
+            statistics = own.new_zeros(len(part), own.shape[1])
+        statistics[start : start + len(own)] = own
+        start += len(own)
+    compute.ranks.add(loss, statistics)
+    return float(loss) / len(part), task.score(statistics)
+
+
+def in_own_units(numbers: Tensor, data: ImageData) -> Tensor:
+    """Outputs or targets as a metric takes them: numbers in their own units, everything else as it is."""
+    return numbers if data.scale is None else data.scale.unscaled(numbers)
+
+
+def _summed_loss(task: Task, outputs: Tensor, targets: Tensor) -> Tensor:
+    """The loss of a batch, summed over its images."""
+    if task.loss is cross_entropy:
+        return cross_entropy(outputs, targets, reduction="sum")
+    return task.loss(outputs, targets) * len(targets)
 
 
 @torch.no_grad()

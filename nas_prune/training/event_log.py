@@ -10,13 +10,18 @@ from nas_prune.runs.files import saying_why
 
 LogName: TypeAlias = Literal["tensorboard"]
 Events: TypeAlias = Callable[[Mapping[str, Any]], None]  # takes the report of an epoch
-_TAGS = {
-    "loss/train": "train_loss",
-    "loss/val": "val_loss",
-    "accuracy/train": "train_accuracy",
-    "accuracy/val": "val_accuracy",
-    "learning_rate": "learning_rate",
-}
+_LEFT_OUT = ("epoch", "epochs")
+
+
+def _tag(name: str) -> str:
+    """What TensorBoard calls a number of an epoch: `val_accuracy` is one of two lines of the chart `accuracy`.
+
+    Example:
+        >>> _tag("val_accuracy"), _tag("learning_rate")
+        ('accuracy/val', 'learning_rate')
+    """
+    part, _, what = name.partition("_")
+    return f"{what}/{part}" if part in ("train", "val") else name
 
 
 def check_log(log: LogName | None) -> None:
@@ -63,8 +68,9 @@ def events_in(folder: Path | None, done: int, lines: Sequence[Mapping[str, Any]]
 
     def add(report: Mapping[str, Any]) -> None:
         with saying_why(folder):
-            for tag, name in _TAGS.items():
-                writer.add_scalar(tag, report[name], report["epoch"])
+            for name, value in report.items():
+                if name not in _LEFT_OUT and isinstance(value, (int, float)):
+                    writer.add_scalar(_tag(name), value, report["epoch"])
             writer.flush()
 
     try:

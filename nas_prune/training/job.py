@@ -10,6 +10,7 @@ from torch import nn
 from nas_prune.data import ImageData
 from nas_prune.data.config import load_images
 from nas_prune.data.preprocessing import preprocessing_of
+from nas_prune.data.tasks import task_named
 from nas_prune.errors import BadInputError
 from nas_prune.runs.progress import Progress
 from nas_prune.runs.settings import library_versions
@@ -20,7 +21,7 @@ from nas_prune.training.compute import Compute, pick_device, pick_threads
 from nas_prune.training.config import TrainConfig, checked_images
 from nas_prune.training.event_log import check_log
 from nas_prune.training.given_weights import GivenWeights, WeightsSource, given_weights, read_start
-from nas_prune.training.loss import Teacher
+from nas_prune.training.loss import Teacher, check_goes_with
 from nas_prune.training.notes import check_validation
 from nas_prune.training.ranks import Ranks
 from nas_prune.training.recipe import Recipe
@@ -142,12 +143,13 @@ def _loaded(
     if network is None:
         with progress.waiting("tracing the network"):
             network = load_referenced(widths.space, space)
-    network.check_trainable()
+    network.check_trainable(task_named(config.data.task).puts_out)
     images = given.data or load_images(
         config.data, config.data_seed, progress, in_channels=widths.space.input_shape[0]
     )
     check_fit(images, widths)
     check_validation(images, config.recipe)
+    check_goes_with(images.task, config.recipe, has_teacher=config.teacher is not None)
     return network, images
 
 

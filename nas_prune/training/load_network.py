@@ -1,6 +1,7 @@
 """A trained network from what a run left of it."""
 
 from collections.abc import Sequence
+from math import inf
 from pathlib import Path
 
 from torch import nn
@@ -81,7 +82,7 @@ def network_in(run: Path, seed: int | None = None) -> Path:
 
 def _validated(folder: Path) -> float:
     trained = read_trained(folder / RESULT)
-    return -1.0 if trained is None else trained.val_accuracy
+    return -inf if trained is None else trained.val_score
 
 
 def _nothing_in(run: Path, seed: int | None) -> BadInputError:

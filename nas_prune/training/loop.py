@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from nas_prune.data import ImageData, epoch_seed, num_batches, train_batches
+from nas_prune.data.metric import ACCURACY, Metric
 from nas_prune.errors import NasPruneError
 from nas_prune.training.compute import PLAIN, Compute
 from nas_prune.training.evaluation import class_scores, evaluate
@@ -35,7 +36,12 @@ _EVAL_BATCH = 250
 
 @dataclass(frozen=True, slots=True)
 class EpochReport:
-    """The result of one epoch; accuracies are shares in [0, 1], epochs count from 1.
+    """The result of one epoch; epochs count from 1.
+
+    Attributes:
+        train_accuracy: of classification, a share in [0, 1]; None of other tasks.
+        val_score: of the task's metric; more is better.
+        metric: of the task.
 
     Those of training are over the images as they were trained on: varied, mixed (then parts of an image are right),
     drawn again or weighted where the recipe evens classes out.
@@ -45,9 +51,23 @@ class EpochReport:
     epochs: int
     learning_rate: float
     train_loss: float
-    train_accuracy: float
+    train_accuracy: float | None
     val_loss: float
-    val_accuracy: float
+    val_score: float
+    metric: Metric = ACCURACY
+
+    def line(self) -> dict[str, Any]:
+        """As `metrics.jsonl` has it; what does not hold of a task is left out."""
+        trained = {} if self.train_accuracy is None else {"train_accuracy": self.train_accuracy}
+        return {
+            "epoch": self.epoch,
+            "epochs": self.epochs,
+            "learning_rate": self.learning_rate,
+            "train_loss": self.train_loss,
+            **trained,
+            "val_loss": self.val_loss,
+            self.metric.key("val"): self.metric.score(self.val_score),
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +142,7 @@ def fit(
             if training.after_epoch is not None:
                 training.after_epoch(state)
             batch_size = min(_EVAL_BATCH, 2 * recipe.batch_size)
-            val_loss, val_accuracy = evaluate(
+            val_loss, val_score = evaluate(
                 state.trained, data.val, data, training.compute, batch_size=batch_size
             )
             if not isfinite(val_loss):
@@ -132,10 +152,11 @@ def fit(
                 )
             state.epochs_done += 1
             state.steps_done, state.sums = 0, None
-            note_epoch(state, val_accuracy, val_loss)
+            note_epoch(state, val_score, val_loss)
             if on_epoch is not None:
                 done = state.epochs_done
-                report = EpochReport(done, recipe.epochs, rate, loss, accuracy, val_loss, val_accuracy)
+                metric = data.task.metric
+                report = EpochReport(done, recipe.epochs, rate, loss, accuracy, val_loss, val_score, metric)
                 if on_epoch(report):
                     return
 
@@ -184,7 +205,7 @@ class _Loop:
     def steps(self) -> int:
         return self.per_epoch * self.training.recipe.epochs
 
-    def epoch(self) -> tuple[float, float, float]:
+    def epoch(self) -> tuple[float, float | None, float]:
         """Mean loss, accuracy and last learning rate of one epoch, or of what is left of it."""
         state, device = self.state, self.training.compute.device
         self.forward.train()
@@ -202,7 +223,8 @@ class _Loop:
         self._check_losses()
         self.training.compute.ranks.add(sums.loss, sums.hits)
         seen = self._seen()
-        return float(sums.loss) / seen, float(sums.hits) / seen, self._rate(self.per_epoch - 1)
+        accuracy = float(sums.hits) / seen if self.training.data.task.is_classification else None
+        return float(sums.loss) / seen, accuracy, self._rate(self.per_epoch - 1)
 
     def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         data, recipe = self.training.data, self.training.recipe
@@ -211,7 +233,9 @@ class _Loop:
             batch_size=recipe.batch_size,
             mean=data.mean,
             std=data.std,
-            augment=recipe.augment(data.image_size, can_mirror=data.flip),
+            augment=recipe.augment(
+                data.image_size, can_mirror=data.flip, can_move=data.task.kind != "numbers"
+            ),
             seed=self.training.seed,
             epoch=self.state.epochs_done,
             first=self.state.steps_done,
@@ -243,7 +267,8 @@ class _Loop:
             move_average(self.state, self.training.recipe.average, self._steps_done())
         detached = loss.detach()
         sums.loss += detached * len(labels)
-        sums.hits += count_right(scores.detach(), labels)
+        if self.training.data.task.is_classification:
+            sums.hits += count_right(scores.detach(), labels)
         self.recent.append((self.state.steps_done, detached))
 
     def _loss(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

@@ -4,7 +4,8 @@ Shape letters: B images of a batch, K classes.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeAlias
 
 import torch
@@ -13,6 +14,10 @@ from torch.nn.functional import cross_entropy, kl_div, log_softmax
 
 from nas_prune.data import ImageData
 from nas_prune.data.balance import class_weights
+from nas_prune.data.task import Task
+from nas_prune.data.tasks import task_named
+from nas_prune.errors import BadInputError
+from nas_prune.runs.data_name import CLASSIFICATION
 from nas_prune.training.recipe import Recipe
 
 Teacher: TypeAlias = Callable[[Tensor], Tensor]
@@ -26,18 +31,20 @@ class Loss:
         recipe: smoothing of labels, and how a teacher is imitated.
         weights: of each class, K, 1 on average over the training images; None where all count alike.
         teacher: gives the scores to imitate; None for none.
+        task: what is learned.
     """
 
     recipe: Recipe
     weights: Tensor | None = None
     teacher: Teacher | None = None
+    task: Task = field(default_factory=partial(task_named, CLASSIFICATION))
 
     def of(self, scores: Tensor, labels: Tensor, images: Tensor) -> Tensor:
         """The mean over a batch.
 
         Args:
-            scores: B×K.
-            labels: int64, B, or the shares of the classes, B×K.
+            scores: B×K, or the outputs of another task.
+            labels: int64, B, or the shares of the classes, B×K, or the targets of another task.
             images: what the teacher looks at.
         """
         loss = self._of_labels(scores, labels)
@@ -54,6 +61,8 @@ class Loss:
         return (each.sum(1) * weight).mean()
 
     def _of_labels(self, scores: Tensor, labels: Tensor) -> Tensor:
+        if self.task.loss is not cross_entropy:
+            return self.task.loss(scores, labels)
         smoothing = self.recipe.label_smoothing
         if self.weights is None:
             return cross_entropy(scores, labels, label_smoothing=smoothing)
@@ -66,7 +75,28 @@ def loss_of(recipe: Recipe, data: ImageData, teacher: Teacher | None) -> Loss:
     """The loss of a recipe on some images."""
     is_weighted = recipe.balance == "weights"
     weights = class_weights(data.train.labels, data.num_classes) if is_weighted else None
-    return Loss(recipe, weights, teacher)
+    return Loss(recipe, weights, teacher, data.task)
+
+
+def check_goes_with(task: Task, recipe: Recipe, *, has_teacher: bool = False) -> None:
+    """Refuse what is for images of one class each, where a task is another.
+
+    Raises:
+        BadInputError: the recipe, or a teacher, is for classification.
+    """
+    asked = {
+        "label_smoothing": recipe.label_smoothing > 0,
+        "mixup or cutmix": recipe.augment(8, can_mirror=False).mixes,
+        "balance": recipe.balance != "none",
+        "a teacher": has_teacher,
+    }
+    moved = {"randaugment": recipe.randaugment is not None} if task.kind in ("mask", "numbers") else {}
+    is_other = task.loss is not cross_entropy
+    found = [name for name, is_asked in {**(asked if is_other else {}), **moved}.items() if is_asked]
+    if found:
+        raise BadInputError(
+            f"{found[0]} must come with images of one class each, got --task {task.name}. Leave it out."
+        )
 
 
 def imitation(scores: Tensor, wanted: Tensor, temperature: float) -> Tensor:

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from nas_prune.data.preprocessing import Preprocessing
-from nas_prune.graph.trace import first_line
 from nas_prune.runs.files import write_whole
+from nas_prune.runs.text import first_line
 from nas_prune.space.load import named_of
 from nas_prune.space.networks import Construction
 from nas_prune.space.search_space import SearchSpace

@@ -16,7 +16,8 @@ def before_training(data: ImageData, recipe: Recipe) -> str:
 
 def of_uneven_classes(data: ImageData, recipe: Recipe) -> str | None:
     """That some classes have many more training images than others and nothing is done about it; None otherwise."""
-    if recipe.balance != "none" or not is_uneven(data.train.labels, data.num_classes):
+    is_even = not data.task.is_classification or not is_uneven(data.train.labels, data.num_classes)
+    if recipe.balance != "none" or is_even:
         return None
     counts_K = class_counts(data.train.labels, data.num_classes)
     most, least = int(counts_K.argmax()), int(counts_K.masked_fill(counts_K == 0, len(data.train)).argmin())

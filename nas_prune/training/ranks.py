@@ -2,7 +2,7 @@
 
 import copy
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from inspect import signature
@@ -106,7 +106,9 @@ def _leaves_some_unused(model: nn.Module, images: Tensor) -> bool:
 
 
 def main_output(output: Any) -> Tensor:
-    """The scores of a classifier's main output (auxiliary heads come after it)."""
+    """A network's main output (auxiliary heads come after it)."""
+    if isinstance(output, Mapping):  # as torchvision's segmentation networks have it: out, aux
+        return main_output(next(iter(output.values())))
     scores: Tensor = output if isinstance(output, Tensor) else output[0]
     return scores
 

@@ -133,10 +133,16 @@ class Recipe(BaseModel):
         """When the networks that are kept were as they are, for a sentence."""
         return "after the last epoch" if self.keep == "last" else "at each seed's best epoch by validation"
 
-    def augment(self, image_size: int, *, can_mirror: bool) -> Augment:
-        """How training images of so many pixels a side are varied, mirrored only where the data set allows it."""
+    def augment(self, image_size: int, *, can_mirror: bool, can_move: bool = True) -> Augment:
+        """How training images are varied.
+
+        Args:
+            image_size: pixels a side.
+            can_mirror: whether the data set allows it.
+            can_move: whether what is learned stays the same where things in an image are moved.
+        """
         return Augment(
-            crop_padding=round(self.crop_share * image_size),
+            crop_padding=round(self.crop_share * image_size) * can_move,
             flip=self.mirror and can_mirror,
             cutout=round(self.cutout_share * image_size),
             randaugment=self.randaugment,

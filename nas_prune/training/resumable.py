@@ -1,7 +1,7 @@
 """One training in a directory: its checkpoints, its metrics, and resuming it after any stop."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -175,12 +175,12 @@ class _Keeper:
         is_stopped = ranks.any(self.stop.is_asked)
         if ranks.is_first:
             notes = {} if observer is None else observer.note(self.state.trained)
-            append_metrics(self.folder, {**asdict(report), **notes})
-            self.events(asdict(report))  # before the checkpoint that covers the epoch
+            append_metrics(self.folder, {**report.line(), **notes})
+            self.events(report.line())  # before the checkpoint that covers the epoch
             self.progress.note(
                 self.training.title,
                 f"epoch {report.epoch} of {report.epochs}, loss {report.train_loss:.3g}, "
-                f"val. accuracy {100 * report.val_accuracy:.1f} %",
+                f"val. {report.metric.name} {report.metric.shown(report.metric.score(report.val_score))}",
                 report.epoch == report.epochs,
             )
         is_enough = self.is_enough() or has_stalled(self.state, self.training.recipe)

@@ -117,22 +117,24 @@ def _evaluated(
 ) -> Trained:
     """What the network that is kept gives on the validation and the test part."""
     data, compute, cost = job.data, job.compute, job.widths.cost
-    _, val_accuracy = evaluate(state.trained, data.val, data, compute)
-    _, test_accuracy = evaluate(state.trained, data.test, data, compute)
+    _, val_score = evaluate(state.trained, data.val, data, compute)
+    _, test_score = evaluate(state.trained, data.test, data, compute)
     balanced: dict[str, float] = {}
-    if is_uneven(data.train.labels, data.num_classes):
+    is_classification = data.task.is_classification
+    if is_classification and is_uneven(data.train.labels, data.num_classes):
         for name in ("val", "test"):
             accuracy = balanced_accuracy(state.trained, getattr(data, name), data, compute)
             balanced[f"{name}_balanced_accuracy"] = accuracy
     return Trained(
         training.seed,
-        val_accuracy,
-        test_accuracy,
+        val_score,
+        test_score,
         state.epochs_done,
         cost.macs,
         cost.params,
         seconds,
         kept_epoch=kept_epoch,
-        guess=guess_share(data.test.labels, data.num_classes),
+        guess=guess_share(data.test.labels, data.num_classes) if is_classification else None,
+        metric=data.task.metric,
         **balanced,
     )

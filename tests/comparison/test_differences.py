@@ -155,8 +155,7 @@ def test_what_is_found_anew_for_each_seed_has_its_own_variance() -> None:
     noisy = {
         **usual,
         "study-b": tuple(
-            replace(one, test_accuracy=one.test_accuracy + 0.1 * rng.standard_normal())
-            for one in usual["study-b"]
+            replace(one, test_score=one.test_score + 0.1 * rng.standard_normal()) for one in usual["study-b"]
         ),
     }
     quiet, other = (compared(config, own) for own in (usual, noisy))

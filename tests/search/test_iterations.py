@@ -172,7 +172,7 @@ def test_scoring_again_saves_what_one_look_would_cut_off(tmp_path: Path) -> None
             budgets=("macs<=40%",),
             threads=1,
         )
-        accuracies[iterations] = search(config, tmp_path / str(iterations)).found[0].val_accuracy_cut
+        accuracies[iterations] = search(config, tmp_path / str(iterations)).found[0].val_score_cut
     assert accuracies[1] is not None
     assert accuracies[4] is not None
     assert accuracies[4] > accuracies[1] + 0.3

@@ -55,7 +55,7 @@ def test_three_epochs_learn_the_digits(space: SearchSpace, data: ImageData) -> N
     assert after > 0.6
     assert [report.epoch for report in reports] == [1, 2, 3]
     assert reports[-1].train_loss < reports[0].train_loss
-    assert reports[-1].val_accuracy == evaluate(state.model, data.val, data)[1]
+    assert reports[-1].val_score == evaluate(state.model, data.val, data)[1]
 
 
 def test_the_same_seed_gives_the_same_network_and_another_does_not(

@@ -18,7 +18,7 @@ from typing import get_args
 import numpy as np
 
 from nas_prune.errors import BadInputError
-from nas_prune.graph.trace import first_line
+from nas_prune.runs.text import first_line
 from nas_prune.search.methods.contract import Evidence, Scope, WidthMethod
 from nas_prune.search.methods.controls import RANDOM, UNIFORM
 from nas_prune.search.methods.filters import FPGM, L1_NORM

@@ -178,7 +178,7 @@ def test_a_strength_that_kills_everything_is_said_and_spreads_what_is_left(tmp_p
     assert "leaves no channel of 9 groups" in warning
     (undecided,) = [text for text in said if "the same score, zero" in text]
     assert f"({result.found[0].tied_at_zero} at macs<=50%)" in undecided
-    guessing = [replace(result, val_accuracy=accuracy) for accuracy in (0.11, 0.5)]
+    guessing = [replace(result, val_score=accuracy) for accuracy in (0.11, 0.5)]
     assert ["no more than guessing" in warnings_of(one)[-1] for one in guessing] == [True, False]
     assert result.epochs_done == 4
     shares = [group.keep_ratio for group in result.found[0].widths.groups if group.role != "stream"]
