@@ -10,6 +10,7 @@ import click
 from nas_prune.cli.examples import examples
 from nas_prune.cli.option_types import NETWORK, WITH_NETWORK
 from nas_prune.cli.output import counted, echo, percent, print_json, print_table, showing_progress
+from nas_prune.cli.task_type import TASK
 
 if TYPE_CHECKING:
     from nas_prune.training.prediction import Predictions
@@ -34,15 +35,16 @@ _OF_PART = {
 @click.argument("images", nargs=-1, metavar="[IMAGES]...", type=click.Path(path_type=Path))
 @click.option(
     "--data",
-    help="Images whose classes are known (a folder with a folder for each, csv:FILE or hf:DIR): how right the "
-    "network is.",
+    help="Images of which the right answers are known, as for training (a folder with a folder for each class, "
+    "csv:FILE or hf:DIR): how good the network is.",
 )
 @click.option("--seed", type=int, help="Which of the run's networks; by default the best by validation.")
 @click.option("--space", type=NETWORK, help="The network's name, needed if it is a network of your own.")
+@click.option("--task", type=TASK, help="The network's task, needed with --data if it is a task of your own.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
-    help="A new directory for predictions.csv and, with --data, confusion.png and mistakes.png.",
+    help="A new directory for predictions.csv and, with --data, confusion.png and mistakes.png; for masks.",
 )
 @click.option(
     "--format",
@@ -59,18 +61,24 @@ def command(
     seed: int | None,
     space: str | None,
     out: Path | None,
+    task: str | None,  # noqa: ARG001  (that it is named is enough)
     style: str,
 ) -> None:
-    """Say which classes images are of, by a trained network.
+    """Say what a trained network says of images: their classes, or what else it was trained for.
 
     RUN is the directory of a training or a search, or a network.safetensors. IMAGES are files, or folders of some.
     """
+    from nas_prune.cli.predict_task import show_task
     from nas_prune.runs.directory import check_out
     from nas_prune.training.prediction import predict
+    from nas_prune.training.task_prediction import TaskPredictions
 
     check_out(out)
     with showing_progress() as progress:
         found = predict(run, images, data=data, seed=seed, space=space, progress=progress)
+    if isinstance(found, TaskPredictions):
+        show_task(found, out, style)
+        return
     if out is not None:
         _write(found, out)
     if style == "json":

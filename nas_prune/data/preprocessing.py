@@ -1,12 +1,22 @@
 """What is done to an image before a network sees it, and which classes the network's scores are of."""
 
-from typing import Annotated
+from math import isfinite
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 from torch import Tensor
 
 from nas_prune.data.batches import normalise
 from nas_prune.data.images import ImageData
+from nas_prune.data.targets import TargetKind, TargetScale
+from nas_prune.runs.data_name import CLASSIFICATION
 from nas_prune.runs.text import printable
 
 _Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -21,6 +31,9 @@ class Preprocessing(BaseModel):
         channels: 1 for grey images, 3 for colour.
         size: pixels a side: of the centred square of each image.
         mean, std: of each channel, pixels in [0, 1]; images come with the first subtracted, divided by the second.
+        task: that the network was trained for.
+        kind: what it says of an image.
+        scale: from the numbers that it puts out to those in their own units; None for other kinds.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -30,6 +43,16 @@ class Preprocessing(BaseModel):
     size: int = Field(ge=1, strict=True)
     mean: tuple[_Finite, ...]
     std: tuple[_Positive, ...]
+    task: str = Field(default=CLASSIFICATION, max_length=200)
+    kind: TargetKind = "class"
+    scale: TargetScale | None = None
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without what is so for images of one class each: files of earlier versions are equal then."""
+        content: dict[str, Any] = handler(self)
+        usual = {"task": CLASSIFICATION, "kind": "class", "scale": None}
+        return {name: value for name, value in content.items() if name not in usual or usual[name] != value}
 
     @model_validator(mode="after")
     def _for_each_channel(self) -> "Preprocessing":
@@ -37,6 +60,14 @@ class Preprocessing(BaseModel):
             raise ValueError(f"mean and std must be of {self.channels} channels")
         if len(set(self.classes)) < len(self.classes):
             raise ValueError("classes must each be named once")
+        if (self.kind == "numbers") != (self.scale is not None):
+            raise ValueError("a scale must come with numbers, and with nothing else")
+        if self.scale is not None and not all(map(isfinite, (*self.scale.mean, *self.scale.std))):
+            raise ValueError("the scale must be finite")
+        if self.scale is not None and not min(self.scale.std) > 0:
+            raise ValueError("the scale's deviations must be above 0")
+        if self.scale is not None and not len(self.scale.mean) == len(self.scale.std) == len(self.classes):
+            raise ValueError(f"the scale must be of {len(self.classes)} numbers")
         return self
 
     def batch(self, images: Tensor) -> Tensor:
@@ -52,4 +83,7 @@ def preprocessing_of(data: ImageData) -> Preprocessing:
         size=data.image_size,
         mean=data.mean,
         std=data.std,
+        task=data.task.name,
+        kind=data.task.kind,
+        scale=data.scale,
     )

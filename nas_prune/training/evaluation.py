@@ -7,11 +7,10 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 from nas_prune.data import ImageData, Part, eval_batches
-from nas_prune.data.task import Task
 from nas_prune.training.compute import PLAIN, Compute
+from nas_prune.training.loss import summed_loss
 from nas_prune.training.ranks import main_output
 
 _BATCH = 250
@@ -37,7 +36,7 @@ def evaluate(
         compute.ranks.share.of(0, len(part)).start,
     )
     for outputs, targets in _scored(model, part, data, compute, batch_size):
-        loss += _summed_loss(task, outputs, targets)
+        loss += summed_loss(task, outputs, targets)
         own = task.statistics(in_own_units(outputs, data), in_own_units(targets, data)).double()
         if not task.is_collected:
             statistics = statistics + own
@@ -53,13 +52,6 @@ def evaluate(
 def in_own_units(numbers: Tensor, data: ImageData) -> Tensor:
     """Outputs or targets as a metric takes them: numbers in their own units, everything else as it is."""
     return numbers if data.scale is None else data.scale.unscaled(numbers)
-
-
-def _summed_loss(task: Task, outputs: Tensor, targets: Tensor) -> Tensor:
-    """The loss of a batch, summed over its images."""
-    if task.loss is cross_entropy:
-        return cross_entropy(outputs, targets, reduction="sum")
-    return task.loss(outputs, targets) * len(targets)
 
 
 @torch.no_grad()

@@ -16,11 +16,25 @@ def write_held_out(run: Path, data: ImageData) -> None:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["path", "label"])
-    labels = data.test.labels.tolist()
-    writer.writerows(
-        [name, data.class_names[label]] for name, label in zip(data.held_out, labels, strict=True)
-    )
+    labels = _labels(data)
+    writer.writerows(zip(data.held_out, labels, strict=True))
     write_whole(run / TEST_IMAGES, text.getvalue().encode("utf-8", "surrogateescape"))
+
+
+def _labels(data: ImageData) -> list[str]:
+    """What is to be learned of each test image, as a table has it; nothing of masks, which are files."""
+    labels, names = data.test.labels, data.class_names
+    match data.task.kind:
+        case "class":
+            return [names[label] for label in labels.tolist()]
+        case "classes":
+            return [
+                "|".join(name for name, is_so in zip(names, row, strict=True) if is_so)
+                for row in labels.tolist()
+            ]
+        case "numbers" if data.scale is not None:
+            return [" ".join(f"{value:.6g}" for value in row) for row in data.scale.unscaled(labels).tolist()]
+    return [""] * len(labels)
 
 
 def held_out_by(network: Path) -> frozenset[str]:

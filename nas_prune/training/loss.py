@@ -62,7 +62,7 @@ class Loss:
 
     def _of_labels(self, scores: Tensor, labels: Tensor) -> Tensor:
         if self.task.loss is not cross_entropy:
-            return self.task.loss(scores, labels)
+            return mean_loss(self.task, scores, labels)
         smoothing = self.recipe.label_smoothing
         if self.weights is None:
             return cross_entropy(scores, labels, label_smoothing=smoothing)
@@ -76,6 +76,32 @@ def loss_of(recipe: Recipe, data: ImageData, teacher: Teacher | None) -> Loss:
     is_weighted = recipe.balance == "weights"
     weights = class_weights(data.train.labels, data.num_classes) if is_weighted else None
     return Loss(recipe, weights, teacher, data.task)
+
+
+def summed_loss(task: Task, outputs: Tensor, targets: Tensor) -> Tensor:
+    """The plain loss of a task on a batch, summed over its images.
+
+    Raises:
+        BadInputError: a loss of a person's own gives no number.
+    """
+    if task.loss is cross_entropy:
+        return cross_entropy(outputs, targets, reduction="sum")
+    return mean_loss(task, outputs, targets) * len(targets)
+
+
+def mean_loss(task: Task, outputs: Tensor, targets: Tensor) -> Tensor:
+    """The same, the mean.
+
+    Raises:
+        BadInputError: a loss of a person's own gives no number.
+    """
+    loss = task.loss(outputs, targets)
+    if not isinstance(loss, Tensor) or loss.numel() != 1:
+        got = f"shape {list(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
+        raise BadInputError(
+            f"the loss of --task {task.name} must be one number for a batch, as a tensor, got {got}."
+        )
+    return loss.reshape(())
 
 
 def check_goes_with(task: Task, recipe: Recipe, *, has_teacher: bool = False) -> None:

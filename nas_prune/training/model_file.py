@@ -120,11 +120,22 @@ def _written(
         size=preprocessing.size,
         mean=preprocessing.mean,
         std=preprocessing.std,
+        scale=_scale(preprocessing),
         sizes=pformat(sizes, width=110, compact=True, sort_dicts=False),
         sources=f"{sources}\n\n\n" if sources else "",
         call=call,
     )
     return f"{made}{NORMALISED}\n\n{READ}"
+
+
+def _scale(preprocessing: Preprocessing) -> str:
+    """How numbers are had in their own units; nothing where a network says none."""
+    scale = preprocessing.scale
+    if scale is None:
+        return ""
+    values = f"torch.tensor({[*scale.mean]}), torch.tensor({[*scale.std]})"
+    said = "# What CLASSES names, in its own units: network(...) * UNIT_STD + UNIT_MEAN"
+    return f"{said}\nUNIT_MEAN, UNIT_STD = {values}\n"
 
 
 def plain_text(text: str) -> str:
@@ -207,7 +218,7 @@ from torch import nn
 CLASSES = {classes}
 CHANNELS, SIZE = {channels}, {size}
 MEAN, STD = {mean}, {std}
-
+{scale}
 # What narrower layers hold of their sizes beside their weights.
 SIZES = {sizes}
 

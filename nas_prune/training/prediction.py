@@ -3,7 +3,6 @@
 Shape letters: N images, C classes.
 """
 
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +13,8 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn.functional import softmax
 
-from nas_prune.data.decode import decode_files
-from nas_prune.data.kinds import KindArray, notes_of
 from nas_prune.data.listing import image_files, is_folder, is_other_picture, other_pictures, shortened
-from nas_prune.data.pictures import Picture, absolute
+from nas_prune.data.pictures import Picture
 from nas_prune.data.preprocessing import Preprocessing
 from nas_prune.data.sources import labelled_pictures, source_named
 from nas_prune.data.table import Labelled
@@ -28,8 +25,8 @@ from nas_prune.runs.text import printable
 from nas_prune.training.evaluation import class_scores
 from nas_prune.training.held_out import held_out_by
 from nas_prune.training.load_network import network_at, network_in, record_at
-
-_AT_A_TIME, _MOST_PIXELS = 250, 50_000_000
+from nas_prune.training.reading_images import decoded
+from nas_prune.training.task_prediction import TaskPredictions, known_images, predict_task
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -110,14 +107,14 @@ def predict(
     seed: int | None = None,
     space: str | None = None,
     progress: Progress = SILENT,
-) -> Predictions:
+) -> Predictions | TaskPredictions:
     """What the trained network of a run says of images.
 
     Args:
         run: as `load_network` takes it.
         images: files, and folders that hold some.
-        data: images whose classes are known instead: a folder of a folder for each class, `csv:FILE` or `hf:DIR`; their
-            part `test` where they have one.
+        data: images of which the right answers are known instead, as they are for training: a folder with a folder for
+            each class, `csv:FILE`, `hf:DIR`, or a folder of images and masks; their part `test` where they have one.
         seed: as `load_network` takes it.
         space: likewise.
         progress: reports how far the work is.
@@ -133,9 +130,13 @@ def predict(
         got = "both" if images else "neither"
         raise BadInputError(f"IMAGES must be given, or a data set with --data, one of the two, got {got}.")
     files: Sequence[Picture]
+    if known.kind != "class":
+        right = None if data is None else known_images(str(data), known, path, progress)
+        files = right.files if right is not None else _listed(_as_list(images), progress)
+        return predict_task(path, network_at(path, record, space), known, files, right, progress)
     labels_N, part = None, None
     if data is None:
-        files = _listed([images] if isinstance(images, (str, Path)) else images, progress)
+        files = _listed(_as_list(images), progress)
     else:
         files, labels_N, part = _labelled(str(data), known.classes, held_out_by(path), progress)
     network = network_at(path, record, space)
@@ -143,24 +144,16 @@ def predict(
     return Predictions(path, known.classes, tuple(files), shares_NC, labels_N, part)
 
 
+def _as_list(images: Sequence[Path | str] | Path | str) -> Sequence[Path | str]:
+    return [images] if isinstance(images, (str, Path)) else images
+
+
 def _shares(
     network: nn.Module, known: Preprocessing, files: Sequence[Picture], progress: Progress
 ) -> Iterable[NDArray[np.float32]]:
-    named = list(map(absolute, files))
-    root = Path(os.path.commonpath({Path(str(file)).parent for file in named}))
-    kinds = list[KindArray]()
-    at_a_time = max(1, min(_AT_A_TIME, _MOST_PIXELS // (known.channels * known.size**2)))
-    for first in range(0, len(files), at_a_time):
-        progress.update("images", first, len(files))
-        some = named[first : first + at_a_time]
-        found = decode_files(some, image_size=known.size, in_channels=known.channels, root=root)
-        kinds += [] if found.kinds_N is None else [found.kinds_N]
+    for images in decoded(files, known, progress):
         with torch.inference_mode():
-            scores = class_scores(network, known.batch(found.images))
-            yield softmax(scores.float(), 1).numpy()
-    progress.update("images", len(files), len(files))
-    for note in notes_of(np.concatenate(kinds), named, root):
-        progress.say(note)
+            yield softmax(class_scores(network, known.batch(images)).float(), 1).numpy()
 
 
 def _listed(images: Sequence[Path | str], progress: Progress) -> list[Path]:

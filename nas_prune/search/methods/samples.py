@@ -14,9 +14,11 @@ from torch.nn.functional import cross_entropy
 from torch.utils import _pytree as pytree
 
 from nas_prune.data import epoch_seed, normalise
+from nas_prune.data.task import Task
 from nas_prune.errors import BadInputError
 from nas_prune.search.methods.contract import Evidence, GivenBatches, OwnLoss
 from nas_prune.training.evaluation import class_scores
+from nas_prune.training.loss import summed_loss
 from nas_prune.training.ranks import main_output
 
 IMAGES = 1024  # so that scoring stays far below the cost of an epoch
@@ -54,8 +56,25 @@ def batches_of(evidence: Evidence, count: int = IMAGES) -> Iterator[Sample]:
     if evidence.given is not None:
         yield from _given(evidence, evidence.given, count)
         return
-    for images, labels in samples(evidence, count):
-        yield _classified(partial(_class_scores, images), labels)
+    for images, targets in samples(evidence, count):
+        yield _of_task(evidence.data.task, partial(_class_scores, images), targets)
+
+
+def _of_task(task: Task, outputs: Callable[[nn.Module], Tensor], targets: Tensor) -> Sample:
+    """Images of our own, by the loss of their task."""
+
+    def loss(model: nn.Module) -> Tensor:
+        return summed_loss(task, outputs(model).float(), targets)
+
+    def scores(model: nn.Module) -> Tensor:
+        if task.kind != "class":
+            raise BadInputError(
+                f"this method draws labels from class scores, got --task {task.name}, which has none. Use --method "
+                "taylor."
+            )
+        return outputs(model)
+
+    return Sample(len(targets), outputs, loss, scores)
 
 
 def _class_scores(images: Tensor, model: nn.Module) -> Tensor:
