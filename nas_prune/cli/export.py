@@ -8,7 +8,7 @@ import click
 
 from nas_prune.cli.examples import examples
 from nas_prune.cli.option_types import NETWORK, WITH_NETWORK
-from nas_prune.cli.output import counted, echo, percent, print_json, print_table, showing_progress
+from nas_prune.cli.output import counted, echo, print_json, print_table, showing_progress
 
 if TYPE_CHECKING:
     from nas_prune.export.result import Exported
@@ -105,7 +105,7 @@ def command(
 
 
 def _print(result: "Exported") -> None:
-    config, said = result.config, result.agreement
+    config, said, metric = result.config, result.agreement, result.agreement.metric
     how = [
         *(["uint8 images"] if config.with_preprocessing else ["normalised images"]),
         *(
@@ -127,14 +127,15 @@ def _print(result: "Exported") -> None:
     images = f"{counted(said.images, 'test image')} of {said.data}"
     if config.to == "int8-onnx":
         echo(
-            f"Accuracy on {images}: {percent(said.accuracy_before, 2)} before, "
-            f"{percent(said.accuracy, 2)} with 8 bits; "
-            f"{said.differing} are said to be of another class."
+            f"{metric.title} on {images}: {metric.shown(said.value_before)} before, "
+            f"{metric.shown(said.value)} with 8 bits"
+            + (f"; {said.differing} are said to be of another class." if said.has_classes else ".")
         )
     else:
         ties = f" but {counted(said.ties, 'tie')}" if said.ties else ""
+        same = f"the same class for each{ties}, " if said.has_classes else ""
         echo(
-            f"Checked on {images}: the same class for each{ties}, scores within {said.largest_difference:.2g} (the "
-            f"largest is {said.largest_score:.3g}), accuracy {percent(said.accuracy, 2)}."
+            f"Checked on {images}: {same}scores within {said.largest_difference:.2g} (the largest is "
+            f"{said.largest_score:.3g}), {metric.name} {metric.shown(said.value)}."
         )
     echo(f"\nWritten: {result.out} ({', '.join(result.files)})")

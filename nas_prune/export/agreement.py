@@ -4,11 +4,13 @@ Shape letters: N images, K classes.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from nas_prune.data.metric import ACCURACY, Metric, named_metric
 from nas_prune.errors import BadInputError
 from nas_prune.export.images import CheckImages
 
@@ -24,11 +26,12 @@ class Agreement:
     Attributes:
         images: how many.
         data: of which data set they are test images.
-        differing: how many are said to be of another class.
+        differing: how many are said to be of another class; none where images are not of one class each.
         ties: those of them whose two classes are level: their scores are as far apart as rounding makes them.
         largest_difference: between two scores.
         largest_score: of the trained network.
-        accuracy, accuracy_before: on them: of the exported network, and of the trained one.
+        metric: of the task.
+        value, value_before: of the metric on them: of the exported network, and of the trained one.
     """
 
     images: int
@@ -37,15 +40,29 @@ class Agreement:
     ties: int
     largest_difference: float
     largest_score: float
-    accuracy: float
-    accuracy_before: float
+    metric: Metric
+    value: float
+    value_before: float
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether an image is of one class, which two networks may name alike."""
+        return self.metric == ACCURACY
+
+    def content(self) -> dict[str, Any]:
+        """As `--format json` and files have it."""
+        own = asdict(self)
+        name = self.metric.key("of").removeprefix("of_")
+        del own["metric"]
+        own[name], own[f"{name}_before"] = own.pop("value"), own.pop("value_before")
+        return {**own, **named_metric(self.metric)}
 
 
 def agreement(theirs_NK: Tensor, ours_NK: Tensor, checked: CheckImages) -> tuple[Agreement, list[int]]:
     """Compare scores.
 
     Args:
-        theirs_NK: of the exported network.
+        theirs_NK: of the exported network; of pixels N×K×H×W.
         ours_NK: of the trained one.
         checked: the images.
 
@@ -53,10 +70,7 @@ def agreement(theirs_NK: Tensor, ours_NK: Tensor, checked: CheckImages) -> tuple
         The comparison, and the images that are said to be of another class and are no ties.
     """
     theirs_NK, ours_NK = theirs_NK.double(), ours_NK.double()
-    theirs_N, ours_N = theirs_NK.argmax(1), ours_NK.argmax(1)
-    is_other_N = theirs_N != ours_N
-    gaps_N = (ours_NK.gather(1, ours_N[:, None]) - ours_NK.gather(1, theirs_N[:, None])).squeeze(1)
-    is_tie_N = is_other_N & (gaps_N <= NOISE * ours_NK.abs().amax(1))
+    is_other_N, is_tie_N = _told_apart(theirs_NK, ours_NK, checked)
     found = Agreement(
         images=len(checked),
         data=checked.data_name,
@@ -64,10 +78,22 @@ def agreement(theirs_NK: Tensor, ours_NK: Tensor, checked: CheckImages) -> tuple
         ties=int(is_tie_N.sum()),
         largest_difference=float((theirs_NK - ours_NK).abs().max()),
         largest_score=float(ours_NK.abs().max()),
-        accuracy=float((theirs_N == checked.labels).double().mean()),
-        accuracy_before=float((ours_N == checked.labels).double().mean()),
+        metric=checked.task.metric,
+        value=checked.value(theirs_NK),
+        value_before=checked.value(ours_NK),
     )
     return found, torch.nonzero(is_other_N & ~is_tie_N).flatten().tolist()
+
+
+def _told_apart(theirs_NK: Tensor, ours_NK: Tensor, checked: CheckImages) -> tuple[Tensor, Tensor]:
+    """Which images are said to be of another class, and which of these are ties."""
+    none_N = torch.zeros(len(checked), dtype=torch.bool)
+    if not checked.task.is_classification:
+        return none_N, none_N
+    theirs_N, ours_N = theirs_NK.argmax(1), ours_NK.argmax(1)
+    is_other_N = theirs_N != ours_N
+    gaps_N = (ours_NK.gather(1, ours_N[:, None]) - ours_NK.gather(1, theirs_N[:, None])).squeeze(1)
+    return is_other_N, is_other_N & (gaps_N <= NOISE * ours_NK.abs().amax(1))
 
 
 def checked_agreement(
@@ -81,7 +107,7 @@ def checked_agreement(
     if theirs_NK.shape != ours_NK.shape:
         got, wanted = ("×".join(map(str, one.shape)) for one in (theirs_NK, ours_NK))
         raise _other(f"scores of {got} where it gives {wanted}")
-    is_whole_N = theirs_NK.isfinite().all(1) & ours_NK.isfinite().all(1)
+    is_whole_N = (theirs_NK.isfinite() & ours_NK.isfinite()).flatten(1).all(1)
     if not is_whole_N.all():
         number = int(torch.nonzero(~is_whole_N)[0])
         raise _other(f"no numbers for {checked.called(number)}")
@@ -93,7 +119,7 @@ def checked_agreement(
             f", and others for {len(others) - 1} more of {found.images:,} images" if len(others) > 1 else ""
         )
         raise _other(f"{said!r} where that says {meant!r} for {checked.called(first)}{more}")
-    differences_N, largest_N = (theirs_NK - ours_NK).abs().amax(1), ours_NK.abs().amax(1)
+    differences_N, largest_N = (one.abs().flatten(1).amax(1) for one in (theirs_NK - ours_NK, ours_NK))
     excess_N = differences_N - TOLERANCE * largest_N.clamp(min=_LEAST_SHARE * found.largest_score)
     if (excess_N > 0).any():
         worst = int(excess_N.argmax())

@@ -23,12 +23,19 @@ _LIBRARIES: dict[Form, str] = {
     "safetensors": "pytorch",
 }
 _BAR = ("|", "\\|")  # which would end a cell of a table
+_TASKS = {"class": "image-classification", "mask": "image-segmentation", "classes": "image-classification"}
+_NETWORKS = {
+    "class": "An image classifier",
+    "classes": "A network that says several classes of an image",
+    "numbers": "A network that says numbers of an image",
+    "mask": "A network that says the class of each pixel",
+}
 _LONG = 12  # rows of widths beyond which they are folded away
 
 
 @dataclass(frozen=True, slots=True)
 class Accuracies:
-    """Test accuracies of the networks of a run, and which of them is exported."""
+    """Test accuracies of the networks of a run, or what else they are measured by; and which of them is exported."""
 
     each: tuple[float, ...]
     own: float | None
@@ -40,8 +47,9 @@ def accuracies_of(network: Path) -> Accuracies:
     if own is None:
         return Accuracies((), None)
     found = [read_trained(folder / RESULT) for folder in sorted(network.parent.parent.glob("seed-*"))]
-    each = tuple(one.test_accuracy for one in found if one is not None)
-    return Accuracies(each or (own.test_accuracy,), own.test_accuracy)
+    each = tuple(one.metric.score(one.test_score) for one in found if one is not None)
+    value = own.metric.score(own.test_score)
+    return Accuracies(each or (value,), value)
 
 
 def card(result: Exported, widths: Widths, known: Preprocessing, accuracies: Accuracies) -> str:
@@ -54,11 +62,14 @@ def card(result: Exported, widths: Widths, known: Preprocessing, accuracies: Acc
         accuracies: of its training.
     """
     head = yaml.safe_dump(
-        _head(result, widths, accuracies), sort_keys=False, allow_unicode=True, default_flow_style=False
+        _head(result, widths, known, accuracies),
+        sort_keys=False,
+        allow_unicode=True,
+        default_flow_style=False,
     )
     parts = [
         f"---\n{head}---\n",
-        _what(result, widths),
+        _what(result, widths, known),
         _use(result.config, known),
         _images(result.config, known),
         _accuracy(result, accuracies),
@@ -69,21 +80,28 @@ def card(result: Exported, widths: Widths, known: Preprocessing, accuracies: Acc
     return "\n".join(parts)
 
 
-def _head(result: Exported, widths: Widths, accuracies: Accuracies) -> dict[str, object]:
-    accuracy = result.agreement.accuracy
+def _head(
+    result: Exported, widths: Widths, known: Preprocessing, accuracies: Accuracies
+) -> dict[str, object]:
+    value, measure, what = result.agreement.value, result.agreement.metric, _TASKS.get(known.kind, "other")
     if accuracies.own is not None and result.config.to != "int8-onnx":
-        accuracy = accuracies.own
-    metric = {"type": "accuracy", "value": round(accuracy, 6), "name": "test accuracy"}
+        value = accuracies.own
+    metric = {"type": measure.name, "value": round(value, 6), "name": f"test {measure.name}"}
     found = {
-        "task": {"type": "image-classification"},
+        "task": {"type": what},
         "dataset": {"name": result.agreement.data, "type": "image-folder", "split": "test"},
         "metrics": [metric],
     }
     return {
         "library_name": _LIBRARIES[result.config.to],
-        "pipeline_tag": "image-classification",
-        "tags": ["image-classification", "structured-pruning", "nas-prune", _LIBRARIES[result.config.to]],
-        "metrics": ["accuracy"],
+        **({"pipeline_tag": what} if known.kind in _TASKS else {}),
+        "tags": [
+            *([what] if known.kind in _TASKS else []),
+            "structured-pruning",
+            "nas-prune",
+            _LIBRARIES[result.config.to],
+        ],
+        "metrics": [measure.name],
         "model-index": [{"name": _title(widths), "results": [found]}],
     }
 
@@ -93,10 +111,10 @@ def _title(widths: Widths) -> str:
     return printable(f"{widths.space.name}{at}")
 
 
-def _what(result: Exported, widths: Widths) -> str:
+def _what(result: Exported, widths: Widths, known: Preprocessing) -> str:
     how = "" if widths.method is None else f" found by {_code(printable(widths.method.words))},"
     return (
-        f"# {_code(_title(widths))}\n\nAn image classifier,{how} trained on {_code(result.agreement.data)} and "
+        f"# {_code(_title(widths))}\n\n{_NETWORKS[known.kind]},{how} trained on {_code(result.agreement.data)} and "
         f"exported as `{result.config.file}` by nas-prune {version('nas-prune')}.\n"
     )
 
@@ -108,8 +126,7 @@ def _use(config: ExportConfig, known: Preprocessing) -> str:
         'mean, std = (np.array(json.loads(known[name]), np.float32).reshape(-1, 1, 1) for name in ("mean", "std"))',
         "normalised = (images.astype(np.float32) / 255 - mean) / std",
     ]
-    asks = "scores, classes = scores[0], json.loads(known['classes'])\nprint(classes[int(scores.argmax())])"
-    asks = asks.replace("'", '"')
+    asks = f'scores, classes = scores[0], json.loads(known["classes"])\n{_said(known, "classes")}'
     blank = (
         f"images = np.zeros((1, {known.channels}, {known.size}, {known.size}), np.uint8)  # yours, {shape}"
     )
@@ -124,7 +141,7 @@ def _use(config: ExportConfig, known: Preprocessing) -> str:
             f'images = read("photo.jpg").unsqueeze(0)  # uint8, {shape}',
             "with torch.no_grad():",
             f"    scores = network({given})[0]",
-            "print(CLASSES[int(scores.argmax())])",
+            _said(known, "CLASSES"),
         ]
     elif config.to == "pt2":
         lines = [
@@ -150,12 +167,31 @@ def _use(config: ExportConfig, known: Preprocessing) -> str:
     return "## Use\n\n```python\n{}\n```\n".format("\n".join(lines))
 
 
+def _said(known: Preprocessing, names: str) -> str:
+    """The line that shows what an image's scores say."""
+    match known.kind:
+        case "classes":
+            return f"print([name for name, score in zip({names}, scores) if score > 0])"
+        case "mask":
+            return f"mask = scores.argmax(0)  # of each pixel the class, by its place in {names}"
+        case "numbers" if known.scale is not None:
+            triples = [*zip(known.scale.std, known.scale.mean, strict=True)]
+            units = ", ".join(f"({std:.9g}, {mean:.9g})" for std, mean in triples)
+            return (
+                f"units = [{units}]  # deviation and mean of each\n"
+                f"said = zip({names}, scores, units)\n"
+                "print({name: float(score) * std + mean for name, score, (std, mean) in said})"
+            )
+    return f"print({names}[int(scores.argmax())])"
+
+
 def _images(config: ExportConfig, known: Preprocessing) -> str:
     classes = ", ".join(map(_code, known.classes))
+    what = "Numbers" if known.kind == "numbers" else "Classes"
     return (
         f"## Images\n\nThe network takes `{takes(config, known)}`. Of each image: {RESIZE}, to {known.size} pixels a "
         f"side, {'grey' if known.channels == 1 else 'colour'}.\n\n"
-        f"- mean: {_numbers(known.mean)}\n- std: {_numbers(known.std)}\n\nClasses, in order: {classes}.\n"
+        f"- mean: {_numbers(known.mean)}\n- std: {_numbers(known.std)}\n\n{what}, in order: {classes}.\n"
     )
 
 
@@ -164,24 +200,25 @@ def _numbers(values: Sequence[float]) -> str:
 
 
 def _accuracy(result: Exported, accuracies: Accuracies) -> str:
-    said, own = result.agreement, []
+    said, own, metric = result.agreement, list[str](), result.agreement.metric
     if accuracies.each:
         mean, deviation = mean_and_deviation(accuracies.each)
-        spread = "" if deviation is None else f" ± {100 * deviation:.2f}"
+        spread = "" if deviation is None else f" ± {metric.bare(deviation)}"
         own.append(
-            f"Test accuracy {100 * mean:.2f}{spread} % (n = {len(accuracies.each)}"
+            f"Test {metric.name} {metric.bare(mean)}{spread}{' %' * metric.is_share} (n = {len(accuracies.each)}"
             f"{' seeds, mean ± standard deviation' if deviation is not None else ', one seed'}), of the exported one "
-            f"{100 * (accuracies.own or 0):.2f} %."
+            f"{metric.shown(accuracies.own or 0)}."
         )
-    own.append(
-        f"On the {said.images:,} test images that the file was checked on: {100 * said.accuracy:.2f} %"
-    )
+    own.append(f"On the {said.images:,} test images that the file was checked on: {metric.shown(said.value)}")
     own[-1] += (
-        f", {100 * said.accuracy_before:.2f} % before quantisation; {said.differing} are said to be of another class."
+        f", {metric.shown(said.value_before)} before quantisation"
+        + (f"; {said.differing} are said to be of another class." if said.has_classes else ".")
         if result.config.to == "int8-onnx"
         else f", the same class as the trained network's for each{_of_ties(said.ties)}."
+        if said.has_classes
+        else ", as the trained network."
     )
-    return "## Accuracy\n\n{}\n".format(" ".join(own))
+    return f"## {metric.title}\n\n{' '.join(own)}\n"
 
 
 def _of_ties(ties: int) -> str:

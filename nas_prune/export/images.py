@@ -3,7 +3,8 @@
 Shape letters: N images, C channels, H rows, W columns.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -13,8 +14,11 @@ from nas_prune.data import ImageData, Part
 from nas_prune.data.config import DataConfig, load_images
 from nas_prune.data.preprocessing import Preprocessing
 from nas_prune.data.streamed import StreamedSet
+from nas_prune.data.targets import TargetScale
+from nas_prune.data.task import Task
+from nas_prune.data.tasks import task_named
 from nas_prune.errors import BadInputError, DataError
-from nas_prune.runs.data_name import own_data
+from nas_prune.runs.data_name import CLASSIFICATION, own_data
 from nas_prune.runs.directory import published
 from nas_prune.runs.progress import Progress
 from nas_prune.runs.settings import command_of, read_config
@@ -31,11 +35,12 @@ class CheckImages:
 
     Attributes:
         images: uint8, N×C×H×W.
-        labels: int64, N.
+        labels: int64, N, or the targets of another task.
         names: of their files; empty where they have none.
         places: their numbers in the test part.
         data_name: of the data set, without directories.
         training: the training part.
+        task: what the network was trained for; scale: of the numbers that it puts out, if it does.
     """
 
     images: Tensor
@@ -44,6 +49,8 @@ class CheckImages:
     places: tuple[int, ...]
     data_name: str
     training: Part
+    task: Task = field(default_factory=partial(task_named, CLASSIFICATION))
+    scale: TargetScale | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -53,6 +60,12 @@ class CheckImages:
         if self.names:
             return printable(self.names[number])
         return f"test image {self.places[number]} of {self.data_name}"
+
+    def value(self, outputs: Tensor) -> float:
+        """The task's metric of a network's outputs on these images."""
+        in_units = outputs if self.scale is None else self.scale.unscaled(outputs)
+        targets = self.labels if self.scale is None else self.scale.unscaled(self.labels)
+        return float(self.task.value(self.task.statistics(in_units.float(), targets).double()))
 
     def for_calibration(self, count: int) -> Tensor:
         """So many training images, evenly spread: uint8, N×C×H×W."""
@@ -93,6 +106,8 @@ def check_images(
         tuple(places.tolist()),
         published(data.name),
         data.train,
+        data.task,
+        data.scale,
     )
 
 

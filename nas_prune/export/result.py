@@ -48,7 +48,7 @@ def summary(result: Exported) -> dict[str, Any]:
         "files": list(result.files),
         "network": str(result.network),
         "settings": result.config.model_dump(mode="json"),
-        "agreement": asdict(result.agreement),
+        "agreement": result.agreement.content(),
         "speeds": [asdict(one) for one in result.speeds],
         "threads": result.config.threads,
         "machine": result.machine,
