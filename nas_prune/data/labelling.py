@@ -7,7 +7,6 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import isfinite
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +20,7 @@ from nas_prune.errors import DataError
 
 LISTED = "|;"  # either stands between the classes of an image
 _MOST_CLASSES = 10_000
+_LARGEST = float(np.finfo(np.float32).max)
 _YES = {
     **dict.fromkeys(("1", "1.0", "true", "yes"), True),
     **dict.fromkeys(("0", "0.0", "false", "no", ""), False),
@@ -131,8 +131,8 @@ def _check_numbers(rows: Sequence[Row], shown: str) -> None:
 def _is_number(text: str) -> bool:
     """Whether a text is a number that single precision holds; Python would also take 1_000 and nan."""
     try:
-        return "_" not in text and isfinite(float(np.float32(text)))
-    except (ValueError, OverflowError):
+        return "_" not in text and abs(float(text)) <= _LARGEST
+    except ValueError:
         return False
 
 

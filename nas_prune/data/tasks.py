@@ -17,6 +17,7 @@ from nas_prune.data.task import Task
 from nas_prune.errors import BadInputError
 from nas_prune.runs.data_name import CLASSIFICATION
 from nas_prune.runs.own_code import imported, is_own_code
+from nas_prune.runs.text import first_line
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,59}")
 
@@ -165,10 +166,23 @@ def task_named(name: str) -> Task:
     if found is not None:
         return found
     own = imported(known_task(name), "--task")
-    if not isinstance(own, Task) and isinstance(own, Callable):  # type: ignore[arg-type]
-        own = own()
+    if callable(own) and not isinstance(own, Task):
+        own = _made(own, name)
     _check(own, f"--task {name}")
     return _own(name, own)
+
+
+def _made(make: Callable[[], object], name: str) -> object:
+    """What a function of a person's own returns.
+
+    Raises:
+        BadInputError: it fails.
+    """
+    try:
+        return make()
+    except Exception as error:
+        said = f"{type(error).__name__}: {first_line(error)}"
+        raise BadInputError(f"--task {name} must be a nas_prune.Task or make one, got {said}.") from error
 
 
 def _own(name: str, task: Task) -> Task:

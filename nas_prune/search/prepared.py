@@ -10,7 +10,7 @@ from torch import nn
 from nas_prune.data import ImageData, num_batches
 from nas_prune.data.config import DataConfig, load_images
 from nas_prune.data.preprocessing import preprocessing_of
-from nas_prune.errors import NothingToSearchError
+from nas_prune.errors import BadInputError, NothingToSearchError
 from nas_prune.hardware.use import network_for
 from nas_prune.runs.progress import Progress
 from nas_prune.search.config import SearchConfig
@@ -302,6 +302,11 @@ def prepared_search(
     loaded = loaded or LoadedInputs()
     data = loaded.data(config, progress)
     check_goes_with(data.task, config.recipe)
+    if method.needs_classes and data.task.kind != "class":
+        raise BadInputError(
+            f"--method {method.name} must come with images of one class each, since it draws classes from scores, got "
+            f"--task {data.task.name}. Use --method taylor."
+        )
     config = config.model_copy(update={"images": checked_images(config, data)})
     with progress.waiting("tracing the network"):
         space = loaded.space(config, data)

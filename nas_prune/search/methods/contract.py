@@ -154,6 +154,7 @@ class WidthMethod:
         zero: a channel with this score or less counts as removed by the method itself; None where none does.
         of: whether it judges channels, or whole residual blocks, so that the search finds a depth.
         is_control: it looks at neither weights nor images, and is there to be compared with.
+        needs_classes: its scores are of class scores, so that each image must be of one class.
     """
 
     name: str
@@ -171,6 +172,7 @@ class WidthMethod:
     zero: float | None = None
     of: Literal["channels", "blocks"] = "channels"
     is_control: bool = False
+    needs_classes: bool = False
 
     def kind(self, scope: Scope | None = None) -> str:
         """The paper's word for how widths come about, at a scope: `automatic` or `predefined`; or `control`."""

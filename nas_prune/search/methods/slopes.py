@@ -103,4 +103,5 @@ OBD = WidthMethod(
     scores=damage,
     can_score=can_gate,
     asks=ASKS_TO_GATE,
+    needs_classes=True,
 )
