@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from nas_prune.comparison.evaluate_result import EvaluateConfig as EvaluateConfig
     from nas_prune.comparison.run import compare as compare
     from nas_prune.comparison.transfer import transfer as transfer
+    from nas_prune.data.metric import Metric as Metric
+    from nas_prune.data.task import Task as Task
+    from nas_prune.data.tasks import register_task as register_task
     from nas_prune.errors import NasPruneError as NasPruneError
     from nas_prune.export.config import ExportConfig as ExportConfig
     from nas_prune.export.run import export_network as export_network
@@ -54,10 +57,12 @@ _HOMES = {
     "Evidence": "search.methods.contract",
     "ExportConfig": "export.config",
     "Guideline": "guideline.artefact",
+    "Metric": "data.metric",
     "NasPruneError": "errors",
     "SearchConfig": "search.config",
     "SearchSpace": "space.search_space",
     "StudyConfig": "study.config",
+    "Task": "data.task",
     "TrainConfig": "training.config",
     "WidthMethod": "search.methods.contract",
     "Widths": "space.widths",
@@ -79,6 +84,7 @@ _HOMES = {
     "read_widths": "space.widths",
     "rebuild": "space.rebuild",
     "register_method": "search.methods.registry",
+    "register_task": "data.tasks",
     "run_study": "study.run",
     "scores": "search.own_loop",
     "search": "search.run",

@@ -23,7 +23,10 @@ def printed(capsys: pytest.CaptureFixture[str]) -> str:
 
 @pytest.mark.parametrize(
     ("task", "labels", "metric", "key"),
-    [("regression", "mean+spread", "MAE", "mae"), ("multi-label", "tags", "mAP", "map")],
+    [
+        ("regression", "mean+spread", "MAE", "mae"),
+        pytest.param("multi-label", "tags", "mAP", "map", marks=pytest.mark.slow),
+    ],
 )
 def test_tables_lead_to_predictions(
     in_empty_directory: Path,
@@ -128,6 +131,7 @@ task = Task("anything", "numbers", Metric("RMSE", is_greater_better=False), loss
 """
 
 
+@pytest.mark.slow
 def test_a_task_of_ones_own_must_be_named_again_by_who_goes_on(
     in_empty_directory: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
