@@ -123,7 +123,9 @@ def _finished(config: SearchConfig, run: Path) -> Path:
 
 def _study(unit: Unit, space: SearchSpace) -> Found:
     uniform, narrow = _uniform(unit, space).widths, _narrow(unit)
-    total = unit.how.share * unit.total * space.cost_at(space.base_G).macs / narrow.cost_at(narrow.base_G).macs
+    total = (
+        unit.how.share * unit.total * space.cost_at(space.base_G).macs / narrow.cost_at(narrow.base_G).macs
+    )
     share = uniform.cost.macs / uniform.base_cost.macs
     settings = dict(unit.how.settings)
     own = lengths(total, share, unit.recipe.epochs)
