@@ -152,11 +152,15 @@ def _study(unit: Unit, space: SearchSpace) -> Found:
         }
     )
     run = unit.folder / "study"
+    before: tuple[Charge, ...] = ()
+    if unit.how.searches_first:
+        path, before = _guideline_of(unit, _narrower_search(unit))
+        config = config.model_copy(update={"guideline": str(path)})
     result = run_study(config, run)
     if is_planned:
         charges = study_behind(run).charges
         won = read_widths(winner_file(run))
-        return Found(_as_wide(unit, space, won), charges or (Charge(what="the study"),))
+        return Found(_as_wide(unit, space, won), charges or (*before, Charge(what="the study")))
     return _best_trial(result, run, space, unit)
 
 
@@ -189,25 +193,34 @@ def _best_trial(result: StudyResult, run: Path, space: SearchSpace, unit: Unit) 
 
 def _guideline(unit: Unit, space: SearchSpace) -> Found:
     """A guideline of a search on another task's images."""
-    return _guided(unit, space, _searching(unit, unit.what.guideline_from))
+    config = _searching(unit, unit.what.guideline_from)
+    return _guided(unit, space, config.model_copy(update=dict(unit.how.settings)))
 
 
 def _narrower(unit: Unit, space: SearchSpace) -> Found:
     """A guideline of a search in the same network, narrower by a factor, on the same images."""
-    config = _searching(unit, unit.task)
+    config = _narrower_search(unit)
+    return _guided(unit, space, config.model_copy(update=dict(unit.how.settings)))
+
+
+def _narrower_search(unit: Unit) -> SearchConfig:
     narrow = unit.how.width_multiplier * unit.what.width_multiplier
-    return _guided(unit, space, config.model_copy(update={"width_multiplier": narrow}))
+    return _searching(unit, unit.task).model_copy(update={"width_multiplier": narrow})
 
 
 def _guided(unit: Unit, space: SearchSpace, config: SearchConfig) -> Found:
-    config = config.model_copy(update=dict(unit.how.settings))
+    path, charges = _guideline_of(unit, config)
+    applied = apply_guideline(read_guideline(path), space, _budget(unit), groups=config.groups)
+    return Found(applied.artefact("guideline"), charges)
+
+
+def _guideline_of(unit: Unit, config: SearchConfig) -> tuple[Path, tuple[Charge, ...]]:
+    """The guideline of a search, and what that took."""
     run = _finished(config, unit.folder / "search")
     path = unit.folder / "guideline.yaml"
     if not path.exists():
         fit_guideline([run]).write(path)
-    guideline = read_guideline(path)
-    applied = apply_guideline(guideline, space, _budget(unit), groups=config.groups)
-    return Found(applied.artefact("guideline"), searches_behind(guideline))
+    return path, searches_behind(read_guideline(path))
 
 
 def _torch_pruning(unit: Unit, space: SearchSpace) -> Found:

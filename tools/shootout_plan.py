@@ -72,6 +72,7 @@ class Arm(_Strict):
         start: what the last training starts from, and how: `scratch`; or, after a search, from its weights by the
             whole recipe (`rewound`) or at a constant hundredth of the rate (`fine-tuned`).
         width_multiplier: of the network that `narrower` and `study` search, beside the task's.
+        searches_first: whether a study is made around the guideline of a search in that network.
         secondary: shown, not tested.
     """
 
@@ -82,6 +83,7 @@ class Arm(_Strict):
     total: float | None = None
     start: Literal["scratch", "rewound", "fine-tuned"] = "scratch"
     width_multiplier: float = 1.0
+    searches_first: bool = False
     secondary: bool = False
 
 
