@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from nas_prune.comparison.run import compare as compare
     from nas_prune.comparison.transfer import transfer as transfer
     from nas_prune.data.metric import Metric as Metric
+    from nas_prune.data.own_datasets import Datasets as Datasets
+    from nas_prune.data.own_datasets import register_data as register_data
     from nas_prune.data.task import Task as Task
     from nas_prune.data.tasks import register_task as register_task
     from nas_prune.errors import NasPruneError as NasPruneError
@@ -54,6 +56,7 @@ _HOMES = {
     "Budget": "space.budget",
     "CompareConfig": "comparison.config",
     "EvaluateConfig": "comparison.evaluate_result",
+    "Datasets": "data.own_datasets",
     "Evidence": "search.methods.contract",
     "ExportConfig": "export.config",
     "Guideline": "guideline.artefact",
@@ -83,6 +86,7 @@ _HOMES = {
     "read_study": "study.config",
     "read_widths": "space.widths",
     "rebuild": "space.rebuild",
+    "register_data": "data.own_datasets",
     "register_method": "search.methods.registry",
     "register_task": "data.tasks",
     "run_study": "study.run",

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from nas_prune.cli import suggestions
+from nas_prune.cli.data_types import DATA, TASK
 from nas_prune.cli.option_types import (
     RESUMED,
     FitOptions,
@@ -21,7 +22,6 @@ from nas_prune.cli.option_types import (
     Setup,
     ShapeOptions,
 )
-from nas_prune.cli.task_type import TASK
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Decorator = Callable[[Function], Function]
@@ -142,9 +142,11 @@ LIMITS: tuple[Decorator[Any], ...] = (
 data_option = click.option(
     "--data",
     "data_name",
+    type=DATA,
     shell_complete=suggestions.images,
     help="Data set: digits (the default), cifar10, cifar100, mnist, fashion-mnist, svhn, or your own: folder:PATH, "
-    "csv:FILE (path, label, split), hf:DIR (saved by datasets).",
+    "csv:FILE (path, label, split), hf:DIR (saved by datasets), wds:DIR (WebDataset), "
+    "package.module:function (PyTorch data sets).",
 )
 task_option = click.option(
     "--task",
@@ -198,6 +200,7 @@ shape_options: Decorator[Any] = packed(
     click.option(
         "--data",
         "data_name",
+        type=DATA,
         shell_complete=suggestions.images,
         help="The images that it is for: their channels and classes, and their size unless --image-size gives another.",
     ),

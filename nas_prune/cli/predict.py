@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from nas_prune.cli.data_types import TASK
 from nas_prune.cli.examples import examples
 from nas_prune.cli.option_types import NETWORK, WITH_NETWORK
 from nas_prune.cli.output import counted, echo, percent, print_json, print_table, showing_progress
-from nas_prune.cli.task_type import TASK
 
 if TYPE_CHECKING:
     from nas_prune.training.prediction import Predictions

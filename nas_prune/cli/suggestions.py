@@ -13,7 +13,7 @@ from click.shell_completion import CompletionItem
 Suggest: TypeAlias = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
 _PACKAGE = Path(__file__).parent.parent
-_DATA = ("digits", "cifar10", "cifar100", "mnist", "fashion-mnist", "svhn", "folder:", "csv:", "hf:")
+_DATA = ("digits", "cifar10", "cifar100", "mnist", "fashion-mnist", "svhn", "folder:", "csv:", "hf:", "wds:")
 _RULES = ("uniform", "smart-ratio", "erk", "bottleneck-first")
 _ALIASES = re.compile(r"^aliases: *\[([^]]*)\]", re.MULTILINE)
 _METHOD = re.compile(r'^ +name="([a-z0-9-]+)",$', re.MULTILINE)
@@ -44,9 +44,9 @@ def recipes(_: click.Context, __: click.Parameter, incomplete: str) -> list[Comp
 
 
 def images(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Data sets by name, folders behind `folder:` and `hf:`, folders and CSV files behind `csv:`."""
+    """Data sets by name, folders behind `folder:`, `hf:` and `wds:`, folders and CSV files behind `csv:`."""
     kind, colon, place = incomplete.partition(":")
-    if kind not in ("folder", "csv", "hf") or not colon:
+    if kind not in ("folder", "csv", "hf", "wds") or not colon:
         return _beginning(incomplete, _DATA)
     parent = place[: place.rfind("/") + 1]
     try:

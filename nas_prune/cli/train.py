@@ -220,7 +220,7 @@ def _print(result: "TrainResult") -> None:
     if guessing({"": result.seeds}, widths.space.num_classes):
         echo("It is no better than guessing the largest class may be. Train for more epochs (--epochs).")
     for seed, why in result.failed:
-        again = resume_command("train", result.run, widths.space.name, ALONE, config.data.task)
+        again = resume_command("train", result.run, widths.space.name, ALONE, config.data)
         echo(f"Seed {seed} was not trained to its end: {why.rstrip('.')}. Try it again: {again}")
     echo(f"Run: {result.run}")
     if not result.failed:

@@ -153,7 +153,7 @@ def _name(pattern: Pattern) -> str:
 
 
 def _command(run: Path, config: EvaluateConfig) -> str:
-    return resume_command("evaluate", run, config.space, ALONE, config.data.task)
+    return resume_command("evaluate", run, config.space, ALONE, config.data)
 
 
 def _loaded(config: EvaluateConfig, progress: Progress) -> tuple[ImageData, SearchSpace]:

@@ -38,7 +38,7 @@ class DataConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str = "digits"
+    name: NetworkName = "digits"
     image_size: int | None = None
     max_images: int | None = None
     val_fraction: float = Field(default=0.1, gt=0, le=0.5)

@@ -12,8 +12,10 @@ from nas_prune.data.hf_saved import read_saved
 from nas_prune.data.listing import is_folder
 from nas_prune.data.masks import mask_source
 from nas_prune.data.named import digits_source, downloaded_source
+from nas_prune.data.own_datasets import datasets_called, source_of_datasets
 from nas_prune.data.source import Source
 from nas_prune.data.table import Labelled, Table, source_of
+from nas_prune.data.tar_shards import read_shards
 from nas_prune.data.targets import TargetKind
 from nas_prune.errors import BadInputError
 from nas_prune.runs.data_name import OwnData, own_data
@@ -30,6 +32,8 @@ KNOWN_DATA: dict[str, str] = {
     "folder:PATH": "your own images: PATH/train/CLASS/*.jpg and PATH/test/CLASS/*.jpg, or PATH/CLASS/*.jpg",
     "csv:FILE": "your own images: a row for each, with its path, its label and, if there is one, its split",
     "hf:DIR": "a data set of Hugging Face's datasets, saved with save_to_disk",
+    "wds:DIR": "shards as WebDataset writes them: .tar files of images and classes",
+    "package.module:function": "your own code, which gives PyTorch data sets (nas_prune.Datasets)",
 }
 _TABLES = (".csv", ".tsv")
 
@@ -46,6 +50,9 @@ def source_named(name: str, data_dir: Path | None, kind: TargetKind = "class") -
         BadInputError: there is none of that name, or it says nothing of the kind.
         DataError: its images are not there, or are not laid out as they must be.
     """
+    datasets = datasets_called(name)
+    if datasets is not None:
+        return source_of_datasets(datasets, name, kind)
     own = own_data(name)
     if own is not None and own.place:
         _refuse_other_kind(own)
@@ -89,7 +96,9 @@ def labelled_pictures(name: str) -> tuple[Labelled, tuple[str, ...], bool]:
 
 
 def _table(own: OwnData, kind: TargetKind = "class") -> Table:
-    return read_csv(own, kind) if own.kind == "csv" else read_saved(own)
+    if own.kind == "csv":
+        return read_csv(own, kind)
+    return read_shards(own) if own.kind == "wds" else read_saved(own)
 
 
 _SAY = {
@@ -139,6 +148,8 @@ def _refuse_other_kind(own: OwnData) -> None:
         BadInputError: it is another.
     """
     meant = _meant(own.place)
+    if own.kind == "wds" and (meant is None or meant.startswith("folder:")):
+        return
     if meant is not None and not meant.startswith(f"{own.kind}:"):
         raise BadInputError(
             f"--data must say what {printable(own.place)} is, which is {_what(meant)}. Type --data {quote(meant)}."

@@ -1,10 +1,10 @@
-"""The names of a person's own images: `folder:PATH`, `csv:FILE`, `hf:DIR`, and what is chosen of them."""
+"""The names of a person's own images: `folder:PATH`, `csv:FILE`, `hf:DIR`, `wds:DIR`, and what is chosen of them."""
 
 import re
 from typing import NamedTuple
 
 CLASSIFICATION = "classification"  # the task where none is named
-KINDS = ("folder", "csv", "hf")
+KINDS = ("folder", "csv", "hf", "wds")
 _CHOICES = re.compile(r"(?:,(?:path|image|label|split|folder)=[^,]*)*\Z")
 
 

@@ -95,7 +95,7 @@ def search_all(config: SearchConfig, out: Path | None = None, *, progress: Progr
         keep_target(config.target, run)
         write_config(run, config.relative_to(run))
     first = search(settings_of(config, METHODS[_FIRST]), run / _FIRST, loaded=loaded)
-    again = resume_command("search", run, config.space, ALONE, config.data.task)
+    again = resume_command("search", run, config.space, ALONE, config.data)
     progress.say(f"Writing to {run}. If it is stopped: {again}")
     searches = _AllSearches(run, config, progress, loaded)
     searches.note(_FIRST, first.seconds)
@@ -138,7 +138,7 @@ class _AllSearches:
     def finish(self) -> AllResult:
         found: dict[str, Mapping[str, Any]] = {}
         left_out: dict[str, str] = {}
-        command = resume_command("search", self.run, self.config.space, ALONE, self.config.data.task)
+        command = resume_command("search", self.run, self.config.space, ALONE, self.config.data)
         with alone_in(self.run), resume_hint(command):
             for name, method in known_methods().items():
                 settings, folder = self._settings(method), self.run / name

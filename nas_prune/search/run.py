@@ -91,7 +91,7 @@ def search(
         progress.say(before_training(stage.data, stage.config.recipe))
         if stage.method.trains and (note := of_last_epoch(stage.config.recipe)) is not None:
             progress.say(note)
-        again = resume_command("search", run, config.space, ranks, config.data.task)
+        again = resume_command("search", run, config.space, ranks, config.data)
         progress.say(f"Writing to {run}. If it is stopped: {again}")
         return _finish(stage, run, progress)
 
@@ -230,7 +230,7 @@ class _Ended:
 def _finish(stage: PreparedSearch, run: Path, progress: Progress) -> SearchResult:
     """Train what is left, cut at every budget, write the results."""
     started = perf_counter()
-    command = resume_command("search", run, stage.config.space, stage.compute.ranks, stage.config.data.task)
+    command = resume_command("search", run, stage.config.space, stage.compute.ranks, stage.config.data)
     with limited_threads(stage.threads), resume_hint(command):
         ended = _ended(stage, run, progress)
         with progress.waiting("scoring channels"):
@@ -376,7 +376,7 @@ def _provenance(stage: PreparedSearch, epochs: int) -> dict[str, Any]:
             num_val=len(data.val),
             max_images=config.data.max_images,
             val_fraction=config.data.val_fraction,
-            task=str(config.data.task),
+            task=str(config.data),
         ),
         "recipe": config.recipe.model_dump(mode="json"),
         "seed": config.seed,

@@ -242,11 +242,12 @@ def checked_images(config: RunConfig, data: ImageData) -> str:
     return own
 
 
-def resume_command(command: str, run: Path, space: str, ranks: Ranks, task: str = CLASSIFICATION) -> str:
+def resume_command(command: str, run: Path, space: str, ranks: Ranks, data: DataConfig | None = None) -> str:
     """The command that resumes a run."""
     program = "nas-prune" if ranks.world == 1 else f"torchrun --nproc-per-node {ranks.world} -m nas_prune"
     again = f" --space {quote(space)}" if is_own(space) else ""
-    again += f" --task {quote(task)}" if is_own_code(task) else ""
+    for option, name in () if data is None else (("--data", data.name), ("--task", data.task)):
+        again += f" {option} {quote(name)}" if own_data(name) is None and is_own_code(name) else ""
     return f"{program} {command} --resume {quote(str(run))}{again}"
 
 

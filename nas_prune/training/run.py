@@ -67,7 +67,7 @@ def train(
         if job.given is not None:
             progress.say(job.given.words)
         progress.say(before_training(job.data, job.recipe))
-        again = resume_command("train", run, widths.space.name, ranks, config.data.task)
+        again = resume_command("train", run, widths.space.name, ranks, config.data)
         progress.say(f"Writing to {run}. If it is stopped: {again}")
         return _finish(run, job, workers, progress)
 
@@ -128,7 +128,7 @@ def _finish(run: Path, job: TrainJob, workers: int, progress: Progress) -> Train
     seeds = job.config.seeds
     if workers > 1 and job.compute.ranks.world > 1:
         raise BadInputError(f"--workers must be 1 under torchrun, got {workers}.")
-    command = resume_command("train", run, job.widths.space.name, job.compute.ranks, job.config.data.task)
+    command = resume_command("train", run, job.widths.space.name, job.compute.ranks, job.config.data)
     with alone_in(run, is_needed=job.compute.ranks.is_first), resume_hint(command):
         outcomes = _in_workers(run, job, workers, progress) if workers > 1 else _in_turn(run, job, progress)
     done = tuple(one.result for one in outcomes if one.result is not None)

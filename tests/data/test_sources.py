@@ -29,7 +29,7 @@ def test_a_place_without_its_kind_is_recognised(write_digits: WriteDigits) -> No
     ):
         with pytest.raises(BadInputError, match=rf"There is {what} of that name: --data {meant}\."):
             load_data(place)
-    with pytest.raises(BadInputError, match=r"hf:DIR, got 'clothe'\.$"):
+    with pytest.raises(BadInputError, match=r"package.module:function, got 'clothe'\.$"):
         load_data("clothe")
 
 

@@ -1,4 +1,4 @@
-"""The option that names a task."""
+"""Options whose words may name code of a person's own, which the command line vouches for: a task, and images."""
 
 from typing import Any
 
@@ -31,3 +31,20 @@ class _Task(click.ParamType[str]):
 
 
 TASK = _Task()
+
+
+class _Data(click.ParamType[str]):
+    """The name of images."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ARG002
+        """As it is typed; vouched for where it names code."""
+        from nas_prune.runs.data_name import own_data
+        from nas_prune.runs.own_code import is_own_code
+        from nas_prune.runs.typed import typed_here
+
+        return typed_here(value) if own_data(value) is None and is_own_code(value) else value
+
+
+DATA = _Data()
