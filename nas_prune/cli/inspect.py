@@ -161,7 +161,8 @@ def _print_heading(space: "SearchSpace", facts: dict[str, Any]) -> None:
     reference = space.reference
     wide = "" if reference.width_multiplier == 1 else f", widths × {reference.width_multiplier:g}"
     takes = "images" if reference.call.is_plain and len(reference.input_shape) == 3 else "inputs"
-    gives = f", {reference.num_classes} classes" if space.puts_out == "row" else ""
+    outputs = "1 output" if reference.num_classes == 1 else f"{reference.num_classes} classes"
+    gives = f", {outputs}" if space.puts_out == "row" else ""
     echo(f"{reference.name}: {takes} {reference.call}{gives}{wide}")
     if reference.part:
         echo(

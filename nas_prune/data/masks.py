@@ -86,9 +86,21 @@ def mask_source(path: Path) -> Source:
     )
 
 
-def has_masks(path: Path) -> bool:
-    """Whether a folder is laid out as one of images and masks."""
-    return is_folder(path) and bool(_named(path, _MASKS) or any(_named(p, _MASKS) for p in _folders(path)))
+def refuse_masks(path: Path) -> None:
+    """Refuse to take images and masks for two classes.
+
+    Raises:
+        DataError: that is how the folder is laid out.
+    """
+    if not is_folder(path):
+        return
+    for folder in (path, *_folders(path)):
+        names = class_folders(folder)
+        if len(names) == 2 and _named(folder, _IMAGES) and _named(folder, _MASKS):
+            raise DataError(
+                f"the classes in {printable(str(folder))} must not be images and their masks, got {' and '.join(names)}. "
+                "For masks there is --task segmentation; if they are classes, rename the folders."
+            )
 
 
 def _folders(path: Path) -> Iterator[Path]:

@@ -10,7 +10,7 @@ from nas_prune.data.folder import folder_source, labelled_images
 from nas_prune.data.hf_layout import is_saved
 from nas_prune.data.hf_saved import read_saved
 from nas_prune.data.listing import is_folder
-from nas_prune.data.masks import mask_source
+from nas_prune.data.masks import mask_source, refuse_masks
 from nas_prune.data.named import digits_source, downloaded_source
 from nas_prune.data.own_datasets import datasets_called, source_of_datasets
 from nas_prune.data.source import Source
@@ -59,7 +59,10 @@ def source_named(name: str, data_dir: Path | None, kind: TargetKind = "class") -
         _refuse_other_targets(name, own, kind)
         if own.kind == "folder":
             path = expanded(own.place)
-            return mask_source(path) if kind == "mask" else folder_source(path)
+            if kind == "mask":
+                return mask_source(path)
+            refuse_masks(path)
+            return folder_source(path)
         return source_of(_table(own, kind))
     if name not in KNOWN_DATA or own is not None:
         meant = _meant(name)

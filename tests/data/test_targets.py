@@ -180,6 +180,12 @@ def test_what_says_something_else_is_refused(tmp_path: Path, task: str, name: st
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("parts", [{"": 4}, {"train": 4, "test": 4}])
+def test_images_and_masks_are_not_taken_for_two_classes(tmp_path: Path, parts: dict[str, int]) -> None:
+    with pytest.raises(DataError, match=r"images and masks\. For masks there is --task segmentation"):
+        load_data(f"folder:{write_masked(tmp_path, parts)}", image_size=8)
+
+
 @pytest.mark.parametrize("text", ["nan", "inf", "1e99", "1_000", "", "five"])
 def test_numbers_that_are_none_are_named_with_their_line(tmp_path: Path, text: str) -> None:
     path = write_table(tmp_path, 12)
