@@ -98,7 +98,7 @@ def refuse_masks(path: Path) -> None:
         names = class_folders(folder)
         if len(names) == 2 and _named(folder, _IMAGES) and _named(folder, _MASKS):
             raise DataError(
-                f"the classes in {printable(str(folder))} must not be images and their masks, got {' and '.join(names)}. "
+                f"the classes in {printable(str(folder))} must not be images and masks, got {' and '.join(names)}. "
                 "For masks there is --task segmentation; if they are classes, rename the folders."
             )
 
