@@ -25,9 +25,9 @@ _HEADINGS = (
 def print_ranking(ranking: Ranking, config: StudyConfig) -> None:
     """A table of the networks, and what it says."""
     short = f"{ranking.study}: {counted(config.epochs, 'epoch')} from scratch with new seeds"
-    full = f", then in full by {ranking.schedule} of {counted(config.recipe.epochs, 'epoch')}"
+    full = f", then in full by {ranking.schedule} of {counted(config.full_epochs, 'epoch')}"
     echo(f"{short}{full * any(one.full for one in ranking.candidates)}\n")
-    epochs = {"short": config.epochs, "full": config.recipe.epochs}
+    epochs = {"short": config.epochs, "full": config.full_epochs}
     print_table([one.format(**epochs) for one in _HEADINGS], [_row(one) for one in ranking.candidates])
     echo(
         "\nAccuracies are of validation images where nothing else is said. The order is that of the short trainings."

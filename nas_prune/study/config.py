@@ -202,6 +202,11 @@ class StudyConfig(NetworkConfig):
         return self.recipe.with_epochs(self.epochs)
 
     @property
+    def full_epochs(self) -> int:
+        """Of a training in full."""
+        return self.recipe.epochs
+
+    @property
     def judge_recipe(self) -> Recipe:
         """How the judge's network is trained."""
         return self.recipe if self.judge_epochs is None else self.recipe.with_epochs(self.judge_epochs)

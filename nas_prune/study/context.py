@@ -16,8 +16,9 @@ from nas_prune.space.budget import Budget
 from nas_prune.space.load import images_for
 from nas_prune.space.search_space import SearchSpace
 from nas_prune.study.config import GUIDELINE, StudyConfig
+from nas_prune.study.engine import Engine
 from nas_prune.study.parameters import ParametrisedNetwork, parametrised
-from nas_prune.training.schedules import training_macs
+from nas_prune.study.trainer import Trainer
 
 BUDGET = "log cost"  # the parameter of a study against a cost
 
@@ -29,13 +30,14 @@ class StudyContext:
     Attributes:
         run: the study's directory.
         config: its settings.
-        space, data, pattern: what they name.
+        space, pattern: what they name.
+        trainer: what trains networks.
     """
 
     run: Path
     config: StudyConfig
     space: SearchSpace
-    data: ImageData
+    trainer: Trainer
     pattern: Pattern | None
     _known: dict[Budget, ParametrisedNetwork] = field(default_factory=dict, repr=False, compare=False)
 
@@ -52,10 +54,16 @@ class StudyContext:
         return found
 
     @property
+    def data(self) -> ImageData:
+        """The images, where nas-prune trains on some."""
+        assert isinstance(self.trainer, Engine)
+        return self.trainer.data
+
+    @property
     def whole_training(self) -> int:
         """MACs of one training of the whole network in full: the unit of a study's budget."""
         macs = self.space.cost_at(self.space.base_G).macs
-        return training_macs(macs, len(self.data.train), self.config.recipe.epochs)
+        return self.trainer.macs(macs, self.config.full_epochs)
 
     def ends(self, budgets: Sequence[Budget]) -> tuple[float, float]:
         """The logarithms of the two costs between which a study against a cost samples."""
@@ -69,7 +77,7 @@ def load_study(
     """What the study of a directory needs, loaded again."""
     config = reopen(run, StudyConfig, trusted=space, data_name=data_name, progress=progress, cleans=False)
     data, network = images_and_network(config, progress)
-    return StudyContext(run, config, network, data, pattern_in(run, config))
+    return StudyContext(run, config, network, Engine(data), pattern_in(run, config))
 
 
 def pattern_in(run: Path, config: StudyConfig) -> Pattern | None:

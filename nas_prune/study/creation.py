@@ -16,7 +16,6 @@ from optuna.exceptions import DuplicatedStudyError, ExperimentalWarning
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 
-from nas_prune.data.identity import identity_of
 from nas_prune.errors import BadInputError
 from nas_prune.guideline.apply import Pattern
 from nas_prune.guideline.artefact import Guideline
@@ -204,7 +203,7 @@ def _check_own(study: optuna.Study, context: StudyContext) -> None:
     check_same(known.get(record.SETTINGS, {}), config.fixed(), f"study {name!r} in the storage")
     now = {
         record.PATTERN_HASH: fingerprint(context.pattern),
-        record.IMAGES: identity_of(context.data),
+        record.IMAGES: context.trainer.identity,
         record.TARGET: identity_of_target(config.target),
     }
     what = {
@@ -234,7 +233,7 @@ def _make_ready(study: optuna.Study, context: StudyContext, budgets: tuple[Budge
     config = context.config
     keep(study, record.SETTINGS, config.fixed())
     keep(study, record.PATTERN_HASH, fingerprint(context.pattern))
-    keep(study, record.IMAGES, identity_of(context.data))
+    keep(study, record.IMAGES, context.trainer.identity)
     if config.target is not None:
         keep(study, record.TARGET, identity_of_target(config.target))
     for name, said in in_words(config).items():

@@ -135,22 +135,27 @@ def planned(context: StudyContext, judges: Sequence[JudgeName] = ("inherited", S
 
 def costs_of(context: StudyContext, judge: JudgeName) -> Costs:
     """What a study with some judge is made of, by the dearest widths that it could ask for."""
-    config, images = context.config, len(context.data.train)
+    config = context.config
     asked = replace(context, config=config.model_copy(update={"judge": judge}))
     dearest = max(_dearest(context, budget) for budget in config.budgets)
-    passes = min(NORM_IMAGES, images) + len(context.data.val)
-    forward = {"inherited": passes, "slimmable": passes, "synflow": 3}
-    one_judging = dearest * forward.get(judge, 0)
+    one_judging = dearest * passes_of(context, judge)
     return Costs(
         judge,
         context.whole_training,
         macs_of_preparing(asked),
         one_judging,
-        config.seeds * training_macs(dearest, images, config.epochs) + one_judging,
-        training_macs(dearest, images, config.recipe.epochs),
+        config.seeds * context.trainer.macs(dearest, config.epochs) + one_judging,
+        context.trainer.macs(dearest, config.full_epochs),
         len(config.studies),
         count_sources(context),
     )
+
+
+def passes_of(context: StudyContext, judge: JudgeName) -> int:
+    """Forward passes of one image that a judge takes for a trial."""
+    if judge in ("inherited", "slimmable"):
+        return min(NORM_IMAGES, len(context.data.train)) + len(context.data.val)
+    return 3 if judge == "synflow" else 0
 
 
 def _dearest(context: StudyContext, budget: Budget) -> int:

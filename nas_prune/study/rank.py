@@ -17,7 +17,6 @@ from filelock import FileLock, Timeout
 from optuna.trial import FrozenTrial
 from threadpoolctl import threadpool_limits
 
-from nas_prune.data.guessing import guess_share
 from nas_prune.errors import BadInputError
 from nas_prune.runs.files import remove_partial_files, saying_why
 from nas_prune.runs.progress import SILENT, Progress
@@ -217,7 +216,6 @@ class _Job:
             [(name, "full", first + number) for name, number in planned], "full trainings"
         )
         candidates = self._candidates(found, order)
-        data = self.trainings.context.data
         full = sum(prices.full[one.name] * len(one.full) for one in candidates)
         ranking = Ranking(
             self.study,
@@ -229,7 +227,7 @@ class _Job:
             Spent(short, full, self.trainings.whole_macs(candidates[0].widths)),
             wanted,
             self._priors(found, order[0]),
-            guess_share(data.val.labels, data.num_classes),
+            self.trainings.context.trainer.guess,
         )
         write_ranking(ranking, self.trainings.context.config)
         return ranking
@@ -247,7 +245,7 @@ class _Job:
             self.trainings.train([(name, "short", first + place) for name, place in tasks], f"round {number}")
         )
         found = [self.trainings.result((name, "short", first + place)) for name, place in tasks]
-        return [None if one is None else one.val_accuracy for one in found]
+        return [None if one is None else one.score for one in found]
 
     def _known(self, values: Mapping[str, Sequence[float]]) -> Posterior:
         """By the rule of all trials and short trainings, or without one by the latter."""
@@ -293,8 +291,8 @@ class _Job:
                     self.chosen[name][0],
                     self.trainings.widths(name),
                     found.values[name],
-                    tuple(one.val_accuracy for one in results),
-                    tuple(one.test_accuracy for one in results),
+                    tuple(one.score for one in results),
+                    tuple(one.test for one in results if one.test is not None),
                     float(found.posterior.mean_N[places[name]]),
                     best_N[places[name]],
                 )

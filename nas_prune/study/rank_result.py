@@ -204,7 +204,7 @@ def better_in_full(ranking: Ranking) -> list[Candidate]:
 
 def notes_on(ranking: Ranking, config: StudyConfig) -> list[str]:
     """What the order is by, what longer trainings say against it, and whether networks guess, in words."""
-    short, full = (f"{n} epoch{'s' * (n != 1)}" for n in (config.epochs, config.recipe.epochs))
+    short, full = (f"{n} epoch{'s' * (n != 1)}" for n in (config.epochs, config.full_epochs))
     said = []
     better, winner = better_in_full(ranking), ranking.winner
     if better:
@@ -243,7 +243,7 @@ def summary(ranking: Ranking, config: StudyConfig) -> dict[str, Any]:
         "study": ranking.study,
         "data": published(config.data.name),
         "short_epochs": config.epochs,
-        "full_epochs": config.recipe.epochs,
+        "full_epochs": config.full_epochs,
         "schedule": ranking.schedule,
         "ordered_by": "short",
         "better_in_full": [one.name for one in better_in_full(ranking)],

@@ -24,6 +24,7 @@ from nas_prune.study.config import GUIDELINE, StudyConfig
 from nas_prune.study.context import StudyContext, images_and_network, load_study
 from nas_prune.study.creation import check_same, check_storage, claim_directory, claiming, write_wanted
 from nas_prune.study.dashboard import show_study
+from nas_prune.study.engine import Engine
 from nas_prune.study.judges.prepare import prepare_judge
 from nas_prune.study.location import StudyLocation, StudyResult, command_for, mend_if_idle, storage_flag
 from nas_prune.study.planned_race import race_of_plan
@@ -78,12 +79,12 @@ def run_study(
     threads = pick_threads(config.threads, space.cost_at(space.base_G).macs, config.recipe.batch_size)
     config = config.model_copy(update={"threads": config.threads or max(1, threads // workers)})
     asked = config
-    config = resolved_plan(StudyContext(run, config, space, data, pattern), workers, progress)
+    config = resolved_plan(StudyContext(run, config, space, Engine(data), pattern), workers, progress)
     if is_new:
         run = run.absolute() if run.name in ("", "..") else run
         run, config = _free(run, config, storage)
     context, location = (
-        StudyContext(run, config, space, data, pattern),
+        StudyContext(run, config, space, Engine(data), pattern),
         StudyLocation(run, storage, heartbeat),
     )
     if storage is not None:

@@ -25,6 +25,7 @@ from nas_prune.study.config import SCRATCH, StudyConfig
 from nas_prune.study.context import StudyContext, pattern_in
 from nas_prune.study.creation import OneStudy, open_studies, write_wanted
 from nas_prune.study.dashboard import show_study
+from nas_prune.study.engine import Engine
 from nas_prune.study.judges.contract import Judge
 from nas_prune.study.judges.prepare import loaded_judge, prepare_judge
 from nas_prune.study.location import StudyLocation, command_for
@@ -266,7 +267,7 @@ def _prepared(
     threadpool_limits(1, user_api="blas")  # as the process that began this one
     data = shared.attach()
     context = StudyContext(
-        location.run, config, network_for(config, data), data, pattern_in(location.run, config)
+        location.run, config, network_for(config, data), Engine(data), pattern_in(location.run, config)
     )
     storage = open_storage(
         location.storage, location.run, on_stale=put_back_stale, heartbeat=location.heartbeat

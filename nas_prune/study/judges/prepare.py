@@ -35,7 +35,6 @@ from nas_prune.training.loop import Training
 from nas_prune.training.network_file import read_network, set_weights, write_network
 from nas_prune.training.ranks import ALONE
 from nas_prune.training.resumable import train_in
-from nas_prune.training.schedules import training_macs
 from nas_prune.training.state import start
 
 JUDGES: Mapping[JudgeName, str] = {
@@ -85,12 +84,12 @@ def is_prepared(context: StudyContext) -> bool:
 
 def macs_of_preparing(context: StudyContext) -> int:
     """Training MACs that the judge's network takes, whether or not it has been trained."""
-    config, space, images = context.config, context.space, len(context.data.train)
+    config, space = context.config, context.space
     if config.judging not in _TRAININGS:
         return 0
     narrow = narrow_of(context) if config.judging == "slimmable" else None
     macs = space.cost_at(space.base_G).macs if narrow is None else macs_of_step(space, narrow)
-    return training_macs(macs, images, config.judge_recipe.epochs)
+    return context.trainer.macs(macs, config.judge_recipe.epochs)
 
 
 def loaded_judge(context: StudyContext) -> Judge | None:
