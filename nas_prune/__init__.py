@@ -39,10 +39,13 @@ if TYPE_CHECKING:
     from nas_prune.space.widths import read_widths as read_widths
     from nas_prune.study.config import StudyConfig as StudyConfig
     from nas_prune.study.config import read_study as read_study
+    from nas_prune.study.own_function import Trial as Trial
+    from nas_prune.study.own_training import study as study
     from nas_prune.study.rank import rank_study as rank_study
     from nas_prune.study.run import run_study as run_study
     from nas_prune.training.config import TrainConfig as TrainConfig
     from nas_prune.training.load_network import load_network as load_network
+    from nas_prune.training.metric import Metric as Metric
     from nas_prune.training.prediction import predict as predict
     from nas_prune.training.run import train as train
 
@@ -54,11 +57,13 @@ _HOMES = {
     "Evidence": "search.methods.contract",
     "ExportConfig": "export.config",
     "Guideline": "guideline.artefact",
+    "Metric": "training.metric",
     "NasPruneError": "errors",
     "SearchConfig": "search.config",
     "SearchSpace": "space.search_space",
     "StudyConfig": "study.config",
     "TrainConfig": "training.config",
+    "Trial": "study.own_function",
     "WidthMethod": "search.methods.contract",
     "Widths": "space.widths",
     "apply_guideline": "guideline.apply",
@@ -83,6 +88,7 @@ _HOMES = {
     "scores": "search.own_loop",
     "search": "search.run",
     "slimming": "search.own_loop",
+    "study": "study.own_training",
     "train": "training.run",
     "transfer": "comparison.transfer",
 }

@@ -1,22 +1,25 @@
 """What `nas-prune study rank` prints for people."""
 
+from collections.abc import Sequence
 from statistics import fmean
 
 from nas_prune.cli.on_target import on_target
-from nas_prune.cli.output import count, counted, echo, percent, print_table
+from nas_prune.cli.output import count, echo, print_table
 from nas_prune.study.config import StudyConfig
 from nas_prune.study.race import why_ended
 from nas_prune.study.rank_result import Candidate, Ranking, notes_on
+from nas_prune.training.metric import ACCURACY, Metric
 
 _NAMED = {"guideline": "the guideline", "uniform": "uniform widths"}
+_TEST = "full, test"
 _HEADINGS = (
     "network",
     "P(best)",
     "expected",
-    "short: {short} ep. (n)",
+    "short: {short} (n)",
     "90 % interval",
-    "full: {full} ep. (n)",
-    "full, test",
+    "full: {full} (n)",
+    _TEST,
     "MACs",
     "parameters",
 )
@@ -24,14 +27,18 @@ _HEADINGS = (
 
 def print_ranking(ranking: Ranking, config: StudyConfig) -> None:
     """A table of the networks, and what it says."""
-    short = f"{ranking.study}: {counted(config.epochs, 'epoch')} from scratch with new seeds"
-    full = f", then in full by {ranking.schedule} of {counted(config.full_epochs, 'epoch')}"
-    echo(f"{short}{full * any(one.full for one in ranking.candidates)}\n")
-    epochs = {"short": config.epochs, "full": config.full_epochs}
-    print_table([one.format(**epochs) for one in _HEADINGS], [_row(one) for one in ranking.candidates])
-    echo(
-        "\nAccuracies are of validation images where nothing else is said. The order is that of the short trainings."
+    short = f"{ranking.study}: {config.length_words(config.epochs)} from scratch with new seeds"
+    full = config.length_words(config.full_epochs)
+    by = (
+        f", then in full by {ranking.schedule} of {full}" if config.own is None else f", then in full: {full}"
     )
+    echo(f"{short}{by * any(one.full for one in ranking.candidates)}\n")
+    _print_candidates(ranking, config)
+    values = "Accuracies are of validation images where nothing else is said."
+    if config.own is not None:
+        less = "" if config.metric.is_greater_better else ", of which less is better"
+        values = f"Numbers are {config.metric.name}{less}."
+    echo(f"\n{values} The order is that of the short trainings.")
     for note in notes_on(ranking, config):
         echo(note)
     by = (
@@ -51,7 +58,7 @@ def print_ranking(ranking: Ranking, config: StudyConfig) -> None:
         f"short {brief:.2f}, full {whole:.2f}."
     )
     echo(f"Rank correlation between short and full training: {ranking.correlation.words}")
-    _print_verdict(ranking)
+    _print_verdict(ranking, config.metric)
     for name, why in ranking.failed:
         echo(f"Not trained to its end: {name}: {why}")
     if ranking.winner.widths.target is not None:
@@ -59,27 +66,43 @@ def print_ranking(ranking: Ranking, config: StudyConfig) -> None:
     echo(f"Widths of the winner, {ranking.winner.name}: {ranking.folder / 'widths.json'}")
 
 
-def _row(one: Candidate) -> list[str]:
+def _print_candidates(ranking: Ranking, config: StudyConfig) -> None:
+    """The table, with test accuracies where there are test images."""
+    lengths = {"short": f"{config.epochs} ep.", "full": f"{config.full_epochs} ep."}
+    if config.own is not None and not config.own.has_epochs:
+        lengths = {"short": "race", "full": "again"}
+    headings = [one.format(**lengths) for one in _HEADINGS]
+    rows = [_row(one, config.metric) for one in ranking.candidates]
+    if config.own is not None:
+        test = _HEADINGS.index(_TEST)
+        headings, *rows = ([*row[:test], *row[test + 1 :]] for row in (headings, *rows))
+    print_table(headings, rows)
+
+
+def _row(one: Candidate, metric: Metric) -> list[str]:
+    def shown(scores: Sequence[float]) -> str:
+        return metric.shown(metric.score(fmean(scores)))
+
     found = one.interval
-    spread = (
-        f"{100 * max(0, found.low):.2f} to {100 * min(1, found.high):.2f}" if found.high > found.low else "–"
-    )
-    again = ["–", "–"]
-    if one.full:
-        again = [f"{percent(fmean(one.full), 2)} ({len(one.full)})", percent(fmean(one.full_test), 2)]
+    spread = "–"
+    if found.high > found.low:
+        # No accuracy lies beyond these.
+        low, high = (max(0, found.low), min(1, found.high)) if metric == ACCURACY else (found.low, found.high)
+        spread = metric.between(low, high)
     return [
         one.name,
         f"{one.probability:.2f}",
-        percent(one.expected, 2),
-        f"{percent(found.mean, 2)} ({found.n})",
+        shown([one.expected]),
+        f"{shown([found.mean])} ({found.n})",
         spread,
-        *again,
+        f"{shown(one.full)} ({len(one.full)})" if one.full else "–",
+        shown(one.full_test) if one.full_test else "–",
         count(one.widths.cost.macs),
         count(one.widths.cost.params),
     ]
 
 
-def _print_verdict(ranking: Ranking) -> None:
+def _print_verdict(ranking: Ranking, metric: Metric) -> None:
     winner = ranking.winner.name
     if winner in ranking.baselines:
         echo(
@@ -93,11 +116,11 @@ def _print_verdict(ranking: Ranking) -> None:
         for kind, words in (("full", "full training"), ("full_test", "full, test images")):
             found = ranking.gain(kind, name)  # type: ignore[arg-type]
             if found is not None:
-                echo(f"{over}, {words}: {found.words}")
+                echo(f"{over}, {words}: {found.words_in(metric)}")
                 has_said = True
         drawn = ranking.shrunk(name)
         if drawn is not None:
-            echo(f"{over}, shrunk: {drawn.words}")
+            echo(f"{over}, shrunk: {drawn.words_in(metric)}")
         elif not has_said and name != winner:
             echo(
                 f"{over}: no gain can be told, since nothing was trained in full (`nas-prune study rank` does)."

@@ -148,8 +148,12 @@ def check_same(then: Mapping[str, Any], now: Mapping[str, Any], what: str) -> No
         if before != now.get(name):
             raise BadInputError(
                 f"{what} must be continued as it was created, but {name} was {_short(then.get(name))} and is "
-                f"{_short(now.get(name))} now. Put it back, or begin a study of its own with --new."
+                f"{_short(now.get(name))} now. Put it back, or begin a study of its own {_anew(now)}."
             )
+
+
+def _anew(settings: Mapping[str, Any]) -> str:
+    return "with another out" if "network" in settings else "with --new"
 
 
 def _short(value: Any) -> str:
@@ -216,8 +220,16 @@ def _check_own(study: optuna.Study, context: StudyContext) -> None:
             raise BadInputError(
                 f"study {name!r} must be continued as it was created, but its {what[key]} now "
                 f"({then or 'none'} then, {value or 'none'} now). Put back what was there, "
-                "or begin a study of its own with --new."
+                f"or begin a study of its own {_anew(config.fixed())}."
             )
+
+
+def _name_of_score(config: StudyConfig) -> str:
+    """What Optuna's numbers are called."""
+    if config.own is None:
+        return "val_accuracy"
+    metric = config.own.metric
+    return metric.name if metric.is_greater_better else f"negative {metric.name}"
 
 
 def _wait_until_ready(study: optuna.Study) -> None:
@@ -240,7 +252,9 @@ def _make_ready(study: optuna.Study, context: StudyContext, budgets: tuple[Budge
         study.set_user_attr(name, said)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
-        study.set_metric_names(["val_accuracy", *([] if config.against is None else [config.against])])
+        study.set_metric_names(
+            [_name_of_score(config), *([] if config.against is None else [config.against])]
+        )
     points = context.parametrised(budgets[-1])
     first = {"uniform": shortest(points, points.uniform)}
     if context.pattern is not None:

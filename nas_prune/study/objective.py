@@ -132,7 +132,8 @@ class Objective:
         else:
             seed = config.seed + config.seeds * record.count_earlier(own, widths.vector, trials)
             accuracy = self._trained(trial, widths, record.line_of(own), seed)
-        accuracy = short(accuracy) if judge in record.SHARES else accuracy
+        is_share = judge in record.SHARES and record.metric_of(judge, config.metric).is_share
+        accuracy = short(accuracy) if is_share else accuracy
         return accuracy if config.against is None else (accuracy, self._cost(trial, widths))
 
     def _drawn(self, trial: optuna.Trial) -> Widths:
@@ -249,8 +250,8 @@ def artefact(context: StudyContext, vector_G: Sequence[int], budget: Budget) -> 
         budget=str(budget),
         method=MethodRecord(name="study", is_automatic=True, settings={"study": config.name}),
         seed=config.seed,
-        epochs=config.epochs,
-        recipe=config.recipe.model_dump(mode="json"),
+        epochs=config.epochs if config.own is None else None,
+        recipe=config.recipe.model_dump(mode="json") if config.own is None else None,
         versions=config.versions,
     )
 

@@ -113,7 +113,7 @@ def planned(context: StudyContext, judges: Sequence[JudgeName] = ("inherited", S
     config = context.config
     assert config.budget_training is not None
     total = round(config.budget_training * context.whole_training)
-    goes_with_judges = config.seeds == 1 and config.sampler in (None, "rule")
+    goes_with_judges = config.own is None and config.seeds == 1 and config.sampler in (None, "rule")
     if not goes_with_judges:
         judges = (SCRATCH,)
     for judge in judges if config.judge is None else (config.judge,):
@@ -155,7 +155,7 @@ def passes_of(context: StudyContext, judge: JudgeName) -> int:
     """Forward passes of one image that a judge takes for a trial."""
     if judge in ("inherited", "slimmable"):
         return min(NORM_IMAGES, len(context.data.train)) + len(context.data.val)
-    return 3 if judge == "synflow" else 0
+    return 3 if judge == "synflow" and context.config.own is None else 0
 
 
 def _dearest(context: StudyContext, budget: Budget) -> int:

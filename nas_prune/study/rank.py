@@ -25,7 +25,7 @@ from nas_prune.space.budget import Budget
 from nas_prune.study import trial_record as record
 from nas_prune.study.candidates_in_time import in_time
 from nas_prune.study.config import SCRATCH
-from nas_prune.study.context import load_study
+from nas_prune.study.context import StudyContext, load_study
 from nas_prune.study.finalists import Finalists, check_enough, finalists
 from nas_prune.study.location import StudyLocation, StudyResult, command_for, read_trials
 from nas_prune.study.objective import folder_name
@@ -33,6 +33,7 @@ from nas_prune.study.parameters import Parametrised
 from nas_prune.study.race import Posterior, Race, Terms, from_trainings, race
 from nas_prune.study.rank_budget import Prices, full_trainings, race_share
 from nas_prune.study.rank_result import (
+    FULL_SEEDS,
     SEEDS,
     TOP,
     Candidate,
@@ -61,13 +62,14 @@ def rank_study(  # noqa: PLR0913  (all but the first by keyword)
     *,
     top: int = TOP,
     seeds: int = SEEDS,
-    full_seeds: int = 3,
+    full_seeds: int = FULL_SEEDS,
     schedule: Schedule = "scratch-e",
     most_macs: int | None = None,
     only: str | None = None,
     data_name: str | None = None,
     space: str | None = None,
     workers: int = 1,
+    loaded: StudyContext | None = None,
     progress: Progress = SILENT,
 ) -> list[Ranking]:
     """Race the best trials of a study against each other, then train them in full; what is already trained is kept.
@@ -85,6 +87,7 @@ def rank_study(  # noqa: PLR0913  (all but the first by keyword)
         data_name: where the images are now, if they were moved.
         space: the network's name again, if it is one of your own.
         workers: how many are trained at once.
+        loaded: what the study needs, where that is known already.
         progress: reports how far the work is.
 
     Returns:
@@ -97,9 +100,11 @@ def rank_study(  # noqa: PLR0913  (all but the first by keyword)
         found = read_trials(location)
     found = found if only is None else replace(found, trials={only: found.trials[only]})
     _check(found, seeds, full_seeds)
-    context = load_study(location.run, data_name=data_name, space=space, progress=progress)
+    if loaded is None:
+        loaded = load_study(location.run, data_name=data_name, space=space, progress=progress)
+    context = loaded
     check_fit(found.trials.values(), context.space)
-    command = command_for(location, "rank", context.config.space)
+    command = command_for(location, "rank", context.config)
     if not live_workers(location.run):
         remove_partial_files(location.run)
     with (

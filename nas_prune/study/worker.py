@@ -35,6 +35,7 @@ from nas_prune.study.samplers import quiet, sampler_named
 from nas_prune.study.spending import pays_for_another
 from nas_prune.study.storage import answered, has_heartbeat, open_storage
 from nas_prune.study.worker_lock import WorkerLock
+from nas_prune.training.metric import ACCURACY, Metric
 
 _SHOWN_EVERY = 10  # trials after which figures and note are renewed
 _LOOK_AGAIN = 2.0  # seconds between checks of other workers' trials
@@ -174,7 +175,7 @@ class Worker:
         trials = one.study.get_trials(deepcopy=False)
         own = [trial for trial in trials if trial.user_attrs.get(record.WORKER) == self.worker_lock.name]
         if own:
-            progress.say(said_of(own[-1], trials, one.name))
+            progress.say(said_of(own[-1], trials, one.name, self.context.config.metric))
         finished = record.count_finished(trials)
         progress.update(one.name, finished, self.context.config.trials)
         # Ten times, a hundred times as many are shown a tenth, a hundredth as often.
@@ -232,7 +233,7 @@ class Worker:
         if len(reasons) >= most:
             raise BadInputError(
                 f"trials must not fail {most} times in a row, which they did; the last one because {reasons[0]} "
-                f"Correct that and resume: {command_for(self.location, space=self.context.config.space)}"
+                f"Correct that and resume: {command_for(self.location, config=self.context.config)}"
             )
 
 
@@ -288,7 +289,7 @@ def put_back_stale(study: optuna.Study, trial: FrozenTrial) -> None:
         put_back(study, trial)
 
 
-def said_of(trial: FrozenTrial, trials: list[FrozenTrial], study: str) -> str:
+def said_of(trial: FrozenTrial, trials: list[FrozenTrial], study: str, metric: Metric = ACCURACY) -> str:
     """One line on a trial that has ended."""
     name = f"{study}, trial {trial.number}"
     if str(trial.user_attrs.get(record.FAILED, "")).startswith(record.SURPLUS):
@@ -306,8 +307,8 @@ def said_of(trial: FrozenTrial, trials: list[FrozenTrial], study: str) -> str:
     source = trial.user_attrs.get(record.SOURCE)
     by = "" if judge == SCRATCH else f" by {judge}"
     return (
-        f"{name}{f' ({source})' if source else ''}: {record.shown(trial)}{by} at "
+        f"{name}{f' ({source})' if source else ''}: {record.shown(trial, metric)}{by} at "
         f"{trial.user_attrs[record.MACS]:,} MACs"
         f"{f' (as trial {told}, of the same widths)' if told is not None else ''}; "
-        f"best {record.shown(best)} (trial {best.number})"
+        f"best {record.shown(best, metric)} (trial {best.number})"
     )

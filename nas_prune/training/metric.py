@@ -64,6 +64,20 @@ class Metric:
         """
         return f"{100 * scores:+.2f}" if self.is_share else f"{'+' * (scores >= 0)}{_plain(scores)}"
 
+    def between(self, low: float, high: float) -> str:
+        """An interval of scores for people, as values without a unit.
+
+        Example:
+            >>> Metric("RMSE", is_greater_better=False).between(-0.5, -0.25)
+            '0.2500 to 0.5000'
+        """
+        ends = sorted(map(self.score, (low, high)))
+        return " to ".join(map(self.bare, ends))
+
+    def drawn(self, score: float) -> float:
+        """A score as a number in a picture: the value, in percent if that is how it is read."""
+        return (100 if self.is_share else 1) * self.score(score)
+
     @property
     def unit(self) -> str:
         """Of a difference; nothing where the metric has none."""

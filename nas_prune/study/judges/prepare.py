@@ -27,6 +27,7 @@ from nas_prune.study.config import SCRATCH, JudgeName
 from nas_prune.study.context import StudyContext
 from nas_prune.study.judges.contract import Judge
 from nas_prune.study.judges.inheriting import Inheriting
+from nas_prune.study.judges.own import OwnJudge, Uncounted
 from nas_prune.study.judges.proxies import LogWidths, Synflow
 from nas_prune.study.judges.slimmable import Narrow, Sandwich, channel_order, macs_of_step
 from nas_prune.study.rule_search import AWAY, Pool, in_order
@@ -43,6 +44,7 @@ JUDGES: Mapping[JudgeName, str] = {
     "slimmable": "one network trained at many widths, batch norms estimated anew",
     "synflow": "the synaptic flow of a network of random weights",
     "log-widths": "the mean logarithm of the keep ratios",
+    "own": "a function of your own, which trains nothing",
 }
 _METHODS = ("slimming", "taylor")  # the first that scores every searched group, or else most of them
 _OF_THE_MACHINE = ("data", "device", "threads", "precision", "channels_last", "compiles")
@@ -97,7 +99,8 @@ def loaded_judge(context: StudyContext) -> Judge | None:
     config = context.config
     if config.judging == SCRATCH:
         return None
-    return _LOADERS[config.judging](context)
+    judge = _LOADERS[config.judging](context)
+    return judge if config.own is None else Uncounted(judge)
 
 
 def folder_of(context: StudyContext) -> Path:
@@ -236,4 +239,5 @@ _LOADERS: Mapping[JudgeName, Callable[[StudyContext], Judge]] = {
     "slimmable": _load_slimmable,
     "synflow": lambda context: Synflow(context.space, context.config.seed),
     "log-widths": lambda context: LogWidths(context.space, context.space.searched(context.config.groups)),
+    "own": lambda context: OwnJudge(context.own, context.space, context.config.seed),
 }
