@@ -53,6 +53,7 @@ class Costs:
         one_judging: one trial that is judged; one_training: one that is trained; in_full: one network in full.
         studies: how many budgets there are.
         sources: how many networks need no search.
+        most_judged: trials that are judged at most.
     """
 
     judge: JudgeName
@@ -63,6 +64,7 @@ class Costs:
     in_full: int
     studies: int
     sources: int
+    most_judged: int = _MOST_JUDGED
 
     def shared_out(self, total: int) -> StudyPlan:
         """The plan of a budget, which may pay for too little."""
@@ -73,7 +75,7 @@ class Costs:
         judged = 0
         if self.judge != SCRATCH:
             each = max(1, self.studies * self.one_judging)
-            judged = min(_MOST_JUDGED, floor(_JUDGING * total / each))
+            judged = min(self.most_judged, floor(_JUDGING * total / each))
         judging = self.studies * judged * self.one_judging
         left = total - self.preparing - finalists - judging
         trained = min(MOST_TRIALS - judged, max(0, floor(left / (self.studies * self.one_training))))
@@ -148,6 +150,8 @@ def costs_of(context: StudyContext, judge: JudgeName) -> Costs:
         context.trainer.macs(dearest, config.full_epochs),
         len(config.studies),
         count_sources(context),
+        # What a function of one's own takes to judge is not known: no more than tells something.
+        _MOST_JUDGED if config.own is None else _LEAST_JUDGED,
     )
 
 

@@ -272,7 +272,7 @@ def summary(ranking: Ranking, config: StudyConfig) -> dict[str, Any]:
 
 
 def _of_what(config: StudyConfig) -> dict[str, Any]:
-    """The images; or, where a function of one's own trains, the metric: scores are its negative where less is better."""
+    """The images; or, where one's own function trains, the metric: scores are its negative where less is better."""
     if config.own is None:
         return {"data": published(config.data.name)}
     return {"metric": asdict(config.own.metric)}
