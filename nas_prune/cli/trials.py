@@ -33,8 +33,7 @@ def _print_known(result: "StudyResult", name: str) -> None:
         ]
         what = "all trials" if known.judge == SCRATCH else f"all that {known.judge} said, not of trainings,"
         echo(f"What the rule of {what} expects (rule: its answer among all widths, tried or not)\n")
-        beside = f"beside uniform{f',{metric.unit}' * bool(metric.unit)}"
-        print_table(["network", "expected", "90 % interval", beside], rows)
+        print_table(["network", "expected", "90 % interval", f"beside uniform{metric.gain_heading}"], rows)
         echo()
     for agreed in known.agreements:
         echo(f"Rank correlation with trainings: {agreed.words}")
@@ -48,7 +47,6 @@ def print_study(result: "StudyResult") -> None:
     Raises:
         BadInputError: no trial has ended, or none has finished.
     """
-    from nas_prune.errors import BadInputError
     from nas_prune.study import trial_record as record
     from nas_prune.study.config import SCRATCH
     from nas_prune.study.doubts import doubts_about
@@ -81,17 +79,8 @@ def print_study(result: "StudyResult") -> None:
         for doubt in doubts_about(trials, result.config):
             echo(f"{doubt}\n")
         _print_known(result, name)
+    _check_finished(result)
     location = result.location
-    if not any(record.count_finished(trials) for trials in result.trials.values()):
-        raise BadInputError(
-            "a study must have time for a trial, got none that has ended. Go on with it: "
-            f"{command_for(location, config=result.config)}"
-        )
-    if not any(record.best_first(trials) for trials in result.trials.values()):
-        raise BadInputError(
-            "a study must have a trial that has finished, got none; the dashboard shows the reasons: "
-            f"nas-prune dashboard {quote(str(location.run))}{storage_flag(location)}"
-        )
     if result.rankings:
         from nas_prune.cli.ranking import print_ranking
 
@@ -103,3 +92,26 @@ def print_study(result: "StudyResult") -> None:
             f"{command_for(location, 'rank', result.config)}"
         )
     echo(f"Look at all of them: nas-prune dashboard {quote(str(location.run))}{storage_flag(location)}")
+
+
+def _check_finished(result: "StudyResult") -> None:
+    """Refuse a study that has nothing to show.
+
+    Raises:
+        BadInputError: no trial has ended, or none has finished.
+    """
+    from nas_prune.errors import BadInputError
+    from nas_prune.study import trial_record as record
+    from nas_prune.study.location import command_for, storage_flag
+
+    location = result.location
+    if not any(record.count_finished(trials) for trials in result.trials.values()):
+        raise BadInputError(
+            "a study must have time for a trial, got none that has ended. Go on with it: "
+            f"{command_for(location, config=result.config)}"
+        )
+    if not any(record.best_first(trials) for trials in result.trials.values()):
+        raise BadInputError(
+            "a study must have a trial that has finished, got none; the dashboard shows the reasons: "
+            f"nas-prune dashboard {quote(str(location.run))}{storage_flag(location)}"
+        )

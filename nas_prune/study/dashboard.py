@@ -162,8 +162,7 @@ def _table_of(expected: Sequence[Expected], judge: JudgeName, metric: Metric) ->
         f"| {own.words(metric)} |"
         for own in expected
     ]
-    percent, points = (", %", ", points") if metric.is_share else ("", "")
-    head = f"| network | expected{percent} | 90 % interval | beside uniform{points} |"
+    head = f"| network | expected{', %' * metric.is_share} | 90 % interval | beside uniform{metric.gain_heading} |"
     what = "all trials" if judge == SCRATCH else f"all that {judge} said, not of trainings,"
     said = f"What the rule of {what} expects (`rule`: its answer among all widths, tried or not):"
     return "\n".join([said, "", head, "|---|--:|--:|--:|", *rows])

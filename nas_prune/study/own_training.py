@@ -135,8 +135,7 @@ def study(  # noqa: PLR0913  (all but the first two by keyword)
     Args:
         space: of `load_space`.
         train: takes a network (an `nn.Module` of random weights, on the CPU), trains it on whatever it likes and
-            returns one number. A second argument called `trial` is given a `Trial`: its seed, how many epochs, a
-            directory for checkpoints, and `report(step, value)`.
+            returns one number. If it has an argument `trial`, it is given a `Trial`, too.
         budget: a bound on costs; several joined by commas hold together.
         out: the study's directory; `runs/NAME` if None.
         metric: what the number is, by name, or a `Metric`, which also says whether it is read in percent.
@@ -145,34 +144,54 @@ def study(  # noqa: PLR0913  (all but the first two by keyword)
         full_epochs: of a finalist's full training, likewise; as many as a trial's if None.
         judge: with `judged=N`, what says how good the first N trials are without training: `synflow`, `log-widths`, or
             a function that takes a network of random weights (and `widths`, if it asks for them).
-        rank: whether the best are trained again with new seeds at the end, for a third of what trials took.
+        rank: whether the best are trained again with new seeds at the end, for half of what trials took.
         storage: where trials are, as `--storage`; the directory if None.
         say: is told what happens, a sentence at a time.
         settings: as in a study file: trials (30), budget_training, sampler, seeds, seed, stopping, guideline, groups,
             divisor, min_width, keep, target, timeout, max_failures, parameters, question, name.
 
     Raises:
-        NasPruneError: something cannot be used (nothing has been written then), the directory holds another study, or
-            too many trainings in a row have failed.
+        NasPruneError: something cannot be used (nothing has been written then), or too many trainings have failed.
         KeyboardInterrupt: it was stopped.
 
     Example:
         >>> result = study(space, train, budget="macs<=50%", trials=30, out="my-study")  # doctest: +SKIP
         >>> network = space.build(result.widths, seed=0)  # doctest: +SKIP
     """
-    started, own = monotonic(), {"full_epochs": full_epochs, "ranks": rank}
+    started = monotonic()
     trainer = _trainer(train, _metric(metric, direction), epochs, full_epochs, judge)
-    run, name = _place(out, space, settings)
     named = OWN if trainer.judge is not None else judge
-    content = {"budgets": (budget,), "epochs": epochs or 1, "judge": named, **settings, "name": name}
-    config = _config(content, space, {**own, "metric": trainer.metric, "has_epochs": trainer.has_epochs})
+    content = {"budgets": (budget,), "epochs": epochs or 1, "judge": named, **settings}
+    own = {
+        "full_epochs": full_epochs,
+        "ranks": rank,
+        "metric": trainer.metric,
+        "has_epochs": trainer.has_epochs,
+    }
+    context = _context(space, trainer, content, own, out)
+    location = StudyLocation(context.run, storage, HEARTBEAT)
+    found = begun(location, context, How(1, is_new=False, said="", started=started), _progress(say))
+    return OwnStudyResult(found, replace(context, config=found.config))
+
+
+def _context(
+    space: SearchSpace,
+    trainer: OwnTrainer,
+    content: Mapping[str, Any],
+    own: Mapping[str, Any],
+    out: str | Path | None,
+) -> StudyContext:
+    """What every trial needs: settings, checked, and the network within their limits.
+
+    Raises:
+        NasPruneError: something cannot be used.
+    """
+    run, name = _place(out, space, content)
+    config = _config({**content, "name": name}, space, own)
     _check(config, trainer)
     config, pattern = resolved(config, run, is_new=False)
     space = aimed(space.limited(config.limits), config.target)
-    context = StudyContext(run, config, space, trainer, pattern)
-    location = StudyLocation(run, storage, HEARTBEAT)
-    found = begun(location, context, How(1, is_new=False, said="", started=started), _progress(say))
-    return OwnStudyResult(found, replace(context, config=found.config))
+    return StudyContext(run, config, space, trainer, pattern)
 
 
 def _progress(say: Callable[[str], None] | None) -> Progress:

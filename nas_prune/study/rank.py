@@ -87,7 +87,7 @@ def rank_study(  # noqa: PLR0913  (all but the first by keyword)
         data_name: where the images are now, if they were moved.
         space: the network's name again, if it is one of your own.
         workers: how many are trained at once.
-        loaded: what the study needs, where that is known already.
+        loaded: what the study needs, where that is there.
         progress: reports how far the work is.
 
     Returns:
@@ -100,15 +100,12 @@ def rank_study(  # noqa: PLR0913  (all but the first by keyword)
         found = read_trials(location)
     found = found if only is None else replace(found, trials={only: found.trials[only]})
     _check(found, seeds, full_seeds)
-    if loaded is None:
-        loaded = load_study(location.run, data_name=data_name, space=space, progress=progress)
-    context = loaded
+    context = loaded or load_study(location.run, data_name=data_name, space=space, progress=progress)
     check_fit(found.trials.values(), context.space)
-    command = command_for(location, "rank", context.config)
     if not live_workers(location.run):
         remove_partial_files(location.run)
     with (
-        resume_hint(command),
+        resume_hint(command_for(location, "rank", context.config)),
         closing(WorkerLock(location.run)),
         _alone(location.run),
         threadpool_limits(1, user_api="blas"),

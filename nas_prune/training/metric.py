@@ -84,6 +84,17 @@ class Metric:
         return " points" if self.is_share else ""
 
     @property
+    def gain_heading(self) -> str:
+        """Of a column of differences, what follows its name.
+
+        Example:
+            >>> "gain" + ACCURACY.gain_heading, "gain" + Metric("RMSE", is_greater_better=False).gain_heading
+            ('gain, points', 'gain (+ is better)')
+        """
+        better = "" if self.is_greater_better else " (+ is better)"
+        return f",{self.unit}{better}" if self.is_share else better
+
+    @property
     def heading(self) -> str:
         """Of a column or an axis whose numbers are bare.
 

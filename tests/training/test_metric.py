@@ -38,6 +38,12 @@ def test_a_share_is_written_in_percent_and_its_differences_in_points() -> None:
     assert RMSE.difference(0.5) + RMSE.unit == "+0.5000"
 
 
+def test_intervals_and_pictures_of_scores_are_in_values() -> None:
+    assert ACCURACY.between(0.5, 0.75) == "50.00 to 75.00"
+    assert RMSE.between(-0.75, -0.5) == "0.5000 to 0.7500"
+    assert (ACCURACY.drawn(0.5), RMSE.drawn(-0.5)) == (50, 0.5)
+
+
 @pytest.mark.parametrize("name", ["", "two\nlines", "a|b", "<b>", "x" * 41])
 def test_a_name_that_would_break_a_table_is_refused(name: str) -> None:
     with pytest.raises(ValidationError, match="^1 validation error for Metric\nname\n"):
