@@ -52,7 +52,13 @@ PROMISES = {
     ),
     "own_study": Promise(
         ("own-study/config.yaml", "own-study/rank/own-study/widths.json"),
-        ("Study own-study in ", "own-study, trial 0 (uniform): ", "widths: 0 ", "Sequential("),
+        (
+            "Study own-study in ",
+            "own-study, trial 0 (uniform): ",
+            "own-study: 20 complete within ",
+            "Winner: ",
+            "Sequential(",
+        ),
     ),
     "notebook_style": Promise(
         ("notebook/search-0/widths.png", "notebook/guideline.yaml", "notebook/report.html"),

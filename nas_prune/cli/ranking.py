@@ -11,15 +11,14 @@ from nas_prune.study.rank_result import Candidate, Ranking, notes_on
 from nas_prune.training.metric import ACCURACY, Metric
 
 _NAMED = {"guideline": "the guideline", "uniform": "uniform widths"}
-_TEST = "full, test"
 _HEADINGS = (
     "network",
     "P(best)",
     "expected",
-    "short: {short} (n)",
+    "short: {short} ep. (n)",
     "90 % interval",
-    "full: {full} (n)",
-    _TEST,
+    "full: {full} ep. (n)",
+    "full, test",
     "MACs",
     "parameters",
 )
@@ -28,17 +27,14 @@ _HEADINGS = (
 def print_ranking(ranking: Ranking, config: StudyConfig) -> None:
     """A table of the networks, and what it says."""
     short = f"{ranking.study}: {config.length_words(config.epochs)} from scratch with new seeds"
-    full = config.length_words(config.full_epochs)
-    by = (
-        f", then in full by {ranking.schedule} of {full}" if config.own is None else f", then in full: {full}"
+    full = f", then in full by {ranking.schedule} of {config.length_words(config.full_epochs)}"
+    echo(f"{short}{full * any(one.full for one in ranking.candidates)}\n")
+    epochs = {"short": config.epochs, "full": config.full_epochs}
+    rows = [_row(one, config.metric) for one in ranking.candidates]
+    print_table([one.format(**epochs) for one in _HEADINGS], rows)
+    echo(
+        "\nAccuracies are of validation images where nothing else is said. The order is that of the short trainings."
     )
-    echo(f"{short}{by * any(one.full for one in ranking.candidates)}\n")
-    _print_candidates(ranking, config)
-    values = "Accuracies are of validation images where nothing else is said."
-    if config.own is not None:
-        less = "" if config.metric.is_greater_better else ", of which less is better"
-        values = f"Numbers are {config.metric.name}{less}."
-    echo(f"\n{values} The order is that of the short trainings.")
     for note in notes_on(ranking, config):
         echo(note)
     by = (
@@ -64,19 +60,6 @@ def print_ranking(ranking: Ranking, config: StudyConfig) -> None:
     if ranking.winner.widths.target is not None:
         echo(f"The winner{on_target(ranking.winner.widths)}.")
     echo(f"Widths of the winner, {ranking.winner.name}: {ranking.folder / 'widths.json'}")
-
-
-def _print_candidates(ranking: Ranking, config: StudyConfig) -> None:
-    """The table, with test accuracies where there are test images."""
-    lengths = {"short": f"{config.epochs} ep.", "full": f"{config.full_epochs} ep."}
-    if config.own is not None and not config.own.has_epochs:
-        lengths = {"short": "race", "full": "again"}
-    headings = [one.format(**lengths) for one in _HEADINGS]
-    rows = [_row(one, config.metric) for one in ranking.candidates]
-    if config.own is not None:
-        test = _HEADINGS.index(_TEST)
-        headings, *rows = ([*row[:test], *row[test + 1 :]] for row in (headings, *rows))
-    print_table(headings, rows)
 
 
 def _row(one: Candidate, metric: Metric) -> list[str]:

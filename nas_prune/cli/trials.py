@@ -72,8 +72,7 @@ def print_study(result: "StudyResult") -> None:
             for trial in best
         ]
         judge = record.main_judge(trials)
-        trained = "val. accuracy" if result.config.own is None else result.config.metric.name
-        value = trained if judge == SCRATCH else f"by {judge}"
+        value = "val. accuracy" if judge == SCRATCH else f"by {judge}"
         print_table(["trial", "source", value, "MACs", "parameters", "kept (%)"], rows, left=2)
         echo()
         for doubt in doubts_about(trials, result.config):

@@ -28,6 +28,7 @@ from nas_prune.study.objective import artefact
 from nas_prune.study.own_function import Function, asks_for
 from nas_prune.study.own_settings import NOT_OWN
 from nas_prune.study.own_trainer import OwnTrainer
+from nas_prune.study.own_words import words_of
 from nas_prune.study.rank import rank_study
 from nas_prune.study.rank_result import FULL_SEEDS, SEEDS, TOP, Ranking
 from nas_prune.study.run import How, begun, resolved
@@ -81,6 +82,10 @@ class OwnStudyResult:
             raise BadInputError(f"a study must have a trial that has finished, got none in {self.run}.")
         vector = known.expected[0].widths if known and known.expected else record.widths_of(best[0]) or ()
         return artefact(self.context, vector, config.budgets[0])
+
+    def __str__(self) -> str:
+        """What came out, in words."""
+        return words_of(self.context.config, self.trials, self.ranking)
 
     def rank(
         self,

@@ -116,13 +116,13 @@ class Gain:
         """For people, of accuracies."""
         return self.words_in(ACCURACY)
 
-    def words_in(self, metric: Metric) -> str:
-        """For people, of scores by some metric."""
+    def words_in(self, metric: Metric, more: str = "--full-seeds 2") -> str:
+        """For people, of scores by some metric; with how to ask for more trainings."""
         points = f"{metric.difference(self.difference)}{metric.unit}"
         if isnan(self.low):
             return (
                 f"{points}; the seed noise is unknown (one seed, or all seeds alike), so nothing can be said of it "
-                "(--full-seeds 2 or more)"
+                f"({more} or more)"
             )
         interval = (
             f"90 % interval {metric.difference(self.low)} to {metric.difference(self.high)}, n = {self.n[0]} and "

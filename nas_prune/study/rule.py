@@ -300,8 +300,8 @@ def least_difference(scores: Floats) -> float:
     """Below which scores are alike: of shares what few images cannot tell, of any other what rounding makes.
 
     Example:
-        >>> least_difference(np.array([0.5, 0.9])), least_difference(np.array([-2000.0, -1000.0]))
-        (0.0001, 2e-06)
+        >>> least_difference(np.array([0.5, 0.9])), least_difference(np.array([-1e9, -1e8]))
+        (0.0001, 1.0)
     """
     is_share = bool(np.all((scores >= 0) & (scores <= 1)))
     return _LEAST_SPREAD if is_share else _ROUNDING * float(np.abs(scores).max())

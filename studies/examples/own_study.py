@@ -55,5 +55,5 @@ if __name__ == "__main__":
         space, train, budget="macs<=50%", trials=20, out="own-study",
         metric="RMSE", direction="minimize", epochs=epochs, full_epochs=2 * epochs, say=print,
     )  # fmt: skip
-    print("widths:", " ".join(f"{group.name} {group.width}" for group in result.widths.groups))
+    print(result)
     print(nas_prune.rebuild(result.widths, space=space))  # random weights, for a training of any length

@@ -327,3 +327,18 @@ def test_processes_share_a_study(tmp_path: Path) -> None:
     assert len(complete) == len(set(complete)) == 10
     assert (run / "rank" / "s" / "widths.json").exists()
     assert os.getpid() not in {int(str(one.user_attrs[record.WORKER]).split("-")[-3]) for one in trials}
+
+
+def test_what_came_out_is_said_in_words(finished: OwnStudyResult, tmp_path: Path) -> None:
+    assert finished.ranking is not None
+    said = str(finished).splitlines()
+    assert said[0].startswith(
+        "s: 6 complete within macs<=50%, by loss; the best again with new seeds, 2 epochs each"
+    )
+    assert said[-1] == f"Winner: {finished.ranking.winner.name}."
+    assert sum("P(best)" in line for line in said) == len(finished.ranking.candidates)
+    assert " 2." in said[1]
+    assert "-" not in said[1]
+    brief = begun(tmp_path / "t", trials=2, name="t")
+    best = max(one.values[0] for one in brief.trials)
+    assert str(brief).splitlines()[1].endswith(f": {-best:.3f}")
