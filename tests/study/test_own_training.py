@@ -342,3 +342,18 @@ def test_what_came_out_is_said_in_words(finished: OwnStudyResult, tmp_path: Path
     brief = begun(tmp_path / "t", trials=2, name="t")
     best = max(one.values[0] for one in brief.trials)
     assert str(brief).splitlines()[1].endswith(f": {-best:.3f}")
+
+
+def test_a_judge_may_cut_a_network_that_was_trained_before(tmp_path: Path) -> None:
+    space, trained = tiny_space(), tiny_space().build(seed=5)
+    loss_after(trained)
+    scored = nas_prune.scores("l1-norm", space, trained)
+
+    def judge(network: nn.Module, widths: nas_prune.Widths) -> torch.Tensor:
+        kept = space.narrow(trained, scored.kept(widths))
+        assert [one.shape for one in kept.parameters()] == [one.shape for one in network.parameters()]
+        return kept.get_parameter("first.weight").abs().sum()
+
+    result = begun(tmp_path / "s", judge=judge, judged=3, trials=3, sampler="rule")
+    by_own = [one for one in result.trials if record.judge_of(one) == "own"]
+    assert len({one.values[0] for one in by_own}) == len(by_own) == 2
