@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from nas_prune.space.widths import read_widths as read_widths
     from nas_prune.study.config import StudyConfig as StudyConfig
     from nas_prune.study.config import read_study as read_study
+    from nas_prune.study.own_function import Trial as Trial
+    from nas_prune.study.own_training import study as study
     from nas_prune.study.rank import rank_study as rank_study
     from nas_prune.study.run import run_study as run_study
     from nas_prune.training.config import TrainConfig as TrainConfig
@@ -67,6 +69,7 @@ _HOMES = {
     "StudyConfig": "study.config",
     "Task": "data.task",
     "TrainConfig": "training.config",
+    "Trial": "study.own_function",
     "WidthMethod": "search.methods.contract",
     "Widths": "space.widths",
     "apply_guideline": "guideline.apply",
@@ -93,6 +96,7 @@ _HOMES = {
     "scores": "search.own_loop",
     "search": "search.run",
     "slimming": "search.own_loop",
+    "study": "study.own_training",
     "train": "training.run",
     "transfer": "comparison.transfer",
 }

@@ -50,6 +50,16 @@ PROMISES = {
         tuple(f"own-method-{name}/widths.png" for name in ("apoz", "slimming", "uniform")),
         ("Share of the channels kept", "apoz ", "slimming ", "uniform "),
     ),
+    "own_study": Promise(
+        ("own-study/config.yaml", "own-study/rank/own-study/widths.json"),
+        (
+            "Study own-study in ",
+            "own-study, trial 0 (uniform): ",
+            "own-study: 20 complete within ",
+            "Winner: ",
+            "Sequential(",
+        ),
+    ),
     "notebook_style": Promise(
         ("notebook/search-0/widths.png", "notebook/guideline.yaml", "notebook/report.html"),
         ("8 groups of channels; half as wide, 25% of the MACs", "scratch-e: ", "uniform-macs-e: "),

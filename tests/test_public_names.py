@@ -25,17 +25,26 @@ def test_editors_see_the_names_that_programs_get() -> None:
 
 
 @pytest.mark.slow
-def test_search_can_be_called_and_pickled_before_and_after_its_room_is_loaded() -> None:
+@pytest.mark.parametrize(
+    ("name", "home", "call", "said"),
+    [
+        ("search", "run", "after(None)", "in search\n    config = resolve(config)"),
+        ("study", "own_training", "after(None, 3)", "train must be a function that takes a network, got 3"),
+    ],
+)
+def test_a_function_can_be_called_and_pickled_before_and_after_its_room_is_loaded(
+    name: str, home: str, call: str, said: str
+) -> None:
     code = (
-        "import inspect, pickle, sys, nas_prune; assert 'nas_prune.search' not in sys.modules; "
-        "before = nas_prune.search; "
-        "after = nas_prune.search; from nas_prune.search.run import search; "
+        f"import inspect, pickle, sys, nas_prune; assert 'nas_prune.{name}' not in sys.modules; "
+        f"before = nas_prune.{name}; "
+        f"after = nas_prune.{name}; from nas_prune.{name}.{home} import {name}; "
         "assert inspect.isfunction(before) and inspect.ismodule(after); "
-        "assert inspect.signature(after) == inspect.signature(before) == inspect.signature(search); "
-        "assert pickle.loads(pickle.dumps(after)) is search; after(None)"
+        f"assert inspect.signature(after) == inspect.signature(before) == inspect.signature({name}); "
+        f"assert pickle.loads(pickle.dumps(after)) is {name}; {call}"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert "in search\n    config = resolve(config)" in done.stderr
+    assert said in done.stderr
 
 
 def test_public_functions_say_what_they_take() -> None:

@@ -133,7 +133,7 @@ def retrain(folder: Path, seeds: int, progress: Progress, *, data_name: str | No
                     schedule="scratch-e",
                     progress=progress,
                     space=context.space,
-                    data=context.data,
+                    trainer=context.trainer,
                 )
 
 

@@ -1,9 +1,11 @@
 """What `nas-prune study rank` prints for people."""
 
+from collections.abc import Sequence
 from statistics import fmean
 
 from nas_prune.cli.on_target import on_target
-from nas_prune.cli.output import count, counted, echo, percent, print_table
+from nas_prune.cli.output import count, echo, print_table
+from nas_prune.data.metric import ACCURACY, Metric
 from nas_prune.study.config import StudyConfig
 from nas_prune.study.race import why_ended
 from nas_prune.study.rank_result import Candidate, Ranking, notes_on
@@ -24,13 +26,15 @@ _HEADINGS = (
 
 def print_ranking(ranking: Ranking, config: StudyConfig) -> None:
     """A table of the networks, and what it says."""
-    short = f"{ranking.study}: {counted(config.epochs, 'epoch')} from scratch with new seeds"
-    full = f", then in full by {ranking.schedule} of {counted(config.recipe.epochs, 'epoch')}"
+    short = f"{ranking.study}: {config.length_words(config.epochs)} from scratch with new seeds"
+    full = f", then in full by {ranking.schedule} of {config.length_words(config.full_epochs)}"
     echo(f"{short}{full * any(one.full for one in ranking.candidates)}\n")
-    epochs = {"short": config.epochs, "full": config.recipe.epochs}
-    print_table([one.format(**epochs) for one in _HEADINGS], [_row(one) for one in ranking.candidates])
+    epochs = {"short": config.epochs, "full": config.full_epochs}
+    rows = [_row(one, config.metric) for one in ranking.candidates]
+    print_table([one.format(**epochs) for one in _HEADINGS], rows)
     echo(
-        "\nAccuracies are of validation images where nothing else is said. The order is that of the short trainings."
+        f"\n{'Accuracies' if config.metric == ACCURACY else 'Values'} are of validation images where nothing else is "
+        "said. The order is that of the short trainings."
     )
     for note in notes_on(ranking, config):
         echo(note)
@@ -51,7 +55,7 @@ def print_ranking(ranking: Ranking, config: StudyConfig) -> None:
         f"short {brief:.2f}, full {whole:.2f}."
     )
     echo(f"Rank correlation between short and full training: {ranking.correlation.words}")
-    _print_verdict(ranking)
+    _print_verdict(ranking, config.metric)
     for name, why in ranking.failed:
         echo(f"Not trained to its end: {name}: {why}")
     if ranking.winner.widths.target is not None:
@@ -59,27 +63,30 @@ def print_ranking(ranking: Ranking, config: StudyConfig) -> None:
     echo(f"Widths of the winner, {ranking.winner.name}: {ranking.folder / 'widths.json'}")
 
 
-def _row(one: Candidate) -> list[str]:
+def _row(one: Candidate, metric: Metric) -> list[str]:
+    def shown(scores: Sequence[float]) -> str:
+        return metric.shown(metric.score(fmean(scores)))
+
     found = one.interval
-    spread = (
-        f"{100 * max(0, found.low):.2f} to {100 * min(1, found.high):.2f}" if found.high > found.low else "–"
-    )
-    again = ["–", "–"]
-    if one.full:
-        again = [f"{percent(fmean(one.full), 2)} ({len(one.full)})", percent(fmean(one.full_test), 2)]
+    spread = "–"
+    if found.high > found.low:
+        # No accuracy lies beyond these.
+        low, high = (max(0, found.low), min(1, found.high)) if metric == ACCURACY else (found.low, found.high)
+        spread = metric.between(low, high)
     return [
         one.name,
         f"{one.probability:.2f}",
-        percent(one.expected, 2),
-        f"{percent(found.mean, 2)} ({found.n})",
+        shown([one.expected]),
+        f"{shown([found.mean])} ({found.n})",
         spread,
-        *again,
+        f"{shown(one.full)} ({len(one.full)})" if one.full else "–",
+        shown(one.full_test) if one.full_test else "–",
         count(one.widths.cost.macs),
         count(one.widths.cost.params),
     ]
 
 
-def _print_verdict(ranking: Ranking) -> None:
+def _print_verdict(ranking: Ranking, metric: Metric) -> None:
     winner = ranking.winner.name
     if winner in ranking.baselines:
         echo(
@@ -93,11 +100,11 @@ def _print_verdict(ranking: Ranking) -> None:
         for kind, words in (("full", "full training"), ("full_test", "full, test images")):
             found = ranking.gain(kind, name)  # type: ignore[arg-type]
             if found is not None:
-                echo(f"{over}, {words}: {found.words}")
+                echo(f"{over}, {words}: {found.words_in(metric)}")
                 has_said = True
         drawn = ranking.shrunk(name)
         if drawn is not None:
-            echo(f"{over}, shrunk: {drawn.words}")
+            echo(f"{over}, shrunk: {drawn.words_in(metric)}")
         elif not has_said and name != winner:
             echo(
                 f"{over}: no gain can be told, since nothing was trained in full (`nas-prune study rank` does)."

@@ -3,7 +3,7 @@
 from shlex import quote
 from typing import TYPE_CHECKING
 
-from nas_prune.cli.output import count, echo, percent, print_table
+from nas_prune.cli.output import count, echo, print_table
 from nas_prune.cli.tables import JOINT
 
 if TYPE_CHECKING:
@@ -15,18 +15,25 @@ _BEST = 5
 def _print_known(result: "StudyResult", name: str) -> None:
     """What all trials say together, beside the best of them, which is partly luck."""
     from nas_prune.study.config import SCRATCH
+    from nas_prune.study.trial_record import metric_of
 
     known = result.known.get(name)
     if known is None:
         return
+    metric = metric_of(known.judge, result.config.metric)
     if known.expected:
         rows = [
-            [own.name, percent(own.mean, 2), f"{100 * own.low:.2f} to {100 * own.high:.2f}", own.words]
+            [
+                own.name,
+                metric.shown(metric.score(own.mean)),
+                metric.between(own.low, own.high),
+                own.words(metric),
+            ]
             for own in known.expected
         ]
         what = "all trials" if known.judge == SCRATCH else f"all that {known.judge} said, not of trainings,"
         echo(f"What the rule of {what} expects (rule: its answer among all widths, tried or not)\n")
-        print_table(["network", "expected", "90 % interval", "beside uniform, points"], rows)
+        print_table(["network", "expected", "90 % interval", f"beside uniform{metric.gain_heading}"], rows)
         echo()
     for agreed in known.agreements:
         echo(f"Rank correlation with trainings: {agreed.words}")
@@ -40,7 +47,6 @@ def print_study(result: "StudyResult") -> None:
     Raises:
         BadInputError: no trial has ended, or none has finished.
     """
-    from nas_prune.errors import BadInputError
     from nas_prune.study import trial_record as record
     from nas_prune.study.config import SCRATCH
     from nas_prune.study.doubts import doubts_about
@@ -54,7 +60,7 @@ def print_study(result: "StudyResult") -> None:
             [
                 str(trial.number),
                 str(trial.user_attrs.get(record.SOURCE, "")),
-                record.shown(trial),
+                record.shown(trial, result.config.metric),
                 count(trial.user_attrs[record.MACS]),
                 count(trial.user_attrs[record.PARAMS]),
                 "  ".join(
@@ -66,23 +72,17 @@ def print_study(result: "StudyResult") -> None:
             for trial in best
         ]
         judge = record.main_judge(trials)
-        value = "val. accuracy" if judge == SCRATCH else f"by {judge}"
+        of_trainings = (
+            f"val. {result.config.metric.name}" if result.config.own is None else result.config.metric.name
+        )
+        value = of_trainings if judge == SCRATCH else f"by {judge}"
         print_table(["trial", "source", value, "MACs", "parameters", "kept (%)"], rows, left=2)
         echo()
         for doubt in doubts_about(trials, result.config):
             echo(f"{doubt}\n")
         _print_known(result, name)
+    _check_finished(result)
     location = result.location
-    if not any(record.count_finished(trials) for trials in result.trials.values()):
-        raise BadInputError(
-            "a study must have time for a trial, got none that has ended. Go on with it: "
-            f"{command_for(location, space=result.config.space)}"
-        )
-    if not any(record.best_first(trials) for trials in result.trials.values()):
-        raise BadInputError(
-            "a study must have a trial that has finished, got none; the dashboard shows the reasons: "
-            f"nas-prune dashboard {quote(str(location.run))}{storage_flag(location)}"
-        )
     if result.rankings:
         from nas_prune.cli.ranking import print_ranking
 
@@ -91,6 +91,29 @@ def print_study(result: "StudyResult") -> None:
     elif result.config.against is None:
         echo(
             "The best of many is partly luck. Train the best again and in full: "
-            f"{command_for(location, 'rank', result.config.space)}"
+            f"{command_for(location, 'rank', result.config)}"
         )
     echo(f"Look at all of them: nas-prune dashboard {quote(str(location.run))}{storage_flag(location)}")
+
+
+def _check_finished(result: "StudyResult") -> None:
+    """Refuse a study that has nothing to show.
+
+    Raises:
+        BadInputError: no trial has ended, or none has finished.
+    """
+    from nas_prune.errors import BadInputError
+    from nas_prune.study import trial_record as record
+    from nas_prune.study.location import command_for, storage_flag
+
+    location = result.location
+    if not any(record.count_finished(trials) for trials in result.trials.values()):
+        raise BadInputError(
+            "a study must have time for a trial, got none that has ended. Go on with it: "
+            f"{command_for(location, config=result.config)}"
+        )
+    if not any(record.best_first(trials) for trials in result.trials.values()):
+        raise BadInputError(
+            "a study must have a trial that has finished, got none; the dashboard shows the reasons: "
+            f"nas-prune dashboard {quote(str(location.run))}{storage_flag(location)}"
+        )

@@ -88,7 +88,9 @@ def subject_named(named: Path, budget: Budget | None = None, *, source: Path | N
             f"--budget must come with a search's directory, got {named}, which has no others."
         )
     if kind == "study":
-        images = read_config(named, StudyConfig).resolved_from(named, None).data
+        config = read_config(named, StudyConfig)
+        # What a function of one's own trains on is not known.
+        images = config.resolved_from(named, None).data if config.own is None else None
         return replace(subject_in_file(winner_file(named, "RUN")), images=images, target=target_in(named))
     if kind is not None:
         raise BadInputError(

@@ -97,6 +97,8 @@ def study_behind(study: Path) -> Chosen:
         charges = (*_charges(run, read_json(ranked / RESULT)), *_of_judge(config))
     except (OSError, ValueError, KeyError, TypeError):  # damaged, or of another version
         charges = None
+    if config.own is not None:  # on nobody knows how many images
+        charges = None
     return Chosen(charges, _seeds(ranked, config))
 
 

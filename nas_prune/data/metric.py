@@ -100,6 +100,31 @@ class Metric:
         """
         return f"{part}_{re.sub('[^a-z0-9]+', '_', self.name.lower()).strip('_') or 'metric'}"
 
+    def between(self, low: float, high: float) -> str:
+        """An interval of scores for people, as values without a unit.
+
+        Example:
+            >>> Metric("RMSE", is_greater_better=False).between(-0.5, -0.25)
+            '0.2500 to 0.5000'
+        """
+        ends = sorted(map(self.score, (low, high)))
+        return " to ".join(map(self.bare, ends))
+
+    def drawn(self, score: float) -> float:
+        """A score as a number in a picture: the value, in percent if that is how it is read."""
+        return self.scale * self.score(score)
+
+    @property
+    def gain_heading(self) -> str:
+        """Of a column of differences, what follows its name.
+
+        Example:
+            >>> "gain" + ACCURACY.gain_heading, "gain" + Metric("RMSE", is_greater_better=False).gain_heading
+            ('gain, points', 'gain (+ is better)')
+        """
+        better = "" if self.is_greater_better else " (+ is better)"
+        return f",{self.unit}{better}" if self.is_share else better
+
     @property
     def unit(self) -> str:
         """Of a difference; nothing where the metric has none."""

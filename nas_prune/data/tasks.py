@@ -18,6 +18,7 @@ from nas_prune.errors import BadInputError
 from nas_prune.runs.data_name import CLASSIFICATION
 from nas_prune.runs.own_code import imported, is_own_code
 from nas_prune.runs.text import first_line
+from nas_prune.runs.typed import Typed
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,59}")
 
@@ -170,6 +171,11 @@ def task_named(name: str) -> Task:
         own = _made(own, name)
     _check(own, f"--task {name}")
     return _own(name, own)
+
+
+def metric_of_task(name: str) -> Metric:
+    """The metric of a task; a plain score where the task is code that nobody has named here, which is not imported."""
+    return task_named(name).metric if name in task_names() or isinstance(name, Typed) else Metric("score")
 
 
 def _made(make: Callable[[], object], name: str) -> object:

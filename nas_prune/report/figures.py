@@ -177,24 +177,31 @@ def dots_figure(
 
 
 def fronts_figure(
-    points: Sequence[tuple[float, float, float]], *, what: str, marked: Mapping[str, int]
+    points: Sequence[tuple[float, float, float]],
+    *,
+    what: str,
+    marked: Mapping[str, int],
+    metric: Metric = ACCURACY,
 ) -> Figure:
     """Accuracy against MACs and against parameters, each with its Pareto front.
 
     Args:
-        points: (MACs, parameters, accuracy as a share) of each network.
+        points: (MACs, parameters, score) of each network: accuracy as a share, or by another metric.
         what: which accuracy it is.
         marked: {name: number of a point}, for networks with a marker of their own.
+        metric: of the scores.
     """
     figure, both = panels([f"{what} against MACs", f"{what} against parameters"])
     for axes, column, unit, label in zip(
         both, (0, 1), (1e6, 1e3), ("MACs (millions)", "parameters (thousands)"), strict=True
     ):
         costs = [point[column] / unit for point in points]
-        shares = [100 * point[2] for point in points]
+        shares = [metric.drawn(point[2]) for point in points]
         axes.plot(costs, shares, linestyle="", marker="o", color="0.6", markersize=4, label="network")
+        front_costs, best = pareto_front(costs, [point[2] for point in points])
         axes.step(
-            *pareto_front(costs, shares),
+            front_costs,
+            list(map(metric.drawn, best)),
             where="post",
             color=VERMILION,
             marker="s",
@@ -214,23 +221,22 @@ def fronts_figure(
                 label=name,
             )
         axes.set_xlabel(label, fontsize=9)
-        axes.set_ylabel(f"{what} (%)", fontsize=9)
+        axes.set_ylabel(f"{what}{' (%)' * metric.is_share}", fontsize=9)
     handles, labels = both[0].get_legend_handles_labels()
     figure.legend(handles, labels, fontsize=8, frameon=False, loc="outside lower center", ncols=4)
     return figure
 
 
-def best_so_far_figure(values: Sequence[float]) -> Figure:
-    """The best value after each trial, and every trial's own."""
+def best_so_far_figure(values: Sequence[float], *, metric: Metric = ACCURACY) -> Figure:
+    """The best score after each trial, and every trial's own, as values of a metric."""
     figure, (axes,) = panels(["Best so far"])
     figure.set_size_inches(8.4, 3.2)
-    shares = 100 * np.asarray(values)
+    shares = np.array([metric.drawn(value) for value in values])
+    best = [metric.drawn(value) for value in np.maximum.accumulate(values)]
     axes.plot(range(len(shares)), shares, linestyle="", marker="o", markersize=4, color="0.6", label="trial")
-    axes.step(
-        range(len(shares)), np.maximum.accumulate(shares), where="post", color=BLUE, label="best so far"
-    )
+    axes.step(range(len(shares)), best, where="post", color=BLUE, label="best so far")
     axes.set_xlabel("trials that are complete", fontsize=9)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_ylabel("validation accuracy (%)", fontsize=9)
+    axes.set_ylabel("validation accuracy (%)" if metric == ACCURACY else metric.heading, fontsize=9)
     axes.legend(fontsize=8, frameon=False)
     return figure

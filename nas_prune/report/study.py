@@ -12,7 +12,7 @@ from nas_prune.guideline.artefact import read_guideline
 from nas_prune.guideline.explain import sentences
 from nas_prune.report.content import Part, Picture, Section, Table
 from nas_prune.report.figures import best_so_far_figure, drawn, fronts_figure
-from nas_prune.report.numbers import million, percent
+from nas_prune.report.numbers import million
 from nas_prune.report.sections import read_result, settings_section, unfinished
 from nas_prune.runs.directory import published
 from nas_prune.study import trial_record as record
@@ -33,7 +33,10 @@ def part_of_study(run: Path, name: str, storage: str | None) -> Part:
     config = result.config
     factor = "" if config.width_multiplier == 1 else f" ×{config.width_multiplier:g}"
     asked = config.question or "widths sampled by Optuna"
-    headline = f"{config.space}{factor} on {published(config.data.name)}: {asked}"
+    on = (
+        f" on {published(config.data.name)}" if config.own is None else ", trained by a function of one's own"
+    )
+    headline = f"{config.space}{factor}{on}: {asked}"
     sections: list[Section] = []
     for number, (study, trials) in enumerate(result.trials.items()):
         sections += _of_one(run, config, study, trials, f"{name}s{number}")
@@ -63,13 +66,15 @@ def _of_one(
         Section(
             f"{study}: trials within {budget}",
             said,
-            tables=[_best(done)] if done else [],
+            tables=[_best(done, config)] if done else [],
             pictures=_pictures(done, config, name),
         )
     ]
     ranked = read_result(run / "rank" / folder_name(study) / "result.json")
     if ranked is not None:
-        found.append(_ranked(study, ranked))
+        found.append(_ranked(study, ranked, config))
+    if config.own is not None:  # on nobody knows how many images
+        return found
     spent = sum(int(one.user_attrs.get(record.TRAINING_MACS, 0)) for one in trials)
     rows = [["all trials", f"{spent / 1e12:,.3f}"]]
     return [
@@ -78,21 +83,23 @@ def _of_one(
     ]
 
 
-def _best(done: Sequence[FrozenTrial]) -> Table:
+def _best(done: Sequence[FrozenTrial], config: StudyConfig) -> Table:
+    metric = record.metric_of(record.main_judge(done), config.metric)
     ordered = sorted(done, key=lambda one: -one.values[0])
     shown = [*ordered[:_BEST], *(one for one in ordered[_BEST:] if record.SOURCE in one.user_attrs)]
     rows = [
         [
             str(one.number),
             str(one.user_attrs.get(record.SOURCE, "")),
-            percent(one.values[0]),
+            metric.bare(metric.score(one.values[0])),
             million(one.user_attrs[record.MACS]),
             million(one.user_attrs[record.PARAMS]),
             " ".join(map(str, record.widths_of(one) or ())),
         ]
         for one in shown
     ]
-    headings = ["trial", "what", "validation (%)", "MACs (10⁶)", "parameters (10⁶)", "by group"]
+    value = "validation (%)" if config.own is None else metric.heading
+    headings = ["trial", "what", value, "MACs (10⁶)", "parameters (10⁶)", "by group"]
     # Side by side, but not to be compared: the best were chosen by these very numbers.
     caption = f"The best {_BEST}, by what chose them (luck makes these too high), and what needs no search."
     return Table(headings, rows, 2, caption, ends_in_words=True)
@@ -107,49 +114,57 @@ def _pictures(done: Sequence[FrozenTrial], config: StudyConfig, name: str) -> li
         for number, one in enumerate(done)
         if record.SOURCE in one.user_attrs
     }
-    fronts = fronts_figure(points, what="Validation accuracy", marked=marked)
-    errors = edfs_figure(
-        {"all trials": {"trials": [1 - one.values[0] for one in done]}},
-        title="",
-        what="validation error e (%)",
-    )
-    pictures = [
-        Picture(partial(drawn, fronts, f"{name}a"), "Every complete trial on both cost axes."),
-        Picture(partial(drawn, errors, f"{name}b"), "Share of trials with an error of at most e."),
-    ]
+    metric = record.metric_of(record.main_judge(done), config.metric)
+    what = f"Validation {metric.name}" if config.own is None else metric.name
+    fronts = fronts_figure(points, what=what, marked=marked, metric=metric)
+    pictures = [Picture(partial(drawn, fronts, f"{name}a"), "Every complete trial on both cost axes.")]
     if config.against is None:
-        best = best_so_far_figure([one.values[0] for one in sorted(done, key=lambda one: one.number)])
-        pictures.insert(
-            1,
-            Picture(partial(drawn, best, f"{name}c"), "The best validation accuracy so far, trial by trial."),
+        scores = [one.values[0] for one in sorted(done, key=lambda one: one.number)]
+        best = best_so_far_figure(scores, metric=metric)
+        said = (
+            f"The best {what[0].lower() + what[1:] if config.own is None else what} so far, trial by trial."
         )
+        pictures.append(Picture(partial(drawn, best, f"{name}c"), said))
+    if config.own is None:
+        errors = edfs_figure(
+            {"all trials": {"trials": [1 - one.values[0] for one in done]}},
+            title="",
+            what="validation error e (%)",
+        )
+        share = Picture(partial(drawn, errors, f"{name}b"), "Share of trials with an error of at most e.")
+        pictures.append(share)
     return pictures
 
 
-def _ranked(study: str, ranked: dict[str, Any]) -> Section:
+def _ranked(study: str, ranked: dict[str, Any], config: StudyConfig) -> Section:
     """A ranking; files of earlier versions have neither a race nor probabilities."""
-    is_race = "race" in ranked
+    is_race, has_test, metric = "race" in ranked, config.own is None, config.metric
+
+    def shown(scores: Sequence[float]) -> str:
+        return metric.bare(metric.score(sum(scores) / len(scores))) if scores else "–"
+
     rows = [
         [
             one["name"],
             *([f"{one['probability']:.2f}"] if is_race else []),
-            percent(one["short_mean"]),
+            shown([one["short_mean"]]),
             *([str(len(one["short"]))] if is_race else []),
-            "–" if not one["full"] else percent(sum(one["full"]) / len(one["full"])),
-            "–" if not one["full_test"] else percent(sum(one["full_test"]) / len(one["full_test"])),
+            shown(one["full"]),
+            *([shown(one["full_test"])] if has_test else []),
             str(len(one["full"])),
             million(one["macs"]),
             million(one["params"]),
         ]
         for one in ranked["candidates"]
     ]
+    value = "validation (%)" if has_test else metric.heading
     headings = [
         "network",
         *(["P(best)"] if is_race else []),
-        "short, validation (%)",
+        f"short, {value}",
         *(["short, n"] if is_race else []),
-        "full, validation (%)",
-        "full, test (%)",
+        f"full, {value}",
+        *(["full, test (%)"] if has_test else []),
         "full, n",
         "MACs (10⁶)",
         "parameters (10⁶)",
@@ -157,25 +172,32 @@ def _ranked(study: str, ranked: dict[str, Any]) -> Section:
     caption = (
         f"Ordered by {ranked['short_epochs']} epochs with new seeds; in full by {ranked['schedule']} of "
         f"{ranked['full_epochs']} epochs."
+        if config.own is None
+        else f"Ordered by {config.length_words(config.epochs)} with new seeds; in full: "
+        f"{config.length_words(config.full_epochs)}."
     )
-    said = [*_verdict(ranked), *ranked.get("notes", []), *(_race(ranked) if is_race else [])]
+    said = [*_verdict(ranked, config), *ranked.get("notes", []), *(_race(ranked) if is_race else [])]
     return Section(f"{study}: the best trained again", said, tables=[Table(headings, rows, 1, caption)])
 
 
-def _verdict(ranked: dict[str, Any]) -> list[str]:
+def _verdict(ranked: dict[str, Any], config: StudyConfig) -> list[str]:
     """Who wins, and what that gains."""
     winner, centre = ranked["winner"], ranked["centre"]
     needs_none = ", which needs no search: the study has found nothing better" * (winner in record.SOURCES)
     said = [f"Winner: {winner}{needs_none}."]
     # Reckoned here from the accuracies: an earlier version's file holds another rule's answer.
-    tests = {one["name"]: one["full_test"] for one in ranked["candidates"]}
+    metric = config.metric
+    kind, which = (
+        ("full_test", f", test {metric.name}") if config.own is None else ("full", f", {metric.name}")
+    )
+    values = {one["name"]: one[kind] for one in ranked["candidates"]}
     for name in ranked.get("gains", [] if centre is None else [centre]):
-        gain = gain_among(tests, winner, name)
+        gain = gain_among(values, winner, name)
         if gain is not None:
-            said.append(f"Over just training the {name}, test accuracy in full: {gain.words}.")
+            said.append(f"Over just training the {name}{which} in full: {gain.words_in(metric)}.")
         drawn = ranked.get("shrunk", {}).get(name)
         if drawn is not None:
-            said.append(f"Over just training the {name}, shrunk: {Shrunk(**drawn).words}.")
+            said.append(f"Over just training the {name}, shrunk: {Shrunk(**drawn).words_in(metric)}.")
     return said
 
 

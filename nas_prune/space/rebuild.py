@@ -8,6 +8,7 @@ from torch import nn
 
 from nas_prune.errors import BadInputError
 from nas_prune.space.load import load_referenced
+from nas_prune.space.search_space import SearchSpace
 from nas_prune.space.widths import Widths, read_widths
 
 
@@ -15,7 +16,7 @@ def rebuild(
     widths: "Widths | Path | str",
     weights: "Path | str | None" = None,
     *,
-    space: str | None = None,
+    space: "str | SearchSpace | None" = None,
     seed: int = 0,
 ) -> nn.Module:
     """The network of a widths file.
@@ -25,7 +26,7 @@ def rebuild(
         weights: a safetensors file of the network's `state_dict`, as `safetensors.torch.save_model` writes it; fresh
             weights if None.
         space: the network's name again if it is code of your own (`package.module:factory`), since none is imported
-            that only a file names.
+            that only a file names; or the space itself, of a network that was given to `load_space` as it is.
         seed: of fresh weights.
 
     Raises:
@@ -38,7 +39,8 @@ def rebuild(
         4322
     """
     found = widths if isinstance(widths, Widths) else read_widths(widths)
-    network = load_referenced(found.space, space).build(found, seed=seed)
+    known = space if isinstance(space, SearchSpace) else load_referenced(found.space, space)
+    network = known.build(found, seed=seed)
     if weights is not None:
         try:
             load_model(network, weights)

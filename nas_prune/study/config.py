@@ -5,7 +5,7 @@ from math import ceil
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from nas_prune.data.config import placed
 from nas_prune.errors import BadInputError
@@ -17,6 +17,7 @@ from nas_prune.runs.settings import read_settings
 from nas_prune.space.budget import Budget, BudgetSetting
 from nas_prune.space.names import check_trusted, space_name
 from nas_prune.study.file import study_path
+from nas_prune.study.own_settings import OwnStudy
 from nas_prune.study.study_plan import StudyPlan
 from nas_prune.training.config import NetworkConfig, with_short_forms
 from nas_prune.training.recipe import MOST_EPOCHS, Recipe, changed, default_recipe
@@ -25,9 +26,10 @@ SamplerName: TypeAlias = Literal["rule", "cma", "tpe", "gp", "nsga2", "random"]
 Stopping: TypeAlias = Literal["none", "median"]
 Against: TypeAlias = Literal["macs", "params", "latency"]
 Parameters: TypeAlias = Literal["shape", "layers"]
-JudgeName: TypeAlias = Literal["scratch", "inherited", "slimmable", "synflow", "log-widths"]
+JudgeName: TypeAlias = Literal["scratch", "inherited", "slimmable", "synflow", "log-widths", "own"]
 
 SCRATCH: JudgeName = "scratch"  # a training from random weights
+OWN: JudgeName = "own"  # a function of somebody's own, which trains nothing
 
 GUIDELINE = "guideline.yaml"
 _BUDGET_TRAINING = 10.0  # trainings of the whole network
@@ -55,7 +57,7 @@ FREE = frozenset(
 )
 
 
-class StudyConfig(NetworkConfig):
+class StudyConfig(NetworkConfig, OwnStudy):
     """Every setting of a study; what a study file and a study's `config.yaml` hold.
 
     Attributes:
@@ -133,8 +135,9 @@ class StudyConfig(NetworkConfig):
 
     @field_validator("space")
     @classmethod
-    def _known_space(cls, name: str) -> str:
-        return space_name(name)
+    def _known_space(cls, name: str, known: ValidationInfo) -> str:
+        # A network that was given as it is has a name that nothing is loaded by.
+        return name if known.data.get("own") is not None else space_name(name)
 
     @field_validator("budgets")
     @classmethod
@@ -150,6 +153,21 @@ class StudyConfig(NetworkConfig):
         is_whole = self.budget_training is not None or self.hours is not None
         if is_whole and self.against is not None:
             raise ValueError("budget_training and hours must come with one objective, got against")
+        return self
+
+    @model_validator(mode="after")
+    def _of_trainings(self) -> "StudyConfig":
+        if self.own is None and self.judging == OWN:
+            raise ValueError(
+                "judge must be one that is known by name without a training function of your own"
+            )
+        if self.own is not None and self.judging in ("inherited", "slimmable"):
+            raise ValueError(
+                f"judge must be synflow, log-widths or a function of yours where a function of yours trains, got "
+                f"{self.judging}, whose network would be trained by a recipe on images"
+            )
+        if self.own is not None and (self.hours is not None or self.against is not None):
+            raise ValueError("hours and against must be left out where a function of yours trains")
         return self
 
     @model_validator(mode="after")
@@ -202,6 +220,16 @@ class StudyConfig(NetworkConfig):
         return self.recipe.with_epochs(self.epochs)
 
     @property
+    def full_epochs(self) -> int:
+        """Of a training in full."""
+        return self.recipe.epochs if self.own is None else self.own.full_epochs or self.epochs
+
+    def length_words(self, epochs: int) -> str:
+        """How long a training is, for people: by a function of somebody's own, perhaps of the one length it has."""
+        is_known = self.own is None or self.own.has_epochs
+        return f"{epochs} epoch{'s' * (epochs != 1)}" if is_known else "one training"
+
+    @property
     def judge_recipe(self) -> Recipe:
         """How the judge's network is trained."""
         return self.recipe if self.judge_epochs is None else self.recipe.with_epochs(self.judge_epochs)
@@ -219,9 +247,10 @@ class StudyConfig(NetworkConfig):
     def fixed(self) -> dict[str, Any]:
         """The settings that must not change within a study, as plain JSON."""
         content = self.model_dump(mode="json", exclude=set(FREE))
-        content["data"]["name"] = self.data.name.partition(":")[
-            0
-        ]  # a folder may be elsewhere on another machine
+        if self.own is None:  # a folder may be elsewhere on another machine
+            content["data"]["name"] = self.data.name.partition(":")[0]
+        else:
+            content |= {name: one for name, one in content.pop("own").items() if name != "ranks"}
         content["judge"] = None if self.judging == SCRATCH else self.judge
         of_before = type(self).model_fields
         return {
@@ -287,6 +316,11 @@ def study_of(space: str, data_name: str | None, **changes: Any) -> StudyConfig:
     except ValidationError as error:
         raise BadInputError(f"the study cannot be used: {first_problem(error, StudyConfig)}.") from None
     return config.model_copy(update={"data": placed(config.data, Path(), data_name)})
+
+
+def again_in_python(run: Path) -> str:
+    """How the study of a directory goes on whose trainings somebody's own function does."""
+    return f"nas_prune.study(…, out={str(run)!r})"
 
 
 _FROM_ONE_NUMBER = ("trials", "judged")

@@ -16,7 +16,6 @@ from optuna.exceptions import DuplicatedStudyError, ExperimentalWarning
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 
-from nas_prune.data.identity import identity_of
 from nas_prune.errors import BadInputError
 from nas_prune.guideline.apply import Pattern
 from nas_prune.guideline.artefact import Guideline
@@ -149,8 +148,12 @@ def check_same(then: Mapping[str, Any], now: Mapping[str, Any], what: str) -> No
         if before != now.get(name):
             raise BadInputError(
                 f"{what} must be continued as it was created, but {name} was {_short(then.get(name))} and is "
-                f"{_short(now.get(name))} now. Put it back, or begin a study of its own with --new."
+                f"{_short(now.get(name))} now. Put it back, or begin a study of its own {_anew(now)}."
             )
+
+
+def _anew(settings: Mapping[str, Any]) -> str:
+    return "with another out" if "network" in settings else "with --new"
 
 
 def _short(value: Any) -> str:
@@ -204,7 +207,7 @@ def _check_own(study: optuna.Study, context: StudyContext) -> None:
     check_same(known.get(record.SETTINGS, {}), config.fixed(), f"study {name!r} in the storage")
     now = {
         record.PATTERN_HASH: fingerprint(context.pattern),
-        record.IMAGES: identity_of(context.data),
+        record.IMAGES: context.trainer.identity,
         record.TARGET: identity_of_target(config.target),
     }
     what = {
@@ -217,8 +220,15 @@ def _check_own(study: optuna.Study, context: StudyContext) -> None:
             raise BadInputError(
                 f"study {name!r} must be continued as it was created, but its {what[key]} now "
                 f"({then or 'none'} then, {value or 'none'} now). Put back what was there, "
-                "or begin a study of its own with --new."
+                f"or begin a study of its own {_anew(config.fixed())}."
             )
+
+
+def _name_of_score(config: StudyConfig) -> str:
+    """What Optuna's numbers are called."""
+    metric = config.metric
+    name = metric.key("val") if config.own is None else metric.name
+    return name if metric.is_greater_better else f"negative {name}"
 
 
 def _wait_until_ready(study: optuna.Study) -> None:
@@ -234,14 +244,16 @@ def _make_ready(study: optuna.Study, context: StudyContext, budgets: tuple[Budge
     config = context.config
     keep(study, record.SETTINGS, config.fixed())
     keep(study, record.PATTERN_HASH, fingerprint(context.pattern))
-    keep(study, record.IMAGES, identity_of(context.data))
+    keep(study, record.IMAGES, context.trainer.identity)
     if config.target is not None:
         keep(study, record.TARGET, identity_of_target(config.target))
     for name, said in in_words(config).items():
         study.set_user_attr(name, said)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
-        study.set_metric_names(["val_accuracy", *([] if config.against is None else [config.against])])
+        study.set_metric_names(
+            [_name_of_score(config), *([] if config.against is None else [config.against])]
+        )
     points = context.parametrised(budgets[-1])
     first = {"uniform": shortest(points, points.uniform)}
     if context.pattern is not None:

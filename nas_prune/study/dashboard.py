@@ -1,17 +1,18 @@
 """What optuna-dashboard shows besides the trials of a study: a note and figures; nothing if not installed."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from optuna.trial import FrozenTrial
 
+from nas_prune.data.metric import ACCURACY, Metric
 from nas_prune.guideline.explain import sentences
 from nas_prune.runs.directory import published
 from nas_prune.runs.figure import BLUE, VERMILION
 from nas_prune.study import trial_record as record
-from nas_prune.study.config import SCRATCH, JudgeName
+from nas_prune.study.config import SCRATCH, JudgeName, StudyConfig
 from nas_prune.study.context import StudyContext
 from nas_prune.study.creation import OneStudy
 from nas_prune.study.judges.prepare import JUDGES
@@ -64,8 +65,7 @@ def note(
     factor = "" if config.width_multiplier == 1 else f" ×{config.width_multiplier:g}"
     bound = " to ".join(map(str, one.budgets))
     what = (
-        f"Layer widths of **{config.space}{factor}** on **{published(config.data.name)}** "
-        f"({context.data.image_size} px, {len(context.data.train):,} training images) within **{bound}**. "
+        f"Layer widths of **{config.space}{factor}**{_on(context)} within **{bound}**. "
         f"{_judged_how(context)} No trial exceeds the budget."
     )
     how = f"Sampler {config.sampler}; early stopping: {config.stopping}; seed {config.seed}."
@@ -77,8 +77,8 @@ def note(
         how,
         about,
         _PARAMETERS[config.parameters],
-        _standing(trials),
-        _table_of(known.expected, known.judge),
+        _standing(trials, config),
+        _table_of(known.expected, known.judge, record.metric_of(known.judge, config.metric)),
         _agreed(known),
         _as_list(_spent_on(context, one, trials)),
         _settings(context),
@@ -86,12 +86,33 @@ def note(
     return "\n\n".join(line for line in lines if line)
 
 
-def _judged_how(context: StudyContext) -> str:
-    config, images = context.config, f"{len(context.data.val):,} validation images"
-    trained = (
-        f"trained from random weights for {config.epochs} epochs; its value is the share of {images} that it gets "
-        "right"
+def _on(context: StudyContext) -> str:
+    """What networks are trained on, where that is known."""
+    if context.config.own is not None:
+        return ""
+    data = context.data
+    return f" on **{published(context.config.data.name)}** ({data.image_size} px, {len(data.train):,} training images)"
+
+
+def _trained_how(context: StudyContext) -> str:
+    config = context.config
+    if config.own is None:
+        return (
+            f"trained from random weights for {config.epochs} epochs; its value is the share of "
+            f"{len(context.data.val):,} validation images that it gets right"
+        )
+    metric, length = config.metric, f" for {config.length_words(config.epochs)}" * config.own.has_epochs
+    value = (
+        metric.name
+        if metric.is_greater_better
+        else f"the negative of its {metric.name}, so that more is better"
     )
+    unit = "; `training MACs` count one input an epoch"
+    return f"trained from random weights by a function of one's own{length}; its value is {value}{unit}"
+
+
+def _judged_how(context: StudyContext) -> str:
+    config, trained = context.config, _trained_how(context)
     if config.judging == SCRATCH:
         return f"Each trial is a network of other widths, {trained}. No trial inherits weights."
     judged = f"judged by **{config.judging}** ({JUDGES[config.judging]})"
@@ -132,15 +153,16 @@ def _as_list(lines: Sequence[str]) -> str:
     return "\n".join([lines[0], "", *(f"- {line.strip()}" for line in lines[1:])])
 
 
-def _table_of(expected: Sequence[Expected], judge: JudgeName) -> str:
+def _table_of(expected: Sequence[Expected], judge: JudgeName, metric: Metric) -> str:
     """What the rule expects, as a table."""
     if not expected:
         return ""
     rows = [
-        f"| {own.name} | {100 * own.mean:.2f} | {100 * own.low:.2f} to {100 * own.high:.2f} | {own.words} |"
+        f"| {own.name} | {metric.bare(metric.score(own.mean))} | {metric.between(own.low, own.high)} "
+        f"| {own.words(metric)} |"
         for own in expected
     ]
-    head = "| network | expected, % | 90 % interval | beside uniform, points |"
+    head = f"| network | expected{', %' * metric.is_share} | 90 % interval | beside uniform{metric.gain_heading} |"
     what = "all trials" if judge == SCRATCH else f"all that {judge} said, not of trainings,"
     said = f"What the rule of {what} expects (`rule`: its answer among all widths, tried or not):"
     return "\n".join([said, "", head, "|---|--:|--:|--:|", *rows])
@@ -154,15 +176,17 @@ def _about_guideline(context: StudyContext) -> str:
     return "\n".join([head, "", *said])
 
 
-def _standing(trials: Sequence[FrozenTrial]) -> str:
+def _standing(trials: Sequence[FrozenTrial], config: StudyConfig) -> str:
     best_ones = record.best_first(trials)
     if not best_ones:
         return ""
     best, judge = best_ones[0], record.main_judge(trials)
     by = "" if judge == SCRATCH else f" by {judge}"
+    name = "" if config.own is None else f" {config.metric.name}"
+    ranking = "`nas-prune study rank`" if config.own is None else "a ranking"
     return (
         f"{record.count_finished(trials)} trials have ended; the best so far is trial {best.number} with "
-        f"{record.shown(best)}{by}. Among many trials the best one is partly luck: `nas-prune study rank` "
+        f"{record.shown(best, config.metric)}{by or name}. Among many trials the best one is partly luck: {ranking} "
         "trains the best again with other seeds."
     )
 
@@ -177,15 +201,34 @@ def figures(
     done = [trial for trial in record.of_main_judge(trials) if record.MACS in trial.user_attrs]
     if not done:
         return {}
-    judge = record.main_judge(trials)
-    value = "validation accuracy (%)" if judge == SCRATCH else f"accuracy by {judge} (%)"
-    posterior = {"expected": _expected(expected, value)} if expected else {}
+    axis = _Axis.of(record.main_judge(trials), context.config)
+    posterior = {"expected": _expected(expected, axis)} if expected else {}
+    errors = {"errors": _errors(done, axis.label)} if axis.metric == ACCURACY else {}
     return posterior | {
-        "errors": _errors(done, value),
-        "macs": _against(done, record.MACS, 1e6, "MACs (millions)", value),
-        "params": _against(done, record.PARAMS, 1e3, "parameters (thousands)", value),
+        **errors,
+        "macs": _against(done, record.MACS, 1e6, "MACs (millions)", axis),
+        "params": _against(done, record.PARAMS, 1e3, "parameters (thousands)", axis),
         "kept": _kept(context, done),
     }
+
+
+@dataclass(frozen=True, slots=True)
+class _Axis:
+    """What scores are drawn along: the metric they are of, and the label."""
+
+    metric: Metric
+    label: str
+
+    @classmethod
+    def of(cls, judge: JudgeName, config: StudyConfig) -> "_Axis":
+        metric = record.metric_of(judge, config.metric)
+        if judge == SCRATCH:
+            return cls(metric, f"{'validation ' * (config.own is None)}{metric.heading}")
+        unit = " (%)" * metric.is_share
+        return cls(metric, f"{metric.name} by {judge}{unit}" if judge in record.SHARES else metric.heading)
+
+    def at(self, score: float) -> float:
+        return round(self.metric.drawn(score), _DIGITS) if self.metric.is_share else self.metric.drawn(score)
 
 
 def _errors(done: Sequence[FrozenTrial], value: str) -> "Figure":
@@ -201,11 +244,11 @@ def _errors(done: Sequence[FrozenTrial], value: str) -> "Figure":
     )
 
 
-def _expected(expected: Sequence[Expected], value: str) -> "Figure":
+def _expected(expected: Sequence[Expected], axis: _Axis) -> "Figure":
     from plotly.graph_objects import Figure, Scatter
 
-    means = [_percent(own.mean) for own in expected]
-    above = [_percent(own.high - own.mean) for own in expected]
+    means = [axis.at(own.mean) for own in expected]
+    above = [abs(axis.at(own.high - own.mean)) for own in expected]
     figure = Figure(
         Scatter(
             x=[own.name for own in expected],
@@ -215,23 +258,23 @@ def _expected(expected: Sequence[Expected], value: str) -> "Figure":
             error_y={"type": "data", "array": above},
         )
     )
-    return _laid_out(figure, "What the rule expects, with 90 % intervals", "network", value)
+    return _laid_out(figure, "What the rule expects, with 90 % intervals", "network", axis.label)
 
 
-def _against(done: Sequence[FrozenTrial], name: str, unit: float, label: str, value: str) -> "Figure":
+def _against(done: Sequence[FrozenTrial], name: str, unit: float, label: str, axis: _Axis) -> "Figure":
     from plotly.graph_objects import Figure, Scatter
 
     points = sorted(
-        (round(trial.user_attrs[name] / unit, _DIGITS), _percent(trial.values[0]), trial.number)
+        (round(trial.user_attrs[name] / unit, _DIGITS), float(trial.values[0]), trial.number)
         for trial in done
     )
-    costs, accuracies = [cost for cost, _, _ in points], [accuracy for _, accuracy, _ in points]
-    front_costs, front_accuracies = pareto_front(costs, accuracies)
+    costs, scores = [cost for cost, _, _ in points], [score for _, score, _ in points]
+    front_costs, front = pareto_front(costs, scores)
     figure = Figure()
     figure.add_trace(
         Scatter(
             x=costs,
-            y=accuracies,
+            y=list(map(axis.at, scores)),
             text=[f"trial {number}" for _, _, number in points],
             mode="markers",
             marker_color=_GREY,
@@ -241,14 +284,15 @@ def _against(done: Sequence[FrozenTrial], name: str, unit: float, label: str, va
     figure.add_trace(
         Scatter(
             x=front_costs,
-            y=front_accuracies,
+            y=list(map(axis.at, front)),
             mode="lines+markers",
             line_shape="hv",
             line_color=VERMILION,
             name="none is better and cheaper",
         )
     )
-    return _laid_out(figure, f"Accuracy against {label.partition(' ')[0]}", label, value)
+    what = "Accuracy" if axis.metric == ACCURACY else axis.metric.name
+    return _laid_out(figure, f"{what} against {label.partition(' ')[0]}", label, axis.label)
 
 
 def _kept(context: StudyContext, done: Sequence[FrozenTrial]) -> "Figure":

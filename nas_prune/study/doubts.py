@@ -43,7 +43,7 @@ def doubts_about(trials: Sequence[FrozenTrial], config: StudyConfig) -> list[str
 
 def _of_guessing(count: int, total: int, config: StudyConfig) -> str:
     who = "Every trial is" if count == total else f"{count} of {total} trials are"
-    epochs = f"{config.epochs} epoch{'s' * (config.epochs != 1)}"
+    epochs = config.length_words(config.epochs)
     return (
         f"{who} hardly better than guessing the largest class, after {epochs} each: what the study says of widths is "
         "mostly chance. Give trials more epochs (epochs in the study file, in a new study), or a larger budget."

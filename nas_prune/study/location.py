@@ -15,7 +15,7 @@ from nas_prune.runs.files import refuse_links
 from nas_prune.runs.progress import Progress
 from nas_prune.runs.settings import read_config
 from nas_prune.space.names import is_own
-from nas_prune.study.config import StudyConfig
+from nas_prune.study.config import StudyConfig, again_in_python
 from nas_prune.study.journal import Mended, mend_journal
 from nas_prune.study.recovery import Recovered, may_be_gone, recover, silent_for, worker_is_gone
 from nas_prune.study.samplers import quiet
@@ -64,9 +64,14 @@ def storage_flag(location: StudyLocation) -> str:
     return "" if location.storage is None else f" --storage {quote(shown(location.storage))}"
 
 
-def command_for(location: StudyLocation, verb: str = "run", space: str = "") -> str:
-    """The command that resumes a study; a network of your own must be named again."""
-    again = f" --space {space}" if is_own(space) else ""
+def command_for(location: StudyLocation, verb: str = "run", config: StudyConfig | None = None) -> str:
+    """The command that resumes a study; a network of your own must be named again.
+
+    Where a function of somebody's own trains, it is their call in Python.
+    """
+    if config is not None and config.own is not None:
+        return again_in_python(location.run)
+    again = f" --space {config.space}" if config is not None and is_own(config.space) else ""
     return f"nas-prune study {verb} {quote(str(location.run))}{storage_flag(location)}{again}"
 
 

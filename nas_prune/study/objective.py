@@ -2,14 +2,13 @@
 
 import json
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from math import exp
 from pathlib import Path
-from statistics import fmean
 from time import perf_counter
-from typing import Any, BinaryIO, cast
+from typing import BinaryIO, cast
 
 import optuna
 from optuna.artifacts import FileSystemArtifactStore, upload_artifact
@@ -18,7 +17,6 @@ from optuna.exceptions import UpdateFinishedTrialError
 from torch import nn
 
 from nas_prune.data import ImageData
-from nas_prune.data.guessing import guess_share
 from nas_prune.errors import FileError, NasPruneError
 from nas_prune.runs.directory import RESULT, WIDTHS
 from nas_prune.runs.files import saying_why, write_whole
@@ -28,20 +26,15 @@ from nas_prune.space.budget import Budget
 from nas_prune.space.search_space import SearchSpace
 from nas_prune.space.widths import MethodRecord, Widths
 from nas_prune.study import trial_record as record
-from nas_prune.study.config import SCRATCH, StudyConfig
+from nas_prune.study.config import SCRATCH
 from nas_prune.study.context import BUDGET, StudyContext
 from nas_prune.study.judges.contract import Judge
 from nas_prune.study.parameters import Parametrised
 from nas_prune.study.short_numbers import short
 from nas_prune.study.storage import TRANSIENT
+from nas_prune.study.trainer import Asked
 from nas_prune.study.trial_figure import widths_svg
 from nas_prune.training.compute import pick_device
-from nas_prune.training.config import RunConfig, TrainConfig
-from nas_prune.training.job import Inputs
-from nas_prune.training.loop import Observer
-from nas_prune.training.resumable import drop_checkpoints
-from nas_prune.training.run import train_one
-from nas_prune.training.schedules import training_macs
 
 _ARTIFACTS, _TRIALS = "artifacts", "trials"
 
@@ -139,7 +132,8 @@ class Objective:
         else:
             seed = config.seed + config.seeds * record.count_earlier(own, widths.vector, trials)
             accuracy = self._trained(trial, widths, record.line_of(own), seed)
-        accuracy = short(accuracy) if judge in record.SHARES else accuracy
+        is_share = judge in record.SHARES and record.metric_of(judge, config.metric).is_share
+        accuracy = short(accuracy) if is_share else accuracy
         return accuracy if config.against is None else (accuracy, self._cost(trial, widths))
 
     def _drawn(self, trial: optuna.Trial) -> Widths:
@@ -196,7 +190,8 @@ class Objective:
             return 0
         judgement = self.judge.judged(widths.vector)
         judge = self.context.config.judging
-        accuracy = short(judgement.accuracy) if judge in record.SHARES else judgement.accuracy
+        is_share = judge in record.SHARES and self.context.config.metric.is_share
+        accuracy = short(judgement.accuracy) if is_share else judgement.accuracy
         trial.set_user_attr(record.SAID.format(judge), accuracy)
         return judgement.macs
 
@@ -207,40 +202,23 @@ class Objective:
             folder.mkdir(parents=True, exist_ok=True)
         widths.write(folder / WIDTHS)
         self._show(trial, folder, "widths.svg", widths_svg(widths, title=self._title(trial, widths)))
-        started, accuracies, tests, epochs = perf_counter(), [], [], 0
-        config = self.context.config
-        follower = _Follower(trial, is_reporting=config.against is None)
-        for number in range(config.seeds):
-            result = train_one(
-                train_config(config, (seed + number,)),
-                widths,
-                folder,
-                Inputs(self.context.data, self.context.space),
-                progress=self.progress.without_words(),
-                observer=follower.observer if number == 0 else None,
-            )
-            accuracies.append(result.val_accuracy)
-            tests.append(result.test_accuracy)
-            epochs += follower.epochs if number == 0 else result.epochs
-            if follower.is_stopped:
-                break
-        accuracy = fmean(accuracies)
-        val = self.context.data.val
-        guess = guess_share(val.labels, self.context.data.num_classes)
-        trial.set_user_attr(record.GUESS, round(guess, 4))
-        trial.set_user_attr(record.VAL_IMAGES, len(val))
-        trial.set_user_attr(record.EPOCHS, epochs)
+        started = perf_counter()
+        context = self.context
+        asked = Asked(context.config, context.space, widths, seed, folder, self.progress)
+        told = context.trainer.trial(asked, trial)
+        for name, value in told.attributes.items():
+            trial.set_user_attr(name, value)
+        trial.set_user_attr(record.EPOCHS, told.epochs)
         trial.set_user_attr(record.SECONDS, round(perf_counter() - started, 3))
-        spent = training_macs(widths.cost.macs, len(self.context.data.train), epochs)
+        spent = context.trainer.macs(widths.cost.macs, told.epochs)
         spent += self._asked_beside(trial, widths)
         trial.set_user_attr(record.TRAINING_MACS, spent)
-        self._show(trial, folder, "curve.csv", follower.curve())
-        # Test accuracies are for a later look at the study; its trials are chosen by validation alone.
-        write_whole(folder / RESULT, json.dumps({"val": accuracies, "test": tests}) + "\n")
-        drop_checkpoints(folder)
-        if follower.is_stopped:
-            raise optuna.TrialPruned(f"fell behind after epoch {epochs}")
-        return accuracy
+        self._show(trial, folder, "curve.csv", told.curve)
+        write_whole(folder / RESULT, json.dumps(told.result) + "\n")
+        context.trainer.tidy(folder)
+        if told.is_stopped:
+            raise optuna.TrialPruned(f"fell behind after epoch {told.epochs}")
+        return told.score
 
     def _title(self, trial: optuna.Trial, widths: Widths) -> str:
         cost = widths.cost
@@ -265,53 +243,6 @@ class Objective:
         return round(latency, 4)
 
 
-@dataclass(slots=True)
-class _Follower:
-    """Reports a training to Optuna epoch by epoch, and ends it where it falls behind.
-
-    Attributes:
-        trial: whose.
-        is_reporting: not with two objectives, where Optuna takes no reports.
-        lines: what was seen of each epoch.
-        is_stopped: whether it fell behind.
-    """
-
-    trial: optuna.Trial
-    is_reporting: bool
-    lines: list[Mapping[str, Any]] = field(default_factory=list)
-    is_stopped: bool = False
-    told: int = 0
-
-    @property
-    def observer(self) -> Observer:
-        return Observer(note=_nothing, is_enough=self._follow)
-
-    @property
-    def epochs(self) -> int:
-        return len(self.lines)
-
-    def curve(self) -> str:
-        """The training as a table, for the dashboard."""
-        names = ("epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy")
-        rows = [",".join(str(line[name]) for name in names) for line in self.lines]
-        return "\n".join([",".join(names), *rows, ""])
-
-    def _follow(self, lines: Sequence[Mapping[str, Any]]) -> bool:
-        self.lines = list(lines)
-        if not self.is_reporting:
-            return False
-        for line in lines[self.told :]:
-            self.trial.report(short(float(line["val_accuracy"])), int(line["epoch"]))
-        self.told = len(lines)
-        if lines and int(lines[-1]["epoch"]) < int(lines[-1]["epochs"]):
-            self.is_stopped = self.trial.should_prune()
-        return self.is_stopped
-
-
-def _nothing(_: nn.Module) -> dict[str, Any]:
-    return {}
-
-
 def artefact(context: StudyContext, vector_G: Sequence[int], budget: Budget) -> Widths:
     """Widths of a study, with where they come from."""
     config = context.config
@@ -320,22 +251,10 @@ def artefact(context: StudyContext, vector_G: Sequence[int], budget: Budget) -> 
         budget=str(budget),
         method=MethodRecord(name="study", is_automatic=True, settings={"study": config.name}),
         seed=config.seed,
-        epochs=config.epochs,
-        recipe=config.recipe.model_dump(mode="json"),
+        epochs=config.epochs if config.own is None else None,
+        recipe=config.recipe.model_dump(mode="json") if config.own is None else None,
         versions=config.versions,
     )
-
-
-def train_config(config: StudyConfig, seeds: tuple[int, ...], **changes: Any) -> TrainConfig:
-    """How the network of a trial is trained."""
-    settings = {
-        **config.model_dump(include=set(RunConfig.model_fields)),
-        "recipe": config.trial_recipe,
-        "schedule": "scratch-e",
-        "seeds": seeds,
-        "data_seed": config.seed,
-    }
-    return TrainConfig(**{**settings, **changes})
 
 
 def kept_shares(space: SearchSpace, vector_G: Sequence[int], columns: Sequence[int]) -> dict[str, float]:

@@ -17,7 +17,7 @@ from nas_prune.study.finalists import has_others
 from nas_prune.study.location import StudyLocation, command_for
 from nas_prune.study.objective import folder_name
 from nas_prune.study.rank import AlreadyRankingError, rank_study
-from nas_prune.study.rank_result import SEEDS, TOP, Ranking, RankTerms, read_terms
+from nas_prune.study.rank_result import FULL_SEEDS, SEEDS, TOP, Ranking, RankTerms, read_terms
 from nas_prune.study.spending import left_for_finalists
 from nas_prune.study.worker_lock import directory_identity
 
@@ -41,7 +41,8 @@ def race_of_plan(
         progress: reports how far the work is.
     """
     config = context.config
-    if config.plan is None:
+    is_wanted = config.plan is not None or (config.own is not None and config.own.ranks)
+    if not is_wanted:
         return ()
     rankings: list[Ranking] = []
     for number, (name, own) in enumerate(trials.items()):
@@ -51,7 +52,7 @@ def race_of_plan(
         if record.home_of(own) != directory_identity(location.run):
             progress.say(
                 f"The finalists of {name} are trained where its first trial was; to train them here, too: "
-                f"{command_for(location, 'rank', config.space)}"
+                f"{command_for(location, 'rank', config)}"
             )
             continue
         terms = asdict(_terms(context, trials, name, clock, len(trials) - number, progress))
@@ -64,6 +65,7 @@ def race_of_plan(
                 data_name=config.data.name,
                 space=config.space,
                 workers=clock.workers,
+                loaded=context if config.own is not None else None,
                 progress=progress,
             )
         except AlreadyRankingError:
@@ -90,11 +92,10 @@ def _terms(
             return known
     _set_aside(folder, progress)
     plan = context.config.plan
-    assert plan is not None
     left = left_for_finalists(context, trials)
     in_time = clock.pays_for([one for own in trials.values() for one in own])
     most = left if in_time is None else min(left, in_time // races)
-    terms = RankTerms(TOP, SEEDS, plan.full_seeds, "scratch-e", most, count)
+    terms = RankTerms(TOP, SEEDS, FULL_SEEDS if plan is None else plan.full_seeds, "scratch-e", most, count)
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / _PLANNED, json.dumps({"terms": asdict(terms)}) + "\n")
     return terms

@@ -53,6 +53,7 @@ class Costs:
         one_judging: one trial that is judged; one_training: one that is trained; in_full: one network in full.
         studies: how many budgets there are.
         sources: how many networks need no search.
+        most_judged: trials that are judged at most.
     """
 
     judge: JudgeName
@@ -63,6 +64,7 @@ class Costs:
     in_full: int
     studies: int
     sources: int
+    most_judged: int = _MOST_JUDGED
 
     def shared_out(self, total: int) -> StudyPlan:
         """The plan of a budget, which may pay for too little."""
@@ -73,7 +75,7 @@ class Costs:
         judged = 0
         if self.judge != SCRATCH:
             each = max(1, self.studies * self.one_judging)
-            judged = min(_MOST_JUDGED, floor(_JUDGING * total / each))
+            judged = min(self.most_judged, floor(_JUDGING * total / each))
         judging = self.studies * judged * self.one_judging
         left = total - self.preparing - finalists - judging
         trained = min(MOST_TRIALS - judged, max(0, floor(left / (self.studies * self.one_training))))
@@ -113,7 +115,7 @@ def planned(context: StudyContext, judges: Sequence[JudgeName] = ("inherited", S
     config = context.config
     assert config.budget_training is not None
     total = round(config.budget_training * context.whole_training)
-    goes_with_judges = config.seeds == 1 and config.sampler in (None, "rule")
+    goes_with_judges = config.own is None and config.seeds == 1 and config.sampler in (None, "rule")
     if not goes_with_judges:
         judges = (SCRATCH,)
     for judge in judges if config.judge is None else (config.judge,):
@@ -135,22 +137,29 @@ def planned(context: StudyContext, judges: Sequence[JudgeName] = ("inherited", S
 
 def costs_of(context: StudyContext, judge: JudgeName) -> Costs:
     """What a study with some judge is made of, by the dearest widths that it could ask for."""
-    config, images = context.config, len(context.data.train)
+    config = context.config
     asked = replace(context, config=config.model_copy(update={"judge": judge}))
     dearest = max(_dearest(context, budget) for budget in config.budgets)
-    passes = min(NORM_IMAGES, images) + len(context.data.val)
-    forward = {"inherited": passes, "slimmable": passes, "synflow": 3}
-    one_judging = dearest * forward.get(judge, 0)
+    one_judging = dearest * passes_of(context, judge)
     return Costs(
         judge,
         context.whole_training,
         macs_of_preparing(asked),
         one_judging,
-        config.seeds * training_macs(dearest, images, config.epochs) + one_judging,
-        training_macs(dearest, images, config.recipe.epochs),
+        config.seeds * context.trainer.macs(dearest, config.epochs) + one_judging,
+        context.trainer.macs(dearest, config.full_epochs),
         len(config.studies),
         count_sources(context),
+        # What a function of one's own takes to judge is not known: no more than tells something.
+        _MOST_JUDGED if config.own is None else _LEAST_JUDGED,
     )
+
+
+def passes_of(context: StudyContext, judge: JudgeName) -> int:
+    """Forward passes of one image that a judge takes for a trial."""
+    if judge in ("inherited", "slimmable"):
+        return min(NORM_IMAGES, len(context.data.train)) + len(context.data.val)
+    return 3 if judge == "synflow" and context.config.own is None else 0
 
 
 def _dearest(context: StudyContext, budget: Budget) -> int:

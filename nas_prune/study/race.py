@@ -19,6 +19,7 @@ from scipy.stats import norm
 from scipy.stats import t as student
 
 from nas_prune.study.rank_statistics import seed_noise
+from nas_prune.study.rule import least_difference
 
 Floats: TypeAlias = "NDArray[np.float64]"
 Ended: TypeAlias = Literal["decided", "alone", "seeds", "budget"]
@@ -28,7 +29,6 @@ _CONFIDENCE = 0.9
 _DOUBT = 2.0
 _DRAWS, _SEED = 10_000, 0  # a probability of 0.05 is found to 0.002
 _SPREADS = (0.1, 0.3, 1.0, 3.0, 10.0)  # of true accuracies, as multiples of the noise of one training
-_LEAST_NOISE = 1e-4  # of accuracies, as a share: below it lies what few images cannot tell
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ def from_trainings(groups: Sequence[Sequence[float]]) -> tuple[Posterior, float]
     mean_N = np.array([fmean(group) for group in groups])
     found = seed_noise(groups)
     is_known = found.freedom > 0
-    noise = max(_LEAST_NOISE, found.deviation if is_known else float(np.std(mean_N)))
+    noise = max(least_difference(mean_N), found.deviation if is_known else float(np.std(mean_N)))
     error_N = noise**2 / np.array([len(group) for group in groups])
     means, covariances, likely = [], [], []
     for multiple in _SPREADS:

@@ -17,7 +17,6 @@ from filelock import FileLock, Timeout
 from optuna.trial import FrozenTrial
 from threadpoolctl import threadpool_limits
 
-from nas_prune.data.guessing import guess_share
 from nas_prune.errors import BadInputError
 from nas_prune.runs.files import remove_partial_files, saying_why
 from nas_prune.runs.progress import SILENT, Progress
@@ -26,7 +25,7 @@ from nas_prune.space.budget import Budget
 from nas_prune.study import trial_record as record
 from nas_prune.study.candidates_in_time import in_time
 from nas_prune.study.config import SCRATCH
-from nas_prune.study.context import load_study
+from nas_prune.study.context import StudyContext, load_study
 from nas_prune.study.finalists import Finalists, check_enough, finalists
 from nas_prune.study.location import StudyLocation, StudyResult, command_for, read_trials
 from nas_prune.study.objective import folder_name
@@ -34,6 +33,7 @@ from nas_prune.study.parameters import Parametrised
 from nas_prune.study.race import Posterior, Race, Terms, from_trainings, race
 from nas_prune.study.rank_budget import Prices, full_trainings, race_share
 from nas_prune.study.rank_result import (
+    FULL_SEEDS,
     SEEDS,
     TOP,
     Candidate,
@@ -62,13 +62,14 @@ def rank_study(  # noqa: PLR0913  (all but the first by keyword)
     *,
     top: int = TOP,
     seeds: int = SEEDS,
-    full_seeds: int = 3,
+    full_seeds: int = FULL_SEEDS,
     schedule: Schedule = "scratch-e",
     most_macs: int | None = None,
     only: str | None = None,
     data_name: str | None = None,
     space: str | None = None,
     workers: int = 1,
+    loaded: StudyContext | None = None,
     progress: Progress = SILENT,
 ) -> list[Ranking]:
     """Race the best trials of a study against each other, then train them in full; what is already trained is kept.
@@ -86,6 +87,7 @@ def rank_study(  # noqa: PLR0913  (all but the first by keyword)
         data_name: where the images are now, if they were moved.
         space: the network's name again, if it is one of your own.
         workers: how many are trained at once.
+        loaded: what the study needs, where that is there.
         progress: reports how far the work is.
 
     Returns:
@@ -98,13 +100,12 @@ def rank_study(  # noqa: PLR0913  (all but the first by keyword)
         found = read_trials(location)
     found = found if only is None else replace(found, trials={only: found.trials[only]})
     _check(found, seeds, full_seeds)
-    context = load_study(location.run, data_name=data_name, space=space, progress=progress)
+    context = loaded or load_study(location.run, data_name=data_name, space=space, progress=progress)
     check_fit(found.trials.values(), context.space)
-    command = command_for(location, "rank", context.config.space)
     if not live_workers(location.run):
         remove_partial_files(location.run)
     with (
-        resume_hint(command),
+        resume_hint(command_for(location, "rank", context.config)),
         closing(WorkerLock(location.run)),
         _alone(location.run),
         threadpool_limits(1, user_api="blas"),
@@ -217,7 +218,6 @@ class _Job:
             [(name, "full", first + number) for name, number in planned], "full trainings"
         )
         candidates = self._candidates(found, order)
-        data = self.trainings.context.data
         full = sum(prices.full[one.name] * len(one.full) for one in candidates)
         ranking = Ranking(
             self.study,
@@ -229,7 +229,7 @@ class _Job:
             Spent(short, full, self.trainings.whole_macs(candidates[0].widths)),
             wanted,
             self._priors(found, order[0]),
-            guess_share(data.val.labels, data.num_classes),
+            self.trainings.context.trainer.guess,
         )
         write_ranking(ranking, self.trainings.context.config)
         return ranking
@@ -247,7 +247,7 @@ class _Job:
             self.trainings.train([(name, "short", first + place) for name, place in tasks], f"round {number}")
         )
         found = [self.trainings.result((name, "short", first + place)) for name, place in tasks]
-        return [None if one is None else one.val_accuracy for one in found]
+        return [None if one is None else one.score for one in found]
 
     def _known(self, values: Mapping[str, Sequence[float]]) -> Posterior:
         """By the rule of all trials and short trainings, or without one by the latter."""
@@ -293,8 +293,8 @@ class _Job:
                     self.chosen[name][0],
                     self.trainings.widths(name),
                     found.values[name],
-                    tuple(one.val_accuracy for one in results),
-                    tuple(one.test_accuracy for one in results),
+                    tuple(one.score for one in results),
+                    tuple(one.test for one in results if one.test is not None),
                     float(found.posterior.mean_N[places[name]]),
                     best_N[places[name]],
                 )

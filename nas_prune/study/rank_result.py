@@ -8,6 +8,7 @@ from statistics import fmean
 from typing import Any, Literal
 
 from nas_prune.data.guessing import guesses
+from nas_prune.data.metric import Metric, named_metric
 from nas_prune.runs.directory import RESULT, WIDTHS, published
 from nas_prune.runs.files import write_whole
 from nas_prune.runs.reading import read_json
@@ -60,6 +61,7 @@ class Candidate:
 
 
 TOP, SEEDS = 5, 5  # trials that race, and short trainings of each at most, where nobody says how many
+FULL_SEEDS = 3  # full trainings of the winner and of what needs no search, likewise
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,14 +206,16 @@ def better_in_full(ranking: Ranking) -> list[Candidate]:
 
 def notes_on(ranking: Ranking, config: StudyConfig) -> list[str]:
     """What the order is by, what longer trainings say against it, and whether networks guess, in words."""
-    short, full = (f"{n} epoch{'s' * (n != 1)}" for n in (config.epochs, config.recipe.epochs))
+    short, full = map(config.length_words, (config.epochs, config.full_epochs))
+    metric = config.metric
     said = []
     better, winner = better_in_full(ranking), ranking.winner
     if better:
         first = better[0]
         said.append(
             f"In full ({full}), {' and '.join(one.name for one in better)} did better than the winner: {first.name} "
-            f"{_mean(first.full)} beside {winner.name} {_mean(winner.full)}. The order is that of the short trainings "
+            f"{_mean(first.full, metric)} beside {winner.name} "
+            f"{_mean(winner.full, metric)}. The order is that of the short trainings "
             f"({short}), which all rows have; rows with fewer full trainings are not to be ordered by these."
         )
     lengths: tuple[Literal["short", "full"], ...] = ("short", "full")
@@ -225,8 +229,8 @@ def notes_on(ranking: Ranking, config: StudyConfig) -> list[str]:
     return said
 
 
-def _mean(values: Sequence[float]) -> str:
-    return f"{100 * fmean(values):.2f} % (n = {len(values)})"
+def _mean(scores: Sequence[float], metric: Metric) -> str:
+    return f"{metric.shown(metric.score(fmean(scores)))} (n = {len(scores)})"
 
 
 def write_ranking(ranking: Ranking, config: StudyConfig) -> None:
@@ -241,9 +245,9 @@ def summary(ranking: Ranking, config: StudyConfig) -> dict[str, Any]:
     over = [name for name in ranking.baselines if name != ranking.winner.name]
     return {
         "study": ranking.study,
-        "data": published(config.data.name),
+        **_of_what(config),
         "short_epochs": config.epochs,
-        "full_epochs": config.recipe.epochs,
+        "full_epochs": config.full_epochs,
         "schedule": ranking.schedule,
         "ordered_by": "short",
         "better_in_full": [one.name for one in better_in_full(ranking)],
@@ -265,6 +269,13 @@ def summary(ranking: Ranking, config: StudyConfig) -> dict[str, Any]:
         "widths": WIDTHS,
         "failed": [{"training": name, "why": why} for name, why in ranking.failed],
     }
+
+
+def _of_what(config: StudyConfig) -> dict[str, Any]:
+    """The images; or, where one's own function trains, the metric: scores are its negative where less is better."""
+    if config.own is None:
+        return {"data": published(config.data.name), **named_metric(config.metric)}
+    return {"metric": asdict(config.own.metric)}
 
 
 def _plain(one: Candidate) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 from scipy.stats import norm, spearmanr
 from scipy.stats import t as student
 
+from nas_prune.data.metric import ACCURACY, Metric
 from nas_prune.training.power import least_shift
 
 _CONFIDENCE, _POWER = 0.9, 0.8
@@ -112,17 +113,22 @@ class Gain:
 
     @property
     def words(self) -> str:
-        """For people."""
-        points = f"{100 * self.difference:+.2f} points"
+        """For people, of accuracies."""
+        return self.words_in(ACCURACY)
+
+    def words_in(self, metric: Metric, more: str = "--full-seeds 2") -> str:
+        """For people, of scores by some metric; with how to ask for more trainings."""
+        points = f"{metric.difference(self.difference)}{metric.unit}"
         if isnan(self.low):
             return (
                 f"{points}; the seed noise is unknown (one seed, or all seeds alike), so nothing can be said of it "
-                "(--full-seeds 2 or more)"
+                f"({more} or more)"
             )
         interval = (
-            f"90 % interval {100 * self.low:+.2f} to {100 * self.high:+.2f}, n = {self.n[0]} and {self.n[1]}"
+            f"90 % interval {metric.difference(self.low)} to {metric.difference(self.high)}, n = {self.n[0]} and "
+            f"{self.n[1]}"
         )
-        limit = f"four of five such rankings would find a gain of {100 * self.detectable:.2f}"
+        limit = f"four of five such rankings would find a gain of {metric.difference(self.detectable)[1:]}"
         return f"{_verdict(self.low, self.high)}: {points} ({interval}; {limit})"
 
 
@@ -156,7 +162,8 @@ def gain(winner: Sequence[float], baseline: Sequence[float], groups: Sequence[Se
         'no gain can be told: +2.00 points (90 % interval -2.13 to +6.13, n = 2 and 2'
     """
     difference, noise, n = fmean(winner) - fmean(baseline), seed_noise(groups), (len(winner), len(baseline))
-    if not noise.deviation > _LEAST_NOISE:
+    size = max(1.0, *(abs(value) for group in groups for value in group))
+    if not noise.deviation > _LEAST_NOISE * size:
         return Gain(difference, nan, nan, nan, nan, noise.deviation, n)
     scale = noise.deviation * sqrt(1 / n[0] + 1 / n[1])
     bound = float(student.ppf((1 + _CONFIDENCE) / 2, noise.freedom))
@@ -209,18 +216,17 @@ class Shrunk:
 
     @property
     def words(self) -> str:
-        """For people."""
+        """For people, of accuracies."""
+        return self.words_in(ACCURACY)
+
+    def words_in(self, metric: Metric) -> str:
+        """For people, of scores by some metric."""
+        found, low, high = map(metric.difference, (self.difference, self.low, self.high))
+        said = f"{_verdict(self.low, self.high)}: {found}{metric.unit} (90 % interval {low} to {high}"
         known = "the rule of all trials and short trainings" if self.is_by_rule else "zero"
         if not self.weight:
-            return (
-                f"{_verdict(self.low, self.high)}: {100 * self.difference:+.2f} points (90 % interval "
-                f"{100 * self.low:+.2f} to {100 * self.high:+.2f}; by {known} alone)"
-            )
-        return (
-            f"{_verdict(self.low, self.high)}: {100 * self.difference:+.2f} points (90 % interval "
-            f"{100 * self.low:+.2f} to {100 * self.high:+.2f}; {100 * self.weight:.0f} % of it is what was measured "
-            f"in full, the rest {known})"
-        )
+            return f"{said}; by {known} alone)"
+        return f"{said}; {100 * self.weight:.0f} % of it is what was measured in full, the rest {known})"
 
 
 def shrunk(prior: Prior, measured: Gain | None) -> Shrunk | None:

@@ -7,7 +7,7 @@ from itertools import count
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
-from nas_prune.data import ImageData, SharedImages, share
+from nas_prune.data import SharedImages, share
 from nas_prune.errors import FileError, NasPruneError
 from nas_prune.hardware.use import network_for
 from nas_prune.runs.directory import RESULT, WIDTHS
@@ -18,14 +18,11 @@ from nas_prune.space.search_space import SearchSpace
 from nas_prune.space.widths import Widths, read_widths
 from nas_prune.study.config import StudyConfig
 from nas_prune.study.context import StudyContext
-from nas_prune.study.objective import train_config
-from nas_prune.training.config import TrainConfig
-from nas_prune.training.job import Inputs
+from nas_prune.study.engine import Engine
+from nas_prune.study.trainer import Again, Asked, Length, Trainer
 from nas_prune.training.result import Trained, read_trained
-from nas_prune.training.run import train_member
-from nas_prune.training.schedules import Schedule, plan_training, training_macs
+from nas_prune.training.schedules import Schedule
 
-Length: TypeAlias = Literal["short", "full"]
 Task: TypeAlias = "tuple[str, Length, int]"  # candidate, length, seed
 FIRST_SEED: dict[Length, int] = {
     "short": 1000,
@@ -75,7 +72,7 @@ class Trainings:
                     schedule=self.schedule,
                     progress=self.progress,
                     space=self.context.space,
-                    data=self.context.data,
+                    trainer=self.context.trainer,
                 )
             except FileError:  # no other training could write either
                 raise
@@ -102,9 +99,9 @@ class Trainings:
         """A candidate's widths."""
         return read_widths(self.folder / _stem(name) / WIDTHS)
 
-    def result(self, task: Task) -> Trained | None:
+    def result(self, task: Task) -> Again | None:
         """What a training gave; None if it has not finished."""
-        return read_result(self.folder, task, self.schedule)
+        return self.context.trainer.found(_place(self.folder, task, self.schedule))
 
     def macs(self, widths: Widths, length: Length) -> int:
         """Multiply-accumulates of one training of some widths."""
@@ -112,16 +109,12 @@ class Trainings:
 
     def whole_macs(self, widths: Widths) -> int:
         """Multiply-accumulates of one training of the whole network in full, which these are the widths of."""
-        epochs = self.context.config.recipe.epochs
-        return training_macs(widths.base_cost.macs, len(self.context.data.train), epochs)
+        return self.context.trainer.macs(widths.base_cost.macs, self.context.config.full_epochs)
 
 
 def _macs_of(context: StudyContext, widths: Widths, length: Literal["short"] | Schedule) -> int:
-    config = context.config
-    epochs = (
-        config.epochs if length == "short" else plan_training(widths, config.recipe, length).recipe.epochs
-    )
-    return training_macs(widths.cost.macs, len(context.data.train), epochs)
+    trainer = context.trainer
+    return trainer.macs(widths.cost.macs, trainer.epochs(context.config, widths, length))
 
 
 def trained_macs(context: StudyContext, folder: Path) -> int:
@@ -138,22 +131,28 @@ def trained_macs(context: StudyContext, folder: Path) -> int:
 
 def _macs_done(context: StudyContext, widths: Widths, length: Literal["short"] | Schedule, done: Path) -> int:
     """Of one training that has ended, which patience may have ended early; files of earlier versions do not tell."""
-    trained = read_trained(done, epochs=0, macs=0, params=0)
+    trained = context.trainer.found(done.parent)
     if trained is None or not trained.epochs:
         return _macs_of(context, widths, length)
-    return training_macs(widths.cost.macs, len(context.data.train), trained.epochs)
+    return context.trainer.macs(widths.cost.macs, trained.epochs)
 
 
 def _prepared(
     folder: Path, config: StudyConfig, schedule: Schedule, shared: SharedImages
-) -> Callable[[Task, Progress], Trained]:
+) -> Callable[[Task, Progress], None]:
     """What one worker process does for a training."""
     data = shared.attach()
-    space = network_for(config, data)
+    space, trainer = network_for(config, data), Engine(data)
 
-    def work(task: Task, progress: Progress) -> Trained:
-        return train_task(
-            task, folder=folder, config=config, schedule=schedule, progress=progress, space=space, data=data
+    def work(task: Task, progress: Progress) -> None:
+        train_task(
+            task,
+            folder=folder,
+            config=config,
+            schedule=schedule,
+            progress=progress,
+            space=space,
+            trainer=trainer,
         )
 
     return work
@@ -167,27 +166,14 @@ def train_task(
     schedule: Schedule,
     progress: Progress,
     space: SearchSpace,
-    data: ImageData,
-) -> Trained:
-    """One training of one candidate; its result is written, its checkpoints are dropped unless it is in full."""
+    trainer: Trainer,
+) -> None:
+    """One training of one candidate; its result is written."""
     name, length, seed = task
-    where = _place(folder, task, schedule)
-    return train_member(
-        _settings(config, task, schedule),
-        read_widths(folder / _stem(name) / WIDTHS),
-        where,
-        Inputs(data, space),
-        result=where / RESULT,
-        progress=progress.under(f"{name}, {length}, seed {seed}"),
-        keeps_network=length == "full",
-    )
-
-
-def _settings(config: StudyConfig, task: Task, schedule: Schedule) -> TrainConfig:
-    _, length, seed = task
-    if length == "short":
-        return train_config(config, (seed,))
-    return train_config(config, (seed,), recipe=config.recipe, schedule=schedule)
+    widths = read_widths(folder / _stem(name) / WIDTHS)
+    own = progress.under(f"{name}, {length}, seed {seed}")
+    asked = Asked(config, space, widths, seed, _place(folder, task, schedule), own)
+    trainer.again(asked, length if length == "short" else schedule)
 
 
 def _stem(name: str) -> str:

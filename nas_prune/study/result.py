@@ -5,6 +5,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial
 
+from nas_prune.data.metric import ACCURACY, Metric, named_metric
 from nas_prune.runs.directory import published
 from nas_prune.study import trial_record as record
 from nas_prune.study.config import SCRATCH
@@ -21,7 +22,8 @@ def summary(result: StudyResult) -> dict[str, Any]:
         "name": config.name,
         "space": config.space,
         "width_multiplier": config.width_multiplier,
-        "data": published(config.data.name),
+        **({"data": published(config.data.name)} if config.own is None else {}),
+        **(named_metric(config.metric) if config.own is None else {"metric": asdict(config.metric)}),
         "guideline": config.guideline,
         "sampler": config.sampler,
         "judge": config.judging,
@@ -39,7 +41,7 @@ def summary(result: StudyResult) -> dict[str, Any]:
                 "doubts": doubts_about(trials, config),
                 **_known(result, name),
                 "trials": [
-                    trial_summary(trial, fate)
+                    trial_summary(trial, fate, config.metric)
                     for trial, fate in zip(trials, record.fates(trials), strict=True)
                 ],
             }
@@ -59,19 +61,20 @@ def _known(result: StudyResult, name: str) -> dict[str, Any]:
     }
 
 
-def trial_summary(trial: FrozenTrial, fate: record.Fate) -> dict[str, Any]:
-    """One trial as plain JSON; values as shares."""
+def trial_summary(trial: FrozenTrial, fate: record.Fate, metric: Metric = ACCURACY) -> dict[str, Any]:
+    """One trial as plain JSON; values as shares, or as the metric has them."""
     kept = {key: one for key, one in trial.user_attrs.items() if key.startswith("kept ")}
-    values = trial.values or [None]
+    values, judge = trial.values or [None], record.judge_of(trial)
+    own = record.metric_of(judge, metric)
     return {
         "number": trial.number,
         "line": record.line_of(trial),
         "fate": str(fate),
         "why": record.reason_of(trial) if fate == record.Fate.FAILED else None,
         "source": trial.user_attrs.get(record.SOURCE),
-        "judge": record.judge_of(trial),
-        "value": values[0],
-        "val_accuracy": values[0] if record.judge_of(trial) == SCRATCH else None,
+        "judge": judge,
+        "value": values[0] if values[0] is None else own.score(values[0]),
+        "val_accuracy": values[0] if judge == SCRATCH and metric == ACCURACY else None,
         "widths": record.widths_of(trial),
         "macs": trial.user_attrs.get(record.MACS),
         "params": trial.user_attrs.get(record.PARAMS),

@@ -57,7 +57,8 @@ _OWN = 0.5  # of single groups, as a multiple of that of stages and roles
 _LEAST_WEIGHT, _MOST_PARTS = 0.01, 24  # settings less likely than the likeliest by more are left out
 _FEW = 6
 _MOST_AT_ONCE = 160  # trials by which the likeliest settings are found; all are used then
-_LEAST_SPREAD = 1e-4  # of accuracies, as a share
+_LEAST_SPREAD = 1e-4  # of shares: below it lies what few images cannot tell
+_ROUNDING = 1e-9  # of other scores, beside the largest
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,7 +280,7 @@ class _Data:
             _leads_of(layout, leads, trials.logs_TS),
             trials.values_T,
             np.asarray(trials.judge_T[:, None] == np.arange(len(own_J)), dtype=np.float64),
-            np.array([max(_LEAST_SPREAD, float(np.std(own_T))) for own_T in own_J]),
+            np.array([max(least_difference(own_T), float(np.std(own_T))) for own_T in own_J]),
         )
 
     def some(self, count: int) -> "_Data":
@@ -293,6 +294,17 @@ class _Data:
         return _Data(
             features, self.leads_TL[chosen], self.values_T[chosen], self.indicator_TJ[chosen], self.spread_J
         )
+
+
+def least_difference(scores: Floats) -> float:
+    """Below which scores are alike: of shares what few images cannot tell, of any other what rounding makes.
+
+    Example:
+        >>> least_difference(np.array([0.5, 0.9])), least_difference(np.array([-1e9, -1e8]))
+        (0.0001, 1.0)
+    """
+    is_share = bool(np.all((scores >= 0) & (scores <= 1)))
+    return _LEAST_SPREAD if is_share else _ROUNDING * float(np.abs(scores).max())
 
 
 def fit_rule(layout: Layout, trials: Trials, leads: Sequence[Lead] = ()) -> Rule:

@@ -1,7 +1,7 @@
 """Running a study: created or resumed, by one worker or several, until every trial has ended."""
 
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from shlex import quote
@@ -11,7 +11,8 @@ from typing import Any
 import optuna
 from threadpoolctl import threadpool_limits
 
-from nas_prune.guideline.apply import check_reachable, guideline_named
+from nas_prune.errors import BadInputError
+from nas_prune.guideline.apply import Pattern, check_reachable, guideline_named
 from nas_prune.guideline.hand import RULES
 from nas_prune.hardware.use import target_or_kept
 from nas_prune.runs.directory import default_run
@@ -20,10 +21,11 @@ from nas_prune.runs.progress import SILENT, Progress
 from nas_prune.runs.settings import command_of, library_versions, read_config
 from nas_prune.runs.stopping import resume_hint
 from nas_prune.study.clock import clock_of, note_time
-from nas_prune.study.config import GUIDELINE, StudyConfig
+from nas_prune.study.config import GUIDELINE, StudyConfig, again_in_python
 from nas_prune.study.context import StudyContext, images_and_network, load_study
 from nas_prune.study.creation import check_same, check_storage, claim_directory, claiming, write_wanted
 from nas_prune.study.dashboard import show_study
+from nas_prune.study.engine import Engine
 from nas_prune.study.judges.prepare import prepare_judge
 from nas_prune.study.location import StudyLocation, StudyResult, command_for, mend_if_idle, storage_flag
 from nas_prune.study.planned_race import race_of_plan
@@ -64,7 +66,40 @@ def run_study(
             that name exists, the storage does not answer, or too many trials in a row have failed.
         KeyboardInterrupt: it was stopped.
     """
+    if config.own is not None:
+        raise BadInputError(
+            f"a study whose training is your own must be run by {again_in_python(Path('DIR'))}."
+        )
     run, started = out or default_run(config.name), monotonic()
+    config, pattern = resolved(config, run, is_new=is_new)
+    data, space = images_and_network(config, progress)
+    threads = pick_threads(config.threads, space.cost_at(space.base_G).macs, config.recipe.batch_size)
+    config = config.model_copy(update={"threads": config.threads or max(1, threads // workers)})
+    context = StudyContext(run, config, space, Engine(data), pattern)
+    location = StudyLocation(run, storage, heartbeat)
+    how = How(workers, is_new, before_training(data, config.recipe), started)
+    return begun(location, context, how, progress)
+
+
+@dataclass(frozen=True, slots=True)
+class How:
+    """How a study is begun.
+
+    Attributes:
+        workers: how many processes of this machine work on it.
+        is_new: whether another is begun where there is one.
+        said: what there is to know before anything is trained.
+        started: when the command did, by `time.monotonic`.
+    """
+
+    workers: int
+    is_new: bool
+    said: str
+    started: float
+
+
+def resolved(config: StudyConfig, run: Path, *, is_new: bool) -> tuple[StudyConfig, Pattern | None]:
+    """The settings of a study, with what they leave open and what that of its directory has decided; its guideline."""
     if not is_new and command_of(run) == "study":
         config = _as_before(config, run)
         config = config.model_copy(update={"target": target_or_kept(config.target, run)})
@@ -72,32 +107,37 @@ def run_study(
     pattern = None if config.guideline is None else guideline_named(config.guideline)
     if config.guideline is not None and config.guideline not in RULES:
         config = config.model_copy(update={"guideline": GUIDELINE})
-    data, space = images_and_network(config, progress)
-    for budget in config.budgets:
-        check_reachable(space, budget, config.groups)
-    threads = pick_threads(config.threads, space.cost_at(space.base_G).macs, config.recipe.batch_size)
-    config = config.model_copy(update={"threads": config.threads or max(1, threads // workers)})
-    asked = config
-    config = resolved_plan(StudyContext(run, config, space, data, pattern), workers, progress)
-    if is_new:
+    return config, pattern
+
+
+def begun(location: StudyLocation, context: StudyContext, how: How, progress: Progress) -> StudyResult:
+    """Create or resume a study of which everything is loaded, until it has all its trials.
+
+    Raises:
+        NasPruneError: as `run_study`.
+    """
+    run, asked, storage = location.run, context.config, location.storage
+    for budget in asked.budgets:
+        check_reachable(context.space, budget, asked.groups)
+    config = resolved_plan(context, how.workers, progress)
+    if how.is_new:
         run = run.absolute() if run.name in ("", "..") else run
         run, config = _free(run, config, storage)
-    context, location = (
-        StudyContext(run, config, space, data, pattern),
-        StudyLocation(run, storage, heartbeat),
-    )
+        location = replace(location, run=run)
+    context = replace(context, run=run, config=config)
     if storage is not None:
         # A storage that does not answer or holds another study is refused before anything is written.
-        with opened(storage, run, heartbeat=heartbeat) as known:
+        with opened(storage, run, heartbeat=location.heartbeat) as known:
             check_storage(context, known)
     with claiming(run) as is_first:
         if not is_first and asked.plan is None and config.plan is not None:
             # Another worker has planned it meanwhile, by its own measure of time.
             config = _as_before(asked, run)
             context = replace(context, config=config)
-        claim_directory(run, config, pattern)
-    progress.say(before_training(data, config.recipe))
-    return _work(location, context, workers, progress, started)
+        claim_directory(run, config, context.pattern)
+    if how.said:
+        progress.say(how.said)
+    return _work(location, context, how.workers, progress, how.started)
 
 
 def resume_study(
@@ -188,7 +228,7 @@ def _work(
     mend_if_idle(location, progress)
     began = datetime.now()  # noqa: DTZ005  (Optuna's times have no zone)
     with (
-        resume_hint(command_for(location, space=context.config.space)),
+        resume_hint(command_for(location, config=context.config)),
         threadpool_limits(
             1, user_api="blas"
         ),  # for a rule's small matrices more threads only wait for each other
@@ -224,7 +264,7 @@ def _work(
             context = worker.end_early(progress)
         is_done = is_up or not worker.missing()
         if not is_done:
-            progress.say(f"Trials are left. Go on: {command_for(location, space=context.config.space)}")
+            progress.say(f"Trials are left. Go on: {command_for(location, config=context.config)}")
         rankings = race_of_plan(location, context, worker.trials(), clock, progress) if is_done else ()
         note_time(context, worker_lock.name, started)
         trials = worker.trials()

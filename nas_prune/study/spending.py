@@ -12,6 +12,8 @@ from nas_prune.study.judges.prepare import is_prepared, macs_of_preparing
 from nas_prune.study.objective import folder_name
 from nas_prune.study.rank_trainings import trained_macs
 
+_OF_TRIALS = 0.5  # of what these took, for a race without a plan: a third of everything, as plans have it
+
 _WHAT = {
     "preparing": "judge's network",
     "judging": "judged trials",
@@ -85,10 +87,14 @@ def pays_for_another(context: StudyContext, trials: Sequence[FrozenTrial]) -> bo
 
 
 def left_for_finalists(context: StudyContext, trials: Mapping[str, Sequence[FrozenTrial]]) -> int:
-    """What judge and trials leave of the plan for the race of one Optuna study; as planned, where trials were added."""
+    """What judge and trials leave of the plan for the race of one Optuna study; as planned, where trials were added.
+
+    Without a plan, a share of what trials took.
+    """
     plan = context.config.plan
-    assert plan is not None
     found = spent(context, trials)
+    if plan is None:
+        return round(_OF_TRIALS * found.training)
     left = plan.total - found.preparing - found.judging - found.training
     is_kept = context.config.trials <= plan.trials
     return max(0, left if is_kept else plan.finalists) // plan.studies

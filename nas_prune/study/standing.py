@@ -6,6 +6,7 @@ from math import sqrt
 
 from optuna.trial import FrozenTrial
 
+from nas_prune.data.metric import ACCURACY, Metric
 from nas_prune.space.budget import Budget
 from nas_prune.study import trial_record as record
 from nas_prune.study.config import SCRATCH, JudgeName
@@ -27,8 +28,8 @@ class Expected:
     Attributes:
         name: `guideline`, `uniform`, `rule` (its answer, tried or not) or `trial 7`.
         widths: its widths.
-        mean, low, high: the accuracy that its trials would have on average, as a share, and its 90 % interval; by the
-            judge that trials are of.
+        mean, low, high: the score that its trials would have on average, and its 90 % interval; by the judge that
+            trials are of.
         gain, gain_low, gain_high: how much better than uniform widths, and a 90 % interval; None of these themselves.
     """
 
@@ -41,13 +42,13 @@ class Expected:
     gain_low: float | None
     gain_high: float | None
 
-    @property
-    def words(self) -> str:
+    def words(self, metric: Metric = ACCURACY) -> str:
         """The gain for people."""
         if self.gain is None or self.gain_low is None or self.gain_high is None:
             return "–"
         verdict = "" if self.gain_low > 0 or self.gain_high < 0 else ", may be none"
-        return f"{100 * self.gain:+.2f} ({100 * self.gain_low:+.2f} to {100 * self.gain_high:+.2f}{verdict})"
+        gain, low, high = map(metric.difference, (self.gain, self.gain_low, self.gain_high))
+        return f"{gain} ({low} to {high}{verdict})"
 
 
 @dataclass(frozen=True, slots=True)

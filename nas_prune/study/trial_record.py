@@ -11,9 +11,10 @@ from typing import Any, cast
 
 from optuna.trial import FrozenTrial, TrialState
 
+from nas_prune.data.metric import ACCURACY, Metric
 from nas_prune.errors import StorageError
 from nas_prune.runs.reading import load_json
-from nas_prune.study.config import SCRATCH, JudgeName
+from nas_prune.study.config import OWN, SCRATCH, JudgeName
 
 # Names of user attributes. Numbers are scalars, so that the dashboard takes them for axes.
 WIDTHS, MACS, PARAMS, ACTIVATIONS, LATENCY = "widths", "macs", "params", "activations", "latency_ms"
@@ -245,12 +246,23 @@ def best_first(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
 
 
 SHARES = (SCRATCH, "inherited", "slimmable")
+_OF_A_FUNCTION = Metric("judge")
 
 
-def shown(trial: FrozenTrial) -> str:
-    """A trial's value for people: an accuracy in %, or what a judge says that looks at no image."""
-    value = float(trial.values[0])
-    return f"{100 * value:.2f} %" if judge_of(trial) in SHARES else f"{value:.4f}"
+def shown(trial: FrozenTrial, metric: Metric = ACCURACY) -> str:
+    """A trial's value for people: an accuracy in % or another metric, or what a judge says that looks at no image."""
+    score, judge = float(trial.values[0]), judge_of(trial)
+    if judge not in (*SHARES, OWN):
+        return f"{score:.4f}"
+    own = metric_of(judge, metric)
+    return own.shown(own.score(score))
+
+
+def metric_of(judge: JudgeName, metric: Metric) -> Metric:
+    """What the values of a judge are: a study's metric, if they are of trained networks."""
+    if judge in SHARES:
+        return metric
+    return _OF_A_FUNCTION if judge == OWN else ACCURACY
 
 
 def tally(trials: Sequence[FrozenTrial]) -> dict[str, int]:

@@ -14,6 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 from threadpoolctl import threadpool_limits
 
 from nas_prune.data import SharedImages, share
+from nas_prune.data.metric import ACCURACY, Metric
 from nas_prune.errors import BadInputError, FileError
 from nas_prune.hardware.use import network_for
 from nas_prune.runs.files import passing_folder
@@ -25,6 +26,7 @@ from nas_prune.study.config import SCRATCH, StudyConfig
 from nas_prune.study.context import StudyContext, pattern_in
 from nas_prune.study.creation import OneStudy, open_studies, write_wanted
 from nas_prune.study.dashboard import show_study
+from nas_prune.study.engine import Engine
 from nas_prune.study.judges.contract import Judge
 from nas_prune.study.judges.prepare import loaded_judge, prepare_judge
 from nas_prune.study.location import StudyLocation, command_for
@@ -173,7 +175,7 @@ class Worker:
         trials = one.study.get_trials(deepcopy=False)
         own = [trial for trial in trials if trial.user_attrs.get(record.WORKER) == self.worker_lock.name]
         if own:
-            progress.say(said_of(own[-1], trials, one.name))
+            progress.say(said_of(own[-1], trials, one.name, self.context.config.metric))
         finished = record.count_finished(trials)
         progress.update(one.name, finished, self.context.config.trials)
         # Ten times, a hundred times as many are shown a tenth, a hundredth as often.
@@ -231,7 +233,7 @@ class Worker:
         if len(reasons) >= most:
             raise BadInputError(
                 f"trials must not fail {most} times in a row, which they did; the last one because {reasons[0]} "
-                f"Correct that and resume: {command_for(self.location, space=self.context.config.space)}"
+                f"Correct that and resume: {command_for(self.location, config=self.context.config)}"
             )
 
 
@@ -266,7 +268,7 @@ def _prepared(
     threadpool_limits(1, user_api="blas")  # as the process that began this one
     data = shared.attach()
     context = StudyContext(
-        location.run, config, network_for(config, data), data, pattern_in(location.run, config)
+        location.run, config, network_for(config, data), Engine(data), pattern_in(location.run, config)
     )
     storage = open_storage(
         location.storage, location.run, on_stale=put_back_stale, heartbeat=location.heartbeat
@@ -287,7 +289,7 @@ def put_back_stale(study: optuna.Study, trial: FrozenTrial) -> None:
         put_back(study, trial)
 
 
-def said_of(trial: FrozenTrial, trials: list[FrozenTrial], study: str) -> str:
+def said_of(trial: FrozenTrial, trials: list[FrozenTrial], study: str, metric: Metric = ACCURACY) -> str:
     """One line on a trial that has ended."""
     name = f"{study}, trial {trial.number}"
     if str(trial.user_attrs.get(record.FAILED, "")).startswith(record.SURPLUS):
@@ -305,8 +307,8 @@ def said_of(trial: FrozenTrial, trials: list[FrozenTrial], study: str) -> str:
     source = trial.user_attrs.get(record.SOURCE)
     by = "" if judge == SCRATCH else f" by {judge}"
     return (
-        f"{name}{f' ({source})' if source else ''}: {record.shown(trial)}{by} at "
+        f"{name}{f' ({source})' if source else ''}: {record.shown(trial, metric)}{by} at "
         f"{trial.user_attrs[record.MACS]:,} MACs"
         f"{f' (as trial {told}, of the same widths)' if told is not None else ''}; "
-        f"best {record.shown(best)} (trial {best.number})"
+        f"best {record.shown(best, metric)} (trial {best.number})"
     )

@@ -4,6 +4,9 @@ import optuna
 
 from nas_prune.report.study import _best, _ranked
 from nas_prune.study import trial_record as record
+from nas_prune.study.config import StudyConfig
+
+ANY = StudyConfig(name="study", space="resnet20", trials=1)
 
 
 def candidate(name: str, *values: float) -> dict[str, object]:
@@ -25,12 +28,12 @@ def test_a_gain_of_an_earlier_version_is_reckoned_again() -> None:
         ],
         "gain": {"full_test": {"difference": 0.06, "seed_noise": 0.2, "is_detectable": False}},
     }
-    said = _ranked("study", ranked).sentences[1]
+    said = _ranked("study", ranked, ANY).sentences[1]
     assert said.startswith(
         "Over just training the guideline, test accuracy in full: a gain: +6.00 points (90 % interval +1.87 to +10.13"
     )
-    assert len(_ranked("study", {**ranked, "winner": "guideline"}).sentences) == 1
-    assert len(_ranked("study", {**ranked, "centre": None}).sentences) == 1
+    assert len(_ranked("study", {**ranked, "winner": "guideline"}, ANY).sentences) == 1
+    assert len(_ranked("study", {**ranked, "centre": None}, ANY).sentences) == 1
 
 
 def test_trials_are_not_shown_beside_uniform_widths_without_a_word_on_their_luck() -> None:
@@ -39,4 +42,4 @@ def test_trials_are_not_shown_beside_uniform_widths_without_a_word_on_their_luck
         optuna.trial.create_trial(value=0.5, user_attrs={**attributes, record.SOURCE: "uniform"}),
         optuna.trial.create_trial(value=0.6, user_attrs=attributes),
     ]
-    assert "luck makes these too high" in (_best(trials).caption)
+    assert "luck makes these too high" in (_best(trials, ANY).caption)

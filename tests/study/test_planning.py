@@ -17,6 +17,7 @@ from nas_prune.study import trial_record as record
 from nas_prune.study.clock import clock_of, time_taken
 from nas_prune.study.config import SCRATCH, StudyConfig
 from nas_prune.study.context import StudyContext, images_and_network, load_study
+from nas_prune.study.engine import Engine
 from nas_prune.study.location import StudyLocation, read_trials
 from nas_prune.study.planning import costs_of, planned, resolved_plan, say_plan, with_plan
 from nas_prune.study.rank import rank_study
@@ -41,7 +42,7 @@ LONG = ONE.model_copy(update={"recipe": SMALL.recipe.with_epochs(20), "epochs": 
 @pytest.fixture(scope="module")
 def context(tmp_path_factory: pytest.TempPathFactory) -> StudyContext:
     data, space = images_and_network(LONG, SILENT)
-    return StudyContext(tmp_path_factory.mktemp("planned"), LONG, space, data, None)
+    return StudyContext(tmp_path_factory.mktemp("planned"), LONG, space, Engine(data), None)
 
 
 def asking(context: StudyContext, **changes: object) -> StudyContext:

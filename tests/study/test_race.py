@@ -273,3 +273,12 @@ def test_a_race_costs_less_where_networks_differ_more() -> None:
 def test_why_a_race_ended_is_said_with_its_numbers() -> None:
     assert "probability below 5 %" in why_ended("decided", 0.05, 5)
     assert "3 short trainings each" in why_ended("seeds", 0.05, 3)
+
+
+@pytest.mark.parametrize("unit", [-1e-6, -1e6, 1e6])
+def test_scores_of_any_size_are_weighed_as_shares_are(unit: float) -> None:
+    groups = [[0.61, 0.63, 0.62], [0.64, 0.66, 0.65], [0.62, 0.66, 0.63]]
+    known, spread = from_trainings(groups)
+    scaled, scaled_spread = from_trainings([[unit * one for one in group] for group in groups])
+    assert scaled.mean_N == pytest.approx(unit * known.mean_N, rel=1e-6)
+    assert scaled_spread == pytest.approx(unit**2 * spread, rel=1e-6)

@@ -297,7 +297,7 @@ def test_all_is_said_plainly(study: StudyLocation, plant: Plant, capsys: pytest.
     assert ranked["gain"] == ranked["gains"]["guideline"]
     assert ranked["probability"] == ranked["candidates"][0]["probability"] > 0.4
     assert ranked["race"].keys() == {"rounds", "ended", "bound", "most"}
-    section = _ranked("small", ranked)
+    section = _ranked("small", ranked, read_trials(study).config)
     assert section.tables[0].headings[1] == "P(best)"
     assert sum("shrunk" in one for one in section.sentences) == 2
     assert any("The race ended after" in one for one in section.sentences)

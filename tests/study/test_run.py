@@ -29,7 +29,7 @@ from nas_prune.training.recipe import recipe_named
 from nas_prune.training.run import train_one
 from tests.conftest import WriteDigits
 
-TRAIN_ONE = "nas_prune.study.objective.train_one"
+TRAIN_ONE = "nas_prune.study.engine.train_one"
 SMALL = StudyConfig(
     name="small",
     space="resnet20",

@@ -27,6 +27,7 @@ from nas_prune.study.config import SCRATCH, JudgeName
 from nas_prune.study.context import StudyContext
 from nas_prune.study.judges.contract import Judge
 from nas_prune.study.judges.inheriting import Inheriting
+from nas_prune.study.judges.own import OwnJudge, Uncounted
 from nas_prune.study.judges.proxies import LogWidths, Synflow
 from nas_prune.study.judges.slimmable import Narrow, Sandwich, channel_order, macs_of_step
 from nas_prune.study.rule_search import AWAY, Pool, in_order
@@ -35,7 +36,6 @@ from nas_prune.training.loop import Training
 from nas_prune.training.network_file import read_network, set_weights, write_network
 from nas_prune.training.ranks import ALONE
 from nas_prune.training.resumable import train_in
-from nas_prune.training.schedules import training_macs
 from nas_prune.training.state import start
 
 JUDGES: Mapping[JudgeName, str] = {
@@ -44,6 +44,7 @@ JUDGES: Mapping[JudgeName, str] = {
     "slimmable": "one network trained at many widths, batch norms estimated anew",
     "synflow": "the synaptic flow of a network of random weights",
     "log-widths": "the mean logarithm of the keep ratios",
+    "own": "a function of your own, which trains nothing",
 }
 _METHODS = ("slimming", "taylor")  # the first that scores every searched group, or else most of them
 _OF_THE_MACHINE = ("data", "device", "threads", "precision", "channels_last", "compiles")
@@ -85,12 +86,12 @@ def is_prepared(context: StudyContext) -> bool:
 
 def macs_of_preparing(context: StudyContext) -> int:
     """Training MACs that the judge's network takes, whether or not it has been trained."""
-    config, space, images = context.config, context.space, len(context.data.train)
+    config, space = context.config, context.space
     if config.judging not in _TRAININGS:
         return 0
     narrow = narrow_of(context) if config.judging == "slimmable" else None
     macs = space.cost_at(space.base_G).macs if narrow is None else macs_of_step(space, narrow)
-    return training_macs(macs, images, config.judge_recipe.epochs)
+    return context.trainer.macs(macs, config.judge_recipe.epochs)
 
 
 def loaded_judge(context: StudyContext) -> Judge | None:
@@ -98,7 +99,8 @@ def loaded_judge(context: StudyContext) -> Judge | None:
     config = context.config
     if config.judging == SCRATCH:
         return None
-    return _LOADERS[config.judging](context)
+    judge = _LOADERS[config.judging](context)
+    return judge if config.own is None else Uncounted(judge)
 
 
 def folder_of(context: StudyContext) -> Path:
@@ -237,4 +239,5 @@ _LOADERS: Mapping[JudgeName, Callable[[StudyContext], Judge]] = {
     "slimmable": _load_slimmable,
     "synflow": lambda context: Synflow(context.space, context.config.seed),
     "log-widths": lambda context: LogWidths(context.space, context.space.searched(context.config.groups)),
+    "own": lambda context: OwnJudge(context.own, context.space, context.config.seed),
 }
