@@ -97,7 +97,8 @@ def _random(unit: Unit, space: SearchSpace) -> Found:
 
 
 def _matched(unit: Unit, space: SearchSpace, name: str, rng: np.random.Generator | None) -> Found:
-    cut = matched(space, space.searched(_searching(unit).groups), _budget(unit), rng)
+    groups = _searching(unit).model_copy(update=dict(unit.how.settings)).groups
+    cut = matched(space, space.searched(groups), _budget(unit), rng)
     method = MethodRecord(name=name, is_automatic=False)
     return Found(space.widths(cut.widths_G, budget=unit.what.budget, method=method))
 

@@ -14,7 +14,7 @@ from nas_prune.training.recipe import Recipe, recipe_named
 
 PLAN = Path(__file__).resolve().parents[1] / "studies" / "shootout" / "plan.yaml"
 SEARCHED, FINAL = "search", "final"  # the images of a task: for all that chooses, and for the last training
-SEEDS_OF_AN_ARM = 1000
+SEEDS_OF_AN_ARM, SEEDS_OF_A_TASK = 1000, 100_000
 
 
 class _Strict(BaseModel):
@@ -66,7 +66,7 @@ class Arm(_Strict):
     Attributes:
         how: `uniform`, `random`, `search`, `study`, `torch-pruning`, `guideline`, `narrower`.
         charged: whether what was trained before counts.
-        settings: of a search, or of a study beside its share.
+        settings: of a search, or of a study beside its share; the groups of uniform and random widths.
         share: of the total, that a study may take.
         total: in trainings of the whole network; the plan's if None.
         start: what the last training starts from, and how: `scratch`; or, after a search, from its weights by the
@@ -164,8 +164,8 @@ class Unit:
     @property
     def seed(self) -> int:
         """Of everything that is drawn: none that another unit has."""
-        place = list(self.plan.arms).index(self.arm)
-        return self.plan.first_seed + SEEDS_OF_AN_ARM * place + self.number
+        task, arm = list(self.plan.tasks).index(self.task), list(self.plan.arms).index(self.arm)
+        return self.plan.first_seed + SEEDS_OF_A_TASK * task + SEEDS_OF_AN_ARM * arm + self.number
 
     @property
     def recipe(self) -> Recipe:
