@@ -21,10 +21,10 @@ from nas_prune.comparison.charge import total
 from nas_prune.comparison.equal_training import epochs_left
 from nas_prune.data.config import load_images
 from nas_prune.errors import BadInputError, NasPruneError
-from nas_prune.hardware.measure import measure
+from nas_prune.hardware.measure import measure, resume_measure
 from nas_prune.runs.files import write_whole
 from nas_prune.runs.progress import SILENT, Progress
-from nas_prune.runs.settings import library_versions, machine_name
+from nas_prune.runs.settings import CONFIG, library_versions, machine_name
 from nas_prune.runs.workers import in_workers
 from nas_prune.space.load import load_space
 from nas_prune.space.widths import Widths
@@ -112,7 +112,10 @@ def _prepare(plan: Plan, tasks: tuple[str, ...], options: argparse.Namespace) ->
         if task.target is not None and not (board / "target.yaml").exists():
             size = task.images.image_size
             space = load_space(task.space, (3, size, size), width_multiplier=task.width_multiplier)
-            measure(space, board, target=task.target, progress=Progress(say=print))
+            if (board / CONFIG).exists():
+                resume_measure(board, space, progress=Progress(say=print))
+            else:
+                measure(space, board, target=task.target, progress=Progress(say=print))
 
 
 def _prepared() -> Callable[[Unit, Progress], None]:
