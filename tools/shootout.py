@@ -42,7 +42,9 @@ def main() -> None:
     """Plan, or run what is left."""
     options = _options()
     plan = read_plan(options.file)
-    tasks = tuple(options.task or plan.tasks)
+    tasks = tuple(
+        options.task or (name for name, task in plan.tasks.items() if options.secondary or task.arms is None)
+    )
     arms = tuple(
         options.only or (name for name, arm in plan.arms.items() if options.secondary or not arm.secondary)
     )

@@ -8,8 +8,10 @@ import numpy as np
 from torch import nn
 
 from nas_prune.comparison.charge import Charge, search_behind, searches_behind
-from nas_prune.comparison.own_each import cut_of_whole, lengths
-from nas_prune.comparison.winner import study_behind, winner_file
+from nas_prune.comparison.lengths import lengths
+from nas_prune.comparison.narrow import SHARE, found_narrowly
+from nas_prune.comparison.own_each import cut_of_whole
+from nas_prune.comparison.winner import study_behind
 from nas_prune.data.config import load_images
 from nas_prune.guideline.apply import apply_guideline
 from nas_prune.guideline.artefact import read_guideline
@@ -22,7 +24,7 @@ from nas_prune.search.config import SearchConfig, resolve
 from nas_prune.search.result import file_stem
 from nas_prune.search.run import resume_search, search
 from nas_prune.space.budget import Budget
-from nas_prune.space.cut import carried, matched
+from nas_prune.space.cut import matched
 from nas_prune.space.search_space import SearchSpace
 from nas_prune.space.widths import MethodRecord, Widths, read_widths
 from nas_prune.study import trial_record as record
@@ -123,62 +125,37 @@ def _finished(config: SearchConfig, run: Path) -> Path:
 
 
 def _study(unit: Unit, space: SearchSpace) -> Found:
-    uniform, narrow = _uniform(unit, space).widths, _narrow(unit)
-    total = (
-        unit.how.share * unit.total * space.cost_at(space.base_G).macs / narrow.cost_at(narrow.base_G).macs
-    )
-    share = uniform.cost.macs / uniform.base_cost.macs
-    settings = dict(unit.how.settings)
-    own = lengths(total, share, unit.recipe.epochs)
-    is_planned = "sampler" not in settings
-    if not is_planned:  # one of Optuna's, without judge and race: all of it for trials
-        own = {"epochs": own["epochs"]}
-        settings["trials"] = int(total * unit.recipe.epochs / (share * own["epochs"]))
-    what = unit.what
+    """The winner of the study that `nas-prune compare --equal-training` makes."""
+    data, run = load_images(unit.images(SEARCHED), unit.number, SILENT), unit.folder / "study"
+    widths = found_narrowly(_searching(unit), space, data, _budget(unit), total=SHARE * unit.total, study=run)
+    charges = study_behind(run).charges
+    return Found(space.priced(widths), charges or (Charge(what="the study"),))
+
+
+def _sampled(unit: Unit, space: SearchSpace) -> Found:
+    """The best trial of one of Optuna's samplers, as somebody would take it who uses Optuna alone."""
+    uniform, what = _uniform(unit, space).widths, unit.what
+    total, share = unit.how.share * unit.total, uniform.cost.macs / uniform.base_cost.macs
+    epochs = lengths(total, share, unit.recipe.epochs)["epochs"]
     config = StudyConfig.model_validate(
         {
             "name": f"{unit.task}-{unit.arm}-{unit.number}",
             "space": what.space,
-            "width_multiplier": unit.how.width_multiplier * what.width_multiplier,
+            "width_multiplier": what.width_multiplier,
             "data": unit.images(SEARCHED),
             "recipe": unit.recipe,
-            "budgets": (what.budget if unit.is_as_wide else _share_of_macs(unit),),
+            "budgets": (what.budget,),
             "seed": unit.seed,
             "threads": 1,
             "precision": unit.plan.precision,
-            "target": None if what.target is None or not unit.is_as_wide else str(unit.board),
-            **({"budget_training": total} if is_planned else {}),
-            **own,
-            **settings,
+            "target": None if what.target is None else str(unit.board),
+            "epochs": epochs,
+            "trials": int(total * unit.recipe.epochs / (share * epochs)),
+            **unit.how.settings,
         }
     )
     run = unit.folder / "study"
-    before: tuple[Charge, ...] = ()
-    if unit.how.searches_first:
-        path, before = _guideline_of(unit, _narrower_search(unit))
-        config = config.model_copy(update={"guideline": str(path)})
-    result = run_study(config, run)
-    if is_planned:
-        charges = study_behind(run).charges
-        won = read_widths(winner_file(run))
-        return Found(_as_wide(unit, space, won), charges or (*before, Charge(what="the study")))
-    return _best_trial(result, run, space, unit)
-
-
-def _narrow(unit: Unit) -> SearchSpace:
-    """The network that a study of the unit searches."""
-    config = _searching(unit, unit.task)
-    asked = {"width_multiplier": unit.how.width_multiplier * unit.what.width_multiplier}
-    return network_for(config.model_copy(update=asked), load_images(config.data, unit.number, SILENT))
-
-
-def _as_wide(unit: Unit, space: SearchSpace, won: Widths) -> Widths:
-    """The widths of a study in a narrower network, in that of the task."""
-    if unit.is_as_wide:
-        return won
-    own = carried(space, space.searched(_searching(unit).groups), _budget(unit), won)
-    method = MethodRecord(name="study", is_automatic=True)
-    return space.widths(own.widths_G, budget=unit.what.budget, method=method)
+    return _best_trial(run_study(config, run), run, space, unit)
 
 
 def _best_trial(result: StudyResult, run: Path, space: SearchSpace, unit: Unit) -> Found:
@@ -194,7 +171,8 @@ def _best_trial(result: StudyResult, run: Path, space: SearchSpace, unit: Unit) 
 
 def _guideline(unit: Unit, space: SearchSpace) -> Found:
     """A guideline of a search on another task's images."""
-    config = _searching(unit, unit.what.guideline_from)
+    narrow = unit.how.width_multiplier * unit.what.width_multiplier
+    config = _searching(unit, unit.what.guideline_from).model_copy(update={"width_multiplier": narrow})
     return _guided(unit, space, config.model_copy(update=dict(unit.how.settings)))
 
 
@@ -246,6 +224,7 @@ _WAYS: dict[str, Callable[[Unit, SearchSpace], Found]] = {
     "random": _random,
     "search": _search,
     "study": _study,
+    "sampled": _sampled,
     "guideline": _guideline,
     "narrower": _narrower,
     "torch-pruning": _torch_pruning,

@@ -49,6 +49,7 @@ class Task(_Strict):
         budget: of the widths.
         target: the runtime that a table is measured of, where the budget bounds its latency; None for no device.
         guideline_from: the images of another task, on which the search of the carried guideline is made.
+        arms: the arms that it has, none of which is tested; None for all.
     """
 
     space: str
@@ -58,22 +59,23 @@ class Task(_Strict):
     budget: str
     target: str | None = None
     guideline_from: str
+    arms: tuple[str, ...] | None = None
 
 
 class Arm(_Strict):
     """One way to spend a total.
 
     Attributes:
-        how: `uniform`, `random`, `search`, `study`, `torch-pruning`, `guideline`, `narrower`.
+        how: `uniform`, `random`, `search`, `study`, `sampled`, `torch-pruning`, `guideline`, `narrower`.
         charged: whether what was trained before counts.
         settings: of a search, or of a study beside its share; the groups of uniform and random widths.
-        share: of the total, that a study may take.
+        share: of the total, that a sampler's trials may take.
         total: in trainings of the whole network; the plan's if None.
         start: what the last training starts from, and how: `scratch`; or, after a search, from its weights by the
             whole recipe (`rewound`) or at a constant hundredth of the rate (`fine-tuned`).
-        width_multiplier: of the network that `narrower` and `study` search, beside the task's.
-        searches_first: whether a study is made around the guideline of a search in that network.
+        width_multiplier: of the network that `narrower` and `guideline` search, beside the task's.
         secondary: shown, not tested.
+        tasks: those that have it; all if None.
     """
 
     how: str
@@ -83,8 +85,8 @@ class Arm(_Strict):
     total: float | None = None
     start: Literal["scratch", "rewound", "fine-tuned"] = "scratch"
     width_multiplier: float = 1.0
-    searches_first: bool = False
     secondary: bool = False
+    tasks: tuple[str, ...] | None = None
 
 
 class Plan(_Strict):
@@ -108,6 +110,14 @@ class Plan(_Strict):
     arms: Mapping[str, Arm]
     contrasts: tuple[tuple[str, str], ...] = ()
     control: tuple[str, str] | None = None
+
+    def repetitions_of(self, task: str, arm: str) -> int:
+        """How many an arm has on a task."""
+        of_task, of_arm = self.tasks[task].arms, self.arms[arm].tasks
+        if (of_task is not None and arm not in of_task) or (of_arm is not None and task not in of_arm):
+            return 0
+        is_shown_alone = of_task is not None or self.arms[arm].secondary
+        return self.secondary_repetitions if is_shown_alone else self.repetitions
 
     def recipe_of(self, task: Task) -> Recipe:
         """How the whole network of a task is trained."""
@@ -145,11 +155,6 @@ class Unit:
     def how(self) -> Arm:
         """The arm."""
         return self.plan.arms[self.arm]
-
-    @property
-    def is_as_wide(self) -> bool:
-        """Whether a study searches the network of the task itself."""
-        return self.how.width_multiplier == 1
 
     @property
     def folder(self) -> Path:
@@ -206,5 +211,5 @@ def units(plan: Plan, out: Path, tasks: tuple[str, ...], arms: tuple[str, ...]) 
         for number in range(max(plan.repetitions, plan.secondary_repetitions))
         for task in tasks
         for arm in arms
-        if number < (plan.secondary_repetitions if plan.arms[arm].secondary else plan.repetitions)
+        if number < plan.repetitions_of(task, arm)
     ]

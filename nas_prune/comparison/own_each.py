@@ -6,7 +6,6 @@ Everything that had to be trained for a seed lies in the comparison's directory,
 from collections.abc import Callable
 from copy import deepcopy
 from functools import partial
-from math import ceil, floor
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,12 +13,15 @@ from torch import nn
 
 from nas_prune.comparison.arms import path_of
 from nas_prune.comparison.config import CompareConfig
+from nas_prune.comparison.lengths import lengths
+from nas_prune.comparison.narrow import SHARE, found_narrowly
 from nas_prune.comparison.plan import bound_of, driving_axis, groups_of
 from nas_prune.comparison.torch_pruning import cut_by_torch_pruning
 from nas_prune.comparison.winner import number_of, study_of_seed, winner_file
 from nas_prune.data import ImageData
 from nas_prune.runs.directory import NETWORK, RESULT
 from nas_prune.runs.progress import SILENT, Progress
+from nas_prune.search.config import SearchConfig
 from nas_prune.space.budget import Budget
 from nas_prune.space.search_space import SearchSpace
 from nas_prune.space.widths import MethodRecord, Widths, read_widths
@@ -31,9 +33,8 @@ from nas_prune.training.network_file import read_network, set_weights
 from nas_prune.training.result import read_trained
 from nas_prune.training.run import train_member
 
-STUDY_SHARE = 0.5  # of equal training, that a study may take; its winner is trained with the rest
+_SAME = ("data", "device", "threads", "precision", "channels_last", "compiles")
 _USUAL = 10.0  # trainings of the whole network, where nothing bounds a study
-_TRIALS, _TRIALS_SHARE, _JUDGE_SHARE = 8, 0.4, 0.25  # trained trials at least; of a study's plan, at most
 
 
 class Compared(Protocol):
@@ -66,51 +67,59 @@ def found_by_study(job: Compared, seed: int, progress: Progress) -> Widths:
     if not path.exists():
         folder = study_of_seed(job.run, seed)
         folder.parent.mkdir(exist_ok=True)
-        run_study(_study(job, number_of(seed)), folder, progress=progress.without_words())
+        found = _narrowly(job, seed, progress) if job.config.equal_training else _usual(job, seed, progress)
         path.parent.mkdir(parents=True, exist_ok=True)
-        job.space.priced(read_widths(winner_file(folder))).write(path)
+        job.space.priced(found).write(path)
     return read_widths(path)
 
 
-def _study(job: Compared, number: int) -> StudyConfig:
-    config = job.config
-    same = {"data", "device", "threads", "precision", "channels_last", "compiles"}
-    share = job.widths.cost.macs / job.widths.base_cost.macs
-    total = _USUAL if config.equal_training is None else STUDY_SHARE * config.equal_training
-    return StudyConfig.model_validate(
+def _usual(job: Compared, seed: int, progress: Progress) -> Widths:
+    """The winner of a study in the network itself, for ten trainings of it."""
+    folder, number, config = study_of_seed(job.run, seed), number_of(seed), job.config
+    study = StudyConfig.model_validate(
         {
-            **{name: getattr(config, name) for name in same},
+            **{name: getattr(config, name) for name in _SAME},
             **_network(job),
-            **lengths(total, share, config.recipe.epochs),
+            **lengths(_USUAL, _share(job), config.recipe.epochs),
             "name": f"study-{number}",
             "recipe": config.recipe,
             "budgets": (_bound(job),),
-            "budget_training": total,
+            "budget_training": _USUAL,
             "seed": number,
         }
     )
+    run_study(study, folder, progress=progress.without_words())
+    return read_widths(winner_file(folder))
 
 
-def lengths(total: float, share: float, epochs: int) -> dict[str, int]:
-    """How long a study's trials and its judge's network are trained, so that a small total pays for both.
+def _narrowly(job: Compared, seed: int, progress: Progress) -> Widths:
+    """The winner of a study in a narrower network, for a tenth of the training that an arm has."""
+    number, config = number_of(seed), job.config
+    assert config.equal_training is not None
+    settings = SearchConfig.model_validate(
+        {
+            **{name: getattr(config, name) for name in _SAME},
+            **_network(job),
+            "recipe": config.recipe,
+            "budgets": (_bound(job),),
+            "stop": False,
+            "seed": number,
+        }
+    )
+    return found_narrowly(
+        settings,
+        job.space,
+        job.data,
+        _bound(job),
+        total=SHARE * config.equal_training,
+        study=study_of_seed(job.run, seed),
+        progress=progress,
+    )
 
-    Args:
-        total: what it may take, in trainings of the whole network.
-        share: MACs of the widths over those of the whole network.
-        epochs: of a training in full.
 
-    Example:
-        >>> lengths(1.5, 0.4, 30)
-        {'epochs': 5, 'judge_epochs': 11}
-        >>> lengths(10, 0.4, 30)
-        {'epochs': 15, 'judge_epochs': 30}
-    """
-    trial = _TRIALS_SHARE * total * epochs / (_TRIALS * share)
-    judge = _JUDGE_SHARE * total * epochs
-    return {
-        "epochs": max(1, min(ceil(epochs / 2), floor(trial))),
-        "judge_epochs": max(1, min(epochs, floor(judge))),
-    }
+def _share(job: Compared) -> float:
+    """Of the MACs, that the widths keep."""
+    return job.widths.cost.macs / job.widths.base_cost.macs
 
 
 def _network(job: Compared) -> dict[str, Any]:
