@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from nas_prune.comparison.lengths import lengths
-from nas_prune.comparison.winner import winner_file
+from nas_prune.comparison.winner import search_beside, winner_file
 from nas_prune.data import ImageData
+from nas_prune.data.guessing import is_guess
 from nas_prune.guideline.fit import fit_guideline
 from nas_prune.hardware.use import network_for
 from nas_prune.runs.directory import RESULT
 from nas_prune.runs.progress import SILENT, Progress
+from nas_prune.runs.reading import read_json
 from nas_prune.runs.settings import CONFIG
 from nas_prune.search.config import SearchConfig, resolve
 from nas_prune.search.run import resume_search, search
@@ -78,9 +80,9 @@ def found_narrowly(
     return space.widths(cut.widths_G, budget=str(bound), method=method)
 
 
-def _guideline(narrow: SearchConfig, study: Path, progress: Progress) -> Path:
-    """The guideline of a search in the narrow network."""
-    run, path = study.with_name(f"{study.name}-search"), study.with_name(f"{study.name}-guideline.yaml")
+def _guideline(narrow: SearchConfig, study: Path, progress: Progress) -> Path | None:
+    """The guideline of a search in the narrow network; None where that is no better than guessing."""
+    run, path = search_beside(study), study.with_name(f"{study.name}-guideline.yaml")
     if not (run / RESULT).exists():
         study.parent.mkdir(parents=True, exist_ok=True)
         if (run / CONFIG).exists():
@@ -88,11 +90,15 @@ def _guideline(narrow: SearchConfig, study: Path, progress: Progress) -> Path:
         else:
             search(resolve(narrow), run, progress=progress.without_words())
     if not path.exists():
+        if is_guess(read_json(run / RESULT)["base"]):
+            return None
         fit_guideline([run]).write(path)
     return path
 
 
-def _study(narrow: SearchConfig, total: float, share: float, guideline: Path, name: str) -> StudyConfig:
+def _study(
+    narrow: SearchConfig, total: float, share: float, guideline: Path | None, name: str
+) -> StudyConfig:
     """The study around a guideline, for what the search has left."""
     own: Mapping[str, Any] = {key: getattr(narrow, key) for key in _OF_SEARCHES}
     return StudyConfig.model_validate(
@@ -103,7 +109,7 @@ def _study(narrow: SearchConfig, total: float, share: float, guideline: Path, na
             "name": name,
             "recipe": narrow.recipe,
             "budgets": narrow.budgets,
-            "guideline": str(guideline),
+            "guideline": None if guideline is None else str(guideline),
             "budget_training": total,
             "seed": narrow.seed,
         }

@@ -5,13 +5,14 @@ from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
 
-from nas_prune.comparison.charge import Charge, searches_behind
+from nas_prune.comparison.charge import Charge, search_behind, searches_behind
 from nas_prune.comparison.config import STUDY_SEED
 from nas_prune.errors import BadInputError, NasPruneError
 from nas_prune.guideline.artefact import read_guideline
 from nas_prune.runs.directory import RESULT, WIDTHS
 from nas_prune.runs.reading import read_json
 from nas_prune.runs.settings import command_of, read_config
+from nas_prune.space.widths import read_widths
 
 if TYPE_CHECKING:
     from nas_prune.study.config import StudyConfig
@@ -80,6 +81,11 @@ def study_of_seed(run: Path, seed: int) -> Path:
     return run / "studies" / f"seed-{number_of(seed)}"
 
 
+def search_beside(study: Path) -> Path:
+    """The search that is made for a study in a narrower network, before it."""
+    return study.with_name(f"{study.name}-search")
+
+
 def study_behind(study: Path) -> Chosen:
     """What is known of the study whose winner some widths are.
 
@@ -142,5 +148,11 @@ def _charges(run: Path, numbers: dict[str, Any]) -> tuple[Charge, ...]:
     return (
         Charge(what=what, macs=sum(one[record.TRAINING_MACS] for one in done) if done else None),
         Charge(what=ranking, macs=None if each is None else each * sum(macs)),
-        *(searches_behind(read_guideline(path)) if path.exists() else ()),
+        *(searches_behind(read_guideline(path)) if path.exists() else _search_alone(run)),
     )
+
+
+def _search_alone(study: Path) -> tuple[Charge, ...]:
+    """The search made for a study, where it found nothing that a guideline could be fitted to."""
+    widths = sorted((search_beside(study) / "widths").glob("macs-*.json"))
+    return tuple(search_behind(read_widths(path)) for path in widths[:1])

@@ -87,7 +87,7 @@ def test_their_networks_are_within_the_cost_of_those_found(done: CompareResult) 
 @pytest.mark.slow
 def test_seeds_of_a_study_are_none_that_it_chose_by(done: CompareResult) -> None:
     assert [one.seed for one in done.arms["study"]] == [STUDY_SEED]
-    assert sorted(path.name for path in (done.run / "studies").iterdir()) == ["seed-0"]
+    assert sorted(path.name for path in (done.run / "studies").iterdir()) == ["seed-0", "seed-0-search"]
     assert {name: one.beside for name, one in done.compared().items()} == dict.fromkeys(
         ("uniform-macs", "torch-pruning", "study"), "found"
     )

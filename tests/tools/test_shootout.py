@@ -106,9 +106,13 @@ def test_a_pilot_is_measured_on_images_that_nobody_trains_with(source: Path, tmp
 def test_no_two_units_share_a_seed() -> None:
     plan = read_plan(PLAN)
     tasks, arms = tuple(plan.tasks), tuple(plan.arms)
-    for task in tasks:
-        own = units(plan, Path("out"), (task,), arms)
-        assert len({unit.seed for unit in own}) == len(own) == len(arms) * plan.repetitions
+    own = units(plan, Path("out"), tasks, arms)
+    assert len({unit.seed for unit in own}) == len(own)
+    tested = {(unit.task, unit.arm) for unit in own if unit.number == plan.repetitions - 1}
+    primary = [arm for arm, how in plan.arms.items() if not how.secondary]
+    assert tested == {
+        (task, arm) for task, what in plan.tasks.items() if what.arms is None for arm in primary
+    }
     named = {name for pair in (*plan.contrasts, plan.control) for name in pair}
     assert named <= set(arms)
 
