@@ -24,7 +24,7 @@ def printed(capsys: pytest.CaptureFixture[str]) -> str:
 @pytest.mark.parametrize(
     ("task", "labels", "metric", "key"),
     [
-        ("regression", "mean+spread", "MAE", "mae"),
+        pytest.param("regression", "mean+spread", "MAE", "mae", marks=pytest.mark.slow),
         pytest.param("multi-label", "tags", "mAP", "map", marks=pytest.mark.slow),
     ],
 )

@@ -115,6 +115,7 @@ def test_the_code_on_the_page_runs_as_it_stands(trained: Path, tmp_path: Path, t
     assert done.stdout.strip() in {str(digit) for digit in range(10)}, done.stderr
 
 
+@pytest.mark.slow
 def test_model_py_is_plain_torch_and_what_the_weights_are_called_is_kept(
     trained: Path, tmp_path: Path
 ) -> None:

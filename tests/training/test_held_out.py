@@ -13,6 +13,7 @@ from tests.conftest import WriteDigits
 SHORT = ("--epochs", "2", "--image-size", "8", "--width-multiplier", "0.25", "--budget", "macs<=60%")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["folder", "csv"])
 @pytest.mark.usefixtures("in_empty_directory")
 def test_the_part_that_was_kept_gives_the_accuracy_that_the_run_reports(

@@ -53,6 +53,7 @@ def test_settings_that_a_method_would_ignore_are_refused(changes: dict[str, obje
         resolve(CONFIG.model_copy(update=changes))
 
 
+@pytest.mark.slow
 def test_a_method_that_finds_nothing_says_what_it_needs_and_which_would_work(
     capsys: pytest.CaptureFixture[str], in_empty_directory: Path
 ) -> None:
