@@ -173,6 +173,11 @@ class Unit:
         return self.plan.first_seed + SEEDS_OF_A_TASK * task + SEEDS_OF_AN_ARM * arm + self.number
 
     @property
+    def last_seed(self) -> int:
+        """Of the last training: none by which its widths were chosen, nor another's."""
+        return self.seed + SEEDS_OF_AN_ARM // 2
+
+    @property
     def recipe(self) -> Recipe:
         """How the whole network is trained."""
         return self.plan.recipe_of(self.what)

@@ -107,7 +107,7 @@ def test_no_two_units_share_a_seed() -> None:
     plan = read_plan(PLAN)
     tasks, arms = tuple(plan.tasks), tuple(plan.arms)
     own = units(plan, Path("out"), tasks, arms)
-    assert len({unit.seed for unit in own}) == len(own)
+    assert len({unit.seed for unit in own} | {unit.last_seed for unit in own}) == 2 * len(own)
     tested = {(unit.task, unit.arm) for unit in own if unit.number == plan.repetitions - 1}
     primary = [arm for arm, how in plan.arms.items() if not how.secondary]
     assert tested == {
