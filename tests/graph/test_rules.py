@@ -59,6 +59,14 @@ def test_an_addition_of_unequal_shapes_is_no_residual() -> None:
     assert {group.name: group.role for group in groups}["a"] == "stem"
 
 
+def test_channels_beside_an_empty_tensor_are_no_growth() -> None:
+    def forward(n: Any, x: Tensor) -> Any:
+        x = n.a(x)
+        return n.b(torch.cat([x, x.new_zeros(len(x), 0, *x.shape[2:])], 1))
+
+    assert load_space(Net(forward, a=conv(3, 8), b=conv(8, 4)), (3, 8, 8)).groups[0].role == "stem"
+
+
 def beside(n: Any, x: Tensor, made: Callable[..., Tensor]) -> Tensor:
     """Rows that are made from nothing, below what the norm gives."""
     return torch.cat([n.bn(n.a(x)), made(len(x), n.bn.num_features, 1, 8, device=x.device)], 2)
