@@ -42,7 +42,7 @@ def test_a_penalty_in_a_closure_is_that_of_a_plain_loop_and_clipping_behind_it_i
         optimiser = make(model.parameters(), lr=0.01, fused=fused, weight_decay=1e-4)
         for _ in range(5):
             if has_closure:
-                optimiser.step(closure_of(own, optimiser, 0))  # type: ignore[arg-type]
+                optimiser.step(closure_of(own, optimiser, 0))
             else:
                 closure_of(own, optimiser, 0)()
                 optimiser.step()
@@ -52,7 +52,7 @@ def test_a_penalty_in_a_closure_is_that_of_a_plain_loop_and_clipping_behind_it_i
         with pytest.raises(
             BadInputError, match=r"last in the closure of .* got gradients that change after it"
         ):
-            optimiser.step(closure_of(own, optimiser, 1e-3))  # type: ignore[arg-type]
+            optimiser.step(closure_of(own, optimiser, 1e-3))
 
 
 def test_a_penalty_on_gradients_that_a_step_was_taken_on_is_refused() -> None:
@@ -65,3 +65,14 @@ def test_a_penalty_on_gradients_that_a_step_was_taken_on_is_refused() -> None:
     optimiser.zero_grad(set_to_none=False)
     stepped(own, model, optimiser)
     stepped(own, model, optimiser)  # gradients that are never cleared are no longer those of the step
+
+
+@pytest.mark.parametrize("method", ["slimming", "sss"])
+def test_widths_of_a_network_that_was_fused_are_refused(method: str) -> None:
+    model = SPACE.build(seed=0)
+    own = nas_prune.method(method, SPACE, model, strength=0.01)
+    lost = SPACE.groups[3].norms[0]
+    parent, _, name = lost.rpartition(".")
+    delattr(model.get_submodule(parent), name)
+    with pytest.raises(BadInputError, match=f"got none at {lost}. Ask for widths before"):
+        own.widths("macs<=50%")
