@@ -33,15 +33,29 @@ class Promise:
         files: below the directory it runs in.
         lines: beginnings of what it prints, in this order.
         quickly: what is added on the command line where it is to be quick.
+        needs: a library that may not be installed.
     """
 
     files: tuple[str, ...]
     lines: tuple[str, ...]
     quickly: tuple[str, ...] = ("--epochs", "1")
+    needs: str | None = None
 
 
+BOTH = ("whole network: ", "widths: ", "narrow network: ")
 PROMISES = {
     "own_loop": Promise((), ("whole network: ", "widths: 0.0 ", "narrow network: ")),
+    "segmentation": Promise((), BOTH, ("--steps", "4")),
+    "regression": Promise((), BOTH, ("--steps", "4")),
+    "timm_loader": Promise(("digits/0/0.png",), BOTH, needs="timm"),
+    "lightning_callback": Promise((), ("widths: ", "whole network: ", "narrow network: "), needs="lightning"),
+    "ultralytics_classifier": Promise((), BOTH, ("--steps", "4"), needs="ultralytics"),
+    "yolo_backbone": Promise(
+        ("narrow.json", "narrow.safetensors"),
+        ("whole: ", "narrow: ", "loaded: True "),
+        ("--steps", "4"),
+        needs="ultralytics",
+    ),
     "own_network": Promise(
         ("own-network/network.json", "own-network/weights.safetensors", "own-network-search/widths.png"),
         ("widths: stem.0 ", "test accuracy from random weights: ", "without nas-prune: "),
@@ -102,6 +116,14 @@ def printed_by_fork(example: Path, folder: Path, more: Sequence[str]) -> str:
     return (folder / "printed.txt").read_text(encoding="utf-8")
 
 
+def needed(example: Path) -> str | None:
+    """The library that an example needs beside those of every installation; the test is skipped without it."""
+    library = PROMISES[example.stem].needs
+    if library is not None and importlib.util.find_spec(library) is None:
+        pytest.skip(f"{library} is not installed")
+    return library
+
+
 def check(example: Path, folder: Path, text: str) -> list[str]:
     """Look for all that an example promises in its directory and in what it printed."""
     promise, printed = PROMISES[example.stem], text.splitlines()
@@ -124,12 +146,17 @@ def test_there_are_examples_and_each_has_its_promise() -> None:
     [pytest.param(path, marks=pytest.mark.slow, id=path.stem) for path in EXAMPLES],
 )
 def test_an_example_runs_with_few_epochs(example: Path, tmp_path: Path) -> None:
-    check(example, tmp_path, printed_by_fork(example, tmp_path, PROMISES[example.stem].quickly))
+    quickly = PROMISES[example.stem].quickly
+    if needed(example):
+        check(example, tmp_path, run([example, *quickly], tmp_path).stdout)
+    else:
+        check(example, tmp_path, printed_by_fork(example, tmp_path, quickly))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 def test_an_example_runs_as_it_stands(example: Path, tmp_path: Path) -> None:
+    needed(example)
     printed = check(example, tmp_path, run([example], tmp_path).stdout)
     if example.stem == "own_network":
         right = int(printed[-1].removeprefix("without nas-prune: ").split(" ")[0])

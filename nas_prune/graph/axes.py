@@ -137,7 +137,7 @@ def substitute(axis: Axis, replace: Callable[[Atom], Axis]) -> Axis:
     """The axis with every atom replaced, in normal form.
 
     Normal form: no factor 1 beside others, neighbouring constants multiplied (in a run) or added (between
-    runs), a run of one bracket dissolved, an outermost bracket distributed.
+    runs), a run of one bracket dissolved, an outermost bracket distributed, no run without places beside others.
     """
     return normal(tuple(tuple(_substitute_factor(f, replace) for f in run) for run in axis))
 
@@ -153,7 +153,11 @@ def normal(axis: Axis) -> Axis:
     runs: list[Run] = []
     for run in axis:
         for normal in _normal_runs(run):
-            if runs and is_constant_run(runs[-1]) and is_constant_run(normal):
+            if runs and normal == (0,):
+                continue
+            if runs == [(0,)]:
+                runs = [normal]
+            elif runs and is_constant_run(runs[-1]) and is_constant_run(normal):
                 runs[-1] = (_constant_size(runs[-1]) + _constant_size(normal),)
             else:
                 runs.append(normal)

@@ -127,12 +127,16 @@ class Call:
                 )
                 self.record.remember(tensor, TensorNote(axes, parameter=parameter, is_shifted=not is_zero))
             return
+        factors = self._zero_factors(axes)
         source = self._source(activations)
+        if factors and source == self.node:
+            self.record.factors[source] = factors
         note = TensorNote(
             axes,
             source=source,
             is_pooled=self.pools or all(note.is_pooled for note in activations),
             is_shifted=not self.is_layer
+            and not factors
             and not self._gives_zeros()
             and (self._shifts(axes) or any(note.is_shifted for note in activations)),
         )
@@ -146,11 +150,8 @@ class Call:
     def _shifts(self, axes: Axes) -> bool:
         """Whether the operation can turn zeros of its activations into something else."""
         name = self.name.removeprefix("aten.").removesuffix("_")
-        if name in ("add", "sub"):
-            table = self.record.table
-            channels = {axis for axis in map(table.resolve, axes) if not table.is_constant(axis)}
-            held = (set(map(table.resolve, note.axes)) for note in self.activations())
-            lacks_some = any(not channels <= own for own in held)  # the same number for all channels
+        if name in ("add", "sub"):  # what lacks some gives the same number to all channels
+            lacks_some = len(self._holding_all(axes)) < len(self.activations())
             return lacks_some or len(self.activations()) < max(2, len(self.inputs))
         if name == "constant_pad_nd":
             return bool(self.argument(2, "value", 0) != 0)
@@ -159,6 +160,23 @@ class Call:
         if name in _JOINS:  # a token that is learnt stands beside the positions of what may be zero
             return any(note.source is None and note.is_shifted for note in self.notes)
         return name not in KEEPS_ZERO
+
+    def _holding_all(self, axes: Axes) -> list[TensorNote]:
+        """The activations among the arguments that hold all channels of some axes."""
+        table = self.record.table
+        channels = {axis for axis in map(table.resolve, axes) if not table.is_constant(axis)}
+        return [note for note in self._activations if channels <= set(map(table.resolve, note.axes))]
+
+    def _zero_factors(self, axes: Axes) -> frozenset[str]:
+        """Where those factors of a product come from that are enough to make its channels zero.
+
+        In squeeze-and-excitation that is the map, whatever it is multiplied with.
+        """
+        if self.is_layer or self.name not in ("aten.mul", "aten.mul_"):
+            return frozenset()
+        return frozenset(
+            note.source for note in self._holding_all(axes) if note.source and not note.is_shifted
+        )
 
     def _source(self, activations: Sequence[TensorNote]) -> str:
         if self.node is None and len({note.source for note in activations}) > 1:

@@ -312,8 +312,9 @@ def _read_without_norm(record: Record) -> set[Atom]:
     for node in nx.topological_sort(record.flow):
         before = list(record.flow.predecessors(node))
         is_join = node not in kinds
+        one_is_enough = any(gated[b] for b in record.factors.get(node, ()))
         gated[node] = kinds.get(node) == "norm" or (
-            is_join and bool(before) and all(gated[b] for b in before)
+            is_join and bool(before) and (one_is_enough or all(gated[b] for b in before))
         )
     reads = [
         (layer.read, layer.source, layer.reads_shifted) for layer in record.layers if layer.kind in _PRODUCERS

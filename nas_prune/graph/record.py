@@ -103,6 +103,7 @@ class Record:
         contracted: (axis, source, is shifted): channels that a product of two activations sums over.
         pieces: axes that one operation cut into equal pieces, and where.
         flow: the data flow between layers and joins.
+        factors: of joins that multiply, the nodes before them of which one with zeros is enough for zeros.
         touched: names of the parameters and buffers that some operation used.
         steps: the operations in order (evaluation pass only).
         has_doubles: some dimension that is not the batch has as many places, or a multiple, so that the batch is no
@@ -130,6 +131,7 @@ class Record:
     contracted: list[tuple[Axis, str, bool]] = field(default_factory=list)
     pieces: list[tuple[str, tuple[Axis, ...]]] = field(default_factory=list)
     flow: "nx.DiGraph[str]" = field(default_factory=nx.DiGraph)
+    factors: dict[str, frozenset[str]] = field(default_factory=dict)
     touched: set[str] = field(default_factory=set)
     steps: list[Step] = field(default_factory=list)
     inputs: dict[str, tuple[Axis, ...]] = field(default_factory=dict)

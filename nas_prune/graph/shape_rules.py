@@ -63,8 +63,8 @@ def transpose(call: Call) -> list[Axes]:
 
 
 def cat(call: Call) -> list[Axes]:
-    """Axes one after the other along one dimension; all others are the same."""
-    tensors = [tensor for tensor in call.args[0] if tensor.shape != (0,)]
+    """Axes one after the other along one dimension; all others are the same. Empty tensors add nothing."""
+    tensors = [tensor for tensor in call.args[0] if tensor.numel()] or call.args[0]
     dim = call.argument(1, "dim", 0) % tensors[0].dim()
     joined: Axis = ()
     axes = list(call.axes(tensors[0]))

@@ -27,7 +27,7 @@ from nas_prune.errors import BadInputError, NothingToSearchError
 from nas_prune.runs.settings import library_versions
 from nas_prune.search.methods.contract import DrivingCost, Evidence, GivenBatches, OwnLoss, Scope, WidthMethod
 from nas_prune.search.methods.registry import known_methods, method_named, scorable, scores_of
-from nas_prune.search.own_network import check_whole, is_fresh, is_wrapped, unwrapped
+from nas_prune.search.own_network import check_norms, check_whole, is_fresh, is_wrapped, unwrapped
 from nas_prune.search.own_steps import OwnSteps
 from nas_prune.space.budget import Budget
 from nas_prune.space.cut import best_channels, cut
@@ -163,6 +163,7 @@ class MethodInLoop:
         """The channels as the method scores them now."""
         if self._settled is not None:
             return self._settled
+        check_norms(self.space, self.model, self._columns)
         evidence = Evidence(self.model, self.space, self._columns, no_images(self.method))
         return _scored(evidence, self.method, self._scope, self._settings())
 

@@ -55,6 +55,22 @@ def check_whole(space: SearchSpace, model: nn.Module) -> None:
         raise BadInputError("model must have its weights in memory, got some on the meta device.")
 
 
+def check_norms(space: SearchSpace, model: nn.Module, columns: Sequence[int]) -> None:
+    """Refuse a network that has lost norms since the method began.
+
+    Raises:
+        BadInputError: one that holds channels is not there.
+    """
+    there = {path for path, _ in model.named_modules()}
+    needed = (path for group in space.groups_in(columns) for path in space.groups[group].norms)
+    lost = next((path for path in needed if path not in there), None)
+    if lost is not None:
+        raise BadInputError(
+            f"the network must have the norms that it was trained with, got none at {lost}. Ask for widths before "
+            "what takes norms away, such as fuse()."
+        )
+
+
 def is_fresh(model: nn.Module, space: SearchSpace, columns: Sequence[int]) -> bool:
     """Whether the norms that hold channels of some groups are as a constructor leaves them: never trained."""
     paths = {path for column in columns for path in space.groups[column].norms}

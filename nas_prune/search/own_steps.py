@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import LBFGS, SGD, AdamW, Optimizer
+from torch.optim import LBFGS, SGD, Adam, AdamW, Optimizer
 
 from nas_prune.errors import BadInputError
 from nas_prune.search.methods.contract import DrivingCost, Penalty, PenaltyTarget, WidthMethod
@@ -48,6 +48,7 @@ class OwnSteps:
     _left: list[tuple[nn.Parameter, Tensor, int]] = field(default_factory=list)
     _looks: int = 0
     _seen: tuple[Tensor, Tensor] | None = None
+    _taken: list[tuple[nn.Parameter, Tensor, int]] = field(default_factory=list)
 
     @staticmethod
     def checked(
@@ -92,6 +93,10 @@ class OwnSteps:
             raise BadInputError(
                 "penalty must come after loss.backward(), got no gradient of what the method pulls."
             )
+        if any(parameter.grad is grad and not changed for parameter, grad, changed in _compared(self._taken)):
+            raise BadInputError(
+                "penalty must come before optimiser.step(), got gradients that a step has been taken on already."
+            )
         if any(parameter.grad is grad for parameter, grad, _ in self._left):
             raise BadInputError(
                 "penalty must be called once for each optimiser.step(), got a second call before it. With gradient "
@@ -102,7 +107,7 @@ class OwnSteps:
             return
         assert self._penalty is not None
         self._penalty(model, self._rate(optimiser))
-        self._left = [(parameter, grad, grad._version) for parameter, grad in _gradients(optimiser)]  # noqa: SLF001
+        self._left = _noted(_gradients(optimiser))
         self._look()
 
     def _look(self) -> None:
@@ -126,6 +131,7 @@ class OwnSteps:
             handle.remove()
         self._handles.clear()
         self._left.clear()
+        self._taken.clear()
 
     def _start(self, model: nn.Module, columns: Sequence[int], optimiser: Optimizer) -> None:
         is_sgd = isinstance(optimiser, SGD)
@@ -214,10 +220,8 @@ class OwnSteps:
 
     def _before_step(self, optimiser: Optimizer, *_: object) -> None:
         """Refuse a step on gradients that were changed after the penalty."""
-        is_changed = any(
-            parameter.grad is not grad or grad._version != version  # noqa: SLF001
-            for parameter, grad, version in self._left
-        )
+        compared = _compared(self._left)
+        is_changed = any(parameter.grad is not grad or changed for parameter, grad, changed in compared)
         is_scaled = bool(self._left) and getattr(optimiser, "grad_scale", None) is not None
         if self._seen is not None:
             is_scaled = is_scaled or not torch.equal(*self._seen)
@@ -229,8 +233,37 @@ class OwnSteps:
                 "clip before it, and pass a GradScaler to it: penalty(optimiser, scaler)."
             )
 
-    def _after_step(self, *_: object) -> None:
+    def _after_step(self, optimiser: Optimizer, *_: object) -> None:
+        """Refuse gradients that were changed after a penalty that was called in the step's own closure."""
+        compared = _compared(self._left)
+        is_changed = any(parameter.grad is grad and changed for parameter, grad, changed in compared)
         self._left.clear()
+        self._seen = None
+        own = ((parameter, parameter.grad) for parameter in self._pulled)
+        self._taken = _noted((parameter, grad) for parameter, grad in own if grad is not None)
+        if is_changed and _leaves_gradients(optimiser):
+            raise BadInputError(
+                "penalty must come last in the closure of optimiser.step(), got gradients that change after it. Clip "
+                "before it (in Lightning do both in configure_gradient_clipping, which runs after all other hooks)."
+            )
+
+
+def _leaves_gradients(optimiser: Optimizer) -> bool:
+    """Whether an optimiser is known not to write into gradients itself; fused ones count as if they did."""
+    writing = (group.get("maximize") or group.get("fused") for group in optimiser.param_groups)
+    return type(optimiser) in (SGD, Adam, AdamW) and not any(writing)
+
+
+def _noted(gradients: Iterable[tuple[nn.Parameter, Tensor]]) -> list[tuple[nn.Parameter, Tensor, int]]:
+    """Gradients, and how often each has been written to."""
+    return [(parameter, grad, grad._version) for parameter, grad in gradients]  # noqa: SLF001
+
+
+def _compared(
+    noted: Sequence[tuple[nn.Parameter, Tensor, int]],
+) -> Iterator[tuple[nn.Parameter, Tensor, bool]]:
+    """Gradients that were noted, and whether they have been written to since."""
+    return ((parameter, grad, grad._version != version) for parameter, grad, version in noted)  # noqa: SLF001
 
 
 def _gradients(optimiser: Optimizer) -> Iterator[tuple[nn.Parameter, Tensor]]:

@@ -285,10 +285,10 @@ class Widths(Strict):
         """The widths in the order of the groups."""
         return tuple(group.width for group in self.groups)
 
-    def write(self, path: Path) -> None:
+    def write(self, path: Path | str) -> None:
         """Write `widths.json`: whole or not at all."""
         content = {"schema": SCHEMA, **self.model_dump(mode="json")}
-        write_whole(path, json.dumps(content, indent=1) + "\n")
+        write_whole(Path(path), json.dumps(content, indent=1) + "\n")
 
     def difference(self, expected: "Widths") -> str | None:
         """The first thing in which this file's network is another than the expected one; None if it is the same."""

@@ -185,6 +185,16 @@ def zeros_beside(n: Any, x: Tensor) -> Any:
     return n.b(torch.cat([x, x.new_zeros(x.shape)], 1))
 
 
+def beside_nothing(*order: int) -> Callable[[Any, Tensor], Any]:
+    """Channels (1) and an empty tensor (0), one after the other, as decoders put them that miss a map."""
+
+    def forward(n: Any, x: Tensor) -> Any:
+        parts = torch.zeros(len(x), 0, *x.shape[2:], device=x.device), n.a(x)
+        return n.b(torch.cat([parts[one] for one in order], 1))
+
+    return forward
+
+
 def picked(n: Any, x: Tensor) -> Any:
     return n.b(n.c(x) * n.a(x)[:, 1:2].select(1, 0).unsqueeze(1))
 
@@ -316,6 +326,10 @@ CASES |= {
     "two vectors": (
         Net(bilinear, a=conv(3, 8), d=conv(3, 6), b=nn.Bilinear(8, 6, 7), c=nn.Linear(7, 4)), {"a", "d", "b"}
     ),
+    **{
+        f"an empty tensor {where} others": (Net(beside_nothing(*order), a=conv(3, 8), b=conv(8, 4)), {"a"})
+        for where, order in {"before": (0, 1), "behind": (1, 0), "around": (0, 1, 0)}.items()
+    },
     "channels last": (
         nn.Sequential(conv(3, 8).to(memory_format=torch.channels_last), nn.AdaptiveAvgPool2d(1), conv(8, 4)), {"0"}
     ),

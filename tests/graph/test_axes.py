@@ -134,6 +134,14 @@ def _size(atom: Atom) -> int:
     return (2, 3, 5, 1)[atom.index]
 
 
+@pytest.mark.parametrize(
+    "others", [((0,), (Atom(0),)), ((Atom(0),), (0,)), ((0,), (0,), (Atom(0), 1), (0, 5))]
+)
+def test_a_run_without_places_is_left_out_beside_others(others: Axis) -> None:
+    assert substitute(others, _same) == ((Atom(0),),)
+    assert substitute(((0, 3), (0,)), _same) == constant(0)
+
+
 @given(axes)
 def test_normal_form_is_stable(axis: Axis) -> None:
     assert substitute(axis, _same) == axis

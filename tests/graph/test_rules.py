@@ -59,9 +59,23 @@ def test_an_addition_of_unequal_shapes_is_no_residual() -> None:
     assert {group.name: group.role for group in groups}["a"] == "stem"
 
 
+def test_channels_beside_an_empty_tensor_are_no_growth() -> None:
+    def forward(n: Any, x: Tensor) -> Any:
+        x = n.a(x)
+        return n.b(torch.cat([x, x.new_zeros(len(x), 0, *x.shape[2:])], 1))
+
+    assert load_space(Net(forward, a=conv(3, 8), b=conv(8, 4)), (3, 8, 8)).groups[0].role == "stem"
+
+
 def beside(n: Any, x: Tensor, made: Callable[..., Tensor]) -> Tensor:
     """Rows that are made from nothing, below what the norm gives."""
     return torch.cat([n.bn(n.a(x)), made(len(x), n.bn.num_features, 1, 8, device=x.device)], 2)
+
+
+def weighed(n: Any, x: Tensor, of: Callable[[Tensor], Tensor] = lambda x: x) -> Tensor:
+    """Squeeze and excitation of what the norm gives."""
+    x = n.bn(n.a(x))
+    return of(x) * torch.sigmoid(n.c(x.mean((2, 3), keepdim=True)))
 
 
 def written(x: Tensor, write: Callable[[Tensor], Tensor]) -> Tensor:
@@ -86,6 +100,13 @@ def written(x: Tensor, write: Callable[[Tensor], Tensor]) -> Tensor:
         (lambda n, x: n.b(n.bn(n.a(x)) - n.bn(n.a(x)).mean((2, 3), keepdim=True)), True),
         (lambda n, x: n.b(n.bn(n.a(x))) + n.b(n.a(x)), False),
         (lambda n, x: n.b(n.bn(n.a(x)) + n.a(x)), False),
+        (lambda n, x: n.b(weighed(n, x)), True),
+        (lambda n, x: n.b(weighed(n, x) + n.bn(n.a(x))), True),
+        (lambda n, x: n.b(weighed(n, x).mul_(n.c(n.bn(n.a(x))))), True),
+        (lambda n, x: n.b(weighed(n, x, torch.cos)), False),
+        (lambda n, x: n.b(n.bn(n.a(x)) * torch.sigmoid(n.bn(n.a(x)))), True),
+        (lambda n, x: n.b(n.a(x) * torch.sigmoid(n.bn(n.a(x)))), False),
+        (lambda n, x: n.b(weighed(n, x, torch.cos) / n.bn(n.a(x))), False),
         (lambda n, x: n.b(F.pad(n.bn(n.a(x)), (1, 1, 1, 1))), True),
         (lambda n, x: n.b(F.pad(n.bn(n.a(x)), (1, 1, 1, 1), value=0.5)), False),
         (lambda n, x: n.b(beside(n, x, torch.zeros)), True),
@@ -94,9 +115,15 @@ def written(x: Tensor, write: Callable[[Tensor], Tensor]) -> Tensor:
     ],
 )  # fmt: skip
 def test_a_group_is_gated_when_its_norms_silence_it(forward: Callable[..., Any], is_gated: bool) -> None:
-    model = Net(forward, a=conv(3, 8), bn=nn.BatchNorm2d(8), b=conv(8, 4))
-    group = load_space(model, (3, 8, 8)).groups[0]
-    assert group.is_gated is is_gated
+    model = Net(forward, a=conv(3, 8), bn=nn.BatchNorm2d(8), b=conv(8, 4), c=conv(8, 8))
+    space = load_space(model, (3, 8, 8))
+    assert space.groups[0].is_gated is is_gated
+    trained, kept = lively(space), random_halves(space)
+    dead = np.setdiff1d(np.arange(8), kept[0])
+    with torch.no_grad():
+        trained.bn.weight[dead] = trained.bn.bias[dead] = 0  # type: ignore[index, operator, union-attr]
+    change = (outputs(space.narrow(trained, kept), space) - outputs(trained, space)).abs().max()
+    assert change < 1e-10 or not is_gated
 
 
 class Standardised(nn.Conv2d):

@@ -33,6 +33,23 @@ def make():
     return DetectionModel("yolo11n.yaml", verbose=False)
 example = (3, 64, 64)
 """,
+    "a YOLO around its backbone": """
+from torch import nn
+from ultralytics.nn.modules import Index
+from ultralytics.nn.tasks import DetectionModel
+class Backbone(nn.Sequential):
+    def forward(self, image):
+        maps = [image := layer(image) for layer in self]
+        return [maps[4], maps[6], maps[10]]
+def make():
+    yolo = DetectionModel("yolo11n.yaml", nc=10, verbose=False)
+    places = [Backbone(*yolo.model[:11]), *(Index({4: 0, 6: 1}.get(place, 2)) for place in range(1, 11))]
+    for place, module in enumerate(places):
+        module.i, module.f = place, 0 if place else -1
+    yolo.model, yolo.save = nn.Sequential(*places, *yolo.model[11:]), [0, *yolo.save]
+    return yolo
+example, part = (3, 64, 64), "model.0"
+""",
     "a part": """
 from tests.space.test_part import Detector as make
 example, part = (3, 8, 8), "backbone"
@@ -81,12 +98,13 @@ def saved_and_rebuilt(name: str, space: object, folder: Path, typed: str) -> Non
     "name",
     [
         "mine",
-        *(pytest.param(one, marks=pytest.mark.slow) for one in ("transformers", "ultralytics")),
+        *(pytest.param(one, marks=pytest.mark.slow) for one in FACTORIES if one != "mine"),
     ],
 )
 def test_a_network_of_ones_own_is_rebuilt(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if name in ("transformers", "ultralytics"):
-        pytest.importorskip(name)
+    for library in ("transformers", "ultralytics"):
+        if library in FACTORIES[name]:
+            pytest.importorskip(library)
     module = f"factory_{name.replace(' ', '_')}"
     (tmp_path / f"{module}.py").write_text(FACTORIES[name], encoding="utf-8")
     monkeypatch.syspath_prepend(str(tmp_path))
