@@ -2,8 +2,8 @@
 
 A network a quarter as wide takes a sixteenth of the MACs, so that a search in it, and a study's judge, trials and race,
 take little of the training that is to be shared out: that optimised widths carry over from narrower networks is an
-observation of Chin et al. (Width Transfer, CVPR workshops 2021, arXiv 2104.13255). What is found is a share of each group's width; the network itself
-gets these shares, by one factor that meets its own budget.
+observation of Chin et al. (Width Transfer, CVPR workshops 2021, arXiv 2104.13255). What is found is a share of each
+group's width; the network itself gets these shares, by one factor that meets its own budget.
 """
 
 from collections.abc import Mapping, Sequence
