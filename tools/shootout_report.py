@@ -65,7 +65,8 @@ class Tested:
     Attributes:
         one, other: the arms.
         contrast: of their test accuracies.
-        p_holm: after Holm's correction over the contrasts of the task; NaN for the control, which is not among them.
+        p_holm: after Holm's correction over the contrasts of the task; NaN for the control, which is not among them, and
+            where a task is shown alone.
         least: the smallest true difference that would be found in four of five repeats.
     """
 
@@ -93,7 +94,9 @@ def contrasts_of(plan: Plan, result: TaskResult) -> list[Tested]:
     estimates = result.estimates()
     pairs = [pair for pair in plan.contrasts if set(pair) <= estimates.keys()]
     found = [difference(estimates[one], estimates[other]) for one, other in pairs]
-    corrected = holm([one.p_value for one in found], len(plan.contrasts))
+    is_tested = plan.tasks[result.task].arms is None
+    p_values = [one.p_value for one in found]
+    corrected = holm(p_values, len(plan.contrasts)) if is_tested else [nan] * len(found)
     rows = [
         Tested(*pair, one, p, least_found(one.error, one.freedom, len(plan.contrasts)))
         for pair, one, p in zip(pairs, found, corrected, strict=True)
@@ -150,13 +153,15 @@ def _of_what(plan: Plan) -> str:
     return "spare images'" if plan.is_pilot else "test"
 
 
-def sentences(rows: Sequence[Tested]) -> str:
+def sentences(plan: Plan, rows: Sequence[Tested]) -> str:
     """The contrasts, a line each."""
     lines = []
     for row in rows:
         one = row.contrast
         ends = f" (95 % {100 * one.low:+.2f} to {100 * one.high:+.2f}, n = {one.n} and {one.n_beside})"
-        p = "negative control, " if isnan(row.p_holm) else f"p = {row.p_holm:.2g} after Holm, "
+        is_control = (row.one, row.other) == plan.control
+        alone = "negative control, " if is_control else "shown, not tested, "
+        p = alone if isnan(row.p_holm) else f"p = {row.p_holm:.2g} after Holm, "
         lines.append(
             f"- {row.one} − {row.other}: {100 * one.difference:+.2f} points{ends}; {p}p = {one.p_value:.2g} alone; "
             f"{100 * row.least:.1f} points would be found in four of five."
@@ -197,8 +202,34 @@ def _panel(axes: Axes, plan: Plan, result: TaskResult) -> None:
     axes.grid(axis="x", color="0.9")
 
 
+def draw_totals(plan: Plan, result: TaskResult, path: Path) -> None:
+    """Accuracy against the training that an arm has, for arms of several totals: `study`, `study-6`."""
+    families: dict[str, list[tuple[float, float, float]]] = {}
+    for name, one in result.estimates().items():
+        family = name.split("-")[0] if plan.arms[name].total is not None else name
+        total = plan.arms[name].total or plan.total
+        families.setdefault(family, []).append((total, 100 * one.mean, 100 * half_interval(one)))
+    several = {family: sorted(points) for family, points in families.items() if len(points) > 1}
+    if not several:
+        return
+    figure = Figure(figsize=(5.2, 3.8), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    for (family, points), colour in zip(several.items(), (BLACK, BLUE), strict=False):
+        totals, means, halves = zip(*points, strict=True)
+        axes.errorbar(totals, means, yerr=halves, fmt="s-", color=colour, capsize=3, ms=5, label=family)
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(totals, [f"{total:g}" for total in totals])
+    axes.set_xlabel("training, in trainings of the whole network")
+    axes.set_ylabel(f"{_of_what(plan)} accuracy, %")
+    axes.set_title(f"{result.task}, {plan.tasks[result.task].budget}", fontsize=10)
+    axes.grid(color="0.9")
+    axes.legend(frameon=False)
+    save(figure, path)
+
+
 def main() -> None:
-    """Write `table.md`, `result.json` and `shootout.png`."""
+    """Write `table.md`, `result.json`, `shootout.png` and, of tasks with arms of several totals, `totals-TASK.png`."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--file", type=Path, default=PLAN, help="another plan")
     parser.add_argument("--out", type=Path, required=True)
@@ -210,8 +241,9 @@ def main() -> None:
         if not any(result.rows.values()):
             continue
         rows = contrasts_of(plan, result)
-        texts.append(f"## {result.task}\n\n{table(plan, result)}\n\n{sentences(rows)}")
+        texts.append(f"## {result.task}\n\n{table(plan, result)}\n\n{sentences(plan, rows)}")
         content[result.task] = result.rows
+        draw_totals(plan, result, options.out / f"totals-{result.task}.png")
     head = {"plan": plan.model_dump(mode="json"), "machine": machine_name(), "versions": library_versions()}
     write_whole(options.out / "table.md", "\n\n".join(texts) + "\n")
     write_whole(options.out / "result.json", json.dumps({**head, "tasks": content}, indent=1) + "\n")

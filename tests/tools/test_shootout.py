@@ -14,7 +14,7 @@ from tests.conftest import WriteDigits
 from tools import shootout
 from tools.shootout_images import make_images
 from tools.shootout_plan import FINAL, PLAN, SEARCHED, Images, read_plan, units
-from tools.shootout_report import contrasts_of, draw, read_results, sentences, table
+from tools.shootout_report import contrasts_of, draw, draw_totals, read_results, sentences, table
 
 TASK = {
     "space": "vgg11",
@@ -174,9 +174,32 @@ def test_contrasts_are_corrected_together_and_the_control_is_not_among_them(tmp_
     text = table(plan, vgg)
     assert text.count("\n") == 1 + len(means)
     assert "| 0.50 |" in text
-    assert "negative control" in sentences(contrasts_of(plan, vgg))
+    assert "negative control" in sentences(plan, contrasts_of(plan, vgg))
     draw(plan, results, tmp_path / "shootout.png")
     assert (tmp_path / "shootout.png").stat().st_size > 1000
+
+
+def test_tasks_that_are_shown_alone_have_no_corrected_p_values(tmp_path: Path) -> None:
+    plan = read_plan(PLAN)
+    for arm in ("uniform", "study"):
+        planted(tmp_path, "cifar-resnet56", arm, [0.5, 0.51, 0.52, 0.5])
+    (shown,) = (one for one in read_results(plan, tmp_path) if one.task == "cifar-resnet56")
+    (row,) = contrasts_of(plan, shown)
+    assert np.isnan(row.p_holm)
+    assert "shown, not tested" in sentences(plan, [row])
+
+
+def test_arms_of_several_totals_are_drawn_against_them(tmp_path: Path) -> None:
+    plan = read_plan(PLAN)
+    planted(tmp_path, "cifar-vgg", "uniform", [0.5, 0.51])
+    (vgg,) = (one for one in read_results(plan, tmp_path) if one.task == "cifar-vgg")
+    draw_totals(plan, vgg, tmp_path / "totals.png")
+    assert not (tmp_path / "totals.png").exists()
+    for arm in ("uniform-1.5", "uniform-6", "study", "study-1.5"):
+        planted(tmp_path, "cifar-vgg", arm, [0.5, 0.51])
+    (vgg,) = (one for one in read_results(plan, tmp_path) if one.task == "cifar-vgg")
+    draw_totals(plan, vgg, tmp_path / "totals.png")
+    assert (tmp_path / "totals.png").stat().st_size > 1000
 
 
 def test_what_is_missing_is_left_out(tmp_path: Path) -> None:
