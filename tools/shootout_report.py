@@ -45,7 +45,7 @@ class TaskResult:
 
     def estimates(self) -> dict[str, Estimate]:
         """Mean accuracies; one variance for all arms that are tested, as planned, another for those that are not."""
-        found = {}
+        found: dict[str, Estimate] = {}
         for is_shown in (False, True):
             names = [name for name, rows in self.rows.items() if rows and self._is_shown(name) is is_shown]
             own = {name: by_training(self.accuracies(name)) for name in names}
@@ -65,8 +65,8 @@ class Tested:
     Attributes:
         one, other: the arms.
         contrast: of their test accuracies.
-        p_holm: after Holm's correction over the contrasts of the task; NaN for the control, which is not among them, and
-            where a task is shown alone.
+        p_holm: after Holm's correction over the contrasts of the task; NaN for the control, which is not among them,
+            and where a task is shown alone.
         least: the smallest true difference that would be found in four of five repeats.
     """
 
