@@ -34,7 +34,7 @@ def print_all(result: "AllResult", style: str) -> None:
     echo(f"\nWidths: {result.run / 'METHOD' / 'widths'}")
     budget = str(result.config.budgets[shown_budget(result.config)])
     which = budget if len(result.config.budgets) > 1 else None
-    echo(f"Next:   {training_of(result.run / sure, result.config.space, which)}")
+    echo(f"Next:   {training_of(result.run / sure, result.config, which)}")
     echo("        trains those of one method; name another METHOD's directory for the others.")
 
 

@@ -15,16 +15,20 @@ def shown_budget(config: "SearchConfig") -> int:
     return len(config.budgets) // 2 if config.budgets == DEFAULT_BUDGETS else 0
 
 
-def training_of(search: Path, space: str, budget: str | None) -> str:
+def training_of(search: Path, config: "SearchConfig", budget: str | None) -> str:
     """The command that trains what a search found, on its images.
 
     Args:
         search: its directory.
-        space: its network, which must be named again if it is one of the user's own.
+        config: its settings; what is code of the user's own must be named again.
         budget: which of its widths; None where it has no others.
     """
+    from nas_prune.runs.data_name import own_data
+    from nas_prune.runs.own_code import is_own_code
     from nas_prune.space.names import is_own
 
     which = [] if budget is None else ["--budget", budget]
-    own = ["--space", space] if is_own(space) else []
+    own = ["--space", config.space] if is_own(config.space) else []
+    for option, name in (("--data", config.data.name), ("--task", config.data.task)):
+        own += [option, name] if own_data(name) is None and is_own_code(name) else []
     return shlex.join(["nas-prune", "train", str(search), *which, "--schedule", "scratch-b", *own])

@@ -293,4 +293,4 @@ def _print_remarks(result: "SearchResult") -> None:
     echo(f"\nWidths: {result.run / 'widths'}   picture: {result.run / 'widths.png'}")
     budget = str(result.found[shown_budget(result.config)].widths.budget)
     which = budget if len(result.found) > 1 else None
-    echo(f"Next:   {training_of(result.run, result.config.space, which)}")
+    echo(f"Next:   {training_of(result.run, result.config, which)}")

@@ -91,7 +91,11 @@ def notes_of_copies(
         chosen: which of its images are used, part after part.
         counts: how many each part has: training, validation, test.
     """
-    names = {place: shown(source.files[chosen[place]], source.root) for pair in pairs for place in pair}
+    names = {
+        place: shown(source.files[chosen[place]], source.root) if source.files else f"item {chosen[place]}"
+        for pair in pairs
+        for place in pair
+    }
     labels = {place: int(source.labels[chosen[place]]) for place in names}
     return (*_in_two_parts(pairs, counts, names), *_in_two_classes(pairs, labels, names, source.class_names))
 

@@ -130,10 +130,10 @@ def decode_file(
     return done if isinstance(done, str) else torch.from_numpy(pixels)
 
 
-def unreadable(problems: Sequence[str], total: int, root: Path) -> DataError:
+def unreadable(problems: Sequence[str], total: int, root: Path, what: str = "images") -> DataError:
     """The error that names files which cannot be read, of so many in a folder."""
     return DataError(
-        f"the images in {printable(str(root))} must be readable, but {len(problems)} of {total} are not: "
+        f"the {what} in {printable(str(root))} must be readable, but {len(problems)} of {total} are not: "
         f"{'; '.join(problems[:3])}{'; …' if len(problems) > 3 else ''}. Repair or remove them."
     )
 

@@ -228,9 +228,9 @@ def _read(source: Source, parts: _Parts, shape: tuple[int, int, int], progress: 
     found = source.read(chosen, shape[1], shape[0], progress)
     labels = torch.from_numpy(source.labels[chosen]).split(counts)
     train, val, test = map(ImageSet, found.images.split(counts), labels)
-    if not source.files:
+    if not source.files and not source.is_own:
         return _Found((train, val, test), ())
-    notes = _of_kinds(found, [source.files[place] for place in chosen], source.root)
+    notes = () if source.is_own else _of_kinds(found, [source.files[place] for place in chosen], source.root)
     copies = notes_of_copies(same_pixels(found.images), source, chosen, counts)
     return _Found((train, val, test), (*notes, *copies))
 
@@ -256,7 +256,10 @@ def _chosen(source: Source, rng: np.random.Generator, val_fraction: float, max_i
         pool = pool[subset(source.labels[pool], max_images, rng)]
     stay, held = split_off(source.labels[pool], val_fraction, rng)
     if not len(held):
-        raise DataError("the training part must have two images of some class, got one of each. Add images.")
+        two = "two images" if source.targets is not None else "two images of some class"
+        raise DataError(
+            f"the training part must have {two}, got one{' of each' * (source.targets is None)}. Add images."
+        )
     return _Parts(pool[stay], pool[held], source.test)
 
 

@@ -33,6 +33,7 @@ _NAMES = "classes.txt"
 _LAYOUT = "PATH/train/images/*.jpg and PATH/train/masks/*.png, and the same in PATH/test; or PATH/images and PATH/masks"
 _LOSSY = (".jpg", ".jpeg", ".jfif", ".webp", ".avif", ".jp2")
 _ALL = 256
+_MOST_UNNAMED = 64  # levels, or masks are taken for pictures
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ def mask_source(path: Path) -> Source:
         read=file_reader(images, path),
         files=images,
         root=path,
-        notes=said_of_parts([part_called(part.name) or "" for part in parts]),
+        notes=(*said_of_parts([part_called(part.name) or "" for part in parts]), *_of_unseen(names, levels)),
         keeps_fifth=len(pairs) == 1,
         targets=Targets("mask", read),
     )
@@ -176,7 +177,7 @@ def _levels(masks: Sequence[Path], root: Path) -> NDArray[np.int64]:
             else:
                 total += found
     if problems:
-        raise unreadable(problems, len(masks), root)
+        raise unreadable(problems, len(masks), root, what="masks")
     return total
 
 
@@ -193,6 +194,11 @@ def _classes(path: Path, levels: NDArray[np.int64]) -> tuple[tuple[str, ...], bo
     )
     given = _given_names(path / _NAMES)
     names = given or tuple(str(number) for number in range(largest + 1))
+    if len(there) > _MOST_UNNAMED and not given:
+        raise DataError(
+            f"the masks in {printable(str(path))} must be of class numbers, got {len(there)} levels, as pictures have. "
+            f"If they are so many classes, name them in {_NAMES}."
+        )
     if len(names) <= largest:
         raise DataError(
             f"{printable(str(path / _NAMES))} must name every class of the masks, got {len(names)} names and a pixel "
@@ -204,6 +210,14 @@ def _classes(path: Path, levels: NDArray[np.int64]) -> tuple[tuple[str, ...], bo
             "pixel's level is its class, from 0; 255 counts nowhere."
         )
     return names, is_black_and_white
+
+
+def _of_unseen(names: Sequence[str], levels: NDArray[np.int64]) -> tuple[str, ...]:
+    """A note where classes are on no pixel."""
+    unseen = [printable(name) for number, name in enumerate(names) if not levels[number]]
+    if levels[1:UNLABELLED].sum() == 0 or not unseen:  # black and white masks have other levels
+        return ()
+    return (f"On no pixel of any mask: {shortened(unseen)}; nothing is learned of such a class.",)
 
 
 def _given_names(file: Path) -> tuple[str, ...]:
@@ -249,5 +263,5 @@ def _decoded(
             stopped.set()
             pool.shutdown(cancel_futures=True)
     if problems:
-        raise unreadable(problems, len(pairs), root)
+        raise unreadable(problems, len(pairs), root, what="masks")
     return torch.from_numpy(masks_NHW)

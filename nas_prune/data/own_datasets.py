@@ -15,8 +15,11 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.utils.data import DataLoader, RandomSampler, SequentialSampler
+from torch.utils.data.distributed import DistributedSampler
 
 from nas_prune.data.parts import indices_of_parts
+from nas_prune.data.picture import GREY, converted
 from nas_prune.data.pixels import fit_images
 from nas_prune.data.source import Decoded, OnDecoded, Source
 from nas_prune.data.split import IntArray
@@ -27,6 +30,8 @@ from nas_prune.runs.own_code import imported, is_own_code
 from nas_prune.runs.text import first_line, printable
 
 _MOST_BYTES = 8_000_000_000
+_ASKED_AGAIN = 16  # items, which must be the same then
+_MOST_UNNAMED = 64  # classes of masks without names
 _ONE, _THREE = 1, 3  # channels
 
 
@@ -131,6 +136,7 @@ def source_of_datasets(datasets: Datasets, name: str, kind: TargetKind) -> Sourc
     if not there or there[0][0] != "train":
         raise DataError(f"{printable(name)} must have a data set to train with, got none.")
     items = [_items(dataset, kind, f"{printable(name)}, {part}") for part, dataset in there]
+    items = items if kind != "mask" else _as_classes(items, name, has_names=bool(datasets.classes))
     every = [item for own in items for item in own]
     _check_alike(every, name, kind)
     names = _names(datasets, parts["train"], every, kind, name)
@@ -151,12 +157,20 @@ def source_of_datasets(datasets: Datasets, name: str, kind: TargetKind) -> Sourc
         keeps_fifth=False,
         targets=None if kind == "class" else Targets(kind, _target_reader(every, kind)),
         notes=("There is no part for testing: a fifth is kept for it.",) if len(items) == 1 else (),
+        is_own=True,
     )
 
 
 def _map_style(dataset: Any, name: str, part: str) -> Any:
     """The data set that is read, out of a loader too; None for none."""
-    found = getattr(dataset, "dataset", dataset) if type(dataset).__name__ == "DataLoader" else dataset
+    found = dataset
+    if isinstance(dataset, DataLoader):
+        found = dataset.dataset
+        if not isinstance(dataset.sampler, (SequentialSampler, RandomSampler, DistributedSampler)):
+            raise BadInputError(
+                f"{part} of {printable(name)} must be a loader over all of its data set, got one with a "
+                f"{type(dataset.sampler).__name__}. Give the images that are meant: torch.utils.data.Subset."
+            )
     if found is None:
         return None
     if not (hasattr(found, "__getitem__") and hasattr(found, "__len__")):
@@ -183,13 +197,29 @@ def _items(dataset: Any, kind: TargetKind, where: str) -> list[_Item]:
         found.append(item)
     if len(dataset) != length:
         raise DataError(f"{where} must keep its length, got {length:,} and then {len(dataset):,}.")
-    again = _item(dataset, 0, kind, where)
-    if not (torch.equal(again.image, found[0].image) and torch.equal(again.target, found[0].target)):
+    odd = next(
+        (
+            place
+            for place in _spread(length)
+            if not _is_same(_item(dataset, place, kind, where), found[place])
+        ),
+        None,
+    )
+    if odd is not None:
         raise DataError(
-            f"{where} must give the same item each time, got another for item 0. Leave random transforms out: the "
+            f"{where} must give the same item each time, got another for item {odd}. Leave random transforms out: the "
             "recipe varies images."
         )
     return found
+
+
+def _spread(length: int) -> Sequence[int]:
+    """Some places of a data set, evenly spread."""
+    return range(0, length, max(1, length // _ASKED_AGAIN))
+
+
+def _is_same(one: "_Item", other: "_Item") -> bool:
+    return torch.equal(one.image, other.image) and torch.equal(one.target, other.target)
 
 
 def _item(dataset: Any, place: int, kind: TargetKind, where: str) -> _Item:
@@ -202,6 +232,11 @@ def _item(dataset: Any, place: int, kind: TargetKind, where: str) -> _Item:
     if not isinstance(pair, (tuple, list)) or len(pair) != 2:
         raise DataError(
             f"item {place} of {where} must be (image, what is to be learned), got {_words(pair)}."
+            + (
+                " Wrap it: [(one['image'], one['label']) for one in data]"
+                if isinstance(pair, Mapping)
+                else ""
+            )
         )
     try:
         return _Item(_image(pair[0]), _TARGETS[kind](pair[1]))
@@ -222,7 +257,9 @@ def _words(value: Any) -> str:
 def _image(value: Any) -> Tensor:
     """An image as uint8, C×H×W."""
     if isinstance(value, Image.Image):
-        value = torch.from_numpy(np.array(value.convert("L" if value.mode in ("1", "L", "I;16") else "RGB")))
+        if value.mode in ("F", "I"):
+            raise ValueError("32-bit pixels have no known range; give 8 or 16 bits")
+        value = torch.from_numpy(np.array(converted(value, "L" if value.mode in GREY else "RGB")))
         value = value.unsqueeze(0) if value.dim() == 2 else value.permute(2, 0, 1)
     if not isinstance(value, Tensor):
         raise TypeError(f"an image must be Pillow's or a tensor C×H×W, got {type(value).__name__}")
@@ -266,7 +303,7 @@ def _mask(value: Any) -> Tensor:
     if isinstance(value, Image.Image):
         if value.mode not in ("L", "P", "1"):
             raise ValueError(f"a mask must have one channel of class numbers, got {value.mode}")
-        value = torch.from_numpy(np.array(value.convert("L") if value.mode == "1" else value))
+        value = torch.from_numpy(np.array(value).astype(np.uint8))  # of two levels, black is 0 and white 1
     mask = torch.as_tensor(np.asarray(value.cpu() if isinstance(value, Tensor) else value))
     mask = mask.squeeze(0) if mask.dim() == 3 and mask.shape[0] == 1 else mask
     if mask.dim() != 2 or mask.is_floating_point() or not bool(((mask >= 0) & (mask <= UNLABELLED)).all()):
@@ -280,6 +317,22 @@ _TARGETS: dict[TargetKind, Callable[[Any], Tensor]] = {
     "numbers": _numbers,
     "mask": _mask,
 }
+
+
+def _as_classes(items: Sequence[list[_Item]], name: str, *, has_names: bool) -> list[list[_Item]]:
+    """Items whose masks are of class numbers: of two levels, 0 and 255, the second is class 1."""
+    levels = {int(level) for own in items for item in own for level in item.target.unique()}
+    is_black_and_white = levels == {0, UNLABELLED}
+    if not is_black_and_white and len(levels - {UNLABELLED}) < 2 and not has_names:
+        raise DataError(f"masks of {printable(name)} must be of at least two classes, got {sorted(levels)}.")
+    if len(levels) > _MOST_UNNAMED and not has_names:
+        raise DataError(
+            f"masks of {printable(name)} must be of class numbers, got {len(levels)} levels, as pictures have. "
+            "Name the classes if they are so many."
+        )
+    if not is_black_and_white:
+        return [list(own) for own in items]
+    return [[_Item(item.image, (item.target > 0).to(torch.uint8)) for item in own] for own in items]
 
 
 def _check_alike(items: Sequence[_Item], name: str, kind: TargetKind) -> None:

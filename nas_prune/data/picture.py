@@ -36,7 +36,7 @@ _FEW_READS, _CRUMB = 20_000, 256  # a decoder's reads beyond one for so many byt
 _SCAN, _MANY_SCANS, _MOST_WORK = b"\xff\xda", 20, 2_000_000_000  # pixels that all scans go over
 _READ_WHOLE, _MOST_WHOLE = ("WEBP", "AVIF"), 2**28  # bytes of a file that is read before it is looked at
 _STORED = {"1": 1, "L": 1, "P": 1}  # bytes a pixel; 2 with 16 bits, and 4 otherwise
-_GREY = ("1", "L", "LA", "I", "I;16", "I;16L", "I;16B", "I;16N")
+GREY = ("1", "L", "LA", "I", "I;16", "I;16L", "I;16B", "I;16N")
 _WIDE = ("PPM", "PNG")  # formats whose pixels of 32 bits are what Pillow makes of 16
 
 
@@ -101,7 +101,7 @@ def square(
             f"{width:,}×{height:,} pixels, more than {most_pixels:,}; {_VARIABLE}={num_pixels} allows them"
         )
     # three equal colours are resized as one
-    between = "L" if image.mode in _GREY else mode
+    between = "L" if image.mode in GREY else mode
     num_bytes = _num_bytes(image, between) + is_progressive * 8 * num_pixels
     if num_bytes > _LARGEST_PIXEL * most_pixels:
         raise ValueError(
@@ -114,7 +114,7 @@ def square(
         image.load()
         orientation = orientation_of(image)
         kind |= Kind.TRANSPARENT if _is_seen_through(image) else Kind(0)
-        return Square(upright(_in_mode(_centred(image, between, size), mode), orientation), kind)
+        return Square(upright(converted(_centred(image, between, size), mode), orientation), kind)
 
 
 def _size(stream: IO[bytes]) -> int:
@@ -259,11 +259,11 @@ def _converted(image: Image.Image, mode: str) -> Image.Image:
     """The image in another mode, made strip by strip so that nothing but it is held."""
     rows = max(1, _STRIP // image.width)
     if (image.mode == mode and not _has_alpha(image)) or image.height <= rows:
-        return _in_mode(image, mode)
+        return converted(image, mode)
     whole = Image.new(mode, image.size)
     for first in range(0, image.height, rows):
         strip = image.crop((0, first, image.width, min(first + rows, image.height)))
-        whole.paste(_in_mode(strip, mode), (0, first))
+        whole.paste(converted(strip, mode), (0, first))
     return whole
 
 
@@ -289,7 +289,7 @@ def _is_seen_through(image: Image.Image) -> bool:
     return all(counts[256 * channel + place % 256] for channel, place in enumerate(places))
 
 
-def _in_mode(image: Image.Image, mode: str) -> Image.Image:
+def converted(image: Image.Image, mode: str) -> Image.Image:
     """The image as 8-bit grey (`L`) or colour (`RGB`), on white."""
     if image.mode.startswith("I"):  # Pillow would clip 16 bits at 255 instead of scaling them
         return _upper_bits(image).convert(mode)

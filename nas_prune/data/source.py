@@ -50,6 +50,7 @@ class Source:
         notes: what a person should know, in sentences.
         keeps_fifth: whether the images have no part for testing, and a fifth of them is kept for that.
         targets: what is to be learned of each image; its label if None.
+        is_own: whether the images are a person's, though in no files.
     """
 
     labels: IntArray
@@ -66,6 +67,7 @@ class Source:
     notes: tuple[str, ...] = ()
     keeps_fifth: bool = False
     targets: Targets | None = None
+    is_own: bool = False
 
     @property
     def held_out(self) -> tuple[str, ...]:

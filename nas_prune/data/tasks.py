@@ -6,13 +6,14 @@ Shape letters: B images of a batch, N images, K classes, D numbers, H rows, W co
 import copyreg
 import re
 from collections.abc import Callable
+from typing import get_args
 
 import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, interpolate, smooth_l1_loss
 
 from nas_prune.data.metric import ACCURACY, Metric
-from nas_prune.data.targets import UNLABELLED
+from nas_prune.data.targets import UNLABELLED, TargetKind
 from nas_prune.data.task import Task
 from nas_prune.errors import BadInputError
 from nas_prune.runs.data_name import CLASSIFICATION
@@ -178,6 +179,11 @@ def metric_of_task(name: str) -> Metric:
     return task_named(name).metric if name in task_names() or isinstance(name, Typed) else Metric("score")
 
 
+def is_builtin(task: Task) -> bool:
+    """Whether a task is one that comes along."""
+    return _BUILTIN.get(task.name) is task
+
+
 def _made(make: Callable[[], object], name: str) -> object:
     """What a function of a person's own returns.
 
@@ -201,9 +207,28 @@ def _travelling(task: Task) -> tuple[Callable[[str], Task], tuple[str]]:
 
 
 copyreg.pickle(Task, _travelling)  # to another process by its name: its functions may be any
+_TAKEN = ("val_loss", "val_balanced_accuracy")
 _PARTS = ("kind", "metric", "loss", "statistics", "value", "is_collected")
 
 
 def _check(task: object, what: str) -> None:
     if not isinstance(task, Task):
         raise BadInputError(f"{what} must be a nas_prune.Task, got {type(task).__name__}.")
+    if task.kind not in get_args(TargetKind):
+        raise BadInputError(
+            f"{what} must be of kind {', '.join(get_args(TargetKind))}, got {task.kind!r:.40}."
+        )
+    if not isinstance(task.metric, Metric) or not all(
+        map(callable, (task.loss, task.statistics, task.value))
+    ):
+        raise BadInputError(
+            f"{what} must have a nas_prune.Metric, and functions for loss, statistics and value."
+        )
+    is_taken = task.metric.key("val") in _TAKEN or (
+        task.metric.name == ACCURACY.name and task.metric != ACCURACY
+    )
+    if is_taken:
+        raise BadInputError(
+            f"the metric of {what} must have a name that nothing else has in files, got {task.metric.name!r}. Choose "
+            "another."
+        )

@@ -11,7 +11,7 @@ from nas_prune.comparison.result import CompareResult, read_comparison
 from nas_prune.comparison.sentences import sentences
 from nas_prune.comparison.statistics import LEVEL, TestName
 from nas_prune.comparison.summary import summary
-from nas_prune.data.metric import Metric
+from nas_prune.data.metric import ACCURACY, Metric
 from nas_prune.report.content import Part, Picture, Section, Table
 from nas_prune.report.figures import dots_figure, drawn
 from nas_prune.report.numbers import costs, mean_words, million, name_of
@@ -60,7 +60,7 @@ def part_of_comparison(run: Path, name: str) -> Part:
 def arms_table(result: CompareResult) -> Table:
     """Each arm with its costs and accuracies."""
     rows, metric = [], result.metric
-    unit = " (%)" * metric.is_share
+    unit, what = " (%)" * metric.is_share, "" if metric == ACCURACY else f" {metric.name}"
     for arm in result.config.chosen:
         own = result.arms.get(arm.name, ())
         if not own:
@@ -85,8 +85,8 @@ def arms_table(result: CompareResult) -> Table:
         "epochs",
         "MACs (10⁶)",
         "parameters (10⁶)",
-        f"validation{unit}",
-        f"test{unit}",
+        f"validation{what}{unit}",
+        f"test{what}{unit}",
         "seeds",
     ]
     over = "seeds and searches" if result.config.searches > 1 else "seeds"
@@ -157,7 +157,7 @@ def differences_table(result: CompareResult) -> Table:
     headings = [
         "arm",
         "beside",
-        "points" if metric.is_share else metric.name,
+        "points" if metric.is_share else f"{metric.name}{metric.gain_heading}",
         "95 % interval",
         f"p ({_TESTS[result.config.test][0]})",
         "p (Holm)",

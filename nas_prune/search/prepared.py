@@ -35,6 +35,7 @@ from nas_prune.training.loop import Observer, Training
 from nas_prune.training.loss import check_goes_with
 from nas_prune.training.ranks import Ranks
 from nas_prune.training.state import TrainState, start
+from nas_prune.training.trial_of_task import try_task
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,6 +317,7 @@ def prepared_search(
     for budget in config.budgets:
         check_feasible(space, budget, columns, wider=wider, method=method.name)
     whole = space.build(seed=0)
+    try_task(whole, data)
     given = weights_for(config, space, data, begun)
     sparsity = config.sparsity
     if sparsity is None and method.sparsity is not None:

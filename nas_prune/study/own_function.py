@@ -61,7 +61,7 @@ class Trial:
         if self._epochs is None:
             raise BadInputError(
                 "epochs must be given to the study for trial.epochs to say them, got none: study(…, epochs=5, "
-                "full_epochs=40)."
+                "full_epochs=40)"
             )
         return self._epochs
 

@@ -4,6 +4,7 @@ Shape letters: K classes, N images, S statistics.
 """
 
 from collections.abc import Iterator
+from math import isfinite, nan
 
 import torch
 from torch import Tensor, nn
@@ -46,7 +47,8 @@ def evaluate(
         statistics[start : start + len(own)] = own
         start += len(own)
     compute.ranks.add(loss, statistics)
-    return float(loss) / len(part), task.score(statistics)
+    mean = float(loss) / len(part)
+    return mean, task.score(statistics) if isfinite(mean) else nan
 
 
 def in_own_units(numbers: Tensor, data: ImageData) -> Tensor:

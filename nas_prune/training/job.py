@@ -27,6 +27,7 @@ from nas_prune.training.ranks import Ranks
 from nas_prune.training.recipe import Recipe
 from nas_prune.training.schedules import SCHEDULES, plan_training
 from nas_prune.training.starts import inherited, kept_in, load_teacher
+from nas_prune.training.trial_of_task import try_task
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +112,7 @@ def prepared(
     plan = plan_training(widths, config.recipe, config.schedule, cap=config.cap)
     ranks.check(plan.recipe.batch_size, len(images.train))
     trial = network.build(widths, seed=0)
+    try_task(trial, images)
     compute = config.compute(pick_device(config.device), ranks, trial, widths.space.image)
     threads = pick_threads(config.threads, widths.cost.macs, config.recipe.batch_size)
     resolved = {

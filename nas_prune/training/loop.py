@@ -150,6 +150,11 @@ def fit(
                     f"the validation loss must stay finite, got one that is not after epoch {state.epochs_done + 1}. "
                     "Use a smaller --learning-rate or --sparsity."
                 )
+            if not isfinite(val_score):
+                raise NasPruneError(
+                    f"the {data.task.metric.name} of --task {data.task.name} must be a finite number, got {val_score} "
+                    f"on the validation images after epoch {state.epochs_done + 1}."
+                )
             state.epochs_done += 1
             state.steps_done, state.sums = 0, None
             note_epoch(state, val_score, val_loss)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 from sklearn.datasets import load_digits
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, SubsetRandomSampler, TensorDataset
 
 from nas_prune.data import load_data
 from nas_prune.data.own_datasets import Datasets, register_data
@@ -158,3 +158,54 @@ def other(): return dict(training=digits(40))
         with pytest.raises(BadInputError) as caught:
             load_data(name)
         assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("form", ["255", "1", "bool"])
+def test_masks_of_two_levels_are_of_two_classes(form: str) -> None:
+    pairs = []
+    for patch in patches(12):
+        is_bright = patch.mean(axis=2) > 110
+        made: dict[str, Any] = {
+            "255": Image.fromarray((is_bright * 255).astype(np.uint8)),
+            "1": Image.fromarray(is_bright),
+            "bool": torch.from_numpy(is_bright),
+        }
+        pairs.append((Image.fromarray(patch), made[form]))
+    register_data("test-two", Datasets(pairs))
+    data = load_data("test-two", task=task_named("segmentation"), image_size=24)
+    wanted = data.train.images.double().mean(1) > 110  # type: ignore[attr-defined]
+    assert data.class_names == ("0", "1")
+    assert torch.equal(data.train.labels.bool(), wanted)
+
+
+def test_a_loader_with_a_sampler_is_not_read_as_if_it_had_none() -> None:
+    whole = TensorDataset(torch.from_numpy(PIXELS[:60]), torch.from_numpy(DIGITS.target[:60]))
+    register_data("test-bad", Datasets(DataLoader(whole, sampler=SubsetRandomSampler(range(40)))))
+    with pytest.raises(BadInputError, match=r"SubsetRandomSampler\. Give the images that are meant"):
+        load_data("test-bad")
+
+
+def test_images_that_are_in_two_parts_are_said() -> None:
+    register_data("test-twice", Datasets(digits(60), test=digits(20)))
+    assert any("The same pixels are in two parts" in note for note in load_data("test-twice").notes)
+
+
+def test_pictures_of_other_modes_become_what_files_become(tmp_path: Path) -> None:
+    deep = np.arange(64, dtype=np.uint16).reshape(8, 8) * 1000
+    clear = np.zeros((8, 8, 4), dtype=np.uint8)
+    for name, image in (("deep", Image.fromarray(deep)), ("clear", Image.fromarray(clear, "RGBA"))):
+        pairs = [(image, number % 2) for number in range(20)]
+        register_data("test-modes", Datasets(pairs))
+        for label in "01":
+            folder = tmp_path / name / label
+            folder.mkdir(parents=True)
+            for number in range(10):
+                image.save(folder / f"{number}.png")
+        own = load_data("test-modes", in_channels=3).train
+        files = load_data(f"folder:{tmp_path / name}", image_size=8).train
+        assert torch.equal(own.images[0], files.images[0])  # type: ignore[attr-defined]
+    register_data(
+        "test-bad", Datasets([(Image.fromarray(deep.astype(np.float32)), number % 2) for number in range(20)])
+    )
+    with pytest.raises(DataError, match="32-bit pixels have no known range"):
+        load_data("test-bad")
