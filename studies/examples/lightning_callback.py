@@ -5,7 +5,7 @@
 What it shows: in `on_before_optimizer_step` the penalty is exact, also with `accumulate_grad_batches`, bf16 and DDP.
 Lightning clips gradients after that hook: to clip, do both in the module's `configure_gradient_clipping`.
 What comes out: widths, and the accuracy of both networks on digits that none was trained on.
-Took TODO s on two cores of an AMD EPYC
+Took 15 s on two cores of an AMD EPYC (processor time, n = 1; Python 3.11, torch 2.14.1, Lightning 2.6.6).
 """
 
 import argparse

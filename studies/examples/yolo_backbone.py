@@ -5,7 +5,7 @@
 What it shows: `part` names the module that is searched; what it hands on keeps its shape. Here that is torchvision's
 ResNet-18 under YOLO11's head. It looks for scikit-learn's digits, enlarged, somewhere in 64 by 64 pixels.
 What comes out: the share of 360 digits that are found (class, and place to 8 pixels); the narrow detector's files.
-Took TODO s on two cores of an AMD EPYC
+Took 71 s on two cores of an AMD EPYC (processor time, n = 1; Python 3.11, torch 2.14.1, ultralytics 8.4).
 """
 
 import argparse

@@ -121,7 +121,7 @@ def test_a_group_is_gated_when_its_norms_silence_it(forward: Callable[..., Any],
     trained, kept = lively(space), random_halves(space)
     dead = np.setdiff1d(np.arange(8), kept[0])
     with torch.no_grad():
-        trained.bn.weight[dead] = trained.bn.bias[dead] = 0  # type: ignore[index, operator, union-attr]
+        trained.bn.weight[dead] = trained.bn.bias[dead] = 0  # type: ignore[operator, union-attr]
     change = (outputs(space.narrow(trained, kept), space) - outputs(trained, space)).abs().max()
     assert change < 1e-10 or not is_gated
 
