@@ -45,6 +45,16 @@ class Agreement:
     value_before: float
 
     @property
+    def accuracy(self) -> float:
+        """Of the exported network on these images; of another task its metric."""
+        return self.value
+
+    @property
+    def accuracy_before(self) -> float:
+        """Of the trained one."""
+        return self.value_before
+
+    @property
     def has_classes(self) -> bool:
         """Whether an image is of one class, which two networks may name alike."""
         return self.metric == ACCURACY

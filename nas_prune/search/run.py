@@ -376,7 +376,7 @@ def _provenance(stage: PreparedSearch, epochs: int) -> dict[str, Any]:
             num_val=len(data.val),
             max_images=config.data.max_images,
             val_fraction=config.data.val_fraction,
-            task=str(config.data),
+            task=str(config.data.task),
         ),
         "recipe": config.recipe.model_dump(mode="json"),
         "seed": config.seed,

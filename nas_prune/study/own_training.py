@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 
 from optuna.trial import FrozenTrial
 from pydantic import ValidationError
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_info
 
 from nas_prune.data.metric import Metric
 from nas_prune.errors import BadInputError
@@ -251,9 +251,8 @@ def _trainer(
 
 def _blas_threads() -> int | None:
     """Threads of linear algebra in numpy, before a study leaves itself one."""
-    with threadpool_limits(None) as limits:
-        found = limits.get_original_num_threads().get("blas")
-    return found if isinstance(found, int) else None
+    counts = [int(pool["num_threads"]) for pool in threadpool_info() if pool["user_api"] == "blas"]
+    return max(counts, default=None)
 
 
 def _place(out: str | Path | None, space: SearchSpace, settings: Mapping[str, Any]) -> tuple[Path, str]:

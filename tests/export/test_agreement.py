@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from nas_prune.data import ImageSet
+from nas_prune.data.metric import ACCURACY
 from nas_prune.errors import BadInputError
 from nas_prune.export.agreement import NOISE, Agreement, agreement, checked_agreement
 from nas_prune.export.images import CheckImages
@@ -25,7 +26,7 @@ def compared(theirs: torch.Tensor, **given: Any) -> Agreement:
 
 def test_the_same_scores_agree() -> None:
     found = compared(OURS.clone())
-    assert found == Agreement(4, "folder:a", 0, 0, 0.0, 10.0, 0.75, 0.75)
+    assert found == Agreement(4, "folder:a", 0, 0, 0.0, 10.0, ACCURACY, 0.75, 0.75)
 
 
 def test_another_class_names_its_image_and_how_many_there_are() -> None:
@@ -48,7 +49,7 @@ def test_level_scores_are_a_tie_where_rounding_alone_decides(share: float, is_ti
     theirs[3, 0] = 4 - 1e-5
     found, others = agreement(theirs, ours, checked())
     assert (found.differing, found.ties, others) == (1, int(is_tie), [] if is_tie else [3])
-    assert (found.accuracy, found.accuracy_before) == (1.0, 0.75)
+    assert (found.value, found.value_before) == (1.0, 0.75)
 
 
 def test_scores_that_are_far_off_are_refused_though_the_class_is_right() -> None:
