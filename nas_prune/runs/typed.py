@@ -8,9 +8,12 @@ import inspect
 from collections.abc import Callable
 from dataclasses import is_dataclass, replace
 from functools import cache, wraps
-from typing import Annotated, Any, TypeVar
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, get_args
 
 from pydantic import BaseModel, PlainSerializer, WrapValidator
+
+from nas_prune.errors import BadInputError
 
 
 class Typed(str):
@@ -49,18 +52,44 @@ def called_by_person(function: Function) -> Function:
     """A function as it is called from Python: names of networks among its arguments are typed ones.
 
     So are the names in settings; settings that were read from a file are checked when they are read
-    (`names.check_trusted`).
+    (`names.check_trusted`). A path may be given as text.
+
+    Raises:
+        BadInputError: something stands where a network's name should.
     """
     parameters = inspect.signature(function).parameters
+
+    def taken(name: str, value: Any) -> Any:
+        kinds = _kinds(parameters[name].annotation) if name in parameters else ()
+        if name == "space" and value is not None and kinds and str in kinds and not isinstance(value, kinds):
+            raise BadInputError(f"space must be the network's name, got {type(value).__name__}.")
+        if Path in kinds and str not in kinds:
+            return _as_path(value)
+        return _typed(name, value)
 
     @wraps(function)
     def called(*args: Any, **kwargs: Any) -> Any:
         given = zip(parameters, args, strict=False)
-        typed = [_typed(name, value) for name, value in given]
+        typed = [taken(name, value) for name, value in given]
         typed += args[len(typed) :]
-        return function(*typed, **{name: _typed(name, value) for name, value in kwargs.items()})
+        return function(*typed, **{name: taken(name, value) for name, value in kwargs.items()})
 
     return called  # type: ignore[return-value]
+
+
+def _as_path(value: Any) -> Any:
+    """Text as a path, and so each of a list of texts."""
+    if isinstance(value, str):
+        return Path(value)
+    return [_as_path(one) for one in value] if isinstance(value, (list, tuple)) else value
+
+
+def _kinds(annotation: Any) -> tuple[type, ...]:
+    """The classes that an argument may be of, where it says so."""
+    parts = get_args(annotation)
+    if not parts:
+        return (annotation,) if isinstance(annotation, type) else ()
+    return tuple(kind for part in parts for kind in _kinds(part))
 
 
 def _typed(name: str, value: Any) -> Any:

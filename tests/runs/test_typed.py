@@ -3,6 +3,7 @@
 import pickle
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -17,6 +18,7 @@ from nas_prune.space.widths import SpaceReference
 
 CANARY = """
 from pathlib import Path
+from typing import Any
 from torch import nn
 
 Path("canary").write_text("imported")
@@ -73,3 +75,17 @@ def test_names_in_settings_count_as_typed_where_python_calls() -> None:
     called_by_person(takes)(SearchConfig(space="a:b"), space="c:d", spaces=("e:f",))
     assert seen == ["a:b", "c:d", "e:f"]
     assert all(isinstance(one, Typed) for one in seen)
+
+
+def test_paths_may_be_text_and_a_network_must_be_a_name(in_empty_directory: Path) -> None:
+    settings: dict[str, Any] = {
+        "data": {"name": "digits", "max_images": 60},
+        "epochs": 1,
+        "budgets": ("macs<=50%",),
+    }
+    nas_prune.search(nas_prune.SearchConfig(space="resnet20", threads=1, **settings), "mine")
+    widths = nas_prune.read_widths("mine/widths/macs-50pct.json")
+    nas_prune.fit_guideline(["mine/widths/macs-50pct.json"], with_guesses=True).write(Path("guideline.yaml"))
+    assert nas_prune.read_guideline("guideline.yaml").sources
+    with pytest.raises(BadInputError, match=r"space must be the network's name, got SearchSpace\."):
+        nas_prune.train(nas_prune.TrainConfig(), widths, space=load_space("resnet20", (1, 8, 8)))
