@@ -149,6 +149,7 @@ def test_the_lottery_ticket_starts_from_the_first_weights_of_the_channels_kept(
     assert not torch.equal(dict(trained.named_parameters())["layer1.0.conv1.weight"], first)
 
 
+@pytest.mark.slow
 def test_one_that_was_stopped_goes_on_to_the_same(
     done: CompareResult, found: Path, widths: Widths, tmp_path: Path
 ) -> None:

@@ -291,6 +291,7 @@ def test_what_cannot_be_is_refused_in_one_line_before_anything_is_written(
     assert not (tmp_path / "s").exists()
 
 
+@pytest.mark.slow
 def test_a_study_has_a_target_and_limits_and_a_storage(tmp_path: Path) -> None:
     result = begun(
         tmp_path / "s", budget="memory<=80%,params<=60%", target="cpu-onnxruntime", min_width=12, trials=3,

@@ -88,6 +88,7 @@ def test_what_cannot_be_made_so_is_said(tmp_path: Path) -> None:
     assert not (tmp_path / MODEL).exists()
 
 
+@pytest.mark.slow
 def test_plain_torch_gives_the_accuracy_that_the_run_reports(
     in_empty_directory: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
