@@ -94,7 +94,6 @@ def saved_and_rebuilt(name: str, space: object, folder: Path, typed: str) -> Non
     assert all(map(torch.equal, here, there)), name
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [
