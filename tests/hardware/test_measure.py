@@ -173,6 +173,7 @@ class Tied(nn.Module):
         return scores + self.aside(x) if self.training else scores
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", ON)
 def test_layers_that_are_called_twice_or_never_are_timed_as_they_run(tmp_path: Path, target: str) -> None:
     space = load_space(Tied, (3, 8, 8))

@@ -35,6 +35,7 @@ def test_the_guideline_and_uniform_are_trials_like_others(pattern: Pattern | Non
         assert np.abs(np.array(own.widths_G(own.uniform)) - uniform).max() <= 1
 
 
+@pytest.mark.slow
 def test_every_draw_costs_what_the_budget_allows_and_no_two_are_alike() -> None:
     own = parametrisation(SHAPED, VGG, BUDGET)
     rng = np.random.default_rng(0)
