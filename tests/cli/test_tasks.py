@@ -89,6 +89,48 @@ def test_masks_lead_to_masks(
     assert len([*Path("p/masks").glob("*.png")]) == 12
 
 
+UNET = """
+import segmentation_models_pytorch
+def make(num_classes=3):
+    return segmentation_models_pytorch.Unet("resnet18", encoder_weights=None, classes=num_classes)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["torchvision:lraspp_mobilenet_v3_large", "unet_of_tests:make"])
+def test_segmentation_networks_of_others_are_searched_cut_trained_and_reported(
+    in_empty_directory: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    if name.startswith("unet"):
+        pytest.importorskip("segmentation_models_pytorch")
+        Path("unet_of_tests.py").write_text(UNET, encoding="utf-8")
+        monkeypatch.syspath_prepend(str(in_empty_directory))
+    write_masked(in_empty_directory / "mine", {"train": 120, "test": 24})
+    own = ("--space", name, "--width-multiplier", "0.25", "--groups", "all")
+    images = ("--data", "folder:mine", "--task", "segmentation", "--image-size", "32", "--threads", "1")
+    assert main(["search", *own, *images, "--epochs", "4", "--budget", "macs<=50%", "--out", "s"]) == 0
+    again = ("--space", name) if name.startswith("unet") else ()
+    trained = (
+        "train",
+        "s",
+        *again,
+        "--schedule",
+        "scratch-e",
+        "--epochs",
+        "25",
+        "--threads",
+        "1",
+        "--out",
+        "t",
+    )
+    assert main([*trained]) == 0
+    result = json.loads(Path("t/result.json").read_text())
+    assert result["macs"] <= 0.5 * json.loads(Path("s/result.json").read_text())["base"]["macs"]
+    assert result["test_miou_mean"] > 0.3  # one class everywhere gives less than 0.2
+    assert main(["report", "s", "t", "--out", "page.html"]) == 0
+    assert "Validation mIoU" in Path("page.html").read_text(encoding="utf-8")
+
+
 def test_networks_and_recipes_must_be_for_the_task(
     in_empty_directory: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
