@@ -20,7 +20,7 @@ from nas_prune.runs.directory import TARGET, WIDTHS, from_run, portable, publish
 from nas_prune.runs.own_code import is_own_code
 from nas_prune.runs.problems import first_problem
 from nas_prune.runs.reopen import RunSettings
-from nas_prune.runs.typed import trusted_here
+from nas_prune.runs.typed import Typed, trusted_here
 from nas_prune.space.names import check_trusted, is_own
 from nas_prune.space.network_settings import NetworkSettings
 from nas_prune.space.widths import Widths, read_widths
@@ -103,8 +103,16 @@ class RunConfig(RunSettings):
 
     def vouched(self, run: Path, typed: str | None) -> Self:
         """As `RunSettings`."""
-        name = check_trusted(self.network_in(run), typed, str(run))
+        network = self.network_in(run)
         vouched = {"name": trusted_here(self.data.name), "task": trusted_here(self.data.task)}
+        missing = _unnamed({"--data": vouched["name"], "--task": vouched["task"]})
+        if missing:
+            own = [f"--space {network}"] if is_own(network) and not isinstance(typed, Typed) else []
+            raise BadInputError(
+                f"{' '.join([*own, *missing])} must be given again, got none: {run} is of code of your own, and no "
+                "code that only a file names is imported."
+            )
+        name = check_trusted(network, typed, str(run))
         data = {"data": self.data.model_copy(update=vouched)}
         return self.model_copy(update={"space": name, **data} if "space" in type(self).model_fields else data)
 
@@ -240,6 +248,15 @@ def checked_images(config: RunConfig, data: ImageData) -> str:
             f"({published(config.data.name)}). Begin a new run for other images."
         )
     return own
+
+
+def _unnamed(options: Mapping[str, str]) -> list[str]:
+    """Options whose words are code that nobody has named here, with these words."""
+    return [
+        f"{option} {name}"
+        for option, name in options.items()
+        if own_data(name) is None and is_own_code(name) and not isinstance(name, Typed)
+    ]
 
 
 def resume_command(command: str, run: Path, space: str, ranks: Ranks, data: DataConfig | None = None) -> str:

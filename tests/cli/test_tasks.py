@@ -187,7 +187,9 @@ def test_a_task_of_ones_own_must_be_named_again_by_who_goes_on(
     typed = vars(sys.modules[typed_here.__module__])["_TYPED_HERE"]
     typed.discard(name)  # as in another process
     assert main(["train", "s", "--schedule", "scratch-e", *SMALL, "--out", "t"]) == 2
-    assert f"--task {name} must be given by you" in capsys.readouterr().err
+    assert f"--task {name} must be given" in capsys.readouterr().err
+    assert main(["search", "--resume", "s"]) == 2
+    assert f"--task {name} must be given again, got none: s is of code of your own" in capsys.readouterr().err
     assert (
         main(
             [
