@@ -9,7 +9,7 @@ from math import isfinite, nan
 import torch
 from torch import Tensor, nn
 
-from nas_prune.data import ImageData, Part, eval_batches
+from nas_prune.data import ImageData, Part, eval_batches, normalise
 from nas_prune.training.compute import PLAIN, Compute
 from nas_prune.training.loss import summed_loss
 from nas_prune.training.ranks import main_output
@@ -46,9 +46,19 @@ def evaluate(
             statistics = own.new_zeros(len(part), own.shape[1])
         statistics[start : start + len(own)] = own
         start += len(own)
+    if not statistics.dim():
+        statistics = _of_no_image(model, part, data, compute)
     compute.ranks.add(loss, statistics)
     mean = float(loss) / len(part)
     return mean, task.score(statistics) if isfinite(mean) else nan
+
+
+def _of_no_image(model: nn.Module, part: Part, data: ImageData, compute: Compute) -> Tensor:
+    """What a process adds that has no image of a part: zeros, of the form that the others have."""
+    (images,) = part.batches([torch.arange(1)])
+    outputs = class_scores(model, compute.laid_out(normalise(images, data.mean, data.std))).float()[:0]
+    found = data.task.statistics(in_own_units(outputs, data), in_own_units(part.labels[:0], data)).double()
+    return found.new_zeros(len(part), found.shape[1]) if data.task.is_collected else found
 
 
 def in_own_units(numbers: Tensor, data: ImageData) -> Tensor:
