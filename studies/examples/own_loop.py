@@ -6,8 +6,8 @@ What it shows: a network, a loader and a loop that know nothing of nas-prune. `l
 together, `slimming` pulls on the scales of the norms before each step, `widths` gives what is left at half of the MACs;
 the network of these widths is then trained by the same loop, from random weights.
 
-What comes out: the widths, and the accuracy of the whole network and of the narrow one. Took 11 s
-on two cores of an AMD EPYC with other programs on both (n = 2; Python 3.11, torch 2.14.1).
+What comes out: the widths, and the accuracy of the whole network and of the narrow one.
+Took 11 s on two cores of an AMD EPYC with other programs on both (n = 2; Python 3.11, torch 2.14.1).
 """
 
 import argparse
