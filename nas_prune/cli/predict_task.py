@@ -97,7 +97,7 @@ def _content(found: "TaskPredictions") -> dict[str, Any]:
         }
         for place, file in enumerate(found.files)
     ]
-    known = {} if found.metric is None else {"part": found.part, found.metric.key("all")[4:]: found.value}
+    known = {} if found.metric is None else {"part": found.part, found.metric.slug: found.value}
     return {"network": str(found.network), "task": found.task, **known, "images": images}
 
 

@@ -32,6 +32,7 @@ from nas_prune.study.run import run_study
 SHARE = 0.12  # of equal training, that the search and the study take; the winner is trained with the rest
 _FACTORS = (0.25, 0.5)
 _LEAST_WIDTH = 4  # of a searched group, or shares say nothing
+_LEAST_WHOLES = 2.0  # trainings of the narrow network, of which a search may take one
 _OF_SEARCHES = ("data", "device", "threads", "precision", "channels_last", "compiles")
 
 
@@ -72,10 +73,10 @@ def found_narrowly(
     narrow = config.model_copy(update={**changes, "target": None})
     small = network_for(narrow, data)
     wholes = total * whole / small.cost_at(small.base_G).macs
-    guideline = _guideline(narrow, study, progress)
-    run_study(
-        _study(narrow, wholes - 1, share, guideline, study.name), study, progress=progress.without_words()
-    )
+    pays_for_search = wholes >= _LEAST_WHOLES
+    guideline = _guideline(narrow, study, progress) if pays_for_search else None
+    settings = _study(narrow, wholes - pays_for_search, share, guideline, study.name)
+    run_study(settings, study, progress=progress.without_words())
     cut = carried(space, columns, bound, read_widths(winner_file(study)))
     method = MethodRecord(name="study", is_automatic=True, settings={"study": study.name, "narrow": factor})
     return space.widths(cut.widths_G, budget=str(bound), method=method)

@@ -98,7 +98,17 @@ class Metric:
             >>> ACCURACY.key("val"), Metric("mean F1").key("test")
             ('val_accuracy', 'test_mean_f1')
         """
-        return f"{part}_{re.sub('[^a-z0-9]+', '_', self.name.lower()).strip('_') or 'metric'}"
+        return f"{part}_{self.slug}"
+
+    @property
+    def slug(self) -> str:
+        """The name as a key of JSON.
+
+        Example:
+            >>> Metric("mean F1 (macro)").slug
+            'mean_f1_macro'
+        """
+        return re.sub("[^a-z0-9]+", "_", self.name.lower()).strip("_") or "metric"
 
     def between(self, low: float, high: float) -> str:
         """An interval of scores for people, as values without a unit.

@@ -62,7 +62,7 @@ class Agreement:
     def content(self) -> dict[str, Any]:
         """As `--format json` and files have it."""
         own = asdict(self)
-        name = self.metric.key("of").removeprefix("of_")
+        name = self.metric.slug
         del own["metric"]
         own[name], own[f"{name}_before"] = own.pop("value"), own.pop("value_before")
         return {**own, **named_metric(self.metric)}
