@@ -40,11 +40,10 @@ class _Data(click.ParamType[str]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ARG002
         """As it is typed; vouched for where it names code."""
-        from nas_prune.runs.data_name import own_data
-        from nas_prune.runs.own_code import is_own_code
+        from nas_prune.runs.own_code import names_code
         from nas_prune.runs.typed import typed_here
 
-        return typed_here(value) if own_data(value) is None and is_own_code(value) else value
+        return typed_here(value) if names_code(value) else value
 
 
 DATA = _Data()

@@ -23,12 +23,11 @@ def training_of(search: Path, config: "SearchConfig", budget: str | None) -> str
         config: its settings; what is code of the user's own must be named again.
         budget: which of its widths; None where it has no others.
     """
-    from nas_prune.runs.data_name import own_data
-    from nas_prune.runs.own_code import is_own_code
+    from nas_prune.runs.own_code import names_code
     from nas_prune.space.names import is_own
 
     which = [] if budget is None else ["--budget", budget]
     own = ["--space", config.space] if is_own(config.space) else []
     for option, name in (("--data", config.data.name), ("--task", config.data.task)):
-        own += [option, name] if own_data(name) is None and is_own_code(name) else []
+        own += [option, name] if names_code(name) else []
     return shlex.join(["nas-prune", "train", str(search), *which, "--schedule", "scratch-b", *own])

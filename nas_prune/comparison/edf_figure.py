@@ -52,7 +52,7 @@ def edfs_figure(
             colour, line, marker = _LOOKS.get(name, ("0.5", "-", "."))
             rising, shares = edf(errors)
             at, up = scale * np.concatenate([rising[:1], rising]), np.concatenate([[0.0], shares])
-            median = f"{metric.bare(float(np.median(errors)), 1)}{' %' * metric.is_share}"
+            median = metric.shown(float(np.median(errors)), 1)
             label = f"{name} (n = {len(errors)}, median {median})"
             axes.step(at, up, where="post", color=colour, linestyle=line, linewidth=1.8, label=label)
             axes.plot(scale * rising, shares, linestyle="", marker=marker, color=colour, markersize=4)

@@ -33,7 +33,7 @@ SHARE = 0.12  # of equal training, that the search and the study take; the winne
 _FACTORS = (0.25, 0.5)
 _LEAST_WIDTH = 4  # of a searched group, or shares say nothing
 _LEAST_WHOLES = 2.0  # trainings of the narrow network, of which a search may take one
-_OF_SEARCHES = ("data", "device", "threads", "precision", "channels_last", "compiles")
+OF_ALL_TRAININGS = ("data", "device", "threads", "precision", "channels_last", "compiles")
 
 
 def narrow_factor(space: SearchSpace, columns: Sequence[int]) -> float:
@@ -102,7 +102,7 @@ def _study(
     narrow: SearchConfig, total: float, share: float, guideline: Path | None, name: str
 ) -> StudyConfig:
     """The study around a guideline, for what the search has left."""
-    own: Mapping[str, Any] = {key: getattr(narrow, key) for key in _OF_SEARCHES}
+    own: Mapping[str, Any] = {key: getattr(narrow, key) for key in OF_ALL_TRAININGS}
     return StudyConfig.model_validate(
         {
             **own,

@@ -14,7 +14,7 @@ from torch import nn
 from nas_prune.comparison.arms import path_of
 from nas_prune.comparison.config import CompareConfig
 from nas_prune.comparison.lengths import lengths
-from nas_prune.comparison.narrow import SHARE, found_narrowly
+from nas_prune.comparison.narrow import OF_ALL_TRAININGS, SHARE, found_narrowly
 from nas_prune.comparison.plan import bound_of, driving_axis, groups_of
 from nas_prune.comparison.torch_pruning import cut_by_torch_pruning
 from nas_prune.comparison.winner import number_of, study_of_seed, winner_file
@@ -33,7 +33,6 @@ from nas_prune.training.network_file import read_network, set_weights
 from nas_prune.training.result import read_trained
 from nas_prune.training.run import train_member
 
-_SAME = ("data", "device", "threads", "precision", "channels_last", "compiles")
 _USUAL = 10.0  # trainings of the whole network, where nothing bounds a study
 
 
@@ -78,7 +77,7 @@ def _usual(job: Compared, seed: int, progress: Progress) -> Widths:
     folder, number, config = study_of_seed(job.run, seed), number_of(seed), job.config
     study = StudyConfig.model_validate(
         {
-            **{name: getattr(config, name) for name in _SAME},
+            **{name: getattr(config, name) for name in OF_ALL_TRAININGS},
             **_network(job),
             **lengths(_USUAL, _share(job), config.recipe.epochs),
             "name": f"study-{number}",
@@ -93,12 +92,12 @@ def _usual(job: Compared, seed: int, progress: Progress) -> Widths:
 
 
 def _narrowly(job: Compared, seed: int, progress: Progress) -> Widths:
-    """The winner of a study in a narrower network, for a tenth of the training that an arm has."""
+    """The winner of a study in a narrower network, for little of the training that an arm has."""
     number, config = number_of(seed), job.config
     assert config.equal_training is not None
     settings = SearchConfig.model_validate(
         {
-            **{name: getattr(config, name) for name in _SAME},
+            **{name: getattr(config, name) for name in OF_ALL_TRAININGS},
             **_network(job),
             "recipe": config.recipe,
             "budgets": (_bound(job),),

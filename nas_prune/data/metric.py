@@ -40,14 +40,14 @@ class Metric:
         """
         return value if self.is_greater_better else -value
 
-    def shown(self, value: float) -> str:
+    def shown(self, value: float, decimals: int = 2) -> str:
         """A value for people, with its unit.
 
         Example:
             >>> ACCURACY.shown(0.9123), Metric("RMSE", is_greater_better=False).shown(0.25)
             ('91.23 %', '0.2500')
         """
-        return f"{self.bare(value)} %" if self.is_share else self.bare(value)
+        return f"{self.bare(value, decimals)}{' %' * self.is_share}"
 
     def bare(self, value: float, decimals: int = 2) -> str:
         """The same without a unit, where a heading has it.
@@ -69,9 +69,7 @@ class Metric:
             >>> ACCURACY.told(0.9123, 1), Metric("RMSE", is_greater_better=False).told(-0.25), ACCURACY.told(None)
             ('91.2 %', '0.2500', '–')
         """
-        if score is None:
-            return "–"
-        return f"{self.bare(self.score(score), decimals)}{' %' * self.is_share}"
+        return "–" if score is None else self.shown(self.score(score), decimals)
 
     def difference(self, scores: float) -> str:
         """A difference of scores for people, without its unit: above zero is better, whichever way the metric goes.

@@ -24,8 +24,7 @@ from nas_prune.data.source import Decoded, OnDecoded, Source
 from nas_prune.data.split import IntArray
 from nas_prune.data.targets import MOST_MASK_CLASSES, UNLABELLED, TargetKind, Targets
 from nas_prune.errors import BadInputError, DataError
-from nas_prune.runs.data_name import own_data
-from nas_prune.runs.own_code import imported, is_own_code
+from nas_prune.runs.own_code import imported, names_code
 from nas_prune.runs.text import first_line, printable
 
 _MOST_UNNAMED = 64  # classes of masks without names
@@ -80,8 +79,7 @@ def datasets_called(name: str) -> Datasets | None:
     """
     if name in _REGISTERED:
         return _REGISTERED[name]
-    is_own = own_data(name) is None and is_own_code(name)
-    return datasets_named(name) if is_own else None
+    return datasets_named(name) if names_code(name) else None
 
 
 def datasets_named(name: str) -> Datasets:

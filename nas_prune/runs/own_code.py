@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from nas_prune.errors import BadInputError
+from nas_prune.runs.data_name import own_data
 from nas_prune.runs.text import first_line
 from nas_prune.runs.typed import Typed
 
@@ -15,6 +16,16 @@ def is_own_code(name: str) -> bool:
     """Whether a name is one of code that can be imported."""
     module, colon, attribute = name.partition(":")
     return bool(colon) and all(part.isidentifier() for part in (*module.split("."), *attribute.split(".")))
+
+
+def names_code(data: str) -> bool:
+    """Whether images, or a task, are named by code: not by a place, as `csv:all` is.
+
+    Example:
+        >>> names_code("mine:make"), names_code("csv:all"), names_code("digits")
+        (True, False, False)
+    """
+    return own_data(data) is None and is_own_code(data)
 
 
 def imported(name: str, option: str, *, what: str = "something") -> Any:

@@ -35,7 +35,7 @@ from nas_prune.training.loop import Observer, Training
 from nas_prune.training.loss import check_goes_with
 from nas_prune.training.ranks import Ranks
 from nas_prune.training.state import TrainState, start
-from nas_prune.training.trial_of_task import try_task
+from nas_prune.training.task_check import try_task
 
 
 @dataclass(frozen=True, slots=True)

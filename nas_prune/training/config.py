@@ -17,7 +17,7 @@ from nas_prune.data.identity import identity_of
 from nas_prune.errors import BadInputError
 from nas_prune.runs.data_name import CLASSIFICATION, own_data
 from nas_prune.runs.directory import TARGET, WIDTHS, from_run, portable, published
-from nas_prune.runs.own_code import is_own_code
+from nas_prune.runs.own_code import names_code
 from nas_prune.runs.problems import first_problem
 from nas_prune.runs.reopen import RunSettings
 from nas_prune.runs.typed import Typed, trusted_here
@@ -255,7 +255,7 @@ def _unnamed(options: Mapping[str, str]) -> list[str]:
     return [
         f"{option} {name}"
         for option, name in options.items()
-        if own_data(name) is None and is_own_code(name) and not isinstance(name, Typed)
+        if names_code(name) and not isinstance(name, Typed)
     ]
 
 
@@ -264,7 +264,7 @@ def resume_command(command: str, run: Path, space: str, ranks: Ranks, data: Data
     program = "nas-prune" if ranks.world == 1 else f"torchrun --nproc-per-node {ranks.world} -m nas_prune"
     again = f" --space {quote(space)}" if is_own(space) else ""
     for option, name in () if data is None else (("--data", data.name), ("--task", data.task)):
-        again += f" {option} {quote(name)}" if own_data(name) is None and is_own_code(name) else ""
+        again += f" {option} {quote(name)}" if names_code(name) else ""
     return f"{program} {command} --resume {quote(str(run))}{again}"
 
 

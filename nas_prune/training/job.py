@@ -27,7 +27,7 @@ from nas_prune.training.ranks import Ranks
 from nas_prune.training.recipe import Recipe
 from nas_prune.training.schedules import SCHEDULES, plan_training
 from nas_prune.training.starts import inherited, kept_in, load_teacher
-from nas_prune.training.trial_of_task import try_task
+from nas_prune.training.task_check import try_task
 
 
 @dataclass(frozen=True, slots=True)

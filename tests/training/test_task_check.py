@@ -15,7 +15,7 @@ from nas_prune.data.task import Task
 from nas_prune.data.tasks import register_task
 from nas_prune.errors import BadInputError
 from nas_prune.space.load import load_space
-from nas_prune.training.trial_of_task import try_task
+from nas_prune.training.task_check import try_task
 
 GOOD = Task(
     "test-good",
@@ -40,7 +40,14 @@ def fails(*_: Any) -> Any:
 
 
 def test_one_that_works_is_tried_in_silence() -> None:
-    try_task(SPACE.build(seed=0), with_task(GOOD))
+    asked: list[int] = []
+
+    def loss(outputs: Tensor, targets: Tensor) -> Tensor:
+        asked.append(len(outputs))
+        return mse_loss(outputs, targets)
+
+    try_task(SPACE.build(seed=0), with_task(replace(GOOD, loss=loss)))
+    assert asked == [2]
 
 
 @pytest.mark.parametrize(
