@@ -12,6 +12,7 @@ from nas_prune.comparison.lengths import lengths
 from nas_prune.comparison.narrow import SHARE, found_narrowly
 from nas_prune.comparison.own_each import cut_of_whole
 from nas_prune.comparison.winner import study_behind
+from nas_prune.data import ImageData
 from nas_prune.data.config import load_images
 from nas_prune.guideline.apply import apply_guideline
 from nas_prune.guideline.artefact import read_guideline
@@ -24,7 +25,7 @@ from nas_prune.search.config import SearchConfig, resolve
 from nas_prune.search.result import file_stem
 from nas_prune.search.run import resume_search, search
 from nas_prune.space.budget import Budget
-from nas_prune.space.cut import matched
+from nas_prune.space.cut import feasible_range, matched
 from nas_prune.space.search_space import SearchSpace
 from nas_prune.space.widths import MethodRecord, Widths, read_widths
 from nas_prune.study import trial_record as record
@@ -35,6 +36,7 @@ from nas_prune.training.config import TrainConfig
 from nas_prune.training.job import Inputs
 from nas_prune.training.schedules import training_macs
 from nas_prune.training.starts import inherited
+from tools.shootout_peers import GROWTH_BUDGETS, grown, sparse_cut, sparsely_trained
 from tools.shootout_plan import SEARCHED, Unit
 
 
@@ -215,8 +217,39 @@ def _torch_pruning(unit: Unit, space: SearchSpace) -> Found:
     )
     inputs = Inputs(data, space)
     widths, begin = cut_of_whole(settings, inputs, _budget(unit), folder=unit.folder / "whole")
-    spent = training_macs(space.cost_at(space.base_G).macs, len(data.train), unit.recipe.epochs)
-    return Found(widths, (Charge(what="a whole network", macs=spent),), begin)
+    return Found(widths, (_one_training(unit, space, data),), begin)
+
+
+def _torch_pruning_sparse(unit: Unit, space: SearchSpace) -> Found:
+    data = load_images(unit.images(SEARCHED), unit.number, SILENT)
+    network = sparsely_trained(
+        space, data, unit.recipe, unit.seed, unit.folder / "whole", bf16=unit.plan.precision == "bf16"
+    )
+    widths, begin = sparse_cut(space, network, _budget(unit))
+    return Found(widths, (_one_training(unit, space, data),), begin)
+
+
+def _one_training(unit: Unit, space: SearchSpace, data: ImageData) -> Charge:
+    macs = space.cost_at(space.base_G).macs
+    return Charge(what="a whole network", macs=training_macs(macs, len(data.train), unit.recipe.epochs))
+
+
+def _growth(unit: Unit, space: SearchSpace) -> Found:
+    """Widths by each layer's own law of growth, fitted to the cuts of one search by the Taylor criterion."""
+    searching = _searching(unit).model_copy(update={**unit.how.settings, "target": None, "stop": None})
+    columns = space.searched(searching.groups)
+    budgets = tuple(one for one in map(Budget.parse, GROWTH_BUDGETS) if _is_feasible(space, one, columns))
+    run = _finished(searching.model_copy(update={"budgets": budgets}), unit.folder / "search")
+    files = [run / "widths" / f"{file_stem(one)}.json" for one in budgets]
+    found = grown(space, columns, [run / "widths" / "whole.json", *files], _budget(unit))
+    method = MethodRecord(name="growth", is_automatic=True)
+    widths = space.widths(found.widths_G, budget=unit.what.budget, method=method)
+    return Found(widths, (search_behind(read_widths(files[0])),))
+
+
+def _is_feasible(space: SearchSpace, budget: Budget, columns: tuple[int, ...]) -> bool:
+    least, _ = feasible_range(space, budget, columns)
+    return least <= space.limit(budget, columns)
 
 
 _WAYS: dict[str, Callable[[Unit, SearchSpace], Found]] = {
@@ -228,4 +261,6 @@ _WAYS: dict[str, Callable[[Unit, SearchSpace], Found]] = {
     "guideline": _guideline,
     "narrower": _narrower,
     "torch-pruning": _torch_pruning,
+    "torch-pruning-sparse": _torch_pruning_sparse,
+    "growth": _growth,
 }

@@ -66,7 +66,8 @@ class Arm(_Strict):
     """One way to spend a total.
 
     Attributes:
-        how: `uniform`, `random`, `search`, `study`, `sampled`, `torch-pruning`, `guideline`, `narrower`.
+        how: `uniform`, `random`, `search`, `study`, `sampled`, `torch-pruning`, `torch-pruning-sparse`,
+            `guideline`, `narrower`, `growth`.
         charged: whether what was trained before counts.
         settings: of a search, or of a study beside its share; the groups of uniform and random widths.
         share: of the total, that a sampler's trials may take.

@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isnan, nan, sqrt
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, median
+from types import MappingProxyType
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -115,14 +116,30 @@ def half_interval(one: Estimate) -> float:
     return float(student.ppf(0.975, one.spread.freedom)) * sqrt(one.spread.variance / one.units)
 
 
-def table(plan: Plan, result: TaskResult) -> str:
-    """The arms of a task, in Markdown."""
+def vector_of(row: Mapping[str, Any]) -> tuple[int, ...]:
+    """The widths that a repetition trained last."""
+    return tuple(group["width"] for group in row["widths"].get("groups", ()))
+
+
+def latencies(out: Path, task: str) -> dict[tuple[int, ...], float]:
+    """Milliseconds of each network of a task, the median of its passes; nothing where they have not been timed."""
+    path = out / f"latency-{task}.json"
+    if not path.exists():
+        return {}
+    networks = json.loads(path.read_text(encoding="utf-8"))["networks"]
+    return {tuple(one["widths"]): median(one["ms"]) for one in networks}
+
+
+def table(
+    plan: Plan, result: TaskResult, latency_ms: Mapping[tuple[int, ...], float] = MappingProxyType({})
+) -> str:
+    """The arms of a task, in Markdown; with milliseconds where the networks have been timed."""
     lines = [
         (
-            f"| arm | n | {_of_what(plan)} accuracy, % (95 %) | of each, % | M MACs | K params | total | "
+            f"| arm | n | {_of_what(plan)} accuracy, % (95 %) | of each, % | M MACs | K params | ms | total | "
             "last training, epochs | before, share of the total | minutes |"
         ),
-        "|---|--:|---|---|--:|--:|--:|--:|--:|--:|",
+        "|---|--:|---|---|--:|--:|--:|--:|--:|--:|--:|",
     ]
     estimates = result.estimates()
     for name, rows in result.rows.items():
@@ -132,6 +149,7 @@ def table(plan: Plan, result: TaskResult) -> str:
         half = half_interval(one)
         ends = "" if isnan(half) else f" ± {100 * half:.2f}"
         costs = [row["widths"]["cost"] for row in rows]
+        times = [latency_ms[vector] for vector in map(vector_of, rows) if vector in latency_ms]
         before = fmean((row["before"] or 0) / (row["total"] * row["whole"]) for row in rows)
         cells = [
             name,
@@ -140,6 +158,7 @@ def table(plan: Plan, result: TaskResult) -> str:
             ", ".join(f"{100 * accuracy:.1f}" for accuracy in result.accuracies(name)),
             f"{fmean(cost['macs'] for cost in costs) / 1e6:.2f}",
             f"{fmean(cost['params'] for cost in costs) / 1e3:,.0f}",
+            f"{fmean(times):.3f} ({min(times):.3f} to {max(times):.3f})" if len(times) == len(rows) else "–",
             f"{rows[0]['total']:g} W",
             f"{fmean(row['epochs'] for row in rows):.0f}",
             f"{before:.2f}" + ("" if rows[0]["charged"] else " (not charged)"),
@@ -241,7 +260,8 @@ def main() -> None:
         if not any(result.rows.values()):
             continue
         rows = contrasts_of(plan, result)
-        texts.append(f"## {result.task}\n\n{table(plan, result)}\n\n{sentences(plan, rows)}")
+        timed = latencies(options.out, result.task)
+        texts.append(f"## {result.task}\n\n{table(plan, result, timed)}\n\n{sentences(plan, rows)}")
         content[result.task] = result.rows
         draw_totals(plan, result, options.out / f"totals-{result.task}.png")
     head = {"plan": plan.model_dump(mode="json"), "machine": machine_name(), "versions": library_versions()}

@@ -75,7 +75,7 @@ def cut_by_torch_pruning(model: nn.Module, space: SearchSpace, budget: Budget) -
             isomorphic=True,
             pruning_ratio=1.0,
             iterative_steps=STEPS,
-            ignored_layers=_left_alone(own, space),
+            ignored_layers=left_alone(own, space),
             round_to=max(space.multiples_G) if max(space.multiples_G) > 1 else None,
         )
         for step in range(STEPS + 1):
@@ -90,7 +90,7 @@ def cut_by_torch_pruning(model: nn.Module, space: SearchSpace, budget: Budget) -
     raise BadInputError(f"Torch-Pruning must cut {space.reference.name} to {budget}, but ends above it.")
 
 
-def _left_alone(network: nn.Module, space: SearchSpace) -> list[nn.Module]:
+def left_alone(network: nn.Module, space: SearchSpace) -> list[nn.Module]:
     """The layers whose outputs keep their channels: of groups that are frozen or kept whole."""
     searched = {space.graph.searchable[column] for column in space.searched("all")}
     alone = {

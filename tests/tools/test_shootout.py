@@ -14,7 +14,7 @@ from tests.conftest import WriteDigits
 from tools import shootout
 from tools.shootout_images import make_images
 from tools.shootout_plan import FINAL, PLAN, SEARCHED, Images, read_plan, units
-from tools.shootout_report import contrasts_of, draw, draw_totals, read_results, sentences, table
+from tools.shootout_report import contrasts_of, draw, draw_totals, latencies, read_results, sentences, table
 
 TASK = {
     "space": "vgg11",
@@ -37,6 +37,8 @@ CONTENT = {
         "guideline": {"how": "guideline"},
         "guideline-free": {"how": "guideline", "charged": False},
         "torch-pruning": {"how": "torch-pruning"},
+        "torch-pruning-sparse": {"how": "torch-pruning-sparse"},
+        "growth": {"how": "growth", "settings": {"method": "taylor"}},
         "random": {"how": "random"},
         "slimming": {"how": "search", "settings": {"method": "slimming"}},
         "re-wound": {"how": "search", "settings": {"method": "slimming"}, "start": "rewound"},
@@ -113,6 +115,7 @@ def test_no_two_units_share_a_seed() -> None:
     assert tested == {
         (task, arm) for task, what in plan.tasks.items() if what.arms is None for arm in primary
     }
+    assert plan.control is not None
     named = {name for pair in (*plan.contrasts, plan.control) for name in pair}
     assert named <= set(arms)
 
@@ -127,7 +130,7 @@ def test_every_arm_spends_the_same_and_what_is_done_is_kept(
     command = ["shootout", "--file", str(file), "--images", f"digits={source}", "--out", str(out)]
     monkeypatch.setattr(sys, "argv", [*command, "--plan"])
     shootout.main()
-    assert "10 arms, 10 repetitions in all, 30 whole trainings" in capsys.readouterr().out
+    assert "12 arms, 12 repetitions in all, 36 whole trainings" in capsys.readouterr().out
     assert not out.exists()
     monkeypatch.setattr(sys, "argv", command)
     shootout.main()
@@ -177,6 +180,21 @@ def test_contrasts_are_corrected_together_and_the_control_is_not_among_them(tmp_
     assert "negative control" in sentences(plan, contrasts_of(plan, vgg))
     draw(plan, results, tmp_path / "shootout.png")
     assert (tmp_path / "shootout.png").stat().st_size > 1000
+
+
+def test_networks_that_have_been_timed_are_in_the_table(tmp_path: Path) -> None:
+    plan = read_plan(PLAN)
+    planted(tmp_path, "cifar-vgg", "uniform", [0.5, 0.51])
+    for number, widths in enumerate(([4, 5], [4, 6])):
+        path = tmp_path / "cifar-vgg" / "uniform" / str(number) / "result.json"
+        row = json.loads(path.read_text(encoding="utf-8"))
+        row["widths"]["groups"] = [{"width": width} for width in widths]
+        path.write_text(json.dumps(row), encoding="utf-8")
+    (vgg,) = (one for one in read_results(plan, tmp_path) if one.task == "cifar-vgg")
+    assert "| – | 3 W |" in table(plan, vgg, latencies(tmp_path, "cifar-vgg"))
+    networks = [{"widths": [4, 5], "ms": [1.0, 3.0, 2.0]}, {"widths": [4, 6], "ms": [4.0, 4.0, 9.0]}]
+    (tmp_path / "latency-cifar-vgg.json").write_text(json.dumps({"networks": networks}), encoding="utf-8")
+    assert "| 3.000 (2.000 to 4.000) | 3 W |" in table(plan, vgg, latencies(tmp_path, "cifar-vgg"))
 
 
 def test_tasks_that_are_shown_alone_have_no_corrected_p_values(tmp_path: Path) -> None:
