@@ -18,7 +18,8 @@ from nas_prune.cli import COMMANDS, SHELL_COMMANDS, app, main, suggestions
 from nas_prune.cli.completion import Bash
 from nas_prune.guideline.hand import RULES
 from nas_prune.search.methods.registry import METHODS
-from nas_prune.space.networks import known_spaces, torchvision_names
+from nas_prune.space.names import known_spaces
+from nas_prune.space.networks import torchvision_names
 
 BASH = shutil.which("bash")
 needs_bash = pytest.mark.skipif(BASH is None, reason="there is no bash")

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -77,8 +78,8 @@ def test_a_study_ranks_networks_that_were_measured_and_ranks_the_same_again(
     in_empty_directory: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_board(Path("board"), 100_000, machine_name())
-    settings = {"space": "resnet20", "groups": "all", "budget": "latency<=60%", "data": "digits"}
-    settings |= {"trials": 3, "epochs": 1, "target": "board", "sampler": "random"}
+    settings: dict[str, Any] = {"space": "resnet20", "groups": "all", "budget": "latency<=60%"}
+    settings |= {"data": "digits", "trials": 3, "epochs": 1, "target": "board", "sampler": "random"}
     Path("study.yaml").write_text(yaml.safe_dump(settings))
     said(capsys, "study", "run", "study.yaml", "--out", "study")
     rank = ("study", "rank", "study", "--seeds", "1", "--full-seeds", "1")

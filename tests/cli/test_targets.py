@@ -141,9 +141,9 @@ def test_applied_widths_meet_a_bound_on_memory_of_no_device_in_particular(
 def test_a_comparison_file_goes_on_where_its_target_has_been_moved(
     board: Path, in_empty_directory: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    settings = {"space": "resnet20", "groups": "all", "method": "slimming", "budget": "size<=60%"}
+    settings: dict[str, Any] = {"space": "resnet20", "groups": "all", "method": "slimming"}
     settings |= {"data": "digits", "recipe": "digits", "epochs": 2, "seeds": 1, "target": "board.yaml"}
-    settings |= {"arms": ["scratch-e", "uniform-target-e"], "searches": 1}
+    settings |= {"budget": "size<=60%", "arms": ["scratch-e", "uniform-target-e"], "searches": 1}
     file = in_empty_directory / "mine.yaml"
     file.write_text(yaml.safe_dump(settings))
     said(capsys, "compare", "mine.yaml", "--out", "compared")
@@ -176,8 +176,9 @@ def test_inspect_shows_steps_and_costs_for_the_target(capsys: pytest.CaptureFixt
 def test_a_study_goes_on_with_its_own_target_alone(
     board: Path, in_empty_directory: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    settings = {"space": "resnet20", "groups": "all", "budget": "size<=60%, macs<=70%", "data": "digits"}
-    settings |= {"trials": 2, "epochs": 1, "target": "board.yaml", "sampler": "random"}
+    settings: dict[str, Any] = {"space": "resnet20", "groups": "all", "data": "digits"}
+    settings |= {"budget": "size<=60%, macs<=70%", "trials": 2, "epochs": 1}
+    settings |= {"target": "board.yaml", "sampler": "random"}
     (in_empty_directory / "study.yaml").write_text(yaml.safe_dump(settings))
     said(capsys, "study", "run", "study.yaml", "--out", "study")
     said(capsys, "study", "run", "study.yaml", "--out", "study", "--trials", "3")

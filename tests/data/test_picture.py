@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -325,7 +326,8 @@ def test_a_photograph_stands_upright_however_the_camera_was_held(
     image = upright if orientation == 1 else upright.transpose(Image.Transpose(held[orientation]))
     exif = Image.Exif()
     exif[0x0112] = orientation
-    image.save(tmp_path / f"x.{suffix}", exif=exif, **({"quality": 100} if suffix in ("jpg", "webp") else {}))
+    settings: dict[str, Any] = {"quality": 100} if suffix in ("jpg", "webp") else {}
+    image.save(tmp_path / f"x.{suffix}", exif=exif, **settings)
     found = read(tmp_path / f"x.{suffix}", size=16).int()
     assert (found - torch.from_numpy(pixels).permute(2, 0, 1)).abs().float().mean() < 6
 

@@ -11,7 +11,13 @@ def _put_rows(x: Tensor) -> Tensor:
     rows = x.permute(0, 2, 3, 1).flatten(0, 2).clone()
     numbers = torch.arange(8, device=x.device)
     rows[numbers] = rows[numbers + 8] * 2
-    return rows.unflatten(0, (len(x), 8, 8)).permute(0, 3, 1, 2)
+    images: Tensor = rows.unflatten(0, (len(x), 8, 8)).permute(0, 3, 1, 2)
+    return images
+
+
+def _by_distances(x: Tensor) -> Tensor:
+    rows = x.flatten(2).transpose(1, 2)
+    return x * torch.cdist(rows, rows).mean(2).view(-1, 1, 8, 8)
 
 
 # From N×8×8×8 to N×8×any×any, channel by channel.
@@ -84,16 +90,14 @@ OPERATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "index_copy_": lambda x: (x + 0).index_copy_(3, torch.arange(3, device=x.device), x[..., :3]),
     "index_put": lambda x: x.index_put((x > 1,), torch.zeros((), device=x.device, dtype=x.dtype)),
     "index_put_": _put_rows,
-    "_euclidean_dist": lambda x: (
-        x * torch.cdist(*[x.flatten(2).transpose(1, 2)] * 2).mean(2).view(-1, 1, 8, 8)
-    ),
+    "_euclidean_dist": _by_distances,
     "_cdist_forward": lambda x: x + torch.cdist(x.flatten(2), x.flatten(2), p=1).mean(2)[:, :, None, None],
     "norm": lambda x: x - torch.ops.aten.norm.ScalarOpt_dim(x, 2, [2, 3], True),
     "grid_sampler_2d": lambda x: F.grid_sample(x, torch.stack([x.mean(1)] * 2, -1), align_corners=False),
     "grid_sampler_3d": lambda x: F.grid_sample(
         x.unsqueeze(2), x.new_zeros(len(x), 1, 4, 4, 3), align_corners=False
     ).squeeze(2),
-    "max_unpool2d": lambda x: F.max_unpool2d(*F.max_pool2d(x, 2, return_indices=True), 2),
+    "max_unpool2d": lambda x: F.max_unpool2d(*F.max_pool2d(x, 2, return_indices=True), (2, 2)),
     "sort": lambda x: x.sort(3, descending=True).values + torch.sort(x, dim=2, stable=True)[0],
     "topk": lambda x: x.topk(3, dim=2).values + x.topk(3, 3).values.transpose(2, 3),
     "tril": lambda x: x.tril(),

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from nas_prune.graph.axes import Atom
 from nas_prune.graph.check import _Effort, _examined, _Network, checked
+from nas_prune.graph.inputs import as_forward
 from nas_prune.graph.record import Record
 from nas_prune.graph.repair import REPAIRS
 from nas_prune.graph.trace import ForwardError, trace
@@ -49,7 +50,7 @@ def test_the_record_that_is_examined_is_not_changed(
     model = Net(forward, a=conv(3, width), b=conv(width, 4))
     record = trace(model, SHAPE)
     before = known(record)
-    learnt, problem = _examined(_Network(model, SHAPE), record)
+    learnt, problem = _examined(_Network(model, as_forward(SHAPE)), record)
     assert problem is None
     assert known(record) == before != known(learnt)
     graph = checked(model, SHAPE)

@@ -53,7 +53,7 @@ class Kind:
 
     @property
     def dims(self) -> int:
-        return {"words": 1, "word": 0}.get(str(self.places), self.places)  # type: ignore[return-value]
+        return self.places if isinstance(self.places, int) else {"words": 1, "word": 0}[self.places]
 
     def example(self) -> Any:
         shape = (3, *(4, 5, 6)[: self.dims])
@@ -87,9 +87,8 @@ class Made(nn.Module):
         self.held = nn.Parameter(values if kind.constant == "order" else values + 0.5, requires_grad=False)
 
     def forward(self, *args: Any, **kwargs: Any) -> Tensor:
-        if len(args) == 1 and isinstance(args[0], dict):
-            args, kwargs = (), args[0]
-        first, *others = [*args, *kwargs.values()]
+        is_dictionary = len(args) == 1 and isinstance(args[0], dict)
+        first, *others = args[0].values() if is_dictionary else (*args, *kwargs.values())
         if self.kind.walk == "none":
             return self.scores(first, others)
         count = len(first)
@@ -162,6 +161,7 @@ def all_that_must_hold(kind: Kind, seed: int) -> None:
         scores = space.forward.run(small.train(), space.forward.sampled(small, 3))
         assert scores.shape == (3, CLASSES)
         if kind.constant != "none":
+            assert isinstance(small.held, Tensor)
             assert torch.equal(small.held, Made(kind).held)
     kept = [np.sort(rng.permutation(base)[: max(1, base // 2)]) for base in space.base_G]
     model = lively(space)

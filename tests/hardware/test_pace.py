@@ -1,5 +1,6 @@
 """The machine's pace: told around what is timed, and waited for where threads are held up."""
 
+import os
 from collections.abc import Iterable
 
 import pytest
@@ -35,7 +36,7 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pace, "_PATIENCE", 0.1)
     monkeypatch.setattr(pace, "_AT_ONCE", 0.05)
     monkeypatch.setattr(pace, "_PAUSE", 0.001)
-    monkeypatch.setattr(pace.os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
 
 
 def of(threads: int, *looks: int) -> Pace:

@@ -63,7 +63,7 @@ def has_a_pipe_for_settings(run: Path) -> None:
 
 def has_other_values(run: Path) -> None:
     """Of every kind that JSON has, wherever ours has a number."""
-    odd = itertools.cycle([[], {}, "x", None, -1, 1e300, True, [[1]], 10**30])
+    odd: Iterator[Any] = itertools.cycle([[], {}, "x", None, -1, 1e300, True, [[1]], 10**30])
     for path in sorted(run.rglob("*")):
         if path.suffix not in (".json", ".jsonl", ".log") or not path.is_file():
             continue
@@ -107,7 +107,8 @@ def has_links_out(run: Path) -> None:
             shutil.copy(path, run.parent / "outside" / path.name)
             path.unlink()
             path.symlink_to(run.parent / "outside" / path.name)
-    (run / "widths").is_dir() or (run / "widths").symlink_to(run.parent / "outside")
+    if not (run / "widths").is_dir():
+        (run / "widths").symlink_to(run.parent / "outside")
 
 
 def leads_out(run: Path) -> None:

@@ -51,7 +51,7 @@ def test_a_plain_string_imports_nothing_and_a_call_from_python_does(module: str)
 
 
 def test_what_was_typed_stays_so_in_memory_and_in_no_file(tmp_path: Path) -> None:
-    config = SearchConfig(space=Typed("a.b:c"), budgets=("macs<=50%",))  # type: ignore[arg-type]
+    config = SearchConfig(space=Typed("a.b:c"), budgets=("macs<=50%",))
     assert isinstance(config.space, Typed)
     for copy in (
         config.model_copy(),
@@ -83,9 +83,12 @@ def test_paths_may_be_text_and_a_network_must_be_a_name(in_empty_directory: Path
         "epochs": 1,
         "budgets": ("macs<=50%",),
     }
-    nas_prune.search(nas_prune.SearchConfig(space="resnet20", threads=1, **settings), "mine")
+    config = nas_prune.SearchConfig(space="resnet20", threads=1, **settings)
+    nas_prune.search(config, "mine")  # type: ignore[arg-type]
     widths = nas_prune.read_widths("mine/widths/macs-50pct.json")
-    nas_prune.fit_guideline(["mine/widths/macs-50pct.json"], with_guesses=True).write(Path("guideline.yaml"))
+    guideline = nas_prune.fit_guideline(["mine/widths/macs-50pct.json"], with_guesses=True)  # type: ignore[list-item]
+    guideline.write(Path("guideline.yaml"))
     assert nas_prune.read_guideline("guideline.yaml").sources
+    space = load_space("resnet20", (1, 8, 8))
     with pytest.raises(BadInputError, match=r"space must be the network's name, got SearchSpace\."):
-        nas_prune.train(nas_prune.TrainConfig(), widths, space=load_space("resnet20", (1, 8, 8)))
+        nas_prune.train(nas_prune.TrainConfig(), widths, space=space)  # type: ignore[arg-type]

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -40,8 +41,9 @@ CONFIG = nas_prune.SearchConfig(
 
 def sgd(model: nn.Module) -> SGD:
     recipe = CONFIG.recipe
+    groups: list[dict[str, Any]] = [{"params": list(model.parameters())}, {"params": [], "weight_decay": 0.0}]
     return SGD(
-        [{"params": list(model.parameters())}, {"params": [], "weight_decay": 0.0}],
+        groups,
         lr=recipe.learning_rate,
         momentum=recipe.momentum,
         nesterov=recipe.nesterov,
@@ -141,7 +143,8 @@ def test_accumulated_gradients_take_the_penalty_once() -> None:
             own.penalty(optimiser)
             optimiser.step()
         found.append(torch.cat([model.get_parameter(f"{path}.weight") for path in SPACE.groups[3].norms]))
-    assert torch.allclose(*found, atol=1e-6)
+    whole, halves = found
+    assert torch.allclose(whole, halves, atol=1e-6)
 
 
 def stepped(own: MethodInLoop, model: nn.Module, optimiser: Optimizer) -> None:
@@ -170,7 +173,7 @@ def test_a_scaler_unscales_before_the_penalty_and_a_skipped_step_has_none() -> N
             scaler.update()
         found.append(own.scored().values)
     for one, other in zip(*found, strict=True):
-        assert (one is None and other is None) or np.allclose(one, other, atol=1e-6)  # type: ignore[arg-type]
+        assert (one is None and other is None) or np.allclose(one, other, atol=1e-6)
 
 
 def clip(own: MethodInLoop, optimiser: Optimizer) -> None:

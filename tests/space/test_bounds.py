@@ -100,7 +100,8 @@ class Blocks:
     def __call__(self, vectors_NV: ArrayLike, /) -> NDArray[np.int64]:
         """Nanoseconds."""
         widths = np.asarray(vectors_NV, dtype=np.int64)[..., : len(SPACE.groups)]
-        return np.asarray(np.where(widths % 8, 2000, 1000) * widths).sum(axis=-1)
+        ns: NDArray[np.int64] = np.asarray(np.where(widths % 8, 2000, 1000) * widths).sum(axis=-1)
+        return ns
 
     def real(self, vectors_NV: ArrayLike, /) -> NDArray[np.float64]:
         """Of blocks that are filled."""

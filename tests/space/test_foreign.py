@@ -47,7 +47,8 @@ def test_what_cannot_be_copied_is_shared(held: Callable[[], Any]) -> None:
 def test_an_open_file_is_shared(tmp_path: Path) -> None:
     with (tmp_path / "log").open("w") as file:
         space = load_space(lambda: Holding(file), (3, 8, 8))
-        assert space.build([5], seed=0).held is file
+        small: Any = space.build([5], seed=0)
+        assert small.held is file
 
 
 def test_what_cannot_be_copied_must_hold_no_tensor() -> None:
@@ -72,7 +73,8 @@ def test_a_network_may_move_tensors_of_its_own() -> None:
             super().__init__(torch.tensor([8.0, 16.0]))
 
         def _apply(self, fn: Callable[[Tensor], Tensor], *args: Any, **kwargs: Any) -> "Moving":
-            super()._apply(fn, *args, **kwargs)
+            apply: Callable[..., Any] = super()._apply
+            apply(fn, *args, **kwargs)
             self.held = fn(self.held)
             return self
 
@@ -165,7 +167,8 @@ def test_weights_as_direction_and_length_are_narrowed_and_made_anew(
     assert space.base_G == (16, 24)
     assert [group.is_reduced for group in space.groups] == [True, False]
     torch.manual_seed(0)
-    images, made = torch.randn(4, 3, 8, 8), normed(norm)
+    images = torch.randn(4, 3, 8, 8)
+    made: Any = normed(norm)
     for widths in (None, [8, 12]):
         fresh = space.build(widths, seed=1)
         fresh(images)
@@ -177,7 +180,7 @@ def test_weights_as_direction_and_length_are_narrowed_and_made_anew(
         )  # as the layer's type does it
         assert float(lengths.mean()) == pytest.approx(
             float(made[2].weight.detach().flatten(1).norm(dim=1).mean()), rel=0.1
-        )  # type: ignore[index]
+        )
     narrow = space.narrow(space.build(seed=1), [np.arange(4), np.arange(6)])
     assert narrow(images).shape == (4, 5)
 
@@ -195,7 +198,7 @@ def test_the_gates_of_a_cell_are_cut_alike() -> None:
     space = load_space(Net(forward, **layers), (3, 8, 8))
     assert {group.name: group.size for group in space.groups} == {"first": 16, "second": 12, "cell": 24}
     small = space.build([4, 5, 7], seed=0)
-    assert small.cell.weight_ih.shape == (21, 5)
+    assert small.get_parameter("cell.weight_ih").shape == (21, 5)
     assert small(torch.zeros(2, 3, 8, 8)).shape == (2, 5)
 
 
@@ -243,7 +246,8 @@ class Widths37(nn.Module):
             other = x.new_zeros(len(x), self.width, *x.shape[2:]) + x
         else:
             other = torch.renorm(x, 2, 2, 1.0)
-        return self.b(torch.cat([x, other], 1)).mean((2, 3))
+        scores: Tensor = self.b(torch.cat([x, other], 1)).mean((2, 3))
+        return scores
 
 
 @pytest.mark.parametrize("width", [36, 37, 74, 37 * 41])
@@ -293,7 +297,7 @@ def test_a_number_of_any_name_that_a_module_holds_follows_the_channels_it_counts
             self.times = 4
 
         @property
-        def _factor(self) -> int:  # type: ignore[override]
+        def _factor(self) -> int:
             return self.times
 
         @_factor.setter

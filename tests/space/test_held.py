@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -72,7 +73,7 @@ def test_numbers_that_may_follow_from_several_sizes_stay() -> None:
 
 def test_numbers_that_follow_from_nothing_stay() -> None:
     space = load_space(lambda: scaled(1.3, 16, 16), (3, 8, 8))  # two numbers, and a factor of their own
-    small = space.build([4, 5], seed=0)
+    small: Any = space.build([4, 5], seed=0)
     assert small[1].scale == 1.3 * 64**-0.5
 
 
@@ -107,6 +108,8 @@ def test_weights_are_divided_by_the_largest_singular_value_that_they_have_now(
 class Blurred(nn.Module):
     """A kernel of its own for each channel, all the same, as an antialiased pooling holds it."""
 
+    kernel: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.a, self.b = conv(3, 16), conv(16, 5)
@@ -123,7 +126,7 @@ def test_what_is_the_same_for_every_channel_can_be_had_for_fewer() -> None:
     space = load_space(Blurred, (3, 8, 8))
     assert space.base_G == (16,)
     small = space.build([5], seed=0)
-    assert torch.equal(small.kernel, Blurred().kernel[:5])  # type: ignore[index, arg-type]
+    assert torch.equal(small.kernel, Blurred().kernel[:5])  # type: ignore[arg-type]
     model, kept = lively(space), [np.array([1, 4, 9])]
     kill(model, space, kept)
     assert torch.allclose(outputs(model, space), outputs(space.narrow(model, kept), space), atol=1e-12)

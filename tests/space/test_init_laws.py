@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -54,7 +55,7 @@ def test_deviations_that_follow_from_fans_follow_them(make: Callable[..., nn.Mod
     space = load_space(lambda: make(32, 48, 64), (3, 8, 8))
     for widths in ([32, 48, 64], [8, 24, 40], [60, 90, 20]):
         ours, right = (model.requires_grad_(False) for model in (space.build(widths, seed=0), make(*widths)))
-        for own, other in zip(ours[:-2], right[:-2], strict=True):  # type: ignore[index, arg-type]
+        for own, other in zip(ours[:-2], right[:-2], strict=True):  # type: ignore[index]
             count = own.weight.numel()
             near = 6 / math.sqrt(2 * count)
             assert float(own.weight.std()) == pytest.approx(float(other.weight.std()), rel=2 * near)
@@ -79,6 +80,8 @@ class Equalised(nn.Module):
 class Averaged(nn.Module):
     """Channels that are averaged by weights that are held: 1/75 each."""
 
+    shares: Tensor
+
     def __init__(self, width: int = 75) -> None:
         super().__init__()
         self.first = conv(3, width)
@@ -98,7 +101,7 @@ def test_a_number_beside_the_only_weight_below_follows_it() -> None:
     small = space.build([6], seed=0)[3]  # type: ignore[index]
     assert small.gain == pytest.approx(math.sqrt(2 / 6), rel=1e-12)
     assert float(small.lift) == pytest.approx(math.sqrt(1 / 6), rel=1e-6)
-    narrow = space.narrow(space.build(seed=0), [range(6)])[3]  # type: ignore[index]
+    narrow = space.narrow(space.build(seed=0), [np.arange(6)])[3]  # type: ignore[index]
     assert narrow.gain == math.sqrt(2 / 75)  # what was trained with a number keeps it
     assert float(narrow.lift) == pytest.approx(math.sqrt(1 / 75), rel=1e-6)
 
@@ -111,7 +114,7 @@ def test_an_even_share_of_each_channel_is_one_over_their_number() -> None:
         for name in ("shares", "tenth", "learnt"):
             own, other = getattr(small, name), getattr(right, name)
             assert torch.allclose(own, other, rtol=1e-6), name
-    narrow = space.narrow(space.build(seed=0), [range(5)])
+    narrow = space.narrow(space.build(seed=0), [np.arange(5)])
     assert torch.equal(narrow.shares, torch.full((5,), 1 / 75))  # type: ignore[arg-type]
 
 
@@ -136,7 +139,7 @@ def test_numbers_that_somebody_wrote_down_stay() -> None:
         return nn.Sequential(*(Chance(*pair, number) for number, pair in sizes), nn.Conv2d(64, 4, 1))
 
     small, made = load_space(make, (4, 8, 8)).build([12, 8, 24], seed=0), make()
-    for own, other in zip(small[:3], made[:3], strict=True):  # type: ignore[index, arg-type]
+    for own, other in zip(small[:3], made[:3], strict=True):  # type: ignore[index]
         for name in ("share", "up", "rate", "skip", "depth"):
             assert getattr(own, name) == getattr(other, name), name
         assert float(own.conv.bias[0].detach()) == float(other.conv.bias[0].detach())
@@ -161,7 +164,7 @@ def test_means_stay_and_bounds_follow() -> None:
         load_space(lambda: shifted(32, 48, 64), (3, 8, 8)).build([8, 20, 12], seed=0),
         shifted(8, 20, 12),
     )
-    for own, other in zip(ours[:-2], right[:-2], strict=True):  # type: ignore[index, arg-type]
+    for own, other in zip(ours[:-2], right[:-2], strict=True):  # type: ignore[index]
         assert float(own.bias.mean().detach()) == pytest.approx(1, abs=0.1)
         ratio = float((own.weight.abs().max() / other.weight.abs().max()).detach())
         assert ratio == pytest.approx(1, abs=0.1)
@@ -206,7 +209,7 @@ def test_weights_loaded_over_themselves_and_sent_through_half_precision_keep_the
 
     for _ in range(5):
         small = load_space(lambda: Kept().half().float(), (3, 8, 8)).build([24], seed=0)
-        assert small.learnt.tolist() == torch.full((24, 1, 1), 0.5).tolist()
+        assert small.get_parameter("learnt").tolist() == torch.full((24, 1, 1), 0.5).tolist()
 
 
 def test_parameters_without_places_are_no_reason_to_fail() -> None:

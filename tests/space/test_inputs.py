@@ -97,11 +97,11 @@ def test_inputs_of_any_kind(name: str, tmp_path: Path) -> None:
     for one, other in zip(run(space, model), run(space, space.narrow(model, kept)), strict=True):
         assert torch.allclose(one, other, atol=1e-10)
     space.widths([5] * len(base)).write(tmp_path / "widths.json")
-    widths = read_widths(tmp_path / "widths.json")
-    assert widths.space == space.reference
-    again = load_space(make, widths.space.call)
-    assert again.build(widths, seed=3).state_dict().keys() == model.state_dict().keys()
-    assert run(again, again.build(widths, seed=3))[0].shape == (3, 5)
+    written = read_widths(tmp_path / "widths.json")
+    assert written.space == space.reference
+    again = load_space(make, written.space.call)
+    assert again.build(written, seed=3).state_dict().keys() == model.state_dict().keys()
+    assert run(again, again.build(written, seed=3))[0].shape == (3, 5)
 
 
 def test_what_a_network_takes_is_left_out_of_files_where_it_is_one_tensor() -> None:
@@ -154,6 +154,8 @@ def test_values_that_activations_have_changed_are_known_no_more() -> None:
 
 def test_a_number_that_is_as_large_by_chance_counts_what_it_counted() -> None:
     class Steps(nn.Module):
+        half: Any  # of which torch makes a method
+
         def __init__(self) -> None:
             super().__init__()
             self.half, self.steps = 8, 8
@@ -167,7 +169,7 @@ def test_a_number_that_is_as_large_by_chance_counts_what_it_counted() -> None:
 
     space = load_space(Steps, (6,))
     assert space.base_G == (8,)
-    small = space.build([4], seed=0)
+    small: Any = space.build([4], seed=0)
     assert (small.half, small.steps) == (4, 8)
 
 
@@ -189,7 +191,7 @@ def test_a_scale_behind_the_product_reduces_and_follows_whatever_it_is_called() 
 
     space = load_space(Attending, (7, 6))
     assert {group.name: group.is_reduced for group in space.groups} == {"q": True, "v": False}
-    small = space.build([5, 3], seed=0)
+    small: Any = space.build([5, 3], seed=0)
     assert (small.scaling, small.divisor, small.share) == (5**-0.5, 5**0.5, 0.25)
 
 
@@ -253,7 +255,7 @@ def test_recurrent_layers_whose_sizes_are_equal(kind: Any, settings: dict[str, A
 
     space = load_space(Recurrent, (7, 6))
     assert {group.name: group.size for group in space.groups} == {"a": 17, "r": 17}
-    small = space.build([3, 4], seed=0)
+    small: Any = space.build([3, 4], seed=0)
     assert (small.r.input_size, small.r.hidden_size) == (3, 4)
     assert small(torch.zeros(2, 7, 6)).shape == (2, 5)
     model, kept = lively(space), random_halves(space)
@@ -282,8 +284,8 @@ def test_numbers_that_a_module_holds_tie_no_more_than_they_must() -> None:
     space = load_space(lambda: net, (7, 6))
     sizes = {group.name: group.size for group in space.groups}
     assert sizes == {"0": 24, "1.q[0]": 3, "1.q[1]": 8, "1.o": 24, "2.q[0]": 3, "2.q[1]": 8, "2.o": 24}
-    small = space.build([5, 2, 3, 7, 1, 4, 6], seed=0)
-    assert (small[1].wide, small[1].each, small[2].each) == (24, 3, 4)  # type: ignore[union-attr]
+    small: Any = space.build([5, 2, 3, 7, 1, 4, 6], seed=0)
+    assert (small[1].wide, small[1].each, small[2].each) == (24, 3, 4)
     assert small(torch.zeros(2, 7, 6)).shape == (2, 7, 5)
 
 
@@ -307,13 +309,16 @@ def test_what_is_as_long_by_chance_is_not_tied_first() -> None:
     space = load_space(lambda: nn.Sequential(nn.Linear(6, 128), Counted(), nn.Linear(128, 5)), (7, 6))
     sizes = {group.name: group.size for group in space.groups}
     assert sizes == {"0[0]": 2, "0[1]": 64, "1.qkv": 32, "1.o": 128}
-    small = space.build([3, 5, 7, 11], seed=0)
+    small: Any = space.build([3, 5, 7, 11], seed=0)
     assert small(torch.zeros(2, 7, 6)).shape == (2, 7, 5)
-    assert (small[1].heads, small[1].of_keys, small[1].of_values) == (3, 7, 5)  # type: ignore[union-attr]
+    assert (small[1].heads, small[1].of_keys, small[1].of_values) == (3, 7, 5)
 
 
 class ActNorm(nn.Module):
     """Channels moved and stretched so that the first batch has mean 0 and deviation 1; a flag says that it was."""
+
+    is_set: Tensor
+    seen: Tensor
 
     def __init__(self, width: int, *, is_set: bool) -> None:
         super().__init__()

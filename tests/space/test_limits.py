@@ -90,7 +90,7 @@ def test_what_found_widths_are_compared_with_has_their_limits() -> None:
     left = [group.name for c, group in enumerate(limited.groups) if c not in limited.searched("inner")]
     found = limited.widths(widths_G, left_whole=left)
     for kind in ("uniform-params", "random"):
-        other: Widths = plan_widths(kind, 0, found, RESNET.limited(found.limits))  # type: ignore[arg-type]
+        other: Widths = plan_widths(kind, 0, found, RESNET.limited(found.limits))
         assert other.limits == limits
         assert all(group.width % 8 == 0 for group in other.groups)
         assert all(group.width == group.base for group in other.groups if group.name in left)

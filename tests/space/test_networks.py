@@ -261,7 +261,7 @@ def test_old_weight_norm_does_not_stop_a_copy() -> None:
 
 def test_a_named_network_is_loaded_once_and_one_of_ones_own_each_time(own: str) -> None:
     one = load_space("vgg11", (1, 8, 8), num_classes=3)
-    assert load_space("vgg11", [1, 8, 8], num_classes=3) is one  # type: ignore[arg-type]
+    assert load_space("vgg11", [1, 8, 8], num_classes=3) is one
     assert load_space("vgg11", (1, 8, 8), num_classes=4) is not one
     assert load_space(Typed(f"{own}:make"), (3, 8, 8)) is not load_space(Typed(f"{own}:make"), (3, 8, 8))
 

@@ -43,13 +43,13 @@ def test_a_part_is_searched_and_the_whole_rebuilt_around_it(tmp_path: Path) -> N
     reference = read_widths(tmp_path / "widths.json").space
     assert (reference.part, reference.input_spec) == ("backbone", None)
     small = space.build(read_widths(tmp_path / "widths.json"), seed=0).eval()
-    assert small.backbone[0].weight.shape[0] == 5
+    assert small.get_parameter("backbone.0.weight").shape[0] == 5
     found = small(torch.randn(2, 3, 8, 8))
     assert found[0].shape == (4,)
     model = lively(space)
     narrowed = space.narrow(model, [np.arange(9)])
     assert narrowed.head is not model.head
-    assert torch.equal(narrowed.head.weight, model.head.weight)
+    assert torch.equal(narrowed.get_parameter("head.weight"), model.get_parameter("head.weight"))
     with pytest.raises(BadInputError, match="to be trained here"):
         space.check_trainable()
     assert space.blocks == ()
@@ -71,7 +71,7 @@ def test_what_a_part_shares_with_the_rest_stays() -> None:
                 nn.Linear(6, 16), nn.Linear(16, 12), nn.Linear(12, 10), nn.Linear(10, 4)
             )
             self.after = nn.Linear(16, 12)
-            self.after.weight = self.part[1].weight
+            self.after.weight = self.part.get_parameter("1.weight")
 
         def forward(self, x: Tensor) -> Any:
             return self.part(x).sum().item()

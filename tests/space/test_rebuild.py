@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import save_model
 
 from nas_prune import NasPruneError, load_space, rebuild
+from nas_prune.space.search_space import SearchSpace
 from nas_prune.space.widths import Widths
 from tests.properties import leaves
 
@@ -68,13 +69,12 @@ torch.save(leaves(dict(output) if hasattr(output, "keys") else output), "outputs
 """
 
 
-def saved_and_rebuilt(name: str, space: object, folder: Path, typed: str) -> None:
-    assert hasattr(space, "base_G")
-    widths = [max(1, base * 2 // 3) for base in space.base_G]  # type: ignore[attr-defined]
-    network = space.build(widths, seed=3).eval()  # type: ignore[attr-defined]
-    space.widths(widths).write(folder / "widths.json")  # type: ignore[attr-defined]
+def saved_and_rebuilt(name: str, space: SearchSpace, folder: Path, typed: str) -> None:
+    widths = [max(1, base * 2 // 3) for base in space.base_G]
+    network = space.build(widths, seed=3).eval()
+    space.widths(widths).write(folder / "widths.json")
     save_model(network, str(folder / "network.safetensors"))
-    call = space.forward if not space.forward.part else type(space.forward)(space.reference.call)  # type: ignore[attr-defined]
+    call = space.forward if not space.forward.part else type(space.forward)(space.reference.call)
     inputs = call.sampled(network, 2, seed=5)
     torch.save(inputs, folder / "inputs.pt")
     run = [sys.executable, "-c", OTHER_PROCESS, typed]

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from nas_prune.data import load_data
 from nas_prune.errors import BadInputError, WidthsError
+from nas_prune.graph.inputs import as_forward
 from nas_prune.graph.selection import ChannelSelection, spread, spread_order
 from nas_prune.search.methods.contract import Evidence
 from nas_prune.search.methods.registry import METHODS, scorable
@@ -276,7 +277,7 @@ def _blocks(*blocks: nn.Module) -> nn.Module:
 
 def test_a_norm_whose_output_is_added_cannot_select() -> None:
     network = _blocks(_Block(shares=False), _Block(shares=True), _Block(shares=False))
-    assert selectable(network, (3, 8, 8)) == ("1.norm", "3.norm")
+    assert selectable(network, as_forward((3, 8, 8))) == ("1.norm", "3.norm")
     selecting = with_selections(network, ["1.norm"])
     assert isinstance(selecting.get_submodule("1.norm.select"), ChannelSelection)
     assert isinstance(network.get_submodule("1.norm"), nn.BatchNorm2d)
@@ -285,12 +286,12 @@ def test_a_norm_whose_output_is_added_cannot_select() -> None:
 def test_a_norm_that_two_blocks_share_cannot_select() -> None:
     one, other = _Block(shares=False), _Block(shares=False)
     other.norm = one.norm
-    assert selectable(_blocks(one, other), (3, 8, 8)) == ()
+    assert selectable(_blocks(one, other), as_forward((3, 8, 8))) == ()
 
 
 def test_channels_of_the_image_are_not_selected() -> None:
     network = nn.Sequential(nn.BatchNorm2d(3), _blocks(_Block(shares=False)))
-    assert selectable(network, (3, 8, 8)) == ("1.1.norm",)
+    assert selectable(network, as_forward((3, 8, 8))) == ("1.1.norm",)
 
 
 class _Again(nn.Module):

@@ -5,7 +5,7 @@ import os
 import signal
 from contextlib import nullcontext, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import optuna
 import pytest
@@ -187,7 +187,7 @@ def test_a_storage_that_does_not_answer_is_no_fault_of_the_function(tmp_path: Pa
     config = begun(tmp_path / "s", trials=1).context.config
     asked = Asked(config, tiny_space(), tiny_space().widths(tiny_space().base_G), 0, tmp_path)
     with pytest.raises(ConnectionError, match="no storage"):
-        trainer.trial(asked, Gone({}))
+        trainer.trial(asked, cast("optuna.Trial", Gone({})))
 
 
 @pytest.mark.parametrize("value", [None, True, float("nan"), "0.5", torch.ones(2), 1j])

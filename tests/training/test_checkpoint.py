@@ -59,6 +59,7 @@ def test_a_checkpoint_with_a_right_checksum_and_wrong_content_is_refused(
 ) -> None:
     training = stopped(tmp_path, data)
     for name in (CHECKPOINT, PREVIOUS):
-        (tmp_path / name).exists() and rewritten(tmp_path / name, CHANGES[change])  # type: ignore[arg-type]
+        if (tmp_path / name).exists():
+            rewritten(tmp_path / name, CHANGES[change])
     with pytest.raises(BadInputError, match="checkpoint must"):
         train_in(tmp_path, restless(), training)

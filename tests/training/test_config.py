@@ -8,7 +8,7 @@ from nas_prune.training.config import TrainConfig
 
 
 def test_names_stand_for_images_and_recipes_and_epochs_are_the_recipes() -> None:
-    config = TrainConfig(data="folder:x", epochs=3)  # type: ignore[arg-type]
+    config = TrainConfig(data="folder:x", epochs=3)
     assert (config.data.name, config.recipe.name, config.recipe.epochs, config.epochs) == (
         "folder:x",
         "fast",
@@ -16,7 +16,7 @@ def test_names_stand_for_images_and_recipes_and_epochs_are_the_recipes() -> None
         0,
     )
     assert TrainConfig(epochs=2).recipe.name == "digits"
-    searched = SearchConfig(space="resnet20", data="folder:x", recipe="paper-cifar")  # type: ignore[arg-type]
+    searched = SearchConfig(space="resnet20", data="folder:x", recipe="paper-cifar")
     assert (searched.data.name, searched.recipe.epochs) == ("folder:x", 160)
 
 
@@ -37,4 +37,4 @@ def test_what_stands_in_a_file_is_what_came_out() -> None:
 )
 def test_what_cannot_be_used_is_an_error_of_ours(settings: dict[str, object], why: str) -> None:
     with pytest.raises(BadInputError, match=why):
-        TrainConfig(**settings)  # type: ignore[arg-type]
+        TrainConfig(**settings)

@@ -85,6 +85,7 @@ def test_what_is_no_trained_network_is_named(trained: TrainResult, tmp_path: Pat
 
 def test_probabilities_are_of_the_network(trained: TrainResult, digits: Path) -> None:
     found = predict(trained.run, [digits / "3", digits / "7" / "0.png", digits / "3" / "1.png"], seed=0)
+    assert isinstance(found, Predictions)
     assert [file.name for file in found.files] == ["0.png", "1.png", "2.png", "3.png", "0.png"]
     assert found.shares_NC.shape == (5, 10)
     np.testing.assert_allclose(found.shares_NC.sum(1), 1, rtol=1e-5)
@@ -231,6 +232,8 @@ def test_accuracy_is_that_of_a_folder_wherever_the_images_are(
             {"image": list(map(str, files)), "label": labels}, features=features
         ).save_to_disk(str(place))
     found = predict(trained.run, data=f"{kind}:{place}")
+    assert isinstance(expected, Predictions)
+    assert isinstance(found, Predictions)
     assert np.array_equal(found.shares_NC, expected.shares_NC)
     assert np.array_equal(found.confusion_CC, expected.confusion_CC)
     assert (
@@ -249,4 +252,7 @@ def test_images_with_transparency_are_said_to_lie_on_white(trained: TrainResult,
     clear = predict(trained.run, [tmp_path / "a.png"], progress=progress)
     assert said == ["1 image (a.png) has transparency: drawn on white."]
     Image.new("L", (8, 8), 255).save(tmp_path / "a.png")
-    assert np.array_equal(predict(trained.run, [tmp_path / "a.png"]).shares_NC, clear.shares_NC)
+    white = predict(trained.run, [tmp_path / "a.png"])
+    assert isinstance(clear, Predictions)
+    assert isinstance(white, Predictions)
+    assert np.array_equal(white.shares_NC, clear.shares_NC)

@@ -14,8 +14,8 @@ import pytest
 from nas_prune.cli import main
 from nas_prune.data.config import DataConfig
 from nas_prune.errors import BadInputError
+from nas_prune.space.cost_record import CostRecord
 from nas_prune.space.load import load_space
-from nas_prune.space.widths import CostRecord
 from nas_prune.training import resumable as keeping
 from nas_prune.training import run as scratch
 from nas_prune.training import seed as one_seed

@@ -12,8 +12,9 @@ from nas_prune.search.config import SearchConfig
 from nas_prune.search.methods.contract import PenaltyTarget
 from nas_prune.search.methods.registry import METHODS, method_named
 from nas_prune.search.methods.slimming import SLIMMING, penalty
-from nas_prune.search.prepared import LoadedInputs, chosen_sparsity, prepared_search
+from nas_prune.search.prepared import LoadedInputs, prepared_search
 from nas_prune.search.run import check_search, search
+from nas_prune.search.sparsity import chosen_sparsity
 from nas_prune.space.budget import Budget
 from nas_prune.space.load import load_space
 from nas_prune.training.ranks import ALONE
