@@ -12,7 +12,7 @@ import nas_prune
 ROOT = Path(nas_prune.__file__).parent
 ORDER = (
     "errors", "runs", "graph", "data", "space", "hardware", "training",
-    "guideline", "search", "study", "comparison", "export", "report", "cli",
+    "guideline", "search", "patterns", "study", "comparison", "export", "report", "cli",
 )  # fmt: skip
 LOOSE = {"__init__.py", "__main__.py", "errors.py"}
 WITHIN_GRAPH = (

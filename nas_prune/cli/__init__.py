@@ -19,8 +19,9 @@ from nas_prune.runs.text import one_line
 COMMANDS: dict[str, str] = {
     "spaces": "What can be searched.",
     "inspect": "Channel groups, roles, frozen parts and why, costs, feasible budgets.",
-    "methods": "Width methods: what each does and needs.",
+    "methods": "Methods for widths and for single weights: what each does and needs.",
     "search": "Sparse-train a network and write the layer widths found at each budget.",
+    "sparsify": "Find which single weights stay, and write them as patterns without weights.",
     "guide": "Say what found widths have in common: in words, numbers and a picture.",
     "evaluate": "Does a guideline help? Compare networks drawn from it with uniform and random ones.",
     "apply": "Give a network the widths that a guideline has for it, at a budget.",

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from nas_prune.cli.compare_options import CompareOptions
+from nas_prune.cli.compare_patterns import compare_of_patterns, is_of_patterns
 from nas_prune.cli.examples import examples
 from nas_prune.cli.named import run_argument, to_resume
 from nas_prune.cli.option_types import (
@@ -40,32 +42,6 @@ if TYPE_CHECKING:
     from nas_prune.comparison.subject import Subject
     from nas_prune.report.content import Table
     from nas_prune.runs.progress import Progress
-
-
-@dataclass(frozen=True, slots=True)
-class CompareOptions:
-    """What is compared with what."""
-
-    named: Path | None
-    budget: str | None
-    widths_file: Path | None
-    source: Path | None
-    weights: str | None
-    guideline: str | None
-    study: Path | None
-    arms: tuple[str, ...]
-    seeds: int
-    searches: int
-    cap: float | None
-    equal_training: float | None
-    test: Literal["moderated", "t", "wilcoxon", "sign-flip"]
-    target: str | None
-    space: str | None
-
-    @property
-    def is_file(self) -> bool:
-        """Whether a comparison file holds every setting."""
-        return self.named is not None and self.named.suffix in (".yaml", ".yml")
 
 
 test_option = click.option(
@@ -166,8 +142,12 @@ def command(
     weights; and with random weights, for the same epochs (Scratch-E) or the same total MACs (Scratch-B). These two also
     train uniform widths of the same parameters and of the same MACs, random widths, and those of a guideline and a
     study, if given. Only by name: --arm torch-pruning (what it cuts of a trained network, trained on), --arm study-b (a
-    study for each seed).
+    study for each seed). Of a search for single weights, every seed has a search of its own, and --budget may be left
+    out for all of its budgets.
     """
+    if is_of_patterns(asked.named, setup.run):
+        compare_of_patterns(context, asked, workers, setup, style)
+        return
     typed = _Typed(context, asked, workers, setup)
     with showing_progress() as progress:
         stopped = to_resume(setup.run, [asked.named], "compare")

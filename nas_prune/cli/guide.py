@@ -9,6 +9,7 @@ import click
 
 from nas_prune.cli.evaluate import refuse_fitting
 from nas_prune.cli.examples import examples
+from nas_prune.cli.guide_patterns import are_patterns, guide_of_patterns
 from nas_prune.cli.option_types import FITTED_OR_STUDY, GUIDELINE, NETWORK, FitOptions
 from nas_prune.cli.options import fit_options, format_option, was_typed
 from nas_prune.cli.output import echo, print_json, print_table, showing_progress
@@ -69,7 +70,8 @@ def command(
     """Say what found widths have in common: in words, numbers and a picture.
 
     RUN is a directory that `nas-prune search` wrote, or a widths file; or one directory of `nas-prune study run`, whose
-    trials are taken together. Widths found at bounds on several costs give a guideline for each cost.
+    trials are taken together; or what `nas-prune sparsify` wrote, for a guideline of single weights. Widths found at
+    bounds on several costs give a guideline for each cost.
     """
     from nas_prune.guideline.apply import guideline_named
     from nas_prune.runs.settings import command_of
@@ -87,6 +89,14 @@ def command(
         _show(guideline_named(guideline), style, None)
         return
     _refuse_existing(out)
+    if are_patterns(sources):
+        typed = [name for name in ("model", "match", "cost", "by") if was_typed(context, name)]
+        if typed:
+            raise click.UsageError(
+                f"--{', --'.join(typed)} must come with widths, got patterns of single weights."
+            )
+        guide_of_patterns(sources, out, fitting.confidence, style)
+        return
     if len(sources) == 1 and command_of(sources[0]) == "study":
         typed = [name for name in ("model", "match", "cost", "confidence", "by") if was_typed(context, name)]
         if typed:

@@ -122,8 +122,10 @@ TEACHER_RUN = Place("the directory of a search or a training", "search", "train"
 WIDTHS_FILE = Place("a widths file", "widths")
 FITTED = Place("the directory of a search, or a widths file", "search", "compare", "transfer", "widths")
 FITTED_OR_STUDY = Place(
-    "the directory of a search or a study, or a widths file",
+    "the directory of a search or a study, a widths file, or a pattern",
     "search",
+    "sparsify",
+    "pattern",
     "compare",
     "transfer",
     "study",
@@ -132,6 +134,7 @@ FITTED_OR_STUDY = Place(
 COMPARED = Place(
     "the directory of a search or of a ranked study, a widths file, a comparison file, or a comparison to go on with",
     "search",
+    "sparsify",
     "study",
     "widths",
     "comparison file",
@@ -139,15 +142,18 @@ COMPARED = Place(
 )
 WINNER = Place("the directory of a study, or a widths file", "study", "widths")
 WITH_NETWORK = Place("the directory of a training or a search, or a network.safetensors", *RUNS, "weights")
-REPORTED = Place("a run's directory, or a guideline", *RUNS, "guideline")
+REPORTED = Place("a run's directory, or a guideline", *RUNS, "guideline", "pattern guideline")
 SEARCHED = Place("a search, to go on with", "search")
+SPARSIFIED = Place("a search for patterns, to go on with", "sparsify")
 TRANSFERRED = Place("a transfer, to go on with", "transfer")
 TRAINED = Place(
-    "the directory of a search or of a ranked study, a widths file, or a stopped training",
+    "the directory of a search or of a ranked study, a widths file, a pattern, or a stopped training",
     "search",
+    "sparsify",
     "study",
     "train",
     "widths",
+    "pattern",
 )
 EVALUATED = Place(
     "the directory of a search, a widths file, or a stopped evaluation",

@@ -37,6 +37,12 @@ def methods(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[Com
     return _beginning(incomplete, [*every, *sorted(own | installed)])
 
 
+def pattern_methods(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The ways to find a pattern of single weights."""
+    texts = (path.read_text(encoding="utf-8") for path in (_PACKAGE / "patterns" / "methods").glob("*.py"))
+    return _beginning(incomplete, sorted({name for text in texts for name in _METHOD.findall(text)}))
+
+
 def recipes(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Recipes by name, and files."""
     names = sorted(path.stem for path in (_PACKAGE / "training" / "recipes").glob("*.yaml"))

@@ -1,7 +1,5 @@
 """`nas-prune train`."""
 
-from dataclasses import dataclass
-from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING
 
@@ -22,33 +20,14 @@ from nas_prune.cli.options import (
 )
 from nas_prune.cli.output import count, counted, echo, percent, print_json, print_table, showing_progress
 from nas_prune.cli.seeds import seeds_option
+from nas_prune.cli.train_options import TrainOptions
 from nas_prune.runs.progress import is_main_process
 from nas_prune.runs.text import printable
 
 if TYPE_CHECKING:
     from nas_prune.comparison.subject import Subject
     from nas_prune.training.config import TrainConfig
-    from nas_prune.training.event_log import LogName
     from nas_prune.training.result import Trained, TrainResult
-    from nas_prune.training.schedules import Schedule
-
-
-@dataclass(frozen=True, slots=True)
-class TrainOptions:
-    """What is trained, from what, and how often."""
-
-    named: Path | None
-    widths_file: Path | None
-    budget: str | None
-    space: str | None
-    schedule: "Schedule"
-    source: Path | None
-    weights: str | None
-    teacher: Path | None
-    cap: float | None
-    seeds: int
-    keep_checkpoints: bool
-    log: "LogName | None"
 
 
 _train_options = packed(
@@ -86,7 +65,17 @@ _train_options = packed(
         type=TEACHER_RUN,
         help="A search or training whose network is imitated.",
     ),
-    click.option("--cap", type=float, help="Largest factor on the epochs of scratch-b; none by default."),
+    click.option(
+        "--cap",
+        type=float,
+        help="Largest factor on the epochs of scratch-b; none by default, 4 for a pattern of single weights.",
+    ),
+    click.option(
+        "--draw",
+        "draws",
+        is_flag=True,
+        help="A pattern of single weights: draw each seed's masks from its statistics, instead of its own masks.",
+    ),
     seeds_option(
         "Number of trainings.",
         default=1,
@@ -120,8 +109,10 @@ def command(
     """Train found widths, from random weights or from those of their search.
 
     RUN is a search (with --budget, if it found widths at several), a study that was ranked (its winner), or a training
-    that was stopped, to be gone on with. FILE is a widths file.
+    that was stopped, to be gone on with. FILE is a widths file. A search for single weights, and a pattern's file, are
+    trained with its masks.
     """
+    from nas_prune.cli.train_pattern import is_pattern, train_of_pattern
     from nas_prune.training.result import summary
     from nas_prune.training.run import resume_train, train
 
@@ -136,6 +127,9 @@ def command(
                 workers=workers,
                 progress=progress,
             )
+    elif is_pattern(wanted.named):
+        with showing_progress() as progress:
+            result = train_of_pattern(wanted, setup, workers, progress)
     else:
         subject = _subject(wanted)
         widths, config = subject.widths, _config(wanted, subject, setup)
@@ -158,6 +152,8 @@ def _subject(wanted: TrainOptions) -> "Subject":
     from nas_prune.comparison.subject import subject_named
     from nas_prune.space.budget import Budget
 
+    if wanted.draws:
+        raise click.UsageError("--draw must come with a pattern of single weights, got widths.")
     if wanted.cap is not None and wanted.schedule != "scratch-b":
         raise click.UsageError(
             f"--cap must come with --schedule scratch-b, got {wanted.schedule}, which has no multiplier."
@@ -203,19 +199,17 @@ def _config(wanted: TrainOptions, subject: "Subject", setup: Setup) -> "TrainCon
 
 
 def _print(result: "TrainResult") -> None:
+    from nas_prune.cli.train_pattern import print_pattern
     from nas_prune.space.names import is_own
     from nas_prune.training.config import resume_command
     from nas_prune.training.ranks import ALONE
     from nas_prune.training.result import guessing
 
     config, widths = result.config, result.widths
-    whole = "full width" if widths.cost == widths.base_cost else "the widths given"
-    where = (
-        f"{widths.space.name} at {widths.budget or whole}, {config.schedule} on {printable(config.data.name)}"
-    )
-    factor = f"the recipe's {config.recipe.epochs} × {config.epochs / config.recipe.epochs:.2f}"
-    cost = f"{count(widths.cost.macs)} MACs, {count(widths.cost.params)} parameters"
-    echo(f"{where}: {counted(config.epochs, 'epoch')} ({factor}), {cost}\n")
+    if config.pattern is None:
+        _print_widths(result)
+    else:
+        print_pattern(result)
     _print_seeds(result)
     if guessing({"": result.seeds}, widths.space.num_classes):
         echo("It is no better than guessing the largest class may be. Train for more epochs (--epochs).")
@@ -227,6 +221,17 @@ def _print(result: "TrainResult") -> None:
         space = widths.space.name
         again = f" --space {quote(space)}" if is_own(space) else ""
         echo(f"Next: nas-prune predict {quote(str(result.run))}{again} IMAGES…")
+
+
+def _print_widths(result: "TrainResult") -> None:
+    config, widths = result.config, result.widths
+    whole = "full width" if widths.cost == widths.base_cost else "the widths given"
+    where = (
+        f"{widths.space.name} at {widths.budget or whole}, {config.schedule} on {printable(config.data.name)}"
+    )
+    factor = f"the recipe's {config.recipe.epochs} × {config.epochs / config.recipe.epochs:.2f}"
+    cost = f"{count(widths.cost.macs)} MACs, {count(widths.cost.params)} parameters"
+    echo(f"{where}: {counted(config.epochs, 'epoch')} ({factor}), {cost}\n")
 
 
 def _print_seeds(result: "TrainResult") -> None:

@@ -7,6 +7,7 @@ from typing import TypeAlias
 from nas_prune.comparison.result import COMPARED, FILE
 from nas_prune.errors import BadInputError, NasPruneError
 from nas_prune.report.content import Part
+from nas_prune.runs.kinds import kind_of
 from nas_prune.runs.settings import CONFIG, command_of
 
 Reader: TypeAlias = Callable[[Path, str], Part]
@@ -16,7 +17,8 @@ def read_parts(runs: Sequence[Path], *, storage: str | None = None) -> list[Part
     """The parts of a report, one for each run.
 
     Args:
-        runs: directories of searches, trainings, evaluations, studies, comparisons or transfers; guideline files.
+        runs: directories of searches of both kinds, trainings, evaluations, studies, comparisons or transfers;
+            guideline files.
         storage: where the trials of studies are, if they are not in their directories.
 
     Raises:
@@ -41,14 +43,22 @@ def _each(runs: Sequence[Path]) -> list[Path]:
 def _read(run: Path, name: str, storage: str | None) -> Part:
     from nas_prune.report.comparison import part_of_comparison
     from nas_prune.report.guideline import part_of_guideline
+    from nas_prune.report.patterns import (
+        part_of_pattern_comparison,
+        part_of_pattern_guideline,
+        part_of_patterns,
+    )
     from nas_prune.report.search import part_of_search
     from nas_prune.report.study import part_of_study
     from nas_prune.report.training import part_of_evaluation, part_of_training
 
     if run.is_file():
-        return part_of_guideline(run, name)
+        is_of_patterns = kind_of(run) == "pattern guideline"
+        return part_of_pattern_guideline(run, name) if is_of_patterns else part_of_guideline(run, name)
     readers: dict[str, Reader] = {
         "search": part_of_search,
+        "sparsify": part_of_patterns,
+        "compare-patterns": part_of_pattern_comparison,
         "train": part_of_training,
         "evaluate": part_of_evaluation,
         "study": lambda path, own: part_of_study(path, own, storage),

@@ -29,6 +29,10 @@ def part_of_training(run: Path, name: str) -> Part:
     at = widths.budget or "the widths given"
     headline = f"{name_of(widths)} at {at} on {published(config.data.name)}: {config.schedule}"
     said = []
+    if config.pattern is not None and config.pattern_macs is not None:
+        headline = f"{name_of(widths)}, pattern {config.pattern}, on {published(config.data.name)}: {config.schedule}"
+        share = 100 * config.pattern_macs / widths.base_cost.macs
+        said.append(f"Masked by a pattern of single weights: {share:.1f} % of the MACs are of non-zeros.")
     if numbers is None:
         said.append(
             unfinished(f"{config.epochs} epochs are to be trained with each of {len(config.seeds)} seeds")

@@ -18,11 +18,12 @@ from nas_prune.errors import BadInputError, NasPruneError
 from nas_prune.runs.reading import load_json, load_yaml, read_text
 
 Kind: TypeAlias = Literal[
-    "search", "train", "evaluate", "compare", "transfer", "study",  # directories of runs, by their command
-    "widths", "guideline", "study file", "comparison file", "recipe", "report", "settings", "result",
-    "images", "image", "weights", "target", "measurement",
+    "search", "sparsify", "train", "evaluate", "compare", "transfer", "study",  # directories of runs, by their command
+    "widths", "pattern", "guideline", "pattern guideline", "study file", "comparison file", "recipe", "report",
+    "settings", "result", "images", "image", "weights", "target", "measurement",
 ]  # fmt: skip
-RUNS: tuple[Kind, ...] = ("search", "train", "evaluate", "compare", "transfer", "study")
+_NOW = {"judge": "evaluate", "compare-patterns": "compare"}  # commands of runs that go by another kind
+RUNS: tuple[Kind, ...] = ("search", "sparsify", "train", "evaluate", "compare", "transfer", "study")
 _MOST = 4 * 2**20  # bytes of a file that is looked at
 _ENTRIES = 300  # of a folder
 _IMAGES = frozenset(
@@ -49,13 +50,16 @@ _OF_RECIPES = frozenset(
 _OF_TARGETS = frozenset(("alignment", "precision", "weight_bytes", "activation_bytes", "latency", "measured"))
 _WORDS: dict[Kind, str] = {
     "search": "the directory of a search",
+    "sparsify": "the directory of a search for patterns",
     "train": "the directory of a training",
     "evaluate": "the directory of an evaluation",
     "compare": "the directory of a comparison",
     "transfer": "the directory of a transfer",
     "study": "the directory of a study",
     "widths": "a widths file",
+    "pattern": "a pattern of single weights",
     "guideline": "a guideline",
+    "pattern guideline": "a guideline of patterns",
     "study file": "a study file",
     "comparison file": "a comparison file",
     "recipe": "a recipe",
@@ -74,7 +78,9 @@ _TAKES: dict[Kind, str] = {
     "compare": "nas-prune compare --resume {path} goes on with it or adds to it, nas-prune report {path} shows it.",
     "transfer": "nas-prune transfer --resume {path} goes on with it, nas-prune report {path} shows it.",
     "widths": "nas-prune train --widths {path}",
+    "pattern": "nas-prune train --pattern {path}",
     "guideline": "nas-prune apply --guideline {path} --space NAME",
+    "pattern guideline": "nas-prune sparsify --method guided --guideline {path}",
     "study file": "nas-prune study run {path}",
     "comparison file": "nas-prune compare {path}",
     "recipe": "nas-prune search --recipe {path}",
@@ -100,7 +106,7 @@ def _kind_of_folder(path: Path) -> Kind | None:
     if (path / "config.yaml").is_file():
         content = load_yaml(read_text(path / "config.yaml", most=_MOST))
         command = content.get("command") if isinstance(content, dict) else None
-        command = "evaluate" if command == "judge" else command  # as it was called before
+        command = _NOW.get(str(command), command)
         if command == "measure":
             return "target" if (path / "target.yaml").is_file() else "measurement"
         return next((one for one in RUNS if one == command), None)
@@ -132,9 +138,10 @@ def _kind_of_file(path: Path) -> Kind | None:
 
 def _kind_of(content: Mapping[str, Any], *, is_json: bool) -> Kind | None:
     """By a file's schema, where it has one, or by settings that only one kind has."""
-    found = re.fullmatch(r"nas-prune/(widths|guideline|report)/\d{1,6}", str(content.get("schema")))
+    schemas = r"nas-prune/(widths|pattern|guideline|pattern-guideline|report)/\d{1,6}"
+    found = re.fullmatch(schemas, str(content.get("schema")))
     if found is not None:
-        return {"widths": "widths", "guideline": "guideline", "report": "report"}[found[1]]  # type: ignore[return-value]
+        return found[1].replace("-", " ")  # type: ignore[return-value]
     keys = content.keys()
     if is_json:
         is_result = bool(keys & {"budgets", "test_accuracy_mean", "arms", "candidates", "populations"})

@@ -20,7 +20,6 @@ from nas_prune.runs.directory import (
     begun_whole,
     check_out,
     make_run,
-    published,
 )
 from nas_prune.runs.files import write_whole
 from nas_prune.runs.progress import SILENT, Progress
@@ -35,7 +34,7 @@ from nas_prune.search.result import FoundWidths, SearchResult, file_stem, warnin
 from nas_prune.search.scores_file import SCORES, read_scores, write_scores
 from nas_prune.space.cut import best_channels
 from nas_prune.space.scores import Scores
-from nas_prune.space.widths import DataRecord, MethodRecord, Widths
+from nas_prune.space.widths import MethodRecord, Widths
 from nas_prune.training.checkpoint import read_checkpoint
 from nas_prune.training.compute import limited_threads, pick_device
 from nas_prune.training.config import resume_command
@@ -48,6 +47,7 @@ from nas_prune.training.network_file import (
     write_network,
 )
 from nas_prune.training.notes import before_training, of_last_epoch
+from nas_prune.training.provenance import behind
 from nas_prune.training.ranks import ALONE, joined
 from nas_prune.training.resumable import drop_checkpoints, facts_of, is_finished, train_in
 from nas_prune.training.starts import write_kept
@@ -370,16 +370,5 @@ def _provenance(stage: PreparedSearch, epochs: int) -> dict[str, Any]:
             is_automatic=stage.method.kind(config.scope) == "automatic",
             settings=stage.settings,
         ),
-        "data": DataRecord(
-            name=published(config.data.name),
-            num_train=len(data.train),
-            num_val=len(data.val),
-            max_images=config.data.max_images,
-            val_fraction=config.data.val_fraction,
-            task=str(config.data.task),
-        ),
-        "recipe": config.recipe.model_dump(mode="json"),
-        "seed": config.seed,
-        "epochs": epochs,
-        "versions": config.versions,
+        **behind(config.data, data, config.recipe, seed=config.seed, epochs=epochs, versions=config.versions),
     }

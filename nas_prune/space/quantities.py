@@ -10,7 +10,8 @@ from types import MappingProxyType
 
 COUNTED = ("macs", "params", "channels", "activations")
 MEASURED = ("latency", "memory", "size")
-KINDS = (*COUNTED, *MEASURED)
+NONZERO = "nonzero"  # single weights that are there, of a pattern
+KINDS = (*COUNTED, *MEASURED, NONZERO)
 
 _COUNTS = MappingProxyType({"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "b": 10**9})
 _TIMES = MappingProxyType({"s": 10**9, "ms": 10**6, "us": 10**3, "µs": 10**3, "μs": 10**3, "ns": 1})
@@ -27,19 +28,19 @@ _BYTES = MappingProxyType(
     }
 )
 _UNITS = {
-    **dict.fromkeys(COUNTED, _COUNTS),
+    **dict.fromkeys((*COUNTED, NONZERO), _COUNTS),
     "latency": _TIMES,
     "memory": _BYTES,
     "size": _BYTES,
 }
 _WORDS = {
-    **dict.fromkeys(COUNTED, "%, K, M or G"),
+    **dict.fromkeys((*COUNTED, NONZERO), "%, K, M or G"),
     "latency": "%, ms, us, ns or s",
     "memory": "%, KiB, MiB, KB, MB or B",
     "size": "%, KiB, MiB, KB, MB or B",
 }
 _PRINTED = {
-    **dict.fromkeys(COUNTED, (("G", 10**9), ("M", 10**6), ("K", 10**3), ("", 1))),
+    **dict.fromkeys((*COUNTED, NONZERO), (("G", 10**9), ("M", 10**6), ("K", 10**3), ("", 1))),
     "latency": (("s", 10**9), ("ms", 10**6), ("us", 10**3), ("ns", 1)),
     **dict.fromkeys(("memory", "size"), (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10), ("B", 1))),
 }
@@ -82,7 +83,7 @@ def shown(kind: str, count: float) -> str:
         >>> shown("latency", 2512345), shown("memory", 300000), shown("macs", 1234)
         ('2.51 ms', '293 KiB', '1,234 macs')
     """
-    if kind in COUNTED:
+    if kind in (*COUNTED, NONZERO):
         return f"{count:,.0f} {kind}"
     unit, size = next((one for one in _PRINTED[kind] if count >= one[1]), _PRINTED[kind][-1])
     value = count / size
@@ -91,6 +92,8 @@ def shown(kind: str, count: float) -> str:
 
 def unknown_cost(kind: str, network: str, options: Sequence[str], target: str | None) -> str:
     """Why a cost cannot be bounded, and what to do, in a line."""
+    if kind == NONZERO:
+        return "nonzero counts single weights, which nas-prune sparsify leaves out. Of widths, bound params."
     on = f"target {target}" if target else "no --target"
     how = (
         "Measure it, and use --target my-machine: "

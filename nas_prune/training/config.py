@@ -285,6 +285,9 @@ class TrainConfig(RunConfig):
             network are cut to the channels that the search of `inherits_from` kept. A run's `config.yaml` has the name
             alone; the weights are in the run.
         teacher: the run whose trained network is imitated; None for none.
+        pattern: the pattern of single weights that networks are masked by, by its name; None for none. The masks are in
+            the run.
+        pattern_macs: what Scratch-B goes by then: the MACs of one image with the weights that are there.
         keep_checkpoints: whether those of finished trainings stay.
         log: what is written of each epoch beside `metrics.jsonl`: `tensorboard`, or None for nothing.
     """
@@ -302,6 +305,8 @@ class TrainConfig(RunConfig):
     inherits_from: str | None = None
     weights: str | None = Field(default=None, max_length=4096)
     teacher: str | None = None
+    pattern: str | None = Field(default=None, max_length=1000)
+    pattern_macs: int | None = Field(default=None, ge=1)
     keep_checkpoints: bool = False
     log: LogName | None = None
 

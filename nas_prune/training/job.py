@@ -22,6 +22,7 @@ from nas_prune.training.config import TrainConfig, checked_images
 from nas_prune.training.event_log import check_log
 from nas_prune.training.given_weights import GivenWeights, WeightsSource, given_weights, read_start
 from nas_prune.training.loss import Teacher, check_goes_with
+from nas_prune.training.masks import GivenMasks, hold, read_given
 from nas_prune.training.notes import check_validation
 from nas_prune.training.ranks import Ranks
 from nas_prune.training.recipe import Recipe
@@ -44,19 +45,29 @@ class TrainJob:
     start: Callable[[], nn.Module] | None
     given: GivenWeights | None
     teacher: Teacher | None
+    masks: GivenMasks | None = None
 
     @property
     def settings(self) -> dict[str, Any]:
         """What else decides the result."""
-        known = {
+        known: dict[str, Any] = {
             "schedule": self.config.schedule,
             "inherits": self.start is not None,
             "has_teacher": self.teacher is not None,
         }
-        return known if self.given is None else {**known, "weights": self.given.name}
+        if self.given is not None:
+            known["weights"] = self.given.name
+        return known if self.masks is None else {**known, "masks": self.masks.identity}
 
     def network(self, seed: int) -> nn.Module:
-        """The network before its first step."""
+        """The network before its first step; weights that its masks leave out are zero, and stay so."""
+        network = self._unmasked(seed)
+        if self.masks is None:
+            return network
+        inherits = self.start is not None or self.given is not None
+        return hold(network, self.masks.of(seed), scales=not inherits)
+
+    def _unmasked(self, seed: int) -> nn.Module:
         if self.start is not None:
             return self.start().to(self.compute.device)
         network = self.space.build(self.widths, seed=seed, device=self.compute.device)
@@ -71,13 +82,17 @@ class Inputs:
         data: the images.
         network: the space that the widths are of.
         begin: makes the network before its first step; random weights, or those that the settings name, if None.
-        begun: the directory of a run that has begun: weights it was given are there.
+        begun: the directory of a run that has begun: weights and masks that it was given are there.
+        weights: what the network starts from, where it is no file's.
+        masks: which of its weights are there; None for all.
     """
 
     data: ImageData | None = None
     network: SearchSpace | None = None
     begin: Callable[[], nn.Module] | None = None
     begun: Path | None = None
+    weights: GivenWeights | None = None
+    masks: GivenMasks | None = None
 
 
 def prepared(
@@ -109,7 +124,7 @@ def prepared(
     network, images = _loaded(config, widths, given, progress, space)
     own = checked_images(config, images)
     widths = network.priced(widths)
-    plan = plan_training(widths, config.recipe, config.schedule, cap=config.cap)
+    plan = plan_training(widths, config.recipe, config.schedule, cap=config.cap, macs=config.pattern_macs)
     ranks.check(plan.recipe.batch_size, len(images.train))
     trial = network.build(widths, seed=0)
     try_task(trial, images)
@@ -127,14 +142,19 @@ def prepared(
     }
     config = config.model_copy(update=resolved)
     images = images if workers > 1 else images.to(compute.device)
-    weights = (
-        None if given.begin else _weights(config, widths, network, images, space=space, begun=given.begun)
-    )
+    weights = given.weights
+    if weights is None and given.begin is None:
+        weights = _weights(config, widths, network, images, space=space, begun=given.begun)
     if weights is not None:
         config = config.model_copy(update={"weights": weights.name})
     begin = given.begin or (None if weights else _start(config, widths, space))
     teacher = _teacher(config, widths, compute, space)
-    return TrainJob(config, widths, network, images, plan.recipe, compute, space, begin, weights, teacher)
+    masks = given.masks
+    if masks is None and config.pattern is not None and given.begun is not None:
+        masks = read_given(given.begun, config.pattern, config.seeds)
+    return TrainJob(
+        config, widths, network, images, plan.recipe, compute, space, begin, weights, teacher, masks
+    )
 
 
 def _loaded(

@@ -94,6 +94,8 @@ class Training:
         compute: on what, and how precisely.
         penalise: called after each backward pass with the network and the learning rate, to add to gradients or to
             move parameters of its own.
+        after_step: changes the network in place after each step of the optimiser, before its moving average takes it;
+            called with the state, whose counts are those before the step.
         after_epoch: changes the networks in place after the last step of each epoch, before they are evaluated.
         teacher: gives the scores to imitate for a batch of images.
         title: its name in progress reports.
@@ -107,6 +109,7 @@ class Training:
     seed: int
     compute: Compute = PLAIN
     penalise: Penalty | None = None
+    after_step: Callable[[TrainState], None] | None = None
     after_epoch: Callable[[TrainState], None] | None = None
     teacher: Teacher | None = None
     title: str = "training"
@@ -268,6 +271,8 @@ class _Loop:
         if self.training.penalise is not None:
             self.training.penalise(self.state.model, rate)
         optimiser.step()
+        if self.training.after_step is not None:
+            self.training.after_step(self.state)
         if self.training.recipe.average is not None:
             move_average(self.state, self.training.recipe.average, self._steps_done())
         detached = loss.detach()

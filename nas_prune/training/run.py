@@ -23,6 +23,7 @@ from nas_prune.training.given_weights import write_start
 from nas_prune.training.held_out import write_held_out
 from nas_prune.training.job import Inputs, TrainJob, prepared
 from nas_prune.training.loop import Observer
+from nas_prune.training.masks import write_given
 from nas_prune.training.model_file import MODEL, write_model
 from nas_prune.training.notes import before_training
 from nas_prune.training.ranks import ALONE, joined
@@ -38,6 +39,7 @@ def train(
     *,
     space: str | None = None,
     workers: int = 1,
+    inputs: Inputs | None = None,
     progress: Progress = SILENT,
 ) -> TrainResult:
     """Train networks of the given widths.
@@ -48,6 +50,7 @@ def train(
         out: the run's directory, new or empty; the next free `runs/SPACE-SCHEDULE-DATA-NNN` if None.
         space: the network's name again, if it is one of your own: no code that only a file names is imported.
         workers: how many seeds are trained at once, each in a process of its own with its share of the threads.
+        inputs: what is loaded already, and masks or weights that no file of a person's has; the run keeps them.
         progress: reports how far the work is.
 
     Returns:
@@ -62,7 +65,7 @@ def train(
     config = config.checked()
     with joined(pick_device(config.device)) as ranks:
         progress = progress if ranks.is_first else SILENT
-        job = prepared(config, widths, ranks, progress, space=space, workers=workers)
+        job = prepared(config, widths, ranks, progress, space=space, workers=workers, given=inputs)
         run = _new_run(job, out)
         if job.given is not None:
             progress.say(job.given.words)
@@ -117,6 +120,8 @@ def _new_run(job: TrainJob, out: Path | None) -> Path:
             job.widths.write(run / WIDTHS)
             if job.given is not None:
                 write_start(run, job.given)
+            if job.masks is not None:
+                write_given(run, job.masks)
             if job.data.held_out:
                 write_held_out(run, job.data)
             write_config(run, config.relative_to(run))

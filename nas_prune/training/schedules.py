@@ -80,7 +80,12 @@ def recipe_of(widths: Widths) -> Recipe | None:
 
 
 def plan_training(
-    widths: Widths, recipe: Recipe, schedule: Schedule, *, cap: float | None = None
+    widths: Widths,
+    recipe: Recipe,
+    schedule: Schedule,
+    *,
+    cap: float | None = None,
+    macs: int | None = None,
 ) -> TrainPlan:
     """The number of epochs and the learning rate for found widths.
 
@@ -89,6 +94,7 @@ def plan_training(
         recipe: the recipe of the whole network, with its full number of epochs.
         schedule: `scratch-e`; `scratch-b` for round(epochs × MACs_base / MACs_widths); `fine-tune`; `rewind`.
         cap: bound on that multiplier (2 in the paper's ImageNet runs); None for no bound.
+        macs: what a network costs that is masked, with the weights that are there; None for that of the widths.
 
     Example:
         Half the MACs of a network that is trained for 160 epochs are trained for 320 with Scratch-B.
@@ -96,7 +102,9 @@ def plan_training(
     if cap is not None and not 1 <= cap < inf:
         raise BadInputError(f"--cap must be at least 1, got {cap:g}.")
     terms = SCHEDULES[schedule]
-    multiplier = terms.epochs_share * (widths.base_cost.macs / widths.cost.macs if terms.by_macs else 1)
+    multiplier = terms.epochs_share * (
+        widths.base_cost.macs / (macs or widths.cost.macs) if terms.by_macs else 1
+    )
     epochs = max(1, floor(recipe.epochs * (multiplier if cap is None else min(cap, multiplier)) + 0.5))
     changes = {"epochs": epochs, "learning_rate": recipe.learning_rate * terms.rate_share}
     rate = {"schedule": "constant", "warmup_epochs": 0.0} if terms.is_constant else {}

@@ -1,0 +1,71 @@
+"""The settings of a comparison of patterns."""
+
+from typing import ClassVar, Literal, Self
+
+from pydantic import Field
+
+from nas_prune.comparison.pattern_arms import PatternArm, arms_named
+from nas_prune.patterns.config import SparsifyConfig
+from nas_prune.space.budget import Budget, BudgetSetting
+from nas_prune.training.config import RunConfig
+from nas_prune.training.recipe import Recipe, default_recipe
+
+FIRST_TRAINING = 10_000  # seeds of trainings: none by which a mask was found
+
+
+class PatternCompareConfig(RunConfig):
+    """Every setting of a comparison of patterns; what `config.yaml` holds.
+
+    Attributes:
+        search: the search of each seed, but for its seed.
+        recipe: how the whole network is trained; its epochs are the reference of all schedules.
+        budgets: at which patterns are compared.
+        arms: their names.
+        seeds: how many; each has a search of its own.
+        cap: bound on Scratch-B's multiplier; None for none.
+        guideline: of patterns of other searches, for the arm that draws from it.
+    """
+
+    path_fields: ClassVar[tuple[str, ...]] = ("guideline",)
+
+    command: Literal["compare-patterns"] = "compare-patterns"
+    search: SparsifyConfig
+    recipe: Recipe = Field(default_factory=lambda known: default_recipe(known["data"].name))
+    budgets: tuple[BudgetSetting, ...] = Field(min_length=1)
+    arms: tuple[str, ...] = Field(min_length=1)
+    seeds: int = Field(default=5, ge=1, le=1000)
+    cap: float | None = Field(default=4.0, ge=1)
+    guideline: str | None = Field(default=None, min_length=1, max_length=4096)
+
+    def network_in(self, run: object) -> str:  # noqa: ARG002
+        """As `RunConfig`."""
+        return self.search.space
+
+    def relative_to(self, run: object) -> Self:
+        """As `RunConfig`; the searches look at the same images."""
+        moved = super().relative_to(run)  # type: ignore[arg-type]
+        return moved.model_copy(update={"search": moved.search.model_copy(update={"data": moved.data})})
+
+    def resolved_from(self, run: object, data_name: str | None) -> Self:
+        """As `RunConfig`; the searches look at the same images."""
+        here = super().resolved_from(run, data_name)  # type: ignore[arg-type]
+        return here.model_copy(update={"search": here.search.model_copy(update={"data": here.data})})
+
+    @property
+    def chosen(self) -> tuple[PatternArm, ...]:
+        """The arms."""
+        return arms_named(self.arms, has_guideline=self.guideline is not None)
+
+    def search_of(self, seed: int) -> SparsifyConfig:
+        """The search of one seed."""
+        budgets = tuple(Budget.parse(str(budget)) for budget in self.budgets)
+        return self.search.model_copy(
+            update={
+                "seed": seed,
+                "budgets": budgets,
+                "device": self.device,
+                "threads": self.threads,
+                "precision": self.precision,
+                "channels_last": self.channels_last,
+            }
+        )

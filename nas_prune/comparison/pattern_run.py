@@ -1,0 +1,148 @@
+"""Comparing patterns: searches of every seed, and the trainings of all arms; it goes on after any stop."""
+
+import json
+from functools import partial
+from pathlib import Path
+from shlex import quote
+
+from nas_prune.comparison.pattern_config import PatternCompareConfig
+from nas_prune.comparison.pattern_result import PatternComparison, read_pattern_comparison, summary
+from nas_prune.comparison.pattern_work import (
+    GUIDELINE,
+    Unit,
+    prepared_worker,
+    result_file,
+    searches_of,
+    trainings_of,
+)
+from nas_prune.errors import BadInputError
+from nas_prune.patterns.config import resolve
+from nas_prune.patterns.guideline import read_pattern_guideline
+from nas_prune.patterns.prepared import prepared_patterns
+from nas_prune.runs.directory import RESULT, begun_whole, check_out, make_run
+from nas_prune.runs.files import alone_in, write_whole
+from nas_prune.runs.progress import SILENT, Progress
+from nas_prune.runs.reopen import reopen
+from nas_prune.runs.settings import library_versions, write_config
+from nas_prune.runs.stopping import resume_hint
+from nas_prune.runs.workers import in_workers
+from nas_prune.space.names import is_own
+from nas_prune.training.notes import before_training
+
+
+def compare_patterns(
+    config: PatternCompareConfig,
+    out: Path | None = None,
+    *,
+    space: str | None = None,
+    workers: int = 1,
+    progress: Progress = SILENT,
+) -> PatternComparison:
+    """Search with every seed, train every arm, and compare each with the one it belongs beside.
+
+    Args:
+        config: every setting.
+        out: the run's directory, new or empty; the next free `runs/SPACE-compare-DATA-NNN` if None.
+        space: the network again, if it is one of your own.
+        workers: how many trainings at once, each in a process of its own.
+        progress: reports how far the work is.
+
+    Raises:
+        NasPruneError: something in the settings cannot be used; nothing has been written then.
+    """
+    config = config.checked()
+    _ = config.chosen
+    check_out(out)
+    search = resolve(config.search_of(0))
+    stage = prepared_patterns(search, SILENT)
+    if config.guideline is not None:
+        read_pattern_guideline(config.guideline)
+    changes = {
+        "search": search,
+        "device": stage.compute.device.type,
+        "precision": stage.compute.precision,
+        "channels_last": stage.compute.channels_last,
+        "threads": config.threads or max(1, stage.threads // workers),
+        "versions": library_versions(),
+        "images": stage.config.images,
+        "data": stage.resolved().data,
+    }
+    config = config.model_copy(update=changes)
+    run = make_run(out, config.search.space, "compare", config.data.name)
+    with begun_whole(run):
+        if config.guideline is not None:
+            read_pattern_guideline(config.guideline).write(run / GUIDELINE)
+            config = config.model_copy(update={"guideline": str(run / GUIDELINE)})
+        write_config(run, config.relative_to(run))
+    progress.say(before_training(stage.data, config.recipe))
+    progress.say(f"Writing to {run}. If it is stopped: {_again(run, config)}")
+    return _finish(run, config, space, workers, progress)
+
+
+def resume_compare_patterns(
+    run: Path,
+    *,
+    seeds: int | None = None,
+    data_name: str | None = None,
+    space: str | None = None,
+    workers: int = 1,
+    progress: Progress = SILENT,
+) -> PatternComparison:
+    """Resume a comparison of patterns, or add seeds to it; what is done is kept.
+
+    Args:
+        run: its directory.
+        seeds: more than it has; None for as many.
+        data_name: where the images are now, if they or the run were moved.
+        space: the network again, if it is one of your own.
+        workers: how many trainings at once.
+        progress: reports how far the work is.
+    """
+    config = reopen(
+        run, PatternCompareConfig, trusted=space, data_name=data_name, progress=progress, cleans=False
+    )
+    if seeds is not None:
+        if seeds < config.seeds:
+            raise BadInputError(f"--seeds must be at least the {config.seeds} that the run has, got {seeds}.")
+        config = config.model_copy(update={"seeds": seeds})
+        write_config(run, config.relative_to(run))
+    return _finish(run, config, space, workers, progress)
+
+
+def _again(run: Path, config: PatternCompareConfig) -> str:
+    own = f" --space {quote(config.search.space)}" if is_own(config.search.space) else ""
+    return f"nas-prune compare --resume {quote(str(run))}{own}"
+
+
+def _finish(
+    run: Path, config: PatternCompareConfig, space: str | None, workers: int, progress: Progress
+) -> PatternComparison:
+    """Do what is left: all searches first, since arms follow from them."""
+    failed: list[tuple[str, str]] = []
+    with alone_in(run), resume_hint(_again(run, config)):
+        for units in (searches_of(config), trainings_of(config)):
+            left = [unit for unit in units if not result_file(run, unit).exists()]
+            failed += _done(run, config, space, left, workers, progress)
+    result = read_pattern_comparison(run, tuple(failed))
+    write_whole(run / RESULT, json.dumps(summary(result), indent=1) + "\n")
+    return result
+
+
+def _done(
+    run: Path,
+    config: PatternCompareConfig,
+    space: str | None,
+    units: list[Unit],
+    workers: int,
+    progress: Progress,
+) -> list[tuple[str, str]]:
+    """Do some units; those that failed, and why."""
+    if workers == 1:
+        work = prepared_worker(run, config, space)
+        for number, unit in enumerate(units):
+            progress.update(unit.name, number, len(units))
+            work(unit, progress)
+        return []
+    outcomes = in_workers(partial(prepared_worker, run, config, space), units, workers, progress)
+    pairs = zip(units, outcomes, strict=True)
+    return [(unit.name, outcome.error) for unit, outcome in pairs if outcome.error is not None]

@@ -1,0 +1,248 @@
+"""The trainings of a comparison of patterns: a search for each seed, and the arms that follow from it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from nas_prune.comparison.pattern_arms import PatternArm
+from nas_prune.comparison.pattern_config import FIRST_TRAINING, PatternCompareConfig
+from nas_prune.data import epoch_seed
+from nas_prune.patterns.config import SparsifyConfig
+from nas_prune.patterns.cut import cut_weights
+from nas_prune.patterns.draw import drawn_masks
+from nas_prune.patterns.guideline import read_pattern_guideline
+from nas_prune.patterns.methods.contract import Evidence
+from nas_prune.patterns.methods.guided import scores_by
+from nas_prune.patterns.methods.registry import method_named
+from nas_prune.patterns.pattern import PATTERNS, Pattern, read_pattern
+from nas_prune.patterns.prepared import PreparedPatterns, prepared_patterns
+from nas_prune.patterns.rounds import early_network
+from nas_prune.patterns.run import pruned, resume_sparsify, sparsify, trained_network
+from nas_prune.runs.directory import RESULT
+from nas_prune.runs.progress import SILENT, Progress
+from nas_prune.runs.settings import CONFIG, read_config
+from nas_prune.search.result import file_stem
+from nas_prune.space.budget import Budget
+from nas_prune.space.cut import matched
+from nas_prune.space.widths import Widths
+from nas_prune.training.config import TrainConfig
+from nas_prune.training.evaluation import evaluate
+from nas_prune.training.job import Inputs
+from nas_prune.training.masks import GivenMasks, Masks, read_masks
+from nas_prune.training.result import Trained, read_trained, write_trained
+from nas_prune.training.run import train_member
+
+GUIDELINE = "guideline.yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """One training: an arm at a budget, with a seed; or a search, where there is no arm."""
+
+    seed: int
+    arm: PatternArm | None = None
+    budget: Budget | None = None
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return (
+            f"search {self.seed}"
+            if self.arm is None
+            else f"{self.arm.name} at {self.budget}, seed {self.seed}"
+        )
+
+
+def search_folder(run: Path, seed: int) -> Path:
+    """Where the search of a seed is."""
+    return run / "searches" / f"seed-{seed}"
+
+
+def arm_folder(run: Path, arm: str, budget: Budget) -> Path:
+    """Where an arm's trainings at a budget are; that of the whole network is the same for all."""
+    return run / "arms" / ("whole" if arm == "whole" else f"{file_stem(budget)}/{arm}")
+
+
+def result_file(run: Path, unit: Unit) -> Path:
+    """What a unit leaves at its end."""
+    if unit.arm is None or unit.budget is None:
+        return search_folder(run, unit.seed) / RESULT
+    return arm_folder(run, unit.arm.name, unit.budget) / f"seed-{FIRST_TRAINING + unit.seed}" / RESULT
+
+
+def searches_of(config: PatternCompareConfig) -> list[Unit]:
+    """The searches."""
+    return [Unit(seed) for seed in range(config.seeds)]
+
+
+def trainings_of(config: PatternCompareConfig) -> list[Unit]:
+    """The trainings of all arms, seed by seed; the whole network once for all budgets."""
+    return [
+        Unit(seed, arm, budget)
+        for seed in range(config.seeds)
+        for number, budget in enumerate(config.budgets)
+        for arm in config.chosen
+        if arm.kind != "whole" or number == 0
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """What one process needs; what is loaded is kept for the next unit of the same seed."""
+
+    run: Path
+    config: PatternCompareConfig
+    typed: str | None
+    loaded: dict[int, PreparedPatterns] = field(default_factory=dict)
+
+    def __call__(self, unit: Unit, progress: Progress) -> None:
+        """Do one unit, or go on with it; what is done is left alone."""
+        if result_file(self.run, unit).exists():
+            return
+        if unit.arm is None:
+            self._search(unit, progress)
+        else:
+            self._train(unit, unit.arm, progress)
+
+    def _search(self, unit: Unit, progress: Progress) -> None:
+        folder = search_folder(self.run, unit.seed)
+        if (folder / CONFIG).exists():
+            resume_sparsify(folder, data_name=self.config.data.name, space=self.typed, progress=progress)
+        else:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            sparsify(self.config.search_of(unit.seed), folder, progress=progress.without_words())
+
+    def _train(self, unit: Unit, arm: PatternArm, progress: Progress) -> None:
+        assert unit.budget is not None
+        stage = self._stage(unit.seed)
+        result = result_file(self.run, unit)
+        result.parent.mkdir(parents=True, exist_ok=True)
+        if arm.kind == "whole" and self._has_whole(stage):
+            write_trained(result, self._as_searched(unit, stage))
+            return
+        config, widths, inputs = self._inputs(unit, arm, unit.budget, stage)
+        train_member(config, widths, result.parent.parent, inputs, result=result, progress=progress)
+
+    def _stage(self, seed: int) -> PreparedPatterns:
+        """The search of a seed with everything loaded."""
+        if seed not in self.loaded:
+            self.loaded.clear()
+            folder = search_folder(self.run, seed)
+            config = read_config(folder, SparsifyConfig).vouched(folder, self.typed)
+            self.loaded[seed] = prepared_patterns(config.resolved_from(folder, self.config.data.name), SILENT)
+        return self.loaded[seed]
+
+    def _has_whole(self, stage: PreparedPatterns) -> bool:
+        """Whether a search trains the whole network, by the recipe of all arms."""
+        is_usual = stage.method.trains and stage.course is None and not stage.method.rounds
+        return is_usual and stage.config.search_recipe == self.config.recipe.to_the_end() == self.config.recipe
+
+    def _as_searched(self, unit: Unit, stage: PreparedPatterns) -> Trained:
+        """The network that the search trained is a whole one, trained by the recipe."""
+        network = trained_network(stage, search_folder(self.run, unit.seed))
+        data, cost = stage.data, stage.space.cost_at(stage.space.base_G)
+        return Trained(
+            FIRST_TRAINING + unit.seed,
+            evaluate(network, data.val, data, stage.compute)[1],
+            evaluate(network, data.test, data, stage.compute)[1],
+            stage.config.search_recipe.epochs,
+            cost.macs,
+            cost.params,
+            0.0,
+            metric=data.task.metric,
+        )
+
+    def _inputs(
+        self, unit: Unit, arm: PatternArm, budget: Budget, stage: PreparedPatterns
+    ) -> tuple[TrainConfig, Widths, Inputs]:
+        pattern = self._pattern(unit.seed, budget)
+        widths = _widths_for(arm, pattern, stage)
+        masks = self._masks(unit, arm, budget, pattern, stage) if arm.is_masked else None
+        macs = None
+        if masks is not None:
+            macs = stage.costs.at([int(masks[layer.name].sum()) for layer in stage.costs.layers.layers]).macs
+        config = TrainConfig(
+            data=stage.config.data,
+            recipe=self.config.recipe,
+            schedule=arm.schedule,
+            cap=self.config.cap,
+            seeds=(FIRST_TRAINING + unit.seed,),
+            data_seed=unit.seed,
+            device=self.config.device,
+            threads=self.config.threads,
+            precision=self.config.precision,
+            channels_last=self.config.channels_last,
+        )
+        config = config.model_copy(
+            update={"pattern": None if masks is None else arm.name, "pattern_macs": macs}
+        )
+        begin = None if arm.start == "random" else partial(self._network, unit, arm, masks, stage)
+        given = None if masks is None else GivenMasks(arm.name, shared=masks)
+        return config, widths, Inputs(stage.data, stage.space, begin, masks=given)
+
+    def _network(
+        self, unit: Unit, arm: PatternArm, masks: Masks | None, stage: PreparedPatterns
+    ) -> nn.Module:
+        """What an arm that does not begin at random begins with; its masks are put on it afterwards."""
+        folder = search_folder(self.run, unit.seed)
+        if arm.start == "early":
+            return early_network(stage, folder) if stage.method.rounds else stage.space.build(seed=unit.seed)
+        assert masks is not None
+        if not stage.method.trains:
+            return stage.space.build(seed=unit.seed)
+        return pruned(stage, trained_network(stage, folder), masks)
+
+    def _pattern(self, seed: int, budget: Budget) -> Pattern:
+        return read_pattern(search_folder(self.run, seed) / PATTERNS / f"{file_stem(budget)}.json")
+
+    def _masks(
+        self, unit: Unit, arm: PatternArm, budget: Budget, pattern: Pattern, stage: PreparedPatterns
+    ) -> Masks:
+        """Which weights are there, in an arm that leaves some out."""
+        assert pattern.mask is not None
+        seed = epoch_seed(unit.seed, 0, f"masks of {arm.name}")
+        if arm.kind in ("found", "shuffled"):
+            found = read_masks(search_folder(self.run, unit.seed) / PATTERNS / pattern.mask.file)
+            return found if arm.kind == "found" else shuffled(found, seed)
+        if arm.kind == "drawn":
+            return drawn_masks(pattern, stage.costs.layers, seed)
+        evidence = Evidence(stage.space.template, stage.space, stage.costs, stage.data, seed)
+        if arm.kind == "guided":
+            guideline = read_pattern_guideline(self.run / GUIDELINE)
+            return cut_weights(stage.costs, scores_by(evidence, guideline), budget).masks
+        return cut_weights(stage.costs, method_named(arm.kind).scores(evidence), budget).masks
+
+
+def _widths_for(arm: PatternArm, pattern: Pattern, stage: PreparedPatterns) -> Widths:
+    """The whole width, or uniform widths that cost as much as a pattern."""
+    space = stage.space
+    if arm.kind not in ("widths-macs", "widths-size"):
+        return space.widths(space.base_G)
+    cost = pattern.cost.macs if arm.kind == "widths-macs" else pattern.cost.size_bytes
+    budget = Budget("macs" if arm.kind == "widths-macs" else "size", absolute=cost)
+    return space.widths(matched(space, space.searched("all"), budget).widths_G, budget=str(budget))
+
+
+def shuffled(masks: Masks, seed: int) -> dict[str, torch.Tensor]:
+    """Masks with as many weights in each layer, at other places."""
+    generator = torch.Generator().manual_seed(seed)
+    return {
+        name: mask.reshape(-1)[torch.randperm(mask.numel(), generator=generator)].reshape(mask.shape)
+        for name, mask in sorted(masks.items())
+    }
+
+
+def prepared_worker(
+    run: Path, config: PatternCompareConfig, typed: str | None
+) -> Callable[[Unit, Progress], None]:
+    """What one process does with a unit."""
+    return Worker(run, config, typed)
+
+
+def read_unit(run: Path, unit: Unit) -> Trained | None:
+    """What a training has left; None if it is not done."""
+    return read_trained(result_file(run, unit))

@@ -1,0 +1,1 @@
+"""Which single weights stay: patterns as structure, found by pruning and written without a weight."""

@@ -1,0 +1,234 @@
+"""Fitting a guideline to patterns: log odds by stage and position, pooled, tested, shrunk where the evidence is thin.
+
+Shape suffixes: U searches, N nodes (searches at the level that is taken as independent), C cells, P positions.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from math import log
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas_prune.errors import GuidelineError
+from nas_prune.guideline.pooling import at_nodes, independent, pattern_test, pool, shrunk
+from nas_prune.patterns.guideline import (
+    LARGEST,
+    Agreement,
+    DensityCell,
+    LayerKind,
+    PatternGuideline,
+    PatternSource,
+    PositionCell,
+    kind_of_layer,
+    last_stage,
+)
+from nas_prune.patterns.pattern import PATTERNS, Pattern, read_pattern
+
+Floats: TypeAlias = NDArray[np.float64]
+DensityKey: TypeAlias = "tuple[LayerKind, int]"
+PositionKey: TypeAlias = "tuple[int, tuple[int, ...], int]"
+_LEVEL = 0.05  # of the tests
+_DOUBT = 1.0  # variance of a mean that one source alone gives, in squared log odds
+_FEWEST_KERNELS = 100  # of a stage, or the shares of its positions are mostly chance
+_DIGITS = 4
+
+
+def log_odds(share: float, count: float) -> float:
+    """Log odds of a share of so many weights; half a weight is added to each side, so that none is without end.
+
+    Example:
+        >>> round(log_odds(0.5, 100), 6), round(log_odds(1.0, 9), 3)
+        (0.0, 2.944)
+    """
+    kept = share * count
+    return log((kept + 0.5) / (count - kept + 0.5))
+
+
+def fit_patterns(patterns: Sequence[Pattern], *, confidence: float = 0.9) -> PatternGuideline:
+    """What patterns have in common.
+
+    Patterns of one search at several budgets are one source, of which the mean counts; of these, seeds, methods, data
+    sets and networks are pooled level by level, as widths are.
+
+    Args:
+        patterns: of any networks; those of one network, data set, method and seed are one source.
+        confidence: of the intervals of densities together, and of positions together.
+
+    Raises:
+        GuidelineError: there is none, or their numbers of stages differ so that none can be matched.
+    """
+    if not patterns:
+        raise GuidelineError("a guideline of patterns must have sources, got none.")
+    if not 0 < confidence < 1:
+        raise GuidelineError(f"--confidence must be between 0 and 1, got {confidence:g}.")
+    by_keys: dict[tuple[str, ...], list[Pattern]] = defaultdict(list)
+    for pattern in patterns:
+        by_keys[_keys(pattern)].append(pattern)
+    keys_U = list(by_keys)
+    nodes = independent(keys_U)
+    densities = _table([_mean([densities_of(one) for one in own]) for own in by_keys.values()])
+    positions = _table([_mean([positions_of(one) for one in own]) for own in by_keys.values()])
+    of_densities, density_C, half_C = _pooled(densities, nodes, confidence)
+    of_positions, position_C, half_P = _pooled(positions, nodes, confidence)
+    return PatternGuideline(
+        densities=_density_cells(densities, density_C, half_C),
+        positions=_position_cells(positions, position_C, half_P),
+        of_densities=of_densities,
+        of_positions=of_positions,
+        level=nodes.level,
+        confidence=confidence,
+        covers=(min(one.density for one in patterns), max(one.density for one in patterns)),
+        sources=tuple(_source(pattern) for pattern in patterns),
+        notes=_notes(patterns, len(nodes.members)),
+    )
+
+
+def patterns_in(paths: Sequence[Path]) -> list[Pattern]:
+    """The patterns of searches and files.
+
+    Raises:
+        GuidelineError: a search has not finished.
+    """
+    found = []
+    for path in paths:
+        files = sorted((path / PATTERNS).glob("*.json")) if path.is_dir() else [path]
+        if not files:
+            raise GuidelineError(f"RUN must be a finished search for patterns, got {path}, without any.")
+        found += [read_pattern(file) for file in files]
+    return found
+
+
+def densities_of(pattern: Pattern) -> dict[DensityKey, float]:
+    """Log odds of each kind of layer in each stage, beyond those of all weights."""
+    last = _last(pattern)
+    kept: dict[DensityKey, int] = defaultdict(int)
+    sizes: dict[DensityKey, int] = defaultdict(int)
+    for number, layer in enumerate(pattern.layers):
+        kind = kind_of_layer(layer.kind, layer.shape, is_first=number == 0)
+        key: DensityKey = (kind, 0 if kind in ("first", "linear") else last - layer.stage)
+        kept[key] += layer.nonzero
+        sizes[key] += layer.size
+    whole = log_odds(pattern.density, pattern.base_cost.nonzero)
+    return {key: log_odds(kept[key] / size, size) - whole for key, size in sizes.items()}
+
+
+def positions_of(pattern: Pattern) -> dict[PositionKey, float]:
+    """Log odds of each position of kernels in each stage, beyond the mean of the stage's positions."""
+    last = _last(pattern)
+    found: dict[PositionKey, float] = {}
+    for one in pattern.kernels:
+        if len(one.shape) != 2 or one.kernels < _FEWEST_KERNELS:
+            continue
+        odds = [log_odds(share, one.kernels) for share in one.kept]
+        middle = float(np.mean(odds))
+        found |= {(last - one.stage, one.shape, place): own - middle for place, own in enumerate(odds)}
+    return found
+
+
+def _last(pattern: Pattern) -> int:
+    return last_stage((layer.kind, layer.stage) for layer in pattern.layers)
+
+
+def _keys(pattern: Pattern) -> tuple[str, ...]:
+    space = pattern.space
+    network = f"{space.name} ×{space.width_multiplier:g} {list(space.input_shape)}"
+    data = "unknown" if pattern.data is None else pattern.data.name
+    method = "unknown" if pattern.method is None else pattern.method.name
+    return (network, data, method, str(pattern.seed or 0))
+
+
+def _mean(said: Sequence[Mapping[Any, float]]) -> dict[Any, float]:
+    keys = dict.fromkeys(key for one in said for key in one)
+    return {key: float(np.mean([one[key] for one in said if key in one])) for key in keys}
+
+
+class _Table:
+    """What U sources say of C cells; NaN where nothing."""
+
+    def __init__(self, names: list[Any], values_UC: Floats) -> None:
+        self.names, self.values_UC = names, values_UC
+
+    @property
+    def of_C(self) -> NDArray[np.int64]:
+        return np.asarray((~np.isnan(self.values_UC)).sum(0), dtype=np.int64)
+
+
+def _table(said: Sequence[Mapping[Any, float]]) -> _Table:
+    names = sorted({key for one in said for key in one})
+    values = [[one.get(name, np.nan) for name in names] for one in said]
+    return _Table(names, np.array(values, dtype=np.float64).reshape(len(said), len(names)))
+
+
+def _pooled(table: _Table, nodes: Any, confidence: float) -> tuple[Agreement, Floats, Floats]:
+    """Whether sources agree, the shrunk means of all cells, and half the widths of their intervals."""
+    if not table.names:
+        return Agreement(is_found=False, test="no cells"), np.zeros(0), np.zeros(0)
+    values_NC = at_nodes(table.values_UC, nodes)
+    p_value, test = pattern_test(values_NC, nodes)
+    pooled = pool(values_NC, nodes)
+    mean_C = shrunk(pooled, _DOUBT) if p_value is not None else pooled.mean_C
+    is_found = p_value is None or p_value <= _LEVEL
+    return Agreement(is_found=is_found, p_value=p_value, test=test), mean_C, pooled.half_width_C(confidence)
+
+
+def _clipped(value: float) -> float:
+    return round(float(np.clip(value, -LARGEST, LARGEST)), _DIGITS)
+
+
+def _density_cells(table: _Table, mean_C: Floats, half_C: Floats) -> tuple[DensityCell, ...]:
+    return tuple(
+        DensityCell(
+            kind=kind,
+            stage=stage,
+            log_odds=_clipped(mean),
+            low=None if np.isnan(half) else _clipped(mean - half),
+            high=None if np.isnan(half) else _clipped(mean + half),
+            of=int(of),
+        )
+        for (kind, stage), mean, half, of in zip(table.names, mean_C, half_C, table.of_C, strict=True)
+    )
+
+
+def _position_cells(table: _Table, mean_C: Floats, half_C: Floats) -> tuple[PositionCell, ...]:
+    places: dict[tuple[int, tuple[int, ...]], list[int]] = defaultdict(list)
+    for column, (stage, shape, _) in enumerate(table.names):
+        places[stage, shape].append(column)
+    return tuple(
+        PositionCell(
+            stage=stage,
+            shape=shape,
+            log_odds=tuple(_clipped(mean_C[column]) for column in columns),
+            half_width=None
+            if np.isnan(half_C[columns]).any()
+            else round(float(half_C[columns].max()), _DIGITS),
+            of=int(table.of_C[columns].min()),
+        )
+        for (stage, shape), columns in sorted(places.items())
+    )
+
+
+def _source(pattern: Pattern) -> PatternSource:
+    _, data, method, _ = _keys(pattern)
+    return PatternSource(
+        network=pattern.space.name,
+        data=data,
+        method=method,
+        seed=pattern.seed or 0,
+        budget=pattern.budget or "as given",
+        density=float(f"{pattern.density:.6g}"),
+    )
+
+
+def _notes(patterns: Sequence[Pattern], nodes: int) -> tuple[str, ...]:
+    notes = []
+    if nodes == 1:
+        notes.append("One source alone: nothing says how far another would differ. It is applied as it is.")
+    stages = {_last(one) for one in patterns}
+    if len(stages) > 1:
+        notes.append("Networks have different numbers of stages; they are matched from the last.")
+    if any(one.method is not None and one.method.name in ("uniform", "random", "erk") for one in patterns):
+        notes.append("Some sources are controls, which look at neither weights nor images.")
+    return tuple(notes)

@@ -1,0 +1,31 @@
+"""Small weights go while the network trains, by a cubic schedule (Zhu and Gupta 2017)."""
+
+from functools import partial
+
+from torch import nn
+
+from nas_prune.patterns.cut import Scores
+from nas_prune.patterns.methods.contract import Course, PatternMethod, Scope, Setting, compared
+from nas_prune.patterns.methods.magnitude import magnitudes
+from nas_prune.patterns.stepwise import gradually, stepwise
+
+
+def course(setting: Setting) -> Course:
+    """Sixty removals between a tenth and three quarters of the training."""
+    return stepwise(setting, gradually(setting), partial(_sizes, setting.scope, setting))
+
+
+def _sizes(scope: Scope, setting: Setting, model: nn.Module) -> Scores:
+    own = dict(model.named_parameters())
+    weights = {layer.name: own[layer.name].detach() for layer in setting.costs.layers.layers}
+    return compared({name: weight.abs() for name, weight in weights.items()}, weights, scope)
+
+
+GRADUAL = PatternMethod(
+    name="gradual",
+    summary="small weights go during the training, quickly at first",
+    citation="Zhu and Gupta, To prune, or not to prune: exploring the efficacy of pruning for model compression, 2017",
+    scores=magnitudes,
+    course=course,
+    takes_budgets=False,
+)

@@ -1,0 +1,150 @@
+"""Lottery tickets: several trainings, each from the same early weights with fewer of them (Frankle and Carbin 2019).
+
+After each round the smallest weights go, so that costs fall by one factor from round to round; those that stay are set
+back to what they were after a few epochs of the first round (rewinding: Frankle et al. 2020), and the rest of the
+recipe is repeated from there.
+"""
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from nas_prune.data.preprocessing import preprocessing_of
+from nas_prune.patterns.cut import cut_weights
+from nas_prune.patterns.prepared import PreparedPatterns
+from nas_prune.patterns.stepwise import bound_at, falling, rounds_for
+from nas_prune.runs.directory import METRICS, NETWORK
+from nas_prune.runs.files import saying_why, write_whole
+from nas_prune.runs.progress import Progress
+from nas_prune.training.checkpoint import read_tensors, write_tensors
+from nas_prune.training.loop import Training
+from nas_prune.training.masks import Masks, hold, identity_of_masks, masked, write_masks
+from nas_prune.training.network_file import NetworkRecord, read_network, set_weights, write_network
+from nas_prune.training.resumable import drop_checkpoints, facts_of, is_finished, train_in
+from nas_prune.training.state import TrainState, start
+
+REWOUND, MASKS = "rewound.safetensors", "mask.safetensors"
+
+
+def rounds_of(stage: PreparedPatterns) -> int:
+    """How many rounds remove weights: a fifth of what is left each, if it is not said otherwise."""
+    setting = stage.setting
+    shares = [
+        setting.costs.limit(bound) / setting.costs.whole.of(bound.kind) for bound in setting.budget.bounds
+    ]
+    return stage.config.iterations or rounds_for(min(shares))
+
+
+def trained_in_rounds(stage: PreparedPatterns, run: Path, progress: Progress) -> tuple[nn.Module, int]:
+    """Train round after round, or take what is done.
+
+    Returns:
+        The network of the last round, whose weights are those of the last round but one's cut; and the epochs of all
+        rounds. The final cut is made of it.
+    """
+    epochs, rewind, rounds = stage.config.search_recipe.epochs, stage.config.rewind or 0, rounds_of(stage)
+    network, masks = _round(stage, run, 0, None, progress), None
+    for number in range(1, rounds):
+        masks = _masks_after(stage, network, number, rounds)
+        network = _round(stage, run, number, masks, progress)
+    if masks is not None:
+        masked(network, masks)
+    return network, epochs + (rounds - 1) * (epochs - rewind)
+
+
+def _masks_after(stage: PreparedPatterns, network: nn.Module, number: int, rounds: int) -> Masks:
+    """Which weights are left after so many rounds."""
+    bound = bound_at(stage.setting, partial(falling, number / rounds))
+    return cut_weights(stage.costs, stage.scores(network), bound).masks
+
+
+def _round(
+    stage: PreparedPatterns, run: Path, number: int, masks: Masks | None, progress: Progress
+) -> nn.Module:
+    """One training, gone on with or taken as it was left."""
+    folder = run / f"round-{number}"
+    with saying_why(folder):
+        folder.mkdir(exist_ok=True)
+    training = _training(stage, run, number, masks)
+    network = stage.space.build(seed=stage.config.seed, device=stage.compute.device)
+    if masks is not None:
+        _set(network, _rewound(run))
+        hold(network, masks, scales=False)
+        write_masks(folder / MASKS, masks)
+    state = start(network, training.recipe)
+    facts = facts_of(training)
+    if is_finished(folder):
+        file = read_network(folder / NETWORK, network)
+        file.of_same_run(facts)
+        set_weights(network, file)
+        return network
+    if masks is None and not stage.config.rewind and not (run / REWOUND).exists():
+        _write_rewound(run, network)
+    if masks is not None:
+        _begin_at(state, stage.config.rewind or 0, run, folder)
+    train_in(folder, state, training, progress)
+    record = NetworkRecord(
+        widths=stage.space.widths(stage.space.base_G),
+        preprocessing=preprocessing_of(stage.data),
+        facts=facts,
+        epochs_done=state.epochs_done,
+    )
+    write_network(folder / NETWORK, state.trained, record)
+    read_network(folder / NETWORK, state.trained)
+    drop_checkpoints(folder)
+    return state.trained
+
+
+def _begin_at(state: TrainState, epoch: int, run: Path, folder: Path) -> None:
+    """Let a round begin after some epochs, which are those of the first round."""
+    state.epochs_done = epoch
+    if not (folder / METRICS).exists() and epoch:
+        lines = (run / "round-0" / METRICS).read_text(encoding="utf-8").splitlines()[:epoch]
+        write_whole(folder / METRICS, "\n".join(lines) + "\n")
+
+
+def _training(stage: PreparedPatterns, run: Path, number: int, masks: Masks | None) -> Training:
+    config, rewind = stage.config, stage.config.rewind
+
+    def after_epoch(state: TrainState) -> None:
+        if state.epochs_done + 1 == rewind:
+            _write_rewound(run, state.model)
+
+    settings = {"method": stage.method.name, "round": number, "rewind": rewind}
+    return Training(
+        stage.data,
+        config.search_recipe.to_the_end(),
+        config.seed,
+        stage.compute,
+        after_epoch=after_epoch if number == 0 else None,
+        title=f"round {number + 1} of {rounds_of(stage)}",
+        settings=settings if masks is None else {**settings, "masks": identity_of_masks(masks)},
+    )
+
+
+def _write_rewound(run: Path, network: nn.Module) -> None:
+    write_tensors(run / REWOUND, dict(network.state_dict()), {})
+
+
+def early_network(stage: PreparedPatterns, run: Path) -> nn.Module:
+    """The network that every round but the first starts from, with all its weights.
+
+    Raises:
+        DamagedError: the file is missing or damaged.
+    """
+    network = stage.space.build(seed=stage.config.seed, device=stage.compute.device)
+    _set(network, _rewound(run))
+    return network
+
+
+def _rewound(run: Path) -> Mapping[str, Tensor]:
+    return read_tensors(run / REWOUND)[1]
+
+
+@torch.no_grad()
+def _set(network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    for name, own in network.state_dict().items():
+        own.copy_(tensors[name])

@@ -1,0 +1,124 @@
+"""Comparisons of patterns: which arms, which seeds, what is compared, and that a stopped one goes on."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from nas_prune.comparison.pattern_arms import ARMS, arms_named
+from nas_prune.comparison.pattern_config import FIRST_TRAINING, PatternCompareConfig
+from nas_prune.comparison.pattern_result import PatternComparison, read_pattern_comparison, summary
+from nas_prune.comparison.pattern_run import compare_patterns, resume_compare_patterns
+from nas_prune.comparison.pattern_work import arm_folder, searches_of, shuffled, trainings_of
+from nas_prune.errors import BadInputError
+from nas_prune.patterns.config import SparsifyConfig
+from nas_prune.patterns.fit import fit_patterns, patterns_in
+from nas_prune.space.budget import Budget
+from nas_prune.training.recipe import recipe_named
+from nas_prune.training.result import Trained
+
+SEARCH = SparsifyConfig(space="vgg11", width_multiplier=0.0625, data="digits")
+RECIPE = recipe_named("digits").with_epochs(2)
+TEN = Budget.parse("nonzero<=10%")
+
+
+def settings(*arms: str, seeds: int = 2, guideline: str | None = None) -> PatternCompareConfig:
+    names = arms or tuple(name for name in ARMS if name != "guided" or guideline)
+    return PatternCompareConfig(
+        data="digits",
+        search=SEARCH.model_copy(update={"recipe": RECIPE}),
+        recipe=RECIPE,
+        budgets=("nonzero<=10%", "nonzero<=30%"),
+        arms=names,
+        seeds=seeds,
+        guideline=guideline,
+    )
+
+
+def test_an_arm_brings_the_one_it_is_compared_with() -> None:
+    assert [arm.name for arm in arms_named(("ticket",), has_guideline=False)] == ["scratch-e", "ticket"]
+    assert [arm.name for arm in arms_named(("guided",), has_guideline=True)] == ["guided", "uniform"]
+    assert "guided" not in {arm.name for arm in arms_named((), has_guideline=False)}
+    assert all(arm.beside in ARMS for arm in ARMS.values() if arm.beside is not None)
+    with pytest.raises(BadInputError, match="got 'tickets'. Did you mean ticket?"):
+        arms_named(("tickets",), has_guideline=False)
+    with pytest.raises(BadInputError, match="must come with --guideline FILE"):
+        arms_named(("guided",), has_guideline=False)
+
+
+def test_no_training_has_a_seed_by_which_a_mask_was_found() -> None:
+    config = settings(seeds=5)
+    searched = {unit.seed for unit in searches_of(config)}
+    trained = {FIRST_TRAINING + unit.seed for unit in trainings_of(config)}
+    assert not searched & trained
+    wholes = [unit for unit in trainings_of(config) if unit.arm is not None and unit.arm.kind == "whole"]
+    assert len(wholes) == 5  # once for both budgets
+
+
+def test_shuffling_keeps_the_number_of_weights_of_each_layer_and_nothing_else() -> None:
+    generator = torch.Generator().manual_seed(3)
+    masks = {
+        name: torch.rand(16, 8, 3, 3, generator=generator) < share for name, share in (("a", 0.1), ("b", 0.5))
+    }
+    found = shuffled(masks, 1)
+    assert {name: int(mask.sum()) for name, mask in found.items()} == {
+        name: int(mask.sum()) for name, mask in masks.items()
+    }
+    assert all(not torch.equal(found[name], masks[name]) for name in masks)
+    assert all(torch.equal(shuffled(masks, 1)[name], found[name]) for name in masks)
+    assert not torch.equal(shuffled(masks, 2)["b"], found["b"])
+
+
+def planted(scores: dict[str, list[float]]) -> PatternComparison:
+    trained = {
+        (str(TEN), arm): {seed: Trained(seed, 0.5, score, 2, 10, 10, 0.0) for seed, score in enumerate(own)}
+        for arm, own in scores.items()
+    }
+    config = settings(*scores, seeds=5).model_copy(update={"budgets": (TEN,)})
+    return PatternComparison(Path(), config, trained, {str(TEN): ()})
+
+
+def test_arms_are_compared_seed_by_seed_and_corrected_together() -> None:
+    base = [0.50, 0.60, 0.70, 0.80, 0.90]  # seeds differ by more than arms do
+    better = [score + 0.05 + 0.001 * number for number, score in enumerate(base)]
+    result = planted({"scratch-e": base, "ticket": better, "shuffled": [0.51, 0.59, 0.71, 0.79, 0.90]})
+    found = result.compared(TEN)
+    assert set(found) == {"ticket", "shuffled"}
+    assert found["ticket"].contrast.difference == pytest.approx(0.052)
+    assert found["ticket"].contrast.n == 5
+    assert found["ticket"].verdict == "better"
+    assert found["ticket"].holm == pytest.approx(2 * found["ticket"].contrast.p_value)
+    assert found["shuffled"].verdict == "no detectable difference"
+    arms = summary(result)["budgets"][0]["arms"]
+    assert arms["ticket"]["beside"]["arm"] == "scratch-e"
+    assert "beside" not in arms["scratch-e"]
+
+
+@pytest.mark.slow
+def test_every_arm_is_trained_with_the_weights_that_it_should_have(tmp_path: Path) -> None:
+    first = compare_patterns(settings("scratch-e", seeds=2), tmp_path / "first")
+    guideline = tmp_path / "guideline.yaml"
+    fit_patterns(patterns_in(sorted((first.run / "searches").glob("seed-*")))).write(guideline)
+    result = compare_patterns(settings(guideline=str(guideline)), tmp_path / "run", workers=2)
+    assert result.failed == ()
+    for budget in result.config.budgets:
+        for pattern in result.patterns[str(budget)]:
+            assert pattern.density <= budget.limit(10**6) / 10**6
+        for arm in result.config.chosen:
+            trained = result.of(budget, arm.name)
+            assert sorted(trained) == [0, 1], arm.name
+            least, most = {"fine-tune": (1, 1), "scratch-b": (3, 8)}.get(arm.schedule, (2, 2))
+            assert least <= trained[0].epochs <= most, arm.name
+    before = (tmp_path / "run" / "result.json").read_bytes()
+    gone = arm_folder(result.run, "ticket", TEN) / f"seed-{FIRST_TRAINING + 1}"
+    shutil.rmtree(gone)
+    assert resume_compare_patterns(result.run).failed == ()
+    assert (tmp_path / "run" / "result.json").read_bytes() == before
+    more = resume_compare_patterns(result.run, seeds=3, workers=2)
+    assert sorted(more.of(TEN, "guided")) == [0, 1, 2]
+    assert json.loads(before)["budgets"][0]["arms"]["ticket"]["n"] == 2
+    assert read_pattern_comparison(result.run).config.seeds == 3
+    with pytest.raises(BadInputError, match="--seeds must be at least the 3 that the run has"):
+        resume_compare_patterns(result.run, seeds=2)

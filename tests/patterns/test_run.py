@@ -1,0 +1,152 @@
+"""Searches for patterns: budgets met, the same bits after any stop, nothing written where a setting is wrong."""
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from nas_prune.errors import NasPruneError
+from nas_prune.patterns.config import SparsifyConfig
+from nas_prune.patterns.methods.registry import METHODS
+from nas_prune.patterns.pattern import read_pattern
+from nas_prune.patterns.run import resume_sparsify, sparsify
+from nas_prune.training.masks import count, read_masks
+
+SMALL: dict[str, Any] = {"space": "vgg11", "width_multiplier": 0.0625, "data": "digits", "epochs": 2}
+TRAINED = [name for name, method in METHODS.items() if method.trains and not method.rounds]
+
+
+def hashes(run: Path) -> dict[str, str]:
+    """Of all that a search found, by name."""
+    paths = [*run.glob("patterns/*"), run / "network.safetensors"]
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths if path.exists()}
+
+
+def settings(**changed: Any) -> SparsifyConfig:
+    return SparsifyConfig(**{**SMALL, **changed})
+
+
+def test_one_training_gives_a_pattern_at_every_budget(tmp_path: Path) -> None:
+    budgets = ("nonzero<=20%", "macs<=30%, nonzero<=5K", "size<=40KiB")
+    result = sparsify(settings(budgets=budgets), tmp_path / "run")
+    for budget, found in zip(budgets, result.found, strict=True):
+        pattern = read_pattern(found.path)
+        masks = read_masks(found.mask_path)
+        assert pattern.budget == budget
+        assert count(masks) == pattern.cost.nonzero == sum(layer.nonzero for layer in pattern.layers)
+        assert 0 <= found.gap < 0.001
+    written = json.loads((tmp_path / "run" / "result.json").read_text(encoding="utf-8"))
+    assert [one["budget"] for one in written["patterns"]] == list(budgets)
+    assert (tmp_path / "run" / "patterns.png").stat().st_size > 1000
+
+
+def test_a_finished_search_that_is_resumed_finds_the_same(tmp_path: Path) -> None:
+    for method in ("magnitude", "gradual"):
+        run = tmp_path / method
+        sparsify(settings(method=method, budgets=("nonzero<=10%",)), run)
+        before = hashes(run)
+        shutil.rmtree(run / "patterns")
+        resume_sparsify(run)
+        assert hashes(run) == before
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"method": "magnitudes"}, "--method must be one of magnitude"),
+        ({"budgets": ("params<=10%",)}, "must bound nonzero, macs, size, got params"),
+        ({"budgets": ("nonzero<=3",)}, "must leave each layer a weight, which takes 9"),
+        ({"divisor": 8}, "--divisor must come with nas-prune search"),
+        ({"method": "erk", "epochs": 2}, "--epochs must come with a method that uses it"),
+        ({"method": "erk", "epochs": None, "scope": "local"}, "--scope local must come with a method"),
+        ({"method": "gradual", "iterations": 3}, "--iterations must come with a method"),
+        ({"rewind": 1}, "--rewind must come with a method that uses it, got magnitude. Those do: lottery"),
+        ({"method": "lottery", "rewind": 2}, "--rewind must be below the 2 epochs"),
+        ({"strength": 1.0}, "--strength must come with a method"),
+        ({"method": "guided", "epochs": None}, "--method guided must come with --guideline FILE"),
+        ({"guideline": "g.yaml"}, "--guideline must come with a method that uses it"),
+        ({"budgets": ("own",)}, "--budget own must come with a method"),
+        ({"method": "gradual", "budgets": ("nonzero<=9%", "nonzero<=5%")}, "--budget must be given once"),
+    ],
+)
+def test_a_wrong_setting_is_said_and_nothing_is_written(
+    changed: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    with pytest.raises(NasPruneError, match=said):
+        sparsify(settings(**changed), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_weights_go_in_steps_and_do_not_come_back(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    found = sparsify(settings(budgets=("nonzero<=10%",), iterations=2, epochs=4), run).found[0]
+    assert found.pattern.method is not None
+    assert found.pattern.method.settings["iterations"] == 2
+    weights = load_file(run / "network.safetensors")
+    kept = read_masks(found.mask_path)
+    # The last step was before the end of the training, so that the network that is left has no other weights.
+    for name, mask in kept.items():
+        assert torch.equal(weights[name] != 0, mask)
+
+
+def test_each_round_of_a_lottery_starts_from_the_same_early_weights(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    result = sparsify(
+        settings(method="lottery", budgets=("nonzero<=40%",), rewind=1, iterations=2, epochs=3), run
+    )
+    assert result.epochs_done == 3 + 2
+    lines = [
+        (run / name / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+        for name in ("round-0", "round-1")
+    ]
+    assert lines[0][0] == lines[1][0]
+    assert lines[0][1] != lines[1][1]
+    first = read_masks(run / "round-1" / "mask.safetensors")
+    last = read_masks(result.found[0].mask_path)
+    assert count(last) < count(first)
+    assert all(bool((first[name] >= last[name]).all()) for name in last)  # what has gone stays away
+    before = hashes(run)
+    (run / "round-1" / "network.safetensors").unlink()
+    shutil.rmtree(run / "patterns")
+    resume_sparsify(run)
+    assert hashes(run) == before
+
+
+def command(out: Path, *more: str) -> list[str]:
+    own = ["--space", "vgg11", "--width-multiplier", "0.0625", "--epochs", "8", "--budget", "nonzero<=10%"]
+    return [sys.executable, "-m", "nas_prune", "sparsify", *own, "--out", str(out), *more]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", [*TRAINED, "lottery"])
+def test_a_search_that_is_killed_goes_on_to_the_same_bits(method: str, tmp_path: Path) -> None:
+    more = ["--method", method, *(["--iterations", "2"] if method == "lottery" else [])]
+    subprocess.run(command(tmp_path / "whole", *more), check=True, capture_output=True, cwd=tmp_path)
+    out = tmp_path / "killed"
+    for wait in (1.0, 1.5, 2.0, 2.5):
+        again = [*command(out, *more)] if not (out / "config.yaml").exists() else [
+            sys.executable, "-m", "nas_prune", "sparsify", "--resume", str(out)
+        ]  # fmt: skip
+        process = subprocess.Popen(again, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, cwd=tmp_path)
+        while not (out / "config.yaml").exists():
+            time.sleep(0.05)
+        time.sleep(wait)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    subprocess.run(
+        [sys.executable, "-m", "nas_prune", "sparsify", "--resume", str(out)],
+        check=True,
+        capture_output=True,
+        cwd=tmp_path,
+    )
+    assert hashes(out) == hashes(tmp_path / "whole")

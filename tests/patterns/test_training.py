@@ -1,0 +1,137 @@
+"""Training patterns: masks held to the bit, starts and lengths as they should be, resumed as if never stopped."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from nas_prune.errors import BadInputError
+from nas_prune.patterns.config import SparsifyConfig
+from nas_prune.patterns.run import sparsify
+from nas_prune.patterns.training import train_pattern
+from nas_prune.space.budget import Budget
+from nas_prune.training.config import TrainConfig
+from nas_prune.training.masks import read_masks
+from nas_prune.training.result import TrainResult
+from nas_prune.training.run import resume_train
+
+TEN = Budget.parse("nonzero<=10%")
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A search of two epochs, at two budgets."""
+    run = tmp_path_factory.mktemp("searched") / "run"
+    budgets = ("nonzero<=10%", "nonzero<=30%")
+    sparsify(
+        SparsifyConfig(space="vgg11", width_multiplier=0.0625, data="digits", epochs=2, budgets=budgets), run
+    )
+    return run
+
+
+def trained(searched: Path, out: Path, schedule: str, **more: object) -> TrainResult:
+    config = TrainConfig(data="digits", schedule=schedule, epochs=2, seeds=more.pop("seeds", (0,)), **more)
+    return train_pattern(config, searched, out, budget=TEN)
+
+
+def weights_of(result: TrainResult, seed: int = 0) -> dict[str, torch.Tensor]:
+    return load_file(result.run / f"seed-{seed}" / "network.safetensors")
+
+
+@pytest.mark.parametrize("schedule", ["scratch-e", "rewind"])
+def test_weights_that_are_left_out_stay_zero_and_all_others_learn(
+    schedule: str, searched: Path, tmp_path: Path
+) -> None:
+    result = trained(searched, tmp_path / "run", schedule)
+    masks = read_masks(searched / "patterns" / "nonzero-10pct.safetensors")
+    after = weights_of(result)
+    for name, mask in masks.items():
+        assert torch.equal(after[name] != 0, mask)
+    summary = result.config
+    assert summary.pattern == "nonzero-10pct"
+    assert summary.pattern_macs is not None
+
+
+def test_what_is_fine_tuned_starts_from_the_searchs_weights(searched: Path, tmp_path: Path) -> None:
+    result = trained(searched, tmp_path / "run", "fine-tune")
+    start = load_file(result.run / "start.safetensors")
+    before = load_file(searched / "network.safetensors")
+    masks = read_masks(searched / "patterns" / "nonzero-10pct.safetensors")
+    for name, mask in masks.items():
+        assert torch.equal(start[name], before[name] * mask)
+    after = weights_of(result)
+    name = next(iter(masks))
+    moved = (after[name] - start[name]).abs().max() / start[name].abs().max()
+    assert 0 < moved < 0.05  # a quarter of the epochs at a hundredth of the rate
+
+
+def test_scratch_b_goes_by_the_macs_of_non_zeros_up_to_its_cap(searched: Path, tmp_path: Path) -> None:
+    capped = trained(searched, tmp_path / "capped", "scratch-b")
+    assert capped.config.epochs == 8
+    assert capped.config.cap == 4
+    assert capped.config.pattern_macs is not None
+    assert capped.config.multiplier == pytest.approx(
+        capped.widths.base_cost.macs / capped.config.pattern_macs
+    )
+    assert capped.config.multiplier > 5
+    free = trained(searched, tmp_path / "free", "scratch-b", cap=5.0)
+    assert free.config.epochs == 10
+
+
+def test_drawn_masks_differ_by_seed_and_have_as_many_weights(searched: Path, tmp_path: Path) -> None:
+    config = TrainConfig(data="digits", schedule="scratch-e", epochs=1, seeds=(0, 1))
+    result = train_pattern(config, searched, tmp_path / "run", budget=TEN, draws=True)
+    found = read_masks(searched / "patterns" / "nonzero-10pct.safetensors")
+    one, other = (weights_of(result, seed) for seed in (0, 1))
+    for name, mask in found.items():
+        assert int((one[name] != 0).sum()) == int((other[name] != 0).sum()) == int(mask.sum())
+    assert any(not torch.equal(one[name] != 0, other[name] != 0) for name in found)
+
+
+def test_a_pattern_without_its_masks_is_drawn(searched: Path, tmp_path: Path) -> None:
+    path = tmp_path / "pattern.json"
+    text = (searched / "patterns" / "nonzero-10pct.json").read_text(encoding="utf-8")
+    start = text.index('"mask": {')
+    path.write_text(text[:start] + '"mask": null' + text[text.index("}", start) + 1 :], encoding="utf-8")
+    config = TrainConfig(data="digits", schedule="scratch-e", epochs=1, seeds=(4,))
+    result = train_pattern(config, path, tmp_path / "run")
+    assert (result.run / "masks" / "seed-4.safetensors").exists()
+    with pytest.raises(BadInputError, match="must come with a pattern in its search's directory"):
+        train_pattern(config.model_copy(update={"schedule": "rewind"}), path, tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
+def test_masks_that_were_changed_are_refused(searched: Path, tmp_path: Path) -> None:
+    run = tmp_path / "search"
+    shutil.copytree(searched, run)
+    patterns = run / "patterns"
+    shutil.copy(patterns / "nonzero-30pct.safetensors", patterns / "nonzero-10pct.safetensors")
+    with pytest.raises(BadInputError, match="must be those that it was written with"):
+        trained(run, tmp_path / "run", "scratch-e")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_training_that_is_resumed_has_its_masks_and_gives_the_same_bits(
+    searched: Path, tmp_path: Path
+) -> None:
+    result = trained(searched, tmp_path / "run", "scratch-e", seeds=(0, 1))
+    before = weights_of(result, 1)
+    shutil.rmtree(result.run / "seed-1")
+    shutil.copytree(result.run, tmp_path / "moved")  # without the search beside it
+    resume_train(tmp_path / "moved")
+    after = load_file(tmp_path / "moved" / "seed-1" / "network.safetensors")
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    (tmp_path / "moved" / "masks" / "all.safetensors").unlink()
+    shutil.rmtree(tmp_path / "moved" / "seed-1")
+    with pytest.raises(BadInputError, match="masks must be whole, got seed-0.safetensors"):
+        resume_train(tmp_path / "moved")
+
+
+def test_which_pattern_is_meant_must_be_said(searched: Path, tmp_path: Path) -> None:
+    config = TrainConfig(data="digits", schedule="scratch-e", epochs=1)
+    with pytest.raises(
+        BadInputError, match="--budget must be one of 'nonzero<=10%', 'nonzero<=30%', got none"
+    ):
+        train_pattern(config, searched, tmp_path / "run")
