@@ -24,7 +24,7 @@ from nas_prune.training.config import checked_images
 from nas_prune.training.event_log import check_log, events_folder
 from nas_prune.training.loop import Training
 from nas_prune.training.loss import check_goes_with
-from nas_prune.training.ranks import ALONE
+from nas_prune.training.ranks import ALONE, refuse_several
 from nas_prune.training.state import TrainState, start
 from nas_prune.training.task_check import try_task
 
@@ -148,6 +148,7 @@ def prepared_patterns(config: SparsifyConfig, progress: Progress) -> PreparedPat
     Raises:
         NasPruneError: something in the settings cannot be used.
     """
+    refuse_several("sparsify")
     method = method_named(config.method)
     check_log(config.log)
     device = pick_device(config.device)

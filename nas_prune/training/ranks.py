@@ -113,6 +113,19 @@ def main_output(output: Any) -> Tensor:
     return scores
 
 
+def refuse_several(command: str) -> None:
+    """Refuse to run where `torchrun` has started several processes, for commands that train in one.
+
+    Raises:
+        BadInputError: it has.
+    """
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    if world > 1 and "RANK" in os.environ:
+        raise BadInputError(
+            f"nas-prune {command} must run in one process, got {world} by torchrun. Start it without."
+        )
+
+
 @contextmanager
 def joined(device: torch.device) -> Iterator[Ranks]:
     """The processes that `torchrun` has started, or this one alone."""

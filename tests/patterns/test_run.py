@@ -87,6 +87,14 @@ def test_a_wrong_setting_is_said_and_nothing_is_written(
     assert not (tmp_path / "run").exists()
 
 
+def test_several_processes_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "0")
+    with pytest.raises(NasPruneError, match="must run in one process, got 2 by torchrun"):
+        sparsify(settings(), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_weights_go_in_steps_and_do_not_come_back(tmp_path: Path) -> None:
     run = tmp_path / "run"
     found = sparsify(settings(budgets=("nonzero<=10%",), iterations=2, epochs=4), run).found[0]
