@@ -26,6 +26,11 @@ if TYPE_CHECKING:
     from nas_prune.guideline.artefact import read_guideline as read_guideline
     from nas_prune.guideline.fit import fit_guideline as fit_guideline
     from nas_prune.guideline.fit import fit_guidelines as fit_guidelines
+    from nas_prune.patterns.config import SparsifyConfig as SparsifyConfig
+    from nas_prune.patterns.pattern import Pattern as Pattern
+    from nas_prune.patterns.pattern import read_pattern as read_pattern
+    from nas_prune.patterns.run import sparsify as sparsify
+    from nas_prune.patterns.training import train_pattern as train_pattern
     from nas_prune.report.read import read_parts as read_parts
     from nas_prune.report.render import as_html as as_html
     from nas_prune.search.config import SearchConfig as SearchConfig
@@ -64,8 +69,10 @@ _HOMES = {
     "Guideline": "guideline.artefact",
     "Metric": "data.metric",
     "NasPruneError": "errors",
+    "Pattern": "patterns.pattern",
     "SearchConfig": "search.config",
     "SearchSpace": "space.search_space",
+    "SparsifyConfig": "patterns.config",
     "StudyConfig": "study.config",
     "Task": "data.task",
     "TrainConfig": "training.config",
@@ -85,6 +92,7 @@ _HOMES = {
     "predict": "training.prediction",
     "rank_study": "study.rank",
     "read_guideline": "guideline.artefact",
+    "read_pattern": "patterns.pattern",
     "read_parts": "report.read",
     "read_study": "study.config",
     "read_widths": "space.widths",
@@ -96,8 +104,10 @@ _HOMES = {
     "scores": "search.own_loop",
     "search": "search.run",
     "slimming": "search.own_loop",
+    "sparsify": "patterns.run",
     "study": "study.own_training",
     "train": "training.run",
+    "train_pattern": "patterns.training",
     "transfer": "comparison.transfer",
 }
 

@@ -72,6 +72,7 @@ def _config(asked: "CompareOptions", setup: Setup) -> "PatternCompareConfig":
     from nas_prune.patterns.training import images_of, pattern_file, recipe_of
     from nas_prune.runs.settings import read_config
     from nas_prune.space.budget import Budget
+    from nas_prune.training.given_weights import START
 
     run = asked.named
     assert run is not None
@@ -82,8 +83,9 @@ def _config(asked: "CompareOptions", setup: Setup) -> "PatternCompareConfig":
     data = images_of(pattern, path, **setup.images.chosen)
     arms = arms_named(asked.arms, has_guideline=asked.guideline is not None)
     recorded = recipe_of(pattern) if setup.training.recipe_name is None else None
+    weights = None if search.weights is None else str(run / START)
     search = search.resolved_from(run, None).model_copy(
-        update={"data": data, "images": "", "versions": {}, "machine": ""}
+        update={"data": data, "images": "", "versions": {}, "machine": "", "weights": weights}
     )
     return setup.config(
         PatternCompareConfig,

@@ -20,6 +20,7 @@ from nas_prune.cli.options import (
     seed_option,
     setup_options,
     target_option,
+    weights_option,
     width_multiplier_option,
 )
 from nas_prune.cli.output import count, counted, echo, percent, print_json, print_table, showing_progress
@@ -48,6 +49,7 @@ class SparsifyOptions:
     strength: float | None
     rewind: int | None
     guideline: Path | None
+    weights: str | None
     width_multiplier: float
     target: str | None
     keep: tuple[str, ...]
@@ -102,6 +104,7 @@ _options = packed(
         metavar="FILE",
         help="guided: what `nas-prune guide` wrote of other searches for patterns.",
     ),
+    weights_option,
     width_multiplier_option,
     target_option,
     click.option(
@@ -177,6 +180,7 @@ def _config(wanted: SparsifyOptions, setup: Setup) -> "SparsifyConfig":
         strength=wanted.strength,
         rewind=wanted.rewind,
         guideline=None if wanted.guideline is None else str(wanted.guideline),
+        weights=wanted.weights,
         seed=wanted.seed,
         keep_checkpoints=wanted.keep_checkpoints,
         log=wanted.log,

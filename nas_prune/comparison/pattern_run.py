@@ -27,6 +27,7 @@ from nas_prune.runs.settings import library_versions, write_config
 from nas_prune.runs.stopping import resume_hint
 from nas_prune.runs.workers import in_workers
 from nas_prune.space.names import is_own
+from nas_prune.training.given_weights import write_start
 from nas_prune.training.notes import before_training
 
 
@@ -58,7 +59,7 @@ def compare_patterns(
     if config.guideline is not None:
         read_pattern_guideline(config.guideline)
     changes = {
-        "search": search,
+        "search": search.model_copy(update={"weights": None if stage.given is None else stage.given.name}),
         "device": stage.compute.device.type,
         "precision": stage.compute.precision,
         "channels_last": stage.compute.channels_last,
@@ -70,6 +71,8 @@ def compare_patterns(
     config = config.model_copy(update=changes)
     run = make_run(out, config.search.space, "compare", config.data.name)
     with begun_whole(run):
+        if stage.given is not None:
+            write_start(run, stage.given)
         if config.guideline is not None:
             read_pattern_guideline(config.guideline).write(run / GUIDELINE)
             config = config.model_copy(update={"guideline": str(run / GUIDELINE)})

@@ -31,6 +31,7 @@ from nas_prune.space.cut import matched
 from nas_prune.space.widths import Widths
 from nas_prune.training.config import TrainConfig
 from nas_prune.training.evaluation import evaluate
+from nas_prune.training.given_weights import START
 from nas_prune.training.job import Inputs
 from nas_prune.training.masks import GivenMasks, Masks, read_masks
 from nas_prune.training.result import Trained, read_trained, write_trained
@@ -114,7 +115,10 @@ class Worker:
             resume_sparsify(folder, data_name=self.config.data.name, space=self.typed, progress=progress)
         else:
             folder.parent.mkdir(parents=True, exist_ok=True)
-            sparsify(self.config.search_of(unit.seed), folder, progress=progress.without_words())
+            config = self.config.search_of(unit.seed)
+            if config.weights is not None:  # they are in the comparison
+                config = config.model_copy(update={"weights": str(self.run / START)})
+            sparsify(config, folder, progress=progress.without_words())
 
     def _train(self, unit: Unit, arm: PatternArm, progress: Progress) -> None:
         assert unit.budget is not None
@@ -133,13 +137,18 @@ class Worker:
             self.loaded.clear()
             folder = search_folder(self.run, seed)
             config = read_config(folder, SparsifyConfig).vouched(folder, self.typed)
-            self.loaded[seed] = prepared_patterns(config.resolved_from(folder, self.config.data.name), SILENT)
+            here = config.resolved_from(folder, self.config.data.name)
+            self.loaded[seed] = prepared_patterns(here, SILENT, folder)
         return self.loaded[seed]
 
     def _has_whole(self, stage: PreparedPatterns) -> bool:
         """Whether a search trains the whole network, by the recipe of all arms."""
-        is_usual = stage.method.trains and stage.course is None and not stage.method.rounds
-        return is_usual and stage.config.search_recipe == self.config.recipe.to_the_end() == self.config.recipe
+        is_usual = (
+            stage.method.trains and stage.course is None and not stage.method.rounds and not stage.given
+        )
+        return (
+            is_usual and stage.config.search_recipe == self.config.recipe.to_the_end() == self.config.recipe
+        )
 
     def _as_searched(self, unit: Unit, stage: PreparedPatterns) -> Trained:
         """The network that the search trained is a whole one, trained by the recipe."""
@@ -190,10 +199,10 @@ class Worker:
         """What an arm that does not begin at random begins with; its masks are put on it afterwards."""
         folder = search_folder(self.run, unit.seed)
         if arm.start == "early":
-            return early_network(stage, folder) if stage.method.rounds else stage.space.build(seed=unit.seed)
+            return early_network(stage, folder) if stage.method.rounds else stage.first_network()
         assert masks is not None
         if not stage.method.trains:
-            return stage.space.build(seed=unit.seed)
+            return stage.first_network()
         return pruned(stage, trained_network(stage, folder), masks)
 
     def _pattern(self, seed: int, budget: Budget) -> Pattern:

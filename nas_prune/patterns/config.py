@@ -1,6 +1,7 @@
 """The settings of a search for a pattern of single weights, and which of them go together."""
 
 from collections.abc import Callable
+from math import ceil
 from typing import ClassVar, Literal
 
 from pydantic import Field
@@ -16,6 +17,7 @@ from nas_prune.training.event_log import LogName
 from nas_prune.training.recipe import MOST_EPOCHS, Recipe, default_recipe
 
 MOST_STEPS = 1000
+_SHARE_FROM_WEIGHTS = 0.25  # of the recipe's epochs, as a search of widths takes from given weights
 DEFAULT_BUDGETS = (Budget("nonzero", 0.5), Budget("nonzero", 0.2), Budget("nonzero", 0.1))
 _OF_WIDTHS = ("groups", "divisor", "min_width")
 
@@ -36,6 +38,9 @@ class SparsifyConfig(NetworkConfig):
         rewind: after which epoch of the first round the weights are taken that each round starts from; 0 for those
             before the first step. None for the first epoch, and for methods without rounds.
         guideline: of patterns, for the method that draws from one.
+        weights: what the network starts from instead of random weights: a file of weights, or `as-built` for those that
+            a function of one's own gives it; trained for a quarter of the recipe's epochs then, if nothing else is
+            asked for.
         seed: fixes the validation split, the first weights, the order of the images, and what is drawn.
         keep_checkpoints: whether those of the finished training stay.
         log: what is written of each epoch beside `metrics.jsonl`.
@@ -53,6 +58,7 @@ class SparsifyConfig(NetworkConfig):
     strength: float | None = Field(default=None, ge=0, le=1e9, allow_inf_nan=False)
     rewind: int | None = Field(default=None, ge=0, le=MOST_EPOCHS)
     guideline: str | None = Field(default=None, min_length=1, max_length=4096)
+    weights: str | None = Field(default=None, max_length=4096)
     seed: int = Field(default=0, ge=0, lt=2**31)
     keep_checkpoints: bool = False
     log: LogName | None = None
@@ -60,6 +66,8 @@ class SparsifyConfig(NetworkConfig):
     @property
     def search_recipe(self) -> Recipe:
         """How the whole network is trained in this search."""
+        if self.epochs is None and self.weights is not None:
+            return self.recipe.with_epochs(ceil(self.recipe.epochs * _SHARE_FROM_WEIGHTS))
         return self.recipe if self.epochs is None else self.recipe.with_epochs(self.epochs)
 
 
@@ -115,6 +123,8 @@ def _check(config: SparsifyConfig, method: PatternMethod) -> None:
         )
     if config.epochs is not None and not method.trains:
         _refuse("--epochs", method, lambda other: other.trains)
+    if config.weights is not None and not method.trains:
+        _refuse("--weights", method, lambda other: other.trains)
     if (config.guideline is None) == method.needs_guideline:
         if method.needs_guideline:
             raise BadInputError(f"--method {method.name} must come with --guideline FILE, got none.")

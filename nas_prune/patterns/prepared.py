@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
@@ -17,11 +18,13 @@ from nas_prune.patterns.methods.contract import Course, Evidence, PatternMethod,
 from nas_prune.patterns.methods.registry import method_named
 from nas_prune.patterns.stepwise import in_steps, stepwise
 from nas_prune.runs.progress import Progress
+from nas_prune.search.prepared import weights_for
 from nas_prune.space.networks import image_channels, meant_size
 from nas_prune.space.search_space import SearchSpace
 from nas_prune.training.compute import Compute, pick_device, pick_threads
 from nas_prune.training.config import checked_images
 from nas_prune.training.event_log import check_log, events_folder
+from nas_prune.training.given_weights import GivenWeights
 from nas_prune.training.loop import Training
 from nas_prune.training.loss import check_goes_with
 from nas_prune.training.ranks import ALONE, refuse_several
@@ -40,6 +43,7 @@ class PreparedPatterns:
     data: ImageData
     compute: Compute
     threads: int
+    given: GivenWeights | None = None
 
     def resolved(self) -> SparsifyConfig:
         """The configuration with what was chosen from data and device filled in."""
@@ -52,6 +56,7 @@ class PreparedPatterns:
                 "precision": self.compute.precision,
                 "channels_last": self.compute.channels_last,
                 "threads": self.threads,
+                "weights": None if self.given is None else self.given.name,
             }
         )
 
@@ -87,17 +92,16 @@ class PreparedPatterns:
             "iterations": config.iterations,
             "strength": config.strength,
             "rewind": config.rewind,
+            "weights": None if self.given is None else self.given.name,
         }
         return {name: value for name, value in known.items() if value is not None}
 
     def training(self, course: Course | None, run: Path | None = None) -> Training:
         """How the whole network is trained, to the end: weights come from the last state."""
         config = self.config
-        changed = (
-            {}
-            if course is None
-            else {"method": self.method.name, "budget": str(config.budgets[0]), **self.settings}
-        )
+        changed: dict[str, Any] = {} if self.given is None else {"weights": self.given.name}
+        if course is not None:
+            changed = {"method": self.method.name, "budget": str(config.budgets[0]), **self.settings}
         return Training(
             self.data,
             config.search_recipe.to_the_end(),
@@ -112,10 +116,15 @@ class PreparedPatterns:
 
     def first_state(self, course: Course | None) -> TrainState:
         """The state that the training starts from."""
-        model = self.space.build(seed=self.config.seed, device=self.compute.device)
+        model = self.first_network()
         if course is not None:
             course.prepare(model)
         return start(model, self.config.search_recipe.to_the_end())
+
+    def first_network(self) -> nn.Module:
+        """The network before its first step, with nothing put into it."""
+        network = self.space.build(seed=self.config.seed, device=self.compute.device)
+        return network if self.given is None else self.given.put(network)
 
     def evidence(self, model: nn.Module) -> Evidence:
         """What the method judges weights by."""
@@ -138,12 +147,15 @@ class PreparedPatterns:
             model.train(was_training)
 
 
-def prepared_patterns(config: SparsifyConfig, progress: Progress) -> PreparedPatterns:
+def prepared_patterns(
+    config: SparsifyConfig, progress: Progress, begun: Path | None = None
+) -> PreparedPatterns:
     """Load and check what a search for a pattern needs.
 
     Args:
         config: every setting, resolved.
         progress: reports how far the work is.
+        begun: the directory of a search that has begun: weights it was given are there.
 
     Raises:
         NasPruneError: something in the settings cannot be used.
@@ -177,4 +189,5 @@ def prepared_patterns(config: SparsifyConfig, progress: Progress) -> PreparedPat
     try_task(whole, data)
     threads = pick_threads(config.threads, space.cost_at(space.base_G).macs, config.recipe.batch_size)
     compute = config.compute(device, ALONE, whole, space.reference.image)
-    return PreparedPatterns(config, method, space, costs, data.to(device), compute, threads)
+    given = weights_for(config, space, data, begun)
+    return PreparedPatterns(config, method, space, costs, data.to(device), compute, threads, given)

@@ -69,7 +69,7 @@ def _round(
     with saying_why(folder):
         folder.mkdir(exist_ok=True)
     training = _training(stage, run, number, masks)
-    network = stage.space.build(seed=stage.config.seed, device=stage.compute.device)
+    network = stage.first_network()
     if masks is not None:
         _set(network, _rewound(run))
         hold(network, masks, scales=False)
@@ -135,7 +135,7 @@ def early_network(stage: PreparedPatterns, run: Path) -> nn.Module:
     Raises:
         DamagedError: the file is missing or damaged.
     """
-    network = stage.space.build(seed=stage.config.seed, device=stage.compute.device)
+    network = stage.first_network()
     _set(network, _rewound(run))
     return network
 

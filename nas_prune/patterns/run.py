@@ -27,6 +27,7 @@ from nas_prune.training.checkpoint import read_tensors, write_tensors
 from nas_prune.training.compute import limited_threads
 from nas_prune.training.config import resume_command
 from nas_prune.training.evaluation import evaluate
+from nas_prune.training.given_weights import write_start
 from nas_prune.training.masks import Masks, identity_of_masks, masked
 from nas_prune.training.network_file import NetworkRecord, read_network, set_weights, write_network
 from nas_prune.training.notes import before_training, of_last_epoch
@@ -58,8 +59,12 @@ def sparsify(
     stage = prepared_patterns(config, progress)
     run = make_run(out, config.space, config.method, config.data.name)
     with begun_whole(run):
+        if stage.given is not None:
+            write_start(run, stage.given)
         keep_target(config.target, run)
         write_config(run, stage.resolved().relative_to(run))
+    if stage.given is not None:
+        progress.say(stage.given.words)
     progress.say(before_training(stage.data, stage.config.recipe))
     if stage.method.trains and (note := of_last_epoch(stage.config.recipe)) is not None:
         progress.say(note)
@@ -82,7 +87,7 @@ def resume_sparsify(
         BadInputError: the directory is not that of a search for patterns, or its checkpoint is damaged.
     """
     config = reopen(run, SparsifyConfig, trusted=space, data_name=data_name, progress=progress)
-    return _finish(prepared_patterns(config, progress), run, progress)
+    return _finish(prepared_patterns(config, progress, run), run, progress)
 
 
 def _again(stage: PreparedPatterns, run: Path) -> str:
@@ -121,9 +126,8 @@ def _finish(stage: PreparedPatterns, run: Path, progress: Progress) -> SparsifyR
 
 def _ended(stage: PreparedPatterns, run: Path, progress: Progress) -> Ended:
     """Train what is left, or take what a finished training left."""
-    config = stage.config
     if not stage.method.trains:
-        return Ended(stage.space.build(seed=config.seed, device=stage.compute.device), 0)
+        return Ended(stage.first_network(), 0)
     if stage.method.rounds:
         network, epochs = trained_in_rounds(stage, run, progress)
         return Ended(network, epochs)

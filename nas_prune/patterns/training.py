@@ -148,7 +148,7 @@ def inherited_weights(
         None if subject.pattern.space.name == subject.space.reference.name else subject.space.reference.name
     )
     config = reopen(home, SparsifyConfig, trusted=space, data_name=data_name, progress=SILENT, cleans=False)
-    stage = prepared_patterns(config, SILENT)
+    stage = prepared_patterns(config, SILENT, home)
     if not stage.method.trains:
         raise BadInputError(
             f"--schedule fine-tune and rewind must come with a search that trained a network, got {home}, by "
@@ -249,7 +249,7 @@ def train_pattern(
     named: Path,
     out: Path | None = None,
     *,
-    budget: Budget | None = None,
+    budget: Budget | str | None = None,
     space: str | None = None,
     draws: bool = False,
     workers: int = 1,
@@ -262,7 +262,7 @@ def train_pattern(
             times the recipe's epochs if no cap is given.
         named: the directory of a search for patterns, or a pattern's file.
         out: the run's directory, new or empty; the next free one in `runs/` if None.
-        budget: which of a search's patterns; needed where it found several.
+        budget: which of a search's patterns, also as text; needed where it found several.
         space: the network again, if it is one of your own.
         draws: whether each seed's masks are drawn from the pattern's statistics, even where there are exact ones.
         workers: how many seeds are trained at once.
@@ -271,7 +271,8 @@ def train_pattern(
     Raises:
         NasPruneError: something in the settings cannot be used.
     """
-    subject = pattern_subject(named, budget, space=space, draws=draws)
+    which = Budget.parse(budget) if isinstance(budget, str) else budget
+    subject = pattern_subject(named, which, space=space, draws=draws)
     config, inputs = inputs_for(subject, config)
     widths = subject.space.widths(subject.space.base_G)
     return train(config, widths, out, space=space, workers=workers, inputs=inputs, progress=progress)

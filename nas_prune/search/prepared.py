@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from torch import nn
 
@@ -36,6 +36,18 @@ from nas_prune.training.loss import check_goes_with
 from nas_prune.training.ranks import Ranks
 from nas_prune.training.state import TrainState, start
 from nas_prune.training.task_check import try_task
+
+
+class NamesWeights(Protocol):
+    """Settings that name what a network starts from."""
+
+    @property
+    def weights(self) -> str | None:
+        """A file, `as-built`, or None for random weights."""
+
+    @property
+    def space(self) -> str:
+        """The network, as a person named it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,7 +348,7 @@ def prepared_search(
 
 
 def weights_for(
-    config: SearchConfig, space: SearchSpace, data: ImageData, begun: Path | None = None
+    config: NamesWeights, space: SearchSpace, data: ImageData, begun: Path | None = None
 ) -> GivenWeights | None:
     """The weights that a search starts from; None for random ones.
 

@@ -21,8 +21,10 @@ from nas_prune.patterns.methods.registry import METHODS
 from nas_prune.patterns.pattern import read_pattern
 from nas_prune.patterns.run import resume_sparsify, sparsify
 from nas_prune.training.masks import count, read_masks
+from nas_prune.training.recipe import recipe_named
 
 SMALL: dict[str, Any] = {"space": "vgg11", "width_multiplier": 0.0625, "data": "digits", "epochs": 2}
+COLD = recipe_named("digits").model_copy(update={"learning_rate": 1e-9})
 TRAINED = [name for name, method in METHODS.items() if method.trains and not method.rounds]
 
 
@@ -85,6 +87,24 @@ def test_a_wrong_setting_is_said_and_nothing_is_written(
     with pytest.raises(NasPruneError, match=said):
         sparsify(settings(**changed), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_given_weights_are_taken_and_kept_in_the_run(tmp_path: Path) -> None:
+    sparsify(settings(budgets=("nonzero<=50%",)), tmp_path / "first")
+    weights = tmp_path / "mine.safetensors"
+    shutil.copy(tmp_path / "first" / "network.safetensors", weights)
+    run = tmp_path / "second"
+    result = sparsify(settings(budgets=("nonzero<=50%",), weights=str(weights), epochs=1, recipe=COLD), run)
+    before, after = load_file(weights), load_file(run / "network.safetensors")
+    assert all(torch.allclose(before[name], after[name], atol=1e-5) for name in before if "weight" in name)
+    assert result.found[0].pattern.method is not None
+    assert result.found[0].pattern.method.settings["weights"] == "mine.safetensors"
+    weights.unlink()
+    found = hashes(run)
+    shutil.rmtree(run / "patterns")
+    (run / "network.safetensors").unlink()
+    resume_sparsify(run)
+    assert hashes(run) == found
 
 
 def test_several_processes_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
