@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     epilog=examples(
         "nas-prune methods",
         "nas-prune methods --weights",
-        "nas-prune methods --format json",
     )
 )
 @click.option(

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from nas_prune.patterns.config import SparsifyConfig
     from nas_prune.search.config import SearchConfig
 
 
@@ -15,13 +16,13 @@ def shown_budget(config: "SearchConfig") -> int:
     return len(config.budgets) // 2 if config.budgets == DEFAULT_BUDGETS else 0
 
 
-def training_of(search: Path, config: "SearchConfig", budget: str | None) -> str:
+def training_of(search: Path, config: "SearchConfig | SparsifyConfig", budget: str | None) -> str:
     """The command that trains what a search found, on its images.
 
     Args:
         search: its directory.
         config: its settings; what is code of the user's own must be named again.
-        budget: which of its widths; None where it has no others.
+        budget: which of its widths, or patterns; None where it has no others.
     """
     from nas_prune.runs.own_code import names_code
     from nas_prune.space.names import is_own

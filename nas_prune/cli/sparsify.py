@@ -1,6 +1,5 @@
 """`nas-prune sparsify`."""
 
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -9,6 +8,7 @@ import click
 
 from nas_prune.cli.examples import examples
 from nas_prune.cli.named import refuse_run, run_argument, to_resume
+from nas_prune.cli.next_steps import training_of
 from nas_prune.cli.option_types import NETWORK, SPARSIFIED, Setup, positive
 from nas_prune.cli.options import (
     SPACE_HELP,
@@ -122,7 +122,7 @@ _options = packed(
 @click.command(
     epilog=examples(
         "nas-prune sparsify --space vgg16 --budget 'nonzero<=10%'",
-        "nas-prune sparsify --method obs --data folder:my-images --budget 'size<=200KiB'",
+        "nas-prune sparsify --method obs --data folder:photos --budget 'size<=90KiB'",
     )
 )
 @_options
@@ -233,11 +233,8 @@ def _print(result: "SparsifyResult") -> None:
         echo(_channels(found.pattern))
     echo(f"\n{DENSE_KERNELS}")
     echo(f"\nPatterns: {result.run / PATTERNS}   picture: {result.run / PICTURE}")
-    first = str(result.found[0].pattern.budget)
-    which = ["--budget", first] if len(result.found) > 1 else []
-    echo(
-        f"Next:     {shlex.join(['nas-prune', 'train', str(result.run), *which, '--schedule', 'scratch-e'])}"
-    )
+    first = str(result.found[0].pattern.budget) if len(result.found) > 1 else None
+    echo(f"Next:     {training_of(result.run, result.config, first)}")
 
 
 def _share(pattern: "Pattern", stage: int) -> str:

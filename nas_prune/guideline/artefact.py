@@ -26,7 +26,7 @@ from nas_prune.runs.kinds import naming_other
 from nas_prune.runs.problems import first_problem
 from nas_prune.runs.reading import load_yaml, read_text
 from nas_prune.space.budget import OWN
-from nas_prune.space.quantities import KINDS
+from nas_prune.space.quantities import COUNTED, MEASURED
 
 SCHEMA = "nas-prune/guideline/1"
 HAND_SPREAD = 0.1
@@ -35,7 +35,7 @@ Match: TypeAlias = Literal["output", "input"]
 Model: TypeAlias = Literal[
     "uniform", "stage-means", "stage-role", "stage-role-slope", "stage-role-shape", "hand"
 ]
-_COSTS = (*KINDS, OWN)
+_COSTS = (*COUNTED, *MEASURED, OWN)
 LARGEST = 7.0  # as a log ratio; a factor of a thousand
 
 

@@ -58,7 +58,7 @@ class _Watcher(TorchDispatchMode):
     """
 
     def __init__(self, names: Mapping[int, str]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.names = names
         self.changed: set[str] = set()
 

@@ -103,10 +103,9 @@ def positions_of(total: int, shares_P: NDArray[np.float64], kernels: int) -> NDA
     real_P = np.minimum(kernels, high * weights_P)
     counts_P = np.floor(real_P + 1e-9).astype(np.int64)
     order_P = np.argsort(-(real_P - counts_P), kind="stable")
-    for position in np.tile(order_P, len(order_P)):
-        if counts_P.sum() >= total:
-            break
-        counts_P[position] += int(counts_P[position] < kernels)
+    counts_P[order_P[: total - int(counts_P.sum())]] += (
+        1  # what is missing are the fractions of those with room
+    )
     return np.asarray(counts_P, dtype=np.int64)
 
 

@@ -15,7 +15,8 @@ from nas_prune.patterns.pattern import KernelMap, LayerPattern, Pattern
 from nas_prune.runs.figure import BLACK, COLOURS, MARKERS, save
 from nas_prune.training.masks import Masks
 
-_MOST_FILTERS = 64  # of a first layer that are drawn
+_MOST_PLACES = 5  # of a kernel's side that numbers fit into
+_MOST_FILTERS, _MOST_INPUTS = 64, 16  # of a first layer that are drawn
 
 
 def draw_patterns(patterns: Sequence[Pattern], path: Path) -> None:
@@ -46,7 +47,7 @@ def patterns_figure(patterns: Sequence[Pattern], names: Sequence[str] | None = N
     for axes_S, pattern, label in zip(grid, patterns, labels, strict=True):
         for axes, key in zip(axes_S, stages, strict=True):
             _positions(axes, next(one for one in pattern.kernels if (one.stage, one.shape) == key))
-        axes_S[0].set_ylabel(label, fontsize=8)
+        axes_S[0].set_ylabel(label.replace(", ", ",\n"), fontsize=8)
     below.suptitle("Positions of kernels that stay, in % of the stage's kernels", fontsize=9)
     return figure
 
@@ -103,18 +104,24 @@ def _positions(axes: Axes, one: KernelMap) -> None:
     shares = 100 * np.array(one.kept).reshape(one.shape)
     top = max(float(shares.max()), 1e-9)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=2 * top)
-    for (row, column), share in np.ndenumerate(shares):
-        axes.text(
-            column,
-            row,
-            f"{share:.0f}" if share >= 9.5 else f"{share:.2g}",
-            ha="center",
-            va="center",
-            fontsize=6,
-        )
+    _write_numbers(axes, [[_short(share) for share in row] for row in shares], 6)
+    most = "" if max(one.shape) <= _MOST_PLACES else f", up to {_short(top)} %"
+    axes.set_title(f"stage {one.stage}, {one.shape[0]}×{one.shape[1]}{most}", fontsize=8)
+
+
+def _short(share: float) -> str:
+    return f"{share:.0f}" if share >= 9.5 else f"{share:.2g}"
+
+
+def _write_numbers(axes: Axes, texts: Sequence[Sequence[str]], size: int) -> None:
+    """A number in each position of a kernel, unless they would run into each other; no ticks."""
     axes.set_xticks([])
     axes.set_yticks([])
-    axes.set_title(f"stage {one.stage}, {one.shape[0]}×{one.shape[1]}", fontsize=8)
+    if max(len(texts), len(texts[0])) > _MOST_PLACES:
+        return
+    for row, line in enumerate(texts):
+        for column, text in enumerate(line):
+            axes.text(column, row, text, ha="center", va="center", fontsize=size)
 
 
 def draw_guideline(found: PatternGuideline, path: Path) -> None:
@@ -125,23 +132,20 @@ def draw_guideline(found: PatternGuideline, path: Path) -> None:
 def guideline_figure(found: PatternGuideline) -> Figure:
     """The densities of a guideline with their intervals, and below them kernel positions by stage."""
     cells = found.positions
-    figure = Figure(
-        figsize=(max(6.4, 1.5 + 1.7 * len(cells)), 5.4 if cells else 3.4), dpi=120, layout="constrained"
-    )
+    height = max(2.4, 1 + 0.24 * len(found.densities))
+    size = (min(16.0, max(6.4, 1.5 + 1.7 * len(cells))), height + 2.2 * bool(cells))
+    figure = Figure(figsize=size, dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
     if not cells:
         _odds(figure.subplots(), found)
         return figure
-    above, below = cast("Sequence[SubFigure]", figure.subfigures(2, 1, height_ratios=[3.2, 2.2]))
+    above, below = cast("Sequence[SubFigure]", figure.subfigures(2, 1, height_ratios=[height, 2.2]))
     _odds(above.subplots(), found)
     top = max(0.1, *(abs(value) for cell in cells for value in cell.log_odds))
     for axes, cell in zip(below.subplots(1, len(cells), squeeze=False)[0], cells, strict=True):
         odds = np.array(cell.log_odds).reshape(cell.shape)
         axes.imshow(odds, cmap="RdBu", vmin=-1.6 * top, vmax=1.6 * top)
-        for (row, column), value in np.ndenumerate(odds):
-            axes.text(column, row, f"{np.exp(value):.2f}", ha="center", va="center", fontsize=7)
-        axes.set_xticks([])
-        axes.set_yticks([])
+        _write_numbers(axes, [[f"{factor:.2f}" for factor in row] for row in np.exp(odds)], 7)
         axes.set_title(f"stage {cell.stage} from the last", fontsize=8)
     agree = "" if found.of_positions.is_found else " (sources do not agree: not applied)"
     below.suptitle(f"Positions of kernels, × odds of their stage{agree}", fontsize=9)
@@ -162,6 +166,7 @@ def _odds(axes: Axes, found: PatternGuideline) -> None:
         setter(FuncFormatter(_percent))
     axes.axvline(1, color="0.7")
     axes.set_yticks(range(len(labels)), labels, fontsize=8)
+    axes.invert_yaxis()
     agree = "" if found.of_densities.is_found else " (sources do not agree: not applied)"
     axes.set_xlabel(f"odds of a weight to stay, × those of all weights{agree}", fontsize=9)
 
@@ -174,7 +179,7 @@ def first_layer_figure(pattern: Pattern, masks: Masks) -> Figure | None:
     layer = next((one for one in pattern.layers if one.kind == "conv" and len(one.shape) == 4), None)
     if layer is None or layer.shape[2] * layer.shape[3] == 1:
         return None
-    mask_OIHW = masks[layer.name].cpu().numpy()[:_MOST_FILTERS]
+    mask_OIHW = masks[layer.name].cpu().numpy()[:_MOST_FILTERS, :_MOST_INPUTS]
     filters, inputs, height, width = mask_OIHW.shape
     canvas = np.full((inputs * (height + 1) - 1, filters * (width + 1) - 1), 0.5)
     for (number, channel), _ in np.ndenumerate(mask_OIHW[:, :, 0, 0]):
@@ -188,6 +193,11 @@ def first_layer_figure(pattern: Pattern, masks: Masks) -> Figure | None:
     axes.imshow(canvas, cmap="gray", vmin=0, vmax=1, interpolation="nearest", aspect="equal")
     axes.set_xticks([])
     axes.set_yticks([])
-    shown = f"{filters} of {layer.shape[0]} filters" if filters < layer.shape[0] else f"{filters} filters"
-    axes.set_xlabel(f"{shown} of {layer.name}, {inputs} input channels; black: stays", fontsize=8)
+    shown = f"{_counted(filters, layer.shape[0], 'filter')} of {layer.name}"
+    read = _counted(inputs, layer.shape[1], "input channel")
+    axes.set_xlabel(f"{shown}, {read}; black: stays", fontsize=8)
     return figure
+
+
+def _counted(shown: int, total: int, what: str) -> str:
+    return f"{shown} of {total} {what}s" if shown < total else f"{total} {what}{'s' * (total != 1)}"

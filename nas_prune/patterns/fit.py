@@ -70,9 +70,10 @@ def fit_patterns(patterns: Sequence[Pattern], *, confidence: float = 0.9) -> Pat
     keys_U = list(by_keys)
     nodes = independent(keys_U)
     densities = _table([_mean([densities_of(one) for one in own]) for own in by_keys.values()])
-    positions = _table([_mean([positions_of(one) for one in own]) for own in by_keys.values()])
-    of_densities, density_C, half_C = _pooled(densities, nodes, confidence)
-    of_positions, position_C, half_P = _pooled(positions, nodes, confidence)
+    said = [_mean([positions_of(one) for one in own]) for own in by_keys.values()]
+    positions, tested = _table(said), _table([_over_stages(one) for one in said])
+    of_densities, density_C, half_C = _pooled(densities, densities, nodes, confidence)
+    of_positions, position_C, half_P = _pooled(positions, tested, nodes, confidence)
     return PatternGuideline(
         densities=_density_cells(densities, density_C, half_C),
         positions=_position_cells(positions, position_C, half_P),
@@ -145,6 +146,18 @@ def _mean(said: Sequence[Mapping[Any, float]]) -> dict[Any, float]:
     return {key: float(np.mean([one[key] for one in said if key in one])) for key in keys}
 
 
+def _over_stages(said: Mapping[PositionKey, float]) -> dict[tuple[tuple[int, ...], int], float]:
+    """The mean of each position over stages, by kernel shape and place.
+
+    A source that keeps a position in one stage mostly keeps it in all. Shuffled one by one, they would count as so many
+    agreements: of sources with nothing in common one in five would be found to agree, not one in twenty.
+    """
+    by_place: dict[tuple[tuple[int, ...], int], list[float]] = defaultdict(list)
+    for (_, shape, place), value in said.items():
+        by_place[shape, place].append(value)
+    return {key: float(np.mean(values)) for key, values in by_place.items()}
+
+
 class _Table:
     """What U sources say of C cells; NaN where nothing."""
 
@@ -162,12 +175,12 @@ def _table(said: Sequence[Mapping[Any, float]]) -> _Table:
     return _Table(names, np.array(values, dtype=np.float64).reshape(len(said), len(names)))
 
 
-def _pooled(table: _Table, nodes: Any, confidence: float) -> tuple[Agreement, Floats, Floats]:
-    """Whether sources agree, the shrunk means of all cells, and half the widths of their intervals."""
+def _pooled(table: _Table, tested: _Table, nodes: Any, confidence: float) -> tuple[Agreement, Floats, Floats]:
+    """Whether sources agree in what is tested; shrunk means of all cells, and half widths of their intervals."""
     if not table.names:
         return Agreement(is_found=False, test="no cells"), np.zeros(0), np.zeros(0)
     values_NC = at_nodes(table.values_UC, nodes)
-    p_value, test = pattern_test(values_NC, nodes)
+    p_value, test = pattern_test(at_nodes(tested.values_UC, nodes), nodes)
     pooled = pool(values_NC, nodes)
     mean_C = shrunk(pooled, _DOUBT) if p_value is not None else pooled.mean_C
     is_found = p_value is None or p_value <= _LEVEL

@@ -32,7 +32,7 @@ class WeightLayer:
         kind: `conv` or `linear`.
         shape: of the weight.
         stage: rank of the layer's output size among all groups'; 0 is the highest resolution. A layer without positions
-            in the midst of others that have some (squeeze-and-excitation) is of the stage of its channels.
+            in the midst of others that have some (squeeze-and-excitation) is of the stage of the layer that follows.
         uses: how many multiply-accumulates of one image each weight takes part in.
         out_dim: which dimension counts filters; 1 for transposed convolutions, and for matrices that a network's own
             code stores so, 0 for all others.
@@ -113,13 +113,14 @@ def weight_layers(space: SearchSpace, keep: Sequence[str] = ()) -> WeightLayers:
         raise BadInputError(
             f"--space {space.reference.name} must have convolutions or linear layers whose weights may go, got none."
         )
+    stages = _stages(space)
     layers = tuple(
         WeightLayer(
             name=name,
             path=layer.path,
             kind=layer.kind,
             shape=tuple(parameters[name].shape),
-            stage=_stage(space, layer),
+            stage=stages[layer.path],
             uses=uses[name],
             out_dim=out_dim(space, layer),
         )
@@ -164,13 +165,18 @@ def _weight_of(space: SearchSpace, path: str) -> nn.Parameter | None:
     return weight if is_own and id(weight) not in constant_parameters(space.template) else None
 
 
-def _stage(space: SearchSpace, layer: Layer) -> int:
-    groups = space.graph.groups
-    stages = {group.output_size: group.stage for group in groups}
-    if prod(layer.output_size) > 1 and layer.output_size in stages:
-        return stages[layer.output_size]
-    own = [groups[atom.index].stage for atom in atoms_of(layer.channels) if atom != BATCH]
-    return min(own) if own else max(stages.values())
+def _stages(space: SearchSpace) -> dict[str, int]:
+    """The stage of each convolution and linear layer, by path: of its first call."""
+    groups, found = space.graph.groups, dict[str, int]()
+    known = {group.output_size: group.stage for group in groups}
+    following: int | None = None
+    for layer in reversed([layer for layer in space.graph.layers if layer.kind in KINDS]):
+        own = [groups[atom.index].stage for atom in atoms_of(layer.channels) if atom != BATCH]
+        stage = min(own) if own else max(known.values())  # of tokens, and of what comes after all positions
+        if prod(layer.output_size) > 1:
+            stage = following = known.get(layer.output_size, stage)
+        found[layer.path] = stage if following is None else following
+    return found
 
 
 def _macs_by_path(space: SearchSpace) -> dict[str, int]:

@@ -215,12 +215,12 @@ class _Use:
 
 def _uses(space: SearchSpace, layers: Sequence[WeightLayer], masks: Masks) -> Iterator[_Use]:
     """Every dimension of parameters that mix channels; a number for each channel mixes none."""
-    graph = space.graph
+    graph, ambiguous = space.graph, _both_ways(space.graph)
     masked = {layer.name: layer for layer in layers}
     own = {
         f"{layer.path}.weight": out_dim(space, layer)
         for layer in graph.layers
-        if layer.kind in KINDS and layer.path not in _both_ways(graph)
+        if layer.kind in KINDS and layer.path not in ambiguous
     }
     for name, axes in graph.parameters.items():
         lengths = [length(axis, lambda atom: graph.groups[atom.index].size) for axis in axes]
@@ -264,9 +264,7 @@ def _alive(
     def size(atom: Atom) -> int:
         return graph.groups[atom.index].size
 
-    # Where pairs of channels lie along it, each channel is in many of them.
-    is_twice = any(Counter(atoms_of((run,)))[atom] > 1 for run in axis)
-    if there_D is None or is_twice:
+    if there_D is None:
         return np.ones(size(atom), dtype=bool)
     places = channel_at(axis, atom, size)
     alive = np.zeros(size(atom), dtype=bool)

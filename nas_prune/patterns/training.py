@@ -47,6 +47,7 @@ class PatternSubject:
         space: its network.
         costs: of that network's patterns.
         exact: its masks; None where it has statistics alone.
+        typed: the network as a person named it, if it is one of their own.
     """
 
     pattern: Pattern
@@ -55,10 +56,7 @@ class PatternSubject:
     space: SearchSpace
     costs: PatternCosts
     exact: Masks | None
-
-    def masks_for(self, seed: int) -> Masks:
-        """Its masks, or where it has none masks drawn from its statistics."""
-        return self.exact if self.exact is not None else drawn_masks(self.pattern, self.costs.layers, seed)
+    typed: str | None = None
 
 
 def pattern_file(named: Path, budget: Budget | None = None) -> Path:
@@ -110,7 +108,7 @@ def pattern_subject(
     home = path.resolve().parent.parent
     is_in_search = path.resolve().parent.name == PATTERNS and (home / CONFIG).exists()
     exact = None if draws or pattern.mask is None else _exact(pattern, path)
-    return PatternSubject(pattern, path, home if is_in_search else None, network, costs, exact)
+    return PatternSubject(pattern, path, home if is_in_search else None, network, costs, exact, space)
 
 
 def _exact(pattern: Pattern, path: Path) -> Masks:
@@ -144,10 +142,9 @@ def inherited_weights(
             "--schedule fine-tune and rewind must come with a pattern in its search's directory and its exact masks, "
             f"got {subject.path}. Name the search's directory."
         )
-    space = (
-        None if subject.pattern.space.name == subject.space.reference.name else subject.space.reference.name
+    config = reopen(
+        home, SparsifyConfig, trusted=subject.typed, data_name=data_name, progress=SILENT, cleans=False
     )
-    config = reopen(home, SparsifyConfig, trusted=space, data_name=data_name, progress=SILENT, cleans=False)
     stage = prepared_patterns(config, SILENT, home)
     if not stage.method.trains:
         raise BadInputError(
@@ -214,6 +211,14 @@ def recipe_of(pattern: Pattern) -> Recipe | None:
         ) from None
 
 
+def _moved_to(home: Path | None, named: str) -> str | None:
+    """Where a search's images are now, if they are no longer where it had them: where the training's are."""
+    if home is None:
+        return None
+    own = own_data(read_config(home, SparsifyConfig).resolved_from(home, None).data.name)
+    return named if own is not None and not Path(own.place).expanduser().exists() else None
+
+
 def inputs_for(
     subject: PatternSubject,
     config: TrainConfig,
@@ -235,7 +240,8 @@ def inputs_for(
     else:
         own = {seed: drawn_masks(subject.pattern, subject.costs.layers, seed) for seed in config.seeds}
         masks = GivenMasks(subject.path.stem, by_seed=own)
-    weights = inherited_weights(subject, config.schedule, source, data_name=data_name) if inherits else None
+    where = data_name or _moved_to(source or subject.home, config.data.name)
+    weights = inherited_weights(subject, config.schedule, source, data_name=where) if inherits else None
     changes = {
         "pattern": masks.name,
         "pattern_macs": subject.pattern.cost.macs,

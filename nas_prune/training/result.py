@@ -192,6 +192,7 @@ def summary(result: TrainResult) -> dict[str, Any]:
         "reference_epochs": result.config.recipe.epochs,
         "data": published(result.config.data.name),
         **result.widths.cost.model_dump(),
+        **_of_pattern(result.config),
         **named_metric(metric),
         f"{metric.key('test')}_mean": mean,
         f"{metric.key('test')}_std": deviation,
@@ -203,6 +204,11 @@ def summary(result: TrainResult) -> dict[str, Any]:
         ],
         "failed": [{"seed": seed, "why": why} for seed, why in result.failed],
     }
+
+
+def _of_pattern(config: TrainConfig) -> dict[str, Any]:
+    """Where weights were left out one by one: by which pattern, and the MACs with those that are there."""
+    return {} if config.pattern is None else {"pattern": config.pattern, "pattern_macs": config.pattern_macs}
 
 
 def _scores(one: Trained) -> dict[str, Any]:

@@ -15,6 +15,7 @@ SHORT = ("--epochs", "1", "--max-images", "60")
 ONCE = ("--epochs", "1", "--seeds", "1")
 TAKES_RUNS = {
     "search": "[RUN]",
+    "sparsify": "[RUN]",
     "train": "[RUN|FILE]",
     "guide": "[RUN]...",
     "evaluate": "[RUN]...",
@@ -121,7 +122,7 @@ def test_a_search_is_gone_on_with(capsys: pytest.CaptureFixture[str]) -> None:
         (["train", "single", "--widths", "single/widths/macs-50pct.json"], "RUN must name one search or widths file"),
         (["train", "single/widths/macs-50pct.json", "--budget", "macs<=50%"], "--budget must come with a search's"),
         (["train", "."], "widths file must be a file, got the directory"),
-        (["train", "nowhere"], "a widths file, or a stopped training, got nowhere, which does not exist"),
+        (["train", "nowhere"], "a pattern, or a stopped training, got nowhere, which does not exist"),
         (["train", "trained", "--epochs", "3"], "a run that is gone on with must stand alone, got --epochs"),
         (["train", "--resume"], "--resume must come with one RUN, the run to go on with, got none"),
         (["train", "single", "--resume", "trained"], "--resume must come with one RUN, the run to go on with, got si"),

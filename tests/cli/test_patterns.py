@@ -30,7 +30,7 @@ def test_a_search_says_what_stays_and_what_to_do_next(
     assert "vgg11, magnitude on digits, 2 epochs, --scope global, seed 0" in said
     assert "10.0 %" in said
     assert "Dense kernels multiply zeros, too" in said
-    assert f"nas-prune train {tmp_path / 'run'} --schedule scratch-e" in said
+    assert f"nas-prune train {tmp_path / 'run'} --schedule scratch-b" in said
     again = json.loads((searched / "0" / "result.json").read_text(encoding="utf-8"))["patterns"][0]
     own = json.loads((tmp_path / "run" / "result.json").read_text(encoding="utf-8"))["patterns"][0]
     assert own["density_by_layer"] == again["density_by_layer"]

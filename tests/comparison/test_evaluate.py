@@ -123,7 +123,7 @@ def test_the_command_refuses_what_does_not_go_together(
         (["--guideline", "erk", "--out", "x.yaml"], "--out must come with runs"),
         ([".", "--out", "x.txt"], "--out must end in .yaml"),
         ([".", "--out", "no/x.yaml"], "--out must be in a directory that exists"),
-        (["run"], "or a widths file, got run, which does not exist"),
+        (["run"], "a widths file, or a pattern, got run, which does not exist"),
     ):
         assert main(["guide", *arguments]) == 2
         error = capsys.readouterr().err

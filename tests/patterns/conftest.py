@@ -1,14 +1,26 @@
 """Shared by the tests of patterns: networks, their costs, drawn masks, and patterns of them."""
 
+from collections.abc import Mapping, Sequence
 from functools import cache
+from math import prod
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nas_prune.patterns.costs import PatternCosts, costs_of
+from nas_prune.patterns.guideline import (
+    Agreement,
+    DensityCell,
+    LayerKind,
+    PatternGuideline,
+    PositionCell,
+)
 from nas_prune.patterns.layers import WeightLayer, WeightLayers, weight_layers
+from nas_prune.patterns.pattern import Pattern, PatternMethod
+from nas_prune.patterns.statistics import pattern_of
 from nas_prune.space.load import load_space
 from nas_prune.space.search_space import SearchSpace
 from tests.networks import known
@@ -98,3 +110,61 @@ def random_scores(layers: WeightLayers, seed: int = 0) -> dict[str, Tensor]:
         layer.name: torch.from_numpy(piece).reshape(layer.shape)
         for layer, piece in zip(layers.layers, pieces, strict=True)
     }
+
+
+def sigmoid(odds: "float | NDArray[np.float64]") -> "NDArray[np.float64]":
+    """The density of some log odds."""
+    return np.asarray(1 / (1 + np.exp(-np.asarray(odds, dtype=np.float64))))
+
+
+def planted(
+    space: SearchSpace,
+    odds: Mapping[str, float],
+    positions: Sequence[float] = (0.0,) * 9,
+    *,
+    seed: int = 0,
+    method: str = "magnitude",
+    keep: Sequence[str] = (),
+) -> Pattern:
+    """A pattern of weights drawn at log odds of layers, by their weight's name, and of positions of 3×3 kernels."""
+    layers = weight_layers(space, keep)
+    rng, masks = np.random.default_rng(seed), {}
+    for layer in layers.layers:
+        own_P = np.array(positions) if layer.kernel == (3, 3) else np.zeros(prod(layer.kernel))
+        density_P = sigmoid(odds.get(layer.name, 0.0) + own_P)
+        mask = rng.random((layer.size // len(own_P), len(own_P))) < density_P
+        mask[0, 0] = True
+        masks[layer.name] = torch.from_numpy(mask).reshape(layer.shape)
+    return pattern_of(
+        space,
+        costs_of(space, layers),
+        masks,
+        method=PatternMethod(name=method),
+        seed=seed,
+        budget="nonzero<=50%",
+    )
+
+
+def guideline_of(
+    densities: Mapping[tuple[LayerKind, int], float],
+    positions: Mapping[tuple[int, tuple[int, int]], Sequence[float]] | None = None,
+    *,
+    is_found: bool = True,
+) -> PatternGuideline:
+    """A guideline that says so much of densities, and of positions."""
+    agree = Agreement(is_found=is_found, p_value=0.01 if is_found else 0.5, test="by hand")
+    return PatternGuideline(
+        densities=tuple(
+            DensityCell(kind=kind, stage=stage, log_odds=odds, of=2)
+            for (kind, stage), odds in densities.items()
+        ),
+        positions=tuple(
+            PositionCell(stage=stage, shape=shape, log_odds=tuple(odds), half_width=0.2, of=2)
+            for (stage, shape), odds in (positions or {}).items()
+        ),
+        of_densities=agree,
+        of_positions=agree,
+        level="seed",
+        covers=(0.1, 0.5),
+        sources=(),
+    )

@@ -65,12 +65,28 @@ class Turned(nn.Module):
         return x @ self.weight
 
 
+class Mixing(nn.Module):
+    """A matrix, and a product of two activations in the same module, of as many multiplications."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.weight = nn.Linear(192, 6), nn.Parameter(torch.randn(6, 6))
+        self.last = nn.Linear(36, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.linear(self.first(x.flatten(1)), self.weight)
+        return torch.as_tensor(self.last((x[:, :, None] @ x[:, None]).flatten(1)))
+
+
 def own(module: Any) -> SearchSpace:
     return load_space(module, (3, 8, 8))
 
 
 def vision_transformer() -> nn.Module:
-    return VisionTransformer(16, 4, num_layers=1, num_heads=2, hidden_dim=8, mlp_dim=12, num_classes=4)
+    made: nn.Module = VisionTransformer(
+        16, 4, num_layers=1, num_heads=2, hidden_dim=8, mlp_dim=12, num_classes=4
+    )
+    return made
 
 
 def uses_seen(space: SearchSpace) -> dict[str, int]:
@@ -194,6 +210,14 @@ def test_a_parameter_of_the_network_itself_stays_dense() -> None:
     assert macs_of(layers) == space.cost_at(space.base_G).macs
 
 
+def test_a_weight_whose_module_multiplies_activations_too_stays_dense() -> None:
+    space = own(lambda: nn.Sequential(nn.Identity(), Mixing()))
+    layers = weight_layers(space)
+    assert layers.dense == ("1.weight",)
+    assert layers.dense_macs == 6 * 6 + 6 * 6
+    assert macs_of(layers) == space.cost_at(space.base_G).macs
+
+
 def test_stages_go_by_resolution_and_excitations_are_where_their_channels_are() -> None:
     stages = {layer.path: layer.stage for layer in weight_layers(known("resnet20")).layers}
     assert [stages[f"layer{number}.0.conv2"] for number in (1, 2, 3)] == [0, 1, 2]
@@ -202,6 +226,7 @@ def test_stages_go_by_resolution_and_excitations_are_where_their_channels_are() 
     layers = weight_layers(known("torchvision:mobilenet_v3_small", (3, 64, 64))).layers
     stages = {layer.path: layer.stage for layer in layers}
     assert (
-        stages["features.1.block.1.fc1"] == stages["features.1.block.1.fc2"] <= stages["features.1.block.2.0"]
+        stages["features.1.block.1.fc1"] == stages["features.1.block.1.fc2"] == stages["features.1.block.2.0"]
     )
     assert stages["features.1.block.1.fc1"] < stages["features.8.block.2.fc1"] < stages["classifier.0"]
+    assert stages["classifier.0"] == max(stages.values())

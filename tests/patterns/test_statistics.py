@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, Phase, assume, given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -27,6 +29,7 @@ from nas_prune.patterns.statistics import (
 from nas_prune.space.load import load_space
 from nas_prune.space.search_space import SearchSpace
 from nas_prune.training.masks import masked
+from tests.graph.test_random_networks import Network, load, networks
 from tests.networks import known, thin_densenet40
 from tests.patterns.conftest import UpAndDown, costs_for, drawn, layer_of, small_space
 from tests.surgery import lively
@@ -133,17 +136,17 @@ class Pairs(nn.Module):
 
 
 class NonLocal(nn.Module):
-    """Positions attend to each other by the products of their channels, which a convolution reads, too."""
+    """Positions attend to each other by the products of their channels, some of which a convolution reads, too."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.first, self.second, self.head = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 6, 1), nn.Linear(6, 4)
+        self.query, self.key = nn.Conv2d(3, 8, 3), nn.Conv2d(3, 8, 3)
+        self.second, self.head = nn.Conv2d(8, 6, 1), nn.Linear(6, 4)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.first(x).relu()
-        flat = x.flatten(2)
-        value = self.second(x).flatten(2)
-        return torch.as_tensor(self.head((value @ (flat.transpose(1, 2) @ flat).softmax(-1)).mean(2)))
+        query, key = self.query(x), self.key(x)
+        weights = (query.flatten(2).transpose(1, 2) @ key.flatten(2)).softmax(1)
+        return torch.as_tensor(self.head((self.second(query).relu().flatten(2) @ weights).mean(2)))
 
 
 class Normed(nn.Module):
@@ -193,7 +196,7 @@ NETWORKS: dict[str, Callable[[], SearchSpace]] = {
     "densenet40": lambda: load_space(thin_densenet40, (3, 8, 8)),
     "mobilenet_v2": lambda: known("torchvision:mobilenet_v2"),
     "mobilenet_v3_small": lambda: known("torchvision:mobilenet_v3_small"),
-    "shufflenet_v2": lambda: known("torchvision:shufflenet_v2_x0_5", (3, 64, 64)),
+    "shufflenet_v2": lambda: known("torchvision:shufflenet_v2_x0_5"),
     "up and down": lambda: own(UpAndDown),
     "excited": lambda: own(Excited),
     "pairs": lambda: own(Pairs),
@@ -202,7 +205,6 @@ NETWORKS: dict[str, Callable[[], SearchSpace]] = {
     "tied": lambda: load_space(Tied, (3, 3, 3)),
     "halved": lambda: own(Halved),
 }
-_HAS_NONE = ("pairs",)  # in which no channel can be told to be without a say
 
 
 def own(module: Callable[[], nn.Module]) -> SearchSpace:
@@ -210,11 +212,11 @@ def own(module: Callable[[], nn.Module]) -> SearchSpace:
 
 
 def sparse(layers: WeightLayers, seed: int) -> dict[str, Tensor]:
-    """Masks of one or two weights for each input channel at most, so that many channels are read, or written, by none."""
+    """Masks of a weight for every other channel, so that many channels are read, or written, by none."""
     generator, masks = torch.Generator().manual_seed(seed), {}
     for layer in layers.layers:
         flat = torch.rand(layer.size, generator=generator)
-        count = max(2, min(layer.shape[:2]))
+        count = max(2, max(layer.shape[:2]) // 2)
         masks[layer.name] = (flat <= flat.kthvalue(min(count, layer.size)).values).reshape(layer.shape)
     return masks
 
@@ -222,17 +224,30 @@ def sparse(layers: WeightLayers, seed: int) -> dict[str, Tensor]:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_without_channels_that_none_reads_the_network_puts_out_the_same(name: str) -> None:
     space = NETWORKS[name]()
+    assert without_unread(space, 0)
+
+
+def without_unread(space: SearchSpace, seed: int) -> int:
+    """Take out all channels that no layer reads, and see that nothing changes; how many there were."""
     layers = weight_layers(space)
-    model = lively(space)
-    for seed in range(2):
-        masks = sparse(layers, seed)
-        found = whole_channels(space, layers.layers, masks)
-        assert (sum(int(one.unread.sum()) for one in found) > 0) == (name not in _HAS_NONE)
-        network = masked(lively(space) if seed else model, masks)
-        kept = [np.flatnonzero(~one.unread) if not one.unread.all() else np.zeros(1, int) for one in found]
-        narrow = space.narrow(network, kept).eval()
-        images = torch.rand(3, *space.reference.input_shape, dtype=torch.float64)
-        torch.testing.assert_close(narrow(images), network(images), rtol=1e-9, atol=1e-11)
+    masks = sparse(layers, seed)
+    found = whole_channels(space, layers.layers, masks)
+    network = masked(lively(space), masks)
+    kept = [np.flatnonzero(~one.unread) if not one.unread.all() else np.zeros(1, int) for one in found]
+    narrow = space.narrow(network, kept).eval()
+    images = torch.rand(3, *space.reference.input_shape, dtype=torch.float64)
+    torch.testing.assert_close(narrow(images), network(images), rtol=1e-9, atol=1e-11)
+    return sum(int(one.unread.sum()) for one in found)
+
+
+@pytest.mark.slow
+@settings(max_examples=100, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+@given(networks(4), st.integers(0, 2**16))
+def test_so_does_any_network(network: Network, seed: int) -> None:
+    space = load(network)
+    assume(space is not None)
+    assert space is not None
+    without_unread(space, seed)
 
 
 def outputs_of(space: SearchSpace, network: nn.Module, images: Tensor) -> dict[str, Tensor]:
@@ -346,3 +361,18 @@ def test_channels_that_meet_without_weights_are_never_left_out() -> None:
     assert not found["first"].unread.any()
     assert not found["first"].constant.any()
     assert found["inner"].unread.all()
+
+
+def test_channels_that_a_product_of_activations_sums_over_are_never_left_out() -> None:
+    space = own(NonLocal)
+    layers = weight_layers(space)
+    masks = {layer.name: torch.ones(layer.shape, dtype=torch.bool) for layer in layers.layers}
+    masks["second.weight"][:, 2] = False
+    masks["head.weight"][:, 3] = False
+    assert counts(space, layers, masks) == {"query": (0, 0), "second": (1, 0)}
+    network = masked(lively(space), masks)
+    images = torch.rand(2, 3, 8, 8, dtype=torch.float64)
+    before = network(images)
+    with torch.no_grad():
+        network.get_parameter("key.weight")[2] += 1
+    assert not torch.allclose(network(images), before)

@@ -47,7 +47,7 @@ def test_budgets_are_read(text: str, budget: Budget) -> None:
         ("memory<=3ms", "unit must be %, KiB, MiB, KB, MB or B, got 'ms'"),
         (
             "speed<=3",
-            "must bound one of macs, params, channels, activations, latency, memory, size, got 'speed'",
+            "must bound one of macs, params, channels, activations, latency, memory, size, nonzero, got 'speed'",
         ),
         ("macs<=50%, macs<=3M", "must bound each cost once, got macs twice"),
         ("macs<=50%, own", "must look like"),

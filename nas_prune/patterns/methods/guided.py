@@ -38,7 +38,7 @@ def scores_by(evidence: Evidence, guideline: PatternGuideline) -> Scores:
     for number, layer in enumerate(layers):
         kind = kind_of_layer(layer.kind, layer.shape, is_first=number == 0)
         stage = last - layer.stage
-        whole = guideline.density_odds(kind, 0 if kind in ("first", "linear") else stage)
+        whole = guideline.density_odds(kind, stage)
         by_position = guideline.position_odds(layer.shape[2:], stage) or (0.0,) * _positions(layer)
         rng = np.random.default_rng(epoch_seed(evidence.seed, number, "mask"))
         found[layer.name] = torch.from_numpy(_drawn(layer, whole + np.array(by_position), rng))
