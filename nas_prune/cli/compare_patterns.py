@@ -13,8 +13,9 @@ from nas_prune.cli.output import count, echo, percent, print_json, print_table, 
 
 if TYPE_CHECKING:
     from nas_prune.cli.compare_options import CompareOptions
+    from nas_prune.comparison.pattern_arms import PatternArm
     from nas_prune.comparison.pattern_config import PatternCompareConfig
-    from nas_prune.comparison.pattern_result import PatternComparison
+    from nas_prune.comparison.pattern_result import PatternComparison, PatternDifference
     from nas_prune.space.budget import Budget
 
 _OF_WIDTHS = ("widths_file", "source", "weights", "study", "searches", "equal_training", "test", "target")
@@ -68,6 +69,7 @@ def _config(asked: "CompareOptions", setup: Setup) -> "PatternCompareConfig":
     from nas_prune.comparison.pattern_arms import arms_named
     from nas_prune.comparison.pattern_config import PatternCompareConfig
     from nas_prune.patterns.config import SparsifyConfig
+    from nas_prune.patterns.methods.registry import method_named
     from nas_prune.patterns.pattern import read_pattern
     from nas_prune.patterns.training import images_of, pattern_file, recipe_of
     from nas_prune.runs.settings import read_config
@@ -81,7 +83,8 @@ def _config(asked: "CompareOptions", setup: Setup) -> "PatternCompareConfig":
     path = pattern_file(run, budgets[0])
     pattern = read_pattern(path)
     data = images_of(pattern, path, **setup.images.chosen)
-    arms = arms_named(asked.arms, has_guideline=asked.guideline is not None)
+    is_trained = method_named(search.method).trains
+    arms = arms_named(asked.arms, has_guideline=asked.guideline is not None, is_trained=is_trained)
     recorded = recipe_of(pattern) if setup.training.recipe_name is None else None
     weights = None if search.weights is None else str(run / START)
     search = search.resolved_from(run, None).model_copy(
@@ -106,11 +109,14 @@ def _print(result: "PatternComparison") -> None:
     config = result.config
     for budget in config.budgets:
         _print_budget(result, budget)
+    capped = any(arm.schedule == "scratch-b" for arm in config.chosen)
     echo(
         "points: the arm's test score minus that of the arm it stands beside, seed by seed; 95 % intervals of paired t "
-        "tests, p after Holm's correction over the arms of a budget. Scratch-B is capped at "
-        f"{config.cap or 'no'} times the recipe's epochs."
+        "tests, p after Holm's correction over the arms of a budget. MACs are those of the weights that are there; KiB "
+        "with a bit for each that may be."
     )
+    if capped and config.cap is not None:
+        echo(f"Scratch-B takes at most {config.cap:g} times the recipe's epochs.")
     echo(f"{DENSE_KERNELS}")
     for name, why in result.failed:
         echo(f"{name} was not trained to its end: {why}")
@@ -119,49 +125,67 @@ def _print(result: "PatternComparison") -> None:
 
 
 def _print_budget(result: "PatternComparison", budget: "Budget") -> None:
-    from nas_prune.comparison.pattern_result import mean_and_spread
-
     config, metric = result.config, result.metric
     patterns = result.patterns[str(budget)]
-    costs = ""
+    kept = ""
     if patterns:
         one = patterns[0]
         share = one.cost.nonzero / one.base_cost.nonzero
-        kept = f"{percent(share, 1)} of {count(one.base_cost.nonzero)} weights"
-        costs = f": {kept}, {count(one.cost.macs)} MACs of non-zeros"
-    echo(f"{config.search.space}, {config.search.method} at {budget}{costs}\n")
-    differences, rows = result.compared(budget), []
-    for arm in config.chosen:
-        own = result.of(budget, arm.name)
-        if not own:
-            continue
-        values = [metric.score(own[seed].test_score) for seed in sorted(own)]
-        mean, deviation = mean_and_spread(values)
-        spread = "" if deviation is None else f" ± {metric.bare(deviation)}"
-        difference = differences.get(arm.name)
-        beside = p = ""
-        if difference is not None:
-            contrast = difference.contrast
-            ends = f" ({100 * contrast.low:+.2f} to {100 * contrast.high:+.2f})" if contrast.freedom else ""
-            beside = f"{100 * contrast.difference:+.2f}{ends}"
-            p = "–" if difference.holm != difference.holm else f"{difference.holm:.2g}"
-        epochs = sorted({one.epochs for one in own.values()})
-        rows.append(
-            [
-                arm.name,
-                arm.words,
-                f"{metric.bare(mean)}{spread}",
-                str(len(values)),
-                arm.beside or "",
-                beside,
-                p,
-                "–".join(map(str, {epochs[0]: 0, epochs[-1]: 0})),
-            ]
-        )
-    unit = " %" * metric.is_share
-    print_table(
-        ["arm", "what it is", f"test {metric.name},{unit}", "n", "beside", "points", "p", "epochs"],
-        rows,
-        left=2,
-    )
+        kept = f": {percent(share, 1)} of {count(one.base_cost.nonzero)} weights"
+    echo(f"{config.search.space}, {config.search.method} at {budget}{kept}\n")
+    differences = result.compared(budget)
+    rows = [
+        _row(result, budget, arm, differences.get(arm.name))
+        for arm in config.chosen
+        if result.of(budget, arm.name)
+    ]
+    headings = [
+        "arm",
+        "what it is",
+        f"test {metric.name}{', %' * metric.is_share}",
+        "n",
+        "beside",
+        "points" if metric.is_share else "better by",
+        "p",
+        "epochs",
+        "MACs",
+        "KiB",
+    ]
+    print_table(headings, rows, left=2)
+    for (at, name), why in result.left_out.items():
+        if at == str(budget):
+            echo(f"{name} was left out: {why}")
     echo()
+
+
+def _row(
+    result: "PatternComparison", budget: "Budget", arm: "PatternArm", difference: "PatternDifference | None"
+) -> list[str]:
+    from nas_prune.comparison.pattern_result import mean_and_spread
+
+    metric, own, costs = result.metric, result.of(budget, arm.name), result.cost_of(budget, arm.name)
+    values = [metric.score(own[seed].test_score) for seed in sorted(own)]
+    mean, deviation = mean_and_spread(values)
+    beside = p = ""
+    if difference is not None:
+        contrast = difference.contrast
+        ends = (
+            f" ({metric.difference(contrast.low)} to {metric.difference(contrast.high)})"
+            if contrast.freedom
+            else ""
+        )
+        beside = f"{metric.difference(contrast.difference)}{ends}"
+        p = "–" if difference.holm != difference.holm else f"{difference.holm:.2g}"
+    epochs = sorted({one.epochs for one in own.values()})
+    return [
+        arm.name,
+        arm.words,
+        f"{metric.bare(mean)}{'' if deviation is None else f' ± {metric.bare(deviation)}'}",
+        str(len(values)),
+        arm.beside or "",
+        beside,
+        p,
+        "–".join(map(str, dict.fromkeys((epochs[0], epochs[-1])))),
+        "–" if costs is None else count(round(costs[0])),
+        "–" if costs is None else f"{costs[1] / 1024:,.0f}",
+    ]

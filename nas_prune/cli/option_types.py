@@ -77,7 +77,7 @@ class _Guideline(click.ParamType[str]):
         path, wanted = Path(value), "--guideline must be a guideline's file or a rule's name"
         if _is_run(ctx) and (path.suffix or path.exists()):
             refuse_missing(path, wanted)
-            refuse_other(path, "guideline", wanted=wanted)
+            refuse_other(path, "guideline", "pattern guideline", wanted=wanted)
         return value
 
 

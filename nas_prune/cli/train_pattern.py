@@ -1,5 +1,6 @@
 """`nas-prune train` of a pattern of single weights."""
 
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -71,12 +72,18 @@ def _config(wanted: "TrainOptions", path: Path, pattern: "Pattern", setup: Setup
         setup.training.recipe(recorded or data.name),
         schedule=wanted.schedule,
         cap=wanted.cap,
-        seeds=tuple(range(wanted.seeds)),
+        seeds=seeds_past(pattern, wanted.seeds),
         keep_checkpoints=wanted.keep_checkpoints,
         log=wanted.log,
         data_seed=pattern.seed or 0,
         teacher=None if wanted.teacher is None else str(wanted.teacher),
     )
+
+
+def seeds_past(pattern: "Pattern", count: int) -> tuple[int, ...]:
+    """Seeds of trainings, none of which is the search's: its first weights are those that the masks were found on."""
+    found = (seed for seed in range(count + 1) if seed != pattern.seed)
+    return tuple(islice(found, count))
 
 
 def print_pattern(result: "TrainResult") -> None:

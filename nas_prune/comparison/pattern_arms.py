@@ -96,11 +96,18 @@ ARMS: dict[str, PatternArm] = {
 }
 
 
-def arms_named(names: tuple[str, ...], *, has_guideline: bool) -> tuple[PatternArm, ...]:
+def arms_named(
+    names: tuple[str, ...], *, has_guideline: bool, is_trained: bool = True
+) -> tuple[PatternArm, ...]:
     """Arms by their names, in their usual order; all that can be trained if none is named.
 
+    Args:
+        names: of some, which bring those that they are compared with.
+        has_guideline: whether there is one to draw from.
+        is_trained: whether the search trains a network, from which arms may inherit.
+
     Raises:
-        BadInputError: one is not known, or needs a guideline.
+        BadInputError: one is not known, needs a guideline, or a search that trains.
     """
     unknown = next((name for name in names if name not in ARMS), None)
     if unknown is not None:
@@ -109,6 +116,16 @@ def arms_named(names: tuple[str, ...], *, has_guideline: bool) -> tuple[PatternA
         raise BadInputError(f"--arm must be one of {', '.join(ARMS)}, got {unknown!r}.{hint}")
     if "guided" in names and not has_guideline:
         raise BadInputError("--arm guided must come with --guideline FILE, what nas-prune guide writes.")
+    inheriting = next((name for name in names if ARMS[name].start != "random"), None)
+    if inheriting is not None and not is_trained:
+        raise BadInputError(
+            f"--arm {inheriting} must come with a search that trains a network, got one that trains none."
+        )
+    can = {
+        name
+        for name, arm in ARMS.items()
+        if (name != "guided" or has_guideline) and (arm.start == "random" or is_trained)
+    }
     beside = {name for wanted in names if (name := ARMS[wanted].beside) is not None}
-    wanted = {*names, *beside} if names else {name for name in ARMS if name != "guided" or has_guideline}
+    wanted = {*names, *beside} if names else can
     return tuple(arm for arm in ARMS.values() if arm.name in wanted)

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from nas_prune.comparison.pattern_arms import PatternArm, arms_named
 from nas_prune.patterns.config import SparsifyConfig
+from nas_prune.patterns.methods.registry import method_named
 from nas_prune.space.budget import Budget, BudgetSetting
 from nas_prune.training.config import RunConfig
 from nas_prune.training.recipe import Recipe, default_recipe
@@ -54,7 +55,8 @@ class PatternCompareConfig(RunConfig):
     @property
     def chosen(self) -> tuple[PatternArm, ...]:
         """The arms."""
-        return arms_named(self.arms, has_guideline=self.guideline is not None)
+        is_trained = method_named(self.search.method).trains
+        return arms_named(self.arms, has_guideline=self.guideline is not None, is_trained=is_trained)
 
     def search_of(self, seed: int) -> SparsifyConfig:
         """The search of one seed."""

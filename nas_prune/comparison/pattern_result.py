@@ -1,14 +1,20 @@
 """What a comparison of patterns gave, whether it is finished or not."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
 from nas_prune.comparison.pattern_arms import PatternArm
 from nas_prune.comparison.pattern_config import PatternCompareConfig
-from nas_prune.comparison.pattern_work import read_unit, search_folder, trainings_of
+from nas_prune.comparison.pattern_work import (
+    read_cost,
+    read_unit,
+    search_folder,
+    trainings_of,
+    why_left_out,
+)
 from nas_prune.comparison.statistics import LEVEL, Contrast, holm, paired
 from nas_prune.data.metric import ACCURACY, Metric, named_metric
 from nas_prune.patterns.pattern import PATTERNS, Pattern, read_pattern
@@ -51,6 +57,8 @@ class PatternComparison:
         trained: by budget and arm, the trainings that are done, by seed of their search.
         patterns: by budget, those that the searches found.
         failed: units that did not finish in the last try, and why.
+        costs: by budget and arm, the MACs of the weights that are there and bytes, of each training.
+        left_out: by budget and arm, why it cannot be trained.
     """
 
     run: Path
@@ -58,6 +66,21 @@ class PatternComparison:
     trained: Mapping[tuple[str, str], Mapping[int, Trained]]
     patterns: Mapping[str, tuple[Pattern, ...]]
     failed: tuple[tuple[str, str], ...] = ()
+    costs: Mapping[tuple[str, str], Sequence[tuple[int, int]]] = field(default_factory=dict)
+    left_out: Mapping[tuple[str, str], str] = field(default_factory=dict)
+
+    def cost_of(self, budget: Budget, arm: str) -> tuple[float, float] | None:
+        """Mean MACs of the weights that are there, and mean bytes, of an arm; None where that is not known."""
+        first = self.config.budgets[0] if arm == "whole" else budget
+        own = self.costs.get((str(first), arm), ())
+        return (fmean(one[0] for one in own), fmean(one[1] for one in own)) if own else None
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether every training is done, or left out."""
+        done = sum(len(own) for own in self.trained.values())
+        left_out = sum(self.config.seeds for _ in self.left_out)
+        return done + left_out >= len(trainings_of(self.config))
 
     @property
     def metric(self) -> Metric:
@@ -94,10 +117,17 @@ def read_pattern_comparison(run: Path, failed: tuple[tuple[str, str], ...] = ())
     """
     config = read_config(run, PatternCompareConfig)
     trained: dict[tuple[str, str], dict[int, Trained]] = {}
+    costs: dict[tuple[str, str], list[tuple[int, int]]] = {}
+    left_out: dict[tuple[str, str], str] = {}
     for unit in trainings_of(config):
-        one = read_unit(run, unit)
-        if one is not None and unit.arm is not None:
-            trained.setdefault((str(unit.budget), unit.arm.name), {})[unit.seed] = one
+        assert unit.arm is not None
+        key, one, cost = (str(unit.budget), unit.arm.name), read_unit(run, unit), read_cost(run, unit)
+        if one is not None:
+            trained.setdefault(key, {})[unit.seed] = one
+        if one is not None and cost is not None:
+            costs.setdefault(key, []).append(cost)
+        if one is None and (why := why_left_out(run, unit)) is not None:
+            left_out[key] = why
     patterns = {
         str(budget): tuple(
             read_pattern(path)
@@ -106,7 +136,7 @@ def read_pattern_comparison(run: Path, failed: tuple[tuple[str, str], ...] = ())
         )
         for budget in config.budgets
     }
-    return PatternComparison(run, config, trained, patterns, failed)
+    return PatternComparison(run, config, trained, patterns, failed, costs, left_out)
 
 
 def mean_and_spread(values: list[float]) -> tuple[float, float | None]:
@@ -129,6 +159,7 @@ def summary(result: PatternComparison) -> dict[str, Any]:
                 "patterns": [one.cost.model_dump() for one in result.patterns[str(budget)]],
                 "base": [one.base_cost.model_dump() for one in result.patterns[str(budget)]][:1],
                 "arms": _arms(result, budget),
+                "left_out": {arm: why for (at, arm), why in result.left_out.items() if at == str(budget)},
             }
             for budget in config.budgets
         ],
@@ -140,7 +171,9 @@ def _arms(result: PatternComparison, budget: Budget) -> dict[str, Any]:
     for arm in result.config.chosen:
         own = result.of(budget, arm.name)
         if own:
-            found[arm.name] = _arm(result, arm, own, differences.get(arm.name))
+            costs = result.cost_of(budget, arm.name)
+            known = {} if costs is None else {"macs": costs[0], "size_bytes": costs[1]}
+            found[arm.name] = {**_arm(result, arm, own, differences.get(arm.name)), **known}
     return found
 
 

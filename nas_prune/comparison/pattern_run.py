@@ -9,9 +9,10 @@ from nas_prune.comparison.pattern_config import PatternCompareConfig
 from nas_prune.comparison.pattern_result import PatternComparison, read_pattern_comparison, summary
 from nas_prune.comparison.pattern_work import (
     GUIDELINE,
+    SEARCHED_BY,
     Unit,
+    is_done,
     prepared_worker,
-    result_file,
     searches_of,
     trainings_of,
 )
@@ -59,7 +60,12 @@ def compare_patterns(
     if config.guideline is not None:
         read_pattern_guideline(config.guideline)
     changes = {
-        "search": search.model_copy(update={"weights": None if stage.given is None else stage.given.name}),
+        "search": search.model_copy(
+            update={
+                "weights": None if stage.given is None else stage.given.name,
+                "guideline": None if stage.guideline is None else SEARCHED_BY,
+            }
+        ),
         "device": stage.compute.device.type,
         "precision": stage.compute.precision,
         "channels_last": stage.compute.channels_last,
@@ -73,6 +79,8 @@ def compare_patterns(
     with begun_whole(run):
         if stage.given is not None:
             write_start(run, stage.given)
+        if stage.guideline is not None:
+            stage.guideline.write(run / SEARCHED_BY)
         if config.guideline is not None:
             read_pattern_guideline(config.guideline).write(run / GUIDELINE)
             config = config.model_copy(update={"guideline": str(run / GUIDELINE)})
@@ -124,7 +132,7 @@ def _finish(
     failed: list[tuple[str, str]] = []
     with alone_in(run), resume_hint(_again(run, config)):
         for units in (searches_of(config), trainings_of(config)):
-            left = [unit for unit in units if not result_file(run, unit).exists()]
+            left = [unit for unit in units if not is_done(run, unit)]
             failed += _done(run, config, space, left, workers, progress)
     result = read_pattern_comparison(run, tuple(failed))
     write_whole(run / RESULT, json.dumps(summary(result), indent=1) + "\n")

@@ -1,5 +1,6 @@
 """The trainings of a comparison of patterns: a search for each seed, and the arms that follow from it."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -11,6 +12,7 @@ from torch import nn
 from nas_prune.comparison.pattern_arms import PatternArm
 from nas_prune.comparison.pattern_config import FIRST_TRAINING, PatternCompareConfig
 from nas_prune.data import epoch_seed
+from nas_prune.errors import BudgetError
 from nas_prune.patterns.config import SparsifyConfig
 from nas_prune.patterns.cut import cut_weights
 from nas_prune.patterns.draw import drawn_masks
@@ -23,7 +25,9 @@ from nas_prune.patterns.prepared import PreparedPatterns, prepared_patterns
 from nas_prune.patterns.rounds import early_network
 from nas_prune.patterns.run import pruned, resume_sparsify, sparsify, trained_network
 from nas_prune.runs.directory import RESULT
+from nas_prune.runs.files import write_whole
 from nas_prune.runs.progress import SILENT, Progress
+from nas_prune.runs.reading import read_json
 from nas_prune.runs.settings import CONFIG, read_config
 from nas_prune.search.result import file_stem
 from nas_prune.space.budget import Budget
@@ -37,7 +41,9 @@ from nas_prune.training.masks import GivenMasks, Masks, read_masks
 from nas_prune.training.result import Trained, read_trained, write_trained
 from nas_prune.training.run import train_member
 
-GUIDELINE = "guideline.yaml"
+# In the directory of a comparison: what the guided arm draws from, and what a guided search does.
+GUIDELINE, SEARCHED_BY = "guideline.yaml", "search-guideline.yaml"
+_COST, _LEFT_OUT = "cost.json", "left-out.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +107,10 @@ class Worker:
     loaded: dict[int, PreparedPatterns] = field(default_factory=dict)
 
     def __call__(self, unit: Unit, progress: Progress) -> None:
-        """Do one unit, or go on with it; what is done is left alone."""
-        if result_file(self.run, unit).exists():
+        """Do one unit, or go on with it; what is done is left alone, what is damaged is done again."""
+        if is_done(self.run, unit):
             return
+        result_file(self.run, unit).unlink(missing_ok=True)
         if unit.arm is None:
             self._search(unit, progress)
         else:
@@ -118,6 +125,8 @@ class Worker:
             config = self.config.search_of(unit.seed)
             if config.weights is not None:  # they are in the comparison
                 config = config.model_copy(update={"weights": str(self.run / START)})
+            if config.guideline is not None:
+                config = config.model_copy(update={"guideline": str(self.run / SEARCHED_BY)})
             sparsify(config, folder, progress=progress.without_words())
 
     def _train(self, unit: Unit, arm: PatternArm, progress: Progress) -> None:
@@ -126,9 +135,18 @@ class Worker:
         result = result_file(self.run, unit)
         result.parent.mkdir(parents=True, exist_ok=True)
         if arm.kind == "whole" and self._has_whole(stage):
+            whole = stage.costs.whole
+            content = {"macs": whole.macs, "size_bytes": whole.size_bytes}
+            write_whole(result.parent / _COST, json.dumps(content) + "\n")
             write_trained(result, self._as_searched(unit, stage))
             return
-        config, widths, inputs = self._inputs(unit, arm, unit.budget, stage)
+        try:
+            config, widths, inputs = self._inputs(unit, arm, unit.budget, stage)
+        except BudgetError as error:  # no widths cost as little as the pattern
+            write_whole(result.parent / _LEFT_OUT, json.dumps({"why": str(error)}) + "\n")
+            return
+        macs, size = self._cost(config, widths, inputs, stage)
+        write_whole(result.parent / _COST, json.dumps({"macs": macs, "size_bytes": size}) + "\n")
         train_member(config, widths, result.parent.parent, inputs, result=result, progress=progress)
 
     def _stage(self, seed: int) -> PreparedPatterns:
@@ -140,6 +158,17 @@ class Worker:
             here = config.resolved_from(folder, self.config.data.name)
             self.loaded[seed] = prepared_patterns(here, SILENT, folder)
         return self.loaded[seed]
+
+    def _cost(
+        self, config: TrainConfig, widths: Widths, inputs: Inputs, stage: PreparedPatterns
+    ) -> tuple[int, int]:
+        """MACs of the weights that are there, and bytes, of what an arm trains."""
+        if inputs.masks is None:
+            size = stage.space.cost_function("size")(widths.vector)
+            return widths.cost.macs, int(size)
+        masks = inputs.masks.of(config.seeds[0])
+        cost = stage.costs.at([int(masks[layer.name].sum()) for layer in stage.costs.layers.layers])
+        return cost.macs, cost.size_bytes
 
     def _has_whole(self, stage: PreparedPatterns) -> bool:
         """Whether a search trains the whole network, by the recipe of all arms."""
@@ -219,6 +248,8 @@ class Worker:
             return found if arm.kind == "found" else shuffled(found, seed)
         if arm.kind == "drawn":
             return drawn_masks(pattern, stage.costs.layers, seed)
+        if budget.is_own:  # what the search left is what others may
+            budget = Budget("nonzero", absolute=pattern.cost.nonzero)
         evidence = Evidence(stage.space.template, stage.space, stage.costs, stage.data, seed)
         if arm.kind == "guided":
             guideline = read_pattern_guideline(self.run / GUIDELINE)
@@ -250,6 +281,33 @@ def prepared_worker(
 ) -> Callable[[Unit, Progress], None]:
     """What one process does with a unit."""
     return Worker(run, config, typed)
+
+
+def is_done(run: Path, unit: Unit) -> bool:
+    """Whether there is nothing left to do of a unit."""
+    if unit.arm is not None:
+        return read_unit(run, unit) is not None or why_left_out(run, unit) is not None
+    try:
+        return isinstance(read_json(result_file(run, unit)), dict)
+    except (OSError, ValueError):
+        return False
+
+
+def why_left_out(run: Path, unit: Unit) -> str | None:
+    """Why an arm cannot be trained; None if it can."""
+    try:
+        return str(read_json(result_file(run, unit).parent / _LEFT_OUT)["why"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def read_cost(run: Path, unit: Unit) -> tuple[int, int] | None:
+    """MACs of the weights that are there, and bytes, of what a unit trained; None where that is not known."""
+    try:
+        content = read_json(result_file(run, unit).parent / _COST)
+        return int(content["macs"]), int(content["size_bytes"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def read_unit(run: Path, unit: Unit) -> Trained | None:

@@ -136,9 +136,9 @@ def _check_budgets(config: SparsifyConfig, method: PatternMethod, *, is_iterated
     own = any(budget.is_own for budget in config.budgets)
     if own and method.zero is None:
         _refuse("--budget own", method, lambda other: other.zero is not None)
-    if own and (config.scope == "local" or not method.takes_budgets):
+    if own and config.scope == "local":
         raise BadInputError(
-            f"--budget own must leave the choice to {method.name}, got a scope or course that has it."
+            "--budget own must come with --scope global, got local, where the share is given."
         )
     if len(config.budgets) > 1 and (is_iterated or method.rounds or not method.takes_budgets):
         raise BadInputError(

@@ -30,6 +30,7 @@ from nas_prune.patterns.pattern import PATTERNS, Pattern, read_pattern
 Floats: TypeAlias = NDArray[np.float64]
 DensityKey: TypeAlias = "tuple[LayerKind, int]"
 PositionKey: TypeAlias = "tuple[int, tuple[int, ...], int]"
+_NOT_FOUND = ("uniform", "random", "erk", "guided")
 _LEVEL = 0.05  # of the tests
 _DOUBT = 1.0  # variance of a mean that one source alone gives, in squared log odds
 _FEWEST_KERNELS = 100  # of a stage, or the shares of its positions are mostly chance
@@ -107,8 +108,8 @@ def densities_of(pattern: Pattern) -> dict[DensityKey, float]:
     last = _last(pattern)
     kept: dict[DensityKey, int] = defaultdict(int)
     sizes: dict[DensityKey, int] = defaultdict(int)
-    for number, layer in enumerate(pattern.layers):
-        kind = kind_of_layer(layer.kind, layer.shape, is_first=number == 0)
+    for layer in pattern.layers:
+        kind = kind_of_layer(layer.kind, layer.shape, is_first=layer.is_first)
         key: DensityKey = (kind, 0 if kind in ("first", "linear") else last - layer.stage)
         kept[key] += layer.nonzero
         sizes[key] += layer.size
@@ -242,6 +243,9 @@ def _notes(patterns: Sequence[Pattern], nodes: int) -> tuple[str, ...]:
     stages = {_last(one) for one in patterns}
     if len(stages) > 1:
         notes.append("Networks have different numbers of stages; they are matched from the last.")
-    if any(one.method is not None and one.method.name in ("uniform", "random", "erk") for one in patterns):
-        notes.append("Some sources are controls, which look at neither weights nor images.")
+    if any(one.method is not None and one.method.name in _NOT_FOUND for one in patterns):
+        notes.append(
+            "Some sources are controls or drawn after a guideline: they look at neither weights nor images, and agree "
+            "in what was put into them."
+        )
     return tuple(notes)

@@ -36,6 +36,7 @@ class WeightLayer:
         uses: how many multiply-accumulates of one image each weight takes part in.
         out_dim: which dimension counts filters; 1 for transposed convolutions, and for matrices that a network's own
             code stores so, 0 for all others.
+        is_first: whether no convolution or linear layer of the network runs before it.
     """
 
     name: str
@@ -45,6 +46,7 @@ class WeightLayer:
     stage: int
     uses: int
     out_dim: int = 0
+    is_first: bool = False
 
     @property
     def size(self) -> int:
@@ -114,6 +116,7 @@ def weight_layers(space: SearchSpace, keep: Sequence[str] = ()) -> WeightLayers:
             f"--space {space.reference.name} must have convolutions or linear layers whose weights may go, got none."
         )
     stages = _stages(space)
+    first = next(layer.path for layer in space.graph.layers if layer.kind in KINDS)
     layers = tuple(
         WeightLayer(
             name=name,
@@ -123,6 +126,7 @@ def weight_layers(space: SearchSpace, keep: Sequence[str] = ()) -> WeightLayers:
             stage=stages[layer.path],
             uses=uses[name],
             out_dim=out_dim(space, layer),
+            is_first=layer.path == first,
         )
         for name, layer in chosen.items()
     )

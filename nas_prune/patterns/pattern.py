@@ -55,6 +55,7 @@ class LayerPattern(Strict):
         shape: of the weight.
         nonzero: how many of its weights stay.
         filters, inputs: the shares that filters, and input channels, keep.
+        is_first: whether it is the network's first layer.
         n_of_m: of all runs of M neighbouring input channels, the share with at most N weights, by `N:M`.
     """
 
@@ -65,6 +66,7 @@ class LayerPattern(Strict):
     nonzero: Annotated[int, Field(ge=1, strict=True)]
     filters: Spread
     inputs: Spread
+    is_first: bool = False
     n_of_m: dict[Annotated[str, Field(pattern=r"^[0-9]{1,2}:[0-9]{1,2}$")], Share] = Field(
         default_factory=dict
     )
@@ -165,7 +167,7 @@ class MaskFile(Strict):
 
     Attributes:
         file: its name, in the pattern's directory.
-        blake2b: of its bytes.
+        blake2b: of the names, shapes and bits in it.
     """
 
     file: Name

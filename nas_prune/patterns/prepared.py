@@ -13,10 +13,11 @@ from nas_prune.hardware.use import network_for
 from nas_prune.patterns.config import SparsifyConfig
 from nas_prune.patterns.costs import PatternCosts, costs_of
 from nas_prune.patterns.cut import Scores
+from nas_prune.patterns.guideline import PatternGuideline, read_pattern_guideline
 from nas_prune.patterns.layers import weight_layers
 from nas_prune.patterns.methods.contract import Course, Evidence, PatternMethod, Setting
 from nas_prune.patterns.methods.registry import method_named
-from nas_prune.patterns.stepwise import in_steps, stepwise
+from nas_prune.patterns.stepwise import in_steps, most_steps, stepwise
 from nas_prune.runs.progress import Progress
 from nas_prune.search.prepared import weights_for
 from nas_prune.space.networks import image_channels, meant_size
@@ -44,6 +45,7 @@ class PreparedPatterns:
     compute: Compute
     threads: int
     given: GivenWeights | None = None
+    guideline: PatternGuideline | None = None
 
     def resolved(self) -> SparsifyConfig:
         """The configuration with what was chosen from data and device filled in."""
@@ -135,7 +137,7 @@ class PreparedPatterns:
             self.data,
             epoch_seed(self.config.seed, 0, "pattern"),
             self.config.scope or "global",
-            self.config.guideline,
+            self.guideline,
         )
 
     def scores(self, model: nn.Module) -> Scores:
@@ -189,5 +191,32 @@ def prepared_patterns(
     try_task(whole, data)
     threads = pick_threads(config.threads, space.cost_at(space.base_G).macs, config.recipe.batch_size)
     compute = config.compute(device, ALONE, whole, space.reference.image)
-    given = weights_for(config, space, data, begun)
-    return PreparedPatterns(config, method, space, costs, data.to(device), compute, threads, given)
+    setting = PreparedPatterns(
+        config,
+        method,
+        space,
+        costs,
+        data.to(device),
+        compute,
+        threads,
+        weights_for(config, space, data, begun),
+        None if config.guideline is None else read_pattern_guideline(config.guideline),
+    )
+    _check_steps(setting)
+    return setting
+
+
+def _check_steps(stage: PreparedPatterns) -> None:
+    """Refuse more steps than the training has where weights may go.
+
+    Raises:
+        BadInputError: it is so.
+    """
+    iterations = stage.config.iterations or 1
+    if iterations > 1 and stage.method.takes_iterations:
+        most = most_steps(stage.setting)
+        if iterations > most:
+            raise BadInputError(
+                f"--iterations must be at most {most}, the steps of the optimiser between two and four fifths of "
+                f"{stage.config.search_recipe.epochs} epochs, got {iterations}."
+            )

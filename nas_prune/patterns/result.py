@@ -128,11 +128,12 @@ def warnings_of(result: SparsifyResult) -> list[str]:
     said = []
     at_floor = {found.pattern.budget: found.at_floor for found in result.found if found.at_floor}
     if at_floor:
+        hint = " --scope local leaves the same share of every layer." * (result.config.scope == "global")
         budget, names = max(at_floor.items(), key=lambda item: len(item[1]))
         said.append(
-            f"{result.config.method} leaves no weight of {len(names)} layers at {budget}; one of each was kept: "
-            f"{', '.join(names)}. --scope local leaves the same share of every layer."
+            f"{result.config.method} leaves no weight of some layers at {budget}; one of each was kept: "
+            f"{', '.join(names)}.{hint}"
         )
     if result.costs.layers.dense:
-        said.append(f"These stay dense, being no layer's weights: {', '.join(result.costs.layers.dense)}.")
+        said.append(f"These stay dense: {', '.join(result.costs.layers.dense)}.")
     return said

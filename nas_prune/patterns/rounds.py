@@ -20,6 +20,7 @@ from nas_prune.runs.directory import METRICS, NETWORK
 from nas_prune.runs.files import saying_why, write_whole
 from nas_prune.runs.progress import Progress
 from nas_prune.training.checkpoint import read_tensors, write_tensors
+from nas_prune.training.event_log import events_folder
 from nas_prune.training.loop import Training
 from nas_prune.training.masks import Masks, hold, identity_of_masks, masked, write_masks
 from nas_prune.training.network_file import NetworkRecord, read_network, set_weights, write_network
@@ -94,7 +95,8 @@ def _round(
     )
     write_network(folder / NETWORK, state.trained, record)
     read_network(folder / NETWORK, state.trained)
-    drop_checkpoints(folder)
+    if not stage.config.keep_checkpoints:
+        drop_checkpoints(folder)
     return state.trained
 
 
@@ -120,6 +122,7 @@ def _training(stage: PreparedPatterns, run: Path, number: int, masks: Masks | No
         config.seed,
         stage.compute,
         after_epoch=after_epoch if number == 0 else None,
+        log_to=None if config.log is None else events_folder(run / f"round-{number}", config.seed),
         title=f"round {number + 1} of {rounds_of(stage)}",
         settings=settings if masks is None else {**settings, "masks": identity_of_masks(masks)},
     )

@@ -35,7 +35,7 @@ from nas_prune.training.provenance import behind
 from nas_prune.training.ranks import ALONE
 from nas_prune.training.resumable import drop_checkpoints, facts_of, is_finished, train_in
 
-SCORES = "scores.safetensors"
+SCORES, GUIDELINE = "scores.safetensors", "guideline.yaml"
 
 
 def sparsify(
@@ -62,7 +62,9 @@ def sparsify(
         if stage.given is not None:
             write_start(run, stage.given)
         keep_target(config.target, run)
-        write_config(run, stage.resolved().relative_to(run))
+        if stage.guideline is not None:
+            stage.guideline.write(run / GUIDELINE)
+        write_config(run, kept_in(stage, run).relative_to(run))
     if stage.given is not None:
         progress.say(stage.given.words)
     progress.say(before_training(stage.data, stage.config.recipe))
@@ -70,6 +72,12 @@ def sparsify(
         progress.say(note)
     progress.say(f"Writing to {run}. If it is stopped: {_again(stage, run)}")
     return _finish(stage, run, progress)
+
+
+def kept_in(stage: PreparedPatterns, run: Path) -> SparsifyConfig:
+    """The settings with the guideline that is in the run."""
+    found = stage.resolved()
+    return found if stage.guideline is None else found.model_copy(update={"guideline": str(run / GUIDELINE)})
 
 
 def resume_sparsify(
@@ -167,7 +175,8 @@ def trained_network(stage: PreparedPatterns, run: Path) -> nn.Module:
     Raises:
         BadInputError, DamagedError: it is of another network, or not whole.
     """
-    last = max((int(path.parent.name[6:]) for path in run.glob(f"round-*/{NETWORK}")), default=None)
+    rounds = [path.parent.name.removeprefix("round-") for path in run.glob(f"round-*/{NETWORK}")]
+    last = max((int(number) for number in rounds if number.isdecimal()), default=None)
     return _as_left(stage, run if last is None else run / f"round-{last}", None).network
 
 

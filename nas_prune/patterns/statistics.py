@@ -14,6 +14,7 @@ from torch import Tensor
 
 from nas_prune.graph.axes import Atom, Axis, atoms_of, channel_at, length
 from nas_prune.graph.channels import ChannelGraph, ChannelGroup
+from nas_prune.patterns.costs import PatternCost
 from nas_prune.patterns.costs import PatternCosts as Costs
 from nas_prune.patterns.layers import KINDS, WeightLayer, out_dim
 from nas_prune.patterns.pattern import (
@@ -49,13 +50,14 @@ def pattern_of(space: SearchSpace, costs: Costs, masks: Masks, **provenance: Any
         kernels=kernel_maps(layers, masks_OIP),
         groups=groups_left(space, layers, masks),
         dense=costs.layers.dense,
-        cost=_record(costs.at([int(masks[layer.name].sum()) for layer in layers])),
-        base_cost=_record(costs.whole),
+        cost=cost_record(costs.at([int(masks[layer.name].sum()) for layer in layers])),
+        base_cost=cost_record(costs.whole),
         **provenance,
     )
 
 
-def _record(cost: Any) -> PatternCosts:
+def cost_record(cost: PatternCost) -> PatternCosts:
+    """Costs as a pattern has them."""
     return PatternCosts(nonzero=cost.nonzero, macs=cost.macs, size_bytes=cost.size_bytes)
 
 
@@ -74,6 +76,7 @@ def _layer(layer: WeightLayer, mask_OIP: NDArray[np.bool_]) -> LayerPattern:
         nonzero=int(mask_OIP.sum()),
         filters=spread_of(mask_OIP.mean((1, 2))),
         inputs=spread_of(mask_OIP.mean((0, 2))),
+        is_first=layer.is_first,
         n_of_m=conformance(mask_OIP),
     )
 

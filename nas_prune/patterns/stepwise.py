@@ -104,16 +104,29 @@ def _lowest_if_gone(scores: Tensor, mask: Tensor) -> Tensor:
 
 
 def in_steps(setting: Setting, iterations: int) -> dict[int, Budget]:
-    """The bounds of so many steps, evenly between two and four fifths of the epochs; costs fall by one factor.
+    """The bounds of so many steps, evenly between two and four fifths of the training; costs fall by one factor.
 
     The rest of the training is what Han et al. call retraining.
     """
-    found: dict[int, Budget] = {}
-    for step in range(1, iterations + 1):
-        share = _FIRST + (_LAST - _FIRST) * (step - 1) / max(1, iterations - 1)
-        epoch = max(1, round(setting.epochs * share))
-        found[epoch * setting.steps_per_epoch] = bound_at(setting, partial(falling, step / iterations))
-    return found
+    first, last = _between(setting)
+    return {
+        round(first + (last - first) * (step - 1) / max(1, iterations - 1)): bound_at(
+            setting, partial(falling, step / iterations)
+        )
+        for step in range(1, iterations + 1)
+    }
+
+
+def most_steps(setting: Setting) -> int:
+    """In how many steps weights can go, no two at the same time."""
+    first, last = _between(setting)
+    return last - first + 1
+
+
+def _between(setting: Setting) -> tuple[int, int]:
+    total = setting.epochs * setting.steps_per_epoch
+    first = max(1, round(_FIRST * total))
+    return first, max(first, round(_LAST * total))
 
 
 def falling(done: float, limit: float, whole: float) -> float:

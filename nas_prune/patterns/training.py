@@ -15,6 +15,7 @@ from nas_prune.patterns.pattern import PATTERNS, Pattern, read_pattern
 from nas_prune.patterns.prepared import prepared_patterns
 from nas_prune.patterns.rounds import early_network
 from nas_prune.patterns.run import pruned, trained_network
+from nas_prune.patterns.statistics import cost_record
 from nas_prune.runs.data_name import own_data
 from nas_prune.runs.problems import first_problem
 from nas_prune.runs.progress import SILENT, Progress
@@ -107,12 +108,28 @@ def pattern_subject(
     check_of(pattern, costs.layers)
     home = path.resolve().parent.parent
     is_in_search = path.resolve().parent.name == PATTERNS and (home / CONFIG).exists()
-    exact = None if draws or pattern.mask is None else _exact(pattern, path)
+    exact = None if draws else _exact(pattern, path)
+    if exact is not None:
+        _check_counts(pattern, exact, path)
+    kept = {layer.name: layer.nonzero for layer in pattern.layers}
+    cost = costs.at([kept[layer.name] for layer in costs.layers.layers])
+    pattern = pattern.model_copy(update={"cost": cost_record(cost), "base_cost": cost_record(costs.whole)})
     return PatternSubject(pattern, path, home if is_in_search else None, network, costs, exact, space)
 
 
-def _exact(pattern: Pattern, path: Path) -> Masks:
-    assert pattern.mask is not None
+def _check_counts(pattern: Pattern, masks: Masks, path: Path) -> None:
+    for layer in pattern.layers:
+        if layer.name not in masks or int(masks[layer.name].sum()) != layer.nonzero:
+            raise BadInputError(
+                f"a pattern must say of each layer what its masks have, got {layer.nonzero:,} weights for {layer.name} "
+                f"in {path}. It was edited; search again."
+            )
+
+
+def _exact(pattern: Pattern, path: Path) -> Masks | None:
+    """The masks beside a pattern; None where it has none, or is alone."""
+    if pattern.mask is None or not (path.parent / pattern.mask.file).exists():
+        return None
     masks = read_masks(path.parent / pattern.mask.file)
     if identity_of_masks(masks) != pattern.mask.blake2b:
         raise BadInputError(
@@ -139,8 +156,8 @@ def inherited_weights(
     home = source or subject.home
     if home is None or subject.exact is None:
         raise BadInputError(
-            "--schedule fine-tune and rewind must come with a pattern in its search's directory and its exact masks, "
-            f"got {subject.path}. Name the search's directory."
+            "--schedule fine-tune and rewind must come with a pattern in its search's directory, with its masks and "
+            f"without --draw, got {subject.path}."
         )
     config = reopen(
         home, SparsifyConfig, trusted=subject.typed, data_name=data_name, progress=SILENT, cleans=False
@@ -279,6 +296,11 @@ def train_pattern(
     """
     which = Budget.parse(budget) if isinstance(budget, str) else budget
     subject = pattern_subject(named, which, space=space, draws=draws)
+    if subject.pattern.seed in config.seeds and not SCHEDULES[config.schedule].inherits:
+        progress.say(
+            f"Seed {subject.pattern.seed} is that of the search: its first weights are those on which the masks were "
+            "found. Take others for random weights."
+        )
     config, inputs = inputs_for(subject, config)
     widths = subject.space.widths(subject.space.base_G)
     return train(config, widths, out, space=space, workers=workers, inputs=inputs, progress=progress)

@@ -5,10 +5,10 @@ from nas_prune.patterns.guideline import Agreement, PatternGuideline
 
 def sentences(found: PatternGuideline) -> list[str]:
     """Whether sources agree in densities and in positions, a sentence each."""
-    return [
-        _said("how densely stages and kinds of layers are filled", found.of_densities),
-        _said("which positions of kernels stay", found.of_positions),
-    ]
+    said = [_said("how densely stages and kinds of layers are filled", found.of_densities)]
+    if found.positions:
+        return [*said, _said("which positions of kernels stay", found.of_positions)]
+    return [*said, "Of kernel positions nothing is known: no source has enough kernels of several positions."]
 
 
 def _said(what: str, agreement: Agreement) -> str:

@@ -169,9 +169,11 @@ def part_of_pattern_comparison(run: Path, name: str) -> Part:
         "or weights?"
     )
     done = sum(len(own) for own in result.trained.values())
+    going_on = [] if result.is_finished else [unfinished("trainings are left")]
     sections = [
         Section(
-            "What was compared", [f"{done} trainings are done, {config.seeds} seeds each.", DENSE_KERNELS]
+            "What was compared",
+            [f"{done} trainings are done, of {config.seeds} seeds.", *going_on, DENSE_KERNELS],
         )
     ]
     for number, budget in enumerate(config.budgets):
@@ -193,9 +195,9 @@ def _compared(result: PatternComparison, budget: Budget, name: str) -> Section:
         cells = ["", "", ""]
         if difference is not None:
             one = difference.contrast
-            ends = f"{100 * one.low:+.2f} to {100 * one.high:+.2f}" if one.freedom else "–"
+            ends = f"{metric.difference(one.low)} to {metric.difference(one.high)}" if one.freedom else "–"
             p = "–" if difference.holm != difference.holm else f"{difference.holm:.2g}"
-            cells = [f"{100 * one.difference:+.2f}", ends, p]
+            cells = [metric.difference(one.difference), ends, p]
         spread = "" if deviation is None else f" ± {metric.bare(deviation)}"
         rows.append(
             [arm.name, f"{metric.bare(mean)}{spread}", str(len(scores)), arm.beside or "", *cells, arm.words]
@@ -203,7 +205,18 @@ def _compared(result: PatternComparison, budget: Budget, name: str) -> Section:
     if not rows:
         return Section(f"At {budget}", [unfinished("no training is done")])
     table = Table(
-        ["arm", f"test {metric.name}", "n", "beside", "points", "95 % interval", "p (Holm)", "what it is"],
+        [
+            "arm",
+            f"test {metric.name}",
+            "n",
+            "beside",
+            "points" if metric.is_share else "better by",
+            "95 % interval",
+            "p (Holm)",
+            "MACs (10⁶)",
+            "KiB",
+            "what it is",
+        ],
         rows,
         1,
         "Paired by seed: each seed has a search of its own.",
@@ -212,6 +225,12 @@ def _compared(result: PatternComparison, budget: Budget, name: str) -> Section:
     figure = dots_figure(values, what=f"test {metric.name}{' (%)' * metric.is_share}", metric=metric)
     picture = Picture(partial(drawn, figure, name), "Every training, and the mean of each arm.")
     return Section(f"At {budget}", tables=[table], pictures=[picture])
+
+
+def _cost_cells(result: PatternComparison, budget: Budget, arm: str) -> list[str]:
+    """MACs of the weights that are there, and bytes."""
+    costs = result.cost_of(budget, arm)
+    return ["–", "–"] if costs is None else [million(costs[0]), f"{costs[1] / 1024:,.0f}"]
 
 
 def part_of_pattern_guideline(path: Path, name: str) -> Part:

@@ -31,6 +31,7 @@ def write_board(folder: Path, ns_of_a_channel: int, machine: str) -> None:
     (folder / "target.yaml").write_text(yaml.safe_dump(content))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("ns_of_a_channel", "is_met"),
     [(100_000, True), (10, False)],  # predicted to take longer, and less, than a processor of today needs

@@ -62,6 +62,7 @@ def test_a_report_shows_a_search_a_training_and_a_guideline(
     assert main(["train", str(searched / "0"), *more, "--out", str(trained)]) == 0
     said = capsys.readouterr().out
     assert "vgg11, pattern nonzero-10pct, scratch-e: 1 epoch" in said
+    assert (trained / "seed-1").is_dir()  # 0 is the search's own: its first weights chose the masks
     assert main(["guide", str(searched / "0"), "--out", str(guideline)]) == 0
     capsys.readouterr()
     assert main(["report", str(searched / "0"), str(trained), str(guideline), "--format", "md"]) == 0

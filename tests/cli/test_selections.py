@@ -51,6 +51,7 @@ def test_a_search_writes_the_channels_whose_scales_are_largest() -> None:
     assert all(group["indices"] == list(range(group["base"])) for group in whole)
 
 
+@pytest.mark.slow
 def test_a_search_goes_on_to_the_same_files() -> None:
     before = contents(Path("search"))
     assert main(["search", "--resume", "search", *SPACE]) == 0

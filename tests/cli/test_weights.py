@@ -89,6 +89,7 @@ def test_slimming_leaves_the_scales_of_given_weights_as_they_are(in_empty_direct
     assert stage.sparsity / fresh.sparsity == pytest.approx(mean / 0.5, rel=1e-5)  # as far as they have to go
 
 
+@pytest.mark.slow
 def test_fine_tuning_starts_from_weights_of_the_widths_or_of_the_whole_network(
     in_empty_directory: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

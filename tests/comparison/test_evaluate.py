@@ -34,6 +34,7 @@ CONFIG = EvaluateConfig(
 SPACE = load_space("resnet20", (1, 8, 8), num_classes=10)
 
 
+@pytest.mark.slow
 def test_every_control_costs_what_the_drawn_network_of_its_number_does(tmp_path: Path) -> None:
     direct = SPACE.widths(SPACE.base_G)
     result = evaluate_guideline(CONFIG, tmp_path / "run", pattern=GUIDELINE, direct=[direct])

@@ -71,6 +71,13 @@ def test_shuffling_keeps_the_number_of_weights_of_each_layer_and_nothing_else() 
     assert not torch.equal(shuffled(masks, 2)["b"], found["b"])
 
 
+def test_arms_that_inherit_need_a_search_that_trains() -> None:
+    found = {arm.name for arm in arms_named((), has_guideline=False, is_trained=False)}
+    assert not found & {"fine-tuned", "rewound", "ticket"}
+    with pytest.raises(BadInputError, match="--arm rewound must come with a search that trains a network"):
+        arms_named(("rewound",), has_guideline=False, is_trained=False)
+
+
 def planted(scores: dict[str, list[float]]) -> PatternComparison:
     trained = {
         (str(TEN), arm): {seed: Trained(seed, 0.5, score, 2, 10, 10, 0.0) for seed, score in enumerate(own)}
@@ -111,7 +118,11 @@ def test_every_arm_is_trained_with_the_weights_that_it_should_have(tmp_path: Pat
             assert sorted(trained) == [0, 1], arm.name
             least, most = {"fine-tune": (1, 1), "scratch-b": (3, 8)}.get(arm.schedule, (2, 2))
             assert least <= trained[0].epochs <= most, arm.name
+            assert result.cost_of(budget, arm.name) is not None
+    damaged = arm_folder(result.run, "scratch-b", TEN) / f"seed-{FIRST_TRAINING}" / "result.json"
     before = (tmp_path / "run" / "result.json").read_bytes()
+    damaged.write_text("{", encoding="utf-8")
+    assert sorted(read_pattern_comparison(result.run).of(TEN, "scratch-b")) == [1]
     gone = arm_folder(result.run, "ticket", TEN) / f"seed-{FIRST_TRAINING + 1}"
     shutil.rmtree(gone)
     assert resume_compare_patterns(result.run).failed == ()

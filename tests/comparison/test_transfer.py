@@ -45,6 +45,7 @@ arms: [rewound]
 """
 
 
+@pytest.mark.slow
 def test_a_guideline_is_trained_beside_uniform_widths_and_later_a_search(tmp_path: Path) -> None:
     run = tmp_path / "run"
     first = transfer(CONFIG, TARGET, GUIDELINE, run)

@@ -148,6 +148,7 @@ def test_networks_that_are_not_there_are_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "table").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", ON)
 def test_one_network_is_timed_whole_and_threads_are_as_before(target: str) -> None:
     before = torch.get_num_threads()
@@ -210,6 +211,7 @@ class Lines(nn.Module):
         return scores
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("make", "shape"), [(Pooled, (3, 8, 8)), (Lines, (5, 6))])
 def test_layers_are_known_by_the_names_that_fusions_give_them(
     make: type[nn.Module], shape: tuple[int, ...], capfd: pytest.CaptureFixture[str]

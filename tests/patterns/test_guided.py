@@ -36,7 +36,7 @@ def resnet() -> SearchSpace:
     return known("resnet20", (1, 8, 8))
 
 
-def evidence(space: SearchSpace, seed: int = 0, guideline: str | None = None) -> Evidence:
+def evidence(space: SearchSpace, seed: int = 0, guideline: PatternGuideline | None = None) -> Evidence:
     data = load_data("digits", max_images=50)
     return Evidence(space.build(seed=0), space, costs_for(space), data, seed, guideline=guideline)
 
@@ -140,9 +140,8 @@ def test_what_was_fitted_is_drawn_again() -> None:
     assert float(centre[1, 1]) > 1.5 * float(centre[0, 0])
 
 
-def test_the_method_reads_its_guideline_from_its_file(tmp_path: Path) -> None:
-    SIX.write(tmp_path / "g.yaml")
-    own = evidence(resnet(), 3, str(tmp_path / "g.yaml"))
+def test_the_method_draws_from_the_guideline_it_is_given() -> None:
+    own = evidence(resnet(), 3, SIX)
     found, expected = GUIDED.scores(own), scores_by(own, SIX)
     assert found.keys() == expected.keys()
     assert all(torch.equal(found[name], expected[name]) for name in found)

@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 
 from nas_prune.errors import NasPruneError
 from nas_prune.patterns.config import SparsifyConfig
+from nas_prune.patterns.fit import fit_patterns
 from nas_prune.patterns.methods.registry import METHODS
 from nas_prune.patterns.pattern import read_pattern
 from nas_prune.patterns.run import resume_sparsify, sparsify
@@ -74,6 +75,7 @@ def test_a_finished_search_that_is_resumed_finds_the_same(tmp_path: Path) -> Non
         ({"method": "gradual", "iterations": 3}, "--iterations must come with a method"),
         ({"rewind": 1}, "--rewind must come with a method that uses it, got magnitude. Those do: lottery"),
         ({"method": "lottery", "rewind": 2}, "--rewind must be below the 2 epochs"),
+        ({"budgets": ("nonzero<=9%",), "iterations": 1000}, "--iterations must be at most 17, the steps of"),
         ({"strength": 1.0}, "--strength must come with a method"),
         ({"method": "guided", "epochs": None}, "--method guided must come with --guideline FILE"),
         ({"guideline": "g.yaml"}, "--guideline must come with a method that uses it"),
@@ -105,6 +107,27 @@ def test_given_weights_are_taken_and_kept_in_the_run(tmp_path: Path) -> None:
     (run / "network.safetensors").unlink()
     resume_sparsify(run)
     assert hashes(run) == found
+
+
+def test_the_guideline_of_a_run_is_its_own(tmp_path: Path) -> None:
+    first = sparsify(settings(budgets=("nonzero<=20%",)), tmp_path / "first")
+    guideline, run = tmp_path / "guideline.yaml", tmp_path / "guided"
+    fit_patterns([first.found[0].pattern]).write(guideline)
+    changed = {"method": "guided", "epochs": None, "guideline": str(guideline), "budgets": ("nonzero<=20%",)}
+    sparsify(settings(**changed), run)
+    found = hashes(run)
+    guideline.unlink()
+    shutil.rmtree(run / "patterns")
+    resume_sparsify(run)
+    assert hashes(run) == found
+    with pytest.raises(NasPruneError, match="a guideline of patterns must exist"):
+        sparsify(settings(**changed), tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
+def test_surgery_may_decide_by_itself(tmp_path: Path) -> None:
+    (found,) = sparsify(settings(method="surgery", budgets=("own",), epochs=4), tmp_path / "run").found
+    assert 0.02 < found.pattern.density < 0.6
 
 
 def test_several_processes_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """Training patterns: masks held to the bit, starts and lengths as they should be, resumed as if never stopped."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from safetensors.torch import load_file
 from nas_prune.errors import BadInputError
 from nas_prune.patterns.config import SparsifyConfig
 from nas_prune.patterns.run import sparsify
-from nas_prune.patterns.training import train_pattern
+from nas_prune.patterns.training import pattern_subject, train_pattern
 from nas_prune.space.budget import Budget
 from nas_prune.training.config import TrainConfig
 from nas_prune.training.masks import read_masks
@@ -101,6 +102,30 @@ def test_a_pattern_without_its_masks_is_drawn(searched: Path, tmp_path: Path) ->
     with pytest.raises(BadInputError, match="must come with a pattern in its search's directory"):
         train_pattern(config.model_copy(update={"schedule": "rewind"}), path, tmp_path / "other")
     assert not (tmp_path / "other").exists()
+
+
+def test_a_pattern_that_has_lost_its_masks_is_drawn(searched: Path, tmp_path: Path) -> None:
+    shutil.copy(searched / "patterns" / "nonzero-10pct.json", tmp_path / "pattern.json")
+    subject = pattern_subject(tmp_path / "pattern.json")
+    assert subject.exact is None
+    assert pattern_subject(searched, TEN).exact is not None
+    assert pattern_subject(searched, TEN, draws=True).exact is None
+
+
+def test_costs_in_an_edited_file_are_not_believed(searched: Path, tmp_path: Path) -> None:
+    run = tmp_path / "search"
+    shutil.copytree(searched, run)
+    path = run / "patterns" / "nonzero-10pct.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    true = content["cost"]["macs"]
+    content["cost"]["macs"] = 1
+    path.write_text(json.dumps(content), encoding="utf-8")
+    assert pattern_subject(path).pattern.cost.macs == true
+    first, second = content["layers"][1], content["layers"][2]
+    first["nonzero"], second["nonzero"] = first["nonzero"] + 1, second["nonzero"] - 1
+    path.write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(BadInputError, match="must say of each layer what its masks have"):
+        pattern_subject(path)
 
 
 def test_masks_that_were_changed_are_refused(searched: Path, tmp_path: Path) -> None:

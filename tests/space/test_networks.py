@@ -173,6 +173,7 @@ def test_code_that_only_a_file_names_is_not_trusted() -> None:
     check_trusted("resnet20", None, "w.json")
 
 
+@pytest.mark.slow
 def test_torchvision_networks_are_told_classes_and_image_size() -> None:
     space = load_space("torchvision:vit_b_32", (3, 64, 64), num_classes=4)
     assert space.template.get_parameter("encoder.pos_embedding").shape[1] == 5

@@ -94,6 +94,7 @@ def saved_and_rebuilt(name: str, space: SearchSpace, folder: Path, typed: str) -
     assert all(map(torch.equal, here, there)), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [

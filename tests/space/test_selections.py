@@ -151,6 +151,7 @@ def blank() -> Tensor:
     return torch.rand(2, *SHAPE, generator=torch.Generator().manual_seed(0))
 
 
+@pytest.mark.slow
 def test_a_network_is_rebuilt_from_its_file_alone(tmp_path: Path) -> None:
     space = load_space("densenet40", (1, 8, 8), selections=True)
     kept = random_halves(space)

@@ -138,6 +138,7 @@ def studied(points: Parametrised, kind: str, seed: int, trials: int = 30) -> tup
     return seen, answer - uniform, luckiest - uniform
 
 
+@pytest.mark.slow
 def test_the_answer_is_better_than_the_luckiest_trial_and_may_be_of_widths_never_tried(
     points: Parametrised,
 ) -> None:

@@ -170,6 +170,7 @@ def test_a_line_that_no_record_could_be_is_refused_before_it_is_read(
         open_storage(None, tmp_path)
 
 
+@pytest.mark.slow
 def test_a_real_postgresql_keeps_trials(tmp_path: Path) -> None:
     with postgresql() as url:
         with opened(url, tmp_path) as storage:

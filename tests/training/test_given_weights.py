@@ -115,6 +115,7 @@ def test_the_classifier_is_drawn_anew_for_other_classes(suffix: str, tmp_path: P
     assert torch.equal(network.get_parameter("conv1.weight"), weights["conv1.weight"])
 
 
+@pytest.mark.slow
 def test_selections_stand_beside_the_norms_of_a_plain_file(tmp_path: Path) -> None:
     space = load_space("densenet40", (3, 8, 8), selections=True)
     whole = load_space("densenet40", (3, 8, 8))

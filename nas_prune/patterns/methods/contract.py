@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from nas_prune.data import ImageData
 from nas_prune.patterns.costs import PatternCosts
 from nas_prune.patterns.cut import Scores
+from nas_prune.patterns.guideline import PatternGuideline
 from nas_prune.space.budget import Budget
 from nas_prune.space.search_space import SearchSpace
 from nas_prune.training.masks import Masks
@@ -31,7 +32,7 @@ class Evidence:
         seed: of the run; what a method draws depends on it alone.
         scope: `global` compares the weights of all layers, `deviation` in units of their layer's deviation, `local`
             keeps the same share of each layer.
-        guideline: the file of one, for the method that draws from it.
+        guideline: of patterns, for the method that draws from one.
     """
 
     model: nn.Module
@@ -40,7 +41,7 @@ class Evidence:
     data: ImageData
     seed: int = 0
     scope: Scope = "global"
-    guideline: str | None = None
+    guideline: PatternGuideline | None = None
 
     def weights(self) -> dict[str, Tensor]:
         """The weights that may go, by name, as they are."""

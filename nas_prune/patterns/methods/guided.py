@@ -5,8 +5,6 @@ is what the budget takes. A weight whose place among those of its layer and posi
 1, stays if its log odds are above those of u.
 """
 
-from pathlib import Path
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -18,7 +16,6 @@ from nas_prune.patterns.guideline import (
     PatternGuideline,
     kind_of_layer,
     last_stage,
-    read_pattern_guideline,
 )
 from nas_prune.patterns.layers import WeightLayer
 from nas_prune.patterns.methods.contract import Evidence, PatternMethod
@@ -27,7 +24,7 @@ from nas_prune.patterns.methods.contract import Evidence, PatternMethod
 def guided(evidence: Evidence) -> Scores:
     """The x at which each weight begins to stay, negated."""
     assert evidence.guideline is not None
-    return scores_by(evidence, read_pattern_guideline(Path(evidence.guideline)))
+    return scores_by(evidence, evidence.guideline)
 
 
 def scores_by(evidence: Evidence, guideline: PatternGuideline) -> Scores:
@@ -36,7 +33,7 @@ def scores_by(evidence: Evidence, guideline: PatternGuideline) -> Scores:
     last = last_stage((layer.kind, layer.stage) for layer in layers)
     found: dict[str, Tensor] = {}
     for number, layer in enumerate(layers):
-        kind = kind_of_layer(layer.kind, layer.shape, is_first=number == 0)
+        kind = kind_of_layer(layer.kind, layer.shape, is_first=layer.is_first)
         stage = last - layer.stage
         whole = guideline.density_odds(kind, stage)
         by_position = guideline.position_odds(layer.shape[2:], stage) or (0.0,) * _positions(layer)

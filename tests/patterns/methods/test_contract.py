@@ -1,7 +1,6 @@
 """What every method that finds patterns keeps to."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TypeAlias
 
 import pytest
@@ -13,6 +12,7 @@ from nas_prune.data.config import DataConfig, load_images
 from nas_prune.patterns.costs import PatternCosts, costs_of
 from nas_prune.patterns.cut import cut_weights
 from nas_prune.patterns.fit import fit_patterns
+from nas_prune.patterns.guideline import PatternGuideline
 from nas_prune.patterns.layers import weight_layers
 from nas_prune.patterns.methods.contract import Course, Evidence, PatternMethod, Setting
 from nas_prune.patterns.methods.registry import METHODS
@@ -62,13 +62,11 @@ def costs(space: SearchSpace) -> PatternCosts:
 
 
 @pytest.fixture(scope="module")
-def guideline(space: SearchSpace, costs: PatternCosts, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def guideline(space: SearchSpace, costs: PatternCosts) -> PatternGuideline:
     """Of one pattern: what `guided` draws from."""
-    path = tmp_path_factory.mktemp("guideline") / "guideline.yaml"
     network = space.build(seed=3)
     scores = {layer.name: network.get_parameter(layer.name).abs() for layer in costs.layers.layers}
-    fit_patterns([pattern_of(space, costs, cut_weights(costs, scores, BUDGET).masks)]).write(path)
-    return path
+    return fit_patterns([pattern_of(space, costs, cut_weights(costs, scores, BUDGET).masks)])
 
 
 def course_of(method: PatternMethod, setting: Setting) -> Course:
@@ -95,13 +93,17 @@ def trained(
 
 @pytest.fixture(scope="module", params=list(METHODS))
 def found(
-    request: pytest.FixtureRequest, space: SearchSpace, costs: PatternCosts, data: ImageData, guideline: Path
+    request: pytest.FixtureRequest,
+    space: SearchSpace,
+    costs: PatternCosts,
+    data: ImageData,
+    guideline: PatternGuideline,
 ) -> Found:
     """A method, the network that it trained, and what it judges by."""
     method = METHODS[request.param]
     network, course = trained(method, space, costs, data)
     scope = method.scopes[0] if method.scopes else "global"
-    return method, network, course, Evidence(network, space, costs, data, 5, scope, str(guideline))
+    return method, network, course, Evidence(network, space, costs, data, 5, scope, guideline)
 
 
 def copied(network: nn.Module) -> Mapping[str, Tensor]:

@@ -104,6 +104,7 @@ def test_a_control_trains_nothing(capsys: pytest.CaptureFixture[str], in_empty_d
     )
 
 
+@pytest.mark.slow
 def test_scope_decides_whether_widths_are_searched(tmp_path: Path) -> None:
     local = search(CONFIG.model_copy(update={"method": "l1-norm"}), tmp_path / "local")
     wide = search(CONFIG.model_copy(update={"method": "l1-norm", "scope": "global"}), tmp_path / "global")
