@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nas_prune.cli.output import echo, print_json, print_table, showing_progress
+from nas_prune.cli.output import counted, echo, print_json, print_table, showing_progress
 
 if TYPE_CHECKING:
     from nas_prune.patterns.guideline import PatternGuideline
@@ -55,7 +55,7 @@ def _print(found: "PatternGuideline") -> None:
 
     low, high = found.covers
     echo(
-        f"From {len(found.sources)} patterns that keep {100 * low:.3g} to {100 * high:.3g} % of the weights; "
+        f"From {counted(len(found.sources), 'pattern')} with {100 * low:.3g} to {100 * high:.3g} % of the weights; "
         f"independent: each {found.level}.\n"
     )
     for sentence in sentences(found):

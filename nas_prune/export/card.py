@@ -6,6 +6,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import yaml
+from torch import nn
 
 from nas_prune.data.preprocessing import Preprocessing
 from nas_prune.export.config import ExportConfig, Form
@@ -30,6 +31,7 @@ _NETWORKS = {
     "numbers": "A network that says numbers of an image",
     "mask": "A network that says the class of each pixel",
 }
+_FEW_ZEROS = 0.01  # that a network may have by itself
 _LONG = 12  # rows of widths beyond which they are folded away
 
 
@@ -52,7 +54,9 @@ def accuracies_of(network: Path) -> Accuracies:
     return Accuracies(each or (value,), value)
 
 
-def card(result: Exported, widths: Widths, known: Preprocessing, accuracies: Accuracies) -> str:
+def card(
+    result: Exported, widths: Widths, known: Preprocessing, accuracies: Accuracies, zeros: float = 0.0
+) -> str:
     """The page: what the network is, how it is used, how right it is, and what is not known of it.
 
     Args:
@@ -60,6 +64,7 @@ def card(result: Exported, widths: Widths, known: Preprocessing, accuracies: Acc
         widths: of the network.
         known: of its images.
         accuracies: of its training.
+        zeros: the share of weights of convolutions and linear layers that are exactly zero.
     """
     head = yaml.safe_dump(
         _head(result, widths, known, accuracies),
@@ -73,7 +78,7 @@ def card(result: Exported, widths: Widths, known: Preprocessing, accuracies: Acc
         _use(result.config, known),
         _images(result.config, known),
         _accuracy(result, accuracies),
-        _cost(result, widths),
+        _cost(result, widths, zeros),
         _widths(widths),
         _limits(result),
     ]
@@ -225,15 +230,28 @@ def _of_ties(ties: int) -> str:
     return f" but {ties}, whose scores are level" if ties else ""
 
 
-def _cost(result: Exported, widths: Widths) -> str:
+def zeros_in(network: nn.Module) -> float:
+    """The share of a network's weights that are exactly zero; norms and biases do not count."""
+    weights = [one.detach() for one in network.parameters() if one.dim() > 1]
+    total = sum(one.numel() for one in weights)
+    return sum(int((one == 0).sum()) for one in weights) / max(1, total)
+
+
+def _cost(result: Exported, widths: Widths, zeros: float) -> str:
     rows = "\n".join(
         f"| {one.what} | {one.file_bytes / 1e6:.2f} MB | {one.median_ms:.3f} ms | {one.p95_ms:.3f} ms |"
         for one in result.speeds
     )
     base, cost = widths.base_cost, widths.cost
+    masked = ""
+    if zeros > _FEW_ZEROS:
+        masked = (
+            f"{100 * zeros:.1f} % of the weights are zero: the network was masked by a pattern of single weights. "
+            "Dense kernels multiply zeros, too, so that it is no faster for them.\n\n"
+        )
     return (
         f"## Cost\n\n{cost.macs:,} multiply-accumulates for each image ({_share(cost.macs, base.macs)} of the whole "
-        f"network's), {cost.params:,} parameters ({_share(cost.params, base.params)}).\n\n"
+        f"network's), {cost.params:,} parameters ({_share(cost.params, base.params)}).\n\n{masked}"
         f"| runs in | file | median | 95 % |\n|---|---|---|---|\n{rows}\n\n"
         f"Single images, {result.speeds[-1].runs} runs, CPU threads: {result.config.threads}, "
         f"{printable(result.machine)}.\n"

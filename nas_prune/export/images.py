@@ -18,6 +18,7 @@ from nas_prune.data.targets import TargetScale
 from nas_prune.data.task import Task
 from nas_prune.data.tasks import task_named
 from nas_prune.errors import BadInputError, DataError
+from nas_prune.patterns.config import SparsifyConfig
 from nas_prune.runs.data_name import CLASSIFICATION, own_data
 from nas_prune.runs.directory import published
 from nas_prune.runs.progress import Progress
@@ -134,6 +135,9 @@ def _asked(network: Path, data_name: str | None) -> tuple[DataConfig, int]:
         if command == "search":
             search = read_config(run, SearchConfig)
             return _found(search, run, data_name), search.seed
+        if command == "sparsify":
+            sparsify = read_config(run, SparsifyConfig)
+            return _found(sparsify, run, data_name), sparsify.seed
     if data_name is None:
         raise BadInputError(
             f"--data must say on which images the export is checked, since no run beside {network} does: digits, "

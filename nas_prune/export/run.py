@@ -18,7 +18,7 @@ from torch.export import ExportedProgram
 from nas_prune.data.preprocessing import Preprocessing
 from nas_prune.errors import BadInputError, NasPruneError
 from nas_prune.export.agreement import Agreement, agreement, checked_agreement
-from nas_prune.export.card import accuracies_of, card
+from nas_prune.export.card import accuracies_of, card, zeros_in
 from nas_prune.export.config import ExportConfig
 from nas_prune.export.deployed import Deployed
 from nas_prune.export.facts import facts_of, takes
@@ -187,7 +187,8 @@ def _finished(work: _Work, kept: Path, out: Path, found: Agreement, speeds: tupl
         out, work.config, work.file, work.what, files, found, speeds, machine_name(), work.folded
     )
     work.widths.write(kept / WIDTHS)
-    write_whole(kept / "README.md", card(result, work.widths, work.known, accuracies_of(work.file)))
+    accuracies, zeros = accuracies_of(work.file), zeros_in(work.network)
+    write_whole(kept / "README.md", card(result, work.widths, work.known, accuracies, zeros))
     return result
 
 

@@ -186,7 +186,7 @@ def first_layer_figure(pattern: Pattern, masks: Masks) -> Figure | None:
         top, left = channel * (height + 1), number * (width + 1)
         canvas[top : top + height, left : left + width] = 1 - mask_OIHW[number, channel]
     figure = Figure(
-        figsize=(min(16.0, 1 + 0.22 * filters), 0.9 + 0.22 * inputs), dpi=120, layout="constrained"
+        figsize=(min(16.0, max(6.4, 1 + 0.22 * filters)), 0.9 + 0.22 * inputs), dpi=120, layout="constrained"
     )
     FigureCanvasAgg(figure)
     axes = figure.subplots()

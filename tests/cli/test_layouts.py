@@ -86,6 +86,7 @@ def next_of(capsys: pytest.CaptureFixture[str], *typed: str) -> list[str]:
     return words_of(command, {"IMAGES…": PLACE})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=() if name == "with_test" else pytest.mark.slow) for name in LAYOUTS]
 )

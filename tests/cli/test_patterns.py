@@ -42,7 +42,7 @@ def test_a_guideline_of_patterns_is_said_written_and_drawn_and_used(
     guideline = tmp_path / "guideline.yaml"
     assert main(["guide", str(searched / "0"), str(searched / "1"), "--out", str(guideline)]) == 0
     said = capsys.readouterr().out
-    assert "From 4 patterns that keep 10 to 30 % of the weights; independent: each seed." in said
+    assert "From 4 patterns with 10 to 30 % of the weights; independent: each seed." in said
     assert "first" in said
     assert guideline.with_suffix(".png").stat().st_size > 1000
     out = tmp_path / "guided"

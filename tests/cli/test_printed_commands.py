@@ -41,6 +41,7 @@ def typed(place: Path, capsys: pytest.CaptureFixture[str]) -> Runner:
     return runs
 
 
+@pytest.mark.slow
 def test_searches_and_trainings_print_what_can_be_typed(typed: Runner) -> None:
     found = typed("search", *SHORT, *BUDGETS, "--out", "a search's")
     expect(found, "nas-prune train 'a search'\"'\"'s' --budget 'macs<=50%'", "nas-prune search --resume")

@@ -58,6 +58,7 @@ def test_a_search_goes_on_to_the_same_files() -> None:
     assert contents(Path("search")) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "how",
     [("--schedule", "scratch-e"), ("--schedule", "fine-tune", "--from", "search")],

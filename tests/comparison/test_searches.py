@@ -177,6 +177,7 @@ def test_what_cannot_be_searched_again_is_refused(
     assert not run.exists()
 
 
+@pytest.mark.slow
 def test_a_file_may_ask_for_several_searches_and_later_for_more(tmp_path: Path) -> None:
     text = f"{SPACE}recipe: digits\ndata: {{name: digits, max_images: 60}}\nepochs: 1\nbudget: macs<=50%\nseeds: 1\n"
     path, run = tmp_path / "f.yaml", tmp_path / "run"

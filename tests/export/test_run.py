@@ -35,6 +35,7 @@ def names(folder: Path) -> list[str]:
     return sorted(one.name for one in folder.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
     [{}, pytest.param({"folds_norms": True, "with_preprocessing": True}, marks=pytest.mark.slow)],
@@ -171,6 +172,7 @@ WRONG = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "to", "why"), WRONG)
 def test_what_says_something_else_or_cannot_be_written_leaves_nothing(
     untrained: Callable[[str], Path], tmp_path: Path, name: str, to: str, why: str

@@ -9,6 +9,8 @@ import torch
 from safetensors.torch import load_file
 
 from nas_prune.errors import BadInputError
+from nas_prune.export.config import ExportConfig
+from nas_prune.export.run import export_network
 from nas_prune.patterns.config import SparsifyConfig
 from nas_prune.patterns.run import sparsify
 from nas_prune.patterns.training import pattern_subject, train_pattern
@@ -68,6 +70,7 @@ def test_what_is_fine_tuned_starts_from_the_searchs_weights(searched: Path, tmp_
     assert 0 < moved < 0.05  # a quarter of the epochs at a hundredth of the rate
 
 
+@pytest.mark.slow
 def test_scratch_b_goes_by_the_macs_of_non_zeros_up_to_its_cap(searched: Path, tmp_path: Path) -> None:
     capped = trained(searched, tmp_path / "capped", "scratch-b")
     assert capped.config.epochs == 8
@@ -160,3 +163,19 @@ def test_which_pattern_is_meant_must_be_said(searched: Path, tmp_path: Path) -> 
         BadInputError, match="--budget must be one of 'nonzero<=10%', 'nonzero<=30%', got none"
     ):
         train_pattern(config, searched, tmp_path / "run")
+
+
+def test_an_exported_network_has_its_zeros_and_says_that_they_save_no_time(
+    searched: Path, tmp_path: Path
+) -> None:
+    result = trained(searched, tmp_path / "run", "scratch-e")
+    config = ExportConfig(to="safetensors", images=50, runs=3)
+    for run, says in ((result.run, True), (searched, False)):
+        out = tmp_path / f"exported-{says}"
+        export_network(run, config, out=out)
+        page = (out / "README.md").read_text(encoding="utf-8")
+        assert ("of the weights are zero" in page) == says
+        assert ("it is no faster for them" in page) == says
+    weights = load_file(tmp_path / "exported-True" / "model.safetensors")
+    masks = read_masks(searched / "patterns" / "nonzero-10pct.safetensors")
+    assert all(torch.equal(weights[name] != 0, mask) for name, mask in masks.items())

@@ -65,6 +65,7 @@ def test_nothing_is_stable_before_half_of_the_rates_are_spent(tmp_path: Path) ->
     assert search(patient, tmp_path / "run").epochs_done == 5
 
 
+@pytest.mark.slow
 def test_a_search_stops_when_its_widths_are_stable(tmp_path: Path) -> None:
     stopped = search(CONFIG, tmp_path / "stopped")
     assert stopped.epochs_done == 3

@@ -66,6 +66,7 @@ def test_a_sample_becomes_the_nearest_network_within_the_budget(table: Table) ->
         )
 
 
+@pytest.mark.slow
 def test_early_stopping_spares_the_best_and_optunas_default_does_not(table: Table) -> None:
     ended: dict[str, list[float]] = {"median": [], "optuna": []}
     for stopping, shares in ended.items():

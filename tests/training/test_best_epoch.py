@@ -74,6 +74,7 @@ def test_patience_counts_epochs_without_a_higher_accuracy() -> None:
     assert noted([0.9] * 5, [1] * 5, UNSTEADY).epochs_done == 5
 
 
+@pytest.mark.slow
 def test_the_network_that_is_left_gives_the_accuracy_that_is_reported(
     tmp_path: Path, data: ImageData
 ) -> None:
