@@ -97,6 +97,7 @@ def test_inspect_says_on_which_images_its_shares_are(capsys: pytest.CaptureFixtu
     assert "Shares depend on the images: --data says which." in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("in_empty_directory")
 def test_apply_and_inspect_take_sizes_channels_and_classes_from_images(
     write_digits: WriteDigits, capsys: pytest.CaptureFixture[str]

@@ -38,6 +38,7 @@ def test_targets_are_those_that_there_are() -> None:
     assert _TARGETS == RUNTIMES
 
 
+@pytest.mark.slow
 def test_a_table_is_measured_and_gone_on_with_and_predicts(
     in_empty_directory: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

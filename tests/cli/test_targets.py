@@ -162,6 +162,7 @@ def test_a_comparison_file_goes_on_where_its_target_has_been_moved(
     assert "got other target" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_inspect_shows_steps_and_costs_for_the_target(capsys: pytest.CaptureFixture[str]) -> None:
     facts: dict[str, Any] = json.loads(
         said(capsys, "inspect", "--space", "densenet40", "--target", "ethos-u", "--format", "json")

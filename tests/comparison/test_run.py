@@ -218,6 +218,7 @@ def test_what_cannot_be_trained_is_left_out_with_the_reason(widths: Widths, tmp_
     assert not (tmp_path / "other").exists()
 
 
+@pytest.mark.slow
 def test_the_command_prints_the_table_and_refuses_what_does_not_fit(
     found: Path, in_empty_directory: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

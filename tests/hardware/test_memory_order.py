@@ -68,6 +68,7 @@ def found_peak(flow: Flow, sizes: list[int]) -> int:
 
 @settings(deadline=None, max_examples=150)
 @given(flows())
+@pytest.mark.slow
 def test_the_order_that_is_found_is_the_best_of_all(case: tuple[Flow, list[int]]) -> None:
     steps, sizes = case
     assert found_peak(steps, sizes) == min(peak_of(steps, order, sizes) for order in orders_of(steps))

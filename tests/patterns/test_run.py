@@ -150,6 +150,7 @@ def test_weights_go_in_steps_and_do_not_come_back(tmp_path: Path) -> None:
         assert torch.equal(weights[name] != 0, mask)
 
 
+@pytest.mark.slow
 def test_each_round_of_a_lottery_starts_from_the_same_early_weights(tmp_path: Path) -> None:
     run = tmp_path / "run"
     result = sparsify(

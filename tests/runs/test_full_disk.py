@@ -127,6 +127,7 @@ def test_a_full_disk_stops_what_trains_many(command: str, small_disk: Path, run:
     assert sum("No space left" in line for line in said) == 1
 
 
+@pytest.mark.slow
 def test_a_run_that_could_not_begin_can_be_begun_again(small_disk: Path, run: Run) -> None:
     subprocess.run(["mount", "-o", "remount,size=8k", str(small_disk)], check=True)
     command = (

@@ -141,7 +141,11 @@ def tree(place: Path, but: Path) -> dict[str, bytes]:
     }
 
 
-@pytest.mark.parametrize("hostile", HOSTILE, ids=lambda one: one.__name__)
+@pytest.mark.parametrize(
+    "hostile",
+    [pytest.param(one, marks=pytest.mark.slow if one is has_a_pickle else ()) for one in HOSTILE],
+    ids=lambda one: one.__name__,
+)
 @pytest.mark.parametrize("kind", COMMANDS)
 def test_a_hostile_run_does_nothing(
     kind: str,

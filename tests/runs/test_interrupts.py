@@ -45,6 +45,7 @@ def wait_for_children(process: "subprocess.Popen[str]", count: int) -> None:
         time.sleep(0.001)
 
 
+@pytest.mark.slow
 def test_workers_that_are_being_started_say_nothing(tmp_path: Path) -> None:
     for delay in (0.0, 0.05, 0.07, 0.09, 0.11, 0.13, 0.16):
         process = start([str(SLEEPY), str(tmp_path)], tmp_path)

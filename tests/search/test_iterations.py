@@ -115,6 +115,7 @@ def test_other_methods_score_again_when_channels_have_gone(
     assert found.cost.macs <= 0.4 * found.base_cost.macs
 
 
+@pytest.mark.slow
 def test_a_search_in_steps_goes_on_to_the_same_bits(tmp_path: Path) -> None:
     search(CONFIG, tmp_path / "whole")
     run = tmp_path / "stopped"

@@ -14,6 +14,7 @@ A_FEW = (
     "mobilenet_v3_small", "resnext50_32x4d", "shufflenet_v2_x1_0", "swin_t",
     "lraspp_mobilenet_v3_large",
 )  # fmt: skip
+SLOWER = dict.fromkeys(("shufflenet_v2_x1_0", "lraspp_mobilenet_v3_large"), pytest.mark.slow)
 ATTENTION = ("vit_", "swin_")
 TIMM = (
     "bat_resnext26ts", "beit_base_patch16_224", "botnet26t_256", "cait_xxs24_224", "coat_tiny",
@@ -43,7 +44,7 @@ def load(name: str) -> SearchSpace:
     return load_space(f"torchvision:{name}", (3, pixels, pixels))
 
 
-@pytest.mark.parametrize("name", A_FEW)
+@pytest.mark.parametrize("name", [pytest.param(one, marks=SLOWER.get(one, ())) for one in A_FEW])
 def test_a_few_networks_of_torchvision_are_priced_and_narrowed_exactly(name: str) -> None:
     space = load(name)
     assert searchable_share(space) > 0.94

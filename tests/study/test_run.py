@@ -80,6 +80,7 @@ def test_more_trials_go_on_where_the_study_ended(finished: StudyLocation) -> Non
     assert len(run_study(changed(trials=6), finished.run).trials["small"]) == 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "sampler",
     [
@@ -334,6 +335,7 @@ def test_an_error_of_a_network_is_a_failed_trial(tmp_path: Path, monkeypatch: py
     assert any("Traceback" in text for text in said)
 
 
+@pytest.mark.slow
 def test_workers_of_two_directories_on_one_storage_do_not_take_each_others_trials(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/trials.db"
     (tmp_path / "a").mkdir()

@@ -106,6 +106,7 @@ def test_what_is_right_is_counted_class_by_class() -> None:
     assert found.worst(5) == [1]
 
 
+@pytest.mark.slow
 def test_the_command_says_writes_and_draws(
     trained: TrainResult, digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -101,6 +101,7 @@ def test_the_dashboard_says_who_judged_and_what_was_spent(finished: StudyLocatio
     assert f"Spent: {found.total / context.whole_training:.2f}x" in text
 
 
+@pytest.mark.slow
 def test_a_judges_network_is_trained_once_and_says_the_same_again(finished: StudyLocation) -> None:
     context = load_study(finished.run)
     network = folder_of(context) / "network.safetensors"
