@@ -165,6 +165,7 @@ def test_which_pattern_is_meant_must_be_said(searched: Path, tmp_path: Path) -> 
         train_pattern(config, searched, tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_an_exported_network_has_its_zeros_and_says_that_they_save_no_time(
     searched: Path, tmp_path: Path
 ) -> None:
