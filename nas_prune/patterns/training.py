@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from nas_prune.data.config import DataConfig
 from nas_prune.errors import BadInputError
 from nas_prune.patterns.config import SparsifyConfig
@@ -17,7 +15,6 @@ from nas_prune.patterns.rounds import early_network
 from nas_prune.patterns.run import pruned, trained_network
 from nas_prune.patterns.statistics import cost_record
 from nas_prune.runs.data_name import own_data
-from nas_prune.runs.problems import first_problem
 from nas_prune.runs.progress import SILENT, Progress
 from nas_prune.runs.reopen import reopen
 from nas_prune.runs.settings import CONFIG, read_config
@@ -32,7 +29,7 @@ from nas_prune.training.masks import GivenMasks, Masks, identity_of_masks, maske
 from nas_prune.training.recipe import Recipe
 from nas_prune.training.result import TrainResult
 from nas_prune.training.run import train
-from nas_prune.training.schedules import SCHEDULES, Schedule
+from nas_prune.training.schedules import SCHEDULES, Schedule, recorded_recipe
 
 CAP = 4.0  # of Scratch-B's epochs over the recipe's, where nothing else is asked for
 
@@ -218,14 +215,7 @@ def recipe_of(pattern: Pattern) -> Recipe | None:
     Raises:
         BadInputError: what the file holds is no recipe.
     """
-    if pattern.recipe is None:
-        return None
-    try:
-        return Recipe.model_validate(pattern.recipe)
-    except ValidationError as error:
-        raise BadInputError(
-            f"the recipe in the pattern cannot be used: {first_problem(error, Recipe)}."
-        ) from None
+    return recorded_recipe(pattern.recipe, "the pattern")
 
 
 def _moved_to(home: Path | None, named: str) -> str | None:

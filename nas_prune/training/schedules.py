@@ -5,13 +5,14 @@ at a hundredth of the learning rate); rewinding the learning rate (Renda et al. 
 weights. The training is the same in all: what differs is in `SCHEDULES`.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import floor, inf
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from pydantic import ValidationError
 
-from nas_prune.errors import BadInputError, WidthsError
+from nas_prune.errors import BadInputError, NasPruneError, WidthsError
 from nas_prune.runs.problems import first_problem
 from nas_prune.space.widths import Widths
 from nas_prune.training.recipe import Recipe
@@ -69,14 +70,25 @@ def recipe_of(widths: Widths) -> Recipe | None:
     Raises:
         WidthsError: what the file holds is no recipe.
     """
-    if widths.recipe is None:
+    return recorded_recipe(widths.recipe, "the widths file", WidthsError)
+
+
+def recorded_recipe(
+    content: Mapping[str, Any] | None, where: str, error: Callable[[str], NasPruneError] = BadInputError
+) -> Recipe | None:
+    """A recipe that a file records; None if there is none.
+
+    Args:
+        content: as the file has it.
+        where: which file, in words.
+        error: what is raised where it is none.
+    """
+    if content is None:
         return None
     try:
-        return Recipe.model_validate(widths.recipe)
-    except ValidationError as error:
-        raise WidthsError(
-            f"the recipe in the widths file cannot be used: {first_problem(error, Recipe)}."
-        ) from None
+        return Recipe.model_validate(content)
+    except ValidationError as problem:
+        raise error(f"the recipe in {where} cannot be used: {first_problem(problem, Recipe)}.") from None
 
 
 def plan_training(
