@@ -47,7 +47,7 @@ class SparsifyOptions:
     scope: Literal["global", "deviation", "local"] | None
     iterations: int | None
     strength: float | None
-    rewind: int | None
+    rewind: float | None
     guideline: Path | None
     weights: str | None
     width_multiplier: float
@@ -93,10 +93,10 @@ _options = packed(
     click.option("--strength", type=float, help="Strength of the method's penalty; by default its own."),
     click.option(
         "--rewind",
-        type=int,
-        metavar="EPOCH",
-        help="lottery: the epoch of the first round whose weights all rounds start from; 0 for the first weights.  "
-        "[default: 1]",
+        type=float,
+        metavar="EPOCHS",
+        help="lottery: after how many epochs of the first round the weights are taken that all rounds start from; 0 "
+        "for the first weights, 0.1 for those after a tenth of the first epoch's steps.  [default: 1]",
     ),
     click.option(
         "--guideline",
@@ -161,8 +161,8 @@ def _config(wanted: SparsifyOptions, setup: Setup) -> "SparsifyConfig":
 
     if wanted.strength is not None and not 0 <= wanted.strength < float("inf"):
         raise click.UsageError(f"--strength must be at least 0, got {wanted.strength:g}.")
-    if wanted.rewind is not None and wanted.rewind < 0:
-        raise click.UsageError(f"--rewind must be at least 0, got {wanted.rewind}.")
+    if wanted.rewind is not None and not 0 <= wanted.rewind < float("inf"):
+        raise click.UsageError(f"--rewind must be at least 0, got {wanted.rewind:g}.")
     return setup.config(
         SparsifyConfig,
         recipe=setup.training.recipe(setup.images.name, has_own_epochs=True),

@@ -35,8 +35,8 @@ class SparsifyConfig(NetworkConfig):
         iterations: in how many steps weights go, for methods that can score again what is left; of lottery tickets the
             rounds. None for one step, and for as many rounds as the budget takes.
         strength: of the method's penalty; None for its own.
-        rewind: after which epoch of the first round the weights are taken that each round starts from; 0 for those
-            before the first step. None for the first epoch, and for methods without rounds.
+        rewind: after how many epochs of the first round the weights are taken that each round starts from; 0 for those
+            before the first step, fractions are rounded to a step. None for one epoch, and for methods without rounds.
         guideline: of patterns, for the method that draws from one.
         weights: what the network starts from instead of random weights: a file of weights, or `as-built` for those that
             a function of one's own gives it; trained for a quarter of the recipe's epochs then, if nothing else is
@@ -56,7 +56,7 @@ class SparsifyConfig(NetworkConfig):
     epochs: int | None = Field(default=None, ge=1, le=MOST_EPOCHS)
     iterations: int | None = Field(default=None, ge=1, le=MOST_STEPS)
     strength: float | None = Field(default=None, ge=0, le=1e9, allow_inf_nan=False)
-    rewind: int | None = Field(default=None, ge=0, le=MOST_EPOCHS)
+    rewind: float | None = Field(default=None, ge=0, le=MOST_EPOCHS, allow_inf_nan=False)
     guideline: str | None = Field(default=None, min_length=1, max_length=4096)
     weights: str | None = Field(default=None, max_length=4096)
     seed: int = Field(default=0, ge=0, lt=2**31)
@@ -119,7 +119,7 @@ def _check(config: SparsifyConfig, method: PatternMethod) -> None:
         _refuse("--rewind", method, lambda other: other.rounds)
     if config.rewind is not None and config.rewind >= config.search_recipe.epochs:
         raise BadInputError(
-            f"--rewind must be below the {config.search_recipe.epochs} epochs of a round, got {config.rewind}."
+            f"--rewind must be below the {config.search_recipe.epochs} epochs of a round, got {config.rewind:g}."
         )
     if config.epochs is not None and not method.trains:
         _refuse("--epochs", method, lambda other: other.trains)

@@ -1,12 +1,13 @@
 """Lottery tickets: several trainings, each from the same early weights with fewer of them (Frankle and Carbin 2019).
 
 After each round the smallest weights go, so that costs fall by one factor from round to round; those that stay are set
-back to what they were after a few epochs of the first round (rewinding: Frankle et al. 2020), and the rest of the
-recipe is repeated from there.
+back to what they were after some steps of the first round (rewinding: Frankle et al. 2020), and the rest of the recipe
+is repeated from there.
 """
 
 from collections.abc import Mapping
 from functools import partial
+from math import ceil
 from pathlib import Path
 
 import torch
@@ -25,9 +26,10 @@ from nas_prune.training.loop import Training
 from nas_prune.training.masks import Masks, hold, identity_of_masks, masked, write_masks
 from nas_prune.training.network_file import NetworkRecord, read_network, set_weights, write_network
 from nas_prune.training.resumable import drop_checkpoints, facts_of, is_finished, train_in
-from nas_prune.training.state import TrainState, start
+from nas_prune.training.state import Sums, TrainState, start
 
 REWOUND, MASKS = "rewound.safetensors", "mask.safetensors"
+_SUMS = ("loss", "hits")  # over the steps of the epoch that weights are set back into
 
 
 def rounds_of(stage: PreparedPatterns) -> int:
@@ -46,14 +48,15 @@ def trained_in_rounds(stage: PreparedPatterns, run: Path, progress: Progress) ->
         The network of the last round, whose weights are those of the last round but one's cut; and the epochs of all
         rounds. The final cut is made of it.
     """
-    epochs, rewind, rounds = stage.config.search_recipe.epochs, stage.config.rewind or 0, rounds_of(stage)
+    epochs, rounds = stage.config.search_recipe.epochs, rounds_of(stage)
     network, masks = _round(stage, run, 0, None, progress), None
     for number in range(1, rounds):
         masks = _masks_after(stage, network, number, rounds)
         network = _round(stage, run, number, masks, progress)
     if masks is not None:
         masked(network, masks)
-    return network, epochs + (rounds - 1) * (epochs - rewind)
+    again = ceil(epochs - _rewind_step(stage) / stage.setting.steps_per_epoch)
+    return network, epochs + (rounds - 1) * again
 
 
 def _masks_after(stage: PreparedPatterns, network: nn.Module, number: int, rounds: int) -> Masks:
@@ -82,10 +85,10 @@ def _round(
         file.of_same_run(facts)
         set_weights(network, file)
         return network
-    if masks is None and not stage.config.rewind and not (run / REWOUND).exists():
-        _write_rewound(run, network)
+    if masks is None and not _rewind_step(stage) and not (run / REWOUND).exists():
+        _write_rewound(run, network, None)
     if masks is not None:
-        _begin_at(state, stage.config.rewind or 0, run, folder)
+        _begin_at(state, stage, run, folder)
     train_in(folder, state, training, progress)
     record = NetworkRecord(
         widths=stage.space.widths(stage.space.base_G),
@@ -100,36 +103,49 @@ def _round(
     return state.trained
 
 
-def _begin_at(state: TrainState, epoch: int, run: Path, folder: Path) -> None:
-    """Let a round begin after some epochs, which are those of the first round."""
-    state.epochs_done = epoch
+def _rewind_step(stage: PreparedPatterns) -> int:
+    """The step of the first round after which weights are kept; 0 for those before the first."""
+    per_epoch, epochs = stage.setting.steps_per_epoch, stage.config.search_recipe.epochs
+    return min(round((stage.config.rewind or 0) * per_epoch), epochs * per_epoch - 1)
+
+
+def _begin_at(state: TrainState, stage: PreparedPatterns, run: Path, folder: Path) -> None:
+    """Let a round begin after some steps, which are those of the first round, and so are their sums."""
+    epoch, steps = divmod(_rewind_step(stage), stage.setting.steps_per_epoch)
+    state.epochs_done, state.steps_done = epoch, steps
+    if steps:
+        sums = read_tensors(run / REWOUND)[0]["sums"]
+        device = stage.compute.device
+        loss, hits = (torch.tensor(float(sums[name]), dtype=torch.float64, device=device) for name in _SUMS)
+        state.sums = Sums(loss, hits)
     if not (folder / METRICS).exists() and epoch:
         lines = (run / "round-0" / METRICS).read_text(encoding="utf-8").splitlines()[:epoch]
         write_whole(folder / METRICS, "\n".join(lines) + "\n")
 
 
 def _training(stage: PreparedPatterns, run: Path, number: int, masks: Masks | None) -> Training:
-    config, rewind = stage.config, stage.config.rewind
+    config, per_epoch = stage.config, stage.setting.steps_per_epoch
 
-    def after_epoch(state: TrainState) -> None:
-        if state.epochs_done + 1 == rewind:
-            _write_rewound(run, state.model)
+    def after_step(state: TrainState) -> None:
+        if state.epochs_done * per_epoch + state.steps_done + 1 == _rewind_step(stage):
+            _write_rewound(run, state.model, state.sums)
 
-    settings = {"method": stage.method.name, "round": number, "rewind": rewind}
+    settings = {"method": stage.method.name, "round": number, "rewind": config.rewind}
     return Training(
         stage.data,
         config.search_recipe.to_the_end(),
         config.seed,
         stage.compute,
-        after_epoch=after_epoch if number == 0 else None,
+        after_step=after_step if number == 0 else None,
         log_to=None if config.log is None else events_folder(run / f"round-{number}", config.seed),
         title=f"round {number + 1} of {rounds_of(stage)}",
         settings=settings if masks is None else {**settings, "masks": identity_of_masks(masks)},
     )
 
 
-def _write_rewound(run: Path, network: nn.Module) -> None:
-    write_tensors(run / REWOUND, dict(network.state_dict()), {})
+def _write_rewound(run: Path, network: nn.Module, sums: Sums | None) -> None:
+    content = {} if sums is None else {"sums": {name: float(getattr(sums, name)) for name in _SUMS}}
+    write_tensors(run / REWOUND, dict(network.state_dict()), content)
 
 
 def early_network(stage: PreparedPatterns, run: Path) -> nn.Module:

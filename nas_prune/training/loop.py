@@ -95,7 +95,7 @@ class Training:
         penalise: called after each backward pass with the network and the learning rate, to add to gradients or to
             move parameters of its own.
         after_step: changes the network in place after each step of the optimiser, before its moving average takes it;
-            called with the state, whose counts are those before the step.
+            called with the state, whose counts are those before the step and whose sums have it.
         after_epoch: changes the networks in place after the last step of each epoch, before they are evaluated.
         teacher: gives the scores to imitate for a batch of images.
         title: its name in progress reports.
@@ -271,15 +271,15 @@ class _Loop:
         if self.training.penalise is not None:
             self.training.penalise(self.state.model, rate)
         optimiser.step()
-        if self.training.after_step is not None:
-            self.training.after_step(self.state)
-        if self.training.recipe.average is not None:
-            move_average(self.state, self.training.recipe.average, self._steps_done())
         detached = loss.detach()
         sums.loss += detached * len(labels)
         if self.training.data.task.is_classification:
             sums.hits += count_right(scores.detach(), labels)
         self.recent.append((self.state.steps_done, detached))
+        if self.training.after_step is not None:
+            self.training.after_step(self.state)
+        if self.training.recipe.average is not None:
+            move_average(self.state, self.training.recipe.average, self._steps_done())
 
     def _loss(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         with self.training.compute.rounding():

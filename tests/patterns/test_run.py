@@ -16,13 +16,18 @@ import torch
 from safetensors.torch import load_file
 
 from nas_prune.errors import NasPruneError
-from nas_prune.patterns.config import SparsifyConfig
+from nas_prune.patterns.config import SparsifyConfig, resolve
 from nas_prune.patterns.fit import fit_patterns
 from nas_prune.patterns.methods.registry import METHODS
 from nas_prune.patterns.pattern import read_pattern
+from nas_prune.patterns.prepared import prepared_patterns
 from nas_prune.patterns.run import resume_sparsify, sparsify
+from nas_prune.runs.progress import SILENT
+from nas_prune.training.checkpoint import read_tensors
+from nas_prune.training.loop import fit
 from nas_prune.training.masks import count, read_masks
 from nas_prune.training.recipe import recipe_named
+from nas_prune.training.state import start
 
 SMALL: dict[str, Any] = {"space": "vgg11", "width_multiplier": 0.0625, "data": "digits", "epochs": 2}
 COLD = recipe_named("digits").model_copy(update={"learning_rate": 1e-9})
@@ -174,6 +179,42 @@ def test_each_round_of_a_lottery_starts_from_the_same_early_weights(tmp_path: Pa
     assert hashes(run) == before
 
 
+@pytest.mark.slow
+def test_a_lottery_can_be_rewound_to_a_step(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    config = settings(
+        method="lottery", budgets=("nonzero<=40%",), rewind=0.5, iterations=2, epochs=2, keep_checkpoints=True
+    )
+    result = sparsify(config, run)
+    assert result.epochs_done == 2 + 2
+    stage = prepared_patterns(resolve(config), SILENT, run)
+    training, half = stage.training(None), round(stage.setting.steps_per_epoch * 0.5)
+    state = start(stage.first_network(), training.recipe)
+
+    class ReachedError(Exception):
+        pass
+
+    def stop_at_half(step: int, steps: int) -> None:
+        if step == half:
+            raise ReachedError
+
+    with pytest.raises(ReachedError):
+        fit(state, training, on_step=stop_at_half)
+    assert state.sums is not None
+    content, early = read_tensors(run / "rewound.safetensors")
+    for name, tensor in state.model.state_dict().items():
+        assert torch.equal(early[name], tensor), name
+    assert content["sums"]["loss"] == pytest.approx(float(state.sums.loss))
+    losses = [
+        json.loads((run / name / "metrics.jsonl").read_text(encoding="utf-8").splitlines()[0])["train_loss"]
+        for name in ("round-0", "round-1")
+    ]
+    # Half of the steps are the same ones, with the same losses.
+    shared = content["sums"]["loss"] / len(stage.data.train)
+    assert min(losses) > shared
+    assert losses[0] == pytest.approx(losses[1], rel=0.5)
+
+
 def command(out: Path, *more: str) -> list[str]:
     own = ["--space", "vgg11", "--width-multiplier", "0.0625", "--epochs", "8", "--budget", "nonzero<=10%"]
     return [sys.executable, "-m", "nas_prune", "sparsify", *own, "--out", str(out), *more]
@@ -182,7 +223,7 @@ def command(out: Path, *more: str) -> list[str]:
 @pytest.mark.slow
 @pytest.mark.parametrize("method", [*TRAINED, "lottery"])
 def test_a_search_that_is_killed_goes_on_to_the_same_bits(method: str, tmp_path: Path) -> None:
-    more = ["--method", method, *(["--iterations", "2"] if method == "lottery" else [])]
+    more = ["--method", method, *(["--iterations", "2", "--rewind", "1.5"] if method == "lottery" else [])]
     subprocess.run(command(tmp_path / "whole", *more), check=True, capture_output=True, cwd=tmp_path)
     out = tmp_path / "killed"
     for wait in (1.0, 1.5, 2.0, 2.5):
