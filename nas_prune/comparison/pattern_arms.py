@@ -3,7 +3,8 @@
 Each seed has a search of its own; what it found is trained from random weights (Scratch-E, Scratch-B), from the weights
 that the search left (fine-tuned at a small rate, or by the whole recipe) and from early ones (a lottery ticket). Beside
 it stand masks that know less: the same densities with all else drawn, all statistics with the rest drawn, a guideline
-of other searches, and densities by rule; and networks of uniform widths, dense, of the same MACs and the same bytes.
+of other searches, and densities by rule; and dense networks, of uniform widths and of those that network slimming
+finds, of the same MACs and the same bytes.
 """
 
 from dataclasses import dataclass
@@ -14,7 +15,18 @@ from nas_prune.errors import BadInputError
 from nas_prune.training.schedules import Schedule
 
 PatternKind: TypeAlias = Literal[
-    "whole", "found", "shuffled", "drawn", "guided", "uniform", "erk", "random", "widths-macs", "widths-size"
+    "whole",
+    "found",
+    "shuffled",
+    "drawn",
+    "guided",
+    "uniform",
+    "erk",
+    "random",
+    "widths-macs",
+    "widths-size",
+    "slimming-macs",
+    "slimming-size",
 ]
 
 
@@ -42,7 +54,14 @@ class PatternArm:
     @property
     def is_masked(self) -> bool:
         """Whether weights are left out one by one."""
-        return self.kind not in ("whole", "widths-macs", "widths-size")
+        return self.kind != "whole" and self.widths_from is None
+
+    @property
+    def widths_from(self) -> Literal["uniform", "found"] | None:
+        """Which widths a dense network has; None where it has its own."""
+        if self.kind in ("widths-macs", "widths-size"):
+            return "uniform"
+        return "found" if self.kind in ("slimming-macs", "slimming-size") else None
 
 
 ARMS: dict[str, PatternArm] = {
@@ -91,6 +110,18 @@ ARMS: dict[str, PatternArm] = {
         ),
         PatternArm(
             "widths-size", "widths-size", "scratch-e", words="uniform widths, dense, of the same bytes"
+        ),
+        PatternArm(
+            "slimming-macs",
+            "slimming-macs",
+            "scratch-e",
+            words="widths found by slimming, dense, of the same MACs",
+        ),
+        PatternArm(
+            "slimming-size",
+            "slimming-size",
+            "scratch-e",
+            words="widths found by slimming, dense, of the same bytes",
         ),
     )
 }

@@ -59,6 +59,7 @@ class PatternComparison:
         failed: units that did not finish in the last try, and why.
         costs: by budget and arm, the MACs of the weights that are there and bytes, of each training.
         left_out: by budget and arm, why it cannot be trained.
+        still_to_train: how many trainings are neither done nor left out.
     """
 
     run: Path
@@ -68,6 +69,7 @@ class PatternComparison:
     failed: tuple[tuple[str, str], ...] = ()
     costs: Mapping[tuple[str, str], Sequence[tuple[int, int]]] = field(default_factory=dict)
     left_out: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    still_to_train: int = 0
 
     def cost_of(self, budget: Budget, arm: str) -> tuple[float, float] | None:
         """Mean MACs of the weights that are there, and mean bytes, of an arm; None where that is not known."""
@@ -78,9 +80,7 @@ class PatternComparison:
     @property
     def is_finished(self) -> bool:
         """Whether every training is done, or left out."""
-        done = sum(len(own) for own in self.trained.values())
-        left_out = sum(self.config.seeds for _ in self.left_out)
-        return done + left_out >= len(trainings_of(self.config))
+        return self.still_to_train == 0
 
     @property
     def metric(self) -> Metric:
@@ -119,6 +119,7 @@ def read_pattern_comparison(run: Path, failed: tuple[tuple[str, str], ...] = ())
     trained: dict[tuple[str, str], dict[int, Trained]] = {}
     costs: dict[tuple[str, str], list[tuple[int, int]]] = {}
     left_out: dict[tuple[str, str], str] = {}
+    still = 0
     for unit in trainings_of(config):
         assert unit.arm is not None
         key, one, cost = (str(unit.budget), unit.arm.name), read_unit(run, unit), read_cost(run, unit)
@@ -126,8 +127,10 @@ def read_pattern_comparison(run: Path, failed: tuple[tuple[str, str], ...] = ())
             trained.setdefault(key, {})[unit.seed] = one
         if one is not None and cost is not None:
             costs.setdefault(key, []).append(cost)
-        if one is None and (why := why_left_out(run, unit)) is not None:
+        why = why_left_out(run, unit) if one is None else None
+        if why is not None:
             left_out[key] = why
+        still += one is None and why is None
     patterns = {
         str(budget): tuple(
             read_pattern(path)
@@ -136,7 +139,7 @@ def read_pattern_comparison(run: Path, failed: tuple[tuple[str, str], ...] = ())
         )
         for budget in config.budgets
     }
-    return PatternComparison(run, config, trained, patterns, failed, costs, left_out)
+    return PatternComparison(run, config, trained, patterns, failed, costs, left_out, still)
 
 
 def mean_and_spread(values: list[float]) -> tuple[float, float | None]:

@@ -15,6 +15,7 @@ from nas_prune.comparison.pattern_work import (
     prepared_worker,
     searches_of,
     trainings_of,
+    width_searches_of,
 )
 from nas_prune.errors import BadInputError
 from nas_prune.patterns.config import resolve
@@ -131,7 +132,7 @@ def _finish(
     """Do what is left: all searches first, since arms follow from them."""
     failed: list[tuple[str, str]] = []
     with alone_in(run), resume_hint(_again(run, config)):
-        for units in (searches_of(config), trainings_of(config)):
+        for units in (searches_of(config), width_searches_of(config), trainings_of(config)):
             left = [unit for unit in units if not is_done(run, unit)]
             failed += _done(run, config, space, left, workers, progress)
     result = read_pattern_comparison(run, tuple(failed))

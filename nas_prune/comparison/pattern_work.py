@@ -5,12 +5,20 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import nn
 
 from nas_prune.comparison.pattern_arms import PatternArm
 from nas_prune.comparison.pattern_config import FIRST_TRAINING, PatternCompareConfig
+from nas_prune.comparison.pattern_widths import (
+    COSTS,
+    bound_by,
+    search_widths,
+    why_no_widths,
+    widths_beside,
+)
 from nas_prune.data import epoch_seed
 from nas_prune.errors import BudgetError
 from nas_prune.patterns.config import SparsifyConfig
@@ -48,25 +56,29 @@ _COST, _LEFT_OUT = "cost.json", "left-out.json"
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """One training: an arm at a budget, with a seed; or a search, where there is no arm."""
+    """One training: an arm at a budget, with a seed; or a search for a pattern or for widths, where there is no arm."""
 
     seed: int
     arm: PatternArm | None = None
     budget: Budget | None = None
+    finds: Literal["pattern", "widths"] = "pattern"
 
     @property
     def name(self) -> str:
         """For people."""
-        return (
-            f"search {self.seed}"
-            if self.arm is None
-            else f"{self.arm.name} at {self.budget}, seed {self.seed}"
-        )
+        if self.arm is not None:
+            return f"{self.arm.name} at {self.budget}, seed {self.seed}"
+        return f"search {self.seed}" if self.finds == "pattern" else f"search for widths {self.seed}"
 
 
 def search_folder(run: Path, seed: int) -> Path:
     """Where the search of a seed is."""
     return run / "searches" / f"seed-{seed}"
+
+
+def width_search_folder(run: Path, seed: int) -> Path:
+    """Where the search for widths of a seed is."""
+    return run / "width-searches" / f"seed-{seed}"
 
 
 def arm_folder(run: Path, arm: str, budget: Budget) -> Path:
@@ -77,13 +89,20 @@ def arm_folder(run: Path, arm: str, budget: Budget) -> Path:
 def result_file(run: Path, unit: Unit) -> Path:
     """What a unit leaves at its end."""
     if unit.arm is None or unit.budget is None:
-        return search_folder(run, unit.seed) / RESULT
+        folder = search_folder if unit.finds == "pattern" else width_search_folder
+        return folder(run, unit.seed) / RESULT
     return arm_folder(run, unit.arm.name, unit.budget) / f"seed-{FIRST_TRAINING + unit.seed}" / RESULT
 
 
 def searches_of(config: PatternCompareConfig) -> list[Unit]:
     """The searches."""
     return [Unit(seed) for seed in range(config.seeds)]
+
+
+def width_searches_of(config: PatternCompareConfig) -> list[Unit]:
+    """The searches for widths that cost as much as the patterns, where an arm trains such networks."""
+    needs = any(arm.widths_from == "found" for arm in config.chosen)
+    return [Unit(seed, finds="widths") for seed in range(config.seeds)] if needs else []
 
 
 def trainings_of(config: PatternCompareConfig) -> list[Unit]:
@@ -111,7 +130,9 @@ class Worker:
         if is_done(self.run, unit):
             return
         result_file(self.run, unit).unlink(missing_ok=True)
-        if unit.arm is None:
+        if unit.arm is None and unit.finds == "widths":
+            self._search_widths(unit, progress)
+        elif unit.arm is None:
             self._search(unit, progress)
         else:
             self._train(unit, unit.arm, progress)
@@ -128,6 +149,16 @@ class Worker:
             if config.guideline is not None:
                 config = config.model_copy(update={"guideline": str(self.run / SEARCHED_BY)})
             sparsify(config, folder, progress=progress.without_words())
+
+    def _search_widths(self, unit: Unit, progress: Progress) -> None:
+        folder = search_folder(self.run, unit.seed)
+        found = read_config(folder, SparsifyConfig).vouched(folder, self.typed)
+        here = found.resolved_from(folder, self.config.data.name)
+        if here.weights is not None:
+            here = here.model_copy(update={"weights": str(self.run / START)})
+        patterns = {str(budget): self._pattern(unit.seed, budget) for budget in self.config.budgets}
+        place = width_search_folder(self.run, unit.seed)
+        search_widths(here, self.config.recipe, patterns, place, self.typed, progress)
 
     def _train(self, unit: Unit, arm: PatternArm, progress: Progress) -> None:
         assert unit.budget is not None
@@ -198,7 +229,7 @@ class Worker:
         self, unit: Unit, arm: PatternArm, budget: Budget, stage: PreparedPatterns
     ) -> tuple[TrainConfig, Widths, Inputs]:
         pattern = self._pattern(unit.seed, budget)
-        widths = _widths_for(arm, pattern, stage)
+        widths = _widths_for(arm, pattern, stage, width_search_folder(self.run, unit.seed))
         masks = self._masks(unit, arm, budget, pattern, stage) if arm.is_masked else None
         macs = None
         if masks is not None:
@@ -257,13 +288,14 @@ class Worker:
         return cut_weights(stage.costs, method_named(arm.kind).scores(evidence), budget).masks
 
 
-def _widths_for(arm: PatternArm, pattern: Pattern, stage: PreparedPatterns) -> Widths:
-    """The whole width, or uniform widths that cost as much as a pattern."""
+def _widths_for(arm: PatternArm, pattern: Pattern, stage: PreparedPatterns, searched: Path) -> Widths:
+    """The whole width; or widths that cost as much as a pattern, uniform ones or those that a search found."""
     space = stage.space
-    if arm.kind not in ("widths-macs", "widths-size"):
+    if arm.widths_from == "found":
+        return widths_beside(pattern, COSTS[arm.kind], searched)
+    if arm.widths_from is None:
         return space.widths(space.base_G)
-    cost = pattern.cost.macs if arm.kind == "widths-macs" else pattern.cost.size_bytes
-    budget = Budget("macs" if arm.kind == "widths-macs" else "size", absolute=cost)
+    budget = bound_by(pattern, arm.kind.removeprefix("widths-"))
     return space.widths(matched(space, space.searched("all"), budget).widths_G, budget=str(budget))
 
 
@@ -287,6 +319,8 @@ def is_done(run: Path, unit: Unit) -> bool:
     """Whether there is nothing left to do of a unit."""
     if unit.arm is not None:
         return read_unit(run, unit) is not None or why_left_out(run, unit) is not None
+    if unit.finds == "widths" and why_no_widths(width_search_folder(run, unit.seed)) is not None:
+        return True
     try:
         return isinstance(read_json(result_file(run, unit)), dict)
     except (OSError, ValueError):

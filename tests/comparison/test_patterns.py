@@ -3,9 +3,11 @@
 import json
 import shutil
 from pathlib import Path
+from statistics import fmean
 
 import pytest
 import torch
+from torch import nn
 
 from nas_prune.comparison.pattern_arms import ARMS, arms_named
 from nas_prune.comparison.pattern_config import FIRST_TRAINING, PatternCompareConfig
@@ -15,6 +17,7 @@ from nas_prune.comparison.pattern_work import arm_folder, searches_of, shuffled,
 from nas_prune.errors import BadInputError
 from nas_prune.patterns.config import SparsifyConfig
 from nas_prune.patterns.fit import fit_patterns, patterns_in
+from nas_prune.runs.typed import Typed
 from nas_prune.space.budget import Budget
 from nas_prune.training.recipe import recipe_named
 from nas_prune.training.result import Trained
@@ -103,6 +106,28 @@ def test_arms_are_compared_seed_by_seed_and_corrected_together() -> None:
     assert "beside" not in arms["scratch-e"]
 
 
+class Plain(nn.Sequential):
+    """Without norms, whose factors slimming would look at."""
+
+    def __init__(self, num_classes: int = 10) -> None:
+        super().__init__(
+            nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1), nn.ReLU(),
+            nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, num_classes),
+        )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_arms_that_slimming_cannot_make_are_left_out_with_the_reason(tmp_path: Path) -> None:
+    name = f"{__name__}:Plain"
+    search = SparsifyConfig(space=Typed(name), data="digits", recipe=RECIPE)
+    config = settings("slimming-size", seeds=1).model_copy(update={"search": search})
+    result = compare_patterns(config, tmp_path / "run", space=Typed(name))
+    assert set(result.left_out) == {(str(budget), "slimming-size") for budget in config.budgets}
+    assert all("slimming" in why for why in result.left_out.values())
+    assert result.is_finished
+    assert sorted(result.of(TEN, "scratch-e")) == [0]
+
+
 @pytest.mark.slow
 def test_every_arm_is_trained_with_the_weights_that_it_should_have(tmp_path: Path) -> None:
     first = compare_patterns(settings("scratch-e", seeds=2), tmp_path / "first")
@@ -119,10 +144,19 @@ def test_every_arm_is_trained_with_the_weights_that_it_should_have(tmp_path: Pat
             least, most = {"fine-tune": (1, 1), "scratch-b": (3, 8)}.get(arm.schedule, (2, 2))
             assert least <= trained[0].epochs <= most, arm.name
             assert result.cost_of(budget, arm.name) is not None
+        for arm_name, at in (("widths", 0), ("slimming", 0), ("widths", 1), ("slimming", 1)):
+            limit = fmean((one.cost.macs, one.cost.size_bytes)[at] for one in result.patterns[str(budget)])
+            cost = result.cost_of(budget, f"{arm_name}-{('macs', 'size')[at]}")
+            assert cost is not None
+            assert 0.8 * limit < cost[at] <= limit
+    assert result.is_finished
     damaged = arm_folder(result.run, "scratch-b", TEN) / f"seed-{FIRST_TRAINING}" / "result.json"
     before = (tmp_path / "run" / "result.json").read_bytes()
     damaged.write_text("{", encoding="utf-8")
     assert sorted(read_pattern_comparison(result.run).of(TEN, "scratch-b")) == [1]
+    assert not read_pattern_comparison(result.run).is_finished
+    shutil.rmtree(result.run / "width-searches" / "seed-1" / "widths")
+    (result.run / "width-searches" / "seed-1" / "result.json").unlink()
     gone = arm_folder(result.run, "ticket", TEN) / f"seed-{FIRST_TRAINING + 1}"
     shutil.rmtree(gone)
     assert resume_compare_patterns(result.run).failed == ()
