@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from nas_prune.comparison.evaluate_result import EvaluateConfig as EvaluateConfig
     from nas_prune.comparison.run import compare as compare
     from nas_prune.comparison.transfer import transfer as transfer
+    from nas_prune.compression.config import CompressConfig as CompressConfig
+    from nas_prune.compression.run import compress as compress
     from nas_prune.data.metric import Metric as Metric
     from nas_prune.data.own_datasets import Datasets as Datasets
     from nas_prune.data.own_datasets import register_data as register_data
@@ -62,6 +64,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Budget": "space.budget",
     "CompareConfig": "comparison.config",
+    "CompressConfig": "compression.config",
     "EvaluateConfig": "comparison.evaluate_result",
     "Datasets": "data.own_datasets",
     "Evidence": "search.methods.contract",
@@ -82,6 +85,7 @@ _HOMES = {
     "apply_guideline": "guideline.apply",
     "as_html": "report.render",
     "compare": "comparison.run",
+    "compress": "compression.run",
     "evaluate_guideline": "comparison.evaluate",
     "export_network": "export.run",
     "fit_guideline": "guideline.fit",

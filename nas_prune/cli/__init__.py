@@ -30,6 +30,7 @@ COMMANDS: dict[str, str] = {
     "train": "Train found widths, from random weights or from those of their search.",
     "predict": "Say which classes images are of, by a trained network.",
     "export": "Write a trained network as ONNX, int8, pt2 or safetensors, checked on its images.",
+    "compress": "Write a trained network as few bytes: shared values and Huffman codes, with an account.",
     "compare": "Structure or weights? Train found widths and the networks to compare them with.",
     "transfer": "Apply a guideline to other images, and say what that saves and costs.",
     "measure": "Measure what widths take on this machine: a latency table, or the time of one network.",

@@ -123,14 +123,8 @@ WIDTHS_FILE = Place("a widths file", "widths")
 FITTED = Place("the directory of a search, or a widths file", "search", "compare", "transfer", "widths")
 FITTED_OR_STUDY = Place(
     "the directory of a search or a study, a widths file, or a pattern",
-    "search",
-    "sparsify",
-    "pattern",
-    "compare",
-    "transfer",
-    "study",
-    "widths",
-)
+    "search", "sparsify", "pattern", "compare", "transfer", "study", "widths",
+)  # fmt: skip
 COMPARED = Place(
     "the directory of a search or of a ranked study, a widths file, a comparison file, or a comparison to go on with",
     "search",
@@ -141,7 +135,12 @@ COMPARED = Place(
     "compare",
 )
 WINNER = Place("the directory of a study, or a widths file", "study", "widths")
-WITH_NETWORK = Place("the directory of a training or a search, or a network.safetensors", *RUNS, "weights")
+WITH_NETWORK = Place(
+    "the directory of a training or a search, a network.safetensors or a net.nasp",
+    *RUNS,
+    "weights",
+    "compressed",
+)
 REPORTED = Place("a run's directory, or a guideline", *RUNS, "guideline", "pattern guideline")
 SEARCHED = Place("a search, to go on with", "search")
 SPARSIFIED = Place("a search for patterns, to go on with", "sparsify")

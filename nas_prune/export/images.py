@@ -11,21 +11,17 @@ import torch
 from torch import Tensor
 
 from nas_prune.data import ImageData, Part
-from nas_prune.data.config import DataConfig, load_images
+from nas_prune.data.config import load_images
 from nas_prune.data.preprocessing import Preprocessing
 from nas_prune.data.streamed import StreamedSet
 from nas_prune.data.targets import TargetScale
 from nas_prune.data.task import Task
 from nas_prune.data.tasks import task_named
-from nas_prune.errors import BadInputError, DataError
-from nas_prune.patterns.config import SparsifyConfig
+from nas_prune.export.origin import check_classes, origin_of
 from nas_prune.runs.data_name import CLASSIFICATION, own_data
 from nas_prune.runs.directory import published
 from nas_prune.runs.progress import Progress
-from nas_prune.runs.settings import command_of, read_config
 from nas_prune.runs.text import printable
-from nas_prune.search.config import SearchConfig
-from nas_prune.training.config import RunConfig, TrainConfig
 
 _AT_A_TIME = 250
 
@@ -90,12 +86,7 @@ def check_images(
         DataError: they are not there, or of other classes.
     """
     data = _loaded(network, known, data_name, progress)
-    names = list(map(printable, data.class_names))
-    if tuple(names) != known.classes:
-        raise DataError(
-            f"--data must name images of the classes that the network knows, {_few(known.classes)}, got "
-            f"{_few(tuple(names))} ({printable(published(data.name))})."
-        )
+    check_classes(data, known)
     places = _spread(len(data.test), count)
     files = tuple(map(str, data.test.files)) if isinstance(data.test, StreamedSet) else ()
     with progress.waiting("reading test images"):
@@ -113,41 +104,17 @@ def check_images(
 
 
 def _loaded(network: Path, known: Preprocessing, data_name: str | None, progress: Progress) -> ImageData:
-    config, seed = _asked(network, data_name)
+    origin = origin_of(network, data_name, "the export is checked")
+    config = origin.data
     is_own = own_data(config.name) is not None
     config = config.model_copy(update={"image_size": known.size, "stream": True if is_own else None})
-    data = load_images(config, seed, progress, in_channels=known.channels)
+    data = load_images(config, origin.seed, progress, in_channels=known.channels)
     # few images are looked at: those of files are decoded here, without processes for that
     train, test = (
         replace(part, workers=0) if isinstance(part, StreamedSet) else part
         for part in (data.train, data.test)
     )
     return replace(data, train=train, test=test)
-
-
-def _asked(network: Path, data_name: str | None) -> tuple[DataConfig, int]:
-    """The images, and the seed that has split them."""
-    for run in (network.parent, network.parent.parent):
-        command = command_of(run)
-        if command == "train":
-            train = read_config(run, TrainConfig)
-            return _found(train, run, data_name), train.data_seed
-        if command == "search":
-            search = read_config(run, SearchConfig)
-            return _found(search, run, data_name), search.seed
-        if command == "sparsify":
-            sparsify = read_config(run, SparsifyConfig)
-            return _found(sparsify, run, data_name), sparsify.seed
-    if data_name is None:
-        raise BadInputError(
-            f"--data must say on which images the export is checked, since no run beside {network} does: digits, "
-            "folder:PATH, csv:FILE or hf:DIR."
-        )
-    return DataConfig(name=data_name), 0
-
-
-def _found(config: RunConfig, run: Path, data_name: str | None) -> DataConfig:
-    return config.resolved_from(run, data_name).data
 
 
 def _spread(count: int, wanted: int) -> Tensor:
@@ -157,7 +124,3 @@ def _spread(count: int, wanted: int) -> Tensor:
 
 def _read(part: Part, places: Tensor) -> Tensor:
     return torch.cat([*part.batches(places.split(_AT_A_TIME))]).cpu()
-
-
-def _few(names: tuple[str, ...]) -> str:
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -42,6 +42,7 @@ def _each(runs: Sequence[Path]) -> list[Path]:
 
 def _read(run: Path, name: str, storage: str | None) -> Part:
     from nas_prune.report.comparison import part_of_comparison
+    from nas_prune.report.compression import part_of_compression
     from nas_prune.report.guideline import part_of_guideline
     from nas_prune.report.patterns import (
         part_of_pattern_comparison,
@@ -60,6 +61,7 @@ def _read(run: Path, name: str, storage: str | None) -> Part:
         "sparsify": part_of_patterns,
         "compare-patterns": part_of_pattern_comparison,
         "train": part_of_training,
+        "compress": part_of_compression,
         "evaluate": part_of_evaluation,
         "study": lambda path, own: part_of_study(path, own, storage),
         "compare": part_of_comparison,

@@ -18,12 +18,14 @@ from nas_prune.errors import BadInputError, NasPruneError
 from nas_prune.runs.reading import load_json, load_yaml, read_text
 
 Kind: TypeAlias = Literal[
-    "search", "sparsify", "train", "evaluate", "compare", "transfer", "study",  # directories of runs, by their command
+    "search", "sparsify", "train", "evaluate", "compare", "transfer", "study", "compress",  # runs, by command
     "widths", "pattern", "guideline", "pattern guideline", "study file", "comparison file", "recipe", "report",
-    "settings", "result", "images", "image", "weights", "target", "measurement",
+    "settings", "result", "images", "image", "weights", "compressed", "target", "measurement",
 ]  # fmt: skip
 _NOW = {"judge": "evaluate", "compare-patterns": "compare"}  # commands of runs that go by another kind
-RUNS: tuple[Kind, ...] = ("search", "sparsify", "train", "evaluate", "compare", "transfer", "study")
+RUNS: tuple[Kind, ...] = (
+    "search", "sparsify", "train", "evaluate", "compare", "transfer", "study", "compress",
+)  # fmt: skip
 _MOST = 4 * 2**20  # bytes of a file that is looked at
 _ENTRIES = 300  # of a folder
 _IMAGES = frozenset(
@@ -56,6 +58,7 @@ _WORDS: dict[Kind, str] = {
     "compare": "the directory of a comparison",
     "transfer": "the directory of a transfer",
     "study": "the directory of a study",
+    "compress": "the directory of a compression",
     "widths": "a widths file",
     "pattern": "a pattern of single weights",
     "guideline": "a guideline",
@@ -69,6 +72,7 @@ _WORDS: dict[Kind, str] = {
     "images": "a folder of images",
     "image": "an image",
     "weights": "a network's weights",
+    "compressed": "a compressed network",
     "target": "a target",
     "measurement": "a measurement that has not ended",
 }
@@ -88,6 +92,8 @@ _TAKES: dict[Kind, str] = {
     "images": "nas-prune search --data folder:{path}",
     "image": "nas-prune predict RUN {path}",
     "weights": "nas-prune predict {path} IMAGES",
+    "compressed": "nas-prune predict {path} IMAGES",
+    "compress": "nas-prune compress --resume {path} goes on with it, nas-prune report {path} shows it.",
     "target": "nas-prune search --target {path}",
     "measurement": "nas-prune measure --resume {path} goes on with it.",
 }
@@ -128,8 +134,8 @@ def _kind_of_file(path: Path) -> Kind | None:
     suffix = path.suffix.lower()
     if suffix in _IMAGES:
         return "image"
-    if suffix == ".safetensors":
-        return "weights"
+    if suffix in (".safetensors", ".nasp"):
+        return "weights" if suffix == ".safetensors" else "compressed"
     if suffix not in (".json", ".yaml", ".yml"):
         return None
     text = read_text(path, most=_MOST)

@@ -13,6 +13,7 @@ from nas_prune.runs.own_code import imported
 from nas_prune.runs.text import first_line
 from nas_prune.space.models import layers
 from nas_prune.space.models.densenet import densenet
+from nas_prune.space.models.lenet import lenet
 from nas_prune.space.models.preresnet import preresnet
 from nas_prune.space.models.resnet import resnet
 from nas_prune.space.models.vgg import vgg
@@ -25,6 +26,7 @@ FAMILIES: dict[str, Callable[..., nn.Module]] = {
     "preresnet": preresnet,
     "vgg": vgg,
     "densenet": densenet,
+    "lenet": lenet,
 }
 _CHANNELS = ("in_channels", "in_chans")  # what factories call the image's channels and its size
 _SIZES = ("image_size", "img_size")

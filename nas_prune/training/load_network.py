@@ -6,9 +6,11 @@ from pathlib import Path
 
 from torch import nn
 
+from nas_prune.coding.file import NAME, SUFFIX
 from nas_prune.errors import BadInputError
 from nas_prune.runs.directory import NETWORK, RESULT, WIDTHS
 from nas_prune.runs.kinds import refuse_missing, refuse_other
+from nas_prune.runs.settings import command_of
 from nas_prune.space.load import load_referenced
 from nas_prune.space.widths import read_widths
 from nas_prune.training.config import resume_command
@@ -21,8 +23,8 @@ def load_network(run: Path | str, *, seed: int | None = None, space: str | None 
     """The trained network of a run, in evaluation mode, on the CPU.
 
     Args:
-        run: the directory of a training; of a search, for the whole network that it trained; or a file
-            `network.safetensors`.
+        run: the directory of a training or a compression; of a search, for the whole network that it trained; or a file
+            `network.safetensors` or `net.nasp`.
         seed: which of a training's networks; the one with the best validation accuracy if None.
         space: the network's name again, if it is one of your own, since no code that only a file names is imported.
 
@@ -65,13 +67,15 @@ def network_in(run: Path, seed: int | None = None) -> Path:
     Raises:
         BadInputError: there is none.
     """
-    wanted = "RUN must be the directory of a training or a search, or a network.safetensors"
+    wanted = "RUN must be the directory of a training or a search, a network.safetensors or a net.nasp"
     refuse_missing(run, wanted)
     if run.is_file():
-        refuse_other(run, "weights", wanted=wanted)
+        refuse_other(run, "weights", "compressed", wanted=wanted)
         return run
-    if (run / NETWORK).is_file() and seed is None:
-        return run / NETWORK
+    if seed is None:
+        for own in (run / NETWORK, run / NAME, run.parent / f"{run.name}{SUFFIX}"):
+            if own.is_file() and (own.parent == run or command_of(run) == "compress"):
+                return own
     folders = [path.parent for path in sorted(run.glob(f"seed-*/{NETWORK}"))]
     if seed is not None:
         folders = [folder for folder in folders if folder.name == f"seed-{seed}"]

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from torch import Tensor, nn
 
+from nas_prune.coding.file import is_compressed, read_compressed, read_header
 from nas_prune.data.preprocessing import Preprocessing
 from nas_prune.errors import DamagedError
 from nas_prune.runs.problems import first_problem
@@ -99,6 +101,8 @@ def read_network(path: Path, like: nn.Module) -> NetworkFile:
     Raises:
         DamagedError: the file is missing, too large or damaged, or says of the network what cannot be.
     """
+    if is_compressed(path):
+        return _of_compressed(path, like)
     content, weights = read_tensors(path, "a network", most_of(like))
     return NetworkFile(path, weights, _record_in(content, path))
 
@@ -109,7 +113,16 @@ def read_record(path: Path) -> NetworkRecord | None:
     Raises:
         DamagedError: as `read_network`.
     """
+    if is_compressed(path):
+        return _record_in({"network": read_header(path)}, path)
     return _record_in(read_content(path, "a network"), path)
+
+
+def _of_compressed(path: Path, like: nn.Module) -> NetworkFile:
+    own = like.state_dict()
+    file = read_compressed(path, most=sum(tensor.numel() for tensor in own.values()))
+    weights = {name: torch.from_numpy(array.copy()) for name, array in file.arrays.items()}
+    return NetworkFile(path, weights, _record_in({"network": dict(file.network)}, path))
 
 
 def _record_in(content: Mapping[str, Any], path: Path) -> NetworkRecord | None:

@@ -160,7 +160,10 @@ def make_folder(root: Path, *, classes: int = 2) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["search", "--space", "resnet21"], "--space must be one of densenet40, preresnet164, resnet20"),
+        (
+            ["search", "--space", "resnet21"],
+            "--space must be one of densenet40, lenet5, lenet300, preresnet164, resnet20",
+        ),
         (["search", "--method", "magic"], "--method must be all or one of slimming, cost-aware, sss"),
         (["search", "--data", "imagenet"], "--data must be one of digits, cifar10"),
         (["search", "--data", "folder:nowhere"], "nowhere"),

@@ -23,6 +23,7 @@ TAKES_RUNS = {
     "transfer": "[RUN]",
     "predict": "RUN",
     "export": "RUN",
+    "compress": "[RUN]",
     "report": "RUN...",
     "dashboard": "[RUN]",
     "study run": "[RUN|FILE]",

@@ -1,0 +1,105 @@
+"""Where a trained network comes from: the images of its run, how these were split, and its recipe."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pydantic import ConfigDict
+
+from nas_prune.coding.file import SUFFIX
+from nas_prune.data import ImageData
+from nas_prune.data.config import DataConfig
+from nas_prune.data.preprocessing import Preprocessing
+from nas_prune.errors import BadInputError, DataError
+from nas_prune.patterns.config import SparsifyConfig
+from nas_prune.runs.directory import published
+from nas_prune.runs.settings import command_of, read_config
+from nas_prune.runs.text import printable
+from nas_prune.search.config import SearchConfig
+from nas_prune.training.config import RunConfig, TrainConfig
+from nas_prune.training.recipe import Recipe
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What a network was trained on.
+
+    Attributes:
+        data: the images.
+        seed: that has split them.
+        recipe: how the whole network is trained; None where no run says it.
+    """
+
+    data: DataConfig
+    seed: int = 0
+    recipe: Recipe | None = None
+
+
+class _Compression(RunConfig):
+    """What is needed of the settings of a compression, which lie in a higher room."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    command: Literal["compress"] = "compress"
+    recipe: Recipe
+    data_seed: int = 0
+
+    def network_in(self, run: Path) -> str:
+        """As `RunConfig`."""
+        raise NotImplementedError(run)
+
+
+def origin_of(network: Path, data_name: str | None, why: str) -> Origin:
+    """Where the network of a file comes from, by the run that the file is in.
+
+    Args:
+        network: the file.
+        data_name: where the images are, if they were moved or no run says it.
+        why: what the images are for, in words.
+
+    Raises:
+        BadInputError: nothing says which images.
+    """
+    beside = (network.with_suffix(""),) if network.suffix == SUFFIX else ()
+    for run in (*beside, network.parent, network.parent.parent):
+        match command_of(run):
+            case "train":
+                train = read_config(run, TrainConfig)
+                return Origin(_found(train, run, data_name), train.data_seed, train.recipe)
+            case "search":
+                search = read_config(run, SearchConfig)
+                return Origin(_found(search, run, data_name), search.seed, search.recipe)
+            case "sparsify":
+                sparsify = read_config(run, SparsifyConfig)
+                return Origin(_found(sparsify, run, data_name), sparsify.seed, sparsify.recipe)
+            case "compress":
+                compressed = read_config(run, _Compression)
+                return Origin(_found(compressed, run, data_name), compressed.data_seed, compressed.recipe)
+    if data_name is None:
+        raise BadInputError(
+            f"--data must say on which images {why}, since no run beside {network} does: digits, "
+            "folder:PATH, csv:FILE or hf:DIR."
+        )
+    return Origin(DataConfig(name=data_name))
+
+
+def _found(config: RunConfig, run: Path, data_name: str | None) -> DataConfig:
+    return config.resolved_from(run, data_name).data
+
+
+def check_classes(data: ImageData, known: Preprocessing) -> None:
+    """Refuse images of other classes than a network knows.
+
+    Raises:
+        DataError: they are of others.
+    """
+    names = tuple(map(printable, data.class_names))
+    if names != known.classes:
+        raise DataError(
+            f"--data must name images of the classes that the network knows, {_few(known.classes)}, got "
+            f"{_few(names)} ({printable(published(data.name))})."
+        )
+
+
+def _few(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
