@@ -18,6 +18,7 @@ FAMILIES = (
     ("vgg16", (3, 32, 32)),
     ("vgg19", (3, 16, 16)),
     ("densenet40", (3, 16, 16)),
+    ("lenet5", (1, 8, 8)),
     ("torchvision:resnet18", (3, 64, 64)),
     ("torchvision:resnet50", (3, 32, 32)),
     ("torchvision:vgg16_bn", (3, 32, 32)),

@@ -75,7 +75,7 @@ _options = packed(
     click.option(
         "--learning-rate",
         type=float,
-        help="Rate at which they are tuned.  [default: a hundredth of the recipe's]",
+        help="Rate at which they are tuned, at first; it falls to zero.  [default: a tenth of the recipe's]",
     ),
     click.option("--seed", type=int, help="Which of the run's networks; by default the best by validation."),
     click.option("--space", type=NETWORK, help="The network's name, needed if it is a network of your own."),

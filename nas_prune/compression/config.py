@@ -20,7 +20,7 @@ TRAINED = "trained.safetensors"  # in the run's directory: what is compressed
 MOST_BITS = 10
 ALL = "all"
 _DEFAULT = {"conv": 8, "linear": 5}  # Han et al. 2016, section 5
-_EPOCHS_SHARE, _RATE_SHARE = 0.25, 0.01  # of the recipe's: as fine-tuning takes
+_EPOCHS_SHARE, _RATE_SHARE = 0.25, 0.1
 _PART = re.compile(r"\s*(?:([^=\s]+)\s*=\s*)?(\d{1,4})\s*")
 
 
@@ -35,7 +35,7 @@ class CompressConfig(RunConfig):
             in 32 bits; None for no bound.
         recipe: how the whole network is trained.
         epochs: for which the shared values are tuned; a quarter of the recipe's if None, 0 for none.
-        learning_rate: of that; a hundredth of the recipe's if None. It stays the same.
+        learning_rate: of that, at first; it falls to zero along half a cosine. A tenth of the recipe's if None.
         seed: fixes the order of the images.
         data_seed: that has split them.
         is_beside: whether the file lies beside the run's directory, under its name; it is in it otherwise.
@@ -86,21 +86,23 @@ class CompressConfig(RunConfig):
         if not epochs:
             return None
         rate = self.learning_rate or self.recipe.learning_rate * _RATE_SHARE
-        changes = {"epochs": epochs, "learning_rate": rate, "schedule": "constant", "warmup_epochs": 0.0}
+        changes = {"epochs": epochs, "learning_rate": rate, "schedule": "cosine", "warmup_epochs": 0.0}
         return self.recipe.model_copy(update=changes).to_the_end()
 
-    def bits_for(self, name: str, kind: str) -> tuple[int, bool]:
-        """Bits of the indices of a layer, and whether somebody has asked for just these.
+    def key_for(self, name: str, kind: str) -> str | None:
+        """Which of the bits that were asked for are a layer's; None where it has the default ones.
 
         Args:
-            name: of the parameter, or of its layer.
+            name: of the parameter.
             kind: `conv` or `linear`.
         """
-        asked = self.bits or {}
-        for key in (name, name.rpartition(".")[0], kind, ALL):
-            if key in asked:
-                return asked[key], True
-        return _DEFAULT[kind], False
+        keys = (name, name.rpartition(".")[0], kind, ALL)
+        return next((key for key in keys if key in (self.bits or {})), None)
+
+    def bits_for(self, name: str, kind: str) -> int:
+        """Bits of the indices of a layer; a layer of fewer values takes fewer."""
+        key = self.key_for(name, kind)
+        return _DEFAULT[kind] if key is None else (self.bits or {})[key]
 
     def limit(self, whole_bytes: int) -> int | None:
         """How many bytes the file may have.

@@ -86,16 +86,20 @@ def check_bits(config: CompressConfig, weights: Weights) -> None:
             raise BadInputError(
                 f"--bits must name conv, linear or a layer of the network, got {key!r}. Layers: {known}."
             )
+    asked: dict[str, list[tuple[str, int]]] = {}
     for name, kind in weights.kinds.items():
-        bits, is_asked = config.bits_for(name, kind)
         own = weights.arrays[name]
-        different = len(np.unique(own[own != 0]))
-        if is_asked and 1 << (bits - 1) >= different and bits > 1:
-            most = max(1, int(different - 1).bit_length())
-            given = ",".join(f"{key}={value}" for key, value in (config.bits or {}).items() if key != name)
+        typed = config.key_for(name, kind)
+        if typed is not None:
+            asked.setdefault(typed, []).append((name, len(np.unique(own[own != 0]))))
+    for key, layers in asked.items():
+        bits, (name, most) = (config.bits or {})[key], max(layers, key=lambda layer: layer[1])
+        if bits > 1 and 1 << (bits - 1) >= most:
+            others = [f"{one}={number}" for one, number in (config.bits or {}).items() if one != key]
+            advised = ",".join([*others, f"{key}={max(1, (most - 1).bit_length())}"]).replace(f"{ALL}=", "")
             raise BadInputError(
                 f"--bits must leave a layer no more values than it has, got {bits} for {name}, whose weights have "
-                f"{different} without zero. Use --bits {given.replace('all=', '')},{name}={most}."
+                f"{most} without zero{', the most' if len(layers) > 1 else ''}. Use --bits {advised}."
             )
 
 

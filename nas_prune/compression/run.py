@@ -251,7 +251,7 @@ def _plan(job: _Job) -> Tensors:
     """How each tensor is written: a function of the network, the images and the settings alone."""
     config, limit = job.config, job.config.limit(job.whole_bytes)
     if limit is None:
-        return planned(job.weights, lambda name, kind: config.bits_for(name, kind)[0])
+        return planned(job.weights, config.bits_for)
     return planned_within(
         job.weights,
         limit,

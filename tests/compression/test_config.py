@@ -42,11 +42,11 @@ def test_bits_that_are_none_are_refused(text: str, says: str) -> None:
 
 def test_names_go_before_kinds_and_kinds_before_all() -> None:
     config = CompressConfig(bits="3,conv=4,stem=5,stem.weight=6")
-    assert config.bits_for("stem.weight", "conv") == (6, True)
-    assert config.bits_for("body.weight", "conv") == (4, True)
-    assert config.bits_for("fc.weight", "linear") == (3, True)
-    assert CompressConfig().bits_for("fc.weight", "linear") == (5, False)
-    assert CompressConfig(bits="stem=5").bits_for("stem.weight", "conv") == (5, True)
+    assert config.bits_for("stem.weight", "conv") == 6
+    assert config.bits_for("body.weight", "conv") == 4
+    assert config.bits_for("fc.weight", "linear") == 3
+    assert CompressConfig().bits_for("fc.weight", "linear") == 5
+    assert CompressConfig(bits="stem=5").bits_for("stem.weight", "conv") == 5
 
 
 def test_bits_and_a_budget_exclude_each_other() -> None:
@@ -70,8 +70,8 @@ def test_values_are_tuned_as_weights_are_fine_tuned() -> None:
     recipe = changed(recipe_named("digits"), epochs=30)
     config = CompressConfig(data="digits", recipe=recipe)
     assert config.tuning is not None
-    assert (config.tuning.epochs, config.tuning.schedule) == (8, "constant")
-    assert config.tuning.learning_rate == pytest.approx(recipe.learning_rate / 100)
+    assert (config.tuning.epochs, config.tuning.schedule) == (8, "cosine")
+    assert config.tuning.learning_rate == pytest.approx(recipe.learning_rate / 10)
     assert CompressConfig(epochs=None, recipe=recipe, learning_rate=0.5).tuning.learning_rate == 0.5  # type: ignore[union-attr]
     assert config.model_copy(update={"epochs": 0}).tuning is None
 

@@ -84,7 +84,12 @@ def test_a_layer_without_weights_is_refused() -> None:
 @pytest.mark.parametrize(
     ("bits", "says"),
     [
-        ({"all": 10}, r"got 10 for conv\.weight, whose weights have 432 without zero. Use --bits 10,conv"),
+        ({"all": 10}, None),
+        (
+            {"conv": 10, "one": 5},
+            r"10 for conv\.weight, whose weights have 432 without zero\. Use --bits one=5,conv=9",
+        ),
+        ({"conv.weight": 10}, r"Use --bits conv\.weight=9"),
         ({"one": 10}, None),
         ({"elsewhere": 3}, "got 'elsewhere'. Layers: conv, one"),
     ],
@@ -104,7 +109,7 @@ def test_what_is_advised_is_taken() -> None:
     with pytest.raises(BadInputError, match="Use --bits (.*).") as refused:
         check_bits(CompressConfig(bits="conv=10,linear=4"), own)
     advised = str(refused.value).rpartition("--bits ")[2].rstrip(".")
-    assert advised == "conv=10,linear=4,conv.weight=9"
+    assert advised == "linear=4,conv=9"
     check_bits(CompressConfig(bits=advised), own)
 
 

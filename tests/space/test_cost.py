@@ -81,6 +81,8 @@ def test_widths_of_the_paper_cost_what_the_paper_prints() -> None:
         ("torchvision:resnet50", (3, 224, 224), 25_557_032, 4_089_184_256),
         ("torchvision:mobilenet_v2", (3, 224, 224), 3_504_872, 300_774_272),
         ("vgg16", (3, 32, 32), 14_724_042, 313_201_664),
+        ("lenet300", (1, 28, 28), 266_610, 266_200),
+        ("lenet5", (1, 8, 8), 131_080, 537_000),
         pytest.param("resnet110", (3, 32, 32), 1_730_714, 253_149_824, marks=pytest.mark.slow),
         pytest.param("preresnet164", (3, 32, 32), 1_703_258, 247_646_720, marks=pytest.mark.slow),
         ("densenet40", (3, 32, 32), 1_059_298, 282_917_328),

@@ -58,6 +58,7 @@ def why_not(space: SearchSpace, tmp_path: Path, keep: float = 0.7) -> str | None
         ("resnet20", (1, 8, 8)),
         ("vgg11", (3, 16, 16)),
         ("densenet40", (3, 8, 8)),
+        ("lenet5", (1, 8, 8)),
         pytest.param("preresnet164", (3, 8, 8), marks=pytest.mark.slow),
         ("torchvision:shufflenet_v2_x0_5", (3, 32, 32)),
         pytest.param("torchvision:mobilenet_v2", (3, 32, 32), marks=pytest.mark.slow),

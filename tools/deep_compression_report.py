@@ -1,0 +1,188 @@
+"""The table and the picture of `tools/deep_compression.py`, of what is done."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean, stdev
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from nas_prune.comparison.statistics import paired
+from nas_prune.compression.result import Compressed, read_compression
+from nas_prune.runs.figure import COLOURS, MARKERS, save
+from nas_prune.training.network_file import read_record
+from nas_prune.training.result import read_trained
+from tools.deep_compression import NETWORKS, SEEDS, SHARES
+
+ARMS = {
+    "deep": "single weights, shared and coded",
+    "found": "found widths, 32 bits",
+    "found-coded": "found widths, shared and coded",
+    "uniform-coded": "uniform widths, shared and coded",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One arm at one share of the bytes.
+
+    Attributes:
+        tests: accuracies by seed.
+        sizes: shares of the whole network's bytes in 32 bits, by seed.
+        above: how far files are above their bound, by seed; none of files that are not coded.
+    """
+
+    tests: dict[int, float]
+    sizes: dict[int, float]
+    above: dict[int, float]
+
+    @property
+    def words(self) -> str:
+        """Mean and deviation over the seeds."""
+        return _mean([100 * one for one in self.tests.values()])
+
+
+def _mean(values: Sequence[float]) -> str:
+    return f"{fmean(values):.2f} ± {stdev(values):.2f}" if len(values) > 1 else f"{fmean(values):.2f}"
+
+
+def _compressed(home: Path, name: str) -> Compressed | None:
+    return read_compression(home / f"compressed-{name}")
+
+
+def cell(out: Path, network: str, arm: str, share: float) -> Cell | None:
+    """What is done of an arm."""
+    found = Cell({}, {}, {})
+    for seed in SEEDS:
+        home = out / network / str(seed)
+        if arm == "found":
+            folder = home / f"train-found-{share:g}" / f"seed-{100 + seed}"
+            trained = read_trained(folder / "result.json")
+            record = read_record(folder / "network.safetensors") if trained else None
+            if trained is not None and record is not None:
+                found.tests[seed] = trained.test_score
+                found.sizes[seed] = record.widths.cost.params / record.widths.base_cost.params
+        elif (one := _compressed(home, f"{arm}-{share:g}")) is not None:
+            found.tests[seed] = one.accuracies[-1].test
+            found.sizes[seed] = one.account.file_bytes / one.account.whole_bytes
+            found.above[seed] = one.account.above_bound
+    return found if found.tests else None
+
+
+def table(out: Path) -> list[str]:
+    """Accuracies by network, arm and share of the bytes."""
+    lines = [
+        "| network | arm | n | " + " | ".join(f"{share:g} % of the bytes" for share in SHARES) + " |",
+        "|---|---|---|" + "---|" * len(SHARES),
+    ]
+    for network in NETWORKS:
+        wholes = [one for seed in SEEDS if (one := _compressed(out / network / str(seed), "whole"))]
+        if wholes:
+            dense = _mean([100 * one.accuracies[0].test for one in wholes])
+            coded = _mean([100 * one.accuracies[-1].test for one in wholes])
+            share = fmean(one.account.file_bytes / one.account.whole_bytes for one in wholes)
+            lines.append(
+                f"| {network} | whole network | {len(wholes)} | {dense} |" + " |" * (len(SHARES) - 1)
+            )
+            words = f"{coded} at {100 * share:.1f} % of the bytes"
+            lines.append(
+                f"| {network} | the same in 8 bits | {len(wholes)} | {words} |" + " |" * (len(SHARES) - 1)
+            )
+        for arm, words in ARMS.items():
+            cells = [cell(out, network, arm, share) for share in SHARES]
+            if any(cells):
+                n = min(len(one.tests) for one in cells if one)
+                own = " | ".join("" if one is None else one.words for one in cells)
+                lines.append(f"| {network} | {words} | {n} | {own} |")
+    return lines
+
+
+def contrasts(out: Path) -> list[str]:
+    """Single weights against narrow networks of the same bytes, seed by seed."""
+    lines = [
+        "| network | bytes | single weights minus | n | points | 95 % interval |",
+        "|---|---|---|---|---|---|",
+    ]
+    for network in NETWORKS:
+        for share in SHARES:
+            deep = cell(out, network, "deep", share)
+            for arm, words in ARMS.items():
+                other = None if arm == "deep" else cell(out, network, arm, share)
+                if deep is None or other is None:
+                    continue
+                seeds = sorted(deep.tests.keys() & other.tests.keys())
+                if len(seeds) < 2:
+                    continue
+                one = paired([deep.tests[seed] for seed in seeds], [other.tests[seed] for seed in seeds])
+                lines.append(
+                    f"| {network} | {share:g} % | {words} | {len(seeds)} | {100 * one.difference:+.2f} | "
+                    f"{100 * one.low:+.2f} to {100 * one.high:+.2f} |"
+                )
+    return lines
+
+
+def bounds(out: Path) -> list[str]:
+    """How far the files are above the entropy of their symbols with tables."""
+    lines = ["| network | n files | above the bound | codes above the entropy |", "|---|---|---|---|"]
+    for network in NETWORKS:
+        own = [
+            one
+            for path in sorted((out / network).glob("*/compressed-*"))
+            if (one := read_compression(path)) is not None
+        ]
+        if own:
+            files = [100 * one.account.above_bound for one in own]
+            codes = [100 * one.account.codes_above_entropy for one in own]
+            lines.append(
+                f"| {network} | {len(own)} | {min(files):.2f} to {max(files):.2f} % | "
+                f"{min(codes):.2f} to {max(codes):.2f} % |"
+            )
+    return lines
+
+
+def draw(out: Path, path: Path) -> None:
+    """Accuracy by share of the bytes, a panel for each network."""
+    figure = Figure(figsize=(12, 4), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    for axes, network in zip(figure.subplots(1, len(NETWORKS)), NETWORKS, strict=True):
+        for number, (arm, words) in enumerate(ARMS.items()):
+            cells = [one for share in SHARES if (one := cell(out, network, arm, share)) is not None]
+            if cells:
+                xs = [100 * fmean(one.sizes.values()) for one in cells]
+                ys = [100 * fmean(one.tests.values()) for one in cells]
+                spread = [100 * stdev(one.tests.values()) if len(one.tests) > 1 else 0 for one in cells]
+                axes.errorbar(
+                    xs,
+                    ys,
+                    spread,
+                    color=COLOURS[number],
+                    marker=MARKERS[number],
+                    ms=5,
+                    capsize=3,
+                    label=words,
+                )
+        wholes = [one for seed in SEEDS if (one := _compressed(out / network / str(seed), "whole"))]
+        if wholes:
+            axes.axhline(
+                100 * fmean(one.accuracies[0].test for one in wholes),
+                color="0.5", linestyle=":", label="whole network, 32 bits",
+            )  # fmt: skip
+        axes.set_xscale("log")
+        axes.set_xticks([*SHARES], [f"{share:g}" for share in SHARES])
+        axes.minorticks_off()
+        axes.set_title(network, fontsize=10)
+        axes.set_xlabel("bytes, % of the whole network in 32 bits")
+        axes.grid(color="0.9")
+    first = figure.axes[0]
+    first.set_ylabel("test accuracy, %")
+    first.legend(fontsize=7, frameon=False)
+    save(figure, path)
+
+
+def write(out: Path) -> str:
+    """Write `report.md` and `report.png`; the text."""
+    text = "\n\n".join("\n".join(part) for part in (table(out), contrasts(out), bounds(out))) + "\n"
+    (out / "report.md").write_text(text, encoding="utf-8")
+    draw(out, out / "report.png")
+    return text
