@@ -130,6 +130,7 @@ class Worker:
         if is_done(self.run, unit):
             return
         result_file(self.run, unit).unlink(missing_ok=True)
+        progress = progress.under(unit.name)
         if unit.arm is None and unit.finds == "widths":
             self._search_widths(unit, progress)
         elif unit.arm is None:
