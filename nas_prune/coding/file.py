@@ -144,32 +144,29 @@ def content_of(tensors: Tensors, network: Mapping[str, Any]) -> bytes:
         tensors: by name.
         network: what is known of the network, as plain JSON.
     """
-    header, payload = _with_payload(tensors, network)
+    header = _header(tensors, network)
+    payload = (one.content for one in tensors.values() if not isinstance(one, str))
     before = b"".join([HEAD.pack(MAGIC, VERSION, len(header)), header, *payload])
     return before + blake2b(before, digest_size=DIGEST).digest()
 
 
 def header_bytes(tensors: Tensors, network: Mapping[str, Any]) -> int:
     """How many bytes of a file are no tensor's: the header, what stands before it, and the digest."""
-    return HEAD.size + len(_with_payload(tensors, network)[0]) + DIGEST
+    return HEAD.size + len(_header(tensors, network)) + DIGEST
 
 
-def _with_payload(tensors: Tensors, network: Mapping[str, Any]) -> tuple[bytes, list[bytes]]:
-    lines, payload = [], []
-    for name, tensor in tensors.items():
-        if isinstance(tensor, str):
-            lines.append({"name": name, "same_as": tensor})
-            continue
-        line, content = tensor.written()
-        lines.append({"name": name, **line})
-        payload.append(content)
+def _header(tensors: Tensors, network: Mapping[str, Any]) -> bytes:
+    lines = [
+        {"name": name, **({"same_as": tensor} if isinstance(tensor, str) else tensor.line)}
+        for name, tensor in tensors.items()
+    ]
     header = {
         "format": FORMAT,
         "made_by": f"nas-prune {version('nas-prune')}",
         "network": network,
         "tensors": lines,
     }
-    return compress(json.dumps(header, separators=(",", ":"), sort_keys=True).encode(), 9), payload
+    return compress(json.dumps(header, separators=(",", ":"), sort_keys=True).encode(), 9)
 
 
 def write_compressed(path: Path, tensors: Tensors, network: Mapping[str, Any]) -> None:

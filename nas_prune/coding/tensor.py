@@ -16,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 
 from nas_prune.coding.huffman import (
-    Stream,
     chunk_bytes,
     code_lengths,
     coded_bits,
@@ -53,9 +52,10 @@ class StreamCost:
         return -(-self.bits // 8) + self.table
 
     @property
-    def symbols(self) -> int:
-        """How many there are."""
-        return sum(self.counts)
+    def line(self) -> dict[str, Any]:
+        """What the header says of it."""
+        lengths = code_lengths(np.array(self.counts))
+        return {"count": sum(self.counts), "lengths": lengths.tolist(), "bytes": self.total}
 
 
 def cost_of(symbols_N: Ints, alphabet: int) -> StreamCost:
@@ -150,27 +150,29 @@ class CodedTensor:
             self.shared.with_values(own), self.zeros, self.gap_bits, self.indices, self.gaps, is_half
         )
 
-    def written(self) -> tuple[dict[str, Any], bytes]:
-        """Its line in the header, without its name, and its bytes."""
-        values = self.shared.values_K.astype("<f2" if self.is_half else "<f4").tobytes()
-        indices = stream_of(self.index_symbols, len(self.indices.counts))
-        line: dict[str, Any] = {
+    @property
+    def line(self) -> dict[str, Any]:
+        """Its line in the header, without its name."""
+        gaps = {} if self.gaps is None else {"gaps": self.gaps.line}
+        return {
             "shape": [*self.shared.shape],
             "dtype": "float16" if self.is_half else "float32",
             "values": len(self.shared.values_K),
             "zeros": self.zeros,
-            "indices": _line(indices),
+            "indices": self.indices.line,
+            **gaps,
+            "bytes": self.total,
         }
-        content = values + indices.content
-        if self.gap_bits is not None:
-            gaps = stream_of(gaps_of(self.shared.places_N, self.gap_bits), 1 << self.gap_bits)
-            line["gaps"] = _line(gaps)
-            content += gaps.content
-        return {**line, "bytes": len(content)}, content
 
-
-def _line(stream: Stream) -> dict[str, Any]:
-    return {"count": stream.count, "lengths": [*stream.lengths], "bytes": len(stream.content)}
+    @property
+    def content(self) -> bytes:
+        """Its bytes."""
+        values = self.shared.values_K.astype("<f2" if self.is_half else "<f4").tobytes()
+        indices = stream_of(self.index_symbols, len(self.indices.counts)).content
+        if self.gap_bits is None:
+            return values + indices
+        gaps = stream_of(gaps_of(self.shared.places_N, self.gap_bits), 1 << self.gap_bits)
+        return values + indices + gaps.content
 
 
 def coded(shared: Shared) -> CodedTensor:
@@ -217,12 +219,20 @@ class PlainTensor:
         """As they are read again."""
         return in_half(self.values).reshape(self.values.shape) if self.is_half else self.values
 
-    def written(self) -> tuple[dict[str, Any], bytes]:
+    @property
+    def _type(self) -> str:
+        return "float16" if self.is_half else self.values.dtype.name
+
+    @property
+    def line(self) -> dict[str, Any]:
         """As of `CodedTensor`."""
-        name = "float16" if self.is_half else self.values.dtype.name
-        content = self.values.astype(np.dtype(name).newbyteorder("<")).tobytes()
-        line = {"shape": [*self.values.shape], "dtype": name, "values": self.values.size}
-        return {**line, "bytes": len(content)}, content
+        own = {"shape": [*self.values.shape], "dtype": self._type, "values": self.values.size}
+        return {**own, "bytes": self.total}
+
+    @property
+    def content(self) -> bytes:
+        """Likewise."""
+        return self.values.astype(np.dtype(self._type).newbyteorder("<")).tobytes()
 
 
 def plain(values: npt.NDArray[Any]) -> PlainTensor:
@@ -230,5 +240,5 @@ def plain(values: npt.NDArray[Any]) -> PlainTensor:
     return PlainTensor(values, values.dtype == np.float32 and goes_in_half(values))
 
 
-Tensor = CodedTensor | PlainTensor
-Tensors = Mapping[str, Tensor | str]  # by name; a name stands for the same tensor again
+Written = CodedTensor | PlainTensor
+Tensors = Mapping[str, Written | str]  # by name; a name stands for the same tensor again

@@ -9,10 +9,11 @@ from math import inf
 
 import numpy as np
 import numpy.typing as npt
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from nas_prune.coding.sharing import shared
-from nas_prune.coding.tensor import CodedTensor, PlainTensor, Tensor, Tensors, coded, plain
+from nas_prune.coding.tensor import CodedTensor, PlainTensor, Tensors, Written, coded, plain
 from nas_prune.compression.config import ALL, CompressConfig
 from nas_prune.errors import BadInputError, BudgetError
 
@@ -58,7 +59,7 @@ def weights_of(network: nn.Module) -> Weights:
         for name in state
         if name in parameters and first.setdefault(id(parameters[name]), name) != name
     }
-    arrays = {name: tensor.detach().cpu().contiguous().numpy() for name, tensor in state.items()}
+    arrays = {name: array_of(tensor) for name, tensor in state.items()}
     kinds = {
         name: "conv" if parameters[name].dim() > 2 else "linear"
         for name in state
@@ -71,6 +72,12 @@ def weights_of(network: nn.Module) -> Weights:
                 "same of every image, or does not need that layer."
             )
     return Weights(arrays, same_as, kinds)
+
+
+def array_of(tensor: Tensor) -> npt.NDArray[np.generic]:
+    """A tensor for numpy, which knows no bfloat16."""
+    own = tensor.detach().cpu().contiguous()
+    return (own.float() if own.dtype in (torch.bfloat16, torch.float16) else own).numpy()
 
 
 def check_bits(config: CompressConfig, weights: Weights) -> None:
@@ -103,7 +110,7 @@ def check_bits(config: CompressConfig, weights: Weights) -> None:
             )
 
 
-def planned(weights: Weights, bits: Callable[[str, str], int]) -> dict[str, Tensor | str]:
+def planned(weights: Weights, bits: Callable[[str, str], int]) -> dict[str, Written | str]:
     """How each tensor is written.
 
     Args:
@@ -115,13 +122,13 @@ def planned(weights: Weights, bits: Callable[[str, str], int]) -> dict[str, Tens
     )
 
 
-def _written(weights: Weights, name: str, bits: int) -> Tensor:
+def _written(weights: Weights, name: str, bits: int) -> Written:
     """With shared values, or number by number where that is shorter: a layer of few weights."""
     found, whole = coded(shared(weights.values(name), 1 << bits)), plain(weights.arrays[name])
     return found if found.total < whole.total else whole
 
 
-def _all(weights: Weights, own: Mapping[str, Tensor]) -> dict[str, Tensor | str]:
+def _all(weights: Weights, own: Mapping[str, Written]) -> dict[str, Written | str]:
     return {
         name: weights.same_as.get(name) or own.get(name) or plain(array)
         for name, array in weights.arrays.items()
@@ -134,7 +141,7 @@ def planned_within(
     header: Callable[[Tensors], int],
     curvatures: Mapping[str, float],
     asked: str,
-) -> dict[str, Tensor | str]:
+) -> dict[str, Written | str]:
     """How each tensor is written so that the file has at most so many bytes.
 
     Every layer starts with 8 bits. Where a bit less of one layer adds least to Σ h (value − weight)² for the bytes that
@@ -153,7 +160,7 @@ def planned_within(
     choices = {name: _choices(weights, name) for name in weights.kinds}
     at = {name: len(own) - 1 for name, own in choices.items()}
 
-    def plan() -> dict[str, Tensor | str]:
+    def plan() -> dict[str, Written | str]:
         return _all(weights, {name: choices[name][place] for name, place in at.items()})
 
     def size() -> int:
@@ -177,9 +184,9 @@ def planned_within(
     return plan()
 
 
-def _choices(weights: Weights, name: str) -> list[Tensor]:
+def _choices(weights: Weights, name: str) -> list[Written]:
     """A layer with more and more values, each larger and nearer to the weights than the one before."""
-    found: list[Tensor] = []
+    found: list[Written] = []
     for bits in range(1, _MOST_BITS + 1):
         one = coded(shared(weights.values(name), 1 << bits))
         if not found or (one.total > found[-1].total and _error(one) < _error(found[-1])):
@@ -191,26 +198,26 @@ def _choices(weights: Weights, name: str) -> list[Tensor]:
     return [*kept, whole] if len(kept) < len(found) or not kept else kept
 
 
-def _error(tensor: Tensor) -> float:
+def _error(tensor: Written) -> float:
     return tensor.shared.squared_error if isinstance(tensor, CodedTensor) else 0.0
 
 
 def _cheapest_loss(
-    choices: Mapping[str, Sequence[Tensor]], at: Mapping[str, int], curvatures: Mapping[str, float]
+    choices: Mapping[str, Sequence[Written]], at: Mapping[str, int], curvatures: Mapping[str, float]
 ) -> str | None:
     """The layer that a bit less costs least for the bytes that it saves; None where all are at their least."""
     left = {name: _loss(choices[name], place, curvatures[name]) for name, place in at.items() if place}
     return min(left, key=lambda name: left[name]) if left else None
 
 
-def _loss(own: Sequence[Tensor], place: int, curvature: float) -> float:
+def _loss(own: Sequence[Written], place: int, curvature: float) -> float:
     """What one step down adds to the error for each byte that it saves."""
     less, now = own[place - 1], own[place]
     saved = now.total - less.total
     return curvature * (_error(less) - _error(now)) / saved if saved > 0 else -inf
 
 
-def _gain(own: Sequence[Tensor], place: int, curvature: float) -> float:
+def _gain(own: Sequence[Written], place: int, curvature: float) -> float:
     return _loss(own, place + 1, curvature) if place + 1 < len(own) else -inf
 
 
@@ -219,22 +226,22 @@ def shared_layers(tensors: Tensors) -> dict[str, CodedTensor]:
     return {name: one for name, one in tensors.items() if isinstance(one, CodedTensor)}
 
 
-def rewritten(tensors: Tensors, network: nn.Module) -> dict[str, Tensor | str]:
+def rewritten(tensors: Tensors, network: nn.Module) -> dict[str, Written | str]:
     """The same plan with the numbers of a network whose weights share values as planned."""
     state = network.state_dict()
-    found: dict[str, Tensor | str] = {}
+    found: dict[str, Written | str] = {}
     for name, tensor in tensors.items():
         if isinstance(tensor, str):
             found[name] = tensor
             continue
-        array = state[name].detach().cpu().contiguous().numpy()
+        array = array_of(state[name])
         if isinstance(tensor, PlainTensor):
             found[name] = tensor.with_values(array)
             continue
         own = tensor.shared
         firsts = np.full(len(own.values_K), -1, np.int64)
         firsts[own.indices_N[::-1]] = own.places_N[::-1]
-        found[name] = tensor.with_values(array.reshape(-1)[firsts])
+        found[name] = tensor.with_values(array.reshape(-1)[firsts].astype(np.float32))
     return found
 
 

@@ -41,7 +41,7 @@ def test_gaps_say_where_the_non_zeros_are(mask: list[bool], bits: int) -> None:
 )
 def test_tensors_come_back_to_the_bit_in_the_shortest_way(density: float, zeros: str) -> None:
     own = tensor(density)
-    line, content = own.written()
+    line, content = own.line, own.content
     assert own.zeros == zeros
     assert len(content) == line["bytes"] == own.total
     found = read(line, content)
@@ -64,7 +64,7 @@ def test_values_that_need_32_bits_have_them() -> None:
     own[::3] = 1e6 * np.random.default_rng(0).normal(size=134)
     found = coded(shared(own, 8))
     assert not found.is_half
-    line, content = found.written()
+    line, content = found.line, found.content
     assert line["dtype"] == "float32"
     assert read(line, content).tobytes() == found.shared.dense().tobytes()
 
@@ -73,7 +73,7 @@ def test_other_values_keep_the_code_and_are_rounded_as_they_are_written() -> Non
     own = tensor(0.2)
     moved = own.with_values(own.shared.values_K + np.float32(0.01234567))
     assert (moved.total, moved.gap_bits) == (own.total, own.gap_bits)
-    line, content = moved.written()
+    line, content = moved.line, moved.content
     assert read(line, content).tobytes() == moved.shared.dense().tobytes()
     assert np.array_equal(moved.shared.values_K, moved.shared.values_K.astype(np.float16))
     far = own.with_values(own.shared.values_K + np.float32(1e6))
@@ -94,7 +94,7 @@ def test_other_values_keep_the_code_and_are_rounded_as_they_are_written() -> Non
 )
 def test_plain_tensors_come_back(values: np.ndarray) -> None:
     own = plain(values)
-    line, content = own.written()
+    line, content = own.line, own.content
     found = read(line, content)
     assert len(content) == own.total
     assert (found.dtype, found.shape) == (values.dtype, values.shape)
@@ -103,7 +103,7 @@ def test_plain_tensors_come_back(values: np.ndarray) -> None:
 
 
 def test_the_same_tensor_again_is_not_written_again() -> None:
-    line, content = tensor(0.1).written()
+    line, content = tensor(0.1).line, tensor(0.1).content
     header = {"tensors": [{"name": "one", **line}, {"name": "two", "same_as": "one"}]}
     found = decode.decoded(header, content)
     assert found["one"] is found["two"]
