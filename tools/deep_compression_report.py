@@ -145,7 +145,8 @@ def draw(out: Path, path: Path) -> None:
     """Accuracy by share of the bytes, a panel for each network."""
     figure = Figure(figsize=(12, 4), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
-    for axes, network in zip(figure.subplots(1, len(NETWORKS)), NETWORKS, strict=True):
+    panels = figure.subplots(1, len(NETWORKS), squeeze=False)[0]
+    for axes, network in zip(panels, NETWORKS, strict=True):
         for number, (arm, words) in enumerate(ARMS.items()):
             cells = [one for share in SHARES if (one := cell(out, network, arm, share)) is not None]
             if cells:
