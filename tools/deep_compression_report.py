@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isnan
 from pathlib import Path
 from statistics import fmean, stdev
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from nas_prune.comparison.statistics import paired
+from nas_prune.comparison.statistics import Contrast, paired
 from nas_prune.compression.result import Compressed, read_compression
 from nas_prune.runs.figure import COLOURS, MARKERS, save
 from nas_prune.training.network_file import read_record
@@ -117,9 +118,14 @@ def contrasts(out: Path) -> list[str]:
                 one = paired([deep.tests[seed] for seed in seeds], [other.tests[seed] for seed in seeds])
                 lines.append(
                     f"| {network} | {share:g} % | {words} | {len(seeds)} | {100 * one.difference:+.2f} | "
-                    f"{100 * one.low:+.2f} to {100 * one.high:+.2f} |"
+                    f"{_interval(one)} |"
                 )
     return lines
+
+
+def _interval(one: Contrast) -> str:
+    """In points; nothing can be said where all pairs differ by the same."""
+    return "–" if isnan(one.low) else f"{100 * one.low:+.2f} to {100 * one.high:+.2f}"
 
 
 def bounds(out: Path) -> list[str]:
