@@ -51,6 +51,7 @@ class Network:
         space: its name; factor: of its widths.
         recipe: of its whole training.
         whole: epochs of that; prune, tune: of the gradual pruning from its weights, and of the tuning of shared values.
+        rate: the recipe's learning rate, where it is another.
         has_uniform: whether narrow networks of uniform widths, which need no search, are trained, too.
     """
 
@@ -61,11 +62,12 @@ class Network:
     prune: int
     tune: int
     has_uniform: bool
+    rate: float | None = None
 
     @property
     def trained(self) -> Recipe:
         """How the whole network is trained."""
-        return changed(recipe_named(self.recipe), epochs=self.whole)
+        return changed(recipe_named(self.recipe), epochs=self.whole, learning_rate=self.rate)
 
     @property
     def total(self) -> int:
@@ -74,8 +76,8 @@ class Network:
 
 
 NETWORKS = {
-    "lenet300": Network("lenet300", 1, "digits", 60, 24, 16, has_uniform=True),
-    "lenet5": Network("lenet5", 1, "digits", 60, 24, 16, has_uniform=True),
+    "lenet300": Network("lenet300", 1, "digits", 60, 24, 16, has_uniform=True, rate=0.02),
+    "lenet5": Network("lenet5", 1, "digits", 60, 24, 16, has_uniform=True, rate=0.02),
     "vgg16": Network("vgg16", 0.5, "fast", 30, 12, 8, has_uniform=False),
 }
 
