@@ -16,8 +16,8 @@ class DamagedError(BadInputError):
         problem: what is wrong with it, without what to do.
     """
 
-    def __init__(self, problem: str) -> None:
-        super().__init__(f"{problem} Start the run again.")
+    def __init__(self, problem: str, advice: str = "Start the run again.") -> None:
+        super().__init__(f"{problem} {advice}")
         self.problem = problem
 
 

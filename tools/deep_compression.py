@@ -109,6 +109,7 @@ class Repetition:
             if self.network.has_uniform:
                 self._narrow(whole, f"uniform-coded-{share:g}", share, 0, is_coded=True)
         self._compress(whole, "whole", None)
+        self._train(read_widths(whole / "widths" / "whole.json"), "dense", self.network.total)
 
     def _whole(self) -> Path:
         """The search that trains the whole network: its weights are pruned, its channels are scored."""
@@ -159,28 +160,34 @@ class Repetition:
 
     def _narrow(self, whole: Path, name: str, share: float, spent: int, *, is_coded: bool = False) -> None:
         """A narrow network from random weights, for what is left of the total."""
-        run, net = self.home / f"train-{name}", self.network
+        net = self.network
         size = Budget("size", CODED_FROM * share / 100 if is_coded else share / 100)
         widths = read_widths(whole / "widths" / f"{file_stem(size)}.json")
         if not spent:
             widths = self._uniform(widths)
         left = net.total - spent - (net.tune * widths.cost.macs / widths.base_cost.macs if is_coded else 0)
         epochs = round(left * widths.base_cost.macs / widths.cost.macs)
+        run = self._train(widths, name, epochs)
+        if is_coded:
+            self._compress(run, name, share)
+
+    def _train(self, widths: Widths, name: str, epochs: int) -> Path:
+        """From random weights."""
+        run = self.home / f"train-{name}"
         if not (run / RESULT).exists():
             if (run / CONFIG).exists():
                 resume_train(run)
             else:
                 config = TrainConfig(
                     data=self.data,
-                    recipe=changed(net.trained, epochs=epochs),
+                    recipe=changed(self.network.trained, epochs=epochs),
                     schedule="scratch-e",
                     seeds=(100 + self.seed,),
                     data_seed=self.seed,
                     threads=1,
                 )
                 train(config, widths, run)
-        if is_coded:
-            self._compress(run, name, share)
+        return run
 
     def _uniform(self, widths: Widths) -> Widths:
         space = load_referenced(widths.space, None)
@@ -196,7 +203,11 @@ class Repetition:
             return
         budget = None if share is None else Budget("size", share / 100)
         config = CompressConfig(
-            budget=budget, bits=None if budget else "8", epochs=self.network.tune if budget else 0, threads=1
+            budget=budget,
+            bits=None if budget else "8",
+            epochs=self.network.tune if budget else 0,
+            seed=self.seed,
+            threads=1,
         )
         compress(source, config, out=run)
 
@@ -244,6 +255,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         repetition(name, int(seed), options.out, options.images).run()
         return 0
     failed = 0
+    needs_images = any(NETWORKS[name].recipe != "digits" for name in options.network or NETWORKS)
+    if needs_images and not options.report and not Path(options.images).is_dir():
+        parser.error(f"--images must be a folder of CIFAR-10 as images, got {options.images!r}")
     if not options.report:
         with ThreadPoolExecutor(options.workers) as pool:
             todo = [(name, seed) for name in options.network or NETWORKS for seed in SEEDS]

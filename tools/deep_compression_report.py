@@ -1,6 +1,6 @@
 """The table and the picture of `tools/deep_compression.py`, of what is done."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isnan
 from pathlib import Path
@@ -40,8 +40,10 @@ class Cell:
 
     @property
     def words(self) -> str:
-        """Mean and deviation over the seeds."""
-        return _mean([100 * one for one in self.tests.values()])
+        """Mean and deviation over the seeds, and which share of the bytes the files really have."""
+        return (
+            f"{_mean([100 * one for one in self.tests.values()])} ({100 * fmean(self.sizes.values()):.2f} %)"
+        )
 
 
 def _mean(values: Sequence[float]) -> str:
@@ -71,36 +73,50 @@ def cell(out: Path, network: str, arm: str, share: float) -> Cell | None:
     return found if found.tests else None
 
 
+def _dense(out: Path, network: str) -> dict[int, float]:
+    """Test accuracies of the whole network, trained for as long as all arms together, by seed."""
+    paths = {seed: out / network / str(seed) / "train-dense" / f"seed-{100 + seed}" for seed in SEEDS}
+    found = {seed: read_trained(path / "result.json") for seed, path in paths.items()}
+    return {seed: one.test_score for seed, one in found.items() if one is not None}
+
+
 def table(out: Path) -> list[str]:
     """Accuracies by network, arm and share of the bytes."""
-    lines = [
-        "| network | arm | n | " + " | ".join(f"{share:g} % of the bytes" for share in SHARES) + " |",
-        "|---|---|---|" + "---|" * len(SHARES),
-    ]
+    shares = " | ".join(f"≤ {share:g} % of the bytes" for share in SHARES)
+    lines = [f"| network | arm | n | any size | {shares} |", "|---|---|---|---|" + "---|" * len(SHARES)]
     for network in NETWORKS:
-        wholes = [one for seed in SEEDS if (one := _compressed(out / network / str(seed), "whole"))]
-        if wholes:
-            dense = _mean([100 * one.accuracies[0].test for one in wholes])
-            coded = _mean([100 * one.accuracies[-1].test for one in wholes])
-            share = fmean(one.account.file_bytes / one.account.whole_bytes for one in wholes)
-            lines.append(
-                f"| {network} | whole network | {len(wholes)} | {dense} |" + " |" * (len(SHARES) - 1)
-            )
-            words = f"{coded} at {100 * share:.1f} % of the bytes"
-            lines.append(
-                f"| {network} | the same in 8 bits | {len(wholes)} | {words} |" + " |" * (len(SHARES) - 1)
-            )
+        lines += _of_whole(out, network)
         for arm, words in ARMS.items():
             cells = [cell(out, network, arm, share) for share in SHARES]
             if any(cells):
                 n = min(len(one.tests) for one in cells if one)
                 own = " | ".join("" if one is None else one.words for one in cells)
-                lines.append(f"| {network} | {words} | {n} | {own} |")
+                lines.append(f"| {network} | {words} | {n} | | {own} |")
+    return lines
+
+
+def _of_whole(out: Path, network: str) -> list[str]:
+    """The whole network: after its own training, in 8 bits, and trained for as long as all arms."""
+    net, rest = NETWORKS[network], " |" * len(SHARES)
+    wholes = [one for seed in SEEDS if (one := _compressed(out / network / str(seed), "whole"))]
+    longer, lines = _dense(out, network), []
+    if wholes:
+        before, after = ([one.accuracies[place].test for one in wholes] for place in (0, -1))
+        share = 100 * fmean(one.account.file_bytes / one.account.whole_bytes for one in wholes)
+        for words, tests, size in (
+            (f"whole network, {net.whole} epochs", before, 100.0),
+            ("the same in 8 bits, not tuned", after, share),
+        ):
+            own = f"{_mean([100 * one for one in tests])} ({size:.2f} %)"
+            lines.append(f"| {network} | {words} | {len(tests)} | {own} |{rest}")
+    if longer:
+        own = f"{_mean([100 * one for one in longer.values()])} (100 %)"
+        lines.append(f"| {network} | whole network, {net.total} epochs | {len(longer)} | {own} |{rest}")
     return lines
 
 
 def contrasts(out: Path) -> list[str]:
-    """Single weights against narrow networks of the same bytes, seed by seed."""
+    """Single weights against the whole network and against narrow networks of the same bytes, seed by seed."""
     lines = [
         "| network | bytes | single weights minus | n | points | 95 % interval |",
         "|---|---|---|---|---|---|",
@@ -108,19 +124,25 @@ def contrasts(out: Path) -> list[str]:
     for network in NETWORKS:
         for share in SHARES:
             deep = cell(out, network, "deep", share)
+            if deep is None:
+                continue
+            what = f"{network} | ≤ {share:g} %"
+            whole = f"whole network, {NETWORKS[network].total} epochs"
+            lines += _contrast(f"{what} | {whole}", deep.tests, _dense(out, network))
             for arm, words in ARMS.items():
                 other = None if arm == "deep" else cell(out, network, arm, share)
-                if deep is None or other is None:
-                    continue
-                seeds = sorted(deep.tests.keys() & other.tests.keys())
-                if len(seeds) < 2:
-                    continue
-                one = paired([deep.tests[seed] for seed in seeds], [other.tests[seed] for seed in seeds])
-                lines.append(
-                    f"| {network} | {share:g} % | {words} | {len(seeds)} | {100 * one.difference:+.2f} | "
-                    f"{_interval(one)} |"
-                )
+                if other is not None:
+                    lines += _contrast(f"{what} | {words}", deep.tests, other.tests)
     return lines
+
+
+def _contrast(what: str, own: Mapping[int, float], others: Mapping[int, float]) -> list[str]:
+    """A line, where two seeds or more are done of both."""
+    seeds = sorted(own.keys() & others.keys())
+    if len(seeds) < 2:
+        return []
+    one = paired([own[seed] for seed in seeds], [others[seed] for seed in seeds])
+    return [f"| {what} | {len(seeds)} | {100 * one.difference:+.2f} | {_interval(one)} |"]
 
 
 def _interval(one: Contrast) -> str:
@@ -169,12 +191,10 @@ def draw(out: Path, path: Path) -> None:
                     capsize=3,
                     label=words,
                 )
-        wholes = [one for seed in SEEDS if (one := _compressed(out / network / str(seed), "whole"))]
-        if wholes:
-            axes.axhline(
-                100 * fmean(one.accuracies[0].test for one in wholes),
-                color="0.5", linestyle=":", label="whole network, 32 bits",
-            )  # fmt: skip
+        longer = _dense(out, network)
+        if longer:
+            label = "whole network, 32 bits, as long"
+            axes.axhline(100 * fmean(longer.values()), color="0.5", linestyle=":", label=label)
         axes.set_xscale("log")
         axes.set_xticks([*SHARES], [f"{share:g}" for share in SHARES])
         axes.minorticks_off()

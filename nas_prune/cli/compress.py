@@ -60,7 +60,7 @@ _options = packed(
     click.option(
         "--bits",
         metavar="BITS",
-        help="Bits of the indices of shared values: 5, conv=8,linear=5, or by a layer's name.  [default: "
+        help="Bits of the indices of shared values, 1 to 10: 5, conv=8,linear=5, or by a layer's name.  [default: "
         "conv=8,linear=5, less in layers of fewer values]",
     ),
     click.option(
@@ -173,7 +173,8 @@ def _config(wanted: CompressOptions, machine: MachineOptions) -> "CompressConfig
 
 
 def _print(result: "Compressed") -> None:
-    from nas_prune.compression.result import DECODER, PICTURE
+    from nas_prune.compression.place import DECODER
+    from nas_prune.compression.result import PICTURE
     from nas_prune.compression.words import HEADINGS, SUMS, kib, layer_rows, summed_row
 
     account, metric = result.account, result.measure

@@ -14,6 +14,7 @@ import hashlib
 import json
 import struct
 import sys
+import zipfile
 import zlib
 from pathlib import Path
 from typing import Any
@@ -111,4 +112,7 @@ def symbols(stream: dict[str, Any], content: bytes) -> Array:
 
 
 if __name__ == "__main__":
-    np.savez(sys.argv[2], allow_pickle=False, **load(sys.argv[1])[0])
+    with zipfile.ZipFile(sys.argv[2], "w") as archive:
+        for name, array in load(sys.argv[1])[0].items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                np.lib.format.write_array(entry, array, allow_pickle=False)

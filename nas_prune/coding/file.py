@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from zlib import compress, decompressobj
 from zlib import error as ZlibError
 
+import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -174,6 +175,11 @@ def write_compressed(path: Path, tensors: Tensors, network: Mapping[str, Any]) -
     write_whole(path, content_of(tensors, network))
 
 
+def is_writable(dtype: npt.DTypeLike) -> bool:
+    """Whether a file can hold numbers of a type."""
+    return np.dtype(dtype).name in _DTYPES
+
+
 def is_compressed(path: Path) -> bool:
     """Whether a file begins as one of these."""
     try:
@@ -203,7 +209,10 @@ def read_compressed(path: Path, most: int | None = None) -> CompressedFile:
         DamagedError: it is missing, damaged, of a newer version, or holds more.
     """
     header, payload = _parts(path)
-    size = sum(prod(line.shape) for line in header.tensors if line.shape is not None)
+    sizes: dict[str, int] = {}
+    for line in header.tensors:
+        sizes[line.name] = sizes[line.same_as] if line.same_as is not None else prod(line.shape or ())
+    size = sum(sizes.values())  # a name that stands for another tensor counts as often
     if most is not None and size > most:
         raise _damaged(path, f"it has {size:,} numbers, more than the {most:,} of its network")
     if sum(line.bytes for line in header.tensors) != len(payload):
@@ -226,8 +235,8 @@ def _parts(path: Path) -> tuple[_Header, bytes]:
     _, own, length = HEAD.unpack_from(content)
     if own != VERSION:
         raise DamagedError(
-            f"a compressed network must be of version {VERSION}, got {path.name}, of version {own}. Read it with the "
-            "nas-prune that wrote it, or a newer one."
+            f"a compressed network must be of version {VERSION}, got {path.name}, of version {own}.",
+            "Read it with the nas-prune that wrote it, or a newer one.",
         )
     if blake2b(content[:-DIGEST], digest_size=DIGEST).digest() != content[-DIGEST:]:
         raise _damaged(path, "its checksum differs")
@@ -251,7 +260,7 @@ def _inflated(deflated: bytes) -> bytes:
 
 
 def _damaged(path: Path, why: str) -> DamagedError:
-    return DamagedError(f"a compressed network must be whole, got {path.name} ({why}).")
+    return DamagedError(f"a compressed network must be whole, got {path.name} ({why}).", "Get it again.")
 
 
 def same_bits(ours: npt.NDArray[Any], theirs: npt.NDArray[Any]) -> bool:

@@ -99,11 +99,18 @@ def is_in_range(values: npt.NDArray[np.floating]) -> bool:
     return bool(np.isfinite(values).all() and np.abs(values).max(initial=0) <= float(_HALF.max))
 
 
-def goes_in_half(values: npt.NDArray[np.floating]) -> bool:
-    """Whether numbers of 16 bits say the same: none moves by a thousandth of itself and a 100,000th of the largest."""
+def goes_in_half(values: npt.NDArray[np.floating], *, is_exact: bool = False) -> bool:
+    """Whether numbers of 16 bits say the same: none moves by a thousandth of itself and a 100,000th of the largest.
+
+    Args:
+        values: the numbers.
+        is_exact: whether none may move at all.
+    """
     if not values.size or not is_in_range(values):
         return False
     moved = np.abs(values.astype(np.float16).astype(np.float64) - values)
+    if is_exact:
+        return not moved.any()
     size = np.abs(values)
     return bool((moved <= np.maximum(_OF_ITSELF * size, _OF_LARGEST * size.max())).all())
 

@@ -28,6 +28,7 @@ from nas_prune.coding.sharing import Shared, goes_in_half, in_half, is_in_range
 Ints = npt.NDArray[np.int64]
 Zeros = Literal["none", "gaps", "indices"]
 GAP_BITS = range(1, 11)  # of the alphabets that are tried
+_LINE, _LENGTH = 20, 0.5  # bytes of a line in the header, and of the length of a code in it, deflated
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +114,12 @@ class CodedTensor:
         """Bytes of the tensor, without its line in the header."""
         return self.value_bytes + self.indices.total + (0 if self.gaps is None else self.gaps.total)
 
+    @property
+    def with_line(self) -> float:
+        """Bytes with what its line in the header adds to that of a plain tensor, about: it is deflated."""
+        codes = len(self.indices.counts) + (0 if self.gaps is None else len(self.gaps.counts))
+        return self.total + _LINE + codes * _LENGTH
+
     @cached_property
     def index_symbols(self) -> Ints:
         """As they are coded: of all weights, with zero first, where zero is one more value; else of the non-zeros."""
@@ -184,7 +191,7 @@ def coded(shared: Shared) -> CodedTensor:
     if len(shared.places_N) == shared.size:
         return CodedTensor(shared, "none", None, own, None, is_half)
     costs = {bits: cost_of(gaps_of(shared.places_N, bits), 1 << bits) for bits in GAP_BITS}
-    gap_bits = min(costs, key=lambda bits: costs[bits].total + (1 << bits) / 2)
+    gap_bits = min(costs, key=lambda bits: costs[bits].total + _LENGTH * (1 << bits))
     by_gaps = CodedTensor(shared, "gaps", gap_bits, own, costs[gap_bits], is_half)
     counts = (shared.size - len(shared.places_N), *own.counts)
     lengths = code_lengths(np.array(counts))
@@ -235,9 +242,14 @@ class PlainTensor:
         return self.values.astype(np.dtype(self._type).newbyteorder("<")).tobytes()
 
 
-def plain(values: npt.NDArray[Any]) -> PlainTensor:
-    """A tensor as it is, floats in 16 bits where that says the same."""
-    return PlainTensor(values, values.dtype == np.float32 and goes_in_half(values))
+def plain(values: npt.NDArray[Any], *, is_exact: bool = False) -> PlainTensor:
+    """A tensor as it is, floats in 16 bits where that says the same.
+
+    Args:
+        values: its numbers.
+        is_exact: whether none of them may move at all.
+    """
+    return PlainTensor(values, values.dtype == np.float32 and goes_in_half(values, is_exact=is_exact))
 
 
 Written = CodedTensor | PlainTensor

@@ -5,7 +5,7 @@ Shape letters: N non-zeros of a layer.
 
 import zlib
 from collections.abc import Mapping, Sequence
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,8 @@ from nas_prune.coding.tensor import GAP_BITS, CodedTensor, Tensors, gaps_of
 from nas_prune.compression.plan import Weights, shared_layers
 
 _FLOAT = 4  # bytes
-_Count = Annotated[int, Field(ge=0)]
+_Count = Annotated[int, Field(ge=0, lt=2**53)]
+_Some = Annotated[int, Field(gt=0, lt=2**53)]
 _Share = Annotated[float, Field(allow_inf_nan=False)]
 
 
@@ -31,7 +32,7 @@ class LayerAccount(_Record):
         name: of the parameter.
         kind: `conv` or `linear`.
         weights, nonzeros: how many.
-        values: how many different ones; None where the layer is written number by number.
+        values: how many different ones.
         zeros: how they are told: `none`, by `gaps`, or as one more value among the `indices`.
         index_bits, position_bits: of the codes, over all weights.
         entropy_bits: what no code of the same single symbols is shorter than.
@@ -41,10 +42,10 @@ class LayerAccount(_Record):
 
     name: str
     kind: str
-    weights: _Count
-    nonzeros: _Count
-    values: _Count | None
-    zeros: str
+    weights: _Some
+    nonzeros: _Some
+    values: _Some
+    zeros: Literal["none", "gaps", "indices"]
     index_bits: _Count
     position_bits: _Count
     entropy_bits: Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -64,7 +65,7 @@ class Form(_Record):
     """
 
     name: str
-    bytes: _Count
+    bytes: _Some
     val: _Share | None = None
     test: _Share | None = None
     is_step: bool = False
@@ -85,9 +86,9 @@ class Account(_Record):
     layers: tuple[LayerAccount, ...]
     plain_bytes: _Count
     header_bytes: _Count
-    file_bytes: _Count
+    file_bytes: _Some
     bound_bytes: Annotated[float, Field(gt=0, allow_inf_nan=False)]
-    whole_bytes: _Count
+    whole_bytes: _Some
 
     @property
     def above_bound(self) -> float:
@@ -132,7 +133,7 @@ def _layer(name: str, kind: str, layer: CodedTensor) -> LayerAccount:
         kind=kind,
         weights=layer.shared.size,
         nonzeros=len(layer.shared.places_N),
-        values=len(layer.shared.values_K),
+        values=len(np.unique(layer.shared.values_K)),
         zeros=layer.zeros,
         index_bits=layer.index_bits,
         position_bits=layer.position_bits,
@@ -167,19 +168,22 @@ def _csr(array: npt.NDArray[np.generic], places_N: npt.NDArray[np.int64]) -> int
 
 
 def steps_of(weights: Weights, tensors: Tensors, account: Account) -> list[Form]:
-    """The steps of the paper one behind the other: gaps of fixed bits, shared values of fixed bits, Huffman codes."""
+    """The steps of the paper one behind the other: gaps of fixed bits, shared values of fixed bits, Huffman codes.
+
+    From the second on, what is written number by number has the bits that it has in the file, and so have the values:
+    the last step is that of the codes, and of the header.
+    """
     own = shared_layers(tensors)
     rest = sum(array.nbytes for name, array in weights.arrays.items() if name not in weights.same_as)
     rest -= sum(weights.arrays[name].nbytes for name in own)
-    pruned = sum(_fixed_bits(layer, 8 * _FLOAT, has_filler_values=True) for layer in own.values())
+    pruned = sum(_fixed_bits(layer, 8 * _FLOAT) for layer in own.values())
     shared = sum(
-        _fixed_bits(layer, _bits_for(len(layer.shared.values_K)), has_filler_values=False)
-        + 8 * _FLOAT * len(layer.shared.values_K)
+        _fixed_bits(layer, _bits_for(len(layer.shared.values_K))) + 8 * layer.value_bytes
         for layer in own.values()
     )
     return [
         Form(name="gaps and 32 bits", bytes=rest + -(-pruned // 8), is_step=True),
-        Form(name="and shared values", bytes=rest + -(-shared // 8), is_step=True),
+        Form(name="and shared values", bytes=account.plain_bytes + -(-shared // 8), is_step=True),
         Form(name="and Huffman codes: the file", bytes=account.file_bytes, is_step=True),
     ]
 
@@ -188,16 +192,12 @@ def _bits_for(values: int) -> int:
     return max(1, (values - 1).bit_length())
 
 
-def _fixed_bits(layer: CodedTensor, bits: int, *, has_filler_values: bool) -> int:
+def _fixed_bits(layer: CodedTensor, bits: int) -> int:
     """Of a layer whose gaps and values have a fixed number of bits; the shortest such gaps."""
     places_N = layer.shared.places_N
     if len(places_N) == layer.shared.size:
         return bits * len(places_N)
-    found = []
-    for gap_bits in GAP_BITS:
-        gaps = len(gaps_of(places_N, gap_bits))
-        found.append(gap_bits * gaps + bits * (gaps if has_filler_values else len(places_N)))
-    return min(found)
+    return bits * len(places_N) + min(gap_bits * len(gaps_of(places_N, gap_bits)) for gap_bits in GAP_BITS)
 
 
 def measured(forms: Sequence[Form], scores: Mapping[str, tuple[float, float]]) -> tuple[Form, ...]:

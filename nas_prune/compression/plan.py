@@ -3,7 +3,7 @@
 Shape letters: N non-zeros of a layer.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 
@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from nas_prune.coding.file import is_writable
 from nas_prune.coding.sharing import shared
 from nas_prune.coding.tensor import CodedTensor, PlainTensor, Tensors, Written, coded, plain
 from nas_prune.compression.config import ALL, CompressConfig
@@ -19,6 +20,7 @@ from nas_prune.errors import BadInputError, BudgetError
 
 _KINDS = ("conv", "linear")
 _MOST_BITS = 8  # that a budget gives a layer
+_COUNTED = ("running_mean", "running_var")  # of norms, which change as a network trains
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,11 +31,13 @@ class Weights:
         arrays: all that it saves, by name.
         same_as: names of tensors that are others again, by theirs.
         kinds: of those whose non-zeros share values, `conv` or `linear`, by name.
+        exact: names of those of which no number may move: what is neither learned nor counted on the way.
     """
 
     arrays: Mapping[str, npt.NDArray[np.generic]]
     same_as: Mapping[str, str]
     kinds: Mapping[str, str]
+    exact: frozenset[str] = frozenset()
 
     @property
     def float_bytes(self) -> int:
@@ -63,15 +67,30 @@ def weights_of(network: nn.Module) -> Weights:
     kinds = {
         name: "conv" if parameters[name].dim() > 2 else "linear"
         for name in state
-        if name in parameters and name not in same_as and parameters[name].dim() > 1
+        if name in parameters
+        and name not in same_as
+        and parameters[name].dim() > 1
+        and parameters[name].is_floating_point()
+        and (parameters[name].requires_grad or np.any(arrays[name]))
     }
+    _check(arrays, kinds)
+    exact = {name for name in state if name not in parameters and not name.endswith(_COUNTED)}
+    return Weights(arrays, same_as, kinds, frozenset(exact))
+
+
+def _check(arrays: Mapping[str, npt.NDArray[np.generic]], kinds: Iterable[str]) -> None:
+    for name, array in arrays.items():
+        if not is_writable(array.dtype):
+            raise BadInputError(
+                f"a network must hold real numbers to be compressed, got {array.dtype} in {name}. Export it: "
+                "nas-prune export --to safetensors."
+            )
     for name in kinds:
         if not np.any(arrays[name]):
             raise BadInputError(
-                f"each layer must have a weight that is not zero, got none in {name}. A network without it says the "
-                "same of every image, or does not need that layer."
+                f"each layer must have a weight that is not zero, got none in {name}. Leave it some: nas-prune "
+                "sparsify with a larger --budget, or --keep."
             )
-    return Weights(arrays, same_as, kinds)
 
 
 def array_of(tensor: Tensor) -> npt.NDArray[np.generic]:
@@ -88,6 +107,10 @@ def check_bits(config: CompressConfig, weights: Weights) -> None:
     """
     names = {name for one in weights.kinds for name in (one, one.rpartition(".")[0])}
     for key in config.bits or {}:
+        if key in _KINDS and key not in weights.kinds.values():
+            raise BadInputError(
+                f"--bits must be of layers that there are, got {key}, of which the network has none."
+            )
         if key not in (ALL, *_KINDS) and key not in names:
             known = ", ".join(sorted(one.rpartition(".")[0] for one in weights.kinds)[:8])
             raise BadInputError(
@@ -125,12 +148,12 @@ def planned(weights: Weights, bits: Callable[[str, str], int]) -> dict[str, Writ
 def _written(weights: Weights, name: str, bits: int) -> Written:
     """With shared values, or number by number where that is shorter: a layer of few weights."""
     found, whole = coded(shared(weights.values(name), 1 << bits)), plain(weights.arrays[name])
-    return found if found.total < whole.total else whole
+    return found if found.with_line < whole.total else whole
 
 
 def _all(weights: Weights, own: Mapping[str, Written]) -> dict[str, Written | str]:
     return {
-        name: weights.same_as.get(name) or own.get(name) or plain(array)
+        name: weights.same_as.get(name) or own.get(name) or plain(array, is_exact=name in weights.exact)
         for name, array in weights.arrays.items()
     }
 
@@ -171,7 +194,7 @@ def planned_within(
         name = _cheapest_loss(choices, at, curvatures)
         if name is None:
             raise BudgetError(
-                f"--budget must be at least size<={now}, the smallest file of this network with its weights, got "
+                f"--budget must be at least size<={now}, which is what two values for each layer take, got "
                 f"{asked}. Leave fewer of them: nas-prune sparsify, nas-prune search."
             )
         at[name] -= 1
@@ -186,15 +209,13 @@ def planned_within(
 
 def _choices(weights: Weights, name: str) -> list[Written]:
     """A layer with more and more values, each larger and nearer to the weights than the one before."""
-    found: list[Written] = []
+    found: list[CodedTensor] = []
     for bits in range(1, _MOST_BITS + 1):
         one = coded(shared(weights.values(name), 1 << bits))
         if not found or (one.total > found[-1].total and _error(one) < _error(found[-1])):
             found.append(one)
-        if len(one.shared.values_K) < 1 << bits and bits > 1:
-            break  # all different values are there, or clusters lose their members
     whole = plain(weights.arrays[name])
-    kept = [one for one in found if one.total < whole.total]
+    kept: list[Written] = [one for one in found if one.with_line < whole.total]
     return [*kept, whole] if len(kept) < len(found) or not kept else kept
 
 

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nas_prune.compression.account import Account, Form, LayerAccount
+from nas_prune.compression.config import file_of
 from nas_prune.data.metric import Metric, metric_in, named_metric
 from nas_prune.errors import DamagedError
 from nas_prune.runs.directory import RESULT
@@ -15,7 +16,6 @@ from nas_prune.runs.problems import first_problem
 from nas_prune.runs.reading import read_text
 
 PICTURE = "account.png"
-DECODER = "decode.py"
 _Score = Annotated[float, Field(allow_inf_nan=False)]
 
 
@@ -48,24 +48,24 @@ class Compressed(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    schema_: str = Field(default="nas-prune/compression/1", alias="schema")
+    schema_: Literal["nas-prune/compression/1"] = Field(default="nas-prune/compression/1", alias="schema")
     space: str
     source: str
     budget: str | None
     data: str
     metric: dict[str, Any] = {}
-    epochs: int
-    accuracies: tuple[Accuracies, ...]
+    epochs: Annotated[int, Field(ge=0)]
+    accuracies: tuple[Accuracies, ...] = Field(min_length=1)
     account: Account
     forms: tuple[Form, ...]
     note: str = ""
-    file: str
+    file: str = Field(pattern=r"^(\.\./)?[^/\\\x00-\x1f]+\.nasp$", max_length=300)
     run: Path = Field(default=Path(), exclude=True)
 
     @property
     def path(self) -> Path:
         """The compressed network."""
-        return self.run.parent / self.file[3:] if self.file.startswith("../") else self.run / self.file
+        return file_of(self.run, is_beside=self.file.startswith("../"))
 
     @property
     def measure(self) -> Metric:

@@ -1,7 +1,6 @@
 """Compressing a trained network: values shared, tuned, coded, read again, and accounted for."""
 
 from collections.abc import Mapping
-from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,20 +9,20 @@ from typing import Any
 import torch
 from torch import nn
 
-from nas_prune.coding import decode
 from nas_prune.coding.file import (
-    SUFFIX,
+    content_of,
     header_bytes,
     is_compressed,
     read_compressed,
+    read_header,
     same_bits,
-    write_compressed,
 )
 from nas_prune.coding.tensor import Tensors
 from nas_prune.compression.account import account_of, forms_before, measured, steps_of
 from nas_prune.compression.centroids import Centroids
 from nas_prune.compression.config import TRAINED, CompressConfig, check_budget, file_of
 from nas_prune.compression.int8 import int8_form
+from nas_prune.compression.place import new_place, write_beside
 from nas_prune.compression.plan import (
     Weights,
     arrays_of,
@@ -35,7 +34,6 @@ from nas_prune.compression.plan import (
     weights_of,
 )
 from nas_prune.compression.result import (
-    DECODER,
     PICTURE,
     Accuracies,
     Compressed,
@@ -48,7 +46,7 @@ from nas_prune.data import ImageData
 from nas_prune.data.config import load_images
 from nas_prune.errors import BadInputError, DamagedError
 from nas_prune.export.origin import check_classes, origin_of
-from nas_prune.runs.directory import begun_whole, check_out, make_run, published
+from nas_prune.runs.directory import begun_whole, make_run, published
 from nas_prune.runs.files import is_there, write_whole
 from nas_prune.runs.progress import SILENT, Progress
 from nas_prune.runs.reading import read_bytes
@@ -61,8 +59,10 @@ from nas_prune.training.evaluation import evaluate
 from nas_prune.training.event_log import check_log, events_folder
 from nas_prune.training.load_network import network_at, network_in, record_at
 from nas_prune.training.loop import Training
+from nas_prune.training.masks import hold
 from nas_prune.training.network_file import NetworkRecord
 from nas_prune.training.ranks import ALONE, refuse_several
+from nas_prune.training.recipe import default_recipe
 from nas_prune.training.resumable import drop_checkpoints, train_in
 from nas_prune.training.state import start
 
@@ -136,10 +136,11 @@ def compress(
         NasPruneError: it cannot be compressed so; nothing has been written then.
     """
     refuse_several("compress")
-    config = (config or CompressConfig()).checked()
+    config = config or CompressConfig()
+    typed, config = config.model_fields_set, config.checked()
     check_budget(config.budget)
     check_log(config.log)
-    folder, is_beside = _place(None if out is None else Path(out))
+    folder, is_beside = new_place(None if out is None else Path(out))
     file = network_in(Path(run), seed)
     if is_compressed(file):
         raise BadInputError(f"RUN must hold a network that is not compressed yet, got {file}.")
@@ -151,7 +152,8 @@ def compress(
             "data_seed": origin.seed,
             "is_beside": is_beside,
             "source": published(f"folder:{Path(run)}").partition(":")[2],
-            **({} if origin.recipe is None else {"recipe": origin.recipe}),
+            "recipe": origin.recipe
+            or (config.recipe if "recipe" in typed else default_recipe(origin.data.name)),
         }
     )
     job = _prepared(config, file, record, progress, space)
@@ -178,41 +180,12 @@ def resume_compress(
         BadInputError: the directory is not that of a compression, or what it holds is damaged.
     """
     config = reopen(run, CompressConfig, trusted=space, data_name=data_name, progress=progress)
-    done = read_compression(run)
-    if done is not None and file_of(run, is_beside=config.is_beside).exists():
+    done, path = read_compression(run), file_of(run, is_beside=config.is_beside)
+    if done is not None and is_there(path):
+        read_header(path)  # which must be whole
         return done
     file = run / TRAINED
     return _finish(_prepared(config, file, record_at(file), progress, space), run, progress)
-
-
-def _place(out: Path | None) -> tuple[Path | None, bool]:
-    """The run's directory, and whether the file lies beside it."""
-    if out is None or out.suffix != SUFFIX:
-        check_out(out)
-        return out, False
-    folder = out.with_suffix("")
-    if is_there(out):
-        raise BadInputError(f"--out must be a new file, got {out}, which is there. Choose another name.")
-    if is_there(folder):
-        raise BadInputError(
-            f"--out {out} puts the settings and the account into {folder}, which is there. Choose another name."
-        )
-    if is_there(out.with_name(DECODER)) and not _is_decoder(out.with_name(DECODER)):
-        raise BadInputError(
-            f"--out {out} puts {DECODER} beside it, and another file of that name is there. Choose another directory."
-        )
-    return folder, True
-
-
-def _decoder() -> bytes:
-    return Path(decode.__file__).read_bytes()
-
-
-def _is_decoder(path: Path) -> bool:
-    try:
-        return read_bytes(path) == _decoder()
-    except OSError:
-        return False
 
 
 def _prepared(
@@ -310,8 +283,14 @@ def _tuned(job: _Job, network: nn.Module, run: Path, progress: Progress) -> Tens
     """Tune the values, or what is left of that; the run's directory has the checkpoints."""
     recipe = job.config.tuning
     assert recipe is not None
-    centroids = Centroids(shared_layers(job.plan), job.compute.device)
-    state = start(network.to(job.compute.device), recipe)
+    layers = shared_layers(job.plan)
+    centroids = Centroids(layers, job.compute.device)
+    others = {
+        name: torch.from_numpy(job.weights.arrays[name] != 0)
+        for name in job.weights.kinds
+        if name not in layers
+    }
+    state = start(hold(network.to(job.compute.device), others, scales=False), recipe)
     training = Training(
         job.data,
         recipe,
@@ -330,23 +309,18 @@ def _tuned(job: _Job, network: nn.Module, run: Path, progress: Progress) -> Tens
 def _written(job: _Job, tensors: Tensors, run: Path) -> Path:
     """Write the file and its decoder; the file is read again, and must hold what was written to the bit."""
     path = file_of(run, is_beside=job.config.is_beside)
-    write_compressed(path, tensors, job.known)
+    content = content_of(tensors, job.known)
+    limit = job.config.limit(job.whole_bytes)
+    if limit is not None and len(content) > limit:
+        raise BadInputError(
+            f"the file must keep {job.config.budget}, and tuning has moved numbers out of what 16 bits can say. Start "
+            "again with a smaller --learning-rate."
+        )
+    write_beside(path, content)
     found = read_compressed(path).arrays
     wanted = arrays_of(tensors)
     if found.keys() != wanted.keys() or not all(same_bits(wanted[name], found[name]) for name in wanted):
         raise DamagedError(f"{path} must hold what was written, got something else. Is the disk whole?")
-    limit = job.config.limit(job.whole_bytes)
-    if limit is not None and path.stat().st_size > limit:
-        with suppress(OSError):
-            path.unlink()
-        raise BadInputError(
-            f"the file must keep {job.config.budget}, and tuning has moved numbers out of what 16 bits can say. "
-            "Use a smaller --learning-rate."
-        )
-    decoder = path.with_name(DECODER)
-    if is_there(decoder) and not _is_decoder(decoder):
-        raise BadInputError(f"{decoder} must be free for the decoder, and another file is there. Move that.")
-    write_whole(decoder, _decoder())
     return path
 
 

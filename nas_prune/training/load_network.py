@@ -73,9 +73,10 @@ def network_in(run: Path, seed: int | None = None) -> Path:
         refuse_other(run, "weights", "compressed", wanted=wanted)
         return run
     if seed is None:
-        for own in (run / NETWORK, run / NAME, run.parent / f"{run.name}{SUFFIX}"):
-            if own.is_file() and (own.parent == run or command_of(run) == "compress"):
-                return own
+        beside = [run / NAME, run.parent / f"{run.name}{SUFFIX}"] if command_of(run) == "compress" else []
+        there = [own for own in (run / NETWORK, *beside) if own.is_file()]
+        if there:
+            return there[0]
     folders = [path.parent for path in sorted(run.glob(f"seed-*/{NETWORK}"))]
     if seed is not None:
         folders = [folder for folder in folders if folder.name == f"seed-{seed}"]

@@ -133,6 +133,14 @@ def test_more_numbers_than_the_network_has_are_not_unpacked(file: Path) -> None:
         read_compressed(file, most=10)
 
 
+def test_names_that_stand_for_a_tensor_count_as_often(file: Path) -> None:
+    def more(header: dict[str, Any]) -> None:
+        header["tensors"] += [{"name": f"tied{number}", "same_as": "dense"} for number in range(1000)]
+
+    with pytest.raises(DamagedError, match="more than the 10,000 of its network"):
+        read_compressed(with_header(file, more), most=10_000)
+
+
 BROKEN: dict[str, Callable[[dict[str, Any]], Any]] = {
     "another format": lambda header: header.update(format="nas-prune/compressed/9"),
     "a field of its own": lambda header: header.update(more=1),

@@ -135,7 +135,7 @@ def test_bytes_go_to_the_layer_whose_weights_matter() -> None:
 
 
 def test_the_least_size_is_printed_and_is_one_that_there_is() -> None:
-    with pytest.raises(BudgetError, match=r"at least size<=(\d+), the smallest file") as refused:
+    with pytest.raises(BudgetError, match=r"at least size<=(\d+), which is what two values") as refused:
         within(100)
     least = int(str(refused.value).partition("size<=")[2].partition(",")[0])
     assert size_of(within(least)) == least
@@ -156,3 +156,47 @@ def test_the_numbers_of_a_network_go_where_they_were_planned() -> None:
         assert array == pytest.approx(state[name].numpy(), rel=1e-3, abs=1e-6), name
     assert np.array_equal(found["two.weight"], found["one.weight"])
     assert len(np.unique(found["conv.weight"])) == 8
+
+
+def test_a_budget_of_the_bytes_of_eight_bits_gives_eight_bits() -> None:
+    """k-means loses clusters of long tails: fewer values than bits can tell are no reason to stop."""
+    own = network()
+    with torch.no_grad():
+        own.one.weight[0, 0] = 40.0
+    weights = weights_of(own)
+    whole = planned(weights, lambda *_: 8)
+    limit = size_of(whole) + 20
+    plan = planned_within(
+        weights, limit, lambda one: header_bytes(one, {}), dict.fromkeys(weights.kinds, 1.0), "size<=X"
+    )
+    errors = [
+        sum(layer.shared.squared_error for layer in shared_layers(one).values()) for one in (plan, whole)
+    ]
+    assert size_of(plan) <= limit
+    assert errors[0] <= 1.01 * errors[1]
+
+
+def test_frozen_zeros_and_constants_are_written_as_they_are() -> None:
+    own = network()
+    own.register_buffer("grid", torch.arange(5000.0))
+    own.still = nn.Parameter(torch.zeros(4, 4), requires_grad=False)
+    weights = weights_of(own)
+    assert "still" not in weights.kinds
+    plan = planned(weights, lambda *_: 4)
+    assert np.array_equal(arrays_of(plan)["grid"], np.arange(5000.0))
+    assert not arrays_of(plan)["still"].any()
+
+
+def test_numbers_that_no_file_can_hold_are_refused_at_once() -> None:
+    own = network()
+    own.register_buffer("phase", torch.zeros(3, dtype=torch.complex64))
+    with pytest.raises(
+        BadInputError, match="must hold real numbers to be compressed, got complex64 in phase"
+    ):
+        weights_of(own)
+
+
+def test_bits_of_a_kind_that_is_not_there_are_refused() -> None:
+    weights = weights_of(nn.Linear(40, 40))
+    with pytest.raises(BadInputError, match="got conv, of which the network has none"):
+        check_bits(CompressConfig(bits="conv=3"), weights)

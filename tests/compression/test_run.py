@@ -26,7 +26,9 @@ from nas_prune.compression.run import compress, resume_compress
 from nas_prune.data import load_data
 from nas_prune.errors import BadInputError, BudgetError, DamagedError
 from nas_prune.report.read import read_parts
+from nas_prune.runs.settings import read_config
 from nas_prune.training.evaluation import evaluate
+from nas_prune.training.load_network import network_in
 from tests.conftest import WriteDigits
 
 
@@ -88,8 +90,8 @@ def test_the_account_adds_up(done: Compressed) -> None:
     sizes = {form.name: form.bytes for form in done.forms}
     assert list(sizes)[-1] == "and Huffman codes: the file"
     assert sizes["and Huffman codes: the file"] == account.file_bytes
-    steps = [form.bytes for form in done.forms if form.is_step]
-    assert steps == sorted(steps, reverse=True)
+    pruned, shared, coded = (form.bytes for form in done.forms if form.is_step)
+    assert pruned > shared > coded - account.header_bytes
     assert sizes["bitmap and 32 bits"] < sizes["32 bits"] < sizes["safetensors"]
     assert read_compression(done.run) == done
 
@@ -156,6 +158,72 @@ def test_the_command_prints_what_it_did(done: Compressed, capsys: pytest.Capture
     said = capsys.readouterr().out
     assert "and Huffman codes: the file" in said
     assert f"nas-prune predict {done.path}" in said
+
+
+def test_zeros_of_layers_that_are_written_number_by_number_stay(pruned: Path, tmp_path: Path) -> None:
+    found = compressed(pruned, tmp_path / "run", bits="conv=4,classifier=7,features.0=5", epochs=2)
+    before = nas_prune.load_network(pruned).state_dict()
+    after = read_compressed(found.path).arrays
+    shared = {one.name for one in found.layers}
+    others = [name for name in before if before[name].dim() > 1 and name not in shared]
+    assert others
+    assert any((before[name] == 0).any() for name in others)
+    for name in others:
+        assert not (after[name][before[name].numpy() == 0]).any(), name
+        assert not np.array_equal(after[name], before[name].numpy())
+
+
+def test_what_is_there_by_the_time_it_is_written_is_kept(
+    pruned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("nas_prune.compression.run.write_beside", stop)
+        with pytest.raises(KeyboardInterrupt):
+            compressed(pruned, tmp_path / "net.nasp", epochs=0)
+    (tmp_path / "net.nasp").write_text("mine", encoding="utf-8")
+    with pytest.raises(BadInputError, match=r"net\.nasp must be free for what is written"):
+        resume_compress(tmp_path / "net")
+    assert (tmp_path / "net.nasp").read_text(encoding="utf-8") == "mine"
+    (tmp_path / "net.nasp").unlink()
+    (tmp_path / "decode.py").write_text("mine", encoding="utf-8")
+    with pytest.raises(BadInputError, match=r"decode\.py must be free"):
+        resume_compress(tmp_path / "net")
+    assert not (tmp_path / "net.nasp").exists()
+    (tmp_path / "decode.py").unlink()
+    assert resume_compress(tmp_path / "net").path == tmp_path / "net.nasp"
+
+
+def test_a_run_that_was_renamed_names_its_file_and_a_damaged_one_is_noticed(
+    done: Compressed, tmp_path: Path
+) -> None:
+    shutil.copytree(done.run, tmp_path / "other")
+    shutil.copy(done.path, tmp_path / "other.nasp")
+    assert resume_compress(tmp_path / "other").path == tmp_path / "other.nasp"
+    (tmp_path / "other.nasp").write_bytes(b"NASP and more")
+    with pytest.raises(DamagedError, match="must be whole"):
+        resume_compress(tmp_path / "other")
+
+
+def test_a_file_in_a_trainings_directory_does_not_stand_for_it(pruned: Path, tmp_path: Path) -> None:
+    shutil.copytree(pruned, tmp_path / "trained")
+    compressed(tmp_path / "trained", tmp_path / "trained" / "net.nasp", epochs=0)
+    assert network_in(tmp_path / "trained").name == "network.safetensors"
+
+
+def test_a_lone_network_is_tuned_by_the_recipe_of_its_images(
+    pruned: Path, tmp_path: Path, write_digits: WriteDigits
+) -> None:
+    for part in ("train", "test"):
+        write_digits(f"own/{part}", dict.fromkeys("0123456789", 12))
+    shutil.copy(network_in(pruned), tmp_path / "alone.safetensors")
+    config = CompressConfig(epochs=0, with_int8=False)
+    found = compress(
+        tmp_path / "alone.safetensors", config, out=tmp_path / "run", data=f"folder:{tmp_path}/own"
+    )
+    assert read_config(found.run, CompressConfig).recipe.name == "fast"
 
 
 @pytest.mark.slow
