@@ -1,8 +1,11 @@
 """What reads files that others may have written, each with files to change."""
 
+import json
 import shutil
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -240,6 +243,41 @@ def _read_comparison(case: Path) -> object:
     return read_comparison(case / "compare")
 
 
+def _compressed(case: Path) -> None:
+    """A small network's file, and its parts: what is changed in these gets a digest that is right."""
+    import numpy as np
+
+    from nas_prune.coding.decode import parts
+    from nas_prune.coding.file import write_compressed
+    from nas_prune.coding.sharing import shared
+    from nas_prune.coding.tensor import coded, plain
+
+    rng = np.random.default_rng(0)
+    own = rng.normal(size=(30, 40)).astype(np.float32)
+    layers = [coded(shared(own * (rng.random(own.shape) < density), 8)) for density in (0.1, 0.9, 1.0)]
+    tensors = {f"layer{number}": layer for number, layer in enumerate(layers)}
+    write_compressed(case / "net.nasp", {**tensors, "bias": plain(own[0]), "tied": "layer1"}, {"classes": 2})
+    header, payload = parts((case / "net.nasp").read_bytes())
+    (case / "header.json").write_text(json.dumps(header))
+    (case / "payload.bin").write_bytes(payload)
+
+
+def _read_compressed(case: Path) -> object:
+    from nas_prune.coding.decode import DIGEST, HEAD, MAGIC, VERSION
+    from nas_prune.coding.file import read_compressed
+
+    _tried(lambda: read_compressed(case / "net.nasp"))
+    packed = zlib.compress((case / "header.json").read_bytes()) if (case / "header.json").is_file() else b""
+    payload = (case / "payload.bin").read_bytes() if (case / "payload.bin").is_file() else b""
+    before = HEAD.pack(MAGIC, VERSION, len(packed)) + packed + payload
+    signed = case / "signed.nasp"
+    signed.write_bytes(before + blake2b(before, digest_size=DIGEST).digest())
+    try:
+        return read_compressed(signed, most=100_000)
+    finally:
+        signed.unlink()
+
+
 READERS: dict[str, Reader] = {
     "widths": Reader(_copied("train/widths.json"), ("train/widths.json",), _read_widths),
     "guideline": Reader(_copied("guideline.yaml"), ("guideline.yaml",), _read_guideline),
@@ -256,6 +294,7 @@ READERS: dict[str, Reader] = {
     "kept channels": Reader(
         _copied("search/kept.json", "search/widths"), ("search/kept.json", "search/widths/*.json"), _read_kept
     ),
+    "compressed network": Reader(_compressed, ("net.nasp", "header.json", "payload.bin"), _read_compressed),
     "journal": Reader(_copied("study"), ("study/journal.log", "study/workers/*"), _read_journal),
     "images": Reader(_images, ("images/*/*",), _read_images),
     "CSV file": Reader(_table, ("all.csv",), _read_table),

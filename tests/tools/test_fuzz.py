@@ -17,6 +17,7 @@ QUICK = (
     "checkpoint",
     "metrics",
     "kept channels",
+    "compressed network",
     "images",
 )
 
