@@ -134,7 +134,7 @@ def _heads(space: SearchSpace) -> Iterator[str]:
 
 def _classes_in(path: Path) -> tuple[str, ...] | None:
     """The classes that a file of ours says its network tells apart; None for any other file."""
-    if path.suffix != ".safetensors":
+    if path.suffix not in (".safetensors", ".nasp"):
         return None
     try:
         record = read_record(path)

@@ -14,6 +14,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from nas_prune.coding.file import SUFFIX, read_compressed
 from nas_prune.errors import BadInputError
 from nas_prune.runs.reading import check_regular
 from nas_prune.runs.text import one_line
@@ -40,13 +41,17 @@ def read_weights_file(path: Path) -> dict[str, Tensor]:
     """The tensors in a file of weights, by the names that they have there.
 
     Args:
-        path: `.safetensors`, or one of PyTorch's: a state dictionary, or a checkpoint that holds one.
+        path: `.safetensors`, `.nasp` (a compressed network), or one of PyTorch's: a state dictionary, or a checkpoint
+            that holds one.
 
     Raises:
         BadInputError: it cannot be read, or holds no weights.
     """
     try:
         check_regular(path)
+        if path.suffix == SUFFIX:
+            arrays = read_compressed(path).arrays
+            return {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
         found = _read_safe(path) if path.suffix == _SAFE else _read_pickled(path)
     except (OSError, SafetensorError, UnpicklingError, ValueError) as error:
         raise BadInputError(
@@ -76,7 +81,7 @@ def _read_safe(path: Path) -> dict[str, Tensor]:
 
 def _read_pickled(path: Path) -> dict[str, Tensor]:
     if path.suffix not in _PICKLED:
-        raise ValueError(f"its name must end in {_SAFE} or one of {', '.join(_PICKLED)}")
+        raise ValueError(f"its name must end in {_SAFE}, {SUFFIX} or one of {', '.join(_PICKLED)}")
     try:
         with catch_warnings():
             simplefilter("ignore")  # of files by other pickles

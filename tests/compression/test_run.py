@@ -27,8 +27,10 @@ from nas_prune.data import load_data
 from nas_prune.errors import BadInputError, BudgetError, DamagedError
 from nas_prune.report.read import read_parts
 from nas_prune.runs.settings import read_config
+from nas_prune.training.config import TrainConfig
 from nas_prune.training.evaluation import evaluate
 from nas_prune.training.load_network import network_in
+from nas_prune.training.network_file import read_record
 from tests.conftest import WriteDigits
 
 
@@ -205,6 +207,15 @@ def test_a_run_that_was_renamed_names_its_file_and_a_damaged_one_is_noticed(
     (tmp_path / "other.nasp").write_bytes(b"NASP and more")
     with pytest.raises(DamagedError, match="must be whole"):
         resume_compress(tmp_path / "other")
+
+
+def test_training_goes_on_from_a_compressed_network(done: Compressed, tmp_path: Path) -> None:
+    record = read_record(done.path)
+    assert record is not None
+    config = TrainConfig(data="digits", schedule="fine-tune", epochs=4, weights=str(done.path))
+    result = nas_prune.train(config, record.widths, tmp_path / "run")
+    assert result.seeds[0].test_score > done.accuracies[-1].test - 0.1
+    assert (tmp_path / "run" / "start.safetensors").is_file()
 
 
 def test_a_file_in_a_trainings_directory_does_not_stand_for_it(pruned: Path, tmp_path: Path) -> None:
