@@ -169,6 +169,27 @@ def bounds(out: Path) -> list[str]:
     return lines
 
 
+def accounts(out: Path) -> list[str]:
+    """Where the bytes of the smallest files of single weights are, and those of other forms: of the first seed."""
+    name = f"deep-{min(SHARES):g}"
+    own = {network: _compressed(out / network / str(SEEDS[0]), name) for network in NETWORKS}
+    there = {network: one for network, one in own.items() if one is not None}
+    lines = ["| as | " + " | ".join(f"{network} | test" for network in there) + " |"]
+    lines.append("|---|" + "---|---|" * len(there))
+    for form in next(iter(there.values())).forms if there else ():
+        row = [form.name]
+        for one in there.values():
+            theirs = next((other for other in one.forms if other.name == form.name), None)
+            if theirs is None:
+                row += ["", ""]
+                continue
+            row.append(f"{theirs.bytes:,} (1/{one.account.whole_bytes / theirs.bytes:.3g})")
+            row.append("" if theirs.test is None else f"{100 * theirs.test:.2f}")
+        lines.append(f"| {' | '.join(row)} |")
+    bounds = " | ".join(f"{one.account.bound_bytes:,.0f} | " for one in there.values())
+    return [*lines, f"| entropy of the symbols, tables and header | {bounds}|"] if there else []
+
+
 def draw(out: Path, path: Path) -> None:
     """Accuracy by share of the bytes, a panel for each network."""
     figure = Figure(figsize=(12, 4), dpi=120, layout="constrained")
@@ -209,7 +230,10 @@ def draw(out: Path, path: Path) -> None:
 
 def write(out: Path) -> str:
     """Write `report.md` and `report.png`; the text."""
-    text = "\n\n".join("\n".join(part) for part in (table(out), contrasts(out), bounds(out))) + "\n"
+    text = (
+        "\n\n".join("\n".join(part) for part in (table(out), contrasts(out), bounds(out), accounts(out)))
+        + "\n"
+    )
     (out / "report.md").write_text(text, encoding="utf-8")
     draw(out, out / "report.png")
     return text

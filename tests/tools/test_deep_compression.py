@@ -46,4 +46,5 @@ def test_arms_have_equal_training_and_bytes_and_go_on(
     said = capsys.readouterr().out
     assert "| tiny | found widths, shared and coded | 2 |" in said
     assert "| tiny | ≤ 10 % | uniform widths, shared and coded | 2 |" in said
+    assert "| and Huffman codes: the file |" in said
     assert (tmp_path / "report.png").stat().st_size > 10_000
