@@ -248,7 +248,7 @@ def _compressed(case: Path) -> None:
     import numpy as np
 
     from nas_prune.coding.decode import parts
-    from nas_prune.coding.file import write_compressed
+    from nas_prune.coding.file import content_of
     from nas_prune.coding.sharing import shared
     from nas_prune.coding.tensor import coded, plain
 
@@ -256,8 +256,9 @@ def _compressed(case: Path) -> None:
     own = rng.normal(size=(30, 40)).astype(np.float32)
     layers = [coded(shared(own * (rng.random(own.shape) < density), 8)) for density in (0.1, 0.9, 1.0)]
     tensors = {f"layer{number}": layer for number, layer in enumerate(layers)}
-    write_compressed(case / "net.nasp", {**tensors, "bias": plain(own[0]), "tied": "layer1"}, {"classes": 2})
-    header, payload = parts((case / "net.nasp").read_bytes())
+    content = content_of({**tensors, "bias": plain(own[0]), "tied": "layer1"}, {"classes": 2})
+    (case / "net.nasp").write_bytes(content)
+    header, payload = parts(content)
     (case / "header.json").write_text(json.dumps(header))
     (case / "payload.bin").write_bytes(payload)
 

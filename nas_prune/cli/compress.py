@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from nas_prune.compression.result import Compressed
     from nas_prune.training.event_log import LogName
 
-MOST_EPOCHS = 100_000
 _MOST_LAYERS = 40  # rows of the table
 
 
@@ -153,18 +152,11 @@ def _config(wanted: CompressOptions, machine: MachineOptions) -> "CompressConfig
     from nas_prune.compression.config import CompressConfig
     from nas_prune.space.budget import Budget
 
-    epochs, rate = wanted.epochs, wanted.learning_rate
-    if epochs is not None and not 0 <= epochs <= MOST_EPOCHS:
-        raise click.UsageError(f"--epochs must be from 0 to {MOST_EPOCHS:,}, got {epochs}.")
-    if rate is not None and not 0 < rate < float("inf"):
-        raise click.UsageError(f"--learning-rate must be above 0, got {rate:g}.")
-    if wanted.bits is not None and wanted.budget is not None:
-        raise click.UsageError("--bits must come without --budget, which chooses them. Leave one out.")
     return CompressConfig(
         bits=wanted.bits,
         budget=None if wanted.budget is None else Budget.parse(wanted.budget),
-        epochs=epochs,
-        learning_rate=rate,
+        epochs=wanted.epochs,
+        learning_rate=wanted.learning_rate,
         with_int8=wanted.with_int8,
         keep_checkpoints=wanted.keep_checkpoints,
         log=wanted.log,

@@ -1,4 +1,4 @@
-"""The file of a compressed network: written whole, and read as what anybody may have written."""
+"""The file of a compressed network: its bytes, and reading it as what anybody may have written."""
 
 import json
 from collections.abc import Mapping
@@ -26,7 +26,6 @@ from nas_prune.coding.decode import (
 )
 from nas_prune.coding.tensor import Tensors
 from nas_prune.errors import DamagedError
-from nas_prune.runs.files import write_whole
 from nas_prune.runs.problems import first_problem
 from nas_prune.runs.reading import load_json, read_bytes
 
@@ -139,7 +138,7 @@ class CompressedFile:
 
 
 def content_of(tensors: Tensors, network: Mapping[str, Any]) -> bytes:
-    """The bytes of a file.
+    """The bytes of a file; equal networks are equal bytes.
 
     Args:
         tensors: by name.
@@ -168,11 +167,6 @@ def _header(tensors: Tensors, network: Mapping[str, Any]) -> bytes:
         "tensors": lines,
     }
     return compress(json.dumps(header, separators=(",", ":"), sort_keys=True).encode(), 9)
-
-
-def write_compressed(path: Path, tensors: Tensors, network: Mapping[str, Any]) -> None:
-    """Write a file; equal networks are equal bytes."""
-    write_whole(path, content_of(tensors, network))
 
 
 def is_writable(dtype: npt.DTypeLike) -> bool:

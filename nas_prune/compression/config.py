@@ -4,19 +4,17 @@ import re
 from collections.abc import Mapping
 from math import ceil
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from nas_prune.coding.file import NAME, SUFFIX
 from nas_prune.errors import BadInputError, BudgetError
+from nas_prune.export.origin import OfTrained
 from nas_prune.space.budget import Budget, BudgetSetting
-from nas_prune.training.config import RunConfig
 from nas_prune.training.event_log import LogName
-from nas_prune.training.network_file import read_record
-from nas_prune.training.recipe import MOST_EPOCHS, Recipe, default_recipe
+from nas_prune.training.recipe import MOST_EPOCHS, Recipe
 
-TRAINED = "trained.safetensors"  # in the run's directory: what is compressed
 MOST_BITS = 10
 ALL = "all"
 _DEFAULT = {"conv": 8, "linear": 5}  # Han et al. 2016, section 5
@@ -24,7 +22,7 @@ _EPOCHS_SHARE, _RATE_SHARE = 0.25, 0.1
 _PART = re.compile(r"\s*(?:([^=\s]+)\s*=\s*)?(\d{1,4})\s*")
 
 
-class CompressConfig(RunConfig):
+class CompressConfig(OfTrained):
     """Every setting of a compression; what `config.yaml` holds.
 
     Attributes:
@@ -33,26 +31,23 @@ class CompressConfig(RunConfig):
             before these; in Python also as text, `conv=8,linear=5`. None for 8 and 5, or what the budget allows.
         budget: what the file may have, in Python also as text: `size<=200KiB`, or a share of the whole network's bytes
             in 32 bits; None for no bound.
-        recipe: how the whole network is trained.
         epochs: for which the shared values are tuned; a quarter of the recipe's if None, 0 for none.
         learning_rate: of that, at first; it falls to zero along half a cosine. A tenth of the recipe's if None.
         seed: fixes the order of the images.
-        data_seed: that has split them.
         is_beside: whether the file lies beside the run's directory, under its name; it is in it otherwise.
         with_int8: whether the export with numbers of 8 bits is made to compare with.
         keep_checkpoints: whether those of the finished tuning stay.
         log: what is written of each epoch beside `metrics.jsonl`.
     """
 
-    command: Literal["compress"] = "compress"
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
     source: str = ""
     bits: dict[str, Annotated[int, Field(ge=1, le=MOST_BITS)]] | None = None
     budget: BudgetSetting | None = None
-    recipe: Recipe = Field(default_factory=lambda known: default_recipe(known["data"].name))
     epochs: int | None = Field(default=None, ge=0, le=MOST_EPOCHS)
     learning_rate: float | None = Field(default=None, gt=0, le=1e6)
     seed: int = Field(default=0, ge=0, lt=2**31)
-    data_seed: int = 0
     is_beside: bool = False
     with_int8: bool = True
     keep_checkpoints: bool = False
@@ -71,13 +66,6 @@ class CompressConfig(RunConfig):
         if self.bits is not None and self.budget is not None:
             raise ValueError("bits must come without a budget, which chooses them. Leave one out")
         return self
-
-    def network_in(self, run: Path) -> str:
-        """As `RunConfig`: that of what is compressed."""
-        record = read_record(run / TRAINED)
-        if record is None:
-            raise BadInputError(f"{run / TRAINED} must say of what network it is. Start the run again.")
-        return record.widths.space.name
 
     @property
     def tuning(self) -> Recipe | None:

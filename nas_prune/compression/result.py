@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nas_prune.compression.account import Account, Form, LayerAccount
 from nas_prune.compression.config import file_of
-from nas_prune.data.metric import Metric, metric_in, named_metric
+from nas_prune.data.metric import Metric, metric_in
 from nas_prune.errors import DamagedError
 from nas_prune.runs.directory import RESULT
 from nas_prune.runs.files import write_whole
@@ -80,11 +80,6 @@ class Compressed(BaseModel):
     def content(self) -> dict[str, Any]:
         """As plain JSON."""
         return self.model_dump(mode="json", by_alias=True)
-
-
-def metric_content(metric: Metric) -> dict[str, Any]:
-    """As `result.json` has it."""
-    return named_metric(metric)
 
 
 def write_result(run: Path, result: Compressed) -> None:

@@ -20,7 +20,7 @@ from nas_prune.coding.file import (
 from nas_prune.coding.tensor import Tensors
 from nas_prune.compression.account import account_of, forms_before, measured, steps_of
 from nas_prune.compression.centroids import Centroids
-from nas_prune.compression.config import TRAINED, CompressConfig, check_budget, file_of
+from nas_prune.compression.config import CompressConfig, check_budget, file_of
 from nas_prune.compression.int8 import int8_form
 from nas_prune.compression.place import new_place, write_beside
 from nas_prune.compression.plan import (
@@ -37,15 +37,15 @@ from nas_prune.compression.result import (
     PICTURE,
     Accuracies,
     Compressed,
-    metric_content,
     read_compression,
     write_result,
 )
 from nas_prune.compression.sensitivity import curvatures_of
 from nas_prune.data import ImageData
 from nas_prune.data.config import load_images
+from nas_prune.data.metric import named_metric
 from nas_prune.errors import BadInputError, DamagedError
-from nas_prune.export.origin import check_classes, origin_of
+from nas_prune.export.origin import TRAINED, check_classes, origin_of
 from nas_prune.runs.directory import begun_whole, make_run, published
 from nas_prune.runs.files import is_there, write_whole
 from nas_prune.runs.progress import SILENT, Progress
@@ -65,6 +65,7 @@ from nas_prune.training.ranks import ALONE, refuse_several
 from nas_prune.training.recipe import default_recipe
 from nas_prune.training.resumable import drop_checkpoints, train_in
 from nas_prune.training.state import start
+from nas_prune.training.weights_file import as_tensors
 
 TUNED = "fine-tuned"
 _MOST_FILE = 2**34  # bytes of a network's file
@@ -273,9 +274,7 @@ def _scores(job: _Job, network: nn.Module) -> tuple[float, float]:
 def _with_arrays(job: _Job, tensors: Tensors) -> nn.Module:
     """A new network of these tensors."""
     network = deepcopy(job.network)
-    network.load_state_dict(
-        {name: torch.from_numpy(array.copy()) for name, array in arrays_of(tensors).items()}
-    )
+    network.load_state_dict(as_tensors(arrays_of(tensors)))
     return network
 
 
@@ -347,12 +346,11 @@ def _accounted(
     said = {form.name: as_trained for form in (*before, steps[0])}
     said |= {steps[1].name: last, steps[2].name: last}
     return Compressed(
-        schema="nas-prune/compression/1",
         space=job.record.widths.space.name,
         source=job.config.source,
         budget=None if job.config.budget is None else str(job.config.budget),
         data=published(job.config.data.name),
-        metric=metric_content(metric),
+        metric=named_metric(metric),
         epochs=epochs,
         accuracies=tuple(Accuracies(step=step, val=own[0], test=own[1]) for step, own in values.items()),
         account=account,

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 
 from nas_prune.coding.file import SUFFIX
 from nas_prune.data import ImageData
@@ -17,7 +17,10 @@ from nas_prune.runs.settings import command_of, read_config
 from nas_prune.runs.text import printable
 from nas_prune.search.config import SearchConfig
 from nas_prune.training.config import RunConfig, TrainConfig
-from nas_prune.training.recipe import Recipe
+from nas_prune.training.load_network import record_at
+from nas_prune.training.recipe import Recipe, default_recipe
+
+TRAINED = "trained.safetensors"  # in the directory of a compression: what is compressed
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,18 +38,31 @@ class Origin:
     recipe: Recipe | None = None
 
 
-class _Compression(RunConfig):
-    """What is needed of the settings of a compression, which lie in a higher room."""
+class OfTrained(RunConfig):
+    """The settings of a compression that say where its network comes from; the rest lies in a higher room.
+
+    Attributes:
+        recipe: how the whole network is trained.
+        data_seed: that has split the images.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     command: Literal["compress"] = "compress"
-    recipe: Recipe
+    recipe: Recipe = Field(default_factory=lambda known: default_recipe(known["data"].name))
     data_seed: int = 0
 
     def network_in(self, run: Path) -> str:
-        """As `RunConfig`."""
-        raise NotImplementedError(run)
+        """As `RunConfig`: that of what is compressed."""
+        return record_at(run / TRAINED).widths.space.name
+
+
+_SETTINGS: dict[str, type[TrainConfig | SearchConfig | SparsifyConfig | OfTrained]] = {
+    "train": TrainConfig,
+    "search": SearchConfig,
+    "sparsify": SparsifyConfig,
+    "compress": OfTrained,
+}
 
 
 def origin_of(network: Path, data_name: str | None, why: str) -> Origin:
@@ -62,29 +78,17 @@ def origin_of(network: Path, data_name: str | None, why: str) -> Origin:
     """
     beside = (network.with_suffix(""),) if network.suffix == SUFFIX else ()
     for run in (*beside, network.parent, network.parent.parent):
-        match command_of(run):
-            case "train":
-                train = read_config(run, TrainConfig)
-                return Origin(_found(train, run, data_name), train.data_seed, train.recipe)
-            case "search":
-                search = read_config(run, SearchConfig)
-                return Origin(_found(search, run, data_name), search.seed, search.recipe)
-            case "sparsify":
-                sparsify = read_config(run, SparsifyConfig)
-                return Origin(_found(sparsify, run, data_name), sparsify.seed, sparsify.recipe)
-            case "compress":
-                compressed = read_config(run, _Compression)
-                return Origin(_found(compressed, run, data_name), compressed.data_seed, compressed.recipe)
+        kind = _SETTINGS.get(command_of(run) or "")
+        if kind is not None:
+            config = read_config(run, kind)
+            seed = config.seed if isinstance(config, (SearchConfig, SparsifyConfig)) else config.data_seed
+            return Origin(config.resolved_from(run, data_name).data, seed, config.recipe)
     if data_name is None:
         raise BadInputError(
             f"--data must say on which images {why}, since no run beside {network} does: digits, "
             "folder:PATH, csv:FILE or hf:DIR."
         )
     return Origin(DataConfig(name=data_name))
-
-
-def _found(config: RunConfig, run: Path, data_name: str | None) -> DataConfig:
-    return config.resolved_from(run, data_name).data
 
 
 def check_classes(data: ImageData, known: Preprocessing) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from nas_prune.coding.file import SUFFIX
 from nas_prune.errors import BadInputError, DamagedError
 from nas_prune.graph.axes import Atom
 from nas_prune.graph.record import OUTPUT
@@ -134,7 +135,7 @@ def _heads(space: SearchSpace) -> Iterator[str]:
 
 def _classes_in(path: Path) -> tuple[str, ...] | None:
     """The classes that a file of ours says its network tells apart; None for any other file."""
-    if path.suffix not in (".safetensors", ".nasp"):
+    if path.suffix not in (".safetensors", SUFFIX):
         return None
     try:
         record = read_record(path)

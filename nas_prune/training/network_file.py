@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from torch import Tensor, nn
 
@@ -27,6 +26,7 @@ from nas_prune.training.checkpoint import (
     read_tensors,
     write_tensors,
 )
+from nas_prune.training.weights_file import as_tensors
 
 
 class NetworkRecord(BaseModel):
@@ -121,8 +121,7 @@ def read_record(path: Path) -> NetworkRecord | None:
 def _of_compressed(path: Path, like: nn.Module) -> NetworkFile:
     own = like.state_dict()
     file = read_compressed(path, most=sum(tensor.numel() for tensor in own.values()))
-    weights = {name: torch.from_numpy(array.copy()) for name, array in file.arrays.items()}
-    return NetworkFile(path, weights, _record_in({"network": dict(file.network)}, path))
+    return NetworkFile(path, as_tensors(file.arrays), _record_in({"network": dict(file.network)}, path))
 
 
 def _record_in(content: Mapping[str, Any], path: Path) -> NetworkRecord | None:

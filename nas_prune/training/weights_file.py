@@ -11,6 +11,7 @@ from typing import Any
 from warnings import catch_warnings, simplefilter
 
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
@@ -50,8 +51,7 @@ def read_weights_file(path: Path) -> dict[str, Tensor]:
     try:
         check_regular(path)
         if path.suffix == SUFFIX:
-            arrays = read_compressed(path).arrays
-            return {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
+            return as_tensors(read_compressed(path).arrays)
         found = _read_safe(path) if path.suffix == _SAFE else _read_pickled(path)
     except (OSError, SafetensorError, UnpicklingError, ValueError) as error:
         raise BadInputError(
@@ -62,6 +62,11 @@ def read_weights_file(path: Path) -> dict[str, Tensor]:
             f"--weights must name a file with a network's weights, got {path}, which holds none."
         )
     return found
+
+
+def as_tensors(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Tensor]:
+    """Arrays as tensors of their own, by name."""
+    return {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
 
 
 def _said(error: Exception) -> str:

@@ -21,7 +21,6 @@ from nas_prune.coding.file import (
     read_compressed,
     read_header,
     same_bits,
-    write_compressed,
 )
 from nas_prune.coding.sharing import shared
 from nas_prune.coding.tensor import Tensors, coded, plain
@@ -45,7 +44,7 @@ def tensors() -> Tensors:
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    write_compressed(tmp_path / "net.nasp", tensors(), KNOWN)
+    (tmp_path / "net.nasp").write_bytes(content_of(tensors(), KNOWN))
     return tmp_path / "net.nasp"
 
 
@@ -184,6 +183,7 @@ def test_a_header_that_unpacks_to_too_much_is_refused(file: Path) -> None:
         read_compressed(file)
 
 
+@pytest.mark.slow  # tools/fuzz.py looks for the same in the default run
 def test_files_of_random_headers_never_end_in_another_error(file: Path) -> None:
     rng = np.random.default_rng(0)
     content = file.read_bytes()
