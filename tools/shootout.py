@@ -26,7 +26,6 @@ from nas_prune.runs.files import write_whole
 from nas_prune.runs.progress import SILENT, Progress
 from nas_prune.runs.settings import CONFIG, library_versions, machine_name
 from nas_prune.runs.workers import in_workers
-from nas_prune.space.load import load_space
 from nas_prune.space.widths import Widths
 from nas_prune.training.config import TrainConfig
 from nas_prune.training.job import Inputs
@@ -80,8 +79,7 @@ def _priced(plan: Plan, tasks: tuple[str, ...], arms: tuple[str, ...]) -> list[s
     lines = []
     for name in tasks:
         task = plan.tasks[name]
-        size = task.images.image_size
-        space = load_space(task.space, (3, size, size), width_multiplier=task.width_multiplier)
+        space = task.network()
         whole = training_macs(space.cost_at(space.base_G).macs, task.images.train, task.epochs)
         own = units(plan, Path(), (name,), arms)
         wholes = sum(unit.total for unit in own)
@@ -112,8 +110,7 @@ def _prepare(plan: Plan, tasks: tuple[str, ...], options: argparse.Namespace) ->
     for name in tasks:
         board, task = options.out / "boards" / name, plan.tasks[name]
         if task.target is not None and not (board / "target.yaml").exists():
-            size = task.images.image_size
-            space = load_space(task.space, (3, size, size), width_multiplier=task.width_multiplier)
+            space = task.network()
             if (board / CONFIG).exists():
                 resume_measure(board, space, progress=Progress(say=print))
             else:

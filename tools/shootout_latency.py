@@ -18,7 +18,6 @@ from nas_prune.hardware.measure import measured_in_turn
 from nas_prune.runs.files import write_whole
 from nas_prune.runs.progress import Progress
 from nas_prune.runs.settings import library_versions, machine_name
-from nas_prune.space.load import load_space
 from tools.shootout_plan import PLAN, Plan, read_plan
 from tools.shootout_report import TaskResult, latencies, read_results, vector_of
 
@@ -32,8 +31,7 @@ def timed(plan: Plan, result: TaskResult, out: Path) -> None:
     if not wanted or set(wanted) <= known.keys():
         return
     task = plan.tasks[result.task]
-    size = task.images.image_size
-    space = load_space(task.space, (3, size, size), width_multiplier=task.width_multiplier)
+    space = task.network()
     vectors = [space.base_G, *wanted]
     times_PN = measured_in_turn(space, np.array(vectors), TARGET, passes=PASSES, progress=Progress(say=print))
     rows: list[dict[str, Any]] = [

@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from nas_prune.data.config import DataConfig
 from nas_prune.runs.directory import RESULT
 from nas_prune.runs.reading import load_yaml
+from nas_prune.space.load import load_space
+from nas_prune.space.search_space import SearchSpace
 from nas_prune.training.recipe import Recipe, recipe_named
 
 PLAN = Path(__file__).resolve().parents[1] / "studies" / "shootout" / "plan.yaml"
@@ -30,6 +32,7 @@ class Images(_Strict):
         train: how many to train and validate with.
         test: how many the test part is to have, before it is halved.
         spare: how many of those that are in neither searches have for a test part; a pilot is measured on them.
+        classes: how many kinds of things they show.
     """
 
     data: str
@@ -37,6 +40,7 @@ class Images(_Strict):
     train: int
     test: int
     spare: int = 200
+    classes: int = 10
 
 
 class Task(_Strict):
@@ -60,6 +64,12 @@ class Task(_Strict):
     target: str | None = None
     guideline_from: str
     arms: tuple[str, ...] | None = None
+
+    def network(self) -> SearchSpace:
+        """The network, with an output for each class, as commands load it that have its images."""
+        shape = (3, self.images.image_size, self.images.image_size)
+        classes, factor = self.images.classes, self.width_multiplier
+        return load_space(self.space, shape, num_classes=classes, width_multiplier=factor)
 
 
 class Arm(_Strict):

@@ -37,7 +37,10 @@ def test_what_is_done_here_is_done_there(own: list[Unit], tmp_path: Path) -> Non
     assert merge(own, kept) == (1, 0)
     write(own[0], 0.1234567890123456)
     assert merge(own, kept) == (1, 0)
-    assert [json.loads(line)["arm"] for line in kept.read_text(encoding="utf-8").splitlines()] == ["uniform", "study"]
+    assert [json.loads(line)["arm"] for line in kept.read_text(encoding="utf-8").splitlines()] == [
+        "uniform",
+        "study",
+    ]
     there = elsewhere(own, tmp_path / "other")
     write(there[1], 0.5)
     assert merge(there, kept) == (1, 2)
@@ -73,7 +76,9 @@ def test_latencies_go_along_and_half_a_table_does_not(tmp_path: Path) -> None:
     (out / "latency-small.json").write_text("{}", encoding="utf-8")
     exchange_files(out, kept, "small")
     exchange_files(tmp_path / "other", kept, "small")
-    assert (tmp_path / "other" / "boards" / "small" / "latency.csv").read_text(encoding="utf-8") == "latency.csv"
+    assert (tmp_path / "other" / "boards" / "small" / "latency.csv").read_text(
+        encoding="utf-8"
+    ) == "latency.csv"
     assert (tmp_path / "other" / "latency-small.json").exists()
 
 
