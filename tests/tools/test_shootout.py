@@ -12,6 +12,7 @@ import yaml
 from nas_prune.errors import BadInputError
 from tests.conftest import WriteDigits
 from tools import shootout
+from tools.shootout_arms import network_of
 from tools.shootout_images import make_images
 from tools.shootout_plan import FINAL, PLAN, SEARCHED, Images, read_plan, units
 from tools.shootout_report import contrasts_of, draw, draw_totals, latencies, read_results, sentences, table
@@ -118,6 +119,16 @@ def test_no_two_units_share_a_seed() -> None:
     assert plan.control is not None
     named = {name for pair in (*plan.contrasts, plan.control) for name in pair}
     assert named <= set(arms)
+
+
+def test_tables_of_latencies_are_of_the_networks_that_are_searched(source: Path, tmp_path: Path) -> None:
+    task = {**TASK, "images": {**TASK["images"], "classes": 2}}  # type: ignore[dict-item]
+    file = tmp_path / "plan.yaml"
+    file.write_text(yaml.safe_dump({**CONTENT, "tasks": {"small": task}}), encoding="utf-8")
+    plan = read_plan(file)
+    (unit,) = units(plan, tmp_path / "out", ("small",), ("uniform",))
+    make_images(unit.what.images, source, tmp_path / "out" / "images" / "small", plan.first_seed, "first")
+    assert unit.what.network().reference == network_of(unit).reference
 
 
 @pytest.mark.slow
