@@ -26,7 +26,7 @@ from nas_prune.training.compute import Compute, pick_device, pick_threads
 from nas_prune.training.config import checked_images
 from nas_prune.training.event_log import check_log, events_folder
 from nas_prune.training.given_weights import GivenWeights
-from nas_prune.training.loop import Training
+from nas_prune.training.loop import SMALLER_RATE, Training
 from nas_prune.training.loss import check_goes_with
 from nas_prune.training.ranks import ALONE, refuse_several
 from nas_prune.training.state import TrainState, start
@@ -114,6 +114,9 @@ class PreparedPatterns:
             title="training" if course is None else f"training, {self.method.name}",
             settings=changed,
             log_to=None if config.log is None or run is None else events_folder(run, config.seed),
+            if_diverging=SMALLER_RATE
+            if config.strength is None
+            else "Use a smaller --learning-rate or --strength.",
         )
 
     def first_state(self, course: Course | None) -> TrainState:

@@ -31,7 +31,7 @@ from nas_prune.training.compute import Compute, pick_device, pick_threads
 from nas_prune.training.config import checked_images
 from nas_prune.training.event_log import check_log, events_folder
 from nas_prune.training.given_weights import GivenWeights, WeightsSource, given_weights, read_start
-from nas_prune.training.loop import Observer, Training
+from nas_prune.training.loop import SMALLER_RATE, Observer, Training
 from nas_prune.training.loss import check_goes_with
 from nas_prune.training.ranks import Ranks
 from nas_prune.training.state import TrainState, start
@@ -149,6 +149,7 @@ class PreparedSearch:
             observer=self.observer(),
             settings=self.training_settings,
             log_to=None if config.log is None or run is None else events_folder(run, config.seed),
+            if_diverging=SMALLER_RATE if penalty is None else "Use a smaller --learning-rate or --sparsity.",
         )
 
     @property

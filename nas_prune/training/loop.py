@@ -31,6 +31,7 @@ from nas_prune.training.state import (
 
 Penalty: TypeAlias = Callable[[nn.Module, float], None]
 _CHECK_EVERY = 50  # steps between checks of the loss where each check makes a device wait
+SMALLER_RATE = "Use a smaller --learning-rate."
 _EVAL_BATCH = 250
 
 
@@ -102,6 +103,7 @@ class Training:
         observer: looks at the network after every epoch, and may say that it is enough.
         settings: plain JSON of what else decides the result; a checkpoint of other settings is refused.
         log_to: where TensorBoard's events go; None for nowhere.
+        if_diverging: what to do where the loss does not stay finite, for people.
     """
 
     data: ImageData
@@ -116,6 +118,7 @@ class Training:
     observer: Observer | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     log_to: Path | None = None
+    if_diverging: str = SMALLER_RATE
 
 
 def fit(
@@ -151,7 +154,7 @@ def fit(
             if not isfinite(val_loss):
                 raise NasPruneError(
                     f"the validation loss must stay finite, got one that is not after epoch {state.epochs_done + 1}. "
-                    "Use a smaller --learning-rate or --sparsity."
+                    f"{training.if_diverging}"
                 )
             if not isfinite(val_score):
                 raise NasPruneError(
@@ -312,5 +315,5 @@ class _Loop:
             raise NasPruneError(
                 f"the loss must stay finite, got one that is not in step {broken[0] + 1} of epoch "
                 f"{self.state.epochs_done + 1} at learning rate {self._rate(broken[0]):.4g}. "
-                "Use a smaller --learning-rate or --sparsity."
+                f"{self.training.if_diverging}"
             )

@@ -127,7 +127,11 @@ def test_a_validation_loss_that_is_no_number_ends_a_training_without_a_result(
 ) -> None:
     command = ["search", "--max-images", "200", "--epochs", "2", "--learning-rate", "1e5", "--out", "run"]
     assert main(command) == 2
-    assert "loss must stay finite" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "loss must stay finite" in error
+    assert error.rstrip().endswith("Use a smaller --learning-rate or --sparsity.")
+    assert main([*command[:-1], "plain", "--method", "taylor"]) == 2
+    assert "Use a smaller --learning-rate." in capsys.readouterr().err
     written = in_empty_directory / "run"
     assert "NaN" not in "".join(path.read_text() for path in written.glob("*.json*"))
     assert not (written / "widths").exists()
