@@ -129,11 +129,12 @@ def _again(run: Path, config: PatternCompareConfig) -> str:
 def _finish(
     run: Path, config: PatternCompareConfig, space: str | None, workers: int, progress: Progress
 ) -> PatternComparison:
-    """Do what is left: all searches first, since arms follow from them."""
+    """Do what is left: all searches first, since arms follow from them; none for a seed whose arms are all trained."""
     failed: list[tuple[str, str]] = []
     with alone_in(run), resume_hint(_again(run, config)):
+        seeds = {unit.seed for unit in trainings_of(config) if not is_done(run, unit)}
         for units in (searches_of(config), width_searches_of(config), trainings_of(config)):
-            left = [unit for unit in units if not is_done(run, unit)]
+            left = [unit for unit in units if unit.seed in seeds and not is_done(run, unit)]
             failed += _done(run, config, space, left, workers, progress)
     result = read_pattern_comparison(run, tuple(failed))
     write_whole(run / RESULT, json.dumps(summary(result), indent=1) + "\n")

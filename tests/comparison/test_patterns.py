@@ -21,6 +21,7 @@ from nas_prune.runs.typed import Typed
 from nas_prune.space.budget import Budget
 from nas_prune.training.recipe import recipe_named
 from nas_prune.training.result import Trained
+from tools.kept import exchange
 
 SEARCH = SparsifyConfig(space="vgg11", width_multiplier=0.0625, data="digits")
 RECIPE = recipe_named("digits").with_epochs(2)
@@ -126,6 +127,22 @@ def test_arms_that_slimming_cannot_make_are_left_out_with_the_reason(tmp_path: P
     assert all("slimming" in why for why in result.left_out.values())
     assert result.is_finished
     assert sorted(result.of(TEN, "scratch-e")) == [0]
+
+
+@pytest.mark.slow
+def test_a_seed_whose_arms_are_trained_is_not_searched_again(tmp_path: Path) -> None:
+    first = compare_patterns(settings("scratch-e", seeds=1), tmp_path / "first")
+    lines = tmp_path / "kept.jsonl"
+    assert exchange(first.run, lines, ["config.yaml", "arms/**/*.json"]) == (
+        5,
+        0,
+    )  # results and costs at two budgets
+    exchange(tmp_path / "elsewhere", lines, [])
+    more = resume_compare_patterns(tmp_path / "elsewhere", seeds=2)
+    assert [path.name for path in (more.run / "searches").iterdir()] == ["seed-1"]
+    assert more.of(TEN, "scratch-e")[0] == first.of(TEN, "scratch-e")[0]
+    assert sorted(more.of(TEN, "scratch-e")) == [0, 1]
+    assert summary(more)["budgets"][0]["arms"]["scratch-e"]["n"] == 2
 
 
 @pytest.mark.slow
