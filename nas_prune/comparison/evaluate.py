@@ -48,7 +48,7 @@ from nas_prune.space.quantities import MEASURED
 from nas_prune.space.search_space import SearchSpace
 from nas_prune.space.widths import MethodRecord, Widths, read_widths
 from nas_prune.training.compute import pick_threads
-from nas_prune.training.config import RunConfig, TrainConfig, checked_images, resume_command
+from nas_prune.training.config import TrainConfig, checked_images, resume_command
 from nas_prune.training.job import Inputs
 from nas_prune.training.notes import before_training
 from nas_prune.training.ranks import ALONE
@@ -268,7 +268,7 @@ def _train(
     widths = read_widths(folder / WIDTHS)
     name = f"{member[0]} {member[1] + 1} of {config.networks}"
     settings = TrainConfig(
-        **config.model_dump(include=set(RunConfig.model_fields)),
+        **config.of_trainings(),
         recipe=config.recipe,
         schedule="scratch-e",
         seeds=(config.seed + member[1],),

@@ -28,7 +28,7 @@ from nas_prune.runs.workers import in_workers
 from nas_prune.space.load import load_referenced
 from nas_prune.space.search_space import SearchSpace
 from nas_prune.space.widths import SpaceReference, Widths, read_widths
-from nas_prune.training.config import RunConfig, TrainConfig, resume_command
+from nas_prune.training.config import TrainConfig, resume_command
 from nas_prune.training.job import Inputs
 from nas_prune.training.ranks import ALONE
 from nas_prune.training.result import Trained, read_trained
@@ -150,7 +150,7 @@ class Job:
         folder, config = self.folder(arm.name), self.config
         widths = read_widths(path_of(self.run, arm.kind, seed))
         settings = TrainConfig(
-            **config.model_dump(include=set(RunConfig.model_fields)),
+            **config.of_trainings(),
             recipe=config.recipe.with_epochs(self.epochs_of(arm, seed, widths)),
             schedule=arm.schedule,
             cap=config.cap,

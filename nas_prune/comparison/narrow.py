@@ -6,7 +6,7 @@ observation of Chin et al. (Width Transfer, CVPR workshops 2021, arXiv 2104.1325
 group's width; the network itself gets these shares, by one factor that meets its own budget.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +28,18 @@ from nas_prune.space.search_space import SearchSpace
 from nas_prune.space.widths import MethodRecord, Widths, read_widths
 from nas_prune.study.config import StudyConfig
 from nas_prune.study.run import run_study
+from nas_prune.training.config import RunConfig
 
 SHARE = 0.12  # of equal training, that the search and the study take; the winner is trained with the rest
 _FACTORS = (0.25, 0.5)
 _LEAST_WIDTH = 4  # of a searched group, or shares say nothing
 _LEAST_WHOLES = 2.0  # trainings of the narrow network, of which a search may take one
-OF_ALL_TRAININGS = ("data", "device", "threads", "precision", "channels_last", "compiles")
+_OF_ALL_TRAININGS = ("data", "device", "threads", "precision", "channels_last", "compiles")
+
+
+def of_all_trainings(config: RunConfig) -> dict[str, Any]:
+    """The settings that a search or a study within a comparison shares with all its trainings."""
+    return {name: value for name, value in config.of_trainings().items() if name in _OF_ALL_TRAININGS}
 
 
 def narrow_factor(space: SearchSpace, columns: Sequence[int]) -> float:
@@ -102,10 +108,9 @@ def _study(
     narrow: SearchConfig, total: float, share: float, guideline: Path | None, name: str
 ) -> StudyConfig:
     """The study around a guideline, for what the search has left."""
-    own: Mapping[str, Any] = {key: getattr(narrow, key) for key in OF_ALL_TRAININGS}
     return StudyConfig.model_validate(
         {
-            **own,
+            **of_all_trainings(narrow),
             **narrow.network_settings(),
             **lengths(total, share, narrow.recipe.epochs),
             "name": name,

@@ -14,7 +14,7 @@ from torch import nn
 from nas_prune.comparison.arms import path_of
 from nas_prune.comparison.config import CompareConfig
 from nas_prune.comparison.lengths import lengths
-from nas_prune.comparison.narrow import OF_ALL_TRAININGS, SHARE, found_narrowly
+from nas_prune.comparison.narrow import SHARE, found_narrowly, of_all_trainings
 from nas_prune.comparison.plan import bound_of, driving_axis, groups_of
 from nas_prune.comparison.torch_pruning import cut_by_torch_pruning
 from nas_prune.comparison.winner import number_of, study_of_seed, winner_file
@@ -27,7 +27,7 @@ from nas_prune.space.search_space import SearchSpace
 from nas_prune.space.widths import MethodRecord, Widths, read_widths
 from nas_prune.study.config import StudyConfig
 from nas_prune.study.run import run_study
-from nas_prune.training.config import RunConfig, TrainConfig
+from nas_prune.training.config import TrainConfig
 from nas_prune.training.job import Inputs
 from nas_prune.training.network_file import read_network, set_weights
 from nas_prune.training.result import read_trained
@@ -77,7 +77,7 @@ def _usual(job: Compared, seed: int, progress: Progress) -> Widths:
     folder, number, config = study_of_seed(job.run, seed), number_of(seed), job.config
     study = StudyConfig.model_validate(
         {
-            **{name: getattr(config, name) for name in OF_ALL_TRAININGS},
+            **of_all_trainings(config),
             **_network(job),
             **lengths(_USUAL, _share(job), config.recipe.epochs),
             "name": f"study-{number}",
@@ -97,7 +97,7 @@ def _narrowly(job: Compared, seed: int, progress: Progress) -> Widths:
     assert config.equal_training is not None
     settings = SearchConfig.model_validate(
         {
-            **{name: getattr(config, name) for name in OF_ALL_TRAININGS},
+            **of_all_trainings(config),
             **_network(job),
             "recipe": config.recipe,
             "budgets": (_bound(job),),
@@ -145,7 +145,7 @@ def cut_by_peer(
 ) -> Callable[[], nn.Module]:
     """What makes the network that Torch-Pruning leaves of a whole one, trained for it; its widths are written."""
     settings = TrainConfig(
-        **job.config.model_dump(include=set(RunConfig.model_fields)),
+        **job.config.of_trainings(),
         recipe=job.config.recipe,
         schedule="scratch-e",
         seeds=(seed,),

@@ -45,7 +45,7 @@ def source_for(
     if not method.trains:
         raise BadInputError(f"its method, {found.method}, trains no network")
     made = SearchConfig(
-        **run.model_dump(include=set(RunConfig.model_fields)),
+        **run.of_trainings(),
         **found.network_settings(),
         **found.model_dump(include={"method", "scope", "budgets", "cost", "weights"}),
         recipe=recipe,

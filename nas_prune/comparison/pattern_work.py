@@ -236,16 +236,12 @@ class Worker:
         if masks is not None:
             macs = stage.costs.at([int(masks[layer.name].sum()) for layer in stage.costs.layers.layers]).macs
         config = TrainConfig(
-            data=stage.config.data,
+            **self.config.of_trainings() | {"data": stage.config.data, "images": ""},  # a split for each seed
             recipe=self.config.recipe,
             schedule=arm.schedule,
             cap=self.config.cap,
             seeds=(FIRST_TRAINING + unit.seed,),
             data_seed=unit.seed,
-            device=self.config.device,
-            threads=self.config.threads,
-            precision=self.config.precision,
-            channels_last=self.config.channels_last,
         )
         config = config.model_copy(
             update={"pattern": None if masks is None else arm.name, "pattern_macs": macs}

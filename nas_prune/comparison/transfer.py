@@ -30,7 +30,6 @@ from nas_prune.space.load import images_for
 from nas_prune.space.names import space_name
 from nas_prune.space.search_space import Groups, SearchSpace
 from nas_prune.space.widths import Widths
-from nas_prune.training.config import RunConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +150,7 @@ def direct_search(config: CompareConfig, target: Target, method: str) -> SearchC
         raise BadInputError(f"--direct must be a width method that looks at the images, got {method}.")
     return resolve(
         SearchConfig(
-            **config.model_dump(include=set(RunConfig.model_fields)),
+            **config.of_trainings(),
             space=target.space,
             width_multiplier=target.width_multiplier,
             groups=target.groups,

@@ -19,7 +19,7 @@ from nas_prune.study import trial_record as record
 from nas_prune.study.config import StudyConfig
 from nas_prune.study.short_numbers import short
 from nas_prune.study.trainer import Again, Asked, Told
-from nas_prune.training.config import RunConfig, TrainConfig
+from nas_prune.training.config import TrainConfig
 from nas_prune.training.job import Inputs
 from nas_prune.training.loop import Observer
 from nas_prune.training.result import read_trained
@@ -175,7 +175,7 @@ def _nothing(_: nn.Module) -> dict[str, Any]:
 def train_config(config: StudyConfig, seeds: tuple[int, ...], **changes: Any) -> TrainConfig:
     """How the network of a trial is trained."""
     settings = {
-        **config.model_dump(include=set(RunConfig.model_fields)),
+        **config.of_trainings(),
         "recipe": config.trial_recipe,
         "schedule": "scratch-e",
         "seeds": seeds,

@@ -139,6 +139,14 @@ class RunConfig(RunSettings):
     def _paths(self) -> dict[str, str]:
         return {name: path for name in self.path_fields if (path := getattr(self, name)) is not None}
 
+    def of_trainings(self) -> dict[str, Any]:
+        """These settings for the trainings of a run, whose networks have other widths than the one it was checked with.
+
+        Where that one takes images in channels-last layout, a narrower one may not, and then has the plain one.
+        """
+        own = {name: getattr(self, name) for name in RunConfig.model_fields}
+        return own | {"channels_last": False if self.channels_last is False else None}
+
     def compute(
         self, device: torch.device, ranks: Ranks, network: nn.Module, image_shape: tuple[int, int, int]
     ) -> Compute:

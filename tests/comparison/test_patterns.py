@@ -130,6 +130,16 @@ def test_arms_that_slimming_cannot_make_are_left_out_with_the_reason(tmp_path: P
 
 
 @pytest.mark.slow
+def test_dense_networks_are_trained_that_do_not_take_the_layout_of_the_whole_one(tmp_path: Path) -> None:
+    short = RECIPE.with_epochs(1)
+    search = SparsifyConfig(space="resnet20", data="digits", recipe=short)
+    config = settings("widths-macs", seeds=1).model_copy(update={"search": search, "recipe": short})
+    result = compare_patterns(config, tmp_path / "run")
+    assert result.config.channels_last  # the whole network takes it; streams of fewer than 16 channels do not
+    assert sorted(result.of(TEN, "widths-macs")) == [0]
+
+
+@pytest.mark.slow
 def test_a_seed_whose_arms_are_trained_is_not_searched_again(tmp_path: Path) -> None:
     first = compare_patterns(settings("scratch-e", seeds=1), tmp_path / "first")
     lines = tmp_path / "kept.jsonl"

@@ -1,10 +1,13 @@
 """Settings in Python take the words of the command line, and what is wrong with them is said in one line."""
 
 import pytest
+import torch
 
 from nas_prune.errors import BadInputError
 from nas_prune.search.config import SearchConfig
+from nas_prune.space.load import load_space
 from nas_prune.training.config import TrainConfig
+from nas_prune.training.ranks import ALONE
 
 
 def test_names_stand_for_images_and_recipes_and_epochs_are_the_recipes() -> None:
@@ -38,3 +41,20 @@ def test_what_stands_in_a_file_is_what_came_out() -> None:
 def test_what_cannot_be_used_is_an_error_of_ours(settings: dict[str, object], why: str) -> None:
     with pytest.raises(BadInputError, match=why):
         TrainConfig(**settings)
+
+
+def test_narrower_networks_need_not_take_the_layout_that_was_asked_for() -> None:
+    space = load_space("resnet20", num_classes=10)
+    narrow = space.build([8] * len(space.base_G), seed=0)  # a 1×1 convolution with a stride reads 8 channels
+    asked = TrainConfig(channels_last=True)
+    cpu = torch.device("cpu")
+    assert asked.compute(cpu, ALONE, space.build(seed=0), (3, 32, 32)).channels_last
+    with pytest.raises(
+        BadInputError, match="--channels-last must come with a network that takes such images"
+    ):
+        asked.compute(cpu, ALONE, narrow, (3, 32, 32))
+    own = TrainConfig(**asked.of_trainings())
+    assert not own.compute(cpu, ALONE, narrow, (3, 32, 32)).channels_last
+    assert own.compute(cpu, ALONE, space.build(seed=0), (3, 32, 32)).channels_last
+    plain = TrainConfig(**TrainConfig(channels_last=False).of_trainings())
+    assert not plain.compute(cpu, ALONE, space.build(seed=0), (3, 32, 32)).channels_last
