@@ -91,14 +91,27 @@ def gathered(keys_U: Sequence[Keys], depth: int, weights_U: "Floats | None" = No
     )
 
 
-def independent(keys_U: Sequence[Keys]) -> Nodes:
+def independent(keys_U: Sequence[Keys], there_UC: "NDArray[np.bool_] | None" = None) -> Nodes:
     """Sources gathered at the highest level that repeats, or else each by itself.
 
     Two members are enough: what lies below them repeats more often, but says nothing of how a third would differ.
+
+    Args:
+        keys_U: of each source.
+        there_UC: of which quantities it says anything: members without one in common do not repeat. None for all.
     """
     weights_U = weights_of(keys_U)
     candidates = [gathered(keys_U, depth, weights_U) for depth in range(1, len(LEVELS) + 1)]
-    return next((nodes for nodes in candidates if nodes.degrees >= 1), candidates[-1])
+    repeats = (nodes for nodes in candidates if nodes.degrees >= 1 and _compares(nodes, there_UC))
+    return next(repeats, candidates[-1])
+
+
+def _compares(nodes: Nodes, there_UC: "NDArray[np.bool_] | None") -> bool:
+    """Whether two nodes of one parent say anything of the same quantity."""
+    if there_UC is None:
+        return True
+    there_NC = np.stack([there_UC[list(own)].any(0) for own in nodes.members])
+    return any((there_NC[nodes.parents_N == parent].sum(0) > 1).any() for parent in set(nodes.parents_N))
 
 
 def at_nodes(values_UC: Floats, nodes: Nodes) -> Floats:
@@ -262,12 +275,13 @@ def pattern_test(values_NC: Floats, nodes: Nodes) -> tuple[float | None, str]:
         nodes: the nodes.
 
     Returns:
-        The p value, None with one node or one quantity, and in words how it was found.
+        The p value, None with one node or one quantity, or where no two nodes say anything of the same one; and in
+        words how it was found.
     """
     values_NC = values_NC[:, (~np.isnan(values_NC)).sum(0) > 0]
     there_NC = ~np.isnan(values_NC)
     num_nodes, num_cells = values_NC.shape
-    if num_nodes < 2 or num_cells < 2 or (there_NC.sum(1) < 2).all():
+    if num_nodes < 2 or num_cells < 2 or (there_NC.sum(1) < 2).all() or (there_NC.sum(0) < 2).all():
         return None, "none: one source alone cannot agree with any other"
     centred_NC = values_NC - np.nanmean(values_NC, axis=1, keepdims=True)
     if not np.nan_to_num(centred_NC).any():

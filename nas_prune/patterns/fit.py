@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas_prune.errors import GuidelineError
-from nas_prune.guideline.pooling import at_nodes, independent, pattern_test, pool, shrunk
+from nas_prune.guideline.pooling import Nodes, at_nodes, independent, pattern_test, pool, shrunk
 from nas_prune.patterns.guideline import (
     LARGEST,
     Agreement,
@@ -69,12 +69,17 @@ def fit_patterns(patterns: Sequence[Pattern], *, confidence: float = 0.9) -> Pat
     for pattern in patterns:
         by_keys[_keys(pattern)].append(pattern)
     keys_U = list(by_keys)
-    nodes = independent(keys_U)
     densities = _table([_mean([densities_of(one) for one in own]) for own in by_keys.values()])
-    said = [_mean([positions_of(one) for one in own]) for own in by_keys.values()]
-    positions, tested = _table(said), _table([_over_stages(one) for one in said])
+    nodes = independent(keys_U, ~np.isnan(densities.values_UC))
     of_densities, density_C, half_C = _pooled(densities, densities, nodes, confidence)
-    of_positions, position_C, half_P = _pooled(positions, tested, nodes, confidence)
+    # A search of which nothing is known about positions has no part in whether others agree in them.
+    by_source = zip(
+        keys_U, (_mean([positions_of(one) for one in own]) for own in by_keys.values()), strict=True
+    )
+    known = {keys: said for keys, said in by_source if said}
+    positions, tested = _table(list(known.values())), _table([_over_stages(one) for one in known.values()])
+    nodes_P = independent(list(known), ~np.isnan(tested.values_UC)) if known else None
+    of_positions, position_C, half_P = _pooled(positions, tested, nodes_P, confidence)
     return PatternGuideline(
         densities=_density_cells(densities, density_C, half_C),
         positions=_position_cells(positions, position_C, half_P),
@@ -84,7 +89,7 @@ def fit_patterns(patterns: Sequence[Pattern], *, confidence: float = 0.9) -> Pat
         confidence=confidence,
         covers=(min(one.density for one in patterns), max(one.density for one in patterns)),
         sources=tuple(_source(pattern) for pattern in patterns),
-        notes=_notes(patterns, len(nodes.members)),
+        notes=_notes(patterns, nodes, None if of_positions.p_value is None else nodes_P),
     )
 
 
@@ -176,9 +181,11 @@ def _table(said: Sequence[Mapping[Any, float]]) -> _Table:
     return _Table(names, np.array(values, dtype=np.float64).reshape(len(said), len(names)))
 
 
-def _pooled(table: _Table, tested: _Table, nodes: Any, confidence: float) -> tuple[Agreement, Floats, Floats]:
+def _pooled(
+    table: _Table, tested: _Table, nodes: Nodes | None, confidence: float
+) -> tuple[Agreement, Floats, Floats]:
     """Whether sources agree in what is tested; shrunk means of all cells, and half widths of their intervals."""
-    if not table.names:
+    if nodes is None or not table.names:
         return Agreement(is_found=False, test="no cells"), np.zeros(0), np.zeros(0)
     values_NC = at_nodes(table.values_UC, nodes)
     p_value, test = pattern_test(at_nodes(tested.values_UC, nodes), nodes)
@@ -236,10 +243,15 @@ def _source(pattern: Pattern) -> PatternSource:
     )
 
 
-def _notes(patterns: Sequence[Pattern], nodes: int) -> tuple[str, ...]:
+def _notes(patterns: Sequence[Pattern], nodes: Nodes, nodes_P: Nodes | None) -> tuple[str, ...]:
+    """What a person should know; `nodes_P` are those that were compared in positions."""
     notes = []
-    if nodes == 1:
+    if len(nodes.members) == 1:
         notes.append("One source alone: nothing says how far another would differ. It is applied as it is.")
+    if nodes_P is not None and nodes_P.level != nodes.level:
+        notes.append(
+            f"Independent for kernel positions: each {nodes_P.level} of those that say anything of them."
+        )
     stages = {_last(one) for one in patterns}
     if len(stages) > 1:
         notes.append("Networks have different numbers of stages; they are matched from the last.")

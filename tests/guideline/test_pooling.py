@@ -38,6 +38,17 @@ def test_intervals_are_over_the_highest_level_that_repeats() -> None:
     assert independent(keys("ADM0")).degrees == 0
 
 
+def test_members_that_say_nothing_of_the_same_do_not_repeat() -> None:
+    own = keys("ADM0", "ADM1", "BDM0")
+    there = np.array([[True, True, False], [True, False, False], [False, False, True]])
+    assert independent(own).level == "network"
+    assert independent(own, there).level == "seed"
+    assert independent(own, there | [False, True, False]).level == "network"
+    assert (
+        pattern_test(np.array([[1.0, 2.0, np.nan], [np.nan, np.nan, 3.0]]), independent(own[1:]))[0] is None
+    )
+
+
 def test_three_values_have_the_mean_error_and_interval_of_student() -> None:
     nodes = gathered(keys("ADM0", "ADM1", "ADM2"), 4)
     values = np.array([[1.0], [2.0], [4.0]])

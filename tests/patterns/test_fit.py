@@ -1,11 +1,13 @@
 """Guidelines fitted to patterns: what was planted is found, what is not in common is not."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from math import log
 from pathlib import Path
 
 import numpy as np
 import pytest
+from torch import nn
 
 from nas_prune.errors import GuidelineError
 from nas_prune.patterns.fit import densities_of, fit_patterns, log_odds, patterns_in, positions_of
@@ -13,6 +15,7 @@ from nas_prune.patterns.guideline import PatternGuideline, kind_of_layer
 from nas_prune.patterns.layers import weight_layers
 from nas_prune.patterns.pattern import Pattern
 from nas_prune.patterns.statistics import pattern_of
+from nas_prune.space.load import load_space
 from nas_prune.space.search_space import SearchSpace
 from tests.networks import known
 from tests.patterns.conftest import at_densities, costs_for, planted, small_space
@@ -145,6 +148,61 @@ def test_sources_that_have_nothing_in_common_are_not_applied() -> None:
     assert not found.of_positions.is_found
     assert found.density_odds("kernel", 0) == 0
     assert found.position_odds((3, 3), 0) is None
+
+
+@cache
+def without_positions() -> SearchSpace:
+    return load_space(
+        lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 40), nn.ReLU(), nn.Linear(40, 5)),
+        (1, 8, 8),
+        num_classes=5,
+    )
+
+
+@cache
+def of_large_kernels() -> SearchSpace:
+    return load_space(
+        lambda: nn.Sequential(
+            nn.Conv2d(1, 12, 5, padding=2),
+            nn.ReLU(),
+            nn.Conv2d(12, 12, 5, padding=2),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(12, 5),
+        ),
+        (1, 8, 8),
+        num_classes=5,
+    )
+
+
+@pytest.mark.parametrize(("count", "other"), [(3, without_positions), (1, of_large_kernels)])
+def test_a_source_that_says_nothing_of_positions_has_no_part_in_whether_others_agree(
+    count: int, other: Callable[[], SearchSpace]
+) -> None:
+    several = sources(resnet())
+    alone = fit_patterns(several)
+    found = fit_patterns([*several, *(planted(other(), {}, seed=seed) for seed in range(count))])
+    assert alone.of_positions.p_value == pytest.approx(0.0005, rel=0.1)
+    assert found.of_positions.is_found
+    assert found.of_positions.p_value == pytest.approx(0.0005, rel=0.1)
+    assert found.level == "network"
+    assert found.notes[0] == "Independent for kernel positions: each seed of those that say anything of them."
+    for stage in (0, 1, 2):
+        assert found.position_odds((3, 3), stage) == pytest.approx(
+            alone.position_odds((3, 3), stage), abs=0.02
+        )
+
+
+@pytest.mark.parametrize("other", [without_positions, of_large_kernels])
+def test_positions_of_which_one_source_alone_says_anything_are_taken_as_they_are(
+    other: Callable[[], SearchSpace],
+) -> None:
+    one = planted(resnet(), odds_of(resnet()), CENTRE)
+    found = fit_patterns([one, planted(other(), {})])
+    assert (found.of_positions.is_found, found.of_positions.p_value) == (True, None)
+    assert found.position_odds((3, 3), 0) == pytest.approx(
+        [positions_of(one)[0, (3, 3), place] for place in range(9)], abs=1e-4
+    )
 
 
 def test_one_source_alone_is_taken_as_it_is() -> None:
