@@ -1,13 +1,16 @@
 """The settings of a comparison of patterns."""
 
-from typing import ClassVar, Literal, Self
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field
 
 from nas_prune.comparison.pattern_arms import PatternArm, arms_named
 from nas_prune.patterns.config import SparsifyConfig
 from nas_prune.patterns.methods.registry import method_named
+from nas_prune.runs.directory import TARGET
 from nas_prune.space.budget import Budget, BudgetSetting
+from nas_prune.space.names import check_trusted
 from nas_prune.training.config import RunConfig
 from nas_prune.training.recipe import Recipe, default_recipe
 
@@ -38,19 +41,28 @@ class PatternCompareConfig(RunConfig):
     cap: float | None = Field(default=4.0, ge=1)
     guideline: str | None = Field(default=None, min_length=1, max_length=4096)
 
-    def network_in(self, run: object) -> str:  # noqa: ARG002
+    def network_in(self, run: Path) -> str:  # noqa: ARG002
         """As `RunConfig`."""
         return self.search.space
 
-    def relative_to(self, run: object) -> Self:
-        """As `RunConfig`; the searches look at the same images."""
-        moved = super().relative_to(run)  # type: ignore[arg-type]
-        return moved.model_copy(update={"search": moved.search.model_copy(update={"data": moved.data})})
+    def vouched(self, run: Path, typed: str | None) -> Self:
+        """As `RunConfig`; the searches may load the same network."""
+        known = super().vouched(run, typed)
+        return known.searching(space=check_trusted(self.search.space, typed, str(run)), data=known.data)
 
-    def resolved_from(self, run: object, data_name: str | None) -> Self:
-        """As `RunConfig`; the searches look at the same images."""
-        here = super().resolved_from(run, data_name)  # type: ignore[arg-type]
-        return here.model_copy(update={"search": here.search.model_copy(update={"data": here.data})})
+    def relative_to(self, run: Path) -> Self:
+        """As `RunConfig`; the searches look at the same images, and at the target that the comparison has."""
+        moved = super().relative_to(run)
+        return moved.searching(data=moved.data, **self.search.target_at(TARGET))
+
+    def resolved_from(self, run: Path, data_name: str | None) -> Self:
+        """As `RunConfig`; the searches look at the same images, and at the target that the comparison has."""
+        here = super().resolved_from(run, data_name)
+        return here.searching(data=here.data, **self.search.target_at(str(run / TARGET)))
+
+    def searching(self, **changes: Any) -> Self:
+        """The same with other settings of the searches."""
+        return self.model_copy(update={"search": self.search.model_copy(update=changes)})
 
     @property
     def chosen(self) -> tuple[PatternArm, ...]:
@@ -69,5 +81,6 @@ class PatternCompareConfig(RunConfig):
                 "threads": self.threads,
                 "precision": self.precision,
                 "channels_last": self.channels_last,
+                "compiles": self.compiles,
             }
         )

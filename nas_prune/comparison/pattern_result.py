@@ -155,6 +155,7 @@ def summary(result: PatternComparison) -> dict[str, Any]:
         "method": config.search.method,
         "data": published(config.data.name),
         "seeds": config.seeds,
+        "failed": [{"training": name, "why": why} for name, why in result.failed],
         **named_metric(metric),
         "budgets": [
             {

@@ -17,7 +17,9 @@ from nas_prune.comparison.pattern_work import (
     trainings_of,
     width_searches_of,
 )
-from nas_prune.errors import BadInputError
+from nas_prune.data.config import load_images
+from nas_prune.errors import BadInputError, FileError, NasPruneError
+from nas_prune.hardware.use import keep_target
 from nas_prune.patterns.config import resolve
 from nas_prune.patterns.guideline import read_pattern_guideline
 from nas_prune.patterns.prepared import prepared_patterns
@@ -29,6 +31,7 @@ from nas_prune.runs.settings import library_versions, write_config
 from nas_prune.runs.stopping import resume_hint
 from nas_prune.runs.workers import in_workers
 from nas_prune.space.names import is_own
+from nas_prune.training.config import checked_images
 from nas_prune.training.given_weights import write_start
 from nas_prune.training.notes import before_training
 
@@ -78,6 +81,7 @@ def compare_patterns(
     config = config.model_copy(update=changes)
     run = make_run(out, config.search.space, "compare", config.data.name)
     with begun_whole(run):
+        keep_target(search.target, run)
         if stage.given is not None:
             write_start(run, stage.given)
         if stage.guideline is not None:
@@ -116,8 +120,10 @@ def resume_compare_patterns(
     if seeds is not None:
         if seeds < config.seeds:
             raise BadInputError(f"--seeds must be at least the {config.seeds} that the run has, got {seeds}.")
-        config = config.model_copy(update={"seeds": seeds})
+        config = config.model_copy(update={"seeds": seeds}).checked()
         write_config(run, config.relative_to(run))
+    if any(not is_done(run, unit) for unit in trainings_of(config)):
+        checked_images(config, load_images(config.data, config.search_of(0).seed, SILENT))
     return _finish(run, config, space, workers, progress)
 
 
@@ -134,7 +140,13 @@ def _finish(
     with alone_in(run), resume_hint(_again(run, config)):
         seeds = {unit.seed for unit in trainings_of(config) if not is_done(run, unit)}
         for units in (searches_of(config), width_searches_of(config), trainings_of(config)):
-            left = [unit for unit in units if unit.seed in seeds and not is_done(run, unit)]
+            left = [
+                unit
+                for unit in units
+                if unit.seed in seeds
+                and not is_done(run, unit)
+                and all(is_done(run, before) for before in unit.follows)
+            ]
             failed += _done(run, config, space, left, workers, progress)
     result = read_pattern_comparison(run, tuple(failed))
     write_whole(run / RESULT, json.dumps(summary(result), indent=1) + "\n")
@@ -151,11 +163,16 @@ def _done(
 ) -> list[tuple[str, str]]:
     """Do some units; those that failed, and why."""
     if workers == 1:
-        work = prepared_worker(run, config, space)
+        work, failed = prepared_worker(run, config, space), []
         for number, unit in enumerate(units):
             progress.update(unit.name, number, len(units))
-            work(unit, progress)
-        return []
+            try:
+                work(unit, progress)
+            except FileError:
+                raise
+            except NasPruneError as error:  # the rest is trained, as by several workers
+                failed.append((unit.name, str(error)))
+        return failed
     outcomes = in_workers(partial(prepared_worker, run, config, space), units, workers, progress)
     pairs = zip(units, outcomes, strict=True)
     return [(unit.name, outcome.error) for unit, outcome in pairs if outcome.error is not None]

@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from nas_prune.errors import BadInputError, BudgetError
+from nas_prune.errors import BudgetError, NothingToSearchError
 from nas_prune.patterns.config import SparsifyConfig
 from nas_prune.patterns.pattern import Pattern
 from nas_prune.runs.files import write_whole
@@ -71,7 +71,7 @@ def search_widths(
     for bound in [bound_by(pattern, kind) for pattern in patterns.values() for kind in COSTS.values()]:
         try:
             check_search(settings.model_copy(update={"budgets": (bound,)}), loaded)
-        except (BudgetError, BadInputError) as error:
+        except (BudgetError, NothingToSearchError) as error:
             reasons.append(str(error))
         else:
             bounds.append(bound)

@@ -20,7 +20,7 @@ from nas_prune.comparison.pattern_widths import (
     widths_beside,
 )
 from nas_prune.data import epoch_seed
-from nas_prune.errors import BudgetError
+from nas_prune.errors import BudgetError, DamagedError
 from nas_prune.patterns.config import SparsifyConfig
 from nas_prune.patterns.cut import cut_weights
 from nas_prune.patterns.draw import drawn_masks
@@ -45,7 +45,7 @@ from nas_prune.training.config import TrainConfig
 from nas_prune.training.evaluation import evaluate
 from nas_prune.training.given_weights import START
 from nas_prune.training.job import Inputs
-from nas_prune.training.masks import GivenMasks, Masks, read_masks
+from nas_prune.training.masks import GivenMasks, Masks, identity_of_masks, read_masks
 from nas_prune.training.result import Trained, read_trained, write_trained
 from nas_prune.training.run import train_member
 
@@ -62,6 +62,14 @@ class Unit:
     arm: PatternArm | None = None
     budget: Budget | None = None
     finds: Literal["pattern", "widths"] = "pattern"
+
+    @property
+    def follows(self) -> tuple["Unit", ...]:
+        """The searches that must be done before."""
+        pattern, widths = Unit(self.seed), Unit(self.seed, finds="widths")
+        if self.arm is None:
+            return (pattern,) if self.finds == "widths" else ()
+        return (pattern, widths) if self.arm.widths_from == "found" else (pattern,)
 
     @property
     def name(self) -> str:
@@ -163,7 +171,7 @@ class Worker:
 
     def _train(self, unit: Unit, arm: PatternArm, progress: Progress) -> None:
         assert unit.budget is not None
-        stage = self._stage(unit.seed)
+        stage = self.stage(unit.seed)
         result = result_file(self.run, unit)
         result.parent.mkdir(parents=True, exist_ok=True)
         if arm.kind == "whole" and self._has_whole(stage):
@@ -173,7 +181,7 @@ class Worker:
             write_trained(result, self._as_searched(unit, stage))
             return
         try:
-            config, widths, inputs = self._inputs(unit, arm, unit.budget, stage)
+            config, widths, inputs = self.inputs(unit, arm, unit.budget, stage)
         except BudgetError as error:  # no widths cost as little as the pattern
             write_whole(result.parent / _LEFT_OUT, json.dumps({"why": str(error)}) + "\n")
             return
@@ -181,7 +189,7 @@ class Worker:
         write_whole(result.parent / _COST, json.dumps({"macs": macs, "size_bytes": size}) + "\n")
         train_member(config, widths, result.parent.parent, inputs, result=result, progress=progress)
 
-    def _stage(self, seed: int) -> PreparedPatterns:
+    def stage(self, seed: int) -> PreparedPatterns:
         """The search of a seed with everything loaded."""
         if seed not in self.loaded:
             self.loaded.clear()
@@ -216,7 +224,7 @@ class Worker:
         network = trained_network(stage, search_folder(self.run, unit.seed))
         data, cost = stage.data, stage.space.cost_at(stage.space.base_G)
         return Trained(
-            FIRST_TRAINING + unit.seed,
+            unit.seed,  # by which the search trained it
             evaluate(network, data.val, data, stage.compute)[1],
             evaluate(network, data.test, data, stage.compute)[1],
             stage.config.search_recipe.epochs,
@@ -226,9 +234,10 @@ class Worker:
             metric=data.task.metric,
         )
 
-    def _inputs(
+    def inputs(
         self, unit: Unit, arm: PatternArm, budget: Budget, stage: PreparedPatterns
     ) -> tuple[TrainConfig, Widths, Inputs]:
+        """How an arm is trained, which network, and from which weights with which masks."""
         pattern = self._pattern(unit.seed, budget)
         widths = _widths_for(arm, pattern, stage, width_search_folder(self.run, unit.seed))
         masks = self._masks(unit, arm, budget, pattern, stage) if arm.is_masked else None
@@ -272,7 +281,10 @@ class Worker:
         assert pattern.mask is not None
         seed = epoch_seed(unit.seed, 0, f"masks of {arm.name}")
         if arm.kind in ("found", "shuffled"):
-            found = read_masks(search_folder(self.run, unit.seed) / PATTERNS / pattern.mask.file)
+            path = search_folder(self.run, unit.seed) / PATTERNS / pattern.mask.file
+            found = read_masks(path)
+            if identity_of_masks(found) != pattern.mask.blake2b:
+                raise DamagedError(f"{path} must hold the masks of its pattern, got others.")
             return found if arm.kind == "found" else shuffled(found, seed)
         if arm.kind == "drawn":
             return drawn_masks(pattern, stage.costs.layers, seed)

@@ -7,13 +7,22 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows of text. All columns hold numbers but the first `left`, and the last if it `ends_in_words`."""
+    """Rows of text. All columns hold numbers but the first `left`, and the last if it `ends_in_words`.
+
+    Raises:
+        ValueError: a row is not as long as the headings, so that cells would stand under others'.
+    """
 
     headings: Sequence[str]
     rows: Sequence[Sequence[str]]
     left: int = 1
     caption: str = ""
     ends_in_words: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse rows of another length."""
+        if any(len(row) != len(self.headings) for row in self.rows):
+            raise ValueError(f"rows must have {len(self.headings)} cells")
 
     def is_number(self, column: int) -> bool:
         """Whether a column holds numbers."""

@@ -34,8 +34,9 @@ def part_of_patterns(run: Path, name: str) -> Part:
     headline = f"{config.space}{factor} on {published(config.data.name)}: single weights by {config.method}"
     paths = sorted((run / PATTERNS).glob("*.json"), key=lambda path: -read_pattern(path).density)
     found = [read_pattern(path) for path in paths]
-    said = [] if numbers else [unfinished(f"{len(read_metrics(run))} epochs are done")]
     rounds = sorted(run.glob("round-*"))
+    epochs = sum(len(read_metrics(folder)) for folder in rounds or [run])
+    said = [] if numbers else [unfinished(f"{epochs} epochs are done")]
     folders = {folder.name: [folder] for folder in rounds} if rounds else {"whole network": [run]}
     sections = [
         Section("Weights that stay", [*said, DENSE_KERNELS], tables=_tables(found, numbers or {})),
@@ -200,7 +201,15 @@ def _compared(result: PatternComparison, budget: Budget, name: str) -> Section:
             cells = [metric.difference(one.difference), ends, p]
         spread = "" if deviation is None else f" ± {metric.bare(deviation)}"
         rows.append(
-            [arm.name, f"{metric.bare(mean)}{spread}", str(len(scores)), arm.beside or "", *cells, arm.words]
+            [
+                arm.name,
+                f"{metric.bare(mean)}{spread}",
+                str(len(scores)),
+                arm.beside or "",
+                *cells,
+                *_cost_cells(result, budget, arm.name),
+                arm.words,
+            ]
         )
     if not rows:
         return Section(f"At {budget}", [unfinished("no training is done")])

@@ -124,15 +124,15 @@ class RunConfig(RunSettings):
         """For the run's `config.yaml`: every path relative to the run's directory."""
         paths = {name: os.path.relpath(path, run) for name, path in self._paths().items()}
         data = self.data.at(portable(self.data.name, run))
-        return self.model_copy(update={"data": data, **paths, **self._target_at(TARGET)})
+        return self.model_copy(update={"data": data, **paths, **self.target_at(TARGET)})
 
     def resolved_from(self, run: Path, data_name: str | None) -> Self:
         """The reverse of `relative_to`: every path as it can be opened from here."""
         paths = {name: os.path.relpath(run / path) for name, path in self._paths().items()}
         data = self.data.at(data_name or from_run(self.data.name, run))
-        return self.model_copy(update={"data": data, **paths, **self._target_at(str(run / TARGET))})
+        return self.model_copy(update={"data": data, **paths, **self.target_at(str(run / TARGET))})
 
-    def _target_at(self, place: str) -> dict[str, str]:
+    def target_at(self, place: str) -> dict[str, str]:
         """Where the target is, if there is one: a run has a copy of its own."""
         return {} if getattr(self, "target", None) is None else {"target": place}
 

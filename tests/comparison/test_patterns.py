@@ -52,13 +52,10 @@ def test_an_arm_brings_the_one_it_is_compared_with() -> None:
         arms_named(("guided",), has_guideline=False)
 
 
-def test_no_training_has_a_seed_by_which_a_mask_was_found() -> None:
+def test_the_whole_network_is_trained_once_for_all_budgets() -> None:
     config = settings(seeds=5)
-    searched = {unit.seed for unit in searches_of(config)}
-    trained = {FIRST_TRAINING + unit.seed for unit in trainings_of(config)}
-    assert not searched & trained
     wholes = [unit for unit in trainings_of(config) if unit.arm is not None and unit.arm.kind == "whole"]
-    assert len(wholes) == 5  # once for both budgets
+    assert len(wholes) == 5
 
 
 def test_shuffling_keeps_the_number_of_weights_of_each_layer_and_nothing_else() -> None:
