@@ -40,7 +40,9 @@ def settings(*arms: str, method: str = "erk", **changes: object) -> PatternCompa
     config = PatternCompareConfig(
         data=data, search=search, recipe=SHORT, budgets=("nonzero<=10%",), arms=arms, seeds=1
     )
-    searching = {name: changes.pop(name) for name in ("space", "target") if name in changes}
+    searching: dict[str, object] = {
+        name: changes.pop(name) for name in ("space", "target") if name in changes
+    }
     if "space" in searching:
         searching["width_multiplier"] = 1.0
     return config.searching(**searching).model_copy(update=changes)

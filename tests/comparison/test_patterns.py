@@ -13,7 +13,7 @@ from nas_prune.comparison.pattern_arms import ARMS, arms_named
 from nas_prune.comparison.pattern_config import FIRST_TRAINING, PatternCompareConfig
 from nas_prune.comparison.pattern_result import PatternComparison, read_pattern_comparison, summary
 from nas_prune.comparison.pattern_run import compare_patterns, resume_compare_patterns
-from nas_prune.comparison.pattern_work import arm_folder, searches_of, shuffled, trainings_of
+from nas_prune.comparison.pattern_work import arm_folder, shuffled, trainings_of
 from nas_prune.errors import BadInputError
 from nas_prune.patterns.config import SparsifyConfig
 from nas_prune.patterns.fit import fit_patterns, patterns_in
