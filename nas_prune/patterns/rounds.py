@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from functools import partial
 from math import ceil
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from nas_prune.data.preprocessing import preprocessing_of
 from nas_prune.patterns.cut import cut_weights
@@ -20,11 +21,23 @@ from nas_prune.patterns.stepwise import bound_at, falling, rounds_for
 from nas_prune.runs.directory import METRICS, NETWORK
 from nas_prune.runs.files import saying_why, write_whole
 from nas_prune.runs.progress import Progress
-from nas_prune.training.checkpoint import read_tensors, write_tensors
+from nas_prune.training.checkpoint import (
+    check_same_run,
+    most_of,
+    read_content,
+    read_tensors,
+    write_tensors,
+)
 from nas_prune.training.event_log import events_folder
 from nas_prune.training.loop import Training
 from nas_prune.training.masks import Masks, hold, identity_of_masks, masked, write_masks
-from nas_prune.training.network_file import NetworkRecord, read_network, set_weights, write_network
+from nas_prune.training.network_file import (
+    NetworkFile,
+    NetworkRecord,
+    read_network,
+    set_weights,
+    write_network,
+)
 from nas_prune.training.resumable import drop_checkpoints, facts_of, is_finished, train_in
 from nas_prune.training.state import Sums, TrainState, start
 
@@ -75,7 +88,7 @@ def _round(
     training = _training(stage, run, number, masks)
     network = stage.first_network()
     if masks is not None:
-        _set(network, _rewound(run))
+        _set_rewound(network, run, _first_facts(stage, run))
         hold(network, masks, scales=False)
         write_masks(folder / MASKS, masks)
     state = start(network, training.recipe)
@@ -86,7 +99,7 @@ def _round(
         set_weights(network, file)
         return network
     if masks is None and not _rewind_step(stage) and not (run / REWOUND).exists():
-        _write_rewound(run, network, None)
+        _write_rewound(run, network, None, facts)
     if masks is not None:
         _begin_at(state, stage, run, folder)
     train_in(folder, state, training, progress)
@@ -114,7 +127,7 @@ def _begin_at(state: TrainState, stage: PreparedPatterns, run: Path, folder: Pat
     epoch, steps = divmod(_rewind_step(stage), stage.setting.steps_per_epoch)
     state.epochs_done, state.steps_done = epoch, steps
     if steps:
-        sums = read_tensors(run / REWOUND)[0]["sums"]
+        sums = read_content(run / REWOUND, "early weights")["sums"]
         device = stage.compute.device
         loss, hits = (torch.tensor(float(sums[name]), dtype=torch.float64, device=device) for name in _SUMS)
         state.sums = Sums(loss, hits)
@@ -128,7 +141,7 @@ def _training(stage: PreparedPatterns, run: Path, number: int, masks: Masks | No
 
     def after_step(state: TrainState) -> None:
         if state.epochs_done * per_epoch + state.steps_done + 1 == _rewind_step(stage):
-            _write_rewound(run, state.model, state.sums)
+            _write_rewound(run, state.model, state.sums, _first_facts(stage, run))
 
     settings = {"method": stage.method.name, "round": number, "rewind": config.rewind}
     return Training(
@@ -143,27 +156,32 @@ def _training(stage: PreparedPatterns, run: Path, number: int, masks: Masks | No
     )
 
 
-def _write_rewound(run: Path, network: nn.Module, sums: Sums | None) -> None:
-    content = {} if sums is None else {"sums": {name: float(getattr(sums, name)) for name in _SUMS}}
-    write_tensors(run / REWOUND, dict(network.state_dict()), content)
+def _first_facts(stage: PreparedPatterns, run: Path) -> dict[str, Any]:
+    """What decides the first round, and so the weights that others are set back to."""
+    return facts_of(_training(stage, run, 0, None))
+
+
+def _write_rewound(run: Path, network: nn.Module, sums: Sums | None, facts: Mapping[str, Any]) -> None:
+    known = {} if sums is None else {"sums": {name: float(getattr(sums, name)) for name in _SUMS}}
+    write_tensors(run / REWOUND, dict(network.state_dict()), {"facts": facts, **known})
 
 
 def early_network(stage: PreparedPatterns, run: Path) -> nn.Module:
     """The network that every round but the first starts from, with all its weights.
 
     Raises:
-        DamagedError: the file is missing or damaged.
+        BadInputError, DamagedError: the file is of another search or network, missing or damaged.
     """
     network = stage.first_network()
-    _set(network, _rewound(run))
+    facts = _first_facts(stage, run)
+    # Of the search alone: its images and the device may be others by now.
+    _set_rewound(network, run, {name: facts[name] for name in ("seed", "recipe", "settings")})
     return network
 
 
-def _rewound(run: Path) -> Mapping[str, Tensor]:
-    return read_tensors(run / REWOUND)[1]
-
-
-@torch.no_grad()
-def _set(network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    for name, own in network.state_dict().items():
-        own.copy_(tensors[name])
+def _set_rewound(network: nn.Module, run: Path, facts: Mapping[str, Any]) -> None:
+    """Set a network to the early weights of its search, in place."""
+    path = run / REWOUND
+    content, weights = read_tensors(path, "early weights", most_of(network))
+    check_same_run(path, content.get("facts", facts), facts)  # files of earlier versions have none
+    set_weights(network, NetworkFile(path, weights, None))

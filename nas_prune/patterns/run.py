@@ -23,7 +23,7 @@ from nas_prune.runs.reopen import reopen
 from nas_prune.runs.settings import write_config
 from nas_prune.runs.stopping import resume_hint
 from nas_prune.search.result import file_stem
-from nas_prune.training.checkpoint import read_tensors, write_tensors
+from nas_prune.training.checkpoint import check_same_network, check_same_run, read_tensors, write_tensors
 from nas_prune.training.compute import limited_threads
 from nas_prune.training.config import resume_command
 from nas_prune.training.evaluation import evaluate
@@ -143,17 +143,31 @@ def _ended(stage: PreparedPatterns, run: Path, progress: Progress) -> Ended:
     training = stage.training(course, run)
     if is_finished(run):
         left = _as_left(stage, run, facts_of(training))
-        return left if course is None else replace(left, scores=read_tensors(run / SCORES, "scores")[1])
+        return left if course is None else replace(left, scores=_scores_left(stage, run, facts_of(training)))
     state = stage.first_state(course)
     train_in(run, state, training, progress)
     if course is None:
         network, scores = state.trained, None
     else:
         scores = {name: own.detach().float().cpu() for name, own in stage.scores(state.trained).items()}
-        write_tensors(run / SCORES, scores, {})
+        write_tensors(run / SCORES, scores, {"facts": facts_of(training)})
         network = course.plain(state.trained)
     _write(stage, run, network, facts_of(training), state.epochs_done)
     return Ended(network, state.epochs_done, scores)
+
+
+def _scores_left(stage: PreparedPatterns, run: Path, facts: dict[str, Any]) -> Scores:
+    """The scores of a finished training.
+
+    Raises:
+        BadInputError, DamagedError: they are of another network or training, or not whole.
+    """
+    path = run / SCORES
+    content, scores = read_tensors(path, "scores")
+    check_same_run(path, content.get("facts", facts), facts)  # files of earlier versions have none
+    own = dict(stage.space.template.named_parameters())
+    check_same_network(path, {layer.name: own[layer.name] for layer in stage.costs.layers.layers}, scores)
+    return scores
 
 
 def _write(

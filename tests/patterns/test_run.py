@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,16 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from nas_prune.errors import NasPruneError
+from nas_prune.errors import BadInputError, NasPruneError
 from nas_prune.patterns.config import SparsifyConfig, resolve
 from nas_prune.patterns.fit import fit_patterns
 from nas_prune.patterns.methods.registry import METHODS
 from nas_prune.patterns.pattern import read_pattern
 from nas_prune.patterns.prepared import prepared_patterns
-from nas_prune.patterns.run import resume_sparsify, sparsify
+from nas_prune.patterns.rounds import REWOUND, early_network
+from nas_prune.patterns.run import SCORES, resume_sparsify, sparsify
 from nas_prune.runs.progress import SILENT
-from nas_prune.training.checkpoint import read_tensors
+from nas_prune.training.checkpoint import read_tensors, write_tensors
 from nas_prune.training.loop import fit
 from nas_prune.training.masks import count, read_masks
 from nas_prune.training.recipe import recipe_named
@@ -66,6 +68,40 @@ def test_a_finished_search_that_is_resumed_finds_the_same(tmp_path: Path) -> Non
         shutil.rmtree(run / "patterns")
         resume_sparsify(run)
         assert hashes(run) == before
+
+
+def check_refusals(file: Path, again: Callable[[], object]) -> None:
+    """Tensors of another network, or of a training with other facts, are refused, and what was there is not."""
+    content, tensors = read_tensors(file)
+    name = next(iter(tensors))
+    for tried, facts, said in (
+        (tensors, {**content["facts"], "seed": 1}, "must be of this run, got .*, where seed is 1, not 0"),
+        (
+            {**tensors, name: tensors[name][1:]},
+            content["facts"],
+            f"must be of this network, .* where {name} is",
+        ),
+        ({"other": tensors[name]}, content["facts"], "must be of this network, got .*, where"),
+    ):
+        write_tensors(file, tried, {**content, "facts": facts})
+        with pytest.raises(BadInputError, match=said):
+            again()
+    write_tensors(file, tensors, content)
+    again()
+
+
+def test_early_weights_of_another_search_or_network_are_refused(tmp_path: Path) -> None:
+    stage = prepared_patterns(resolve(settings(method="lottery", budgets=("nonzero<=9%",))), SILENT)
+    recipe = stage.training(None).recipe.model_dump(mode="json")
+    facts = {"seed": 0, "recipe": recipe, "settings": {"method": "lottery", "round": 0, "rewind": 1.0}}
+    write_tensors(tmp_path / REWOUND, dict(stage.first_network().state_dict()), {"facts": facts})
+    check_refusals(tmp_path / REWOUND, lambda: early_network(stage, tmp_path))
+
+
+@pytest.mark.slow
+def test_scores_of_another_search_or_network_are_refused(tmp_path: Path) -> None:
+    sparsify(settings(method="gradual", budgets=("nonzero<=50%",)), tmp_path)
+    check_refusals(tmp_path / SCORES, lambda: resume_sparsify(tmp_path))
 
 
 @pytest.mark.parametrize(
