@@ -22,7 +22,7 @@ from nas_prune.search.result import file_stem
 from nas_prune.space.budget import Budget
 from nas_prune.space.load import load_referenced
 from nas_prune.space.search_space import SearchSpace
-from nas_prune.training.config import TrainConfig
+from nas_prune.training.config import TrainConfig, images_like
 from nas_prune.training.given_weights import GivenWeights
 from nas_prune.training.job import Inputs
 from nas_prune.training.masks import GivenMasks, Masks, identity_of_masks, masked, read_masks
@@ -183,6 +183,9 @@ def images_of(
 ) -> DataConfig:
     """The images that a pattern's network is trained on: those named, or those that its search looked at.
 
+    Where they are the search's, under whatever place, so is what else it was told of them, if nothing else is asked
+    for.
+
     Args:
         pattern: the artefact.
         path: its file, in its search's directory or elsewhere.
@@ -195,18 +198,18 @@ def images_of(
         BadInputError: the search is not known, and no images are named.
     """
     home = path.resolve().parent.parent
-    asked = {"max_images": max_images, "stream": stream, "task": task}
-    given = {key: value for key, value in asked.items() if value is not None}
-    if name is None and path.resolve().parent.name == PATTERNS and (home / CONFIG).exists():
-        found = read_config(home, SparsifyConfig).resolved_from(home, None).data
-        return DataConfig.model_validate({**found.model_dump(), **given})
-    if name is None and (pattern.data is None or own_data(pattern.data.name) is not None):
-        raise BadInputError(
-            "--data must say where the images are, since the pattern's search is not beside it, got none."
-        )
+    found_on = None
+    if path.resolve().parent.name == PATTERNS and (home / CONFIG).exists():
+        found_on = read_config(home, SparsifyConfig).resolved_from(home, None).data
+    known = found_on or pattern.data
+    if name is None:
+        if known is None or (found_on is None and own_data(known.name) is not None):
+            raise BadInputError(
+                "--data must say where the images are, since the pattern's search is not beside it, got none."
+            )
+        name = known.name
     size = pattern.space.input_shape[-1]
-    known = name if name is not None or pattern.data is None else pattern.data.name
-    return DataConfig.model_validate({"name": known, "image_size": size, **given})
+    return images_like(pattern.data, found_on, name, size, max_images=max_images, stream=stream, task=task)
 
 
 def recipe_of(pattern: Pattern) -> Recipe | None:

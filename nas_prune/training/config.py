@@ -23,7 +23,7 @@ from nas_prune.runs.reopen import RunSettings
 from nas_prune.runs.typed import Typed, trusted_here
 from nas_prune.space.names import check_trusted, is_own
 from nas_prune.space.network_settings import NetworkSettings
-from nas_prune.space.widths import Widths, read_widths
+from nas_prune.space.widths import DataRecord, Widths, read_widths
 from nas_prune.training.compute import Compute, Precision, takes_channels_last
 from nas_prune.training.event_log import LogName
 from nas_prune.training.ranks import Ranks
@@ -229,13 +229,38 @@ def images_for(
             "--data must say on which images, since the widths were not found on any: digits, which comes along, or "
             "folder:PATH, csv:FILE or hf:DIR."
         )
+    size = widths.space.image[1]
+    return images_like(known, found_on, chosen, size, max_images=max_images, stream=stream, task=task)
+
+
+def images_like(
+    known: DataRecord | None,
+    found_on: DataConfig | None,
+    chosen: str,
+    image_size: int,
+    *,
+    max_images: int | None = None,
+    stream: bool | None = None,
+    task: str | None = None,
+) -> DataConfig:
+    """Chosen images, with an artefact's settings of them where it was found on these.
+
+    Args:
+        known: what the artefact says of its images.
+        found_on: the images of its search, if that is at hand.
+        chosen: the data set.
+        image_size: pixels a side.
+        max_images: as in `images_for`.
+        stream: likewise.
+        task: likewise.
+    """
     theirs = published(found_on.name) if found_on else known.name if known else None
     if published(chosen) != theirs:  # settings for other images say nothing about these
         found_on = known = None
     before = found_on or known
     return DataConfig(
         name=chosen,
-        image_size=widths.space.image[1],
+        image_size=image_size,
         max_images=max_images if max_images is not None or before is None else before.max_images,
         val_fraction=0.1 if before is None else before.val_fraction,
         stream=stream if stream is not None or found_on is None else found_on.stream,

@@ -8,17 +8,22 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from nas_prune.data.config import DataConfig
 from nas_prune.errors import BadInputError
 from nas_prune.export.config import ExportConfig
 from nas_prune.export.run import export_network
 from nas_prune.patterns.config import SparsifyConfig
 from nas_prune.patterns.run import sparsify
-from nas_prune.patterns.training import pattern_subject, train_pattern
+from nas_prune.patterns.statistics import pattern_of
+from nas_prune.patterns.training import images_of, pattern_subject, train_pattern
+from nas_prune.runs.settings import write_config
 from nas_prune.space.budget import Budget
+from nas_prune.space.widths import DataRecord
 from nas_prune.training.config import TrainConfig
 from nas_prune.training.masks import read_masks
 from nas_prune.training.result import TrainResult
 from nas_prune.training.run import resume_train
+from tests.patterns.conftest import at_densities, costs_for, small_space
 
 TEN = Budget.parse("nonzero<=10%")
 
@@ -113,6 +118,40 @@ def test_a_pattern_that_has_lost_its_masks_is_drawn(searched: Path, tmp_path: Pa
     assert subject.exact is None
     assert pattern_subject(searched, TEN).exact is not None
     assert pattern_subject(searched, TEN, draws=True).exact is None
+
+
+def test_images_are_the_searchs_wherever_its_pattern_and_they_are_now(tmp_path: Path) -> None:
+    space = small_space()
+    record = DataRecord(
+        name="folder:cats", num_train=80, num_val=20, max_images=100, val_fraction=0.2, task="multi-label"
+    )
+    pattern = pattern_of(space, costs_for(space), at_densities(costs_for(space).layers, 0.5), data=record)
+    (tmp_path / "run" / "patterns").mkdir(parents=True)
+    found_on = DataConfig(
+        name=f"folder:{tmp_path}/cats", max_images=100, val_fraction=0.2, stream=True, task="multi-label"
+    )
+    config = SparsifyConfig(space="vgg11", data=found_on)
+    write_config(tmp_path / "run", config.relative_to(tmp_path / "run"))
+    own, copied = tmp_path / "run" / "patterns" / "p.json", tmp_path / "p.json"
+    as_searched = {
+        "image_size": 6,
+        "max_images": 100,
+        "val_fraction": 0.2,
+        "stream": None,
+        "task": "multi-label",
+    }
+    moved, others = "folder:/elsewhere/cats", "folder:/elsewhere/dogs"
+    for path, name, stream in ((own, None, True), (own, moved, True), (copied, moved, None)):
+        found = images_of(pattern, path, name=name)
+        assert found.model_dump() == {**as_searched, "stream": stream, "name": name or found.name}
+        changed = images_of(pattern, path, name=name, max_images=50, stream=False, task="regression")
+        assert changed == found.model_copy(update={"max_images": 50, "stream": False, "task": "regression"})
+    for path in (own, copied):
+        assert images_of(pattern, path, name=others) == DataConfig(name=others, image_size=6)
+    with pytest.raises(BadInputError, match="--data must say where the images are"):
+        images_of(pattern, copied)
+    of_digits = pattern.model_copy(update={"data": record.model_copy(update={"name": "digits"})})
+    assert images_of(of_digits, copied).max_images == 100
 
 
 def test_costs_in_an_edited_file_are_not_believed(searched: Path, tmp_path: Path) -> None:
