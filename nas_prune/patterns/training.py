@@ -29,7 +29,7 @@ from nas_prune.training.masks import GivenMasks, Masks, identity_of_masks, maske
 from nas_prune.training.recipe import Recipe
 from nas_prune.training.result import TrainResult
 from nas_prune.training.run import train
-from nas_prune.training.schedules import SCHEDULES, Schedule, recorded_recipe
+from nas_prune.training.schedules import SCHEDULES, recorded_recipe
 
 CAP = 4.0  # of Scratch-B's epochs over the recipe's, where nothing else is asked for
 
@@ -136,36 +136,39 @@ def _exact(pattern: Pattern, path: Path) -> Masks | None:
     return masks
 
 
-def inherited_weights(
-    subject: PatternSubject, schedule: Schedule, source: Path | None = None, *, data_name: str | None = None
-) -> GivenWeights:
+def inherited_weights(subject: PatternSubject, config: TrainConfig) -> GivenWeights:
     """The weights that a pattern's search left of those that stay, moved as its method moves them.
 
     Args:
         subject: the pattern.
-        schedule: `rewind` takes a lottery ticket's early weights, as its paper does.
-        source: the search, if the pattern's file is no longer in its directory.
-        data_name: where the search's images are now, which some methods look at.
+        config: the training's settings. Its schedule `rewind` takes a lottery ticket's early weights, as the paper
+            does; it runs on the device that is there now, and its images are where the search's may be now.
 
     Raises:
         BadInputError: the search is not known, or trained no network.
     """
-    home = source or subject.home
+    home = subject.home
     if home is None or subject.exact is None:
         raise BadInputError(
             "--schedule fine-tune and rewind must come with a pattern in its search's directory, with its masks and "
             f"without --draw, got {subject.path}."
         )
-    config = reopen(
-        home, SparsifyConfig, trusted=subject.typed, data_name=data_name, progress=SILENT, cleans=False
+    searched = reopen(
+        home,
+        SparsifyConfig,
+        trusted=subject.typed,
+        data_name=_moved_to(home, config.data.name),
+        progress=SILENT,
+        cleans=False,
     )
-    stage = prepared_patterns(config, SILENT, home)
+    here = {"device": config.device, "threads": config.threads}
+    stage = prepared_patterns(searched.model_copy(update=here), SILENT, home)
     if not stage.method.trains:
         raise BadInputError(
             f"--schedule fine-tune and rewind must come with a search that trained a network, got {home}, by "
             f"{stage.method.name}. Use --schedule scratch-e or scratch-b."
         )
-    if stage.method.rounds and schedule == "rewind":
+    if stage.method.rounds and config.schedule == "rewind":
         network = masked(early_network(stage, home), subject.exact)
     else:
         network = pruned(stage, trained_network(stage, home), subject.exact)
@@ -221,37 +224,21 @@ def recipe_of(pattern: Pattern) -> Recipe | None:
     return recorded_recipe(pattern.recipe, "the pattern")
 
 
-def _moved_to(home: Path | None, named: str) -> str | None:
+def _moved_to(home: Path, named: str) -> str | None:
     """Where a search's images are now, if they are no longer where it had them: where the training's are."""
-    if home is None:
-        return None
     own = own_data(read_config(home, SparsifyConfig).resolved_from(home, None).data.name)
     return named if own is not None and not Path(own.place).expanduser().exists() else None
 
 
-def inputs_for(
-    subject: PatternSubject,
-    config: TrainConfig,
-    *,
-    source: Path | None = None,
-    data_name: str | None = None,
-) -> tuple[TrainConfig, Inputs]:
-    """The settings of a training with what they take from a pattern, and its masks and weights.
-
-    Args:
-        subject: the pattern.
-        config: the training's settings.
-        source: the search that `fine-tune` and `rewind` inherit from, if the file is no longer in it.
-        data_name: where that search's images are now.
-    """
+def inputs_for(subject: PatternSubject, config: TrainConfig) -> tuple[TrainConfig, Inputs]:
+    """The settings of a training with what they take from a pattern, and its masks and weights."""
     inherits = SCHEDULES[config.schedule].inherits
     if subject.exact is not None:
         masks = GivenMasks(subject.path.stem, shared=subject.exact)
     else:
         own = {seed: drawn_masks(subject.pattern, subject.costs.layers, seed) for seed in config.seeds}
         masks = GivenMasks(subject.path.stem, by_seed=own)
-    where = data_name or _moved_to(source or subject.home, config.data.name)
-    weights = inherited_weights(subject, config.schedule, source, data_name=where) if inherits else None
+    weights = inherited_weights(subject, config) if inherits else None
     changes = {
         "pattern": masks.name,
         "pattern_macs": subject.pattern.cost.macs,

@@ -12,15 +12,21 @@ from nas_prune.data.config import DataConfig
 from nas_prune.errors import BadInputError
 from nas_prune.export.config import ExportConfig
 from nas_prune.export.run import export_network
-from nas_prune.patterns.config import SparsifyConfig
+from nas_prune.patterns.config import SparsifyConfig, resolve
+from nas_prune.patterns.pattern import MaskFile
+from nas_prune.patterns.prepared import prepared_patterns
+from nas_prune.patterns.rounds import REWOUND
 from nas_prune.patterns.run import sparsify
 from nas_prune.patterns.statistics import pattern_of
-from nas_prune.patterns.training import images_of, pattern_subject, train_pattern
+from nas_prune.patterns.training import images_of, inherited_weights, pattern_subject, train_pattern
+from nas_prune.runs.progress import SILENT
 from nas_prune.runs.settings import write_config
 from nas_prune.space.budget import Budget
 from nas_prune.space.widths import DataRecord
+from nas_prune.training.checkpoint import write_tensors
 from nas_prune.training.config import TrainConfig
-from nas_prune.training.masks import read_masks
+from nas_prune.training.masks import identity_of_masks, read_masks, write_masks
+from nas_prune.training.network_file import write_network
 from nas_prune.training.result import TrainResult
 from nas_prune.training.run import resume_train
 from tests.patterns.conftest import at_densities, costs_for, small_space
@@ -73,6 +79,47 @@ def test_what_is_fine_tuned_starts_from_the_searchs_weights(searched: Path, tmp_
     name = next(iter(masks))
     moved = (after[name] - start[name]).abs().max() / start[name].abs().max()
     assert 0 < moved < 0.05  # a quarter of the epochs at a hundredth of the rate
+
+
+def test_weights_of_a_search_on_another_device_are_inherited_on_the_trainings(
+    searched: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    run = tmp_path / "search"
+    shutil.copytree(searched, run)
+    text = (run / "config.yaml").read_text(encoding="utf-8")
+    assert "device: cpu\n" in text
+    (run / "config.yaml").write_text(text.replace("device: cpu\n", "device: cuda\n"), encoding="utf-8")
+    config = TrainConfig(data="digits", schedule="fine-tune", device="cpu")
+    own, other = (inherited_weights(pattern_subject(place, TEN), config) for place in (searched, run))
+    assert all(torch.equal(tensor, other.tensors[name]) for name, tensor in own.tensors.items())
+
+
+def test_a_lottery_ticket_is_rewound_to_its_early_weights_and_fine_tuned_from_its_last(
+    tmp_path: Path,
+) -> None:
+    config = resolve(
+        SparsifyConfig(
+            space="vgg11", width_multiplier=0.0625, method="lottery", epochs=2, budgets=("nonzero<=10%",)
+        )
+    )
+    stage = prepared_patterns(config, SILENT)
+    (tmp_path / "patterns").mkdir()
+    write_config(tmp_path, stage.resolved().relative_to(tmp_path))
+    first, early, last = (stage.space.build(seed=seed) for seed in (1, 2, 3))
+    write_tensors(tmp_path / REWOUND, early.state_dict(), {})
+    for number, network in ((0, first), (1, last)):
+        (tmp_path / f"round-{number}").mkdir()
+        write_network(tmp_path / f"round-{number}" / "network.safetensors", network)
+    masks = at_densities(stage.costs.layers, 0.1)
+    write_masks(tmp_path / "patterns" / "p.safetensors", masks)
+    beside = MaskFile(file="p.safetensors", blake2b=identity_of_masks(masks))
+    pattern_of(stage.space, stage.costs, masks, mask=beside).write(tmp_path / "patterns" / "p.json")
+    for schedule, expected in (("rewind", early), ("fine-tune", last)):
+        training = TrainConfig(data="digits", schedule=schedule)
+        weights = inherited_weights(pattern_subject(tmp_path), training).tensors
+        for name, tensor in expected.state_dict().items():
+            assert torch.equal(weights[name], tensor * masks[name] if name in masks else tensor), name
 
 
 @pytest.mark.slow
