@@ -78,6 +78,7 @@ def resolve(config: SparsifyConfig) -> SparsifyConfig:
         BadInputError, BudgetError: an unknown space or method, or a setting that the method has no use for.
     """
     config = config.checked()
+    config = config.model_copy(update={"budgets": tuple(dict.fromkeys(config.budgets))})
     method = method_named(config.method)
     if not config.budgets:
         raise BadInputError("--budget must be given at least once, got none.")
@@ -86,7 +87,6 @@ def resolve(config: SparsifyConfig) -> SparsifyConfig:
     return config.model_copy(
         update={
             "space": space_name(config.space),
-            "budgets": tuple(dict.fromkeys(config.budgets)),
             "scope": config.scope or (method.scopes[0] if method.scopes else None),
             "strength": config.strength if config.strength is not None else method.strength,
             "rewind": (1 if config.rewind is None else config.rewind) if method.rounds else None,
@@ -136,14 +136,15 @@ def _check_budgets(config: SparsifyConfig, method: PatternMethod, *, is_iterated
     own = any(budget.is_own for budget in config.budgets)
     if own and method.zero is None:
         _refuse("--budget own", method, lambda other: other.zero is not None)
-    if own and config.scope == "local":
-        raise BadInputError(
-            "--budget own must come with --scope global, got local, where the share is given."
-        )
     if len(config.budgets) > 1 and (is_iterated or method.rounds or not method.takes_budgets):
+        when = f"where weights go while the network trains ({method.name})"
+        if config.budgets == DEFAULT_BUDGETS:
+            usual = ", ".join(map(str, DEFAULT_BUDGETS))
+            raise BadInputError(
+                f"--budget must be given {when}, got the default of several ({usual}). Choose one."
+            )
         raise BadInputError(
-            f"--budget must be given once where weights go while the network trains ({method.name}), got "
-            f"{len(config.budgets)}. Search once for each."
+            f"--budget must be given once {when}, got {len(config.budgets)}. Search once for each."
         )
 
 

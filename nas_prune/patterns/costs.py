@@ -16,6 +16,7 @@ from nas_prune.errors import BudgetError
 from nas_prune.hardware.memory import FLOAT32
 from nas_prune.patterns.layers import WeightLayers
 from nas_prune.space.budget import Budget
+from nas_prune.space.cut import least_share
 from nas_prune.space.search_space import SearchSpace
 
 KINDS = ("nonzero", "macs", "size")  # that a budget of a pattern may bound
@@ -96,10 +97,10 @@ class PatternCosts:
                 )
             least, most = self.least.of(bound.kind), self.limit(bound)
             if most < least:
-                share = 100 * least / self.whole.of(bound.kind)
+                share = least_share(least, self.whole.of(bound.kind))
                 raise BudgetError(
                     f"budget {budget} must leave each layer a weight, which takes {least:,} ({bound.kind}; "
-                    f"{share:.3g} %), got {most:,}. Ask for more."
+                    f"{share}), got {most:,}. Ask for more."
                 )
 
 

@@ -51,6 +51,14 @@ def test_the_whole_network_costs_what_the_cost_model_says() -> None:
     assert costs.least.nonzero == len(costs.layers.layers)
 
 
+@pytest.mark.parametrize("kind", ["nonzero", "macs", "size"])
+def test_the_least_share_that_is_named_can_be_asked_for(kind: str) -> None:
+    with pytest.raises(BudgetError, match="must leave each layer a weight") as found:
+        COSTS.check(Budget.parse(f"{kind}<=0.001%"))
+    named = str(found.value).split(f"({kind}; ")[1].split(" %)")[0]
+    COSTS.check(Budget.parse(f"{kind}<={named}%"))
+
+
 @pytest.mark.parametrize("density", [0.02, 0.3, 0.96, 0.98, 1.0])
 @pytest.mark.parametrize("weight_bytes", [1, 4])
 def test_costs_are_those_of_a_recount(density: float, weight_bytes: int) -> None:

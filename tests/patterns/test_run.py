@@ -25,6 +25,7 @@ from nas_prune.patterns.prepared import prepared_patterns
 from nas_prune.patterns.rounds import REWOUND, early_network
 from nas_prune.patterns.run import SCORES, resume_sparsify, sparsify
 from nas_prune.runs.progress import SILENT
+from nas_prune.space.budget import Budget
 from nas_prune.training.checkpoint import read_tensors, write_tensors
 from nas_prune.training.loop import fit
 from nas_prune.training.masks import count, read_masks
@@ -121,7 +122,14 @@ def test_scores_of_another_search_or_network_are_refused(tmp_path: Path) -> None
         ({"method": "guided", "epochs": None}, "--method guided must come with --guideline FILE"),
         ({"guideline": "g.yaml"}, "--guideline must come with a method that uses it"),
         ({"budgets": ("own",)}, "--budget own must come with a method"),
-        ({"method": "gradual", "budgets": ("nonzero<=9%", "nonzero<=5%")}, "--budget must be given once"),
+        (
+            {"method": "gradual", "budgets": ("nonzero<=9%", "nonzero<=5%", "nonzero<=9%")},
+            r"--budget must be given once where weights go .* \(gradual\), got 2",
+        ),
+        (
+            {"iterations": 3},
+            r"--budget must be given where .* \(magnitude\), got the default of several \(nonzero<=50%, ",
+        ),
     ],
 )
 def test_a_wrong_setting_is_said_and_nothing_is_written(
@@ -169,6 +177,12 @@ def test_the_guideline_of_a_run_is_its_own(tmp_path: Path) -> None:
 def test_surgery_may_decide_by_itself(tmp_path: Path) -> None:
     (found,) = sparsify(settings(method="surgery", budgets=("own",), epochs=4), tmp_path / "run").found
     assert 0.02 < found.pattern.density < 0.6
+
+
+@pytest.mark.parametrize("given", [{"method": "surgery"}, {"method": "lottery"}, {"iterations": 3}])
+def test_a_budget_that_is_given_twice_is_one(given: dict[str, Any]) -> None:
+    config = resolve(settings(budgets=("nonzero<=10%", "nonzero<=10.0%"), **given))
+    assert config.budgets == (Budget("nonzero", 0.1),)
 
 
 def test_several_processes_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
