@@ -172,14 +172,15 @@ def _odds(axes: Axes, found: PatternGuideline) -> None:
 
 
 def first_layer_figure(pattern: Pattern, masks: Masks) -> Figure | None:
-    """Which weights of the first convolution stay: a column for each filter, a row for each input channel.
+    """Which weights of the network's first layer stay: a column for each filter, a row for each input channel.
 
-    None where the first layer has kernels of one position.
+    None where that layer stays dense, is no convolution of images, or has kernels of one position.
     """
-    layer = next((one for one in pattern.layers if one.kind == "conv" and len(one.shape) == 4), None)
+    layer = next((one for one in pattern.layers if one.is_first and len(one.shape) == 4), None)
     if layer is None or layer.shape[2] * layer.shape[3] == 1:
         return None
-    mask_OIHW = masks[layer.name].cpu().numpy()[:_MOST_FILTERS, :_MOST_INPUTS]
+    whole_OIHW = masks[layer.name].transpose(0, layer.out_dim).cpu().numpy()
+    mask_OIHW = whole_OIHW[:_MOST_FILTERS, :_MOST_INPUTS]
     filters, inputs, height, width = mask_OIHW.shape
     canvas = np.full((inputs * (height + 1) - 1, filters * (width + 1) - 1), 0.5)
     for (number, channel), _ in np.ndenumerate(mask_OIHW[:, :, 0, 0]):
@@ -193,8 +194,8 @@ def first_layer_figure(pattern: Pattern, masks: Masks) -> Figure | None:
     axes.imshow(canvas, cmap="gray", vmin=0, vmax=1, interpolation="nearest", aspect="equal")
     axes.set_xticks([])
     axes.set_yticks([])
-    shown = f"{_counted(filters, layer.shape[0], 'filter')} of {layer.name}"
-    read = _counted(inputs, layer.shape[1], "input channel")
+    shown = f"{_counted(filters, whole_OIHW.shape[0], 'filter')} of {layer.name}"
+    read = _counted(inputs, whole_OIHW.shape[1], "input channel")
     axes.set_xlabel(f"{shown}, {read}; black: stays", fontsize=8)
     return figure
 

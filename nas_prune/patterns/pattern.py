@@ -9,7 +9,13 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from nas_prune.errors import BadInputError
 from nas_prune.runs.files import write_whole
@@ -56,6 +62,8 @@ class LayerPattern(Strict):
         nonzero: how many of its weights stay.
         filters, inputs: the shares that filters, and input channels, keep.
         is_first: whether it is the network's first layer.
+        out_dim: which dimension of the shape counts filters: 1 for transposed convolutions, and not written where it
+            is 0.
         n_of_m: of all runs of M neighbouring input channels, the share with at most N weights, by `N:M`.
     """
 
@@ -67,9 +75,18 @@ class LayerPattern(Strict):
     filters: Spread
     inputs: Spread
     is_first: bool = False
+    out_dim: Literal[0, 1] = 0
     n_of_m: dict[Annotated[str, Field(pattern=r"^[0-9]{1,2}:[0-9]{1,2}$")], Share] = Field(
         default_factory=dict
     )
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without the dimension of filters where it is the first: files of earlier versions are equal then."""
+        content: dict[str, Any] = handler(self)
+        if not content.get("out_dim"):
+            content.pop("out_dim", None)
+        return content
 
     @property
     def size(self) -> int:

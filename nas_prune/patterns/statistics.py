@@ -77,6 +77,7 @@ def _layer(layer: WeightLayer, mask_OIP: NDArray[np.bool_]) -> LayerPattern:
         filters=spread_of(mask_OIP.mean((1, 2))),
         inputs=spread_of(mask_OIP.mean((0, 2))),
         is_first=layer.is_first,
+        out_dim=1 if layer.out_dim else 0,
         n_of_m=conformance(mask_OIP),
     )
 

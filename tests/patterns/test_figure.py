@@ -159,6 +159,34 @@ def test_a_first_layer_of_many_filters_and_inputs_fits_on_a_page() -> None:
     assert "64 of 70 filters of 0.weight, 16 of 40 input channels" in figure.axes[0].get_xlabel()
 
 
+def test_a_first_layer_that_is_transposed_has_its_filters_as_columns() -> None:
+    space = load_space(
+        lambda: nn.Sequential(
+            nn.ConvTranspose2d(3, 8, 2), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4)
+        ),
+        (3, 6, 6),
+    )
+    costs = costs_for(space)
+    masks = {layer.name: torch.zeros(layer.shape, dtype=torch.bool) for layer in costs.layers.layers}
+    masks["0.weight"][1, 5, 0, 1] = True  # of input channel 1 and filter 5
+    masks["3.weight"][0, 0] = True
+    pattern = pattern_of(space, costs, masks)
+    assert [layer.out_dim for layer in pattern.layers] == [1, 0]
+    figure = first_layer_figure(pattern, masks)
+    assert figure is not None
+    canvas = np.asarray(figure.axes[0].images[0].get_array())
+    assert canvas.shape == (3 * 3 - 1, 8 * 3 - 1)
+    assert np.argwhere(canvas == 0).tolist() == [[1 * 3 + 0, 5 * 3 + 1]]
+    assert "8 filters of 0.weight, 3 input channels" in figure.axes[0].get_xlabel()
+
+
+def test_a_first_layer_that_stays_dense_is_not_drawn_as_another() -> None:
+    space = small_space()
+    costs = costs_of(space, weight_layers(space, ["0"]))
+    masks = drawn(costs.layers, 0.5)
+    assert first_layer_figure(pattern_of(space, costs, masks), masks) is None
+
+
 def test_a_first_layer_of_one_position_is_not_drawn() -> None:
     space = known_linear()
     costs = costs_for(space)
