@@ -197,8 +197,8 @@ def test_scores_that_are_no_numbers_are_refused() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("nonzero<=2", r"takes 3 \(nonzero; 0.746 %\), got 2. Ask for more"),
-        ("nonzero<=50%, macs<=0.1%", r"takes 46 \(macs; 0.942 %\), got 4. Ask for more"),
+        ("nonzero<=2", r"takes 3 \(nonzero; 0.75 %\), got 2. Ask for more"),
+        ("nonzero<=50%, macs<=0.1%", r"takes 46 \(macs; 0.95 %\), got 4. Ask for more"),
         ("size<=1%", r"takes 127 \(size; 7.6 %\), got 16. Ask for more"),
         ("params<=50%", "of single weights must bound nonzero, macs, size, got params<=50%"),
         ("nonzero<=50%, latency<=3ms", "must bound nonzero, macs, size, got latency<=3ms"),
