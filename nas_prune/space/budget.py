@@ -12,6 +12,7 @@ from nas_prune.errors import BudgetError
 from nas_prune.space.quantities import KINDS, factor_of, units_of, written
 
 OWN = "own"
+_DIGITS = 10  # of a share
 _EXAMPLES = "'macs<=50%', 'params<=1.2M', 'latency<=3ms' or 'memory<=256KiB', or 'own'"
 _SHAPE = re.compile(r"\s*([A-Za-z_]+)\s*(<=|≤|<|>=|>|==|=)\s*([-+]?[0-9.eE]*[0-9.]+)\s*(%|[A-Za-zµμ]*)\s*")
 
@@ -23,7 +24,8 @@ class Budget:
     Attributes:
         kind: the cost of the first bound: `macs`, `params`, `channels`, `activations`, `latency`, `memory`, `size`, or
             `own`.
-        share: the bound as a share of the base network's cost, in (0, 1]; None when it is absolute.
+        share: the bound as a share of the base network's cost, in (0, 1]; None when it is absolute. It has the ten
+            digits with which it is written, so that it is the same when it is read again.
         absolute: the bound in the cost's own unit, a count, nanoseconds or bytes; None when it is a share.
         more: further bounds, each on another cost.
     """
@@ -32,6 +34,10 @@ class Budget:
     share: float | None = None
     absolute: int | None = None
     more: "tuple[Budget, ...]" = ()
+
+    def __post_init__(self) -> None:
+        if self.share is not None:
+            object.__setattr__(self, "share", float(_percent(self.share) / 100))
 
     @classmethod
     def parse(cls, text: str) -> "Budget":
@@ -106,7 +112,7 @@ class Budget:
     @property
     def _text(self) -> str:
         if self.share is not None:
-            return f"{self.kind}<={self.share * 100:.10g}%"
+            return f"{self.kind}<={_percent(self.share):f}%"
         assert self.absolute is not None
         return f"{self.kind}<={written(self.kind, self.absolute)}"
 
@@ -116,6 +122,10 @@ class Budget:
             return floor(round(self.share * base, 6))
         assert self.absolute is not None
         return self.absolute
+
+
+def _percent(share: float) -> Decimal:
+    return Decimal(f"{share * 100:.{_DIGITS}g}")
 
 
 def _check_kind(kind: str, text: str) -> None:

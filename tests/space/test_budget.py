@@ -76,10 +76,18 @@ def test_an_absolute_budget_prints_as_what_it_is_read_from(kind: str, count: int
     assert Budget.parse(f"{kind}<={written(kind, count)}").absolute == count
 
 
-@given(st.floats(0.001, 1))
-def test_a_share_prints_close_enough_to_be_the_same_limit(share: float) -> None:
-    budget = Budget.parse(str(Budget("macs", share=share)))
-    assert abs(budget.limit(10**8) - Budget("macs", share=share).limit(10**8)) <= 1
+@given(st.floats(1e-12, 1))
+def test_a_share_is_read_again_as_it_was(share: float) -> None:
+    budget = Budget("macs", share=share, more=(Budget("params", share=share / 3),))
+    assert budget.share == pytest.approx(share, rel=1e-9)
+    assert Budget.parse(str(budget)) == budget
+
+
+def test_a_share_of_more_digits_is_rounded_where_it_is_made() -> None:
+    for budget in (Budget.parse("nonzero<=33.333333333333%"), Budget("nonzero", share=1 / 3)):
+        assert str(budget) == "nonzero<=33.33333333%"
+        assert budget.limit(3_000_000) == Budget.parse(str(budget)).limit(3_000_000) == 999_999
+    assert str(Budget.parse("nonzero<=0.00001%")) == "nonzero<=0.00001%"
 
 
 def test_a_limit_is_rounded_down() -> None:
