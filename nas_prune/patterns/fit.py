@@ -123,15 +123,16 @@ def densities_of(pattern: Pattern) -> dict[DensityKey, float]:
 
 
 def positions_of(pattern: Pattern) -> dict[PositionKey, float]:
-    """Log odds of each position of kernels in each stage, beyond the mean of the stage's positions."""
+    """Log odds of each position of kernels in each stage, beyond those of all weights of these kernels."""
     last = _last(pattern)
     found: dict[PositionKey, float] = {}
     for one in pattern.kernels:
         if len(one.shape) != 2 or one.kernels < _FEWEST_KERNELS:
             continue
         odds = [log_odds(share, one.kernels) for share in one.kept]
-        middle = float(np.mean(odds))
-        found |= {(last - one.stage, one.shape, place): own - middle for place, own in enumerate(odds)}
+        # The mean of their log odds would be lower: layers drawn after it would be denser than they were found.
+        whole = log_odds(float(np.mean(one.kept)), one.kernels)
+        found |= {(last - one.stage, one.shape, place): own - whole for place, own in enumerate(odds)}
     return found
 
 

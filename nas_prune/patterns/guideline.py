@@ -75,7 +75,7 @@ class PositionCell(Strict):
     Attributes:
         stage: counted from the last, 0.
         shape: of the kernels.
-        log_odds: of each position, row by row, beyond those of the stage's kernels.
+        log_odds: of each position, row by row, beyond those of all weights of such kernels in the stage.
         half_width: of the intervals of all positions; None where one source alone says anything.
         of: how many sources say anything.
     """

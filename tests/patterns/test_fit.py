@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from torch import nn
 
 from nas_prune.errors import GuidelineError
@@ -18,7 +19,7 @@ from nas_prune.patterns.statistics import pattern_of
 from nas_prune.space.load import load_space
 from nas_prune.space.search_space import SearchSpace
 from tests.networks import known
-from tests.patterns.conftest import at_densities, costs_for, planted, small_space
+from tests.patterns.conftest import at_densities, costs_for, planted, sigmoid, small_space
 
 CENTRE = (-0.4, 0.1, -0.4, 0.1, 1.2, 0.1, -0.4, 0.1, -0.4)  # they add up to nothing
 BY_STAGE = {0: -0.5, 1: -1.5, 2: -2.5}
@@ -88,13 +89,21 @@ def test_densities_are_differences_from_all_weights_together() -> None:
     )
 
 
-def test_positions_are_differences_from_their_mean_and_few_kernels_say_nothing() -> None:
+def test_positions_are_differences_from_all_weights_of_the_stage_and_few_kernels_say_nothing() -> None:
     space = resnet()
-    found = positions_of(planted(space, dict.fromkeys(odds_of(space), -1.0), CENTRE))
+    planted_odds = (0, 0, 0, 0, 3, 0, 0, 0, 0)
+    found = positions_of(planted(space, dict.fromkeys(odds_of(space), -2.0), planted_odds))
+    shares = sigmoid(-2 + np.array(planted_odds))
+    expected = np.log(shares / (1 - shares)) - log(shares.mean() / (1 - shares.mean()))
     for stage in (0, 1, 2):
         own = [found[stage, (3, 3), place] for place in range(9)]
-        assert sum(own) == pytest.approx(0, abs=1e-9)
-        assert own == pytest.approx(CENTRE, abs=0.25)
+        assert own == pytest.approx(expected, abs=0.2)
+    whole = small_space(12)
+    all_alike = {
+        layer.name: torch.ones(layer.shape, dtype=torch.bool) for layer in weight_layers(whole).layers
+    }
+    one = pattern_of(whole, costs_for(whole), all_alike)
+    assert set(positions_of(one).values()) == {0.0}
     assert positions_of(planted(small_space(), {}, CENTRE)) == {}  # 6 + 36 kernels in two stages
 
 

@@ -140,6 +140,18 @@ def test_what_was_fitted_is_drawn_again() -> None:
     assert float(centre[1, 1]) > 1.5 * float(centre[0, 0])
 
 
+def test_strong_positions_make_no_layer_denser_than_it_was_found() -> None:
+    space = resnet()
+    odds = dict.fromkeys((layer.name for layer in costs_for(space).layers.layers), -3.0)
+    pattern = planted(space, odds, (0, 0, 0, 0, 4.0, 0, 0, 0, 0))
+    one = cut(space, fit_patterns([pattern]), f"nonzero<={pattern.cost.nonzero}")
+    for kernel in ((3, 3), (1, 1)):
+        layers = [layer for layer in pattern.layers if layer.shape[2:] == kernel and not layer.is_first]
+        found, size = sum(layer.nonzero for layer in layers), sum(layer.size for layer in layers)
+        drawn = sum(int(one.masks[layer.name].sum()) for layer in layers)
+        assert drawn / size == pytest.approx(found / size, rel=0.05)
+
+
 def test_the_method_draws_from_the_guideline_it_is_given() -> None:
     own = evidence(resnet(), 3, SIX)
     found, expected = GUIDED.scores(own), scores_by(own, SIX)
