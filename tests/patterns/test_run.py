@@ -16,7 +16,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from nas_prune.data.config import DataConfig
 from nas_prune.errors import BadInputError, NasPruneError
+from nas_prune.patterns import rounds
 from nas_prune.patterns.config import SparsifyConfig, resolve
 from nas_prune.patterns.fit import fit_patterns
 from nas_prune.patterns.methods.registry import METHODS
@@ -24,13 +26,14 @@ from nas_prune.patterns.pattern import read_pattern
 from nas_prune.patterns.prepared import prepared_patterns
 from nas_prune.patterns.rounds import REWOUND, early_network
 from nas_prune.patterns.run import SCORES, resume_sparsify, sparsify
-from nas_prune.runs.progress import SILENT
+from nas_prune.runs.progress import SILENT, Progress
 from nas_prune.space.budget import Budget
 from nas_prune.training.checkpoint import read_tensors, write_tensors
-from nas_prune.training.loop import fit
+from nas_prune.training.loop import Training, fit
 from nas_prune.training.masks import count, read_masks
 from nas_prune.training.recipe import recipe_named
-from nas_prune.training.state import start
+from nas_prune.training.resumable import train_in
+from nas_prune.training.state import TrainState, start
 
 SMALL: dict[str, Any] = {"space": "vgg11", "width_multiplier": 0.0625, "data": "digits", "epochs": 2}
 COLD = recipe_named("digits").model_copy(update={"learning_rate": 1e-9})
@@ -203,6 +206,39 @@ def test_weights_go_in_steps_and_do_not_come_back(tmp_path: Path) -> None:
     # The last step was before the end of the training, so that the network that is left has no other weights.
     for name, mask in kept.items():
         assert torch.equal(weights[name] != 0, mask)
+
+
+@pytest.mark.parametrize(("rewind", "step"), [(0.0, (0, 0)), (0.5, (0, 2)), (1.0, (1, 0))])
+def test_a_round_begins_with_the_early_weights_that_are_left_and_no_others(
+    rewind: float, step: tuple[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class BegunError(Exception):
+        pass
+
+    def begun(folder: Path, state: TrainState, training: Training, progress: Progress) -> float:
+        if folder.name == "round-0":
+            return train_in(folder, state, training, progress)
+        assert (state.epochs_done, state.steps_done) == step
+        write_tensors(tmp_path / "begun", state.model.state_dict(), {})
+        raise BegunError
+
+    monkeypatch.setattr(rounds, "train_in", begun)
+    few = DataConfig(name="digits", max_images=128)
+    changed = {"data": few, "method": "lottery", "budgets": ("nonzero<=40%",), "iterations": 2}
+    config = settings(
+        **changed, recipe=recipe_named("digits").model_copy(update={"batch_size": 32}), rewind=rewind
+    )
+    run = tmp_path / "run"
+    with pytest.raises(BegunError):
+        sparsify(config, run)
+    masks = read_masks(run / "round-1" / "mask.safetensors")
+    assert 0.5 < count(masks) / sum(mask.numel() for mask in masks.values()) < 0.9
+    begins, early = (read_tensors(path)[1] for path in (tmp_path / "begun", run / "rewound.safetensors"))
+    for name, tensor in early.items():
+        assert torch.equal(begins[name], tensor * masks[name] if name in masks else tensor), name
+    first = prepared_patterns(resolve(config), SILENT).first_network().state_dict()
+    is_moved = any(not torch.equal(tensor, first[name]) for name, tensor in early.items())
+    assert is_moved == (rewind > 0)
 
 
 @pytest.mark.slow
