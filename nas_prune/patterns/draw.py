@@ -7,6 +7,7 @@ Shape letters: O filters, I input channels, P positions of a kernel.
 """
 
 from collections.abc import Mapping
+from math import prod
 
 import numpy as np
 import torch
@@ -70,7 +71,7 @@ def drawn_mask(
     """One layer's mask, with exactly as many weights as the pattern has there."""
     found = maps.get((layer.stage, layer.kernel))
     filters, inputs = layer.shape[layer.out_dim], layer.shape[1 - layer.out_dim]
-    shares_P = np.ones(1) if layer.size == filters * inputs else np.ones(layer.size // (filters * inputs))
+    shares_P = np.ones(prod(layer.kernel))
     if found is not None and len(found.kept) == len(shares_P):
         shares_P = np.array(found.kept)
     counts_P = positions_of(own.nonzero, shares_P, filters * inputs)

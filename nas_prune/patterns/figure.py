@@ -11,6 +11,7 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import FuncFormatter
 
 from nas_prune.patterns.guideline import PatternGuideline
+from nas_prune.patterns.methods.controls import erk_weight
 from nas_prune.patterns.pattern import KernelMap, LayerPattern, Pattern
 from nas_prune.runs.figure import BLACK, COLOURS, MARKERS, save
 from nas_prune.training.masks import Masks
@@ -92,7 +93,7 @@ def erk_densities(layers: Sequence[LayerPattern], nonzero: int) -> list[float]:
     Source: Evci et al., ICML 2020, section 3.
     """
     sizes = np.array([layer.size for layer in layers], dtype=float)
-    raw = np.array([sum(layer.shape) for layer in layers]) / sizes
+    raw = np.array([erk_weight(layer) for layer in layers])
     low, high = 0.0, float(1 / raw.min())
     for _ in range(100):
         factor = (low + high) / 2

@@ -25,12 +25,12 @@ from nas_prune.patterns.guideline import (
     kind_of_layer,
     last_stage,
 )
+from nas_prune.patterns.methods.registry import METHODS
 from nas_prune.patterns.pattern import PATTERNS, Pattern, read_pattern
 
 Floats: TypeAlias = NDArray[np.float64]
 DensityKey: TypeAlias = "tuple[LayerKind, int]"
 PositionKey: TypeAlias = "tuple[int, tuple[int, ...], int]"
-_NOT_FOUND = ("uniform", "random", "erk", "guided")
 _LEVEL = 0.05  # of the tests
 _DOUBT = 1.0  # variance of a mean that one source alone gives, in squared log odds
 _FEWEST_KERNELS = 100  # of a stage, or the shares of its positions are mostly chance
@@ -244,6 +244,12 @@ def _source(pattern: Pattern) -> PatternSource:
     )
 
 
+def _is_put_in(pattern: Pattern) -> bool:
+    """Whether its method looks at neither weights nor images."""
+    method = None if pattern.method is None else METHODS.get(pattern.method.name)
+    return method is not None and (method.is_control or method.needs_guideline)
+
+
 def _notes(patterns: Sequence[Pattern], nodes: Nodes, nodes_P: Nodes | None) -> tuple[str, ...]:
     """What a person should know; `nodes_P` are those that were compared in positions."""
     notes = []
@@ -256,7 +262,7 @@ def _notes(patterns: Sequence[Pattern], nodes: Nodes, nodes_P: Nodes | None) -> 
     stages = {_last(one) for one in patterns}
     if len(stages) > 1:
         notes.append("Networks have different numbers of stages; they are matched from the last.")
-    if any(one.method is not None and one.method.name in _NOT_FOUND for one in patterns):
+    if any(_is_put_in(one) for one in patterns):
         notes.append(
             "Some sources are controls or drawn after a guideline: they look at neither weights nor images, and agree "
             "in what was put into them."

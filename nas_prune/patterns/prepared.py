@@ -144,12 +144,8 @@ class PreparedPatterns:
         )
 
     def scores(self, model: nn.Module) -> Scores:
-        """What the method gives each weight of a network; its mode is as before."""
-        was_training = model.training
-        try:
-            return self.method.scores(self.evidence(model))
-        finally:
-            model.train(was_training)
+        """What the method gives each weight of a network."""
+        return self.method.scores(self.evidence(model))
 
 
 def prepared_patterns(

@@ -12,6 +12,7 @@ from nas_prune.data import epoch_seed
 from nas_prune.patterns.cut import Scores
 from nas_prune.patterns.layers import WeightLayer
 from nas_prune.patterns.methods.contract import Evidence, PatternMethod, within_layer
+from nas_prune.patterns.pattern import LayerPattern
 
 
 def at_densities(evidence: Evidence, weights: dict[str, float]) -> Scores:
@@ -41,7 +42,7 @@ def erk(evidence: Evidence) -> Scores:
     return at_densities(evidence, {layer.name: erk_weight(layer) for layer in evidence.costs.layers.layers})
 
 
-def erk_weight(layer: WeightLayer) -> float:
+def erk_weight(layer: WeightLayer | LayerPattern) -> float:
     """(inputs + outputs + height + width) over their product; a linear layer has no kernel.
 
     Example:

@@ -5,20 +5,20 @@ from functools import partial
 from torch import nn
 
 from nas_prune.patterns.cut import Scores
-from nas_prune.patterns.methods.contract import Course, PatternMethod, Scope, Setting, compared
-from nas_prune.patterns.methods.magnitude import magnitudes
+from nas_prune.patterns.methods.contract import Course, PatternMethod, Setting
+from nas_prune.patterns.methods.magnitude import by_size, magnitudes
 from nas_prune.patterns.stepwise import gradually, stepwise
 
 
 def course(setting: Setting) -> Course:
     """Sixty removals between a tenth and three quarters of the training."""
-    return stepwise(setting, gradually(setting), partial(_sizes, setting.scope, setting))
+    return stepwise(setting, gradually(setting), partial(_sizes, setting))
 
 
-def _sizes(scope: Scope, setting: Setting, model: nn.Module) -> Scores:
+def _sizes(setting: Setting, model: nn.Module) -> Scores:
     own = dict(model.named_parameters())
     weights = {layer.name: own[layer.name].detach() for layer in setting.costs.layers.layers}
-    return compared({name: weight.abs() for name, weight in weights.items()}, weights, scope)
+    return by_size(weights, setting.scope)
 
 
 GRADUAL = PatternMethod(

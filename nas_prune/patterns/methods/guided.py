@@ -5,6 +5,8 @@ is what the budget takes. A weight whose place among those of its layer and posi
 1, stays if its log odds are above those of u.
 """
 
+from math import prod
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -12,11 +14,7 @@ from torch import Tensor
 
 from nas_prune.data import epoch_seed
 from nas_prune.patterns.cut import Scores
-from nas_prune.patterns.guideline import (
-    PatternGuideline,
-    kind_of_layer,
-    last_stage,
-)
+from nas_prune.patterns.guideline import PatternGuideline, kind_of_layer, last_stage
 from nas_prune.patterns.layers import WeightLayer
 from nas_prune.patterns.methods.contract import Evidence, PatternMethod
 
@@ -36,14 +34,10 @@ def scores_by(evidence: Evidence, guideline: PatternGuideline) -> Scores:
         kind = kind_of_layer(layer.kind, layer.shape, is_first=layer.is_first)
         stage = last - layer.stage
         whole = guideline.density_odds(kind, stage)
-        by_position = guideline.position_odds(layer.shape[2:], stage) or (0.0,) * _positions(layer)
+        by_position = guideline.position_odds(layer.shape[2:], stage) or (0.0,) * prod(layer.kernel)
         rng = np.random.default_rng(epoch_seed(evidence.seed, number, "mask"))
         found[layer.name] = torch.from_numpy(_drawn(layer, whole + np.array(by_position), rng))
     return found
-
-
-def _positions(layer: WeightLayer) -> int:
-    return layer.size // (layer.shape[0] * layer.shape[1])
 
 
 def _drawn(layer: WeightLayer, odds_P: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:

@@ -1,16 +1,21 @@
 """Large weights stay: one-shot after training, or a few at a time while the network trains on (Han et al. 2015)."""
 
+from collections.abc import Mapping
+
 from torch import Tensor
 
 from nas_prune.patterns.cut import Scores
-from nas_prune.patterns.methods.contract import Evidence, PatternMethod, compared
+from nas_prune.patterns.methods.contract import Evidence, PatternMethod, Scope, compared
 
 
 def magnitudes(evidence: Evidence) -> Scores:
     """|w|, compared as the scope says."""
-    weights = evidence.weights()
-    sizes: dict[str, Tensor] = {name: weight.abs() for name, weight in weights.items()}
-    return compared(sizes, weights, evidence.scope)
+    return by_size(evidence.weights(), evidence.scope)
+
+
+def by_size(weights: Mapping[str, Tensor], scope: Scope) -> Scores:
+    """|w| of weights by name."""
+    return compared({name: weight.abs() for name, weight in weights.items()}, weights, scope)
 
 
 MAGNITUDE = PatternMethod(

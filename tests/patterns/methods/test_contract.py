@@ -124,10 +124,14 @@ class TestContract:
     def test_scoring_twice_gives_the_same_and_changes_nothing(self, found: Found) -> None:
         method, network, _, evidence = found
         before = copied(network)
-        torch.manual_seed(1)
-        first = method.scores(evidence)
-        torch.manual_seed(2)
-        again = method.scores(evidence)
+        scores, was_training = [], network.training
+        for seed, is_training in enumerate((True, False)):
+            torch.manual_seed(seed)
+            network.train(is_training)
+            scores.append(method.scores(evidence))
+            assert {part.training for part in network.modules()} == {is_training}
+        network.train(was_training)
+        first, again = scores
         assert all(torch.equal(first[name], again[name]) for name in first)
         after = network.state_dict()
         assert all(torch.equal(before[name], after[name]) for name in before)
