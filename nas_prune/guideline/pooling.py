@@ -264,7 +264,9 @@ def _scatter(mean_C: Floats, variance_C: Floats) -> float:
     return float(brentq(excess, 0.0, float((mean_C**2).sum()) + 1.0))
 
 
-def pattern_test(values_NC: Floats, nodes: Nodes) -> tuple[float | None, str]:
+def pattern_test(
+    values_NC: Floats, nodes: Nodes, of: str = "stages", unit: str = "log ratios"
+) -> tuple[float | None, str]:
     """Whether nodes agree in which quantities are large: the p value of "each node's values could be in any order".
 
     The statistic is the variance between the means of the quantities, each node's own mean subtracted first. It is
@@ -273,6 +275,8 @@ def pattern_test(values_NC: Floats, nodes: Nodes) -> tuple[float | None, str]:
     Args:
         values_NC: what each node says, NaN where nothing.
         nodes: the nodes.
+        of: what the quantities are of, in words.
+        unit: of the values, in words.
 
     Returns:
         The p value, None with one node or one quantity, or where no two nodes say anything of the same one; and in
@@ -288,11 +292,11 @@ def pattern_test(values_NC: Floats, nodes: Nodes) -> tuple[float | None, str]:
         return 1.0, "all sources are uniform"
     orders = prod(factorial(int(count)) for count in sorted(there_NC.sum(1))[1:])
     if orders < _FEWEST_ARRANGEMENTS and there_NC.all():
-        return _f_test(centred_NC), "F test of stages against their interaction with sources"
+        return _f_test(centred_NC), f"F test of {of} against their interaction with sources"
     both = [_statistics(rows, there_NC, nodes.weights_N) for rows in (centred_NC, _ranks(values_NC))]
     # Each statistic by its rank among those of all shuffles, the smaller counts; calibrated on the same shuffles.
     least = np.minimum(*[rankdata(-statistics, method="max") for statistics in both])
-    how = f"{_SHUFFLES} shuffles of stages within each source, by log ratios and by ranks"
+    how = f"{_SHUFFLES} shuffles of {of} within each source, by {unit} and by ranks"
     return float((least <= least[0]).mean()), how
 
 

@@ -1,4 +1,4 @@
-"""Drawing masks from what a pattern says of them: as many weights of each layer, and of each kernel position.
+"""Drawing masks from what a pattern says of them: as many weights of each layer, at positions as its stage has them.
 
 How unevenly filters and input channels are filled is drawn after the pattern's deciles; which filter is which is drawn,
 so that two draws share statistics and nothing else.

@@ -71,7 +71,9 @@ def fit_patterns(patterns: Sequence[Pattern], *, confidence: float = 0.9) -> Pat
     keys_U = list(by_keys)
     densities = _table([_mean([densities_of(one) for one in own]) for own in by_keys.values()])
     nodes = independent(keys_U, ~np.isnan(densities.values_UC))
-    of_densities, density_C, half_C = _pooled(densities, densities, nodes, confidence)
+    of_densities, density_C, half_C = _pooled(
+        densities, densities, nodes, confidence, "kinds of layers and stages"
+    )
     # A search of which nothing is known about positions has no part in whether others agree in them.
     by_source = zip(
         keys_U, (_mean([positions_of(one) for one in own]) for own in by_keys.values()), strict=True
@@ -79,7 +81,7 @@ def fit_patterns(patterns: Sequence[Pattern], *, confidence: float = 0.9) -> Pat
     known = {keys: said for keys, said in by_source if said}
     positions, tested = _table(list(known.values())), _table([_over_stages(one) for one in known.values()])
     nodes_P = independent(list(known), ~np.isnan(tested.values_UC)) if known else None
-    of_positions, position_C, half_P = _pooled(positions, tested, nodes_P, confidence)
+    of_positions, position_C, half_P = _pooled(positions, tested, nodes_P, confidence, "positions")
     return PatternGuideline(
         densities=_density_cells(densities, density_C, half_C),
         positions=_position_cells(positions, position_C, half_P),
@@ -183,13 +185,13 @@ def _table(said: Sequence[Mapping[Any, float]]) -> _Table:
 
 
 def _pooled(
-    table: _Table, tested: _Table, nodes: Nodes | None, confidence: float
+    table: _Table, tested: _Table, nodes: Nodes | None, confidence: float, of: str
 ) -> tuple[Agreement, Floats, Floats]:
     """Whether sources agree in what is tested; shrunk means of all cells, and half widths of their intervals."""
     if nodes is None or not table.names:
         return Agreement(is_found=False, test="no cells"), np.zeros(0), np.zeros(0)
     values_NC = at_nodes(table.values_UC, nodes)
-    p_value, test = pattern_test(at_nodes(tested.values_UC, nodes), nodes)
+    p_value, test = pattern_test(at_nodes(tested.values_UC, nodes), nodes, of, "log odds")
     pooled = pool(values_NC, nodes)
     mean_C = shrunk(pooled, _DOUBT) if p_value is not None else pooled.mean_C
     is_found = p_value is None or p_value <= _LEVEL

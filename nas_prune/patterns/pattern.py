@@ -27,6 +27,8 @@ from nas_prune.space.widths import DataRecord, SpaceReference
 
 SCHEMA = "nas-prune/pattern/1"
 PATTERNS = "patterns"  # the directory of a run that they are in
+_FREE = 20_000  # characters of what is free in a pattern: recipe, settings, versions
+_MOST_RATIOS = 32  # of N:M
 DECILES = 11  # of a distribution: its least, each tenth, its most
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0, strict=True)]
@@ -77,7 +79,7 @@ class LayerPattern(Strict):
     is_first: bool = False
     out_dim: Literal[0, 1] = 0
     n_of_m: dict[Annotated[str, Field(pattern=r"^[0-9]{1,2}:[0-9]{1,2}$")], Share] = Field(
-        default_factory=dict
+        default_factory=dict, max_length=_MOST_RATIOS
     )
 
     @model_serializer(mode="wrap")
@@ -234,6 +236,16 @@ class Pattern(Strict):
         names = [layer.name for layer in self.layers]
         if len(set(names)) < len(names):
             raise ValueError("layers must each be named once")
+        return self
+
+    @model_validator(mode="after")
+    def _has_no_room_for_weights(self) -> "Pattern":
+        settings = None if self.method is None else self.method.settings
+        count = len(json.dumps([self.recipe, settings, self.versions], default=str))
+        if count > _FREE:
+            raise ValueError(
+                f"recipe, method.settings and versions must have at most {_FREE:,} characters, got {count:,}"
+            )
         return self
 
     @model_validator(mode="after")

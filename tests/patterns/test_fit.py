@@ -114,6 +114,12 @@ def test_what_was_planted_is_found_from_several_sources() -> None:
     assert found.of_densities.is_found
     assert found.of_positions.is_found
     assert found.level == "seed"
+    assert found.of_densities.test.endswith(
+        "of kinds of layers and stages within each source, by log odds and by ranks"
+    )
+    assert found.of_positions.test.endswith(
+        "shuffles of positions within each source, by log odds and by ranks"
+    )
     expected = {
         key: np.mean([densities_of(one)[key] for one in patterns]) for key in densities_of(patterns[0])
     }

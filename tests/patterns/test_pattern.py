@@ -95,6 +95,10 @@ def test_no_part_of_it_can_hold_a_weight(tmp_path: Path, place: Place, name: str
         (("mask", "file"), "..\\masks", "file must be a name without directories"),
         (("mask", "blake2b"), "no digest", "mask.blake2b"),
         (("seed",), -1, "seed: it must be at least 0, got -1"),
+        (("recipe",), {"weights": [0.5] * 50_000}, "must have at most 20,000 characters, got 250,"),
+        (("method",), {"name": "own", "settings": {str(n): 0.5 for n in range(50_000)}}, "must have at most 20,000"),
+        (("versions",), {"torch": "0" * 20_000}, "must have at most 20,000 characters, got 20,"),
+        (("layers", 0, "n_of_m"), {f"{n}:99": 0.5 for n in range(99)}, "n_of_m: it must have at most 32 entries"),
         (("layers",), [], "layers: it must have at least 1 entries"),
     ],
 )  # fmt: skip
