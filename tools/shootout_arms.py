@@ -11,6 +11,7 @@ from nas_prune.comparison.charge import Charge, search_behind, searches_behind
 from nas_prune.comparison.lengths import lengths
 from nas_prune.comparison.narrow import SHARE, found_narrowly
 from nas_prune.comparison.own_each import cut_of_whole
+from nas_prune.comparison.torch_pruning import Way
 from nas_prune.comparison.winner import study_behind
 from nas_prune.data import ImageData
 from nas_prune.data.config import load_images
@@ -216,7 +217,8 @@ def _torch_pruning(unit: Unit, space: SearchSpace) -> Found:
         precision=unit.plan.precision,
     )
     inputs = Inputs(data, space)
-    widths, begin = cut_of_whole(settings, inputs, _budget(unit), folder=unit.folder / "whole")
+    way = Way(**unit.how.settings)
+    widths, begin = cut_of_whole(settings, inputs, _budget(unit), folder=unit.folder / "whole", way=way)
     return Found(widths, (_one_training(unit, space, data),), begin)
 
 

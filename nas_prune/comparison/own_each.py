@@ -5,6 +5,7 @@ Everything that had to be trained for a seed lies in the comparison's directory,
 
 from collections.abc import Callable
 from copy import deepcopy
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,7 +17,7 @@ from nas_prune.comparison.config import CompareConfig
 from nas_prune.comparison.lengths import lengths
 from nas_prune.comparison.narrow import SHARE, found_narrowly, of_all_trainings
 from nas_prune.comparison.plan import bound_of, driving_axis, groups_of
-from nas_prune.comparison.torch_pruning import cut_by_torch_pruning
+from nas_prune.comparison.torch_pruning import DEFAULT, Way, cut_by_torch_pruning
 from nas_prune.comparison.winner import number_of, study_of_seed, winner_file
 from nas_prune.data import ImageData
 from nas_prune.runs.directory import NETWORK, RESULT
@@ -170,6 +171,7 @@ def cut_of_whole(
     budget: Budget,
     *,
     folder: Path,
+    way: Way = DEFAULT,
     progress: Progress = SILENT,
 ) -> tuple[Widths, Callable[[], nn.Module]]:
     """What Torch-Pruning leaves of a whole network: the widths, and what makes the network with its weights.
@@ -179,6 +181,7 @@ def cut_of_whole(
         inputs: images, network, and what the whole network starts from.
         budget: what the cut network may cost.
         folder: where the whole network is kept.
+        way: how it is cut.
         progress: reports how far its training is.
     """
     space = inputs.network
@@ -189,7 +192,7 @@ def cut_of_whole(
         train_member(settings, whole, folder, inputs, result=result, progress=progress, keeps_network=True)
     network = space.build(seed=0)
     set_weights(network, read_network(result.parent / NETWORK, network))
-    found = cut_by_torch_pruning(network, space, budget)
-    method = MethodRecord(name="torch-pruning", is_automatic=True)
+    found = cut_by_torch_pruning(network, space, budget, way)
+    method = MethodRecord(name="torch-pruning", is_automatic=True, settings=asdict(way))
     widths = space.widths(found.widths_G, budget=str(budget), method=method)
     return widths, partial(deepcopy, found.network)

@@ -7,18 +7,39 @@ the budget is met; a classifier's outputs are left alone (https://github.com/Vai
 import copy
 from dataclasses import dataclass
 from types import ModuleType
+from typing import Any
 
 import torch
 from torch import nn
 
 from nas_prune.errors import BadInputError
 from nas_prune.graph.axes import atoms_of
-from nas_prune.space.bounds import bounds_of
+from nas_prune.space.bounds import Bounds, bounds_of
 from nas_prune.space.budget import Budget
 from nas_prune.space.of_network import vector_of
 from nas_prune.space.search_space import SearchSpace
 
 STEPS = 400  # from the whole network to nothing, as in its own benchmark
+_RATIOS = 1024  # of channels, between none and all, that a cut in one step can be of
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How Torch-Pruning is asked to cut; its own words in brackets.
+
+    Attributes:
+        steps: from the whole network to nothing [`iterative_steps`], of which as many are taken as the budget asks for;
+            or 1, for one step to the largest network within it.
+        most: the largest share of a layer's channels that goes [`max_pruning_ratio`].
+        is_global: whether channels are ranked over layers, within groups of one kind [`global_pruning`, `isomorphic`].
+    """
+
+    steps: int = STEPS
+    most: float = 1.0
+    is_global: bool = True
+
+
+DEFAULT = Way()
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +49,7 @@ class Pruned:
     Attributes:
         widths_G: what is left of each searchable group.
         network: with the weights of the channels that are left.
-        steps: how many of `STEPS` it took.
+        steps: how many it took of a way's, or of trials of one step.
     """
 
     widths_G: tuple[int, ...]
@@ -51,43 +72,74 @@ def torch_pruning() -> ModuleType:
     return library  # type: ignore[no-any-return]
 
 
-def cut_by_torch_pruning(model: nn.Module, space: SearchSpace, budget: Budget) -> Pruned:
+def cut_by_torch_pruning(model: nn.Module, space: SearchSpace, budget: Budget, way: Way = DEFAULT) -> Pruned:
     """Cut a trained network of base widths until it is within a budget.
 
     Args:
         model: the network; it is not changed.
         space: its space. Groups that are frozen or kept whole there are left alone.
         budget: what the cut network may cost.
+        way: how it is cut.
 
     Raises:
         BadInputError: the library is not installed, cannot cut this network, or cuts it to what is none of the space.
     """
-    library = torch_pruning()
-    own = copy.deepcopy(model).to("cpu").eval()
-    own.requires_grad_()  # its tracing follows gradients
     bounds = bounds_of(space, budget, range(len(space.groups)))
     try:
-        pruner = library.pruner.BasePruner(
-            own,
-            torch.zeros(1, *space.reference.image),
-            importance=library.importance.GroupMagnitudeImportance(p=2),
-            global_pruning=True,
-            isomorphic=True,
-            pruning_ratio=1.0,
-            iterative_steps=STEPS,
-            ignored_layers=left_alone(own, space),
-            round_to=max(space.multiples_G) if max(space.multiples_G) > 1 else None,
-        )
-        for step in range(STEPS + 1):
-            widths_G = vector_of(space, own)
-            if float(bounds.used(widths_G)) <= 1:
-                return Pruned(widths_G, _in_space(own, space, widths_G), step)
-            pruner.step()
+        found = (_at_once if way.steps == 1 else _step_by_step)(model, space, bounds, way)
     except (RuntimeError, ValueError, KeyError, IndexError, AttributeError, ZeroDivisionError) as error:
         raise BadInputError(
             f"Torch-Pruning must be able to cut {space.reference.name}, but fails: {type(error).__name__}: {error}"
         ) from error
-    raise BadInputError(f"Torch-Pruning must cut {space.reference.name} to {budget}, but ends above it.")
+    if found is None:
+        raise BadInputError(f"Torch-Pruning must cut {space.reference.name} to {budget}, but ends above it.")
+    return found
+
+
+def _step_by_step(model: nn.Module, space: SearchSpace, bounds: Bounds, way: Way) -> Pruned | None:
+    """The first network within the budget on the way to nothing."""
+    own, pruner = _pruner(model, space, way, 1.0)
+    for step in range(way.steps + 1):
+        widths_G = vector_of(space, own)
+        if float(bounds.used(widths_G)) <= 1:
+            return Pruned(widths_G, _in_space(own, space, widths_G), step)
+        pruner.step()
+    return None
+
+
+def _at_once(model: nn.Module, space: SearchSpace, bounds: Bounds, way: Way) -> Pruned | None:
+    """The largest network within the budget that one step gives, by bisection of the share that goes."""
+    most, least, found, tried = 0, _RATIOS, None, 0
+    while least - most > 1 or (found is None and tried == 0):
+        ratio, tried = (most + least + 1) // 2, tried + 1
+        own, pruner = _pruner(model, space, way, ratio / _RATIOS)
+        pruner.step()
+        widths_G = vector_of(space, own)
+        if float(bounds.used(widths_G)) <= 1:
+            least, found = ratio, Pruned(widths_G, _in_space(own, space, widths_G), tried)
+        else:
+            most = ratio
+    return found
+
+
+def _pruner(model: nn.Module, space: SearchSpace, way: Way, ratio: float) -> tuple[nn.Module, Any]:
+    """A copy of a network, and what prunes it."""
+    library = torch_pruning()
+    own = copy.deepcopy(model).to("cpu").eval()
+    own.requires_grad_()  # its tracing follows gradients
+    pruner = library.pruner.BasePruner(
+        own,
+        torch.zeros(1, *space.reference.image),
+        importance=library.importance.GroupMagnitudeImportance(p=2),
+        global_pruning=way.is_global,
+        isomorphic=way.is_global,
+        pruning_ratio=ratio,
+        max_pruning_ratio=way.most,
+        iterative_steps=way.steps,
+        ignored_layers=left_alone(own, space),
+        round_to=max(space.multiples_G) if max(space.multiples_G) > 1 else None,
+    )
+    return own, pruner
 
 
 def left_alone(network: nn.Module, space: SearchSpace) -> list[nn.Module]:
