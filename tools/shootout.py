@@ -26,14 +26,11 @@ from nas_prune.runs.files import write_whole
 from nas_prune.runs.progress import SILENT, Progress
 from nas_prune.runs.settings import CONFIG, library_versions, machine_name
 from nas_prune.runs.workers import in_workers
-from nas_prune.space.widths import Widths
-from nas_prune.training.config import TrainConfig
 from nas_prune.training.job import Inputs
-from nas_prune.training.result import Trained, read_trained
-from nas_prune.training.run import train_member
 from nas_prune.training.schedules import training_macs
 from tools.shootout_arms import found_by, network_of
-from tools.shootout_images import make_images
+from tools.shootout_images import half_in, make_images
+from tools.shootout_last import trained_last
 from tools.shootout_plan import PLAN, SEARCHED, Plan, Unit, read_plan, units
 
 
@@ -58,6 +55,8 @@ def main() -> None:
     for unit, outcome in zip(left, outcomes, strict=True):
         if outcome.error:
             print(f"{unit.task}, {unit.arm}, {unit.number}: {outcome.error}")
+            unit.folder.mkdir(parents=True, exist_ok=True)
+            write_whole(unit.failure, json.dumps({"why": outcome.error}, indent=1) + "\n")
 
 
 def _options() -> argparse.Namespace:
@@ -129,7 +128,7 @@ def _work(unit: Unit, progress: Progress) -> None:
     whole = training_macs(space.cost_at(space.base_G).macs, len(searched.train), unit.recipe.epochs)
     behind = found.behind if unit.how.charged else ()
     epochs = epochs_left(unit.total * whole, behind, found.widths.cost.macs, len(searched.train))
-    trained = _last(unit, found.widths, epochs, Inputs(None, space, found.begin))
+    trained, right = trained_last(unit, found.widths, epochs, Inputs(None, space, found.begin))
     content = {
         "task": unit.task,
         "arm": unit.arm,
@@ -143,6 +142,9 @@ def _work(unit: Unit, progress: Progress) -> None:
         "before": total(found.behind),
         "charged": unit.how.charged,
         "last": training_macs(found.widths.cost.macs, len(searched.train), epochs),
+        "right": right,
+        "precision": unit.plan.precision,
+        "half": half_in(unit.images_folder),
         "seconds": round(time.perf_counter() - began, 1),
         "widths": json.loads(found.widths.model_dump_json()),
         "machine": machine_name(),
@@ -153,31 +155,6 @@ def _work(unit: Unit, progress: Progress) -> None:
     # No test accuracy: nobody looks at a part of the results.
     seen = f"{100 * trained.test_accuracy:.2f} %, " if unit.plan.is_pilot else ""
     progress.say(f"{unit.task} {unit.arm} {unit.number}: {seen}{content['seconds']} s")
-
-
-def _last(unit: Unit, widths: Widths, epochs: int, inputs: Inputs) -> Trained:
-    """The last training, the only one that sees test images, once, at its end."""
-    recipe = unit.recipe.with_epochs(epochs)
-    if unit.how.start == "fine-tuned":  # as the paper's code: a constant hundredth of the rate
-        slow = {"learning_rate": recipe.learning_rate / 100, "schedule": "constant", "warmup_epochs": 0.0}
-        recipe = recipe.model_copy(update=slow)
-    config = TrainConfig(
-        data=unit.images(unit.last_images),
-        recipe=recipe,
-        schedule="scratch-e" if inputs.begin is None else "rewind",
-        seeds=(unit.last_seed,),
-        data_seed=unit.number,
-        threads=1,
-        precision=unit.plan.precision,
-    )
-    result = unit.folder / "last" / "result.json"
-    done = read_trained(result)
-    if done is not None:
-        return done
-    data = load_images(config.data, config.data_seed, SILENT)
-    return train_member(
-        config, widths, result.parent, Inputs(data, inputs.network, inputs.begin), result=result
-    )
 
 
 if __name__ == "__main__":

@@ -26,8 +26,12 @@ def make_images(
         half: which half of the test images.
         is_pilot: whether spare images are measured on, so that none may be trained with.
     """
-    done = out / "done"
+    done, made = out / "done", f"{source.name}, seed {seed}, {half} half\n"
     if done.exists():
+        if done.read_text(encoding="utf-8") != made:
+            raise BadInputError(
+                f"{out} must hold the {half} half of {source.name} for seed {seed}, got another. Take another --out."
+            )
         return
     shutil.rmtree(out, ignore_errors=True)
     rng = random.Random(seed)  # noqa: S311  (not for secrets)
@@ -48,7 +52,12 @@ def make_images(
     for part, shown in ((SEARCHED, spare), (FINAL, own)):
         _copied(train[: images.train], out / part / "train")
         _copied(shown, out / part / "test")
-    done.write_text(f"{source.name}, seed {seed}, {half} half\n", encoding="utf-8")
+    done.write_text(made, encoding="utf-8")
+
+
+def half_in(folder: Path) -> str:
+    """Which half of the test images `make_images` has put there."""
+    return (folder / "done").read_text(encoding="utf-8").split()[-2]
 
 
 def _drawn(folder: Path, rng: random.Random) -> list[Path]:

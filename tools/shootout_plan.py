@@ -178,8 +178,13 @@ class Unit:
         return self.folder / RESULT
 
     @property
+    def failure(self) -> Path:
+        """The file of why it failed the last time, if it did."""
+        return self.folder / "failed.json"
+
+    @property
     def seed(self) -> int:
-        """Of everything that is drawn: none that another unit has."""
+        """Of its search and what that draws; a study draws the seeds of its race and of repeated trials anew."""
         task, arm = list(self.plan.tasks).index(self.task), list(self.plan.arms).index(self.arm)
         return self.plan.first_seed + SEEDS_OF_A_TASK * task + SEEDS_OF_AN_ARM * arm + self.number
 
@@ -213,6 +218,11 @@ class Unit:
         what = self.plan.tasks[task or self.task]
         folder = self.out / "images" / (task or self.task) / part
         return DataConfig(name=f"folder:{folder}", image_size=what.images.image_size)
+
+    @property
+    def images_folder(self) -> Path:
+        """Where the images of this task are."""
+        return self.out / "images" / self.task
 
     @property
     def board(self) -> Path:

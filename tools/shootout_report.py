@@ -6,23 +6,33 @@ python tools/shootout_report.py --out shootout
 import argparse
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import isnan, nan, sqrt
 from pathlib import Path
 from statistics import fmean, median
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from scipy.stats import t as student
 
-from nas_prune.comparison.statistics import Contrast, Estimate, by_training, difference, holm, least_found
+from nas_prune.comparison.statistics import (
+    LEVEL,
+    Contrast,
+    Estimate,
+    by_training,
+    difference,
+    holm,
+    least_found,
+)
 from nas_prune.comparison.variances import pooled
 from nas_prune.runs.figure import BLACK, BLUE, save
 from nas_prune.runs.files import write_whole
 from nas_prune.runs.settings import library_versions, machine_name
+from tools.shootout_last import unpacked
 from tools.shootout_plan import PLAN, Plan, read_plan, units
 
 
@@ -34,11 +44,25 @@ class TaskResult:
         plan: what was decided.
         task: its name.
         rows: of each arm, by its name: what the repetitions wrote.
+        failed: of each arm, how many repetitions failed the last time that they were tried.
     """
 
     plan: Plan
     task: str
     rows: Mapping[str, list[dict[str, Any]]]
+    failed: Mapping[str, int] = field(default_factory=dict)
+
+    def count(self, arm: str) -> str:
+        """How many repetitions are done, of how many."""
+        done, planned = len(self.rows[arm]), self.plan.repetitions_of(self.task, arm)
+        failed = self.failed.get(arm, 0)
+        return (str(done) if done == planned else f"{done} of {planned}") + (
+            f", {failed} failed" if failed else ""
+        )
+
+    def is_whole(self, arms: Sequence[str]) -> bool:
+        """Whether all repetitions of some arms are done."""
+        return all(len(self.rows[arm]) == self.plan.repetitions_of(self.task, arm) > 0 for arm in arms)
 
     def accuracies(self, arm: str) -> list[float]:
         """Of each repetition: of test images, or of spare ones in a pilot."""
@@ -65,17 +89,23 @@ class Tested:
 
     Attributes:
         one, other: the arms.
-        contrast: of their test accuracies.
-        p_holm: after Holm's correction over the contrasts of the task; NaN for the control, which is not among them,
-            and where a task is shown alone.
+        contrast: of their test accuracies, with one variance for all arms.
+        own: the same with a variance for each of the two (Welch).
+        p_holm, p_own: of both, after Holm's correction over the contrasts of the task; NaN for the control, which is
+            not among them, and where a task is shown alone.
         least: the smallest true difference that would be found in four of five repeats.
+        by_images: standard error of the difference by the choice of test images, which repetitions have in common; NaN
+            where it is not known which ones were right.
     """
 
     one: str
     other: str
     contrast: Contrast
+    own: Contrast
     p_holm: float
+    p_own: float
     least: float
+    by_images: float
 
 
 def read_results(plan: Plan, out: Path) -> list[TaskResult]:
@@ -83,10 +113,13 @@ def read_results(plan: Plan, out: Path) -> list[TaskResult]:
     found = []
     for task in plan.tasks:
         rows: dict[str, list[dict[str, Any]]] = {arm: [] for arm in plan.arms}
+        failed: dict[str, int] = {}
         for unit in units(plan, out, (task,), tuple(plan.arms)):
             if unit.result.exists():
                 rows[unit.arm].append(json.loads(unit.result.read_text(encoding="utf-8")))
-        found.append(TaskResult(plan, task, rows))
+            elif unit.failure.exists():
+                failed[unit.arm] = failed.get(unit.arm, 0) + 1
+        found.append(TaskResult(plan, task, rows, failed))
     return found
 
 
@@ -94,19 +127,42 @@ def contrasts_of(plan: Plan, result: TaskResult) -> list[Tested]:
     """The contrasts of a task, corrected together, and the negative control."""
     estimates = result.estimates()
     pairs = [pair for pair in plan.contrasts if set(pair) <= estimates.keys()]
-    found = [difference(estimates[one], estimates[other]) for one, other in pairs]
     is_tested = plan.tasks[result.task].arms is None
-    p_values = [one.p_value for one in found]
-    corrected = holm(p_values, len(plan.contrasts)) if is_tested else [nan] * len(found)
-    rows = [
-        Tested(*pair, one, p, least_found(one.error, one.freedom, len(plan.contrasts)))
-        for pair, one, p in zip(pairs, found, corrected, strict=True)
-    ]
+    rows = _tested(result, pairs, len(plan.contrasts), is_corrected=is_tested)
     control = plan.control
     if control is not None and set(control) <= estimates.keys() and control[0] != control[1]:
-        one = difference(*(estimates[name] for name in control))
-        rows.append(Tested(*control, one, nan, least_found(one.error, one.freedom, 1)))
+        rows += _tested(result, [control], 1, is_corrected=False)
     return rows
+
+
+def _tested(
+    result: TaskResult, pairs: Sequence[tuple[str, str]], family: int, *, is_corrected: bool
+) -> list[Tested]:
+    estimates = result.estimates()
+    found = [difference(estimates[one], estimates[other]) for one, other in pairs]
+    own = [difference(*(by_training(result.accuracies(name)) for name in pair)) for pair in pairs]
+    corrected = [
+        holm([one.p_value for one in contrasts], family) if is_corrected else [nan] * len(pairs)
+        for contrasts in (found, own)
+    ]
+    return [
+        Tested(
+            *pair, one, welch, p, p_own, least_found(one.error, one.freedom, family), by_images(result, *pair)
+        )
+        for pair, one, welch, p, p_own in zip(pairs, found, own, *corrected, strict=True)
+    ]
+
+
+def by_images(result: TaskResult, one: str, other: str) -> float:
+    """Standard error of a difference of two arms by the choice of test images, all repetitions being given."""
+    shares = []
+    for arm in (one, other):
+        rows = result.rows[arm]
+        if not all("right" in row for row in rows):
+            return nan
+        count = result.plan.tasks[result.task].images.test // 2
+        shares.append(np.mean([unpacked(row["right"], count) for row in rows], axis=0))
+    return float(np.std(shares[0] - shares[1], ddof=1) / sqrt(len(shares[0])))
 
 
 def half_interval(one: Estimate) -> float:
@@ -137,13 +193,15 @@ def table(
     lines = [
         (
             f"| arm | n | {_of_what(plan)} accuracy, % (95 %) | of each, % | M MACs | K params | ms | total | "
-            "last training, epochs | before, share of the total | minutes |"
+            "last training, epochs | before, share of the total |"
         ),
-        "|---|--:|---|---|--:|--:|--:|--:|--:|--:|--:|",
+        "|---|--:|---|---|--:|--:|--:|--:|--:|--:|",
     ]
     estimates = result.estimates()
     for name, rows in result.rows.items():
         if not rows:
+            if plan.repetitions_of(result.task, name) and not plan.arms[name].secondary:
+                lines.append(f"| {name} | {result.count(name)} |" + " – |" * 8)
             continue
         one = estimates[name]
         half = half_interval(one)
@@ -153,7 +211,7 @@ def table(
         before = fmean((row["before"] or 0) / (row["total"] * row["whole"]) for row in rows)
         cells = [
             name,
-            str(one.units),
+            result.count(name),
             f"{100 * one.mean:.2f}{ends}",
             ", ".join(f"{100 * accuracy:.1f}" for accuracy in result.accuracies(name)),
             f"{fmean(cost['macs'] for cost in costs) / 1e6:.2f}",
@@ -162,7 +220,6 @@ def table(
             f"{rows[0]['total']:g} W",
             f"{fmean(row['epochs'] for row in rows):.0f}",
             f"{before:.2f}" + ("" if rows[0]["charged"] else " (not charged)"),
-            f"{fmean(row['seconds'] for row in rows) / 60:.1f}",
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
@@ -180,12 +237,44 @@ def sentences(plan: Plan, rows: Sequence[Tested]) -> str:
         ends = f" (95 % {100 * one.low:+.2f} to {100 * one.high:+.2f}, n = {one.n} and {one.n_beside})"
         is_control = (row.one, row.other) == plan.control
         alone = "negative control, " if is_control else "shown, not tested, "
-        p = alone if isnan(row.p_holm) else f"p = {row.p_holm:.2g} after Holm, "
+        p = (
+            alone
+            if isnan(row.p_holm)
+            else f"p = {row.p_holm:.2g} after Holm, {row.p_own:.2g} by Welch's test; "
+        )
+        images = "" if isnan(row.by_images) else f", ± {100 * row.by_images:.2f} by the choice of test images"
+        doubt = " **The results of this task are in doubt.**" if is_control and one.p_value < LEVEL else ""
         lines.append(
-            f"- {row.one} − {row.other}: {100 * one.difference:+.2f} points{ends}; {p}p = {one.p_value:.2g} alone; "
-            f"{100 * row.least:.1f} points would be found in four of five."
+            f"- {row.one} − {row.other}: {100 * one.difference:+.2f} points{ends}{images}; {p}alone p = "
+            f"{one.p_value:.2g}, {row.own.p_value:.2g} by Welch's; {100 * row.least:.1f} points would be found in four "
+            f"of five.{doubt}"
         )
     return "\n".join(lines)
+
+
+CLAIM = (("study", "uniform"), ("study", "torch-pruning"))
+
+
+def verdict(plan: Plan, results: Sequence[TaskResult]) -> str:
+    """Whether the claim of the plan holds: in two of three tasks, by both tests, with all repetitions there."""
+    lines, holds, open_tasks = [], 0, 0
+    for result in results:
+        if plan.tasks[result.task].arms is not None:
+            continue
+        missing = [arm for arm in plan.arms if not plan.arms[arm].secondary and not result.is_whole([arm])]
+        if missing:
+            counts = ", ".join(f"{arm} {result.count(arm)}" for arm in missing)
+            lines.append(f"- {result.task}: no verdict, repetitions are missing: {counts}.")
+            open_tasks += 1
+            continue
+        rows = {(row.one, row.other): row for row in contrasts_of(plan, result)}
+        own = [rows[pair] for pair in CLAIM]
+        is_better = all(row.contrast.difference > 0 and max(row.p_holm, row.p_own) < LEVEL for row in own)
+        holds += is_better
+        lines.append(f"- {result.task}: the claim {'holds' if is_better else 'does not hold'}.")
+    if open_tasks:
+        return "\n".join([*lines, "- The claim: open."])
+    return "\n".join([*lines, f"- The claim {'holds' if holds >= 2 else 'does not hold'}: in {holds} tasks."])
 
 
 def draw(plan: Plan, results: Sequence[TaskResult], path: Path) -> None:
@@ -265,6 +354,8 @@ def main() -> None:
         content[result.task] = result.rows
         draw_totals(plan, result, options.out / f"totals-{result.task}.png")
     head = {"plan": plan.model_dump(mode="json"), "machine": machine_name(), "versions": library_versions()}
+    if not plan.is_pilot:
+        texts.append(f"## The claim\n\n{verdict(plan, results)}")
     write_whole(options.out / "table.md", "\n\n".join(texts) + "\n")
     write_whole(options.out / "result.json", json.dumps({**head, "tasks": content}, indent=1) + "\n")
     draw(plan, results, options.out / "shootout.png")

@@ -14,8 +14,19 @@ from tests.conftest import WriteDigits
 from tools import shootout
 from tools.shootout_arms import network_of
 from tools.shootout_images import make_images
+from tools.shootout_last import packed, unpacked
 from tools.shootout_plan import FINAL, PLAN, SEARCHED, Images, read_plan, units
-from tools.shootout_report import contrasts_of, draw, draw_totals, latencies, read_results, sentences, table
+from tools.shootout_report import (
+    by_images,
+    contrasts_of,
+    draw,
+    draw_totals,
+    latencies,
+    read_results,
+    sentences,
+    table,
+    verdict,
+)
 
 TASK = {
     "space": "vgg11",
@@ -148,6 +159,8 @@ def test_every_arm_spends_the_same_and_what_is_done_is_kept(
     found = {path: json.loads(path.read_text(encoding="utf-8")) for path in out.glob("small/*/0/result.json")}
     assert {one["arm"] for one in found.values()} == set(CONTENT["arms"])  # type: ignore[call-overload]
     for one in found.values():
+        assert unpacked(one["right"], 20).mean() == pytest.approx(one["test"])
+        assert one["half"] == "first"
         spent = one["last"] + (one["before"] or 0 if one["charged"] else 0)
         epoch = one["last"] / one["epochs"]
         assert 3 * one["whole"] - epoch < spent <= 3 * one["whole"], one["arm"]
@@ -186,11 +199,77 @@ def test_contrasts_are_corrected_together_and_the_control_is_not_among_them(tmp_
     assert rows["guideline", "uniform"].p_holm > 0.05
     assert np.isnan(rows["again", "uniform"].p_holm)
     text = table(plan, vgg)
-    assert text.count("\n") == 1 + len(means)
+    assert text.count("\n") == 2 + len(means)
+    assert "| guideline-free | 0 of 8 | –" in text  # planned, and nothing of it is there
     assert "| 0.50 |" in text
+    assert found.p_own == pytest.approx(found.own.p_value * 4, rel=0.5)
+    assert found.own.freedom < 15
     assert "negative control" in sentences(plan, contrasts_of(plan, vgg))
     draw(plan, results, tmp_path / "shootout.png")
     assert (tmp_path / "shootout.png").stat().st_size > 1000
+
+
+def test_repetitions_that_are_missing_leave_the_claim_open_and_failures_are_counted(tmp_path: Path) -> None:
+    plan = read_plan(PLAN)
+    rng = np.random.default_rng(2)
+    arms = [name for name, arm in plan.arms.items() if not arm.secondary]
+    tasks = [name for name, task in plan.tasks.items() if task.arms is None]
+    for task in tasks:
+        for arm in arms:
+            better = 0.03 if arm == "study" and task != tasks[2] else 0.0
+            planted(tmp_path, task, arm, (0.5 + better + 0.004 * rng.standard_normal(8)).tolist())
+    said = verdict(plan, read_results(plan, tmp_path))
+    assert said.splitlines() == [
+        f"- {tasks[0]}: the claim holds.",
+        f"- {tasks[1]}: the claim holds.",
+        f"- {tasks[2]}: the claim does not hold.",
+        "- The claim holds: in 2 tasks.",
+    ]
+    gone = tmp_path / tasks[0] / "torch-pruning" / "3"
+    (gone / "result.json").unlink()
+    (gone / "failed.json").write_text("{}", encoding="utf-8")
+    results = read_results(plan, tmp_path)
+    said = verdict(plan, results)
+    assert f"- {tasks[0]}: no verdict, repetitions are missing: torch-pruning 7 of 8, 1 failed." in said
+    assert said.endswith("- The claim: open.")
+    assert "| torch-pruning | 7 of 8, 1 failed |" in table(plan, results[0])
+
+
+def test_one_arm_that_varies_more_than_the_others_does_not_make_the_claim_hold(tmp_path: Path) -> None:
+    """One variance for all arms calls two means different that the spread of the one does not tell apart."""
+    plan = read_plan(PLAN)
+    spread = np.array([-1, 1, -1, 1, -1, 1, -1, 1]) / 1000
+    for arm in (name for name, arm in plan.arms.items() if not arm.secondary):
+        values = 0.5 + spread if arm != "study" else 0.512 + 20 * spread
+        planted(tmp_path, "cifar-vgg", arm, values.tolist())
+    (vgg,) = (one for one in read_results(plan, tmp_path) if one.task == "cifar-vgg")
+    rows = {(row.one, row.other): row for row in contrasts_of(plan, vgg)}
+    assert rows["study", "uniform"].p_holm < 0.05 < rows["study", "uniform"].p_own
+    assert "cifar-vgg: the claim does not hold" in verdict(plan, [vgg])
+
+
+def test_a_control_that_is_significant_puts_the_task_in_doubt(tmp_path: Path) -> None:
+    plan = read_plan(PLAN)
+    spread = np.array([-1, 1, -1, 1, -1, 1, -1, 1]) / 1000
+    planted(tmp_path, "cifar-vgg", "uniform", (0.5 + spread).tolist())
+    planted(tmp_path, "cifar-vgg", "again", (0.51 + spread).tolist())
+    (vgg,) = (one for one in read_results(plan, tmp_path) if one.task == "cifar-vgg")
+    assert "in doubt" in sentences(plan, contrasts_of(plan, vgg))
+
+
+def test_the_choice_of_test_images_has_an_error_of_its_own(tmp_path: Path) -> None:
+    plan = read_plan(PLAN)
+    rng = np.random.default_rng(4)
+    for arm, share in (("uniform", 0.5), ("study", 0.6)):
+        planted(tmp_path, "cifar-vgg", arm, [share] * 2)
+        for number in range(2):
+            path = tmp_path / "cifar-vgg" / arm / str(number) / "result.json"
+            row = json.loads(path.read_text(encoding="utf-8"))
+            row["right"] = packed(rng.random(5000) < share)
+            path.write_text(json.dumps(row), encoding="utf-8")
+    (vgg,) = (one for one in read_results(plan, tmp_path) if one.task == "cifar-vgg")
+    independent = np.sqrt((0.25 + 0.24) / 2 / 5000)
+    assert by_images(vgg, "study", "uniform") == pytest.approx(independent, rel=0.05)
 
 
 def test_networks_that_have_been_timed_are_in_the_table(tmp_path: Path) -> None:
@@ -231,9 +310,9 @@ def test_arms_of_several_totals_are_drawn_against_them(tmp_path: Path) -> None:
     assert (tmp_path / "totals.png").stat().st_size > 1000
 
 
-def test_what_is_missing_is_left_out(tmp_path: Path) -> None:
+def test_what_is_missing_is_said(tmp_path: Path) -> None:
     plan = read_plan(PLAN)
     planted(tmp_path, "cifar-vgg", "uniform", [0.5])
     (vgg,) = (one for one in read_results(plan, tmp_path) if one.task == "cifar-vgg")
     assert contrasts_of(plan, vgg) == []
-    assert "| uniform | 1 | 50.00 |" in table(plan, vgg)
+    assert "| uniform | 1 of 8 | 50.00 |" in table(plan, vgg)
