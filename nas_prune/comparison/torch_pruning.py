@@ -103,7 +103,8 @@ def _step_by_step(model: nn.Module, space: SearchSpace, bounds: Bounds, way: Way
         widths_G = vector_of(space, own)
         if float(bounds.used(widths_G)) <= 1:
             return Pruned(widths_G, _in_space(own, space, widths_G), step)
-        pruner.step()
+        if step < way.steps:
+            pruner.step()
     return None
 
 

@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -18,7 +19,7 @@ from nas_prune.comparison.costs import arm_costs
 from nas_prune.comparison.equal_training import epochs_left
 from nas_prune.comparison.result import CompareResult
 from nas_prune.comparison.run import compare, resume_compare
-from nas_prune.comparison.torch_pruning import cut_by_torch_pruning
+from nas_prune.comparison.torch_pruning import Way, cut_by_torch_pruning
 from nas_prune.data.config import DataConfig
 from nas_prune.errors import BadInputError
 from nas_prune.search.config import SearchConfig
@@ -149,6 +150,29 @@ def test_torch_pruning_cuts_to_widths_of_the_space(name: str) -> None:
     assert found.network(torch.zeros(2, 3, 32, 32)).shape == (2, 5)
     assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
     assert all(parameter.requires_grad for parameter in found.network.parameters())
+
+
+@pytest.mark.slow
+def test_torch_pruning_cuts_in_one_step_layer_by_layer_or_with_a_cap() -> None:
+    space = known("vgg11")
+    model, budget = space.build(seed=0), Budget("macs", 0.4)
+    whole = space.cost_at(space.base_G).macs
+    kept = {}
+    for name, way in (
+        ("steps", Way()),
+        ("capped", Way(most=0.7)),
+        ("once", Way(steps=1)),
+        ("local", Way(steps=1, is_global=False)),
+    ):
+        found = cut_by_torch_pruning(model, space, budget, way)
+        assert 0.39 * whole < space.cost_at(found.widths_G).macs <= 0.4 * whole, name
+        kept[name] = np.array(found.widths_G) / space.base_G
+    assert kept["steps"].min() < 0.2  # without a training between them, steps run away
+    assert 0.25 < kept["capped"].min() < 0.4
+    assert kept["once"].min() > 0.4
+    assert np.ptp(kept["local"]) < 0.02
+    with pytest.raises(BadInputError, match="must cut .* to macs<=1%, but ends above it"):
+        cut_by_torch_pruning(model, space, Budget("macs", 0.01), Way(most=0.5))
 
 
 def test_channels_of_small_norm_go_first() -> None:
