@@ -1,7 +1,9 @@
-"""Torch-Pruning's cut of a trained network, as its documentation recommends: what an arm of a comparison starts from.
+"""Torch-Pruning's cut of a trained network: what an arm of a comparison starts from.
 
-Norms of coupled weights as importance, ranked over all layers (with its isomorphic ranking), a little at a time until
-the budget is met; a classifier's outputs are left alone (https://github.com/VainF/Torch-Pruning, Fang et al. 2023).
+Norms of coupled weights as importance, ranked in each layer or over all (with its isomorphic ranking), in one step or a
+little at a time until the budget is met; a classifier's outputs are left alone (https://github.com/VainF/Torch-Pruning,
+Fang et al. 2023). A little at a time over all layers, as in its benchmark, without a training between the steps, runs
+away with the first layers of VGG.
 """
 
 import copy
@@ -19,7 +21,6 @@ from nas_prune.space.budget import Budget
 from nas_prune.space.of_network import vector_of
 from nas_prune.space.search_space import SearchSpace
 
-STEPS = 400  # from the whole network to nothing, as in its own benchmark
 _RATIOS = 1024  # of channels, between none and all, that a cut in one step can be of
 
 
@@ -34,12 +35,12 @@ class Way:
         is_global: whether channels are ranked over layers, within groups of one kind [`global_pruning`, `isomorphic`].
     """
 
-    steps: int = STEPS
+    steps: int = 1
     most: float = 1.0
-    is_global: bool = True
+    is_global: bool = False
 
 
-DEFAULT = Way()
+DEFAULT = Way()  # its documentation's first example, and the best in a pilot (studies/shootout/PLAN.md)
 
 
 @dataclass(frozen=True, slots=True)

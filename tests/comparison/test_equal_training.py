@@ -159,10 +159,10 @@ def test_torch_pruning_cuts_in_one_step_layer_by_layer_or_with_a_cap() -> None:
     whole = space.cost_at(space.base_G).macs
     kept = {}
     for name, way in (
-        ("steps", Way()),
-        ("capped", Way(most=0.7)),
-        ("once", Way(steps=1)),
-        ("local", Way(steps=1, is_global=False)),
+        ("steps", Way(steps=400, is_global=True)),
+        ("capped", Way(steps=400, is_global=True, most=0.7)),
+        ("once", Way(is_global=True)),
+        ("local", Way()),
     ):
         found = cut_by_torch_pruning(model, space, budget, way)
         assert 0.39 * whole < space.cost_at(found.widths_G).macs <= 0.4 * whole, name
@@ -185,8 +185,7 @@ def test_channels_of_small_norm_go_first() -> None:
     found = cut_by_torch_pruning(model, space, Budget("macs", 0.5))
     kept = found.network.get_submodule("layer1.0.conv1")
     assert isinstance(kept, nn.Conv2d)
-    assert len(kept.weight) <= 8
-    assert (kept.weight.flatten(1).norm(dim=1) > 20).all()  # norms are compared within a layer, step by step
+    assert (kept.weight.flatten(1).norm(dim=1) > 20).sum() == min(8, len(kept.weight))
 
 
 def test_a_missing_library_is_named_before_anything_is_trained(
