@@ -31,13 +31,18 @@ class Way:
     Attributes:
         steps: from the whole network to nothing [`iterative_steps`], of which as many are taken as the budget asks for;
             or 1, for one step to the largest network within it.
-        most: the largest share of a layer's channels that goes [`max_pruning_ratio`].
+        most: the largest share of a layer's channels that goes [`max_pruning_ratio`], which one step does not keep to.
         is_global: whether channels are ranked over layers, within groups of one kind [`global_pruning`, `isomorphic`].
     """
 
     steps: int = 1
     most: float = 1.0
     is_global: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what the library would not do."""
+        if self.steps == 1 and self.most < 1:
+            raise BadInputError(f"most must come with several steps, got {self.most:g} with one.")
 
 
 DEFAULT = Way()  # its documentation's first example, and the best in a pilot (studies/shootout/PLAN.md)
@@ -50,12 +55,10 @@ class Pruned:
     Attributes:
         widths_G: what is left of each searchable group.
         network: with the weights of the channels that are left.
-        steps: how many it took of a way's, or of trials of one step.
     """
 
     widths_G: tuple[int, ...]
     network: nn.Module
-    steps: int
 
 
 def torch_pruning() -> ModuleType:
@@ -103,7 +106,7 @@ def _step_by_step(model: nn.Module, space: SearchSpace, bounds: Bounds, way: Way
     for step in range(way.steps + 1):
         widths_G = vector_of(space, own)
         if float(bounds.used(widths_G)) <= 1:
-            return Pruned(widths_G, _in_space(own, space, widths_G), step)
+            return Pruned(widths_G, _in_space(own, space, widths_G))
         if step < way.steps:
             pruner.step()
     return None
@@ -111,16 +114,16 @@ def _step_by_step(model: nn.Module, space: SearchSpace, bounds: Bounds, way: Way
 
 def _at_once(model: nn.Module, space: SearchSpace, bounds: Bounds, way: Way) -> Pruned | None:
     """The largest network within the budget that one step gives, by bisection of the share that goes."""
-    most, least, found, tried = 0, _RATIOS, None, 0
-    while least - most > 1 or (found is None and tried == 0):
-        ratio, tried = (most + least + 1) // 2, tried + 1
+    too_few, enough, found = 0, _RATIOS, None
+    while enough - too_few > 1:
+        ratio = (too_few + enough + 1) // 2
         own, pruner = _pruner(model, space, way, ratio / _RATIOS)
         pruner.step()
         widths_G = vector_of(space, own)
         if float(bounds.used(widths_G)) <= 1:
-            least, found = ratio, Pruned(widths_G, _in_space(own, space, widths_G), tried)
+            enough, found = ratio, Pruned(widths_G, _in_space(own, space, widths_G))
         else:
-            most = ratio
+            too_few = ratio
     return found
 
 

@@ -172,7 +172,9 @@ def test_torch_pruning_cuts_in_one_step_layer_by_layer_or_with_a_cap() -> None:
     assert kept["once"].min() > 0.4
     assert np.ptp(kept["local"]) < 0.02
     with pytest.raises(BadInputError, match="must cut .* to macs<=1%, but ends above it"):
-        cut_by_torch_pruning(model, space, Budget("macs", 0.01), Way(most=0.5))
+        cut_by_torch_pruning(model, space, Budget("macs", 0.01), Way(steps=400, is_global=True, most=0.5))
+    with pytest.raises(BadInputError, match="most must come with several steps"):
+        Way(most=0.5)
 
 
 def test_channels_of_small_norm_go_first() -> None:
