@@ -60,9 +60,9 @@ class TaskResult:
             f", {failed} failed" if failed else ""
         )
 
-    def is_whole(self, arms: Sequence[str]) -> bool:
-        """Whether all repetitions of some arms are done."""
-        return all(len(self.rows[arm]) == self.plan.repetitions_of(self.task, arm) > 0 for arm in arms)
+    def is_whole(self, arm: str) -> bool:
+        """Whether all repetitions of an arm are done."""
+        return len(self.rows[arm]) == self.plan.repetitions_of(self.task, arm) > 0
 
     def accuracies(self, arm: str) -> list[float]:
         """Of each repetition: of test images, or of spare ones in a pilot."""
@@ -261,7 +261,7 @@ def verdict(plan: Plan, results: Sequence[TaskResult]) -> str:
     for result in results:
         if plan.tasks[result.task].arms is not None:
             continue
-        missing = [arm for arm in plan.arms if not plan.arms[arm].secondary and not result.is_whole([arm])]
+        missing = [arm for arm in plan.arms if not plan.arms[arm].secondary and not result.is_whole(arm)]
         if missing:
             counts = ", ".join(f"{arm} {result.count(arm)}" for arm in missing)
             lines.append(f"- {result.task}: no verdict, repetitions are missing: {counts}.")

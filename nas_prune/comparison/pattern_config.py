@@ -9,7 +9,7 @@ from nas_prune.comparison.pattern_arms import PatternArm, arms_named
 from nas_prune.patterns.config import SparsifyConfig
 from nas_prune.patterns.methods.registry import method_named
 from nas_prune.runs.directory import TARGET
-from nas_prune.space.budget import Budget, BudgetSetting
+from nas_prune.space.budget import BudgetSetting
 from nas_prune.space.names import check_trusted
 from nas_prune.training.config import RunConfig
 from nas_prune.training.recipe import Recipe, default_recipe
@@ -72,11 +72,10 @@ class PatternCompareConfig(RunConfig):
 
     def search_of(self, seed: int) -> SparsifyConfig:
         """The search of one seed."""
-        budgets = tuple(Budget.parse(str(budget)) for budget in self.budgets)
         return self.search.model_copy(
             update={
                 "seed": seed,
-                "budgets": budgets,
+                "budgets": self.budgets,
                 "device": self.device,
                 "threads": self.threads,
                 "precision": self.precision,
