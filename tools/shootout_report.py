@@ -5,6 +5,7 @@ python tools/shootout_report.py --out shootout
 
 import argparse
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import isnan, nan, sqrt
@@ -67,6 +68,10 @@ class TaskResult:
     def accuracies(self, arm: str) -> list[float]:
         """Of each repetition: of test images, or of spare ones in a pilot."""
         return [row["spare" if self.plan.is_pilot else "test"] for row in self.rows[arm]]
+
+    def machines(self) -> dict[str, int]:
+        """How many repetitions each machine made; the one that made most first."""
+        return dict(Counter(row["machine"] for rows in self.rows.values() for row in rows).most_common())
 
     def estimates(self) -> dict[str, Estimate]:
         """Mean accuracies; one variance for all arms that are tested, as planned, another for those that are not."""
@@ -193,15 +198,15 @@ def table(
     lines = [
         (
             f"| arm | n | {_of_what(plan)} accuracy, % (95 %) | of each, % | M MACs | K params | ms | total | "
-            "last training, epochs | before, share of the total |"
+            "last training, epochs | before, share of the total | seconds |"
         ),
-        "|---|--:|---|---|--:|--:|--:|--:|--:|--:|",
+        "|---|--:|---|---|--:|--:|--:|--:|--:|--:|--:|",
     ]
-    estimates = result.estimates()
+    estimates, machine = result.estimates(), next(iter(result.machines()), "")
     for name, rows in result.rows.items():
         if not rows:
             if plan.repetitions_of(result.task, name) and not plan.arms[name].secondary:
-                lines.append(f"| {name} | {result.count(name)} |" + " – |" * 8)
+                lines.append(f"| {name} | {result.count(name)} |" + " – |" * 9)
             continue
         one = estimates[name]
         half = half_interval(one)
@@ -220,9 +225,22 @@ def table(
             f"{rows[0]['total']:g} W",
             f"{fmean(row['epochs'] for row in rows):.0f}",
             f"{before:.2f}" + ("" if rows[0]["charged"] else " (not charged)"),
+            f"{median(seconds):,.0f}" if (seconds := _seconds(rows, machine)) else "–",
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _seconds(rows: Sequence[Mapping[str, Any]], machine: str) -> list[float]:
+    """Of the repetitions that one machine made; one that was stopped has those of its last call alone."""
+    return [row["seconds"] for row in rows if row["machine"] == machine]
+
+
+def where(result: TaskResult) -> str:
+    """On what the repetitions of a task were made, in a sentence."""
+    machines = result.machines()
+    parts = ", ".join(f"{machine} ({count} repetitions)" for machine, count in machines.items())
+    return f"Made on {parts}. Seconds are medians on the first, beside other repetitions."
 
 
 def _of_what(plan: Plan) -> str:
@@ -350,7 +368,9 @@ def main() -> None:
             continue
         rows = contrasts_of(plan, result)
         timed = latencies(options.out, result.task)
-        texts.append(f"## {result.task}\n\n{table(plan, result, timed)}\n\n{sentences(plan, rows)}")
+        texts.append(
+            f"## {result.task}\n\n{table(plan, result, timed)}\n\n{where(result)}\n\n{sentences(plan, rows)}"
+        )
         content[result.task] = result.rows
         draw_totals(plan, result, options.out / f"totals-{result.task}.png")
     head = {"plan": plan.model_dump(mode="json"), "machine": machine_name(), "versions": library_versions()}

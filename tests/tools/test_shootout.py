@@ -26,6 +26,7 @@ from tools.shootout_report import (
     sentences,
     table,
     verdict,
+    where,
 )
 
 TASK = {
@@ -175,7 +176,8 @@ def planted(out: Path, task: str, arm: str, accuracies: list[float]) -> None:
         folder = out / task / arm / str(number)
         folder.mkdir(parents=True)
         row = {
-            "test": accuracy, "epochs": 100, "whole": 10, "before": 15, "charged": True, "total": 3, "seconds": 60,
+            "test": accuracy, "epochs": 100, "whole": 10, "before": 15, "charged": True, "total": 3,
+            "seconds": 60 + number if number != 1 else 999, "machine": "B, 4 cores" if number == 1 else "A, 2 cores",
             "widths": {"cost": {"macs": 4, "params": 3}, "base_cost": {"macs": 10, "params": 9}},
         }  # fmt: skip
         (folder / "result.json").write_text(json.dumps(row), encoding="utf-8")
@@ -285,6 +287,14 @@ def test_networks_that_have_been_timed_are_in_the_table(tmp_path: Path) -> None:
     networks = [{"widths": [4, 5], "ms": [1.0, 3.0, 2.0]}, {"widths": [4, 6], "ms": [4.0, 4.0, 9.0]}]
     (tmp_path / "latency-cifar-vgg.json").write_text(json.dumps({"networks": networks}), encoding="utf-8")
     assert "| 3.000 (2.000 to 4.000) | 3 W |" in table(plan, vgg, latencies(tmp_path, "cifar-vgg"))
+
+
+def test_seconds_are_of_one_machine_and_all_machines_are_named(tmp_path: Path) -> None:
+    plan = read_plan(PLAN)
+    planted(tmp_path, "cifar-vgg", "uniform", [0.5, 0.51, 0.5])
+    (vgg,) = (one for one in read_results(plan, tmp_path) if one.task == "cifar-vgg")
+    assert "| 61 |" in table(plan, vgg)  # of 60 and 62; 999 was on another machine
+    assert "A, 2 cores (2 repetitions), B, 4 cores (1 repetitions)" in where(vgg)
 
 
 def test_tasks_that_are_shown_alone_have_no_corrected_p_values(tmp_path: Path) -> None:
