@@ -10,9 +10,9 @@ from nas_prune.data.batches import (
 )
 from nas_prune.data.chance import epoch_seed
 from nas_prune.data.images import ImageData, ImageSet, Part
+from nas_prune.data.known import KNOWN_DATA
 from nas_prune.data.load import load_data
 from nas_prune.data.shared import SharedImages, share
-from nas_prune.data.sources import KNOWN_DATA
 
 __all__ = [
     "KNOWN_DATA",

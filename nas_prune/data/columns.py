@@ -23,7 +23,12 @@ SPLIT = ("split", "part", "subset", "set", "partition")
 
 def is_usual(name: str, usual: Sequence[str]) -> bool:
     """Whether a column has one of some names, however it is written."""
-    return name.strip().lower().replace("-", "_").replace(" ", "_") in usual
+    return plainly_written(name) in usual
+
+
+def plainly_written(name: str) -> str:
+    """A column's name in small letters, with _ where it has - or spaces."""
+    return name.strip().lower().replace("-", "_").replace(" ", "_")
 
 
 def csv_name(own: OwnData, **choices: str) -> str:

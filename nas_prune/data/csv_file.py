@@ -37,31 +37,33 @@ def read_csv(own: OwnData, kind: TargetKind = "class") -> Table:
     rows, columns = read_rows(file, own, kind)
     base = file.parent / own.columns.get("folder", "")
     identities = _looked_at(rows, base, own)
-    if kind == "classes":
-        rows = _with_all_labels(rows, identities, is_listed=len(columns) == 1)
+    is_listed = kind == "classes" and len(columns) == 1
+    if is_listed:
+        rows = _with_all_labels(rows, identities)
     else:
         _check_one_label(rows, identities, file)
     by_part = defaultdict[str, list[int]](list)
     for place, row in enumerate(rows):
         by_part[row.part].append(place)
     labelling = labelling_of(kind, rows, columns, printable(str(file)))
-    parts, seen = dict[str, Labelled](), set[Identity]()
+    parts, seen, again = dict[str, Labelled](), set[Identity](), 0
     for name in parts_used(by_part) or [WHOLE]:
-        new = []
+        new, before = [], frozenset(seen)
         for place in by_part[name]:
             if identities[place] not in seen:
                 seen.add(identities[place])
                 new.append(rows[place])
+            elif (
+                not is_listed or identities[place] in before
+            ):  # a listed image has a row for each of its labels
+                again += 1
         parts[name] = labelling.of(tuple(base / row.path for row in new), new)
-    again = 0 if kind == "classes" else len(rows) - len(seen)
     notes = (f"Passed over: {again:,} rows that name an image which is there already.",) if again else ()
     return Table(parts, labelling.names, printable(str(file)), base, notes, kind)
 
 
-def _with_all_labels(rows: Sequence[Row], identities: Sequence[Identity], *, is_listed: bool) -> list[Row]:
+def _with_all_labels(rows: Sequence[Row], identities: Sequence[Identity]) -> list[Row]:
     """Rows whose image is named once for each of its labels, each with all of them."""
-    if not is_listed:
-        return list(rows)
     found = defaultdict[Identity, list[str]](list)
     for row, identity in zip(rows, identities, strict=True):
         found[identity].append(row.label)

@@ -1,7 +1,7 @@
 """Data sets in a folder: one sub-folder for each class, with or without a split into train, val and test."""
 
 import stat
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,9 @@ from nas_prune.data.listing import (
     holds_images,
     image_files,
     is_folder,
+    named_parts,
     other_pictures,
+    said_of_left_out,
     shortened,
 )
 from nas_prune.data.parts import indices_of_parts, part_called, parts_used, said_of_parts
@@ -76,15 +78,20 @@ def folder_source(path: Path) -> Source:
         read=file_reader(paths, path),
         files=paths,
         root=path,
-        notes=(*_notes(path, listings), *said_of_parts([part_called(part.name) or "" for part in parts])),
+        notes=(
+            *_notes(path, parts, listings),
+            *said_of_parts([part_called(part.name) or "" for part in parts]),
+        ),
         keeps_fifth=len(listings) == 1,
     )
 
 
-def _notes(path: Path, listings: Sequence[_Listing]) -> tuple[str, ...]:
+def _notes(path: Path, parts: Sequence[Path], listings: Sequence[_Listing]) -> tuple[str, ...]:
     """What a person should know of a folder before its images are used."""
     notes, others = list[str](), [path for listing in listings for path in listing.others]
     home = _unwrapped(path)
+    if len(parts) > 1:
+        notes += said_of_left_out(home, parts)
     if home != path:
         notes.append(f"The images are those in {printable(str(home))}.")
     if again := sum(listing.again for listing in listings):
@@ -103,11 +110,12 @@ def _parts(path: Path) -> tuple[Path, ...]:
         )
     path = _unwrapped(path)
     check_links(path)
-    there = _named_parts(path)
+    there = named_parts(path)
     used = parts_used(there)
     if "train" in there and (len(used) > 1 or class_folders(path) == [there["train"].name]):
         return tuple(there[part] for part in used)
     _refuse_parts_as_classes(path)
+    _refuse_train_as_class(path, there)
     return (path,)
 
 
@@ -124,26 +132,6 @@ def _unwrapped(path: Path) -> Path:
             return path
         path /= names[0]
     return path
-
-
-def _named_parts(path: Path) -> dict[str, Path]:
-    """The folders of the parts, by what they are: whatever capitals they are written in.
-
-    Raises:
-        DataError: two folders are of one part.
-    """
-    found: dict[str, Path] = {}
-    for name in class_folders(path):
-        part = part_called(name)
-        if part is None:
-            continue
-        if part in found:
-            raise DataError(
-                f"{printable(str(path))} must have one folder for each part, got {found[part].name} and {name}. "
-                "Put their images into one."
-            )
-        found[part] = path / name
-    return found
 
 
 def _state_of(path: Path) -> str:
@@ -163,6 +151,22 @@ def _refuse_parts_as_classes(path: Path) -> None:
             f"the parts of a folder must be called train and test (or val), got {shortened(nested)} in "
             f"{printable(str(path))}. Rename them."
         )
+
+
+def _refuse_train_as_class(path: Path, there: Mapping[str, Path]) -> None:
+    """Refuse `train`, a folder of folders, beside others that are no parts: it would be a class of images.
+
+    Raises:
+        DataError: it is so.
+    """
+    train = there.get("train")
+    if train is None or holds_images(train) or len(class_folders(train)) < 2:
+        return
+    others = [name for name in class_folders(path) if name != train.name]
+    raise DataError(
+        f"{printable(str(path))} must hold {train.name} alone or beside test (or val), got {shortened(others)}. If "
+        f"that is a part, rename it; if it is none, take it out or type --data folder:{printable(str(train))}."
+    )
 
 
 def _listed(folder: Path, seen: set[Identity]) -> _Listing:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from nas_prune.data.arrow_file import read_shard
-from nas_prune.data.columns import IMAGE, LABEL, check_choices, column_of, is_usual
+from nas_prune.data.columns import IMAGE, LABEL, check_choices, column_of, is_usual, plainly_written
 from nas_prune.data.hf_layout import arrow_files, check_there, class_names_of, features_of, saved_parts
 from nas_prune.data.pictures import Stored
 from nas_prune.data.split import IntArray
@@ -116,7 +116,7 @@ def _label_column(features: Mapping[str, Mapping[str, Any]], own: OwnData) -> st
     called = [name for name in there if is_usual(name, LABEL)]
     if len(classes) == 1 and "label" not in own.columns and (classes[0] in called or not called):
         return classes[0]
-    return str(column_of("label", (*LABEL, *map(str.lower, classes)), list(features), own, among=there))
+    return str(column_of("label", (*LABEL, *map(plainly_written, classes)), list(features), own, among=there))
 
 
 def _numbered(rows: Sequence[_Rows], root: Path) -> tuple[list[str], list[IntArray]]:

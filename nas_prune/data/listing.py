@@ -2,10 +2,11 @@
 
 import os
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from nas_prune.data.parts import part_called
 from nas_prune.errors import DataError
 from nas_prune.runs.text import printable
 
@@ -54,6 +55,34 @@ def class_folders(folder: Path) -> list[str]:
         entry.name
         for entry in _entries(folder)
         if not _is_hidden(entry) and entry.name not in _NO_CLASSES and _leads_to_folder(entry)
+    )
+
+
+def named_parts(folder: Path) -> dict[str, Path]:
+    """The folders of the parts in a folder, by what they are: whatever capitals they are written in.
+
+    Raises:
+        DataError: two folders are of one part.
+    """
+    found: dict[str, Path] = {}
+    for name in class_folders(folder):
+        part = part_called(name)
+        if part is None:
+            continue
+        if part in found:
+            raise DataError(
+                f"{printable(str(folder))} must have one folder for each part, got {found[part].name} and {name}. "
+                "Put their images into one."
+            )
+        found[part] = folder / name
+    return found
+
+
+def said_of_left_out(folder: Path, parts: Collection[Path]) -> tuple[str, ...]:
+    """What a person should know where folders beside those of the parts are not used."""
+    others = [name for name in class_folders(folder) if folder / name not in parts]
+    return (
+        (f"Left out beside {', '.join(one.name for one in parts)}: {shortened(others)}.",) if others else ()
     )
 
 

@@ -159,9 +159,8 @@ def _with_targets(
 
 def _of_parts(source: Source) -> tuple[str, ...]:
     """Which images are kept for testing, where a person has not said so."""
-    return (
-        ("There is no part for testing: a fifth of each class is kept for it.",) if source.keeps_fifth else ()
-    )
+    of_each = " of each class" * (source.targets is None)
+    return (f"There is no part for testing: a fifth{of_each} is kept for it.",) if source.keeps_fifth else ()
 
 
 def _of_small_classes(source: Source, parts: _Parts) -> tuple[str, ...]:
@@ -188,7 +187,7 @@ def half_of_memory() -> int:
 def _streams(source: Source, *, asked: bool | None, num_bytes: int) -> bool:
     if asked and not source.files:
         raise BadInputError(
-            "--stream must come with --data folder:PATH, csv:FILE or hf:DIR, got a data set that is downloaded whole."
+            "--stream must come with --data folder:PATH, csv:FILE, hf:DIR or wds:DIR, got images that are read whole."
         )
     return bool(source.files) and (num_bytes > STREAM_BYTES if asked is None else asked)
 
@@ -242,12 +241,10 @@ def _of_kinds(
 
 
 def _chosen(source: Source, rng: np.random.Generator, val_fraction: float, max_images: int | None) -> _Parts:
-    num_classes = len(source.class_names) if source.targets is None else 1
-    if max_images is not None and max_images < 2 * num_classes:
-        raise BadInputError(
-            f"--max-images must be at least {2 * num_classes}, two for each of {num_classes} classes, "
-            f"got {max_images}."
-        )
+    least = _least_images(source)
+    if max_images is not None and max_images < 2 * least:
+        each = f", two for each of {least} classes" * (least > 1)
+        raise BadInputError(f"--max-images must be at least {2 * least}{each}, got {max_images}.")
     if source.val is not None:
         train, val = _both_reduced(source, source.val, rng, max_images)
         return _Parts(train, val, source.test)
@@ -263,6 +260,11 @@ def _chosen(source: Source, rng: np.random.Generator, val_fraction: float, max_i
     return _Parts(pool[stay], pool[held], source.test)
 
 
+def _least_images(source: Source) -> int:
+    """How many images a part must have: one of each class, where an image is of one."""
+    return len(source.class_names) if source.targets is None else 1
+
+
 def _both_reduced(
     source: Source, val: IntArray, rng: np.random.Generator, max_images: int | None
 ) -> tuple[IntArray, IntArray]:
@@ -270,7 +272,7 @@ def _both_reduced(
     counts = np.array([len(source.train), len(val)])
     if max_images is None or max_images >= counts.sum():
         return source.train, val
-    least = np.array([len(source.class_names), 1])
+    least = np.array([_least_images(source), 1])
     num_train, num_val = allocate(counts, max_images, least_K=least, most_K=counts)
     train = source.train[subset(source.labels[source.train], int(num_train), rng)]
     return train, val[subset(source.labels[val], int(num_val), rng)]

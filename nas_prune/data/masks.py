@@ -16,7 +16,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nas_prune.data.decode import file_reader, named, unreadable
-from nas_prune.data.listing import class_folders, image_files, is_folder, shortened
+from nas_prune.data.listing import (
+    class_folders,
+    image_files,
+    is_folder,
+    named_parts,
+    said_of_left_out,
+    shortened,
+)
 from nas_prune.data.mask_picture import mask_in, mask_square, photograph_in
 from nas_prune.data.parts import indices_of_parts, part_called, parts_used, said_of_parts
 from nas_prune.data.picture import most_pixels
@@ -81,7 +88,11 @@ def mask_source(path: Path) -> Source:
         read=file_reader(images, path),
         files=images,
         root=path,
-        notes=(*said_of_parts([part_called(part.name) or "" for part in parts]), *_of_unseen(names, levels)),
+        notes=(
+            *(said_of_left_out(path, parts) if parts != [path] else ()),
+            *said_of_parts([part_called(part.name) or "" for part in parts]),
+            *_of_unseen(names, levels),
+        ),
         keeps_fifth=len(pairs) == 1,
         targets=Targets("mask", read),
     )
@@ -117,7 +128,7 @@ def _parts(path: Path) -> list[Path]:
         raise DataError(
             f"--data folder:PATH must name a folder, got {printable(str(path))}. Give one laid out as {_LAYOUT}."
         )
-    there = {part: folder for folder in _folders(path) if (part := part_called(folder.name))}
+    there = named_parts(path)
     if "train" in there:
         return [there[part] for part in parts_used(there)]
     return [path]

@@ -14,9 +14,10 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, RandomSampler, SequentialSampler
+from torch.utils.data import BatchSampler, DataLoader, RandomSampler, SequentialSampler
 from torch.utils.data.distributed import DistributedSampler
 
+from nas_prune.data.known import KNOWN_DATA
 from nas_prune.data.own_items import Item, items_of
 from nas_prune.data.parts import indices_of_parts
 from nas_prune.data.pixels import fit_images
@@ -62,12 +63,14 @@ def register_data(name: str, datasets: Datasets) -> None:
     Workers know it, too, where that is done at the top level of the script.
 
     Raises:
-        BadInputError: the name is no plain one.
+        BadInputError: the name is no plain one, or stands for other images already.
     """
     if not isinstance(datasets, Datasets):
         raise BadInputError(f"data must be nas_prune.Datasets, got {type(datasets).__name__}.")
     if not name.replace("-", "").replace("_", "").isalnum():
         raise BadInputError(f"a data set's name must be of letters, digits, - and _, got {name!r}.")
+    if name in KNOWN_DATA:
+        raise BadInputError(f"a data set's name must be its own, got {name}, which stands for other images.")
     _REGISTERED[name] = datasets
 
 
@@ -152,11 +155,7 @@ def _map_style(dataset: Any, name: str, part: str) -> Any:
     found = dataset
     if isinstance(dataset, DataLoader):
         found = dataset.dataset
-        if not isinstance(dataset.sampler, (SequentialSampler, RandomSampler, DistributedSampler)):
-            raise BadInputError(
-                f"{part} of {printable(name)} must be a loader over all of its data set, got one with a "
-                f"{type(dataset.sampler).__name__}. Give the images that are meant: torch.utils.data.Subset."
-            )
+        _check_whole(dataset, name, part)
     if found is None:
         return None
     if not (hasattr(found, "__getitem__") and hasattr(found, "__len__")):
@@ -165,6 +164,26 @@ def _map_style(dataset: Any, name: str, part: str) -> Any:
             "list of (image, label) does, too."
         )
     return found
+
+
+def _check_whole(loader: "DataLoader[Any]", name: str, part: str) -> None:
+    """Refuse a loader that gives other images than those of its data set, each once.
+
+    Raises:
+        BadInputError: it does, or cannot be told not to.
+    """
+    batches: Any = loader.batch_sampler
+    sampler = loader.sampler if batches is None else getattr(batches, "sampler", batches)
+    is_whole = isinstance(sampler, (SequentialSampler, RandomSampler, DistributedSampler)) and (
+        batches is None or type(batches) is BatchSampler
+    )
+    if isinstance(sampler, RandomSampler) and len(sampler) != len(sampler.data_source):
+        is_whole = False
+    if not is_whole:
+        raise BadInputError(
+            f"{part} of {printable(name)} must be a loader over all of its data set, got one with a "
+            f"{type(sampler).__name__}. Give the images that are meant: torch.utils.data.Subset."
+        )
 
 
 def _as_classes(items: Sequence[list[Item]], name: str, *, has_names: bool) -> list[list[Item]]:

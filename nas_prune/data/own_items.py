@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -141,9 +140,12 @@ def _flags(value: Any) -> Tensor:
 
 def _numbers(value: Any) -> Tensor:
     row = np.atleast_1d(np.asarray(value.cpu() if isinstance(value, Tensor) else value, dtype=np.float64))
-    if row.ndim != 1 or not all(map(isfinite, row.tolist())):
-        raise ValueError(f"what is learned must be a number or a row of some, got {_words(value)}")
-    return torch.from_numpy(row).float()
+    found = torch.from_numpy(row).float()
+    if row.ndim != 1 or not bool(found.isfinite().all()):
+        raise ValueError(
+            f"what is learned must be a number or a row of some, each finite in float32, got {_words(value)}"
+        )
+    return found
 
 
 def _mask(value: Any) -> Tensor:

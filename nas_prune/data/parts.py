@@ -34,7 +34,7 @@ def parts_used(there: Collection[str]) -> list[str]:
 def said_of_parts(there: Collection[str]) -> tuple[str, ...]:
     """What a person should know where a part is not for what it is called."""
     if "val" in there and "test" not in there and "train" in there:
-        return ("There is no part test: val is tested with, and a tenth of train validates.",)
+        return ("There is no part test: val is tested with, and a part of train validates.",)
     return ()
 
 

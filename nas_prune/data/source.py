@@ -72,13 +72,25 @@ class Source:
     @property
     def held_out(self) -> tuple[str, ...]:
         """Names of the images that are kept for testing, relative to their folder; none where a part is for that."""
-        if not self.keeps_fifth or self.root is None:
+        if not self.keeps_fifth:
             return ()
         return tuple(_name(self.files[place], self.root) for place in self.test)
 
+    def has_held_out(self, names: frozenset[str]) -> bool:
+        """Whether images of these names are the ones that are kept for testing.
+
+        Runs of before have pictures in larger files under the path as it was typed.
+        """
+        if not self.keeps_fifth or not names:
+            return False
+        return names in (frozenset(self.held_out), frozenset(str(self.files[place]) for place in self.test))
+
 
 def _name(picture: Picture, root: Path) -> str:
-    return Path(os.path.relpath(picture, root)).as_posix() if isinstance(picture, Path) else str(picture)
+    if isinstance(picture, Path):
+        return Path(os.path.relpath(picture, root)).as_posix()
+    part = Path(os.path.relpath(picture.part, root))
+    return f"{'' if part == Path() else part.as_posix()}[{picture.row}]"
 
 
 def memory_reader(images: Tensor) -> Reader:

@@ -9,6 +9,7 @@ from nas_prune.data.csv_file import read_csv
 from nas_prune.data.folder import folder_source, labelled_images
 from nas_prune.data.hf_layout import is_saved
 from nas_prune.data.hf_saved import read_saved
+from nas_prune.data.known import KNOWN_DATA
 from nas_prune.data.listing import is_folder
 from nas_prune.data.masks import mask_source, refuse_masks
 from nas_prune.data.named import digits_source, downloaded_source
@@ -22,19 +23,6 @@ from nas_prune.runs.data_name import OwnData, own_data
 from nas_prune.runs.directory import expanded
 from nas_prune.runs.text import printable
 
-KNOWN_DATA: dict[str, str] = {
-    "digits": "1,797 real 8×8 scans of digits, grey; comes with scikit-learn, no download",
-    "cifar10": "60,000 32×32 photographs of 10 kinds of things, colour; 170 MB download",
-    "cifar100": "60,000 32×32 photographs of 100 kinds of things, colour; 170 MB download",
-    "mnist": "70,000 28×28 scans of digits, grey; 12 MB download",
-    "fashion-mnist": "70,000 28×28 pictures of clothing, grey; 30 MB download",
-    "svhn": "99,289 32×32 photographs of house numbers, colour; 250 MB download",
-    "folder:PATH": "your own images: PATH/train/CLASS/*.jpg and PATH/test/CLASS/*.jpg, or PATH/CLASS/*.jpg",
-    "csv:FILE": "your own images: a row for each, with its path, its label and, if there is one, its split",
-    "hf:DIR": "a data set of Hugging Face's datasets, saved with save_to_disk",
-    "wds:DIR": "shards as WebDataset writes them: .tar files of images and classes",
-    "package.module:function": "your own code, which gives PyTorch data sets (nas_prune.Datasets)",
-}
 _TABLES = (".csv", ".tsv")
 
 

@@ -15,7 +15,7 @@ from typing import IO
 import numpy as np
 
 from nas_prune.data.columns import check_choices
-from nas_prune.data.listing import class_folders, is_folder, shortened
+from nas_prune.data.listing import is_folder, named_parts, shortened
 from nas_prune.data.parts import part_called, parts_used
 from nas_prune.data.pictures import Stored
 from nas_prune.data.table import WHOLE, Labelled, Table, sorted_labels
@@ -73,8 +73,7 @@ def _parts(root: Path) -> dict[str, list[Path]]:
     Raises:
         DataError: there are none.
     """
-    folders = {part: root / name for name in class_folders(root) if (part := part_called(name))}
-    found = {part: sorted(folder.glob("*.tar")) for part, folder in folders.items()}
+    found = {part: sorted(folder.glob("*.tar")) for part, folder in named_parts(root).items()}
     there = {part: shards for part, shards in found.items() if shards}
     if there:
         return {part: there[part] for part in parts_used(there)}

@@ -204,7 +204,7 @@ def _labelled(
     part = "test" if is_test else "all"
     if not is_test and held_out:
         source = source_named(data if own_data(data) else f"folder:{data}", None)
-        if set(source.held_out) == held_out:
+        if source.has_held_out(held_out):
             part, names = "kept for testing", list(map(printable, source.class_names))
             found = Labelled(tuple(source.files[place] for place in source.test), source.labels[source.test])
     if part == "all":

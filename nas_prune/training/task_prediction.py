@@ -103,7 +103,7 @@ def known_images(data: str, known: Preprocessing, network: Path, progress: Progr
         )
     part, places = "test", source.test
     if source.keeps_fifth:
-        is_kept = set(source.held_out) == held_out_by(network)
+        is_kept = source.has_held_out(held_out_by(network))
         part = "kept for testing" if is_kept else "all"
         places = source.test if is_kept else np.sort(np.concatenate([source.train, source.test]))
     if part == "all":

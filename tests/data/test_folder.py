@@ -66,6 +66,15 @@ def test_a_class_may_be_called_train(write_digits: WriteDigits) -> None:
     assert load(root).class_names == ("1", "train")
 
 
+def test_train_beside_folders_that_are_no_parts_is_no_class(write_digits: WriteDigits) -> None:
+    root = write_digits("train", {"0": 10, "1": 10})
+    write_digits("holdout", {"0": 10})
+    with pytest.raises(DataError, match=r"must hold train alone or beside test \(or val\), got holdout"):
+        load(root)
+    write_digits("test", {"0": 10, "1": 10})
+    assert any("Left out beside train, test: holdout." in note for note in load(root).notes)
+
+
 def test_images_in_deeper_folders_are_found_and_hidden_names_passed_over(write_digits: WriteDigits) -> None:
     root = write_digits("", {"0": 10, "1": 10})
     (root / "1" / "deeper").mkdir()

@@ -66,7 +66,7 @@ def test_a_saved_data_set_gives_the_very_images_of_its_files(stream: bool, root:
     assert same(ours, theirs)
     assert isinstance(ours.train, StreamedSet) == stream
     assert stream or identity_of(ours) == identity_of(theirs)
-    assert ours.notes == theirs.notes
+    assert ours.notes == tuple(note for note in theirs.notes if "Left out" not in note)  # the saved one
 
 
 def test_streamed_batches_come_from_other_processes(root: Path) -> None:

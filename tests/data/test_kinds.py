@@ -13,7 +13,7 @@ from nas_prune.data import load_data
 from nas_prune.data import picture as picture_module
 from nas_prune.data.decode import decode_files
 from nas_prune.data.kinds import Kind, notes_of
-from nas_prune.data.sources import KNOWN_DATA
+from nas_prune.data.known import KNOWN_DATA
 from nas_prune.errors import DataError
 from tests.conftest import WriteDigits
 from tests.kinds_of_pictures import CLEAR, CYAN, DEEP, MADE, RAMP, WITHOUT_32, png

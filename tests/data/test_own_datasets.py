@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 from sklearn.datasets import load_digits
-from torch.utils.data import DataLoader, SubsetRandomSampler, TensorDataset
+from torch.utils.data import BatchSampler, DataLoader, RandomSampler, SubsetRandomSampler, TensorDataset
 
 from nas_prune.data import load_data
 from nas_prune.data.own_datasets import Datasets, register_data
@@ -183,6 +183,41 @@ def test_a_loader_with_a_sampler_is_not_read_as_if_it_had_none() -> None:
     register_data("test-bad", Datasets(DataLoader(whole, sampler=SubsetRandomSampler(range(40)))))
     with pytest.raises(BadInputError, match=r"SubsetRandomSampler\. Give the images that are meant"):
         load_data("test-bad")
+
+
+@pytest.mark.parametrize("how", ["batches", "fewer"])
+def test_a_loader_over_some_of_its_images_is_not_read_whole(how: str) -> None:
+    items = digits()
+    loader: DataLoader[Any]
+    if how == "batches":
+        loader = DataLoader(
+            items,  # type: ignore[arg-type]
+            batch_sampler=BatchSampler(SubsetRandomSampler(range(40)), 8, drop_last=False),
+        )
+    else:
+        loader = DataLoader(items, 8, sampler=RandomSampler(items, num_samples=10))  # type: ignore[arg-type]
+    register_data("test-some", Datasets(loader, test=digits(20)))
+    with pytest.raises(BadInputError, match="a loader over all of its data set"):
+        load_data("test-some")
+
+
+def test_a_name_of_other_images_cannot_be_taken() -> None:
+    with pytest.raises(BadInputError, match="got digits, which stands for other images"):
+        register_data("digits", Datasets(digits(), test=digits(20)))
+    assert len(load_data("digits").train) > 1000
+
+
+def test_numbers_beyond_float32_are_refused() -> None:
+    register_data("test-large", Datasets([(one, 1e39 * (1 + label)) for one, label in digits()]))
+    with pytest.raises(DataError, match="each finite in float32"):
+        load_data("test-large", task=task_named("regression"))
+
+
+def test_a_limit_on_images_is_kept_where_they_have_no_class() -> None:
+    items = [(one, [float(label), 1.0, 2.0, 3.0, 4.0]) for one, label in digits()]
+    register_data("test-five", Datasets(items[:30], test=items[30:40], val=items[40:]))
+    data = load_data("test-five", task=task_named("regression"), max_images=3)
+    assert len(data.train) + len(data.val) == 3
 
 
 def test_images_that_are_in_two_parts_are_said() -> None:

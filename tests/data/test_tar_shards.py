@@ -12,6 +12,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from nas_prune.data import load_data
+from nas_prune.data.sources import source_named
 from nas_prune.errors import DataError
 
 DIGITS = load_digits()
@@ -61,6 +62,28 @@ def test_parts_may_be_folders_or_be_none(tmp_path: Path) -> None:
     assert len(load_data(f"wds:{tmp_path / 'a'}", image_size=8).test) == 40
     write_shards(tmp_path / "b", {"0.tar": range(60)})
     assert len(load_data(f"wds:{tmp_path / 'b'}", image_size=8).test) == 12
+
+
+def test_images_kept_for_testing_have_one_name_however_the_path_is_typed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_shards(tmp_path / "d" / "w", {"a.tar": range(60)})
+    monkeypatch.chdir(tmp_path / "d")
+    sources = [source_named(name, None) for name in (f"wds:{tmp_path / 'd' / 'w'}", "wds:w", "wds:../d/w")]
+    assert len({source.held_out for source in sources}) == 1
+    names = frozenset(sources[0].held_out)
+    assert all(name.startswith("a.tar[") for name in names)
+    assert all(source.has_held_out(names) for source in sources)
+    assert sources[1].has_held_out(frozenset(f"w/{name}" for name in names))  # a run of before
+    assert not sources[1].has_held_out(frozenset([*names][1:]))
+    assert not sources[1].has_held_out(frozenset())
+
+
+def test_two_folders_of_one_part_are_refused(tmp_path: Path) -> None:
+    write_shards(tmp_path / "train", {"0.tar": range(30)})
+    write_shards(tmp_path / "training", {"0.tar": range(30, 60)})
+    with pytest.raises(DataError, match="one folder for each part, got train and training"):
+        load_data(f"wds:{tmp_path}", image_size=8)
 
 
 def test_shards_of_the_library_are_read(tmp_path: Path) -> None:

@@ -61,6 +61,32 @@ def test_an_image_that_is_named_once_for_each_label_has_all_of_them(tmp_path: Pa
     assert both.sum(0).tolist() == [12, 6]
 
 
+def test_images_that_are_named_again_with_other_labels_or_in_another_part_are_not_mixed(
+    tmp_path: Path,
+) -> None:
+    for number, patch in enumerate(patches(12)):
+        Image.fromarray(patch).save(tmp_path / f"{number}.png")
+    flags = [f"{number}.png,{number % 2},1" for number in range(12)]
+    (tmp_path / "flags.csv").write_text("\n".join(["path,a,b", *flags, "0.png,1,0", ""]), encoding="utf-8")
+    with pytest.raises(DataError, match="an image must have one label, got 1 of 13 rows"):
+        load_data(f"csv:{tmp_path / 'flags.csv'},label=a+b", task=task_named("multi-label"), image_size=8)
+    rows = [f"{number}.png,{'ab'[number % 2]},{'test' if number > 7 else 'train'}" for number in range(12)]
+    text = "\n".join(["path,label,split", *rows, "9.png,a,train", "1.png,a,train", ""])
+    (tmp_path / "long.csv").write_text(text, encoding="utf-8")
+    data = load_data(f"csv:{tmp_path / 'long.csv'}", task=task_named("multi-label"), image_size=8)
+    assert any("Passed over: 1 rows" in note for note in data.notes)
+    assert (len(data.train) + len(data.val), len(data.test)) == (9, 3)
+
+
+def test_folders_of_one_part_are_refused_and_others_said(tmp_path: Path) -> None:
+    folder = write_masked(tmp_path, {"train": 20, "test": 4, "spare": 3})
+    data = load_data(f"folder:{folder}", task=task_named("segmentation"), image_size=SIDE)
+    assert any("Left out beside train, test: spare." in note for note in data.notes)
+    write_masked(tmp_path, {"testing": 4})
+    with pytest.raises(DataError, match="one folder for each part, got test and testing"):
+        load_data(f"folder:{folder}", task=task_named("segmentation"), image_size=SIDE)
+
+
 def test_masks_are_cut_and_mirrored_as_their_images_are(tmp_path: Path) -> None:
     data = load_data(
         f"folder:{write_masked(tmp_path, {'train': 20, 'test': 4})}",
