@@ -114,7 +114,7 @@ def _facts(space: "SearchSpace", method: str, choices: "Sequence[Groups]") -> di
         "left_whole": [space.groups[column].name for column in sorted(space.left_whole)],
         "groups": groups,
         "frozen": frozen,
-        "removable_blocks": [block.path for block in space.blocks],
+        "removable_blocks": [space.blocks[column - len(space.groups)].path for column in space.removable()],
         "method": method,
         "base": asdict(space.cost_at(space.base_G)),
         "feasible": {choice: asdict(least_cost(space, columns)) for choice, columns in searched.items()},

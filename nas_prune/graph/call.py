@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from math import inf
 from typing import Any, TypeAlias
 
 from torch import Tensor
@@ -15,15 +16,18 @@ Axes: TypeAlias = tuple[Axis, ...]
 
 # Operations that give zero where their activations are zero (in-place forms without the underscore).
 KEEPS_ZERO = frozenset((
-    "_adaptive_avg_pool2d", "_conj", "_fft_c2c", "_fft_c2r", "_fft_r2c", "_prelu_kernel", "_to_copy", "_unsafe_view",
-    "abs", "adaptive_max_pool2d", "alias", "amax", "avg_pool2d", "bmm", "cat", "celu", "clone", "constant_pad_nd",
-    "cumprod", "cumsum", "detach", "div", "elu", "expand", "gather", "gelu", "grid_sampler_2d", "grid_sampler_3d",
-    "hardswish", "hardtanh", "im2col", "leaky_relu", "max_pool2d_with_indices", "max_unpool2d", "mean", "mish", "mm",
-    "mul", "native_dropout", "neg", "permute", "pixel_shuffle", "pixel_unshuffle", "relu", "repeat", "roll", "select",
-    "selu", "silu", "slice", "sort", "split", "split_with_sizes", "squeeze", "stack", "sum", "t", "tanh", "topk",
+    "_adaptive_avg_pool2d", "_conj", "_fft_c2c", "_fft_c2r", "_fft_r2c", "_prelu_kernel", "_to_copy",
+    "_unsafe_view", "abs", "adaptive_max_pool2d", "alias", "amax", "avg_pool2d", "bmm", "cat", "celu", "clone",
+    "constant_pad_nd", "cumprod", "cumsum", "detach", "div", "elu", "expand", "expm1", "gather", "gelu",
+    "grid_sampler_2d", "grid_sampler_3d", "hardswish", "hardtanh", "im2col", "leaky_relu", "log1p",
+    "max_pool2d_with_indices", "max_unpool2d", "mean", "mish", "mm", "mul", "nan_to_num", "native_dropout", "neg",
+    "permute", "pixel_shuffle", "pixel_unshuffle", "relu", "repeat", "roll", "round", "select", "selu", "sign",
+    "silu", "sin", "slice", "sort", "split", "split_with_sizes", "squeeze", "stack", "sum", "t", "tanh", "topk",
     "transpose", "tril", "triu", "unbind", "unsafe_split", "unsqueeze", "upsample_bicubic2d", "upsample_bilinear2d",
     "upsample_nearest2d", "view", "view_as_complex", "view_as_real",
 ))  # fmt: skip
+# Operations that do so or not by the numbers they are given.
+_BY_NUMBERS = frozenset(("clamp", "clamp_max", "clamp_min", "constant_pad_nd", "hardtanh", "pow"))
 _JOINS = frozenset(("cat", "stack"))
 _ZEROS = frozenset(("zeros", "new_zeros", "zeros_like", "zero", "empty", "new_empty", "empty_like"))
 
@@ -153,13 +157,32 @@ class Call:
         if name in ("add", "sub"):  # what lacks some gives the same number to all channels
             lacks_some = len(self._holding_all(axes)) < len(self.activations())
             return lacks_some or len(self.activations()) < max(2, len(self.inputs))
-        if name == "constant_pad_nd":
-            return bool(self.argument(2, "value", 0) != 0)
-        if name == "hardtanh":
-            return not self.argument(1, "min_val", -1) <= 0 <= self.argument(2, "max_val", 1)
+        if name in _BY_NUMBERS:
+            return not self._numbers_keep_zero(name)
         if name in _JOINS:  # a token that is learnt stands beside the positions of what may be zero
             return any(note.source is None and note.is_shifted for note in self.notes)
         return name not in KEEPS_ZERO
+
+    def _numbers_keep_zero(self, name: str) -> bool:
+        """Whether an operation of `_BY_NUMBERS` gives zero for zero; not where its numbers are tensors."""
+        least, most = -inf, inf  # what it leaves
+        match name:
+            case "constant_pad_nd":
+                least = most = self.argument(2, "value", 0)
+            case "pow":
+                exponent = self.argument(1, "exponent")
+                is_power = isinstance(self.args[0], Tensor) and isinstance(exponent, (int, float))
+                return is_power and bool(exponent > 0)
+            case "hardtanh":
+                least, most = self.argument(1, "min_val", -1), self.argument(2, "max_val", 1)
+            case "clamp":
+                least, most = self.argument(1, "min"), self.argument(2, "max")
+            case "clamp_min":
+                least = self.argument(1, "min")
+            case "clamp_max":
+                most = self.argument(1, "max")
+        least, most = -inf if least is None else least, inf if most is None else most
+        return not isinstance(least, Tensor) and not isinstance(most, Tensor) and least <= 0 <= most
 
     def _holding_all(self, axes: Axes) -> list[TensorNote]:
         """The activations among the arguments that hold all channels of some axes."""

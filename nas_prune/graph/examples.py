@@ -155,7 +155,6 @@ def _spec_of_tensor(tensor: Tensor, batch: int | None) -> TensorSpec:
         return TensorSpec(shape=shape, is_batched=is_batched)
     is_integer = not tensor.is_complex() and tensor.dtype != torch.bool and not tensor.is_meta
     least, below = (int(tensor.min()), int(tensor.max()) + 1) if is_integer else (0, None)
-    below = below if below is None or below <= torch.iinfo(tensor.dtype).max else None
     return TensorSpec(shape=shape, kind=kind, least=least, below=below, is_batched=is_batched)
 
 

@@ -49,7 +49,8 @@ class TensorSpec(_Spec):
             raise ValueError(f"below must be more than {self.least}, got {self.below}")
         dtype = torch.float32 if self.kind is None else getattr(torch, self.kind)
         is_integer = not (dtype.is_floating_point or dtype.is_complex or dtype is torch.bool)
-        if is_integer and max(abs(self.least), self.below or 0) > torch.iinfo(dtype).max:
+        limits = torch.iinfo(dtype) if is_integer else None
+        if limits and not limits.min <= self.least <= (self.below or limits.max + 1) - 1 <= limits.max:
             raise ValueError(f"bounds must fit {self.kind}, got {self.least} and {self.below}")
         if prod(self.shape) > MOST:
             raise ValueError(f"shapes must hold at most {MOST:,} numbers, got {list(self.shape)}")
@@ -249,8 +250,11 @@ def _full_shape(spec: TensorSpec, count: int) -> Shape:
 def _integers(spec: TensorSpec, shape: Shape, kind: torch.dtype, generator: torch.Generator) -> Tensor:
     if kind is torch.bool:
         return torch.ones(shape, dtype=kind)
-    below = spec.least + 2 if spec.below is None else spec.below
-    return torch.randint(spec.least, below, shape, dtype=kind, generator=generator)
+    most = torch.iinfo(kind).max
+    last = min(spec.least + 1 if spec.below is None else spec.below - 1, most)
+    if last == torch.iinfo(torch.int64).max:
+        return torch.full(shape, last, dtype=kind)
+    return torch.randint(spec.least, last + 1, shape, generator=generator).to(kind)
 
 
 def _dtype(spec: TensorSpec, floats: torch.dtype) -> torch.dtype:

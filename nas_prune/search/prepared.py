@@ -385,7 +385,7 @@ def _searched(
         hint = f" These find channels there: {others}." if others else ""
         raise NothingToSearchError(
             f"--method {method.name} must find {method.asks}, got none in {space.reference.name} with --groups "
-            f"{groups}.",
+            f"{groups}{f', {space.limits.words}' if space.limits else ''}.",
             hint,
         )
     wanted = space.searched(groups) if method.of == "channels" else ()

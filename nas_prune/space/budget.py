@@ -91,7 +91,8 @@ class Budget:
         if factor is None:
             raise BudgetError(f"a budget's unit must be {units_of(kind)}, got {unit.lower()!r} in {text!r}.")
         if not Decimal(1) / factor <= value < Decimal(2**53) / factor:
-            raise BudgetError(f"a budget must be at least 1, got {text!r}. Write it like {_EXAMPLES}.")
+            bound = "at least 1" if value < 1 else "below 2^53"
+            raise BudgetError(f"a budget must be {bound}, got {text!r}. Write it like {_EXAMPLES}.")
         return cls(kind, absolute=int(value * factor))
 
     @property

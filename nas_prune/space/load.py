@@ -33,7 +33,7 @@ from nas_prune.space.outputs import Output
 from nas_prune.space.part import call_of_part, check_whole, first_name
 from nas_prune.space.search_space import Groups, SearchSpace
 from nas_prune.space.selections import renamed, selectable, with_selections
-from nas_prune.space.widths import SpaceReference
+from nas_prune.space.widths import MOST_OUTPUTS, SpaceReference
 
 _OF_MAPS = 4  # dimensions
 
@@ -89,9 +89,10 @@ def load_space(
     if call is not None and not isinstance(call, CallSpec):
         call = call_like(example_input, has_batch=not part)
     asked = _Asked(call, num_classes, width_multiplier, selections, part)
+    _check_numbers(asked)
     if isinstance(model, str):
         name = space_name(model)
-        _check_numbers(asked, is_own(name))
+        _check_image(asked, is_own(name))
         return (_loaded if is_own(name) else _loaded_once)(name, asked)
     if call is None:
         raise BadInputError("example_input must be given with a network of your own, e.g. (3, 32, 32).")
@@ -179,7 +180,16 @@ def _image_of(call: CallSpec) -> Shape | None:
     return channels, height, width
 
 
-def _check_numbers(asked: _Asked, is_own: bool) -> None:  # noqa: FBT001
+def _check_numbers(asked: _Asked) -> None:
+    if asked.num_classes is not None and asked.num_classes < 1:
+        raise BadInputError(f"a network must have at least 1 output, got {asked.num_classes}.")
+    if not 0.01 <= asked.width_multiplier <= 100:
+        raise BadInputError(
+            f"--width-multiplier must be between 0.01 and 100, got {asked.width_multiplier:g}."
+        )
+
+
+def _check_image(asked: _Asked, is_own: bool) -> None:  # noqa: FBT001
     image = None if asked.call is None else _image_of(asked.call)
     if asked.call is not None and image is None and not is_own:
         raise BadInputError(
@@ -188,12 +198,6 @@ def _check_numbers(asked: _Asked, is_own: bool) -> None:  # noqa: FBT001
         )
     if image is not None and min(image[1:]) < 8:
         raise BadInputError(f"the image size must be at least 8, got {min(image[1:])}.")
-    if asked.num_classes is not None and asked.num_classes < 1:
-        raise BadInputError(f"a network must have at least 1 output, got {asked.num_classes}.")
-    if not 0.01 <= asked.width_multiplier <= 100:
-        raise BadInputError(
-            f"--width-multiplier must be between 0.01 and 100, got {asked.width_multiplier:g}."
-        )
 
 
 def _made_by(factory: Callable[[], nn.Module]) -> nn.Module:
@@ -232,12 +236,16 @@ def _make(named: NamedNetwork, network: nn.Module, inits: tuple[Init, ...], aske
         )
     cost = cost_model(graph, [parameter for parameter, _ in template.named_parameters()])
     outputs, puts_out = _check_run(named, template, cost, graph, forward)
+    if (count := named.num_classes or outputs) > MOST_OUTPUTS:
+        raise BadInputError(
+            f"network {named.name} must put out at most {MOST_OUTPUTS:,} numbers, got {count:,}."
+        )
     reference = SpaceReference(
         name=named.name,
         input_shape=call.shape,
         input_spec=None if call.is_plain else call,
         part=part,
-        num_classes=named.num_classes or outputs,
+        num_classes=count,
         width_multiplier=asked.width_multiplier,
         selections=asked.selections,
     )

@@ -109,7 +109,7 @@ def _typed(settings: Mapping[str, Any]) -> str:
     return ", ".join(f"{name}={value!r}" for name, value in settings.items())
 
 
-def image_channels(name: str, factory: Callable[[], nn.Module] | None = None) -> int | None:
+def image_channels(name: str) -> int | None:
     """The image channels that a named network insists on; None if it takes any."""
     kind = name.partition(":")[0]
     if kind == "torchvision":
@@ -119,7 +119,14 @@ def image_channels(name: str, factory: Callable[[], nn.Module] | None = None) ->
     factory = _own_factory(name)
     if _accepted(factory, _CHANNELS):
         return None
-    first = next((module for module in _made(name, factory).modules() if isinstance(module, nn.Conv2d)), None)
+    settings = {  # it may need them, and they do not change what it insists on
+        argument: value
+        for names, value in ((("num_classes",), 10), (_SIZES, 32))
+        for argument in _accepted(factory, names)[:1]
+        if argument in _missing(factory, {})
+    }
+    made = _made(name, factory, settings).modules()
+    first = next((module for module in made if isinstance(module, nn.Conv2d)), None)
     return first.in_channels if first is not None and first.in_channels in (1, 3) else None
 
 

@@ -1,12 +1,12 @@
 """The widths of a network that something else has narrowed, read off its tensors."""
 
-from collections.abc import Iterator
-from math import prod
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping
 
 from torch import Tensor, nn
 
 from nas_prune.errors import WidthsError
-from nas_prune.graph.axes import Atom, Axis, atoms_of, length
+from nas_prune.graph.axes import Axis, atoms_of, length
 from nas_prune.space.search_space import SearchSpace
 
 
@@ -26,12 +26,13 @@ def vector_of(space: SearchSpace, network: nn.Module) -> tuple[int, ...]:
         raise WidthsError(
             f"a narrowed {space.reference.name} must have all of its tensors, got no {missing}."
         )
-    sizes = {number: group.size for number, group in enumerate(space.graph.groups)}
-    for name, tensor in found.items():
-        for axis, size in zip(space.graph.parameters[name], tensor.shape, strict=True):
-            number, times = _only(axis)
-            if number in space.graph.searchable:
-                sizes[number] = size // times
+    sizes = _solved(space, found)
+    unknown = [space.graph.groups[number].name for number in space.graph.searchable if number not in sizes]
+    if unknown:
+        raise WidthsError(
+            f"the widths of a narrowed {space.reference.name} must follow from its tensors, but that of {unknown[0]} "
+            "does not: no tensor has it by itself."
+        )
     for name, tensor in found.items():
         wanted = [length(axis, lambda atom: sizes[atom.index]) for axis in space.graph.parameters[name]]
         if wanted != list(tensor.shape):
@@ -47,14 +48,35 @@ def _tensors(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
     yield from network.named_buffers(remove_duplicate=False)
 
 
-def _only(axis: Axis) -> tuple[int, int]:
-    """The group that an axis is made of, and how many places each channel has; (-1, 1) if it is of several or none."""
-    if len(axis) != 1 or len(list(atoms_of(axis))) != 1:
-        return -1, 1
-    (run,) = axis
-    own = [factor.index for factor in run if isinstance(factor, Atom)]
-    constants = [factor for factor in run if isinstance(factor, int)]
-    return (own[0], prod(constants)) if len(own) + len(constants) == len(run) else (-1, 1)
+def _solved(space: SearchSpace, found: Mapping[str, Tensor]) -> dict[int, int]:
+    """The size of each group, from axes in which one is not known yet, as often as that gives another."""
+    graph = space.graph
+    axes = [
+        (axis, int(size), frozenset(atom.index for atom in atoms_of(axis)))
+        for name, tensor in found.items()
+        for axis, size in zip(graph.parameters[name], tensor.shape, strict=True)
+    ]
+    sizes = {
+        number: group.size for number, group in enumerate(graph.groups) if number not in graph.searchable
+    }
+    count = -1
+    while count < len(sizes):
+        count = len(sizes)
+        for axis, size, inside in axes:
+            unknown = inside - sizes.keys()
+            if len(unknown) == 1:
+                (number,) = unknown
+                sizes[number] = _width_in(axis, size, number, sizes, graph.groups[number].size)
+    return sizes
+
+
+def _width_in(axis: Axis, size: int, number: int, sizes: Mapping[int, int], most: int) -> int:
+    """The width of one group at which an axis has a size; the largest that is not too large if there is none."""
+
+    def length_at(width: int) -> int:
+        return length(axis, lambda atom: width if atom.index == number else sizes[atom.index])
+
+    return max(1, bisect_right(range(1, most + 1), size, key=length_at))
 
 
 def _times(sizes: object) -> str:

@@ -11,7 +11,7 @@ from torch import nn
 
 from nas_prune.errors import BadInputError, BudgetError, WidthsError
 from nas_prune.graph.channels import ChannelGraph, ChannelGroup
-from nas_prune.graph.inputs import Forward
+from nas_prune.graph.inputs import Forward, is_within
 from nas_prune.graph.resize import Kept, narrowed
 from nas_prune.graph.selection import ChannelSelection, spread
 from nas_prune.space.blocks import Block, removable_blocks, without
@@ -22,6 +22,7 @@ from nas_prune.space.initialise import Init, fresh
 from nas_prune.space.limits import NO_LIMITS, Limits
 from nas_prune.space.outputs import Output, check_outputs
 from nas_prune.space.quantities import COUNTED, unknown_cost
+from nas_prune.space.vectors import narrowed_widths, whole_numbers
 from nas_prune.space.widths import GroupWidth, SpaceReference, Widths
 
 Groups: TypeAlias = Literal["inner", "all", "selections"]
@@ -160,7 +161,7 @@ class SearchSpace:
         return tuple(
             column
             for column, block in enumerate(self.blocks, start=len(self.groups))
-            if self.left_whole.isdisjoint(block.columns)
+            if not self.limits.keeps(one.path for one in self.graph.layers if is_within(one.path, block.path))
         )
 
     def size_at(self, column: int) -> int:
@@ -175,7 +176,7 @@ class SearchSpace:
 
     def cost_at(self, widths_G: Sequence[int], removed: Sequence[str] = ()) -> Cost:
         """The exact cost of one width vector, without some blocks."""
-        widths = _whole_numbers(widths_G)
+        widths = whole_numbers(widths_G)
         cost = self.cost.at(widths)
         for path in removed:
             inside = self._inside(path).at(widths)
@@ -267,7 +268,7 @@ class SearchSpace:
         if widths is None:
             return self.base_G
         if not isinstance(widths, Widths):
-            return _whole_numbers(widths)
+            return whole_numbers(widths, len(self.groups))
         difference = widths.difference(self.widths(self.base_G))
         if difference is not None:
             raise WidthsError(f"the widths must be of space {self.reference.name}, but {difference}.")
@@ -312,7 +313,11 @@ class SearchSpace:
             kept_G: the channels kept of each, of which those that selections take count; spread evenly if None.
             removed: blocks that are left out, by path.
             provenance: where the widths come from.
+
+        Raises:
+            WidthsError: they are not one whole number for each group, from 1 to its base.
         """
+        vector_G = narrowed_widths(vector_G, self.groups)
         chosen_G = self._spread(vector_G)
         if kept_G is not None:
             pairs = zip(chosen_G, kept_G, strict=True)
@@ -391,10 +396,3 @@ class SearchSpace:
             return sum(int(widths_G[column]) for column in left)
         self.cost_function(kind)
         return int(getattr(self.cost_at(widths_G, removed), kind))
-
-
-def _whole_numbers(widths: Sequence[int]) -> tuple[int, ...]:
-    for width in widths:
-        if not (width >= 1 and float(width).is_integer()):
-            raise WidthsError(f"a width must be a whole number of at least 1, got {width}.")
-    return tuple(int(width) for width in widths)

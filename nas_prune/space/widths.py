@@ -32,6 +32,7 @@ from nas_prune.space.limits import Limits
 from nas_prune.space.quantities import COUNTED
 
 SCHEMA = "nas-prune/widths/1"
+MOST_OUTPUTS = 1_000_000  # of one image
 
 
 class SpaceReference(Strict):
@@ -49,7 +50,7 @@ class SpaceReference(Strict):
 
     name: NetworkName
     input_shape: tuple[Annotated[int, Field(ge=1, strict=True)], ...]
-    num_classes: int = Field(ge=1, le=1_000_000)
+    num_classes: int = Field(ge=1, le=MOST_OUTPUTS)
     width_multiplier: float = Field(default=1.0, gt=0)
     selections: bool = False
     input_spec: CallSpec | None = None

@@ -98,3 +98,16 @@ def test_inputs_are_made_of_the_shapes_and_types_that_were_asked_for() -> None:
     assert bool(flags.all())
     again = forward.sampled(model, 5)[0][0]["image"]
     assert torch.equal(images["image"], again)
+
+
+def test_integers_at_the_ends_of_their_type_are_examples() -> None:
+    for tensor in (torch.tensor([[-128, 5]], dtype=torch.int8), torch.full((1, 4), 255, dtype=torch.uint8)):
+        call = call_like(tensor)
+        (spec,) = call.args
+        assert isinstance(spec, TensorSpec)
+        assert (spec.least, spec.below) == (int(tensor.min()), int(tensor.max()) + 1)
+        (made,), _ = Forward(call).sampled(nn.Identity(), 3)
+        assert made.dtype == tensor.dtype
+        assert spec.least <= int(made.min()) <= int(made.max()) < (spec.below or 0)
+    with pytest.raises(ValueError, match="bounds must fit int8"):
+        TensorSpec(shape=(3,), kind="int8", least=-129, below=2)

@@ -1,5 +1,7 @@
 """Budgets as people write them, and what is said of those that make no sense."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -59,12 +61,12 @@ def test_budgets_are_read(text: str, budget: Budget) -> None:
         ("macs<=1.2.3M", "must hold a number"),
         ("macs<=3X", "unit must be %, K, M or G, got 'x'"),
         ("macs<=0.5", "must be at least 1"),
-        ("macs<=1e400", "must be at least 1"),
+        ("macs<=1e400", "must be below 2^53"),
         ("macs<=nan%", "must look like"),
     ],
 )
 def test_nonsense_is_refused_in_words(text: str, problem: str) -> None:
-    with pytest.raises(BudgetError, match=problem.replace("(", r"\(")):
+    with pytest.raises(BudgetError, match=re.escape(problem)):
         Budget.parse(text)
 
 

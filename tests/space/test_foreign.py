@@ -310,3 +310,16 @@ def test_a_number_of_any_name_that_a_module_holds_follows_the_channels_it_counts
     model, kept = lively(space), [np.array([0, 2]), np.arange(1, 6), np.arange(20)]
     kill(model, space, kept)
     assert torch.allclose(outputs(model, space), outputs(space.narrow(model, kept), space), atol=1e-10)
+
+
+@pytest.mark.parametrize("factor", [0, -1, float("nan")])
+def test_factors_that_are_none_are_refused_for_networks_of_ones_own(factor: float) -> None:
+    network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 4, 3))
+    with pytest.raises(BadInputError, match="--width-multiplier must be between 0.01 and 100"):
+        load_space(network, (3, 8, 8), width_multiplier=factor)
+
+
+def test_rows_that_are_too_long_are_refused_in_a_line() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 2, 3, padding=1), nn.Conv2d(2, 64, 3, padding=1), nn.Flatten())
+    with pytest.raises(BadInputError, match="must put out at most 1,000,000 numbers, got 1,048,576"):
+        load_space(network, (3, 128, 128))

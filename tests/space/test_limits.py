@@ -63,6 +63,10 @@ def test_a_block_with_a_kept_layer_cannot_go() -> None:
     gone = {RESNET.blocks[c - len(NAMES)].path for c in scorable(RESNET, method, "inner")}
     left = {RESNET.blocks[c - len(NAMES)].path for c in scorable(limited, method, "inner")}
     assert gone - left == {"layer2.1"}
+    last = RESNET.limited(Limits(keep=("layer3.2.conv2",)))  # it writes a group of the whole stage
+    assert [RESNET.blocks[c - len(NAMES)].path for c in last.removable()] == [
+        block.path for block in RESNET.blocks if block.path != "layer3.2"
+    ]
 
 
 def test_patterns_that_match_nothing_or_everything_are_refused() -> None:

@@ -22,6 +22,9 @@ def make(num_classes=10, in_channels=3):
     return nn.Sequential(nn.Conv2d(in_channels, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(1),
                          nn.Flatten(), nn.Linear(8, num_classes))
 
+def needs_classes(num_classes):
+    return make(num_classes, 1)
+
 def grey():
     return make(7, 1)
 
@@ -84,6 +87,7 @@ def test_a_factory_may_be_an_attribute_of_a_class(own: str) -> None:
 
 def test_a_factory_that_takes_nothing_is_taken_as_it_is(own: str) -> None:
     assert image_channels(Typed(f"{own}:grey")) == 1
+    assert image_channels(Typed(f"{own}:needs_classes")) == 1
     assert load_space(Typed(f"{own}:grey"), (1, 12, 12)).reference.num_classes == 7
 
 

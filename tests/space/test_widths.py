@@ -2,7 +2,9 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -141,3 +143,13 @@ def test_costs_in_the_file_are_those_of_the_rebuilt_network() -> None:
     widths = SPACE.widths([5, 6, 7, 8, 9, 10, 11, 12])
     model = SPACE.build(widths, seed=0)
     assert widths.cost.params == sum(parameter.numel() for parameter in model.parameters())
+
+
+def test_vectors_that_are_none_of_the_space_are_refused() -> None:
+    base_G = SPACE.base_G
+    with pytest.raises(WidthsError, match=rf"one width for each of {len(base_G)} channel groups, got 3"):
+        SPACE.widths([1, 2, 3])
+    with pytest.raises(WidthsError, match=rf"at most its base {base_G[0]}, got .* \(group features.0\)"):
+        SPACE.widths([base_G[0] + 1, *base_G[1:]])
+    half_G: Any = np.array(base_G) // 2
+    assert SPACE.widths(half_G).vector == tuple(half_G.tolist())
