@@ -5,6 +5,9 @@ scale of doublings, half evenly on the widths themselves, and half of them multi
 Networks that only the errors are judged by have widths drawn evenly, each width as likely as any other.
 """
 
+import json
+from collections.abc import Sequence
+from hashlib import blake2b
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -29,6 +32,12 @@ def networks(space: SearchSpace, fitted: int, checked: int, seed: int) -> list[t
     found: list[tuple[Use, tuple[int, ...]]] = [("fit", space.base_G)]
     found += [("fit", _drawn(space, rng)) for _ in range(fitted - 1)]
     return found + [("held-out", _even(space, rng)) for _ in range(checked)]
+
+
+def identity_of_networks(space: SearchSpace, planned: Sequence[tuple[Use, tuple[int, ...]]]) -> str:
+    """What tells networks that are timed from others: a digest of their widths, and of what tells the pace."""
+    content = json.dumps([reference(space), *planned], default=int)
+    return blake2b(content.encode(), digest_size=16).hexdigest()
 
 
 def reference(space: SearchSpace) -> tuple[int, ...]:

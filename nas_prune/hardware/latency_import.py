@@ -70,6 +70,7 @@ def import_table(space: SearchSpace, file: Path, out: Path, *, target: Target) -
     with saying_why(out):
         out.mkdir(parents=True, exist_ok=True)
     with alone_in(out):
+        check_out(out)  # again: another process may have begun there meanwhile
         write_files(out, table, network_rows(latency, planned, wholes) if networks else [], target)
     return Measured(table, latency, space.base_G)
 

@@ -6,11 +6,11 @@ each in another order, so that a slow minute of the machine meets each layer ali
 """
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from nas_prune.errors import BadInputError
-from nas_prune.hardware.latency_design import networks, reference
+from nas_prune.hardware.latency_design import Use, identity_of_networks, networks, reference
 from nas_prune.hardware.latency_layers import timed_layers
 from nas_prune.hardware.latency_passes import Timed, add, begun
 from nas_prune.hardware.measured_table import Measured, write_measured
@@ -66,6 +66,7 @@ class MeasureConfig(Plan):
         target: what it is timed in: `cpu-onnxruntime`, `cpu-torch`, `cuda-torch`.
         threads: of the CPU.
         machine, versions: where, and with what.
+        planned: what tells the networks that are timed from others; empty in measurements of before.
     """
 
     command: Literal["measure"] = "measure"
@@ -74,8 +75,10 @@ class MeasureConfig(Plan):
     threads: int = Field(default=1, ge=1, le=1024)
     machine: str = ""
     versions: dict[str, str] = {}
+    planned: Annotated[str, Field(max_length=100)] = ""
 
 
+_Planned: TypeAlias = Sequence[tuple[Use, tuple[int, ...]]]
 DEFAULT = Plan()
 
 
@@ -103,19 +106,22 @@ def measure(
     """
     check_out(out)
     runtime = _with_parts(target)
+    planned = _planned(space, plan)
     config = MeasureConfig(
         space=space.reference,
         target=target,
         threads=threads,
         machine=machine_name(),
         versions=library_versions(runtime.versions()),
+        planned=identity_of_networks(space, planned),
         **plan.model_dump(),
     )
     with saying_why(out):
         out.mkdir(parents=True, exist_ok=True)
     with _alone(out):
+        check_out(out)  # again: another process may have begun there meanwhile
         write_config(out, config)
-        return _measure(space, out, config, runtime, progress)
+        return _measure(space, out, config, planned, runtime, progress)
 
 
 def resume_measure(
@@ -129,12 +135,14 @@ def resume_measure(
 
     Args:
         out: its directory.
-        space: its network; None where that has a name by which it can be loaded.
+        space: its network, which allows the widths that it allowed then; None where that has a name by which it can be
+            loaded.
         typed: the network's name again if it is code of one's own.
         progress: what is told meanwhile.
 
     Raises:
-        BadInputError: it is none, was begun on another machine or with other versions, or another process holds it.
+        BadInputError: it is none, was begun on another machine, with other versions or other widths, or another process
+            holds it.
     """
     config = read_config(out, MeasureConfig)
     if space is None:
@@ -154,9 +162,20 @@ def resume_measure(
                 f"{out} must be gone on with by the {what} that began it, {_words(theirs)}, got {_words(ours)}. "
                 "Measure anew with another --out."
             )
+    planned = _planned(space, config)
+    if config.planned not in ("", identity_of_networks(space, planned)):
+        raise BadInputError(
+            f"{out} must be gone on with by the widths that it was begun with, got a network that allows others. Call "
+            "resume_measure with the space that it was begun with: its target, divisor and narrowest widths."
+        )
     with _alone(out):
         remove_partial_files(out)
-        return _measure(space, out, config, runtime, progress)
+        return _measure(space, out, config, planned, runtime, progress)
+
+
+def _planned(space: SearchSpace, plan: Plan) -> _Planned:
+    """What is timed."""
+    return networks(space, plan.networks, plan.checked, plan.seed)
 
 
 def _words(value: str | dict[str, str]) -> str:
@@ -182,11 +201,15 @@ def _with_parts(target: str) -> Runtime:
 
 
 def _measure(
-    space: SearchSpace, out: Path, config: MeasureConfig, runtime: Runtime, progress: Progress
+    space: SearchSpace,
+    out: Path,
+    config: MeasureConfig,
+    planned: _Planned,
+    runtime: Runtime,
+    progress: Progress,
 ) -> Measured:
     """Time what has not been timed, and write the table."""
     timed = begun(out)
-    planned = networks(space, config.networks, config.checked, config.seed)
     left = _left(config, len(planned), timed)
     total = len(planned) * config.passes
     layers = tuple(layer.path for layer in timed_layers(space))

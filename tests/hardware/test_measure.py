@@ -5,7 +5,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,11 @@ import yaml
 from torch import Tensor, nn
 
 from nas_prune.errors import BadInputError, DamagedError
+from nas_prune.hardware.aim import aim
 from nas_prune.hardware.latency import latency_cost
+from nas_prune.hardware.latency_import import import_table
 from nas_prune.hardware.latency_passes import PASSES, Timed, begun
-from nas_prune.hardware.latency_table import LATENCY, NETWORKS, read_table
+from nas_prune.hardware.latency_table import LATENCY, NETWORKS, csv_text, read_table
 from nas_prune.hardware.measure import Plan, measure, measured_latency, resume_measure
 from nas_prune.hardware.measured_table import _twice
 from nas_prune.hardware.runtimes import runtime_named
@@ -25,7 +28,7 @@ from nas_prune.hardware.target import TARGET_FILE, target_named
 from nas_prune.hardware.timing import Timing
 from nas_prune.runs.files import alone_in
 from nas_prune.space.load import load_space
-from tests.hardware.tables import mixed, small
+from tests.hardware.tables import in_steps, made_up, mixed, small
 
 FEW = Plan(networks=6, checked=3, passes=2)
 FEWER = Plan(networks=4, checked=1, passes=1)
@@ -128,6 +131,55 @@ def test_what_cannot_be_gone_on_with_is_refused(tmp_path: Path) -> None:
     (out / PASSES).write_text(re.sub(r'"whole": \[\d+', '"whole": [1.5', text, count=1), encoding="utf-8")
     with pytest.raises(DamagedError, match="must hold whole lines of JSON, got line 1"):
         resume_measure(out)
+
+
+def test_a_measurement_goes_on_with_the_widths_that_it_was_begun_with(tmp_path: Path) -> None:
+    out, aimed = tmp_path / "table", aim(small(), target_named("ethos-u"))
+    measure(aimed, out, target="cpu-torch", plan=FEWER)
+    for name in (LATENCY, NETWORKS, TARGET_FILE):
+        (out / name).unlink()
+    with pytest.raises(BadInputError, match="must be gone on with by the widths that it was begun with"):
+        resume_measure(out)
+    assert not (out / LATENCY).exists()
+    resume_measure(out, aimed)
+    assert (out / LATENCY).exists()
+
+
+def test_a_measurement_of_an_earlier_version_goes_on(tmp_path: Path) -> None:
+    out = tmp_path / "table"
+    measure(small(), out, target="cpu-torch", plan=FEWER)
+    config = (out / "config.yaml").read_text(encoding="utf-8")
+    (out / "config.yaml").write_text(re.sub(r"(?m)^planned: .*\n", "", config), encoding="utf-8")
+    before = (out / LATENCY).read_bytes()
+    resume_measure(out)
+    assert (out / LATENCY).read_bytes() == before
+
+
+def test_what_another_process_has_begun_meanwhile_is_left_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextmanager
+    def late(folder: Path) -> Iterator[None]:
+        (folder / "config.yaml").write_text("of another", encoding="utf-8")
+        with alone_in(folder):
+            yield
+
+    file = tmp_path / "phone.csv"
+    rows = made_up(small(), in_steps, 20).rows
+    columns = ["layer", "in_width", "out_width", "latency_ms"]
+    timed = [(row.layer, row.in_width, row.out_width, row.latency_ns / 1e6) for row in rows]
+    file.write_text(csv_text(columns, timed), encoding="utf-8")
+    begins: dict[str, Callable[[Path], object]] = {
+        "measure": lambda out: measure(small(), out, target="cpu-torch", plan=FEWER),
+        "latency_import": lambda out: import_table(small(), file, out, target=target_named("ncnn-arm")),
+    }
+    for module, begin in begins.items():
+        out = tmp_path / module
+        monkeypatch.setattr(f"nas_prune.hardware.{module}.alone_in", late)
+        with pytest.raises(BadInputError, match="must be a new or an empty directory"):
+            begin(out)
+        assert [path.name for path in out.iterdir()] == ["config.yaml"]
+        assert (out / "config.yaml").read_text(encoding="utf-8") == "of another"
 
 
 def test_a_second_process_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
