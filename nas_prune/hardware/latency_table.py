@@ -24,7 +24,8 @@ from nas_prune.space.widths import SpaceReference
 
 LATENCY, NETWORKS = "latency.csv", "networks.csv"
 COLUMNS = ("network", "layer", "in_width", "out_width", "latency_ns", "p95_ns", "runs")
-_MOST_ROWS, _MOST_WIDTH, _MOST_NS = 500_000, 10**7, 10**13
+MOST_ROWS, _MOST_WIDTH, _MOST_NS = 500_000, 10**7, 10**13
+LEAST_FACTOR, MOST_FACTOR = 1e-3, 1e3
 _Share = Annotated[float, Field(ge=0)]
 
 
@@ -71,7 +72,7 @@ class Header(_Strict):
     threads: int | None = Field(default=None, ge=1, le=1024)
     space: SpaceReference
     groups: tuple[tuple[str, int], ...]
-    factor: float = Field(default=1.0, ge=1e-3, le=1e3)
+    factor: float = Field(default=1.0, ge=LEAST_FACTOR, le=MOST_FACTOR)
     beyond: Annotated[Beyond, Field(max_length=20)] = ()
     machine: str = ""
     versions: dict[str, str] = {}
@@ -152,7 +153,19 @@ def read_table(path: Path) -> Table:
         BadInputError: it cannot be read, or is none that nas-prune measure wrote.
     """
     path = path / LATENCY if path.is_dir() else path
-    text = text_of(path)
+    return table_in(text_of(path), path)
+
+
+def table_in(text: str, path: Path) -> Table:
+    """The table of a text.
+
+    Args:
+        text: of a file.
+        path: of the file, for errors.
+
+    Raises:
+        BadInputError: as `read_table`.
+    """
     first, _, rest = text.partition("\n")
     try:
         header = Header.model_validate(load_json(first.removeprefix("# ")))
@@ -215,8 +228,8 @@ def rows_of(path: Path, text: str, columns: Sequence[str], first: int) -> list[t
                     f"{first - 1 + reader.line_num}."
                 )
             found.append((first - 1 + reader.line_num, row))
-            if len(found) > _MOST_ROWS:
-                raise BadInputError(f"{path} must have at most {_MOST_ROWS:,} rows, got more.")
+            if len(found) > MOST_ROWS:
+                raise BadInputError(f"{path} must have at most {MOST_ROWS:,} rows, got more.")
     except csv.Error as error:
         raise BadInputError(
             f"{path} must be CSV, but line {first - 1 + reader.line_num} is none ({printable(str(error))})."
@@ -244,11 +257,11 @@ def _row(path: Path, line: int, row: dict[str, str]) -> Row:
         return whole_number(path, line, row, name, most, least)
 
     return Row(
-        number("network", _MOST_ROWS),
+        number("network", MOST_ROWS),
         row["layer"],
         number("in_width", _MOST_WIDTH, 1),
         number("out_width", _MOST_WIDTH, 1),
         number("latency_ns", _MOST_NS, 1),
         number("p95_ns", _MOST_NS),
-        number("runs", _MOST_ROWS),
+        number("runs", MOST_ROWS),
     )

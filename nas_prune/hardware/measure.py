@@ -21,6 +21,7 @@ from nas_prune.errors import BadInputError
 from nas_prune.hardware.latency_design import Use, identity_of_networks, networks, reference
 from nas_prune.hardware.latency_layers import timed_layers
 from nas_prune.hardware.latency_passes import Timed, add, begun
+from nas_prune.hardware.latency_table import MOST_ROWS
 from nas_prune.hardware.measured_table import Measured, write_measured
 from nas_prune.hardware.pace import Pace
 from nas_prune.hardware.runtimes import Loaded, Runtime, runtime_named
@@ -102,7 +103,8 @@ def measure(
         progress: what is told meanwhile.
 
     Raises:
-        BadInputError: the directory holds something, the target is not there, or the network cannot be run in it.
+        BadInputError: the directory holds something, the target is not there, the network cannot be run in it, or a
+            table of so many networks would be too large.
     """
     check_out(out)
     runtime = _with_parts(target)
@@ -174,7 +176,17 @@ def resume_measure(
 
 
 def _planned(space: SearchSpace, plan: Plan) -> _Planned:
-    """What is timed."""
+    """What is timed.
+
+    Raises:
+        BadInputError: the table would have too many rows.
+    """
+    layers = len(timed_layers(space))
+    if plan.networks * layers > MOST_ROWS:
+        raise BadInputError(
+            f"a table must have at most {MOST_ROWS:,} rows, got {plan.networks:,} networks of {layers} layers. Use "
+            f"--networks {MOST_ROWS // layers}."
+        )
     return networks(space, plan.networks, plan.checked, plan.seed)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nas_prune.errors import BadInputError
 from nas_prune.hardware.latency import Latency, fitted_latency
 from nas_prune.hardware.latency_caches import Beyond, beyond_caches
 from nas_prune.hardware.latency_design import Use
@@ -16,6 +17,8 @@ from nas_prune.hardware.latency_layers import lengths, timed_layers
 from nas_prune.hardware.latency_passes import Timed, quickest_of
 from nas_prune.hardware.latency_table import (
     LATENCY,
+    LEAST_FACTOR,
+    MOST_FACTOR,
     NETWORKS,
     Errors,
     Header,
@@ -23,6 +26,7 @@ from nas_prune.hardware.latency_table import (
     Table,
     csv_text,
     groups_of,
+    table_in,
     table_text,
 )
 from nas_prune.hardware.pace import SLOW
@@ -117,8 +121,8 @@ def _rows(
             path,
             int(pairs[path][0][number]),
             int(pairs[path][1][number]),
-            part.latency_ns,
-            part.p95_ns,
+            max(1, part.latency_ns),  # nothing may be left of a layer that the clock can hardly tell
+            max(1, part.latency_ns, part.p95_ns),
             quickest[number].whole.runs,
         )
         for number in range(len(planned))
@@ -142,10 +146,18 @@ def judged(
         planned: what each network is for, and its widths.
         measured_N: the time of each.
         twice_N: by how much two measurements of each differ.
+
+    Raises:
+        BadInputError: the networks' times are of another order than their layers'.
     """
     widths_NG = np.array([widths for _, widths in planned])
     held_out = np.array([use for use, _ in planned]) == "held-out"
     factor, beyond = _factor(raw.without_pairs(), widths_NG[~held_out], measured_N[~held_out])
+    if not LEAST_FACTOR <= factor <= MOST_FACTOR:
+        raise BadInputError(
+            f"a whole network must take from {LEAST_FACTOR:g} to {MOST_FACTOR:,.0f} times what its layers take "
+            f"together, got {factor:g} times. Are both in one unit?"
+        )
     predicted_N = raw.scaled(factor, beyond)(widths_NG[held_out])
     errors_N = np.abs(predicted_N / measured_N[held_out] - 1)
     found: dict[str, float] = {"median": float(np.median(errors_N)), "p90": float(np.quantile(errors_N, 0.9))}
@@ -205,10 +217,15 @@ def write_files(
         table: what was measured.
         networks: the rows of `networks.csv`; none where no whole networks were timed.
         base: what the device wants of widths; the shipped target of the table's name if None.
+
+    Raises:
+        BadInputError: the table is none that can be read again; nothing is written.
     """
+    text = table_text(table)
+    table_in(text, out / LATENCY)
     if networks:
         write_whole(out / NETWORKS, csv_text(_NETWORK_COLUMNS, networks))
-    write_whole(out / LATENCY, table_text(table))
+    write_whole(out / LATENCY, text)
     header = table.header
     measured = MeasuredOn(
         space=header.space.name,

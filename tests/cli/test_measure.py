@@ -64,7 +64,7 @@ def test_a_table_is_measured_and_gone_on_with_and_predicts(
     assert json.loads(capsys.readouterr().out)["predicted_ns"] > 0
 
 
-def write_csv(path: Path, *, without: str = "", wholes: int = 0) -> None:
+def write_csv(path: Path, *, without: str = "", wholes: int = 0, scale: float = 1) -> None:
     """Made-up times as somebody's own tool may write them."""
     rows = [
         f"{row.layer},{row.in_width},{row.out_width},{row.latency_ns / 1e6},"
@@ -73,7 +73,7 @@ def write_csv(path: Path, *, without: str = "", wholes: int = 0) -> None:
     ]
     for number in range(wholes):
         widths = [max(1, base - number) for base in small().base_G]
-        rows.append(f"network,,,{0.5 + 0.01 * number},{' '.join(map(str, widths))}")
+        rows.append(f"network,,,{scale * (0.5 + 0.01 * number)},{' '.join(map(str, widths))}")
     path.write_text("\n".join(["layer,in_width,out_width,latency_ms,widths", *rows]) + "\n", encoding="utf-8")
 
 
@@ -105,6 +105,10 @@ def test_a_table_from_elsewhere_is_taken(
     small().widths(small().base_G).write(Path("w.json"))
     said = refused(capsys, "--widths", "w.json", "--table", "own")
     assert "--table must be of what can be timed here" in said
+    write_csv(Path("phone.csv"), wholes=6, scale=1e6)
+    said = refused(capsys, *SPACE, "--import", "phone.csv", "--out", "odd")
+    assert "from 0.001 to 1,000 times what its layers take together" in said
+    assert not Path("odd").exists()
     write_csv(Path("phone.csv"), wholes=6)
     assert main(["measure", *SPACE, "--import", "phone.csv", "--out", "another"]) == 0
     assert "Predictions of 3 whole networks that did not calibrate" in capsys.readouterr().out

@@ -11,6 +11,7 @@ import pytest
 from nas_prune.errors import BadInputError
 from nas_prune.hardware.latency import fitted_latency, latency_cost
 from nas_prune.hardware.latency_table import Table, read_table, table_text
+from nas_prune.hardware.measured_table import write_files
 from nas_prune.space.load import load_space
 from nas_prune.space.search_space import SearchSpace
 from tests.hardware.tables import in_steps, made_up, mixed, small, total
@@ -144,6 +145,24 @@ def test_a_damaged_table_is_refused_in_one_line(tmp_path: Path, change, message:
         read_table(path)
     with pytest.raises(BadInputError, match="a file of text that can be read"):
         read_table(tmp_path / "none.csv")
+
+
+def test_a_table_that_could_not_be_read_again_is_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nas_prune.hardware.latency_table.MOST_ROWS", 1000)
+    table = made_up(small(), in_steps)
+    for wrong, message in (
+        (Table(table.header.model_copy(update={"factor": 0.0005}), table.rows), "cannot be used: factor"),
+        (
+            Table(table.header, (*table.rows, table.rows[0]._replace(latency_ns=0))),
+            "latency_ns must be a whole",
+        ),
+        (Table(table.header, table.rows[:1] * 1001), "must have at most 1,000 rows"),
+    ):
+        with pytest.raises(BadInputError, match=message):
+            write_files(tmp_path, wrong, [])
+        assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.slow

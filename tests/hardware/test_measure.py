@@ -18,14 +18,16 @@ from torch import Tensor, nn
 from nas_prune.errors import BadInputError, DamagedError
 from nas_prune.hardware.aim import aim
 from nas_prune.hardware.latency import latency_cost
+from nas_prune.hardware.latency_design import networks
 from nas_prune.hardware.latency_import import import_table
+from nas_prune.hardware.latency_layers import timed_layers
 from nas_prune.hardware.latency_passes import PASSES, Timed, begun
 from nas_prune.hardware.latency_table import LATENCY, NETWORKS, csv_text, read_table
 from nas_prune.hardware.measure import Plan, measure, measured_latency, resume_measure
-from nas_prune.hardware.measured_table import _twice
+from nas_prune.hardware.measured_table import _twice, write_measured
 from nas_prune.hardware.runtimes import runtime_named
 from nas_prune.hardware.target import TARGET_FILE, target_named
-from nas_prune.hardware.timing import Timing
+from nas_prune.hardware.timing import PartTiming, Timing
 from nas_prune.runs.files import alone_in
 from nas_prune.space.load import load_space
 from tests.hardware.tables import in_steps, made_up, mixed, small
@@ -180,6 +182,28 @@ def test_what_another_process_has_begun_meanwhile_is_left_as_it_is(
             begin(out)
         assert [path.name for path in out.iterdir()] == ["config.yaml"]
         assert (out / "config.yaml").read_text(encoding="utf-8") == "of another"
+
+
+def test_a_table_of_too_many_rows_is_refused_before_anything_is_timed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nas_prune.hardware.measure.MOST_ROWS", 50)
+    with pytest.raises(BadInputError, match=r"50 rows, got 6 networks of 9 layers\. Use --networks 5\."):
+        measure(small(), tmp_path / "table", target="cpu-torch", plan=FEW)
+    assert not (tmp_path / "table").exists()
+
+
+def test_a_layer_that_no_time_was_left_of_has_a_nanosecond(tmp_path: Path) -> None:
+    planned = networks(small(), 6, 2, 0)
+    paths = [layer.path for layer in timed_layers(small())]
+    layers = {
+        path: PartTiming(0 if path == paths[0] else 1000 + number, 0) for number, path in enumerate(paths)
+    }
+    timed = [Timed(0, number, Timing(9000, 9000, 7), layers, 100) for number in range(len(planned))]
+    write_measured(small(), tmp_path, planned, timed, {"target": "cpu-torch"})
+    rows = read_table(tmp_path).rows
+    assert {row.latency_ns for row in rows if row.layer == paths[0]} == {1}
+    assert all(row.p95_ns >= row.latency_ns for row in rows)
 
 
 def test_a_second_process_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
