@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Protocol, TypeAlias
 
 from nas_prune.data import ImageData
+from nas_prune.errors import BadInputError
 from nas_prune.hardware.aim import aim, default_costs
 from nas_prune.hardware.target import known_targets, target_named
 from nas_prune.runs.directory import TARGET
@@ -79,7 +80,7 @@ def timer_for(space: SearchSpace, target: str | None, progress: Progress = SILEN
     """What times networks whole, as the target's table was made: milliseconds for some widths without some blocks.
 
     None where the target has no table, or that was made on another machine or for what nothing here can time. Where it
-    was made with other versions than those that time here, that is said.
+    was made with other versions than those that time here, or with what is not installed any more, that is said.
     """
     if target is None:
         return None
@@ -90,7 +91,12 @@ def timer_for(space: SearchSpace, target: str | None, progress: Progress = SILEN
     from nas_prune.hardware.measure import measured_latency
     from nas_prune.hardware.runtimes import runtime_named
 
-    ours = library_versions(runtime_named(found.runtime).versions())
+    try:
+        runtime = runtime_named(found.runtime)
+    except BadInputError as error:
+        progress.say(f"Nothing is measured, the latency table of {found.name} is relied on: {error}")
+        return None
+    ours = library_versions(runtime.versions())
     others = [
         f"{name} {version}" for name, version in made.versions.items() if ours.get(name, version) != version
     ]

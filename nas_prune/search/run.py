@@ -27,7 +27,7 @@ from nas_prune.runs.reopen import reopen
 from nas_prune.runs.settings import read_config, write_config
 from nas_prune.runs.stopping import resume_hint
 from nas_prune.search.config import SearchConfig, resolve
-from nas_prune.search.measured import Measured, measured_cuts
+from nas_prune.search.measured import Measured, is_on_latency, measured_cuts
 from nas_prune.search.methods.registry import method_named
 from nas_prune.search.prepared import LoadedInputs, PreparedSearch, prepared_search
 from nas_prune.search.result import FoundWidths, SearchResult, file_stem, warnings_of, write_result
@@ -336,7 +336,8 @@ def _finds_rare_classes(stage: PreparedSearch, trained: nn.Module) -> bool:
 def _timed(stage: PreparedSearch, run: Path, scores: Scores, progress: Progress) -> list[Measured]:
     """The scores cut at every budget; where it can be, networks at those on latency are measured to fit."""
     cuts, target = stage.cuts_of(scores), stage.config.target
-    time_of = timer_for(stage.space, target, progress) if stage.compute.ranks.is_first else None
+    is_asked = stage.compute.ranks.is_first and any(is_on_latency(one.budget) for one in cuts)
+    time_of = timer_for(stage.space, target, progress) if is_asked else None
     timer = None if time_of is None else lambda one: time_of(one.widths_G, one.removed)
     return measured_cuts(cuts, stage.space, scores, run, timer, zero=stage.method.zero, progress=progress)
 

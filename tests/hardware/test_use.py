@@ -1,6 +1,7 @@
 """The target of a run: kept in it, found there again."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,23 @@ def test_a_table_of_other_versions_is_said_to_be_one(tmp_path: Path) -> None:
         assert timer_for(SPACE, str(home), Progress(say=said.append)) is not None
         assert len(said) == (version != ours)
     assert "was made with torch 1.13.0; here is torch " + ours in said[0]
+
+
+def test_nothing_is_timed_where_what_made_the_table_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said, home = list[str](), Path(board(tmp_path / "board"))
+    where = f"machine: '{machine_name()}'"
+    text = MEASURED.replace("machine: elsewhere", where).replace(
+        "runtime: cpu-torch", "runtime: cpu-onnxruntime"
+    )
+    (home / "target.yaml").write_text(text.replace("base: cpu-torch", "base: cpu-onnxruntime"))
+    assert timer_for(SPACE, str(home), Progress(say=said.append)) is not None
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)  # as where it is not installed any more
+    assert timer_for(SPACE, str(home), Progress(say=said.append)) is None
+    assert len(said) == 1
+    assert "Nothing is measured" in said[0]
+    assert "onnxruntime" in said[0]
 
 
 def test_a_target_is_the_same_wherever_its_files_lie(tmp_path: Path) -> None:
