@@ -284,12 +284,9 @@ def _tuned(job: _Job, network: nn.Module, run: Path, progress: Progress) -> Tens
     assert recipe is not None
     layers = shared_layers(job.plan)
     centroids = Centroids(layers, job.compute.device)
-    others = {
-        name: torch.from_numpy(job.weights.arrays[name] != 0)
-        for name in job.weights.kinds
-        if name not in layers
-    }
-    state = start(hold(network.to(job.compute.device), others, scales=False), recipe)
+    # Where values are shared, too: a norm of gradients that is clipped must not count those of weights that are gone.
+    there = {name: torch.from_numpy(job.weights.arrays[name] != 0) for name in job.weights.kinds}
+    state = start(hold(network.to(job.compute.device), there, scales=False), recipe)
     training = Training(
         job.data,
         recipe,

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 import nas_prune
 from nas_prune.cli import main
@@ -26,11 +27,14 @@ from nas_prune.compression.run import compress, resume_compress
 from nas_prune.data import load_data
 from nas_prune.errors import BadInputError, BudgetError, DamagedError
 from nas_prune.report.read import read_parts
+from nas_prune.runs.progress import Progress
 from nas_prune.runs.settings import read_config
 from nas_prune.training.config import TrainConfig
 from nas_prune.training.evaluation import evaluate
 from nas_prune.training.load_network import network_in
+from nas_prune.training.loop import Training
 from nas_prune.training.network_file import read_record
+from nas_prune.training.state import TrainState
 from tests.conftest import WriteDigits
 
 
@@ -124,6 +128,26 @@ def test_a_budget_is_kept_and_the_least_is_said(pruned: Path, tmp_path: Path) ->
     with pytest.raises(BudgetError, match="at least size<="):
         compressed(pruned, tmp_path / "out", budget="size<=1%")
     assert not (tmp_path / "out").exists()
+
+
+def test_weights_that_are_gone_have_no_gradient_that_a_clipped_norm_would_count(
+    pruned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tuned: list[nn.Module] = []
+
+    def caught(_: Path, state: TrainState, __: Training, ___: Progress) -> None:
+        tuned.append(state.model)
+
+    monkeypatch.setattr("nas_prune.compression.run.train_in", caught)
+    compressed(pruned, tmp_path / "out", bits="4")
+    (network,) = tuned
+    network(load_data("digits").train.sample().float() / 255).square().sum().backward()
+    gone = {name: one for name, one in network.named_parameters() if one.dim() > 1 and (one == 0).any()}
+    assert len(gone) > 5
+    for name, one in gone.items():
+        assert one.grad is not None
+        assert one.grad.any()
+        assert not one.grad[one == 0].any(), name
 
 
 def test_what_cannot_be_compressed_is_refused_before_anything_is_written(
