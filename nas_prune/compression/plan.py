@@ -194,7 +194,7 @@ def planned_within(
         name = _cheapest_loss(choices, at, curvatures)
         if name is None:
             raise BudgetError(
-                f"--budget must be at least size<={now}, which is what two values for each layer take, got "
+                f"--budget must be at least size<={now}B, which is what two values for each layer take, got "
                 f"{asked}. Leave fewer of them: nas-prune sparsify, nas-prune search."
             )
         at[name] -= 1

@@ -135,9 +135,10 @@ def test_bytes_go_to_the_layer_whose_weights_matter() -> None:
 
 
 def test_the_least_size_is_printed_and_is_one_that_there_is() -> None:
-    with pytest.raises(BudgetError, match=r"at least size<=(\d+), which is what two values") as refused:
+    with pytest.raises(BudgetError, match=r"at least size<=(\d+)B, which is what two values") as refused:
         within(100)
-    least = int(str(refused.value).partition("size<=")[2].partition(",")[0])
+    advised = CompressConfig(budget=str(refused.value).partition("at least ")[2].partition(",")[0])
+    least = advised.limit(10**6) or 0
     assert size_of(within(least)) == least
     with pytest.raises(BudgetError):
         within(least - 1)
