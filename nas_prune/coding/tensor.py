@@ -23,7 +23,7 @@ from nas_prune.coding.huffman import (
     entropy_bits,
     stream_of,
 )
-from nas_prune.coding.sharing import Shared, goes_in_half, in_half, is_in_range
+from nas_prune.coding.sharing import Shared, goes_in_half, in_half
 
 Ints = npt.NDArray[np.int64]
 Zeros = Literal["none", "gaps", "indices"]
@@ -150,8 +150,8 @@ class CodedTensor:
         return self.indices.entropy + (0 if self.gaps is None else self.gaps.entropy)
 
     def with_values(self, values_K: npt.NDArray[np.float32]) -> "CodedTensor":
-        """The same code for other values, as they are written."""
-        is_half = self.is_half and is_in_range(values_K)
+        """The same code for other values, as they are written: in 32 bits where 16 do not say the same any more."""
+        is_half = self.is_half and goes_in_half(values_K)
         own = in_half(values_K) if is_half else values_K
         return CodedTensor(
             self.shared.with_values(own), self.zeros, self.gap_bits, self.indices, self.gaps, is_half
@@ -208,10 +208,12 @@ class PlainTensor:
     Attributes:
         values: as they are.
         is_half: whether floats have 16 bits; as they are otherwise.
+        is_exact: whether none of them may move at all.
     """
 
     values: npt.NDArray[Any]
     is_half: bool
+    is_exact: bool = False
 
     @property
     def total(self) -> int:
@@ -219,8 +221,9 @@ class PlainTensor:
         return self.values.size * (2 if self.is_half else self.values.itemsize)
 
     def with_values(self, values: npt.NDArray[Any]) -> "PlainTensor":
-        """Other numbers, written in the same way."""
-        return PlainTensor(values, self.is_half and is_in_range(values))
+        """Other numbers, written in the same way, but for floats of which 16 bits do not say the same any more."""
+        is_half = self.is_half and goes_in_half(values, is_exact=self.is_exact)
+        return PlainTensor(values, is_half, self.is_exact)
 
     def dense(self) -> npt.NDArray[Any]:
         """As they are read again."""
@@ -249,7 +252,8 @@ def plain(values: npt.NDArray[Any], *, is_exact: bool = False) -> PlainTensor:
         values: its numbers.
         is_exact: whether none of them may move at all.
     """
-    return PlainTensor(values, values.dtype == np.float32 and goes_in_half(values, is_exact=is_exact))
+    is_half = values.dtype == np.float32 and goes_in_half(values, is_exact=is_exact)
+    return PlainTensor(values, is_half, is_exact)
 
 
 Written = CodedTensor | PlainTensor

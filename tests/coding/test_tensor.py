@@ -81,6 +81,19 @@ def test_other_values_keep_the_code_and_are_rounded_as_they_are_written() -> Non
     assert far.total > own.total
 
 
+def test_other_values_have_16_bits_only_where_these_say_the_same() -> None:
+    small = np.linspace(1e-7, 1e-6, 16, dtype=np.float32)  # of which 16 bits keep a digit
+    own = tensor(0.2)
+    assert own.is_half
+    assert np.array_equal(own.with_values(small).shared.values_K, small)
+    bias = plain(np.ones(16, np.float32))
+    assert bias.is_half
+    assert np.array_equal(bias.with_values(small).dense(), small)
+    third = np.full(16, 1 / 3, np.float32)
+    assert bias.with_values(third).is_half
+    assert not plain(np.ones(16, np.float32), is_exact=True).with_values(third).is_half
+
+
 @pytest.mark.parametrize(
     "values",
     [
