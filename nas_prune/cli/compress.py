@@ -64,7 +64,8 @@ _options = packed(
     ),
     click.option(
         "--budget",
-        help="What the file may have, instead of --bits: size<=200KiB, or size<=5% of the whole network in 32 bits.",
+        help="What the file may have, instead of --bits: size<=200KiB, or size<=5% of the whole network's "
+        "parameters in 32 bits.",
     ),
     click.option(
         "--epochs",
@@ -188,7 +189,14 @@ def _print(result: "Compressed") -> None:
         for form in result.forms
     ]
     print_table(
-        ["as", "size", "of the whole\nin 32 bits", f"val.\n{metric.name}", f"test\n{metric.name}"], rows
+        [
+            "as",
+            "size",
+            "of the whole's\nparameters in 32 bits",
+            f"val.\n{metric.name}",
+            f"test\n{metric.name}",
+        ],
+        rows,
     )
     if result.note:
         echo(f"\n{result.note[:1].upper()}{result.note[1:]}")

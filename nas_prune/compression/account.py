@@ -80,7 +80,8 @@ class Account(_Record):
         header_bytes: of the header, with the lengths of all codes, and of the digest.
         file_bytes: of the whole file.
         bound_bytes: the same with the entropy of the symbols instead of their codes.
-        whole_bytes: of the whole network, before any width or weight went, in 32 bits.
+        whole_bytes: of the parameters of the whole network, before any width or weight went, in 32 bits. What norms
+            have counted is not among them, but in the file and in every form.
     """
 
     layers: tuple[LayerAccount, ...]
@@ -110,7 +111,7 @@ def account_of(tensors: Tensors, weights: Weights, header: int, whole_bytes: int
         tensors: as they are written.
         weights: of the network, for the kinds of its layers.
         header: bytes of the file that are no tensor's.
-        whole_bytes: of the whole network in 32 bits.
+        whole_bytes: of the whole network's parameters in 32 bits.
     """
     own = shared_layers(tensors)
     layers = tuple(_layer(name, weights.kinds[name], layer) for name, layer in own.items())

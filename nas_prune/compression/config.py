@@ -29,8 +29,8 @@ class CompressConfig(OfTrained):
         source: what is compressed, for people: a run and its seed.
         bits: of the indices of shared values: for `all`, for `conv` and `linear`, or by a layer's name, which goes
             before these; in Python also as text, `conv=8,linear=5`. None for 8 and 5, or what the budget allows.
-        budget: what the file may have, in Python also as text: `size<=200KiB`, or a share of the whole network's bytes
-            in 32 bits; None for no bound.
+        budget: what the file may have, in Python also as text: `size<=200KiB`, or a share of the whole network's
+            parameters in 32 bits; None for no bound.
         epochs: for which the shared values are tuned; a quarter of the recipe's if None, 0 for none.
         learning_rate: of that, at first; it falls to zero along half a cosine. A tenth of the recipe's if None.
         seed: fixes the order of the images.
@@ -96,7 +96,7 @@ class CompressConfig(OfTrained):
         """How many bytes the file may have.
 
         Args:
-            whole_bytes: of the whole network in 32 bits.
+            whole_bytes: of the whole network's parameters in 32 bits.
         """
         return None if self.budget is None else self.budget.limit(whole_bytes)
 

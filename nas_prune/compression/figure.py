@@ -48,7 +48,9 @@ def _forms(axes: Axes, result: Compressed) -> None:
     axes.set_xlim(low / 1024 / 2, high / 1024 * (high / low) ** 0.7)
     for axis in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
         axis(FuncFormatter(_power))
-    axes.set_xlabel(f"KiB (share of the whole network in 32 bits), test {metric.name}", fontsize=9)
+    axes.set_xlabel(
+        f"KiB (share of the whole network's parameters in 32 bits), test {metric.name}", fontsize=9
+    )
     axes.legend(fontsize=7, frameon=False, loc="lower right")
 
 

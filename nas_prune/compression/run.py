@@ -103,7 +103,7 @@ class _Job:
 
     @property
     def whole_bytes(self) -> int:
-        """Of the whole network in 32 bits."""
+        """Of the whole network's parameters in 32 bits."""
         return _whole_bytes(self.record)
 
 

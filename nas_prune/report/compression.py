@@ -64,7 +64,7 @@ def _forms(result: Compressed) -> Table:
     headings = [
         "as",
         "bytes",
-        "of the whole in 32 bits",
+        "of the whole's parameters in 32 bits",
         f"val. {metric.name}{unit}",
         f"test {metric.name}{unit}",
     ]
