@@ -9,7 +9,7 @@ from nas_prune.compression.result import Compressed, read_compression
 from nas_prune.compression.words import HEADINGS, SUMS, kib, layer_rows, summed_row
 from nas_prune.report.content import Part, Picture, Section, Table
 from nas_prune.report.figures import drawn
-from nas_prune.report.sections import curves, settings_section, unfinished
+from nas_prune.report.sections import curves, metric_of, settings_section, unfinished
 from nas_prune.runs.directory import published, read_metrics
 from nas_prune.runs.settings import read_config
 
@@ -18,7 +18,10 @@ def part_of_compression(run: Path, name: str) -> Part:
     """A compression, as far as it is done."""
     config, result = read_config(run, CompressConfig), read_compression(run)
     headline = f"{config.source} on {published(config.data.name)}: compressed"
-    tuning = Section("Learning curve of the shared values", pictures=curves({"tuning": [run]}, f"{name}c"))
+    metric = metric_of(config.data) if result is None else result.measure
+    tuning = Section(
+        "Learning curve of the shared values", pictures=curves({"tuning": [run]}, f"{name}c", metric)
+    )
     if result is None:
         said = [unfinished(f"values were tuned for {len(read_metrics(run))} epochs")]
         return Part(

@@ -20,7 +20,7 @@ from nas_prune.patterns.words import sentences
 from nas_prune.report.content import Part, Picture, Section, Table
 from nas_prune.report.figures import dots_figure, drawn
 from nas_prune.report.numbers import million
-from nas_prune.report.sections import curves, read_result, settings_section, unfinished
+from nas_prune.report.sections import curves, metric_of, read_result, settings_section, unfinished
 from nas_prune.runs.directory import published, read_metrics
 from nas_prune.runs.settings import read_config
 from nas_prune.space.budget import Budget
@@ -34,17 +34,23 @@ def part_of_patterns(run: Path, name: str) -> Part:
     headline = f"{config.space}{factor} on {published(config.data.name)}: single weights by {config.method}"
     paths = sorted((run / PATTERNS).glob("*.json"), key=lambda path: -read_pattern(path).density)
     found = [read_pattern(path) for path in paths]
-    rounds = sorted(run.glob("round-*"))
+    rounds = sorted(run.glob("round-*"), key=_number)
     epochs = sum(len(read_metrics(folder)) for folder in rounds or [run])
     said = [] if numbers else [unfinished(f"{epochs} epochs are done")]
     folders = {folder.name: [folder] for folder in rounds} if rounds else {"whole network": [run]}
     sections = [
         Section("Weights that stay", [*said, DENSE_KERNELS], tables=_tables(found, numbers or {})),
         Section("Where they stay", pictures=_pictures(found, paths, name)),
-        Section("Learning curve", pictures=curves(folders, f"{name}c")),
+        Section("Learning curve", pictures=curves(folders, f"{name}c", metric_of(config.data, numbers))),
         settings_section(run),
     ]
     return Part(run.name, "sparsify", headline, sections, numbers or {})
+
+
+def _number(folder: Path) -> int:
+    """Of a round, by the name of its directory."""
+    number = folder.name.rpartition("-")[2]
+    return int(number) if number.isascii() and number.isdigit() else 0
 
 
 def _tables(found: list[Pattern], numbers: dict[str, object]) -> list[Table]:

@@ -7,7 +7,7 @@ from nas_prune.data.guessing import is_guess
 from nas_prune.report.content import Part, Picture, Section, Table
 from nas_prune.report.figures import drawn
 from nas_prune.report.numbers import costs
-from nas_prune.report.sections import curves, read_result, settings_section, unfinished
+from nas_prune.report.sections import curves, metric_of, read_result, settings_section, unfinished
 from nas_prune.runs.directory import published, read_metrics
 from nas_prune.runs.settings import read_config
 from nas_prune.search.config import SearchConfig
@@ -37,7 +37,10 @@ def part_of_search(run: Path, name: str) -> Part:
             tables=[_table(found)] if found else [],
             pictures=_pictures(found, f"{name}a"),
         ),
-        Section("Learning curve", pictures=curves({"whole network": [run]}, f"{name}b")),
+        Section(
+            "Learning curve",
+            pictures=curves({"whole network": [run]}, f"{name}b", metric_of(config.data, numbers)),
+        ),
         *([_spent(found[0], numbers)] if found and numbers else []),
         settings_section(run),
     ]

@@ -5,7 +5,10 @@ from math import inf, isfinite
 from pathlib import Path
 from typing import Any
 
-from nas_prune.data.metric import ACCURACY, Metric
+from nas_prune.data.config import DataConfig
+from nas_prune.data.metric import ACCURACY, Metric, metric_in
+from nas_prune.data.tasks import metric_of_task
+from nas_prune.errors import DamagedError
 from nas_prune.report.content import Picture, Section
 from nas_prune.report.figures import curves_figure, drawn
 from nas_prune.runs.directory import METRICS, published, read_metrics
@@ -34,12 +37,25 @@ def _flat(content: Any, name: str) -> list[tuple[str, str]]:
 
 
 def read_result(path: Path) -> dict[str, Any] | None:
-    """A result file; None if it is not there yet."""
+    """A result file; None if it is not there yet.
+
+    Raises:
+        DamagedError: it cannot be read, or is no JSON object.
+    """
     try:
         content = read_json(path)
-    except (OSError, ValueError):
+    except FileNotFoundError:
         return None
-    return content if isinstance(content, dict) else None
+    except (OSError, ValueError) as error:
+        raise DamagedError(f"{path} must be whole JSON that can be read, got: {error}.") from None
+    if not isinstance(content, dict):
+        raise DamagedError(f"{path} must be a JSON object, got something else.")
+    return content
+
+
+def metric_of(data: DataConfig, *results: dict[str, Any] | None) -> Metric:
+    """What a run's networks are measured by: as its first result says, or as its task where there is none yet."""
+    return next((metric_in(one) for one in results if one is not None), metric_of_task(data.task))
 
 
 def curve_of(folder: Path, metric: Metric = ACCURACY) -> list[float]:

@@ -11,9 +11,8 @@ from nas_prune.data.metric import ACCURACY, Metric, metric_in
 from nas_prune.report.content import Part, Picture, Section, Table
 from nas_prune.report.figures import drawn
 from nas_prune.report.numbers import costs, mean_words, million, name_of
-from nas_prune.report.sections import curves, read_result, settings_section, unfinished
+from nas_prune.report.sections import curves, metric_of, read_result, settings_section, unfinished
 from nas_prune.runs.directory import published
-from nas_prune.runs.reading import read_json
 from nas_prune.runs.settings import read_config
 from nas_prune.space.widths import read_widths
 from nas_prune.training.config import TrainConfig
@@ -37,7 +36,9 @@ def part_of_training(run: Path, name: str) -> Part:
         said.append(
             unfinished(f"{config.epochs} epochs are to be trained with each of {len(config.seeds)} seeds")
         )
-    tables, metric = [], metric_in(numbers or {})
+    folders = [] if numbers is not None else [run / f"seed-{seed}" for seed in config.seeds]
+    done = [read_result(folder / "result.json") for folder in folders]
+    tables, metric = [], metric_of(config.data, numbers, *done)
     if numbers is not None and guesses(numbers[f"{metric.key('test')}_mean"], numbers.get("guess")):
         said.append("It is no better than guessing the largest class may be.")
     if numbers is not None:
@@ -69,7 +70,8 @@ def part_of_training(run: Path, name: str) -> Part:
 def part_of_evaluation(run: Path, name: str) -> Part:
     """A guideline evaluated by populations, as far as they are trained."""
     config, numbers = read_config(run, EvaluateConfig), read_result(run / "result.json")
-    members, metric = _members(run), metric_in(numbers or {})
+    members = _members(run)
+    metric = metric_of(config.data, numbers, *(one for own in members.values() for one in own))
     said, tables = [], []
     if numbers is None:
         done = sum(map(len, members.values()))
@@ -108,10 +110,9 @@ def part_of_evaluation(run: Path, name: str) -> Part:
 def _members(run: Path) -> dict[str, list[dict[str, Any]]]:
     found: dict[str, list[dict[str, Any]]] = {}
     for path in sorted(run.glob("*/[0-9]*/result.json")):
-        try:
-            found.setdefault(path.parent.parent.name, []).append(read_json(path))
-        except (OSError, ValueError):
-            continue
+        one = read_result(path)
+        if one is not None:
+            found.setdefault(path.parent.parent.name, []).append(one)
     return found
 
 
