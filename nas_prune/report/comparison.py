@@ -5,7 +5,7 @@ from functools import partial
 from math import isnan
 from pathlib import Path
 
-from nas_prune.comparison.arms import SEEDS_OF_A_SEARCH, path_of
+from nas_prune.comparison.arms import OWN_EACH, SEEDS_OF_A_SEARCH, path_of
 from nas_prune.comparison.costs import arm_costs
 from nas_prune.comparison.result import CompareResult, read_comparison
 from nas_prune.comparison.sentences import sentences
@@ -179,20 +179,23 @@ def _dots(result: CompareResult, name: str) -> list[Picture]:
     values = {arm: [metric.score(one.test_score) for one in own] for arm, own in result.arms.items() if own}
     if not values:
         return []
-    known = result.arms.get("scratch-b") or result.arms.get("guided") or ()
-    middle = sum(metric.score(one.test_score) for one in known) / len(known) if known else None
+    asked = next((arm.name for arm in result.config.chosen if arm.beside is None), None)
+    known = values.get(asked or "", [])
+    middle = sum(known) / len(known) if known else None
     figure = dots_figure(values, what=f"test {metric.heading}", reference=middle, metric=metric)
+    line = f", the dashed line is the mean of {asked}" if known else ""
     return [
-        Picture(
-            partial(drawn, figure, name),
-            f"Test {metric.name} of every training; bars are means, the dashed line the mean that others are compared "
-            "with.",
-        )
+        Picture(partial(drawn, figure, name), f"Test {metric.name} of every training; bars are means{line}.")
     ]
 
 
+_OF_ONE_SEED = ("random", *OWN_EACH)  # whose widths differ from seed to seed
+
+
 def _shown_widths(result: CompareResult) -> dict[str, Path]:
-    kinds = dict.fromkeys(arm.kind for arm in result.config.chosen if arm.kind not in ("whole", "random"))
+    """The files of widths that arms have for all of their seeds."""
+    others = ("whole", *_OF_ONE_SEED)
+    kinds = dict.fromkeys(arm.kind for arm in result.config.chosen if arm.kind not in others)
     paths: dict[str, Path] = {}
     for kind in kinds:
         for search in range(result.config.searches if kind == "found" else 1):
@@ -207,7 +210,9 @@ def _widths(result: CompareResult) -> Table:
         for kind, path in _shown_widths(result).items()
     ]
     headings = ["widths", "MACs (10⁶)", "of the whole", "parameters (10⁶)", "of the whole", "by group"]
-    return Table(headings, rows, ends_in_words=True)
+    left_out = dict.fromkeys(arm.kind for arm in result.config.chosen if arm.kind in _OF_ONE_SEED)
+    caption = f"Not shown, since each seed has widths of its own: {', '.join(left_out)}." if left_out else ""
+    return Table(headings, rows, caption=caption, ends_in_words=True)
 
 
 def _drawn_widths(result: CompareResult, name: str) -> Picture:

@@ -2,16 +2,20 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from pydantic import BaseModel
 
+from nas_prune.comparison.arms import ARMS, equal_arms
 from nas_prune.comparison.evaluate_result import EvaluateConfig
 from nas_prune.compression.config import CompressConfig
 from nas_prune.data.config import DataConfig
 from nas_prune.data.metric import ACCURACY, Metric, named_metric
 from nas_prune.errors import DamagedError
 from nas_prune.patterns.config import SparsifyConfig
+from nas_prune.report.comparison import _dots, _widths
 from nas_prune.report.content import Part, Section
 from nas_prune.report.read import read_parts
 from nas_prune.runs.directory import METRICS, RESULT
@@ -119,3 +123,40 @@ def test_a_damaged_result_is_not_taken_for_one_that_is_not_there_yet(
     (run / RESULT).write_text(content, encoding="utf-8")
     with pytest.raises(DamagedError, match=r"result\.json must be"):
         read_parts([run])
+
+
+def compared(*names: str, known: Any = None, run: Path = Path()) -> Any:
+    chosen = [(known or equal_arms())[name] for name in names]
+    arms = {name: [SimpleNamespace(test_score=0.5 + 0.1 * place)] for place, name in enumerate(names)}
+    config = SimpleNamespace(chosen=chosen, searches=1)
+    return SimpleNamespace(metric=ACCURACY, arms=arms, config=config, run=run)
+
+
+@pytest.mark.parametrize(
+    ("names", "known", "reference"),
+    [(("guided", "found"), None, "found"), (("scratch-e", "scratch-b", "guided-b"), ARMS, "scratch-b")],
+)
+def test_the_line_is_the_arm_that_others_are_compared_with(
+    names: tuple[str, ...], known: Any, reference: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: dict[str, Any] = {}
+    monkeypatch.setattr("nas_prune.report.comparison.dots_figure", lambda _, **known: seen.update(known))
+    (picture,) = _dots(compared(*names, known=known), "r1")
+    assert picture.caption.endswith(f"bars are means, the dashed line is the mean of {reference}.")
+    assert seen["reference"] == pytest.approx(0.6)
+    unfinished = compared(*names, known=known)
+    del unfinished.arms[reference]
+    (picture,) = _dots(unfinished, "r1")
+    assert picture.caption.endswith("bars are means.")
+    assert seen["reference"] is None
+
+
+def test_widths_that_are_one_seeds_are_not_shown_as_those_of_an_arm(tmp_path: Path) -> None:
+    for name in ("found", "study/0"):
+        path = tmp_path / "widths" / f"{name}.json"
+        path.parent.mkdir(exist_ok=True)
+        SPACE.widths(SPACE.base_G).write(path)
+    table = _widths(compared("found", "study", "random", run=tmp_path))
+    assert [row[0] for row in table.rows] == ["found"]
+    assert table.caption == "Not shown, since each seed has widths of its own: study, random."
+    assert not _widths(compared("found", run=tmp_path)).caption
