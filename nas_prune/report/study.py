@@ -8,6 +8,7 @@ from typing import Any
 from optuna.trial import FrozenTrial
 
 from nas_prune.comparison.edf_figure import edfs_figure
+from nas_prune.data.metric import ACCURACY, Metric
 from nas_prune.guideline.artefact import read_guideline
 from nas_prune.guideline.explain import sentences
 from nas_prune.report.content import Part, Picture, Section, Table
@@ -98,7 +99,7 @@ def _best(done: Sequence[FrozenTrial], config: StudyConfig) -> Table:
         ]
         for one in shown
     ]
-    value = "validation (%)" if config.own is None else metric.heading
+    value = metric.heading if config.own is not None else _heading("validation", metric)
     headings = ["trial", "what", value, "MACs (10⁶)", "parameters (10⁶)", "by group"]
     # Side by side, but not to be compared: the best were chosen by these very numbers.
     caption = f"The best {_BEST}, by what chose them (luck makes these too high), and what needs no search."
@@ -127,13 +128,23 @@ def _pictures(done: Sequence[FrozenTrial], config: StudyConfig, name: str) -> li
         pictures.append(Picture(partial(drawn, best, f"{name}c"), said))
     if config.own is None:
         errors = edfs_figure(
-            {"all trials": {"trials": [1 - one.values[0] for one in done]}},
+            {"all trials": {"trials": [metric.error(one.values[0]) for one in done]}},
             title="",
-            what="validation error e (%)",
+            what=f"validation {metric.error_name} e{' (%)' * metric.is_share}",
+            metric=metric,
         )
-        share = Picture(partial(drawn, errors, f"{name}b"), "Share of trials with an error of at most e.")
-        pictures.append(share)
+        said = (
+            "Share of trials with an error of at most e."
+            if metric == ACCURACY
+            else f"Share of trials whose {metric.error_name} is at most e."
+        )
+        pictures.append(Picture(partial(drawn, errors, f"{name}b"), said))
     return pictures
+
+
+def _heading(part: str, metric: Metric) -> str:
+    """Of a column of values on a part of the images; that they are accuracies need not be said."""
+    return f"{part} (%)" if metric == ACCURACY else f"{part} {metric.heading}"
 
 
 def _ranked(study: str, ranked: dict[str, Any], config: StudyConfig) -> Section:
@@ -157,14 +168,14 @@ def _ranked(study: str, ranked: dict[str, Any], config: StudyConfig) -> Section:
         ]
         for one in ranked["candidates"]
     ]
-    value = "validation (%)" if has_test else metric.heading
+    value = _heading("validation", metric) if has_test else metric.heading
     headings = [
         "network",
         *(["P(best)"] if is_race else []),
         f"short, {value}",
         *(["short, n"] if is_race else []),
         f"full, {value}",
-        *(["full, test (%)"] if has_test else []),
+        *([f"full, {_heading('test', metric)}"] if has_test else []),
         "full, n",
         "MACs (10⁶)",
         "parameters (10⁶)",
