@@ -146,7 +146,8 @@ def compress(
     if is_compressed(file):
         raise BadInputError(f"RUN must hold a network that is not compressed yet, got {file}.")
     record = record_at(file)
-    origin = origin_of(file, data, "values are tuned and the file is tried")
+    task = record.preprocessing.task
+    origin = origin_of(file, data, "values are tuned and the file is tried", task=task)
     config = config.model_copy(
         update={
             "data": origin.data,

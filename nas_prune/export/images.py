@@ -104,7 +104,7 @@ def check_images(
 
 
 def _loaded(network: Path, known: Preprocessing, data_name: str | None, progress: Progress) -> ImageData:
-    origin = origin_of(network, data_name, "the export is checked")
+    origin = origin_of(network, data_name, "the export is checked", task=known.task)
     config = origin.data
     is_own = own_data(config.name) is not None
     config = config.model_copy(update={"image_size": known.size, "stream": True if is_own else None})

@@ -10,6 +10,7 @@ from nas_prune.coding.file import SUFFIX
 from nas_prune.data import ImageData
 from nas_prune.data.config import DataConfig
 from nas_prune.data.preprocessing import Preprocessing
+from nas_prune.data.tasks import known_task
 from nas_prune.errors import BadInputError, DataError
 from nas_prune.patterns.config import SparsifyConfig
 from nas_prune.runs.directory import published
@@ -65,16 +66,17 @@ _SETTINGS: dict[str, type[TrainConfig | SearchConfig | SparsifyConfig | OfTraine
 }
 
 
-def origin_of(network: Path, data_name: str | None, why: str) -> Origin:
+def origin_of(network: Path, data_name: str | None, why: str, *, task: str) -> Origin:
     """Where the network of a file comes from, by the run that the file is in.
 
     Args:
         network: the file.
         data_name: where the images are, if they were moved or no run says it.
         why: what the images are for, in words.
+        task: what its own file says that it was trained for: where no run does, this is to be learned of the images.
 
     Raises:
-        BadInputError: nothing says which images.
+        BadInputError: nothing says which images, or there is no such task.
     """
     beside = (network.with_suffix(""),) if network.suffix == SUFFIX else ()
     for run in (*beside, network.parent, network.parent.parent):
@@ -88,7 +90,7 @@ def origin_of(network: Path, data_name: str | None, why: str) -> Origin:
             f"--data must say on which images {why}, since no run beside {network} does: digits, "
             "folder:PATH, csv:FILE or hf:DIR."
         )
-    return Origin(DataConfig(name=data_name))
+    return Origin(DataConfig(name=data_name, task=known_task(task)))
 
 
 def check_classes(data: ImageData, known: Preprocessing) -> None:

@@ -8,7 +8,9 @@ import torch
 
 from nas_prune.cli import main
 from nas_prune.data import load_data
-from nas_prune.errors import DataError
+from nas_prune.data.config import DataConfig, load_images
+from nas_prune.data.preprocessing import preprocessing_of
+from nas_prune.errors import BadInputError, DataError
 from nas_prune.export.images import CheckImages, check_images
 from nas_prune.runs.progress import SILENT
 from nas_prune.training.load_network import network_in, record_at
@@ -32,6 +34,24 @@ def test_of_digits_they_are_test_images_and_those_for_calibration_are_none(train
     assert {bytes(image.numpy().tobytes()) for image in found.for_calibration(20)} <= training
     assert len(found.for_calibration(20)) == 20
     assert len(images_of(trained, 10**6)) == len(data.test)
+
+
+def test_a_file_without_its_run_is_tried_on_what_it_was_trained_for(tmp_path: Path) -> None:
+    from PIL import Image
+
+    rows = ["path,label,split"]
+    for number in range(20):
+        Image.new("L", (8, 8), 10 * number).save(tmp_path / f"{number}.png")
+        rows.append(f"{number}.png,{50 + number / 10},{'test' if number >= 14 else 'train'}")
+    (tmp_path / "all.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    data = DataConfig(name=f"csv:{tmp_path / 'all.csv'}", task="regression")
+    known = preprocessing_of(load_images(data, 0, SILENT))
+    found = check_images(tmp_path / "network.safetensors", known, 10, data.name, SILENT)
+    assert (len(found), found.task.name, found.scale) == (6, "regression", known.scale)
+    for task, message in (("other", "--task must be one of"), ("pkg:task", "must be given by you")):
+        other = known.model_copy(update={"task": task})
+        with pytest.raises(BadInputError, match=message):
+            check_images(tmp_path / "network.safetensors", other, 10, data.name, SILENT)
 
 
 @pytest.fixture(scope="module")
