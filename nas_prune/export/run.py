@@ -3,6 +3,7 @@
 Shape letters: N images, K classes.
 """
 
+import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -284,8 +285,11 @@ def _in_batches(run: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
 def _folder_for(out: Path) -> Iterator[Path]:
     """A directory beside the one that is asked for; what a killed export has left in it is removed."""
     with saying_why(out):
-        out.absolute().parent.mkdir(parents=True, exist_ok=True)
-        folder = out.absolute().parent / f".{out.absolute().name}.part"
+        place = Path(
+            os.path.realpath(out)
+        )  # where a link leads: a file is not moved from one disk to another
+        place.parent.mkdir(parents=True, exist_ok=True)
+        folder = place.parent / f".{place.name}.part"
         folder.mkdir(exist_ok=True)
         with alone_in(folder):
             try:
@@ -304,10 +308,27 @@ def _empty(folder: Path) -> None:
 
 
 def _put_in_place(kept: Path, out: Path) -> None:
-    """Give the finished directory its name, where nothing has taken it in the meantime."""
+    """Give the finished directory its name, where nothing has taken it in the meantime.
+
+    An empty directory that has the name gives way; one that cannot is filled file by file.
+    """
     check_out(out)
     with saying_why(out):
-        if out.is_dir():
-            out.rmdir()
+        if out.is_dir() and not _gives_way(out):
+            for one in sorted(kept.iterdir()):
+                shutil.move(one, out / one.name)
+            sync(out)
+            return
         kept.replace(out)
         sync(out.absolute().parent)
+
+
+def _gives_way(out: Path) -> bool:
+    """Take an empty directory away; False for a link, for the one that we are in, and where something is mounted."""
+    if out.is_symlink() or out.samefile(Path.cwd()):
+        return False
+    try:
+        out.rmdir()
+    except OSError:
+        return False
+    return True

@@ -19,6 +19,8 @@ from nas_prune.data import load_data
 from nas_prune.errors import BadInputError, DataError
 from nas_prune.export.config import ExportConfig
 from nas_prune.export.result import Exported, summary
+from nas_prune.export.run import _folder_for, _put_in_place
+from nas_prune.runs.directory import check_out
 from nas_prune.runs.progress import Progress
 from tests.export.conftest import NETS, in_onnx_runtime
 
@@ -254,3 +256,30 @@ def test_a_training_that_has_not_ended_is_named(trained: Path, tmp_path: Path) -
         progress=Progress(say=told.append),
     )
     assert f"nas-prune train --resume {run}" in " ".join(told)
+
+
+@pytest.mark.parametrize("asked", [".", "link", "empty", "new", "nowhere"])
+def test_an_empty_directory_gets_the_files_wherever_it_is(
+    asked: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "disk" / "here").mkdir(parents=True)
+    (tmp_path / "disk" / "real").mkdir()
+    monkeypatch.chdir(tmp_path / "disk" / "here" if asked == "." else tmp_path)
+    if asked in ("link", "nowhere"):
+        Path(asked).symlink_to(tmp_path / "disk" / ("real" if asked == "link" else "none"))
+    if asked == "empty":
+        Path(asked).mkdir()
+    out = Path(asked)
+    if asked == "nowhere":
+        with pytest.raises(BadInputError, match="--out must be a new or an empty directory"):
+            check_out(out)
+        return
+    with _folder_for(out) as folder:
+        kept = folder / "kept"
+        kept.mkdir()
+        (kept / "model.onnx").write_text("a network", encoding="utf-8")
+        _put_in_place(kept, out)
+    assert names(out) == ["model.onnx"]
+    assert names(Path.cwd() / out) == ["model.onnx"]
+    assert out.is_symlink() == (asked == "link")
+    assert not [*tmp_path.rglob("*.part")]
