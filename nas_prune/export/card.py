@@ -10,7 +10,7 @@ from torch import nn
 
 from nas_prune.data.preprocessing import Preprocessing
 from nas_prune.export.config import ExportConfig, Form
-from nas_prune.export.facts import RESIZE, takes
+from nas_prune.export.facts import RESIZE, gives, takes
 from nas_prune.export.result import Exported
 from nas_prune.runs.directory import RESULT
 from nas_prune.runs.text import printable
@@ -80,7 +80,7 @@ def card(
         _accuracy(result, accuracies),
         _cost(result, widths, zeros),
         _widths(widths),
-        _limits(result),
+        _limits(result, known),
     ]
     return "\n".join(parts)
 
@@ -194,8 +194,8 @@ def _images(config: ExportConfig, known: Preprocessing) -> str:
     classes = ", ".join(map(_code, known.classes))
     what = "Numbers" if known.kind == "numbers" else "Classes"
     return (
-        f"## Images\n\nThe network takes `{takes(config, known)}`. Of each image: {RESIZE}, to {known.size} pixels a "
-        f"side, {'grey' if known.channels == 1 else 'colour'}.\n\n"
+        f"## Images\n\nThe network takes `{takes(config, known)}` and gives `{gives(known)}`. Of each image: {RESIZE}, "
+        f"to {known.size} pixels a side, {'grey' if known.channels == 1 else 'colour'}.\n\n"
         f"- mean: {_numbers(known.mean)}\n- std: {_numbers(known.std)}\n\n{what}, in order: {classes}.\n"
     )
 
@@ -274,9 +274,17 @@ def _widths(widths: Widths) -> str:
     return f"## Widths\n\n{table}\n`widths.json` has them for programs: `nas_prune.rebuild` makes such a network.\n"
 
 
-def _limits(result: Exported) -> str:
+_KNOWN_ALONE = {
+    "class": "It knows its classes alone: whatever an image shows, it is said to be of one of them.",
+    "classes": "It knows its classes alone: of whatever else an image shows it says nothing.",
+    "numbers": "It says its numbers of any image, whatever that shows; of one unlike all before they mean little.",
+    "mask": "It knows its classes alone: whatever a pixel shows, it is said to be of one of them.",
+}
+
+
+def _limits(result: Exported, known: Preprocessing) -> str:
     said = [
-        "- It knows its classes alone: whatever an image shows, it is said to be of one of them.",
+        f"- {_KNOWN_ALONE[known.kind]}",
         "- It was measured on images like those it was trained on; on others it may be much worse.",
         "- A licence is for whoever publishes it to choose; that of the images may matter, too.",
     ]

@@ -15,7 +15,7 @@ _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 class Deployed(nn.Module):
-    """A network in evaluation mode that gives the scores of its main output, N×classes.
+    """A network in evaluation mode that gives its main output: scores, N×classes, or what its task asks for.
 
     Attributes:
         network: with contiguous parameters.

@@ -28,9 +28,31 @@ def facts_of(config: ExportConfig, widths: Widths, known: Preprocessing) -> dict
         "mean": json.dumps(known.mean),
         "std": json.dumps(known.std),
         "input": takes(config, known),
-        "output": f"scores: float32, N×{len(known.classes)}, of the classes, before softmax",
+        "task": known.task,
+        "output": gives(known),
+        **_scale(known),
         "made_by": f"nas-prune {version('nas-prune')}",
     }
+
+
+def _scale(known: Preprocessing) -> dict[str, str]:
+    """What leads from numbers that come out to those in their own units; nothing of other tasks."""
+    if known.scale is None:
+        return {}
+    return {"scale_mean": json.dumps(known.scale.mean), "scale_std": json.dumps(known.scale.std)}
+
+
+def gives(known: Preprocessing) -> str:
+    """What the exported network puts out."""
+    shape = f"float32, N×{len(known.classes)}"
+    match known.kind:
+        case "classes":
+            return f"scores: {shape}, of the classes, each before a sigmoid of its own"
+        case "numbers":
+            return f"numbers: {shape}; each times its scale_std, plus its scale_mean, is in its own units"
+        case "mask":
+            return f"scores: {shape}×H×W, of the classes of each pixel, before softmax"
+    return f"scores: {shape}, of the classes, before softmax"
 
 
 def takes(config: ExportConfig, known: Preprocessing) -> str:

@@ -21,7 +21,7 @@ from torch.fx import Node
 from nas_prune.data.preprocessing import Preprocessing
 from nas_prune.errors import BadInputError
 from nas_prune.export.deployed import NETWORK
-from nas_prune.training.model_file import NORMALISED, READ, plain_text
+from nas_prune.training.model_file import NORMALISED, READ, gives, plain_text, scale_lines
 
 LAYERS = (
     nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear, nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.LayerNorm,
@@ -87,6 +87,8 @@ def source_of(
         classes=pformat(known.classes, width=110, compact=True),
         mean=known.mean,
         std=known.std,
+        gives=gives(known),
+        scale=scale_lines(known),
         layers="\n".join(f"        put(self, {path!r}, {made})" for path, made in writer.made.items()),
         lines="\n".join(f"        {line}" for line in lines),
     )
@@ -291,7 +293,7 @@ _FORM = '''\
 """{what}; written by nas-prune {version}, needs torch and safetensors.
 
     network = load("model.safetensors")
-    scores = network({takes})  # uint8 images, N×{channels}×{size}×{size}, to scores of CLASSES
+    scores = network({takes})  # uint8 images, N×{channels}×{size}×{size}, to {gives}
 """
 
 {imports}import torch
@@ -301,7 +303,7 @@ from torch import nn
 CLASSES = {classes}
 CHANNELS, SIZE = {channels}, {size}
 MEAN, STD = {mean}, {std}
-
+{scale}
 aten = torch.ops.aten
 
 

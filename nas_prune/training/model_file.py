@@ -120,7 +120,8 @@ def _written(
         size=preprocessing.size,
         mean=preprocessing.mean,
         std=preprocessing.std,
-        scale=_scale(preprocessing),
+        gives=gives(preprocessing),
+        scale=scale_lines(preprocessing),
         sizes=pformat(sizes, width=110, compact=True, sort_dicts=False),
         sources=f"{sources}\n\n\n" if sources else "",
         call=call,
@@ -128,7 +129,19 @@ def _written(
     return f"{made}{NORMALISED}\n\n{READ}"
 
 
-def _scale(preprocessing: Preprocessing) -> str:
+def gives(preprocessing: Preprocessing) -> str:
+    """What the network of a file puts out, in words of that file."""
+    match preprocessing.kind:
+        case "classes":
+            return "scores of CLASSES: those above 0 are there"
+        case "numbers":
+            return "numbers of CLASSES, around UNIT_MEAN in units of UNIT_STD"
+        case "mask":
+            return "scores of CLASSES for each pixel"
+    return "scores of CLASSES"
+
+
+def scale_lines(preprocessing: Preprocessing) -> str:
     """How numbers are had in their own units; nothing where a network says none."""
     scale = preprocessing.scale
     if scale is None:
@@ -208,7 +221,7 @@ _FORM = '''\
 """{what}; written by nas-prune {version}, needs torch and safetensors{needs}.
 
     network = load("seed-0/network.safetensors")
-    scores = network(normalised(images))  # uint8 images, N×{channels}×{size}×{size}, to scores of CLASSES
+    scores = network(normalised(images))  # uint8 images, N×{channels}×{size}×{size}, to {gives}
 """
 
 import torch

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from nas_prune.data.preprocessing import Preprocessing
+from nas_prune.data.targets import TargetKind, TargetScale
 from nas_prune.errors import BadInputError
 from nas_prune.export.model_source import Source, source_of
 from nas_prune.export.plain_torch import run_plain, write_plain
@@ -23,6 +24,29 @@ def written(network: nn.Module, *, with_preprocessing: bool = False) -> Source:
     )
     takes = "images: uint8" if with_preprocessing else "images: float32"
     return source_of(program, deployed.network, KNOWN, 'a "net" \\', takes)
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("class", "to scores of CLASSES\n"),
+        ("classes", "to scores of CLASSES: those above 0 are there"),
+        ("mask", "to scores of CLASSES for each pixel"),
+        ("numbers", "to numbers of CLASSES, around UNIT_MEAN in units of UNIT_STD"),
+    ],
+)
+def test_a_file_says_what_its_network_puts_out(kind: TargetKind, said: str, tmp_path: Path) -> None:
+    scale = TargetScale((50.5, -1.0), (2.0, 0.25)) if kind == "numbers" else None
+    known = KNOWN.model_copy(update={"kind": kind, "scale": scale})
+    network = nn.Sequential(nn.Conv2d(3, 2, 8), nn.Flatten())
+    deployed, program, _ = program_of(network, known, with_preprocessing=False, folds_norms=False)
+    source = source_of(program, deployed.network, known, "a net", "images: float32")
+    assert said in source.text.partition('"""\n')[0] + "\n"
+    made = loaded(source, tmp_path)
+    assert hasattr(made, "UNIT_MEAN") == (kind == "numbers")
+    if kind == "numbers":
+        assert made.UNIT_MEAN.tolist() == [50.5, -1.0]
+        assert made.UNIT_STD.tolist() == [2.0, 0.25]
 
 
 def loaded(source: Source, folder: Path) -> ModuleType:

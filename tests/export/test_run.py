@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from statistics import mean, stdev
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,8 +17,12 @@ from safetensors import safe_open
 
 import nas_prune
 from nas_prune.data import load_data
+from nas_prune.data.preprocessing import Preprocessing
+from nas_prune.data.targets import TargetKind, TargetScale
 from nas_prune.errors import BadInputError, DataError
+from nas_prune.export.card import _limits
 from nas_prune.export.config import ExportConfig
+from nas_prune.export.facts import facts_of
 from nas_prune.export.result import Exported, summary
 from nas_prune.export.run import _folder_for, _put_in_place
 from nas_prune.runs.directory import check_out
@@ -256,6 +261,48 @@ def test_a_training_that_has_not_ended_is_named(trained: Path, tmp_path: Path) -
         progress=Progress(say=told.append),
     )
     assert f"nas-prune train --resume {run}" in " ".join(told)
+
+
+@pytest.mark.parametrize(
+    ("kind", "output", "limit"),
+    [
+        (
+            "class",
+            "scores: float32, N×2, of the classes, before softmax",
+            "an image shows, it is said to be of one",
+        ),
+        (
+            "classes",
+            "scores: float32, N×2, of the classes, each before a sigmoid",
+            "else an image shows it says",
+        ),
+        (
+            "mask",
+            "scores: float32, N×2×H×W, of the classes of each pixel",
+            "a pixel shows, it is said to be of one",
+        ),
+        (
+            "numbers",
+            "numbers: float32, N×2; each times its scale_std, plus",
+            "It says its numbers of any image",
+        ),
+    ],
+)
+def test_a_file_and_its_page_say_what_the_network_is_for(kind: TargetKind, output: str, limit: str) -> None:
+    scale = TargetScale((50.5, -1.0), (2.0, 0.25)) if kind == "numbers" else None
+    known = Preprocessing(
+        classes=("a", "b"), channels=1, size=8, mean=(0.5,), std=(0.25,), kind=kind, scale=scale, task="own"
+    )
+    space = nas_prune.load_space("vgg11", (1, 8, 8), num_classes=2, width_multiplier=0.25)
+    facts = facts_of(ExportConfig(), space.widths(space.base_G), known)
+    assert facts["output"].startswith(output)
+    assert facts["task"] == "own"
+    assert ("scale_mean" in facts, "scale_std" in facts) == (kind == "numbers",) * 2
+    if kind == "numbers":
+        assert json.loads(facts["scale_mean"]) == [50.5, -1.0]
+        assert json.loads(facts["scale_std"]) == [2.0, 0.25]
+    result: Any = SimpleNamespace(config=ExportConfig())
+    assert limit in _limits(result, known)
 
 
 @pytest.mark.parametrize("asked", [".", "link", "empty", "new", "nowhere"])
