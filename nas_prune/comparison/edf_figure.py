@@ -60,7 +60,7 @@ def edfs_figure(
         axes.set_xlabel(what)
         axes.grid(color="0.9", linewidth=0.6)
         axes.legend(fontsize=7.5, loc="lower right")
-    rows[0][0].set_ylabel("share of networks with error ≤ e")
+    rows[0][0].set_ylabel(f"share of networks with {metric.error_name} ≤ e")
     rows[0][0].set_ylim(0, 1.03)
     figure.suptitle(title, fontsize=10)
     return figure

@@ -85,6 +85,7 @@ def compare(
     config, extra = extended(config, widths, network, wanted)
     run = make_run(out, widths.space.name, config.command, config.data.name)
     with alone_in(run):
+        check_out(run)  # again: another process may have begun there meanwhile
         with begun_whole(run):
             if given is not None:
                 write_start(run, given)

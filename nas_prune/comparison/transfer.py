@@ -92,6 +92,7 @@ def transfer(
     config = _with_arms(config.model_copy(update=changes))
     run = make_run(out, widths.space.name, config.command, config.data.name)
     with alone_in(run):
+        check_out(run)  # again: another process may have begun there meanwhile
         with begun_whole(run):
             if isinstance(guideline[1], Guideline):
                 guideline[1].write(run / "guideline.yaml")

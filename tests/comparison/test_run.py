@@ -3,7 +3,10 @@
 import json
 import shutil
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
+from time import sleep
 
 import numpy as np
 import pytest
@@ -298,6 +301,27 @@ def test_one_process_works_at_a_comparison_at_a_time(
     with alone_in(done.run), pytest.raises(BadInputError, match="by one process at a time"):
         resume_compare(done.run)
     assert resume_compare(done.run).arms == done.arms
+
+
+def test_a_directory_that_another_process_has_begun_in_meanwhile_is_refused(
+    widths: Widths, tmp_path: Path
+) -> None:
+    run, is_held = tmp_path / "run", Event()
+    run.mkdir()
+
+    def other() -> None:
+        with alone_in(run):
+            is_held.set()
+            sleep(2)  # the first look at the directory is over
+            (run / "config.yaml").write_text("theirs", encoding="utf-8")
+
+    with ThreadPoolExecutor(1) as pool:
+        begun = pool.submit(other)
+        is_held.wait()
+        with pytest.raises(BadInputError, match="must be a new or an empty directory"):
+            compare(CONFIG, widths, run)
+        begun.result()
+    assert [path.name for path in run.iterdir()] == ["config.yaml"]
 
 
 def test_a_guideline_whose_adding_was_killed_can_be_added(
