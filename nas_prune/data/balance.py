@@ -24,7 +24,7 @@ def is_uneven(labels: Tensor, num_classes: int) -> bool:
 def class_weights(labels: Tensor, num_classes: int) -> Tensor:
     """The weight of each class: float32, K, inverse to its size, and 1 on average over the images.
 
-    A class without images has 1; only the smoothing of labels asks for it.
+    A class without images has 1, which nothing asks for.
 
     Example:
         >>> class_weights(torch.tensor([0, 0, 0, 1]), 2)

@@ -51,14 +51,17 @@ class Loss:
         if self.teacher is None:
             return loss
         each = imitation(scores, self.teacher(images), self.recipe.temperature)
-        return torch.lerp(loss, self._mean(each, labels), self.recipe.teacher_share)
+        taught = each.sum() / len(each) if self.weights is None else self._weighted(each.sum(1), labels)
+        return torch.lerp(loss, taught, self.recipe.teacher_share)
 
-    def _mean(self, each: Tensor, labels: Tensor) -> Tensor:
-        """The mean over a batch of what each image and class adds, B×K, summed over classes."""
-        if self.weights is None:
-            return each.sum() / len(each)
+    def _weighted(self, each: Tensor, labels: Tensor) -> Tensor:
+        """The mean over a batch of each image's loss, B, times its class's weight; a mixed one takes its classes' mean.
+
+        It is divided by the number of images: by the sum of their weights, each batch would count as if it were even.
+        """
+        assert self.weights is not None
         weight = labels @ self.weights if labels.dim() == 2 else self.weights[labels]
-        return (each.sum(1) * weight).mean()
+        return (each * weight).mean()
 
     def _of_labels(self, scores: Tensor, labels: Tensor) -> Tensor:
         if self.task.loss is not cross_entropy:
@@ -66,9 +69,9 @@ class Loss:
         smoothing = self.recipe.label_smoothing
         if self.weights is None:
             return cross_entropy(scores, labels, label_smoothing=smoothing)
-        # Divided by the number of images: by the sum of their weights, each batch would count as if it were even.
-        total = cross_entropy(scores, labels, self.weights, label_smoothing=smoothing, reduction="sum")
-        return total / len(scores)
+        # PyTorch's own weights multiply each class of a smoothed or mixed target, which then says another class.
+        each = cross_entropy(scores, labels, label_smoothing=smoothing, reduction="none")
+        return self._weighted(each, labels)
 
 
 def loss_of(recipe: Recipe, data: ImageData, teacher: Teacher | None) -> Loss:

@@ -18,9 +18,9 @@ NO_IMAGES = torch.zeros(4, 1, 8, 8)
 
 
 def by_hand(shares: Tensor, weights: Tensor, smoothing: float) -> float:
-    """Σ over images and classes of -w t log p, over the number of images."""
+    """Σ over images of w times Σ over classes of -t log p, over the number of images."""
     target = shares * (1 - smoothing) + smoothing / 3
-    return float(-(weights * target * log_softmax(SCORES, 1)).sum() / 4)
+    return float(-((shares @ weights)[:, None] * target * log_softmax(SCORES, 1)).sum() / 4)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
@@ -33,6 +33,22 @@ def test_labels_of_both_kinds_are_weighted_and_smoothed(
     shares = one_hot(LABELS, 3).float() if labels.dim() == 1 else SHARES
     expected = by_hand(shares, torch.ones(3) if weights is None else weights, smoothing)
     assert float(Loss(recipe, weights).of(SCORES, labels, NO_IMAGES)) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("label", [0, 1])
+def test_weights_leave_the_scores_that_an_image_asks_for(label: int, smoothing: float) -> None:
+    weights = torch.tensor([0.1, 1.0, 12.0])
+    recipe = PLAIN.model_copy(update={"label_smoothing": smoothing})
+    shares = 0.8 * one_hot(torch.tensor([label]), 3) + 0.2 * one_hot(torch.tensor([2]), 3)
+    for labels in (torch.tensor([label]), shares):
+        own = one_hot(labels, 3).float() if labels.dim() == 1 else labels
+        wanted = own * (1 - smoothing) + smoothing / 3
+        scores = wanted.clamp(min=1e-9).log().requires_grad_()
+        Loss(recipe, weights).of(scores, labels, NO_IMAGES[:1]).backward()
+        assert scores.grad is not None
+        assert scores.grad.abs().max() < 1e-6  # they are the best there are
+        assert scores.argmax() == label
 
 
 @pytest.mark.parametrize("labels", [LABELS, SHARES], ids=["whole", "shares"])
