@@ -12,7 +12,7 @@ from nas_prune.data.preprocessing import Preprocessing
 from nas_prune.export.config import ExportConfig, Form
 from nas_prune.export.facts import RESIZE, gives, takes
 from nas_prune.export.result import Exported
-from nas_prune.runs.directory import RESULT
+from nas_prune.runs.directory import RESULT, seed_folders
 from nas_prune.runs.text import printable
 from nas_prune.space.widths import Widths
 from nas_prune.training.result import mean_and_deviation, read_trained
@@ -48,7 +48,7 @@ def accuracies_of(network: Path) -> Accuracies:
     own = read_trained(network.parent / RESULT)
     if own is None:
         return Accuracies((), None)
-    found = [read_trained(folder / RESULT) for folder in sorted(network.parent.parent.glob("seed-*"))]
+    found = [read_trained(folder / RESULT) for folder in seed_folders(network.parent.parent)]
     each = tuple(one.metric.score(one.test_score) for one in found if one is not None)
     value = own.metric.score(own.test_score)
     return Accuracies(each or (value,), value)

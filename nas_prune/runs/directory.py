@@ -110,6 +110,12 @@ def _next_free(parent: Path, stem: str) -> Path:
             return parent / f"{stem}-{number:03d}"
 
 
+def seed_folders(run: Path) -> list[Path]:
+    """The directories of a run's seeds, the lowest first: `seed-2` before `seed-10`."""
+    found = [path for path in run.glob("seed-*") if path.name.removeprefix("seed-").isdecimal()]
+    return sorted(found, key=lambda path: int(path.name.removeprefix("seed-")))
+
+
 def append_metrics(run: Path, row: dict[str, Any]) -> None:
     """Add one line to `metrics.jsonl`."""
     with saying_why(run / METRICS), open_own(run / METRICS) as stream:

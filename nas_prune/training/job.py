@@ -148,7 +148,7 @@ def prepared(
     if weights is not None:
         config = config.model_copy(update={"weights": weights.name})
     begin = given.begin or (None if weights else _start(config, widths, space))
-    teacher = _teacher(config, widths, compute, space)
+    teacher = _teacher(config, images, compute, space)
     masks = given.masks
     if masks is None and config.pattern is not None and given.begun is not None:
         masks = read_given(given.begun, config.pattern, config.seeds)
@@ -236,10 +236,10 @@ def _cut(
     )
 
 
-def _teacher(config: TrainConfig, widths: Widths, compute: Compute, space: str | None) -> Teacher | None:
+def _teacher(config: TrainConfig, images: ImageData, compute: Compute, space: str | None) -> Teacher | None:
     if config.teacher is None:
         return None
-    return load_teacher(Path(config.teacher), widths.space, compute, space=space)
+    return load_teacher(Path(config.teacher), preprocessing_of(images), compute, space=space)
 
 
 def check_fit(data: ImageData, widths: Widths) -> None:

@@ -8,7 +8,7 @@ from torch import nn
 
 from nas_prune.coding.file import NAME, SUFFIX
 from nas_prune.errors import BadInputError
-from nas_prune.runs.directory import NETWORK, RESULT, WIDTHS
+from nas_prune.runs.directory import NETWORK, RESULT, WIDTHS, seed_folders
 from nas_prune.runs.kinds import refuse_missing, refuse_other
 from nas_prune.runs.settings import command_of
 from nas_prune.space.load import load_referenced
@@ -77,7 +77,7 @@ def network_in(run: Path, seed: int | None = None) -> Path:
         there = [own for own in (run / NETWORK, *beside) if own.is_file()]
         if there:
             return there[0]
-    folders = [path.parent for path in sorted(run.glob(f"seed-*/{NETWORK}"))]
+    folders = [folder for folder in seed_folders(run) if (folder / NETWORK).exists()]
     if seed is not None:
         folders = [folder for folder in folders if folder.name == f"seed-{seed}"]
     if not folders:

@@ -16,16 +16,17 @@ from numpy.typing import NDArray
 from pydantic import Field, TypeAdapter, ValidationError
 from torch import Tensor, nn
 
+from nas_prune.data.preprocessing import Preprocessing
 from nas_prune.errors import BadInputError, DamagedError
 from nas_prune.graph.resize import Kept
-from nas_prune.runs.directory import CHECKPOINT, NETWORK, RESULT
+from nas_prune.runs.directory import CHECKPOINT, NETWORK, RESULT, seed_folders
 from nas_prune.runs.files import write_whole
 from nas_prune.runs.problems import first_problem
 from nas_prune.runs.reading import read_json
 from nas_prune.space.load import load_referenced
 from nas_prune.space.names import check_trusted, is_own
 from nas_prune.space.search_space import SearchSpace
-from nas_prune.space.widths import SpaceReference, Widths, read_widths
+from nas_prune.space.widths import Widths, read_widths
 from nas_prune.training.checkpoint import read_weights
 from nas_prune.training.compute import Compute
 from nas_prune.training.config import resume_command
@@ -35,13 +36,42 @@ from nas_prune.training.network_file import NetworkFile, read_network, set_weigh
 from nas_prune.training.ranks import ALONE
 
 KEPT = "kept.json"
-_KEPT = TypeAdapter(dict[str, list[list[Annotated[int, Field(ge=0, lt=2**31)]]]])
+_Listed = list[Annotated[int, Field(ge=0, lt=2**31)]]
+_Packed = Annotated[str, Field(pattern="^([0-9a-f]{2})*$")]
+_KEPT = TypeAdapter(dict[str, list[_Listed | _Packed]])
+_MOST_LISTED = 500_000  # channels; a file of JSON with a million values is refused
+_MOST_NAMED = 4  # classes in a message
 
 
 def write_kept(run: Path, kept: Mapping[str, Kept]) -> None:
-    """Write which channels of the trained network each cut keeps, by the name of its widths file (for fine-tuning)."""
-    content = {name: [indices.tolist() for indices in kept_G] for name, kept_G in kept.items()}
+    """Write which channels of the trained network each cut keeps, by the name of its widths file (for fine-tuning).
+
+    Each group's channels are a list of their numbers. Where all together are very many it is one text instead: a bit
+    for each channel, the first of a byte its lowest, each byte as two hexadecimal digits.
+    """
+    size = sum(len(indices) for kept_G in kept.values() for indices in kept_G)
+    written = _packed if size > _MOST_LISTED else np.ndarray.tolist
+    content = {name: [written(indices) for indices in kept_G] for name, kept_G in kept.items()}
     write_whole(run / KEPT, json.dumps(content) + "\n")
+
+
+def _packed(indices: NDArray[np.int64]) -> str:
+    """Channels as bits.
+
+    Example:
+        >>> _packed(np.array([0, 1, 8]))
+        '0301'
+    """
+    bits = np.zeros(1 + int(indices.max(initial=-1)), dtype=bool)
+    bits[indices] = True
+    return np.packbits(bits, bitorder="little").tobytes().hex()
+
+
+def _unpacked(kept: Sequence[int] | str) -> NDArray[np.int64]:
+    if not isinstance(kept, str):
+        return np.array(kept, dtype=np.int64)
+    octets = np.frombuffer(bytes.fromhex(kept), dtype=np.uint8)
+    return np.flatnonzero(np.unpackbits(octets, bitorder="little"))
 
 
 def read_kept(run: Path) -> dict[str, list[NDArray[np.int64]]]:
@@ -61,7 +91,7 @@ def read_kept(run: Path) -> dict[str, list[NDArray[np.int64]]]:
         raise DamagedError(f"{path} cannot be used: {first_problem(error)}.") from None
     except (OSError, ValueError) as error:
         raise DamagedError(f"{path} must be whole JSON, got: {error}.") from None
-    return {name: [np.array(indices, dtype=np.int64) for indices in kept] for name, kept in content.items()}
+    return {name: [*map(_unpacked, kept)] for name, kept in content.items()}
 
 
 def inherited(run: Path, widths: Widths, *, space: str | None = None) -> Callable[[], nn.Module]:
@@ -107,6 +137,11 @@ def trained_network(run: Path, whole: SearchSpace) -> nn.Module:
     Raises:
         BadInputError: the search has not finished, is of a version that wrote no network, or the file is damaged.
     """
+    return _of_search(run, whole)[0]
+
+
+def _of_search(run: Path, whole: SearchSpace) -> tuple[nn.Module, NetworkFile]:
+    """The same, with its file."""
     path, again = run / NETWORK, resume_command("search", run, whole.reference.name, ALONE)
     if not path.exists():
         raise BadInputError(
@@ -114,20 +149,27 @@ def trained_network(run: Path, whole: SearchSpace) -> nn.Module:
         )
     try:
         network = whole.build(seed=0)
-        set_weights(network, read_network(path, network))
+        file = read_network(path, network)
+        set_weights(network, file)
     except DamagedError as error:
         raise BadInputError(f"{error.problem} Write it again: {again}") from None
-    return network
+    return network, file
 
 
-def load_teacher(run: Path, like: SpaceReference, compute: Compute, *, space: str | None = None) -> Teacher:
+def load_teacher(run: Path, like: Preprocessing, compute: Compute, *, space: str | None = None) -> Teacher:
     """The scores that a run's trained network gives (Hinton et al. 2015).
 
+    It gets images as its own training had them, and its scores are put in the order of the pupil's classes. Networks of
+    versions that did not write down either are taken to agree.
+
     Args:
-        run: of a search, for the whole network it trained; or of a training, for the network of its first seed.
-        like: the network that is to learn from it: images and classes must be the same.
+        run: of a search, for the whole network it trained; or of a training, for the network of its lowest seed.
+        like: the images and classes of the network that is to learn from it: shape and classes must be the same.
         compute: on what.
         space: the teacher's name again, if it is one of your own.
+
+    Returns:
+        The scores of B images as the pupil sees them: B×K, in the order of its classes.
 
     Raises:
         BadInputError: the directory holds no trained network, or one for other images or classes.
@@ -138,24 +180,53 @@ def load_teacher(run: Path, like: SpaceReference, compute: Compute, *, space: st
     widths = read_widths(of_search if of_search.exists() else of_training)
     named = space if is_own(widths.space.name) else None
     check_trusted(widths.space.name, named, str(run))
-    theirs, ours = widths.space, like
-    if (theirs.input_shape, theirs.num_classes) != (ours.input_shape, ours.num_classes):
+    theirs, shape = widths.space, (like.channels, like.size, like.size)
+    if (theirs.input_shape, theirs.num_classes) != (shape, len(like.classes)):
         raise BadInputError(
-            f"--teacher must know images of shape {list(ours.input_shape)} in {ours.num_classes} classes, "
+            f"--teacher must know images of shape {list(shape)} in {len(like.classes)} classes, "
             f"got {list(theirs.input_shape)} in {theirs.num_classes}."
         )
     whole = load_referenced(theirs, named, str(run))
     if of_search.exists():
-        network = trained_network(run, whole)
+        network, file = _of_search(run, whole)
     else:
         network = whole.build(widths, seed=0)
-        set_weights(network, _trained_file(run, network))
-    return _scores_of(network.to(compute.device).eval().requires_grad_(requires_grad=False), compute)
+        file = _trained_file(run, network)
+        set_weights(network, file)
+    known = like if file.record is None else file.record.preprocessing
+    check_same_classes(known, like)
+    return _scores_of(
+        network.to(compute.device).eval().requires_grad_(requires_grad=False), compute, known, like
+    )
+
+
+def check_same_classes(theirs: Preprocessing, ours: Preprocessing) -> None:
+    """Refuse a teacher of other classes, or of another kind; the order may be another.
+
+    Raises:
+        BadInputError: it is one.
+    """
+    if theirs.kind != ours.kind:
+        raise BadInputError(
+            f"--teacher must be trained for the same kind of task, got {theirs.task}, to teach {ours.task}."
+        )
+    if set(theirs.classes) != set(ours.classes):
+        raise BadInputError(
+            f"--teacher must know the classes of the images, {_few(ours, theirs)}, got {_few(theirs, ours)}. "
+            "Name one that was trained on images of these classes."
+        )
+
+
+def _few(own: Preprocessing, other: Preprocessing) -> str:
+    """Some classes in words, first those that the other does not know."""
+    ordered = sorted(own.classes, key=lambda name: name in other.classes)
+    more = len(ordered) - _MOST_NAMED
+    return ", ".join(ordered[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _trained_file(run: Path, like: nn.Module) -> NetworkFile:
-    """The network of a training's first seed; earlier versions left a checkpoint alone."""
-    folders = [run, *sorted(run.glob("seed-*"))]
+    """The network of a training's lowest seed; earlier versions left a checkpoint alone."""
+    folders = [run, *seed_folders(run)]
     for folder in folders:
         if (folder / NETWORK).exists():
             return read_network(folder / NETWORK, like)
@@ -165,10 +236,21 @@ def _trained_file(run: Path, like: nn.Module) -> NetworkFile:
     return NetworkFile(path, read_weights(path, like), None)
 
 
-def _scores_of(network: nn.Module, compute: Compute) -> Teacher:
+def _scores_of(network: nn.Module, compute: Compute, theirs: Preprocessing, ours: Preprocessing) -> Teacher:
+    """What gives a teacher's scores for images that are normalised for its pupil."""
+    are_same = (theirs.mean, theirs.std) == (ours.mean, ours.std)
+    pairs = [*zip(theirs.mean, theirs.std, ours.mean, ours.std, strict=True)]
+    factor, offset = (
+        torch.tensor(values, device=compute.device).view(-1, 1, 1)
+        for values in ([b / d for _, d, _, b in pairs], [(m - n) / d for n, d, m, _ in pairs])
+    )
+    order = [theirs.classes.index(name) for name in ours.classes]
+    is_in_order = theirs.classes == ours.classes
+
     @torch.no_grad()
     def scores(images: Tensor) -> Tensor:
         with compute.rounding():
-            return class_scores(network, images)
+            found = class_scores(network, images if are_same else images * factor + offset)
+        return found if is_in_order else found[:, order]
 
     return scores
