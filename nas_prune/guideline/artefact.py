@@ -36,6 +36,7 @@ Model: TypeAlias = Literal[
     "uniform", "stage-means", "stage-role", "stage-role-slope", "stage-role-shape", "hand"
 ]
 _COSTS = (*COUNTED, *MEASURED, OWN)
+_MOST_VALUES = 400_000  # of its file: each source has some 25
 LARGEST = 7.0  # as a log ratio; a factor of a thousand
 
 
@@ -293,7 +294,7 @@ def read_guideline(path: Path | str) -> Guideline:
 
 def _read_guideline(path: Path) -> Guideline:
     try:
-        content = load_yaml(read_text(path))
+        content = load_yaml(read_text(path), most=_MOST_VALUES)
     except FileNotFoundError:
         raise GuidelineError(
             f"guideline file must exist, got {path}. `nas-prune guide RUN` writes one."

@@ -216,22 +216,27 @@ class _Plain(_Safe):  # type: ignore[misc]
         return cast("dict[Any, Any]", super().construct_mapping(node, deep))
 
 
-def load_yaml(text: str) -> Any:
+def load_yaml(text: str, *, most: int = _MOST_VALUES) -> Any:
     """What plain YAML says; nothing in it is imported or run.
+
+    Args:
+        text: the YAML.
+        most: values that it may have, of some 50 characters each.
 
     Raises:
         yaml.YAMLError: it is not plain, is too large or too deep, or a mapping has a key twice.
     """
-    if len(text) > _MOST_YAML:
-        raise yaml.YAMLError(f"it has more than {_MOST_YAML:,} characters")
-    _check_events(yaml.parse(text, _Safe))
+    most_text = _MOST_YAML * most // _MOST_VALUES
+    if len(text) > most_text:
+        raise yaml.YAMLError(f"it has more than {most_text:,} characters")
+    _check_events(yaml.parse(text, _Safe), most)
     loader = _Plain(text)
     try:
         node = loader.get_single_node()
         if node is None:
             return None
-        if _meant(node, {}) > _MOST_VALUES:
-            raise yaml.YAMLError(f"it repeats values until there are more than {_MOST_VALUES:,}")
+        if _meant(node, {}, most) > most:
+            raise yaml.YAMLError(f"it repeats values until there are more than {most:,}")
         return loader.construct_document(node)
     except (ValueError, TypeError, AttributeError, OverflowError, KeyError, IndexError) as error:
         raise yaml.YAMLError(f"a value cannot be read ({' '.join(str(error).split()):.100})") from None
@@ -239,12 +244,12 @@ def load_yaml(text: str) -> Any:
         loader.dispose()
 
 
-def _check_events(events: Iterator[yaml.Event]) -> None:
+def _check_events(events: Iterator[yaml.Event], most: int) -> None:
     """Refuse what would take long to put together, while it is being scanned."""
     depth = 0
     for number, event in enumerate(events):
-        if number > 2 * _MOST_VALUES:
-            raise yaml.YAMLError(f"it has more than {_MOST_VALUES:,} values")
+        if number > 2 * most:
+            raise yaml.YAMLError(f"it has more than {most:,} values")
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
         elif isinstance(event, yaml.CollectionEndEvent):
@@ -256,11 +261,11 @@ def _check_events(events: Iterator[yaml.Event]) -> None:
             raise yaml.YAMLError(f"{tag:.60} is no plain value")
 
 
-def _meant(node: yaml.Node, known: dict[int, int]) -> int:
+def _meant(node: yaml.Node, known: dict[int, int], most: int) -> int:
     """How many values a node stands for; one that is repeated by name counts every time."""
     if id(node) not in known:
-        known[id(node)] = _MOST_VALUES  # of one that holds itself
+        known[id(node)] = most  # of one that holds itself
         inner = node.value if isinstance(node, yaml.CollectionNode) else ()
         parts = [part for one in inner for part in (one if isinstance(one, tuple) else (one,))]
-        known[id(node)] = 1 + sum(_meant(part, known) for part in parts)
+        known[id(node)] = 1 + sum(_meant(part, known, most) for part in parts)
     return known[id(node)]

@@ -50,8 +50,10 @@ def write_kept(run: Path, kept: Mapping[str, Kept]) -> None:
     for each channel, the first of a byte its lowest, each byte as two hexadecimal digits.
     """
     size = sum(len(indices) for kept_G in kept.values() for indices in kept_G)
-    written = _packed if size > _MOST_LISTED else np.ndarray.tolist
-    content = {name: [written(indices) for indices in kept_G] for name, kept_G in kept.items()}
+    is_listed = size <= _MOST_LISTED
+    content = {
+        name: [one.tolist() if is_listed else _packed(one) for one in kept_G] for name, kept_G in kept.items()
+    }
     write_whole(run / KEPT, json.dumps(content) + "\n")
 
 

@@ -31,6 +31,23 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert read_guideline(tmp_path / "guideline.yaml") == guideline
 
 
+def test_a_guideline_of_thousands_of_runs_is_read_again(tmp_path: Path) -> None:
+    guideline = fit_guideline(runs())
+    (first, *_) = guideline.sources
+    many = tuple(first.model_copy(update={"seed": seed}) for seed in range(2000))
+    long = guideline.model_copy(update={"sources": many})
+    long.write(tmp_path / "guideline.yaml")
+    assert read_guideline(tmp_path / "guideline.yaml") == long
+
+
+@pytest.mark.parametrize("part", [{"trend": 0.3}, {"depth_slope": -0.2}, {"slope": 0.1}, {"log_ratio": 0.1}])
+def test_what_changes_with_budget_depth_or_position_is_not_uniform(part: dict[str, float]) -> None:
+    flat = Guideline(depth=20, cells=(Cell(stage=0, log_ratio=0),))
+    assert flat.is_uniform
+    other = {"log_ratio": 0.0, **part}
+    assert not flat.model_copy(update={"cells": (Cell(stage=0, **other),)}).is_uniform
+
+
 def test_a_hand_needs_to_write_little(tmp_path: Path) -> None:
     guideline = read_guideline(written(tmp_path, HAND))
     assert (guideline.model, guideline.num_stages, guideline.uniform_keep) == ("hand", 0, None)
