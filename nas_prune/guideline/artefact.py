@@ -251,9 +251,10 @@ class Guideline(_Strict):
 
     @property
     def is_uniform(self) -> bool:
-        """Whether it says no more than "the same share everywhere"."""
-        return all(
-            cell.log_ratio == 0 and cell.slope == 0 and not any(value for _, value in cell.shape)
+        """Whether it says no more than "the same share everywhere", at any budget and of any network."""
+        return not any(
+            (cell.log_ratio, cell.slope, cell.trend, cell.depth_slope) != (0, 0, 0, 0)
+            or any(value for _, value in cell.shape)
             for cell in self.cells
         )
 
