@@ -45,6 +45,12 @@ class Estimates:
         names = tuple(name for name, there in zip(self.names, there_C, strict=True) if there)
         return Estimates(names, self.values_UC[:, there_C])
 
+    @property
+    def levels(self) -> "Estimates":
+        """Only the log ratios: not slopes, bends or trends, which are in other units."""
+        own = [c for c, name in enumerate(self.names) if name.kind == "level"]
+        return Estimates(tuple(self.names[c] for c in own), self.values_UC[:, own])
+
 
 @dataclass(frozen=True)
 class Fit:
@@ -209,8 +215,7 @@ class Fit:
         """
         if self._between_layers is not None:
             return self._between_layers
-        levels = [c for c, name in enumerate(said.names) if name.kind == "level"]
-        return float(np.nanmean(said.values_UC[:, levels] ** 2)) / 2
+        return float(np.nanmean(said.levels.values_UC**2)) / 2
 
     @cached_property
     def _between_layers(self) -> float | None:

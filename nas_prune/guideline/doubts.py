@@ -88,11 +88,12 @@ def _unsure(fit: Fit, guideline: Guideline) -> list[str]:
 def _differing(fit: Fit, guideline: Guideline, said: Estimates) -> list[str]:
     """Levels whose members differ by more than what lies below them, and in which cells most."""
     notes = []
-    for one in differences(said.values_UC, fit.keys_U):
+    levels = said.levels
+    for one in differences(levels.values_UC, fit.keys_U):
         if not one.cells:
             continue
         word, below = _LEVEL_WORDS[one.level], _LEVEL_WORDS[one.below]
-        cells = "; ".join(_apart(fit, said, one, column) for column in one.cells[:_MOST_NAMED])
+        cells = "; ".join(_apart(fit, levels, one, column) for column in one.cells[:_MOST_NAMED])
         more = len(one.cells) - _MOST_NAMED
         is_told = guideline.is_uniform or (fit.by_depth and one.level == "network")
         mean = "" if is_told else " The guideline is their mean."
@@ -148,14 +149,14 @@ def _known_mean(values_UC: Floats) -> Floats:
 def _contradictions(said: Estimates, keys_U: Sequence[tuple[str, ...]]) -> list[str]:
     """Pairs of networks, data sets or methods whose patterns point in opposite directions."""
     notes = []
-    levels = [c for c, name in enumerate(said.names) if name.kind == "level"]
+    levels_UC = said.levels.values_UC
     for depth, level in enumerate(LEVELS[:3]):
         groups: dict[str, list[int]] = defaultdict(list)
         for number, keys in enumerate(keys_U):
             groups[keys[depth]].append(number)
         if len(groups) > _MOST_COMPARED:
             continue
-        means = {name: _known_mean(said.values_UC[members][:, levels]) for name, members in groups.items()}
+        means = {name: _known_mean(levels_UC[members]) for name, members in groups.items()}
         for (one, mine), (other, theirs) in combinations(means.items(), 2):
             both = ~np.isnan(mine) & ~np.isnan(theirs)
             if both.sum() < 3 or min(np.std(mine[both]), np.std(theirs[both])) < _FAINT:

@@ -33,6 +33,25 @@ def test_networks_that_disagree_are_not_averaged_in_silence() -> None:
     assert not any("differ by more than" in note for note in alike)
 
 
+def test_what_changes_with_the_budget_is_no_width_in_a_note() -> None:
+    """All networks have the same stages at one budget; how stage 1 changes with the budget differs between them."""
+    rng = np.random.default_rng(0)
+    sources = []
+    for name, change in (("vgg11", -0.9), ("vgg16", 0.0), ("vgg19", 0.3)):
+        network, place = space(name), setting(space(name))
+        stage = np.array([group.stage for group in place.groups_S])
+        for seed in range(3):
+            noise = rng.normal(0, 0.05, len(stage))
+            for budget, scale in (("macs<=50%", 0.5), ("macs<=25%", 1.0)):
+                own = np.where((stage == 1) & (scale == 1), change, 0.0)
+                vector = cut_to(network, (0.1 * stage + own + noise) * scale, budget)
+                sources += sources_in(place, [found(network, vector, seed=seed, budget=budget)])
+    notes = fit_guideline(sources, model="stage-role").notes
+    (note,) = [note for note in notes if "differ by more than" in note]
+    assert "stage 1 (inner) keeps 0.39 in vgg11 and 0.59 in vgg19" in note
+    assert note.count("stage 1 (inner)") == 1
+
+
 def test_a_level_is_held_against_the_next_one_that_repeats() -> None:
     rng = np.random.default_rng(0)
     names = keys(*(f"{net}{data}M{seed}" for net in "AB" for data in "DE" for seed in "012"))
