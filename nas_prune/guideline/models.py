@@ -72,24 +72,31 @@ def profile(
 ) -> tuple[dict[StageRole, float], dict[StageRole, float]]:
     """What one search says about each stage and role: the mean log ratio, and the second half minus the first.
 
-    Together they show every pattern that a model can show, so that a test on them misses none.
+    Together they show every pattern that a model can show, so that a test on them misses none. Budgets weigh as in the
+    least squares.
     """
-    firsts: dict[StageRole, list[float]] = defaultdict(list)
-    seconds: dict[StageRole, list[float]] = defaultdict(list)
+    firsts: dict[StageRole, list[tuple[float, float]]] = defaultdict(list)
+    seconds: dict[StageRole, list[tuple[float, float]]] = defaultdict(list)
     for source in budgets:
         scale = at.log_uniform / source.log_uniform
         for group, ratio in zip(source.setting.groups_S, source.log_ratio_S, strict=True):
             half = seconds if group.position > 0.5 else firsts
-            half[at.stage_of(group.stage, source.setting), group.role].append(float(ratio) * scale)
-    levels = {place: fmean([*firsts[place], *seconds[place]]) for place in {*firsts, *seconds}}
-    rises = {place: fmean(seconds[place]) - fmean(own) for place, own in firsts.items() if seconds.get(place)}
+            place = at.stage_of(group.stage, source.setting), group.role
+            half[place].append((float(ratio) * scale, scale**-2))
+    levels = {place: _mean([*firsts[place], *seconds[place]]) for place in {*firsts, *seconds}}
+    rises = {place: _mean(seconds[place]) - _mean(own) for place, own in firsts.items() if seconds.get(place)}
     return levels, rises
+
+
+def _mean(weighted: Sequence[tuple[float, float]]) -> float:
+    """The mean of some numbers, each with its weight."""
+    numbers, weights = zip(*weighted, strict=True)
+    return fmean(numbers, weights)
 
 
 def _stage_means(budgets: Sequence[Source], at: Reference) -> dict[Coefficient, float]:
     """Log of the kept share of each stage's channels, over uniform's; budgets weigh as in the least squares."""
-    sums: dict[int, float] = {}
-    weights = 0.0
+    said: dict[int, list[tuple[float, float]]] = defaultdict(list)
     for source in budgets:
         setting, weight = source.setting, (source.log_uniform / at.log_uniform) ** 2
         stages = np.array([at.stage_of(group.stage, setting) for group in setting.groups_S])
@@ -97,9 +104,8 @@ def _stage_means(budgets: Sequence[Source], at: Reference) -> dict[Coefficient, 
             own = stages == stage
             share = float(source.widths_S[own].sum() / setting.base_S[own].sum())
             ratio = (log(share) - source.log_uniform) * at.log_uniform / source.log_uniform
-            sums[stage] = sums.get(stage, 0.0) + weight * ratio
-        weights += weight
-    return {Coefficient(stage, None, "level"): total / weights for stage, total in sums.items()}
+            said[stage].append((ratio, weight))  # a stage may be gone at one budget and not at another
+    return {Coefficient(stage, None, "level"): _mean(own) for stage, own in said.items()}
 
 
 def arithmetic(

@@ -9,7 +9,7 @@ import pytest
 from nas_prune.errors import GuidelineError, WidthsError
 from nas_prune.guideline import fit_guideline
 from nas_prune.guideline.doubts import _both
-from nas_prune.guideline.models import MODELS
+from nas_prune.guideline.models import MODELS, Reference, profile
 from nas_prune.guideline.sources import driver_of, searched_in, sources_of
 from nas_prune.space.widths import Widths
 from tests.guideline.synthetic import cut_to, found, setting, space
@@ -52,6 +52,40 @@ def test_what_weighs_the_channels_is_part_of_the_cost() -> None:
     (weighed,) = [found(VGG, VGG.base_G, budget="channels<=50%", settings={"cost": "macs"})]
     assert driver_of(weighed) == "channels (channels weighted by macs)"
     assert driver_of(found(VGG, VGG.base_G, budget="macs<=50%", settings={"cost": "macs"})) == "macs"
+
+
+def test_of_bounds_on_channels_and_on_another_cost_the_one_that_is_met_drove() -> None:
+    """A bound on channels is on those that were searched: the streams of a residual network are whole."""
+    resnet = space("resnet20")
+    pattern = np.array([0.5 * group.stage for group in setting(resnet).groups_S])
+    for text, driver in (("macs<=60%, channels<=75%", "macs"), ("macs<=90%, channels<=75%", "channels")):
+        (source,), _ = sources_of([found(resnet, cut_to(resnet, pattern, text), budget=text)])
+        assert source.record.cost == driver
+
+
+def test_searches_in_several_steps_or_from_other_weights_are_searches_of_their_own() -> None:
+    given: list[dict[str, str]] = [{}, {"iterations": "4"}, {"weights": "a.pth"}, {"weights": "b.pth"}]
+    vectors = [cut_to(VGG, factor * PATTERN, "channels<=40%") for factor in (1.0, -1.0, 0.5, 0.2)]
+    said, _ = sources_of(
+        [found(VGG, vector, settings=one) for vector, one in zip(vectors, given, strict=True)]
+    )
+    assert [one.keys[2] for one in said] == ["slimming", "slimming iterations=4", "slimming", "slimming"]
+    assert len({one.keys for one in said}) == 4
+
+
+def test_a_budget_near_the_whole_network_hardly_counts_in_the_test_for_a_pattern() -> None:
+    """Brought to a smaller budget, a channel more or less there is a large log ratio."""
+    wavy = np.where(np.arange(len(PATTERN)) % 2 == 0, 1.0, -1.0)
+    texts = ("channels<=25%", "channels<=94%")
+    widths = [
+        found(VGG, cut_to(VGG, own, text), budget=text)
+        for text, own in zip(texts, (PATTERN, 0.06 * wavy * PATTERN), strict=True)
+    ]
+    both, _ = sources_of(widths)
+    at = Reference(5, "output", both[0].log_uniform)
+    for alone, pooled in zip(profile(both[:1], at), profile(both, at), strict=True):
+        assert [pooled[place] for place in alone] == pytest.approx([*alone.values()], abs=0.01)
+    assert profile(both[1:], at)[0] != pytest.approx(profile(both[:1], at)[0], abs=0.2)
 
 
 def test_widths_that_nothing_found_are_left_out_by_name() -> None:

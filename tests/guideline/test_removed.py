@@ -65,6 +65,21 @@ def test_a_stage_that_is_gone_at_one_budget_is_known_from_the_others() -> None:
     assert {cell.stage for cell in guideline.cells if cell.role == "inner"} == {0, 1, 2}
 
 
+def test_what_is_gone_at_one_budget_does_not_count_towards_its_stage_at_another() -> None:
+    whole = combined(0.4, narrow=0.4).model_copy(update={"removed_blocks": ()})
+    gone = tuple(block.path for block in RESNET.blocks if block.stage == 0)
+    both = [whole, combined(0.5, narrow=0.6).model_copy(update={"removed_blocks": gone})]
+    levels = {cell.stage: cell.log_ratio for cell in fit_guideline(both, model="stage-means").cells}
+    (alone,), (source, _) = sources_of([whole])[0], sources_of(both)[0]
+    stage = np.array([group.stage for group in alone.setting.groups_S])
+    at = fit_guideline(both, model="stage-means").uniform_keep
+    assert at is not None
+    own = float(alone.log_ratio_S[stage == 0].mean()) * log(at) / alone.log_uniform
+    assert source.setting.num_stages == 3
+    assert own > 0.1
+    assert levels[0] == pytest.approx(own, abs=0.02)
+
+
 def test_blocks_alone_say_nothing_of_widths() -> None:
     with pytest.raises(GuidelineError, match="only blocks were removed, and a guideline speaks of widths"):
         sources_of([combined(1.0)])
