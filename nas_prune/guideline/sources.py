@@ -26,7 +26,7 @@ from nas_prune.training.schedules import macs_of_search
 
 Floats: TypeAlias = "NDArray[np.float64]"
 _HALVINGS = 60
-_USUAL: dict[str, object] = {"groups": "inner", "scope": "global", "cost": None}
+_USUAL: dict[str, object] = {"groups": "inner", "scope": "global", "cost": None, "iterations": 1}
 _Key: TypeAlias = "tuple[SpaceReference, tuple[int, ...], tuple[str, ...]]"
 _OWN_COST = "channels"  # what widths of a method's own choice are measured in
 
@@ -205,25 +205,38 @@ def measure(driver: str) -> str:
     return {"own": _OWN_COST, **dict.fromkeys(MEASURED, "macs")}.get(first, first)
 
 
-def driver_of(widths: Widths) -> str:
+def driver_of(widths: Widths, searched: "Sequence[int] | None" = None) -> str:
     """Which cost drove a search: the budget's, and the one that weighted the channels if that is another.
 
     Of several bounds it is the one that the widths use up most.
+
+    Args:
+        widths: what was found.
+        searched: the columns that were searched: a bound on channels is on those; all if None.
     """
     bound = (widths.budget or "channels").split("<=")[0]
     if "," in (widths.budget or ""):
-        bound = _tightest(widths, Budget.parse(str(widths.budget)))
+        bound = _tightest(widths, Budget.parse(str(widths.budget)), searched)
     pulled = widths.method.settings.get("cost") if widths.method else None
     return bound if pulled in (None, bound) else f"{bound} (channels weighted by {pulled})"
 
 
-def _tightest(widths: Widths, budget: Budget) -> str:
+def _tightest(widths: Widths, budget: Budget, searched: "Sequence[int] | None") -> str:
     shares = {
         one.kind: counts[0] / max(1, one.limit(counts[1]))
         for one in budget.bounds
-        if (counts := widths.counts(one.kind)) is not None
+        if (counts := _counts(widths, one.kind, searched)) is not None
     }
     return max(shares, key=lambda kind: shares[kind], default=budget.kind)
+
+
+def _counts(widths: Widths, kind: str, searched: "Sequence[int] | None") -> tuple[int, int] | None:
+    """A cost as a bound on it counts, and that of the whole network; None where it is not known."""
+    if kind != "channels" or searched is None:
+        return widths.counts(kind)
+    groups = [widths.groups[column] for column in searched]
+    kept = sum(group.width for group in groups if not widths.is_gone(group))
+    return kept, sum(group.base for group in groups)
 
 
 def sources_of(
@@ -312,7 +325,7 @@ def sources_in(setting: Setting, members: Sequence[Widths]) -> list[Source]:
     columns = list(setting.columns)
     base_S = setting.base_S
     keep_NS = np.array([widths.vector for widths in members], dtype=np.float64)[:, columns] / base_S
-    drivers = [driver_of(widths) for widths in members]
+    drivers = [driver_of(widths, _decided(setting.space, widths)) for widths in members]
     limit_N, log_uniform_N, share_N = np.zeros(len(members)), np.zeros(len(members)), np.zeros(len(members))
     for kind in {measure(driver) for driver in drivers}:
         own = np.array([measure(driver) == kind for driver in drivers])
@@ -365,11 +378,12 @@ def _keys(widths: Widths) -> tuple[str, ...]:
     told = {name: settings.get(name, usual) for name, usual in _USUAL.items()}
     how = [f"{name}={value}" for name, value in told.items() if value != _USUAL[name]]
     recipe = (widths.recipe or {}).get("name"), widths.epochs, data.num_train if data else None
+    start = f" {settings['weights']}" if settings.get("weights") else ""
     return (
         _network(widths),
         f"{images} {widths.space.input_shape}",
         " ".join([method.name if method else "by hand", *how]),
-        f"{widths.seed} {recipe}",
+        f"{widths.seed} {recipe}{start}",
     )
 
 
