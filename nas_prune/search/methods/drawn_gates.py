@@ -1,11 +1,13 @@
 """Random factors on channels: drawn before every pass of the network in training, at rest in evaluation."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
+from nas_prune.errors import BadInputError
 from nas_prune.search.methods.learned_gates import Gates, put_in
 from nas_prune.space.search_space import SearchSpace
 
@@ -47,12 +49,25 @@ class _Drawing:
     def __init__(self, gates: DrawnGates) -> None:
         self.gates = gates
 
-    def __call__(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
+    def __call__(self, module: nn.Module, inputs: tuple[Any, ...], named: Mapping[str, Any]) -> None:
         if module.training:
-            self.gates.draw(len(inputs[0]))
+            self.gates.draw(_images_in((inputs, named)))
+
+
+def _images_in(inputs: Any) -> int:
+    """How many images a network is called with: the first of what it is given that has a dimension tells.
+
+    Raises:
+        BadInputError: it is called without any tensor.
+    """
+    tensors = (one for one in pytree.tree_leaves(inputs) if isinstance(one, Tensor) and one.dim())
+    first = next(tensors, None)
+    if first is None:
+        raise BadInputError("a network with drawn factors must be called with tensors in training, got none.")
+    return len(first)
 
 
 def put_in_drawn(model: nn.Module, space: SearchSpace, gates: DrawnGates) -> None:
     """Give a network factors that are drawn before every pass in training, in place."""
     put_in(model, space, gates)
-    model.register_forward_pre_hook(_Drawing(gates))
+    model.register_forward_pre_hook(_Drawing(gates), with_kwargs=True)
