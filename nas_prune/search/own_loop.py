@@ -55,6 +55,7 @@ class Scored:
         columns: the groups (or blocks) that are scored, by place.
         values: for each group one score for each channel, or None for what is left whole.
         settings: of the method.
+        scope: `global` or `local`; the method's own if None.
     """
 
     space: SearchSpace
@@ -62,6 +63,7 @@ class Scored:
     columns: tuple[int, ...]
     values: Scores
     settings: Mapping[str, str | float | None]
+    scope: Scope | None = None
 
     def widths(self, budget: str | Budget) -> Widths:
         """The widths at a budget.
@@ -89,7 +91,7 @@ class Scored:
             ],
             method=MethodRecord(
                 name=self.method.name,
-                is_automatic=self.settings.get("scope") == "global",
+                is_automatic=self.method.kind(self.scope) == "automatic",
                 settings=dict(self.settings),
             ),
             versions=library_versions(),
@@ -246,6 +248,7 @@ def method(
             f"method {name} acts after the training: use nas_prune.scores({name!r}, space, model, batches). Those "
             f"that act during it: {', '.join(one for one, own in known_methods().items() if own.changes_training)}."
         )
+    _check_scope(found, scope)
     plain = unwrapped(model)
     check_whole(space, plain)
     sparsity = found.sparsity
@@ -303,12 +306,13 @@ def scores(
         raise BadInputError(
             f"method {method} acts during the training: use nas_prune.method({method!r}, space, model, …) in your loop."
         )
+    _check_scope(found, scope)
     plain = unwrapped(model)
     check_whole(space, plain)
     columns = columns_of(space, found, groups)
     given = GivenBatches(batches, loss)
     evidence = Evidence(plain, space, columns, no_images(found), seed, given)
-    settings: dict[str, str | float | None] = {"scope": scope or found.scope}
+    settings: dict[str, str | float | None] = {} if found.is_control else {"scope": scope or found.scope}
     if found.of == "channels":
         settings["groups"] = groups
     with _left_as_it_is(plain):
@@ -321,6 +325,12 @@ def _check_words(**given: str | None) -> None:
         known = get_args(_WORDS[name])
         if value not in known and not (value is None and name != "groups"):
             raise BadInputError(f"{name} must be one of {', '.join(known)}, got {value!r}.")
+
+
+def _check_scope(method: WidthMethod, scope: Scope | None) -> None:
+    """Refuse a scope for a method whose scores compare nothing within a group."""
+    if scope is not None and not method.takes_scope:
+        raise BadInputError(f"method {method.name} takes no scope, got {scope!r}. Leave it out.")
 
 
 def columns_of(space: SearchSpace, method: WidthMethod, groups: Groups) -> tuple[int, ...]:
@@ -364,7 +374,7 @@ def _scored(
     values = scores_of(method, evidence)
     if (scope or method.scope) == "local":
         values = within_groups(values)
-    return Scored(evidence.space, method, evidence.columns, values, settings)
+    return Scored(evidence.space, method, evidence.columns, values, settings, scope)
 
 
 @contextmanager

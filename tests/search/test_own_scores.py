@@ -44,6 +44,20 @@ def test_scores_in_a_loop_are_those_of_a_search(method: str) -> None:
     assert found.widths("macs<=50%").cost.macs <= 0.5 * SPACE.cost_at(SPACE.base_G).macs
 
 
+def test_controls_are_recorded_as_such_and_take_no_scope() -> None:
+    model = SPACE.build(seed=0)
+    for name in ("uniform", "random"):
+        method = nas_prune.scores(name, SPACE, model).widths("macs<=50%").method
+        assert method is not None
+        assert (method.is_automatic, dict(method.settings)) == (False, {"groups": "inner"})
+        with pytest.raises(BadInputError, match=f"method {name} takes no scope, got 'local'. Leave it out."):
+            nas_prune.scores(name, SPACE, model, scope="local")
+    for scope, is_automatic in (("global", True), ("local", False), (None, False)):
+        method = nas_prune.scores("l1-norm", SPACE, model, scope=scope).widths("macs<=50%").method
+        assert method is not None
+        assert method.is_automatic == is_automatic
+
+
 def _shown() -> list[tuple[Tensor, Tensor]]:
     return list(samples(Evidence(SPACE.build(seed=0), SPACE, (0,), DATA)))
 
