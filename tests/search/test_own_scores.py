@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy
 
 import nas_prune
 from nas_prune.errors import BadInputError
-from nas_prune.search.methods.contract import Evidence
+from nas_prune.search.methods.contract import Evidence, Scope
 from nas_prune.search.methods.registry import METHODS
 from nas_prune.search.methods.samples import samples
 from nas_prune.search.own_loop import no_images
@@ -52,7 +52,8 @@ def test_controls_are_recorded_as_such_and_take_no_scope() -> None:
         assert (method.is_automatic, dict(method.settings)) == (False, {"groups": "inner"})
         with pytest.raises(BadInputError, match=f"method {name} takes no scope, got 'local'. Leave it out."):
             nas_prune.scores(name, SPACE, model, scope="local")
-    for scope, is_automatic in (("global", True), ("local", False), (None, False)):
+    cases: list[tuple[Scope | None, bool]] = [("global", True), ("local", False), (None, False)]
+    for scope, is_automatic in cases:
         method = nas_prune.scores("l1-norm", SPACE, model, scope=scope).widths("macs<=50%").method
         assert method is not None
         assert method.is_automatic == is_automatic
