@@ -190,7 +190,7 @@ class PreparedSearch:
     def soften(self, state: TrainState) -> None:
         """Let the method change the networks after an epoch, by what the cut at the first budget keeps now.
 
-        Processes that train together have the same weights, and so make the same changes.
+        Processes that train together have the same network then, and so make the same changes.
         """
         assert self.method.after_epoch is not None
         kept_G = self.cuts(state.trained, self.config.budgets[:1])[0].kept_G

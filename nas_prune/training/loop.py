@@ -97,7 +97,8 @@ class Training:
             move parameters of its own.
         after_step: changes the network in place after each step of the optimiser, before its moving average takes it;
             called with the state, whose counts are those before the step and whose sums have it.
-        after_epoch: changes the networks in place after the last step of each epoch, before they are evaluated.
+        after_epoch: changes the networks in place after the last step of each epoch, before they are evaluated, in
+            every process that trains; all have the same network then.
         teacher: gives the scores to imitate for a batch of images.
         title: its name in progress reports.
         observer: looks at the network after every epoch, and may say that it is enough.
@@ -146,6 +147,8 @@ def fit(
         while state.epochs_done < recipe.epochs and not has_stalled(state, recipe):
             loss, accuracy, rate = loop.epoch()
             if training.after_epoch is not None:
+                # Or each process would go by statistics of its own, and change its networks in a way of its own.
+                training.compute.ranks.take_buffers(state.trained)
                 training.after_epoch(state)
             batch_size = min(_EVAL_BATCH, 2 * recipe.batch_size)
             val_loss, val_score = evaluate(
