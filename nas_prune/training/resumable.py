@@ -65,6 +65,7 @@ def _go_on(folder: Path, state: TrainState, training: Training, progress: Progre
     if not ranks.is_first:
         if ranks.broadcast(""):
             read_checkpoint(folder / CHECKPOINT, state)
+            state.sums = None  # those of the steps so far are added up over all processes: the first has them
         return
     used = _newest(folder, state, facts_of(training), progress)
     if used == PREVIOUS:

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,14 +15,20 @@ from torch.nn.functional import cross_entropy
 
 from nas_prune.data import Augment, ImageData, Share, load_data, num_batches, train_batches
 from nas_prune.errors import BadInputError
+from nas_prune.runs.progress import SILENT
 from nas_prune.space.load import load_space
+from nas_prune.training import resumable
+from nas_prune.training.compute import Compute
 from nas_prune.training.evaluation import evaluate
 from nas_prune.training.loop import Training, fit
 from nas_prune.training.ranks import Ranks
+from nas_prune.training.resumable import train_in
 from nas_prune.training.state import TrainState, start
 from tests.forking import FORKING
 from tests.runs.test_resume import contents
 from tests.training import two_ranks
+from tests.training.test_resumable import RECIPE as LONGER
+from tests.training.test_resumable import restless, stopping_at
 from tests.training.two_ranks import RECIPE
 
 
@@ -78,6 +85,8 @@ def test_two_gloo_processes_are_one_that_averages(tmp_path: Path) -> None:
     for process in processes:
         process.join()
         assert process.exitcode == 0
+    first, second = ((tmp_path / f"buffers-{rank}").read_text() for rank in range(2))
+    assert first == second  # what acts after an epoch sees the same network in both
     from nas_prune.training.checkpoint import read_checkpoint, read_tensors
 
     together = start(load_space("resnet20", (1, 8, 8)).build(seed=0), RECIPE)
@@ -131,6 +140,27 @@ def test_two_processes_that_are_killed_go_on_to_the_same_bits(tmp_path: Path) ->
         process.communicate()
     assert process.returncode == 0
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
+
+
+class _Second(Ranks):
+    """The second of two processes, told what the first has read."""
+
+    def broadcast(self, text: str) -> str:
+        return text or "checkpoint.safetensors"
+
+
+def test_what_one_process_has_summed_is_not_counted_by_each_of_two(tmp_path: Path) -> None:
+    data = load_data("digits", max_images=400)
+    training = Training(data, LONGER, 0)
+    with pytest.raises(KeyboardInterrupt):
+        train_in(tmp_path, restless(), training, stopping_at(8))
+    first, second = restless(), restless()
+    resumable._go_on(tmp_path, second, replace(training, compute=Compute(ranks=_Second(1, 2))), SILENT)
+    resumable._go_on(tmp_path, first, training, SILENT)
+    assert (first.epochs_done, first.steps_done) == (second.epochs_done, second.steps_done) == (1, 2)
+    assert first.sums is not None
+    assert float(first.sums.loss) > 0
+    assert second.sums is None
 
 
 def test_too_many_processes_for_a_batch_are_refused() -> None:
