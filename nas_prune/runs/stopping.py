@@ -33,12 +33,15 @@ class Stop:
 
 @contextmanager
 def stoppable() -> Iterator[Stop]:
-    """Inside the block the first SIGINT, and any signal to end, only ask for a stop; in a thread nothing is caught."""
+    """Inside the block the first SIGINT, and any signal to end, only ask for a stop.
+
+    In a thread nothing is caught. What the process ignores, as one that runs in the background does, stays ignored.
+    """
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
-    with _handled(stop.ask, (signal.SIGINT, *_asks_to_end())):
+    with _handled(stop.ask, _not_ignored(signal.SIGINT, *_asks_to_end())):
         yield stop
 
 
@@ -117,7 +120,7 @@ def held_back() -> Iterator[None]:
     """
     asked: list[int] = []
     is_main = threading.current_thread() is threading.main_thread()
-    numbers = [one for one in (signal.SIGINT, *_asks_to_end()) if signal.getsignal(one) is not signal.SIG_IGN]
+    numbers = _not_ignored(signal.SIGINT, *_asks_to_end())
     with _handled(lambda number, _: asked.append(number), numbers if is_main else ()):
         before = _masked("SIG_BLOCK", {signal.SIGINT})
         try:
@@ -142,9 +145,11 @@ def _masked(how: str, numbers: Iterable[int]) -> set[int]:
 
 def _asks_to_end() -> tuple[signal.Signals, ...]:
     """The signals that ask a process to end; not the terminal's, where it was started to outlive that (`nohup`)."""
-    if _HANG_UP is None or signal.getsignal(_HANG_UP) is signal.SIG_IGN:
-        return (signal.SIGTERM,)
-    return (signal.SIGTERM, _HANG_UP)
+    return _not_ignored(signal.SIGTERM, *(() if _HANG_UP is None else (_HANG_UP,)))
+
+
+def _not_ignored(*numbers: signal.Signals) -> tuple[signal.Signals, ...]:
+    return tuple(one for one in numbers if signal.getsignal(one) is not signal.SIG_IGN)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from nas_prune.cli import main
-from nas_prune.runs.stopping import interruptible
+from nas_prune.runs.stopping import interruptible, stoppable
 from nas_prune.space.load import load_space
 
 ROOT = Path(__file__).parents[2]
@@ -93,12 +93,21 @@ def test_work_within_an_import_can_be_interrupted(tmp_path: Path, monkeypatch: p
 
 def test_what_is_ignored_stays_so() -> None:
     """A command that a script has started in the background is not stopped by the Ctrl-C of its terminal."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
     try:
-        with interruptible(leaves=True):
-            signal.raise_signal(signal.SIGINT)
+        for number in numbers:
+            with interruptible(leaves=True):
+                signal.raise_signal(number)
+            with stoppable() as stop:
+                signal.raise_signal(number)
+            assert not stop.is_asked
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    with stoppable() as stop:
+        signal.raise_signal(signal.SIGTERM)
+    assert stop.is_asked
 
 
 STUDY = """
