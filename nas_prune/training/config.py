@@ -311,8 +311,9 @@ class TrainConfig(RunConfig):
         multiplier: MACs of the whole network over MACs of the widths for Scratch-B, not yet capped; otherwise the
             schedule's own factor on the epochs.
         epochs: the epochs that came out.
-        seeds: one training for each; a seed fixes weights and order of images.
-        data_seed: fixes the validation split, the same for all.
+        seeds: one training for each, none twice; a seed fixes weights and order of images.
+        data_seed: fixes the validation split, the same for all; where it is None, the seed of the widths' search (0 if
+            they have none), which has not looked at its validation images. A run has the number.
         inherits_from: the search whose weights `fine-tune` and `rewind` start from.
         weights: what `fine-tune` and `rewind` start from instead: a file of weights, or `as-built`; those of the whole
             network are cut to the channels that the search of `inherits_from` kept. A run's `config.yaml` has the name
@@ -342,6 +343,15 @@ class TrainConfig(RunConfig):
     pattern_macs: int | None = Field(default=None, ge=1)
     keep_checkpoints: bool = False
     log: LogName | None = None
+
+    def checked(self) -> Self:
+        """As `RunConfig`; no seed may stand twice, which would count one training as several."""
+        twice = next((seed for seed in self.seeds if self.seeds.count(seed) > 1), None)
+        if twice is not None:
+            raise BadInputError(
+                f"seeds must each be given once, got {twice} {self.seeds.count(twice)} times."
+            )
+        return super().checked()
 
     @classmethod
     def typed(cls, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -64,6 +64,26 @@ def test_images_of_another_shape_or_number_of_classes_are_refused(tmp_path: Path
 def test_costs_that_a_file_misstates_are_worked_out_anew(tmp_path: Path) -> None:
     edited = WIDTHS.model_copy(update={"cost": CostRecord(macs=1, params=1, activations=1)})
     result = train(CONFIG.model_copy(update={"schedule": "scratch-b"}), edited, tmp_path / "run")
+def test_a_seed_that_stands_twice_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadInputError, match="seeds must each be given once, got 3 2 times"):
+        train(CONFIG.model_copy(update={"seeds": (3, 1, 3)}), WIDTHS, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_images_are_split_as_the_search_of_the_widths_split_them() -> None:
+    for config, widths, seed in (
+        (CONFIG, WIDTHS.model_copy(update={"seed": 3}), 3),
+        (CONFIG, WIDTHS, 0),
+        (CONFIG.model_copy(update={"data_seed": 1}), WIDTHS.model_copy(update={"seed": 3}), 1),
+    ):
+        job = prepared(config, widths, ALONE, SILENT, space=None)
+        assert job.config.data_seed == seed
+        split = load_images(config.data, seed, SILENT)
+        assert job.data.val.labels.equal(split.val.labels)
+    other = load_images(CONFIG.data, 0, SILENT).val.labels
+    assert not load_images(CONFIG.data, 3, SILENT).val.labels.equal(other)
+
+
     assert result.widths == WIDTHS
     assert result.config.multiplier == WIDTHS.base_cost.macs / WIDTHS.cost.macs
 
