@@ -84,7 +84,7 @@ def origin_of(network: Path, data_name: str | None, why: str, *, task: str) -> O
         if kind is not None:
             config = read_config(run, kind)
             seed = config.seed if isinstance(config, (SearchConfig, SparsifyConfig)) else config.data_seed
-            return Origin(config.resolved_from(run, data_name).data, seed, config.recipe)
+            return Origin(config.resolved_from(run, data_name).data, seed or 0, config.recipe)
     if data_name is None:
         raise BadInputError(
             f"--data must say on which images {why}, since no run beside {network} does: digits, "

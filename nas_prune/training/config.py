@@ -335,7 +335,7 @@ class TrainConfig(RunConfig):
     multiplier: float = 1.0
     epochs: int = 0
     seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
-    data_seed: int = 0
+    data_seed: int | None = None
     inherits_from: str | None = None
     weights: str | None = Field(default=None, max_length=4096)
     teacher: str | None = None

@@ -119,7 +119,6 @@ def prepared(
     Raises:
         NasPruneError: something in the settings cannot be used.
     """
-    check_log(config.log)
     given = given or Inputs()
     network, images = _loaded(config, widths, given, progress, space)
     own = checked_images(config, images)
@@ -131,6 +130,7 @@ def prepared(
     compute = config.compute(pick_device(config.device), ranks, trial, widths.space.image)
     threads = pick_threads(config.threads, widths.cost.macs, config.recipe.batch_size)
     resolved = {
+        "data_seed": _split_seed(config, widths),
         "multiplier": plan.multiplier,
         "epochs": plan.recipe.epochs,
         "device": compute.device.type,
@@ -161,18 +161,24 @@ def _loaded(
     config: TrainConfig, widths: Widths, given: Inputs, progress: Progress, space: str | None
 ) -> tuple[SearchSpace, ImageData]:
     """The network and the images, checked to fit."""
+    check_log(config.log)
     network = given.network
     if network is None:
         with progress.waiting("tracing the network"):
             network = load_referenced(widths.space, space)
     network.check_trainable(task_named(config.data.task).puts_out)
     images = given.data or load_images(
-        config.data, config.data_seed, progress, in_channels=widths.space.input_shape[0]
+        config.data, _split_seed(config, widths), progress, in_channels=widths.space.input_shape[0]
     )
     check_fit(images, widths)
     check_validation(images, config.recipe)
     check_goes_with(images.task, config.recipe, has_teacher=config.teacher is not None)
     return network, images
+
+
+def _split_seed(config: TrainConfig, widths: Widths) -> int:
+    """What the images are split by: as for the search of the widths, where the settings leave it open."""
+    return (widths.seed or 0) if config.data_seed is None else config.data_seed
 
 
 def _start(config: TrainConfig, widths: Widths, space: str | None) -> Callable[[], nn.Module] | None:

@@ -12,14 +12,17 @@ from pathlib import Path
 import pytest
 
 from nas_prune.cli import main
-from nas_prune.data.config import DataConfig
+from nas_prune.data.config import DataConfig, load_images
 from nas_prune.errors import BadInputError
+from nas_prune.runs.progress import SILENT
 from nas_prune.space.cost_record import CostRecord
 from nas_prune.space.load import load_space
 from nas_prune.training import resumable as keeping
 from nas_prune.training import run as scratch
 from nas_prune.training import seed as one_seed
 from nas_prune.training.config import TrainConfig
+from nas_prune.training.job import prepared
+from nas_prune.training.ranks import ALONE
 from nas_prune.training.recipe import recipe_named
 from nas_prune.training.result import mean_and_deviation
 from nas_prune.training.run import train
@@ -61,9 +64,6 @@ def test_images_of_another_shape_or_number_of_classes_are_refused(tmp_path: Path
     assert not (tmp_path / "run").exists()
 
 
-def test_costs_that_a_file_misstates_are_worked_out_anew(tmp_path: Path) -> None:
-    edited = WIDTHS.model_copy(update={"cost": CostRecord(macs=1, params=1, activations=1)})
-    result = train(CONFIG.model_copy(update={"schedule": "scratch-b"}), edited, tmp_path / "run")
 def test_a_seed_that_stands_twice_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInputError, match="seeds must each be given once, got 3 2 times"):
         train(CONFIG.model_copy(update={"seeds": (3, 1, 3)}), WIDTHS, tmp_path / "run")
@@ -84,6 +84,9 @@ def test_images_are_split_as_the_search_of_the_widths_split_them() -> None:
     assert not load_images(CONFIG.data, 3, SILENT).val.labels.equal(other)
 
 
+def test_costs_that_a_file_misstates_are_worked_out_anew(tmp_path: Path) -> None:
+    edited = WIDTHS.model_copy(update={"cost": CostRecord(macs=1, params=1, activations=1)})
+    result = train(CONFIG.model_copy(update={"schedule": "scratch-b"}), edited, tmp_path / "run")
     assert result.widths == WIDTHS
     assert result.config.multiplier == WIDTHS.base_cost.macs / WIDTHS.cost.macs
 
