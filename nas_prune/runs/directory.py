@@ -13,8 +13,9 @@ from pydantic import AfterValidator
 
 from nas_prune.errors import BadInputError, DamagedError
 from nas_prune.runs.data_name import own_data
-from nas_prune.runs.files import is_there, open_own, saying_why, write_whole
+from nas_prune.runs.files import alone_in, is_there, open_own, saying_why, write_whole
 from nas_prune.runs.reading import load_json, read_bytes, read_text
+from nas_prune.runs.settings import CONFIG
 from nas_prune.runs.text import printable
 
 _MOST_LINES = 100_000  # of metrics: no training has more epochs
@@ -22,6 +23,7 @@ _LONGEST_NAME = 200  # bytes: file systems have 255
 METRICS, CHECKPOINT, RESULT, WIDTHS = "metrics.jsonl", "checkpoint.safetensors", "result.json", "widths.json"
 TARGET = "target"  # the directory of what the widths are meant for
 NETWORK = "network.safetensors"
+_BEGINNING = ".beginning"  # stands beside what a run begins with until all of it is there
 TEST_IMAGES = "test-images.csv"
 
 
@@ -45,10 +47,14 @@ DirectoryName = Annotated[str, AfterValidator(directory_name)]
 def check_out(out: Path | None) -> None:
     """Refuse an output directory that holds something, before any work is done.
 
+    What a process has left that was killed while it began a run there does not count: `make_run` removes it.
+
     Raises:
         BadInputError: it exists and is not empty, or is a file.
     """
-    if out is not None and is_there(out) and (not out.is_dir() or any(out.iterdir())):
+    if out is None or not is_there(out):
+        return
+    if not out.is_dir() or (any(out.iterdir()) and not _is_half_begun(out)):
         raise BadInputError(f"--out must be a new or an empty directory, got {out}. Choose another name.")
 
 
@@ -71,6 +77,7 @@ def make_run(out: Path | None, space: str, what: str, data_name: str) -> Path:
     try:
         if out is not None:
             out.mkdir(parents=True, exist_ok=True)
+            _remove_half_begun(out)
             return out
         return _next_free(Path("runs"), re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-"))
     except OSError as error:
@@ -86,16 +93,42 @@ def _stem_of(data_name: str) -> str:
 
 @contextmanager
 def begun_whole(run: Path) -> Iterator[None]:
-    """Empty the directory of a new run again if what it begins with cannot be written: the command can be repeated."""
+    """Empty the directory of a new run again if what it begins with cannot be written: the command can be repeated.
+
+    A process that is killed empties nothing: there a file says so until all is written, the configuration last.
+    """
+    marker = run / _BEGINNING
+    with saying_why(marker):
+        marker.touch(exist_ok=False)
     try:
-        yield
+        with alone_in(marker):
+            yield
+            marker.unlink(missing_ok=True)
     except BaseException:
-        for path in run.iterdir():
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
+        _empty(run)
         raise
+
+
+def _is_half_begun(run: Path) -> bool:
+    """Whether a process that was killed has left a part of what a run begins with, or another is writing that now."""
+    return (run / _BEGINNING).is_file() and not is_there(run / CONFIG)
+
+
+def _remove_half_begun(run: Path) -> None:
+    """Empty a directory in which a run was not begun to its end; one that another process begins now is left."""
+    if _is_half_begun(run):
+        with alone_in(run / _BEGINNING):
+            if _is_half_begun(run):
+                _empty(run)
+        check_out(run)
+
+
+def _empty(folder: Path) -> None:
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def _next_free(parent: Path, stem: str) -> Path:

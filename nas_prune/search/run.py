@@ -21,7 +21,7 @@ from nas_prune.runs.directory import (
     check_out,
     make_run,
 )
-from nas_prune.runs.files import write_whole
+from nas_prune.runs.files import alone_in, write_whole
 from nas_prune.runs.progress import SILENT, Progress
 from nas_prune.runs.reopen import reopen
 from nas_prune.runs.settings import read_config, write_config
@@ -84,16 +84,12 @@ def search(
         stage = prepared_search(config, ranks, progress, loaded)
         run = _new_run(stage, out)
         _say_start(stage, progress)
-        if trained is not None and ranks.is_first:
-            network = NETWORK if is_finished(trained) else CHECKPOINT
-            for name in (METRICS, network):
-                write_whole(run / name, (trained / name).read_bytes())
         progress.say(before_training(stage.data, stage.config.recipe))
         if stage.method.trains and (note := of_last_epoch(stage.config.recipe)) is not None:
             progress.say(note)
         again = resume_command("search", run, config.space, ranks, config.data)
         progress.say(f"Writing to {run}. If it is stopped: {again}")
-        return _finish(stage, run, progress)
+        return _finish(stage, run, progress, trained)
 
 
 def resume_search(
@@ -227,15 +223,29 @@ class _Ended:
     is_left: bool = False
 
 
-def _finish(stage: PreparedSearch, run: Path, progress: Progress) -> SearchResult:
-    """Train what is left, cut at every budget, write the results."""
+def _finish(
+    stage: PreparedSearch, run: Path, progress: Progress, trained: Path | None = None
+) -> SearchResult:
+    """Train what is left, cut at every budget, write the results; no other process writes to the run meanwhile.
+
+    Args:
+        stage: the search.
+        run: its directory.
+        progress: reports how far the work is.
+        trained: another search, whose training this one takes over.
+    """
     started = perf_counter()
     command = resume_command("search", run, stage.config.space, stage.compute.ranks, stage.config.data)
-    with limited_threads(stage.threads), resume_hint(command):
+    is_first = stage.compute.ranks.is_first
+    with limited_threads(stage.threads), alone_in(run, is_needed=is_first), resume_hint(command):
+        if trained is not None and is_first:
+            network = NETWORK if is_finished(trained) else CHECKPOINT
+            for name in (METRICS, network):
+                write_whole(run / name, (trained / name).read_bytes())
         ended = _ended(stage, run, progress)
         with progress.waiting("scoring channels"):
             result = _conclude(stage, run, ended, started, progress)
-        if stage.compute.ranks.is_first and not stage.config.keep_checkpoints:
+        if is_first and not stage.config.keep_checkpoints:
             drop_checkpoints(run)
     for text in warnings_of(result):
         progress.say(text)
@@ -249,7 +259,7 @@ def _ended(stage: PreparedSearch, run: Path, progress: Progress) -> _Ended:
         return _as_left(stage, run, facts_of(stage.training()))
     state = stage.first_state()
     if stage.method.trains:
-        train_in(run, state, stage.training(run), progress)
+        train_in(run, state, stage.training(run), progress, is_held=True)
     ranks.take_buffers(state.trained)
     with progress.waiting("scoring channels"):
         scores = stage.scores(state.trained)

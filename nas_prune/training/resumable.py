@@ -26,7 +26,14 @@ _SHARE = 0.05  # of the time that checkpoints may take
 _WITHIN_EPOCH = 60.0  # seconds after which a checkpoint does not wait for the end of the epoch
 
 
-def train_in(folder: Path, state: TrainState, training: Training, progress: Progress = SILENT) -> float:
+def train_in(
+    folder: Path,
+    state: TrainState,
+    training: Training,
+    progress: Progress = SILENT,
+    *,
+    is_held: bool = False,
+) -> float:
     """Train what is left, so that at any moment all but the last minute is on the disk.
 
     Args:
@@ -34,6 +41,7 @@ def train_in(folder: Path, state: TrainState, training: Training, progress: Prog
         state: the network, fresh; it is changed in place.
         training: what is trained.
         progress: reports how far the work is.
+        is_held: this process holds the directory already (`alone_in`), for longer than the training.
 
     Returns:
         The seconds that this call took.
@@ -44,7 +52,7 @@ def train_in(folder: Path, state: TrainState, training: Training, progress: Prog
     """
     started = perf_counter()
     ranks = training.compute.ranks
-    with alone_in(folder, is_needed=ranks.is_first), stoppable() as stop:
+    with alone_in(folder, is_needed=ranks.is_first and not is_held), stoppable() as stop:
         _go_on(folder, state, training, progress)
         log_to = training.log_to if ranks.is_first else None
         with events_in(log_to, state.epochs_done, read_metrics(folder) if log_to else ()) as events:

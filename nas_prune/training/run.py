@@ -1,7 +1,7 @@
 """Training found widths, over several seeds, and reading the test part once at the end."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -129,15 +129,24 @@ def _new_run(job: TrainJob, out: Path | None) -> Path:
 
 
 def _finish(run: Path, job: TrainJob, workers: int, progress: Progress) -> TrainResult:
-    """Train what is left of every seed, write the results."""
-    seeds = job.config.seeds
-    if workers > 1 and job.compute.ranks.world > 1:
+    """Train what is left of every seed, write the results; no other process writes to the run meanwhile."""
+    ranks = job.compute.ranks
+    if workers > 1 and ranks.world > 1:
         raise BadInputError(f"--workers must be 1 under torchrun, got {workers}.")
-    command = resume_command("train", run, job.widths.space.name, job.compute.ranks, job.config.data)
-    with alone_in(run, is_needed=job.compute.ranks.is_first), resume_hint(command):
+    command = resume_command("train", run, job.widths.space.name, ranks, job.config.data)
+    with alone_in(run, is_needed=ranks.is_first), resume_hint(command):
         outcomes = _in_workers(run, job, workers, progress) if workers > 1 else _in_turn(run, job, progress)
+        return _concluded(run, job, outcomes, progress)
+
+
+def _concluded(
+    run: Path, job: TrainJob, outcomes: Sequence[Outcome[Trained]], progress: Progress
+) -> TrainResult:
+    """The result of all seeds; where each was trained to its end the first process writes it, and `model.py`."""
     done = tuple(one.result for one in outcomes if one.result is not None)
-    failed = tuple((seed, one.error) for seed, one in zip(seeds, outcomes, strict=True) if one.error)
+    failed = tuple(
+        (seed, one.error) for seed, one in zip(job.config.seeds, outcomes, strict=True) if one.error
+    )
     result = TrainResult(run, job.config, job.widths, done, failed, job.space, preprocessing_of(job.data))
     if not done:
         raise BadInputError(f"no seed was trained to its end: {failed[0][1]}")

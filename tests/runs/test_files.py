@@ -12,7 +12,15 @@ import pytest
 
 from nas_prune.errors import BadInputError
 from nas_prune.runs import files
-from nas_prune.runs.directory import default_run, from_run, portable, published
+from nas_prune.runs.directory import (
+    begun_whole,
+    check_out,
+    default_run,
+    from_run,
+    make_run,
+    portable,
+    published,
+)
 from nas_prune.runs.files import alone_in, check_new, write_new
 
 HOLDING = """
@@ -100,6 +108,37 @@ def test_a_default_directory_that_is_a_link_is_refused(in_empty_directory: Path)
     (in_empty_directory / "runs" / "s").symlink_to(in_empty_directory)
     with pytest.raises(BadInputError, match="runs/s must be no link, got one. .* type --out runs/s"):
         default_run("s")
+
+
+BEGINNING = """
+import os, sys
+from pathlib import Path
+from nas_prune.runs.directory import begun_whole, make_run
+run = make_run(Path(sys.argv[1]), "space", "what", "digits")
+with begun_whole(run):
+    (run / "target").mkdir()
+    (run / "target" / "one.yaml").touch()
+    (run / ".start.safetensors.abc.part").touch()
+    os._exit(137)
+"""
+
+
+def test_what_a_process_that_was_killed_has_begun_is_begun_again(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert subprocess.run([sys.executable, "-c", BEGINNING, str(run)], check=False).returncode == 137
+    assert (run / "target" / "one.yaml").exists()
+    check_out(run)
+    assert make_run(run, "space", "what", "digits") == run
+    assert list(run.iterdir()) == []
+    with begun_whole(run):
+        with pytest.raises(BadInputError, match="by one process at a time, and another holds it"):
+            make_run(run, "space", "what", "digits")
+        (run / "config.yaml").touch()
+    assert [path.name for path in run.iterdir()] == ["config.yaml"]
+    (run / ".beginning").touch()  # killed at the very end: the run has begun, and may hold results by now
+    with pytest.raises(BadInputError, match="--out must be a new or an empty directory"):
+        make_run(run, "space", "what", "digits")
+    assert (run / "config.yaml").exists()
 
 
 def test_a_new_file_replaces_nothing(tmp_path: Path) -> None:

@@ -10,11 +10,13 @@ from safetensors.torch import load_file
 from nas_prune.data.config import DataConfig
 from nas_prune.errors import BadInputError, BudgetError
 from nas_prune.runs.directory import NETWORK, RESULT
+from nas_prune.runs.progress import SILENT
 from nas_prune.runs.settings import read_config, write_config
 from nas_prune.runs.typed import Typed
-from nas_prune.search.all_methods import resume_all, search_all
+from nas_prune.search.all_methods import _AllSearches, resume_all, search_all
 from nas_prune.search.config import SearchConfig
 from nas_prune.search.methods.registry import METHODS
+from nas_prune.search.prepared import LoadedInputs
 from nas_prune.search.run import search, trains_as_usual
 
 SPACE = Typed("tests.search.methods.contract:DepthwiseAndGrouped")
@@ -86,6 +88,20 @@ def test_a_network_trained_otherwise_is_not_taken(tmp_path: Path) -> None:
     donor = search(config(method="taylor", seed=1), tmp_path / "donor")
     with pytest.raises(BadInputError, match="seed"):
         search(config(method="obd"), tmp_path / "run", trained=donor.run)
+
+
+def test_a_search_that_was_killed_before_its_settings_were_written_is_made_up(tmp_path: Path) -> None:
+    settings = config(method="uniform", epochs=None)
+    (tmp_path / "all" / "uniform" / "target").mkdir(parents=True)
+    (tmp_path / "all" / "uniform" / ".beginning").touch()
+    searches = _AllSearches(tmp_path / "all", config(), SILENT, LoadedInputs())
+    result = searches._search(settings, tmp_path / "all" / "uniform")
+    assert sorted(path.name for path in result.run.iterdir()) == [
+        "config.yaml",
+        "result.json",
+        "widths",
+        "widths.png",
+    ]
 
 
 def test_the_result_is_plain_json(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,11 @@ from torch import nn
 
 from nas_prune.data import ImageData, ImageSet, load_data, num_batches
 from nas_prune.data.config import DataConfig
+from nas_prune.errors import BadInputError
+from nas_prune.runs import files
 from nas_prune.runs.directory import published
-from nas_prune.runs.files import write_whole
+from nas_prune.runs.files import alone_in, write_whole
+from nas_prune.runs.progress import Progress
 from nas_prune.search import run as search_stage
 from nas_prune.search.config import SearchConfig
 from nas_prune.search.methods.contract import PenaltyTarget
@@ -23,8 +27,10 @@ from nas_prune.space.budget import Budget
 from nas_prune.space.cut import cut
 from nas_prune.space.load import load_space
 from nas_prune.space.search_space import SearchSpace
+from nas_prune.training.config import TrainConfig
 from nas_prune.training.evaluation import evaluate
 from nas_prune.training.recipe import recipe_named
+from nas_prune.training.run import train
 
 CONFIG = SearchConfig(
     space="resnet20", data=DataConfig(max_images=200), epochs=2, budgets=("macs<=50%",), threads=1
@@ -173,6 +179,33 @@ def test_images_are_varied_as_the_recipe_and_the_data_say(crop: float, mirror: b
     plain = {tuple(image.flatten().tolist()) for image in normalise(data.train.sample(), data.mean, data.std)}
     varied = [image for image in batches[0] if tuple(image.flatten().tolist()) not in plain]
     assert bool(varied) is (crop > 0 or (mirror and flip))
+
+
+@pytest.mark.parametrize("name", ["search", "train"])
+def test_a_run_is_held_until_its_results_are_written(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process that resumed it meanwhile would remove the files that are being written."""
+    monkeypatch.setattr(files, "_PATIENCE", 0.0)
+    run, held = tmp_path / name, dict[str, bool]()
+
+    def look(what: str, *_: int) -> None:
+        held[what] = run.exists()  # work before there is a run needs no hold
+        with suppress(BadInputError, FileNotFoundError), alone_in(run):
+            held[what] = False
+
+    data = DataConfig(max_images=100)
+    if name == "search":
+        config = SearchConfig(space="lenet5", method="l1-norm", data=data, epochs=1, budgets=("macs<=50%",))
+        search(config, run, progress=Progress(update=look))
+        assert held["scoring channels"]
+    else:
+        space = load_space("lenet5", (1, 8, 8))
+        settings = TrainConfig(data=data, epochs=1, schedule="scratch-e")
+        train(settings, space.widths(space.base_G), run, progress=Progress(update=look))
+        assert held["writing model.py"]
+    with alone_in(run):
+        assert (run / "result.json").exists()
 
 
 def test_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
