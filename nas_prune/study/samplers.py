@@ -3,22 +3,20 @@
 import warnings
 from collections.abc import Callable, Mapping
 from hashlib import blake2b
-from math import ceil
 
 import optuna
 from optuna.exceptions import ExperimentalWarning
-from optuna.pruners import BasePruner, MedianPruner, NopPruner, PatientPruner
+from optuna.pruners import BasePruner, NopPruner
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
 
 from nas_prune.study.cma_sampler import CmaSampler
 from nas_prune.study.config import SCRATCH, JudgeName, SamplerName, Stopping
+from nas_prune.study.falling_behind import BehindPruner
 from nas_prune.study.parameters import Parametrised
 from nas_prune.study.rule_sampler import RuleSampler
 from nas_prune.study.short_numbers import ShortNumbers
 
 _POPULATION = 12  # Optuna's 50 would be chance alone for the first 50 trials
-_SEEN_BEFORE_STOPPING = 8  # trials
-_PATIENCE = 1  # epochs that a trial may stay behind
 
 SAMPLERS: Mapping[SamplerName, Callable[[int, Parametrised, JudgeName], BaseSampler]] = {
     "rule": lambda seed, points, judge: RuleSampler(points, seed, judge=judge),
@@ -58,12 +56,7 @@ def stopping_named(name: Stopping, epochs: int) -> BasePruner:
     `median` ends a trial that is worse than the median of the others at the same epoch, from half of the epochs on and
     for two of them: while the learning rate is high, an accuracy says little of the last one.
     """
-    if name == "none":
-        return NopPruner()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
-        median = MedianPruner(n_startup_trials=_SEEN_BEFORE_STOPPING, n_warmup_steps=ceil(epochs / 2))
-        return PatientPruner(median, patience=_PATIENCE)
+    return NopPruner() if name == "none" else BehindPruner(epochs)
 
 
 def quiet() -> None:
