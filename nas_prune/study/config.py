@@ -76,7 +76,7 @@ class StudyConfig(NetworkConfig, OwnStudy):
             and the guideline, which are among them a second time to be trained; the others are trained, and the rule
             learns how far the judge is right. All if None.
         judge_epochs: of the training of the judge's network; the recipe's if None.
-        stopping: whether trials that fall behind are ended.
+        stopping: whether trials that fall behind are ended; not with the sampler `rule`, which learns nothing of them.
         against: a second objective, to be minimised.
         budget_training: what the whole study may take, in trainings of the whole network in full (`10x`, or 10): the
             judge, the number of trials and what is left for finalists follow from it; None where `trials` says how

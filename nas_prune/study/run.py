@@ -100,10 +100,16 @@ class How:
 
 def resolved(config: StudyConfig, run: Path, *, is_new: bool) -> tuple[StudyConfig, Pattern | None]:
     """The settings of a study, with what they leave open and what that of its directory has decided; its guideline."""
-    if not is_new and command_of(run) == "study":
+    is_there = not is_new and command_of(run) == "study"
+    if is_there:
         config = _as_before(config, run)
         config = config.model_copy(update={"target": target_or_kept(config.target, run)})
     config = _resolved(config)
+    if config.sampler == "rule" and config.stopping != "none" and not is_there:
+        raise BadInputError(
+            f"stopping must be none with the sampler rule, got {config.stopping}: the rule learns nothing from a trial "
+            "that was ended, and would ask for its like again. Name another sampler, such as cma, or no stopping."
+        )
     pattern = None if config.guideline is None else guideline_named(config.guideline)
     if config.guideline is not None and config.guideline not in RULES:
         config = config.model_copy(update={"guideline": GUIDELINE})

@@ -12,16 +12,17 @@ from nas_prune.data.config import DataConfig
 from nas_prune.errors import BadInputError, BudgetError, NasPruneError, StorageError
 from nas_prune.guideline.hand import RULES
 from nas_prune.runs.progress import Progress
+from nas_prune.runs.settings import write_config
 from nas_prune.space.load import load_space
 from nas_prune.space.widths import read_widths
 from nas_prune.study import trial_record as record
-from nas_prune.study.config import StudyConfig
+from nas_prune.study.config import SamplerName, StudyConfig
 from nas_prune.study.context import load_study
 from nas_prune.study.creation import OneStudy, fingerprint
 from nas_prune.study.dashboard import note
 from nas_prune.study.location import StudyLocation, read_trials, studies_in
 from nas_prune.study.objective import trial_folder
-from nas_prune.study.run import resume_study, run_study
+from nas_prune.study.run import resolved, resume_study, run_study
 from nas_prune.study.storage import opened
 from nas_prune.study.trial_record import Fate
 from nas_prune.study.worker_lock import WorkerLock, is_gone, live_workers
@@ -277,6 +278,23 @@ def test_a_trial_that_the_storage_failed_is_tried_again(
 @pytest.mark.parametrize("name", ["erk", "uniform", "smart-ratio", "bottleneck-first"])
 def test_a_rule_is_the_same_in_every_process(name: str) -> None:
     assert fingerprint(RULES[name]) == name
+
+
+@pytest.mark.parametrize("sampler", ["rule", None])
+def test_a_rule_and_early_stopping_are_refused_together_but_where_a_study_has_both(
+    tmp_path: Path, sampler: SamplerName | None
+) -> None:
+    both = changed(sampler=sampler, stopping="median", trials=1)
+    with pytest.raises(BadInputError, match="stopping must be none with the sampler rule, got median"):
+        run_study(both, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    assert (
+        resolved(changed(sampler="cma", stopping="median"), tmp_path / "run", is_new=False)[0].stopping
+        == "median"
+    )
+    run_study(changed(sampler="rule", trials=1), tmp_path / "run")
+    write_config(tmp_path / "run", both.model_copy(update={"sampler": "rule"}))  # as an earlier version did
+    assert resolved(both, tmp_path / "run", is_new=False)[0].sampler == "rule"
 
 
 def test_a_study_of_others_is_not_taken_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
