@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from nas_prune.errors import GuidelineError
 from nas_prune.guideline.artefact import Guideline, read_guideline
 from nas_prune.guideline.hand import RULES, Rule
-from nas_prune.guideline.shape import Shape, bend_of, shape_on
+from nas_prune.guideline.shape import Shape, bend_beside, bend_of, shape_on
 from nas_prune.guideline.sources import Setting, measure
 from nas_prune.space.budget import Budget
 from nas_prune.space.cut import Cut, check_feasible, cut
@@ -194,7 +194,7 @@ class Placed:
 
     Attributes:
         log_ratio_S: log ratios to the uniform network of the same cost, up to a common constant.
-        bend_S: how much of them is the shape along stages.
+        bend_S: how much of them is the shape along stages; the rest is a level and a slope of each stage and role.
         notes: what had to be guessed.
         growth: the factor on the guideline's log ratios at this budget; 0 for the whole network.
     """
@@ -209,7 +209,7 @@ def placed(pattern: Pattern, setting: Setting, bound: Budget) -> Placed:
     """A pattern on a network at a budget."""
     if isinstance(pattern, Rule):
         ratio_S = pattern.log_ratio_S(setting)
-        return Placed(ratio_S, np.zeros_like(ratio_S))
+        return Placed(ratio_S, bend_beside(setting, ratio_S))
     shape = shape_on(pattern, setting)
     if shape.reference is None or pattern.cost is None:
         return Placed(shape.level_S, shape.bend_S, shape.notes)

@@ -84,12 +84,24 @@ def bend_of(shape: Shape, setting: Setting, log_uniform: float) -> Floats:
     if shape.reference is None or log_uniform >= (shape.covers or (shape.reference,))[0]:
         return grown_S
     at = np.array(log_uniform)
-    line_S = replace(shape, level_S=shape.level_S - shape.bend_S).log_ratio_NS(at).copy()
+    line_S = replace(shape, level_S=shape.level_S - shape.bend_S).log_ratio_NS(at)
+    return bend_beside(setting, shape.log_ratio_NS(at), line_S)
+
+
+def bend_beside(setting: Setting, log_ratio_S: Floats, nearly_S: "Floats | None" = None) -> Floats:
+    """What of some log ratios no level and slope of each stage and role gives.
+
+    Args:
+        setting: the network and which of its groups are narrowed.
+        log_ratio_S: of the searched groups.
+        nearly_S: what levels and slopes are fitted to; the log ratios themselves if None.
+    """
+    line_S = np.array(log_ratio_S if nearly_S is None else nearly_S)
     for place in {(group.stage, group.role) for group in setting.groups_S}:
         own = np.array([(group.stage, group.role) == place for group in setting.groups_S])
         x = np.array([group.position for group in setting.groups_S])[own]
         line_S[own] = np.polyval(np.polyfit(x, line_S[own], 1 if np.ptp(x) else 0), x)
-    return np.asarray(np.round(shape.log_ratio_NS(at) - line_S, 12))  # a line's rounding is no shape
+    return np.asarray(np.round(log_ratio_S - line_S, 12))  # a line's rounding is no shape
 
 
 def shape_on(guideline: Guideline, setting: Setting) -> Shape:

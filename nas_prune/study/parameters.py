@@ -40,6 +40,7 @@ _UNIFORM_AT = 5.0  # units from the guideline at most, so that uniform widths li
 _MOST_SHAPE = 1.6
 _LAYER_REACH = log(16.0)
 SHAPE = "shape"
+_DIGITS = 9  # of log ratios: equal ones must be equal, or what is left of the budget goes to one of them by rounding
 _STEP = 1e-6  # of a width, for the slope of the cost
 
 
@@ -275,7 +276,7 @@ class Parametrisation:
 
     def widths_G(self, parameters: Mapping[str, float]) -> tuple[int, ...]:
         """The widths that parameters stand for, within the budget."""
-        scores = scores_of(self.setting, self.log_ratio_S(parameters))
+        scores = scores_of(self.setting, self.log_ratio_S(parameters).round(_DIGITS))
         return cut(self.setting.space, scores, self.budget).widths_G
 
 

@@ -10,7 +10,9 @@ from nas_prune.guideline.apply import Pattern, apply_guideline
 from nas_prune.guideline.artefact import Cell, Guideline
 from nas_prune.guideline.hand import RULES
 from nas_prune.space.budget import Budget
+from nas_prune.space.search_space import Groups
 from nas_prune.study.parameters import REACH, SHAPE, parametrisation
+from nas_prune.study.short_numbers import shortest
 from tests.guideline.synthetic import PAPER_VGG16, space, with_mean
 
 VGG = space("vgg16")
@@ -31,8 +33,26 @@ def test_the_guideline_and_uniform_are_trials_like_others(pattern: Pattern | Non
     for parameters in (own.guideline, own.uniform):
         assert parameters.keys() == own.ranges.keys()
         assert all(low <= parameters[at] <= high for at, (low, high) in own.ranges.items())
-    if pattern is not RULES["erk"]:  # which no line along a stage is
-        assert np.abs(np.array(own.widths_G(own.uniform)) - uniform).max() <= 1
+    assert np.abs(np.array(own.widths_G(own.uniform)) - uniform).max() <= 1
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize(
+    ("name", "groups"),
+    [
+        ("vgg16", "all"),
+        pytest.param("densenet40", "all", marks=pytest.mark.slow),
+        pytest.param("torchvision:mobilenet_v2", "inner", marks=pytest.mark.slow),
+    ],
+)
+def test_uniform_is_uniform_around_every_rule(rule: str, name: str, groups: Groups) -> None:
+    network, budget = space(name), Budget.parse("macs<=40%")
+    alone, own = (parametrisation(pattern, network, budget, groups=groups) for pattern in (None, RULES[rule]))
+    assert own.widths_G(shortest(own, own.uniform)) == alone.widths_G(alone.uniform)
+    assert (
+        own.widths_G(own.guideline) == apply_guideline(RULES[rule], network, budget, groups=groups).widths_G
+    )
+    assert (SHAPE in own.ranges) == (rule in {"erk", "smart-ratio"})
 
 
 @pytest.mark.slow
