@@ -45,8 +45,9 @@ from nas_prune.study.rank_result import (
     write_ranking,
 )
 from nas_prune.study.rank_statistics import Prior
-from nas_prune.study.rank_trainings import FIRST_SEED, Trainings
+from nas_prune.study.rank_trainings import Trainings, first_seeds
 from nas_prune.study.rule_search import Seen, Vector, logs_of, rule_of, seen_in
+from nas_prune.study.trainer import Length
 from nas_prune.study.trial_check import check_fit
 from nas_prune.study.worker_lock import WorkerLock, live_workers
 from nas_prune.training.schedules import Schedule
@@ -125,7 +126,8 @@ def _job_of(name: str, trials: Sequence[FrozenTrial], trainings: Trainings, term
     terms = replace(terms, trials=len(record.of_main_judge(trials)))
     with trainings.progress.waiting(f"{name}: choosing the networks that race"):
         chosen = finalists(trials, terms.top, points)
-    return _Job(name, trainings, chosen, terms, points, seen_in(trials, judge=SCRATCH))
+    first = first_seeds(trials, context.config, {"short": terms.seeds, "full": terms.full_seeds})
+    return _Job(name, trainings, chosen, terms, points, seen_in(trials, judge=SCRATCH), first)
 
 
 class AlreadyRankingError(BadInputError):
@@ -183,6 +185,7 @@ class _Job:
     terms: RankTerms
     points: Parametrised | None
     seen: Seen
+    first: Mapping[Length, int]
 
     def rank(self, budget: Budget) -> Ranking:
         """Race, then train in full; what is on the disk is not trained again."""
@@ -213,7 +216,7 @@ class _Job:
         self.trainings.progress.say(f"{self.study}: the race is over; now in full, {order[0]} ahead.")
         left = None if wanted.most_macs is None else wanted.most_macs - short
         planned = full_trainings(order, baselines_among(order), prices, share.full_seeds, left)
-        first = FIRST_SEED["full"]
+        first = self.first["full"]
         failed += self.trainings.train(
             [(name, "full", first + number) for name, number in planned], "full trainings"
         )
@@ -238,7 +241,7 @@ class _Job:
         self, failed: list[tuple[str, str]], number: int, tasks: Sequence[tuple[str, int]]
     ) -> list[float | None]:
         """Train the networks of one round; the accuracies, and those that failed added to others."""
-        first = FIRST_SEED["short"]
+        first = self.first["short"]
         if any(self.trainings.result((name, "short", first + place)) is None for name, place in tasks):
             self.trainings.progress.say(
                 f"Round {number} of the race: {len(tasks)} of {len(self.chosen)} networks, one short training each."
@@ -279,7 +282,7 @@ class _Job:
         """The networks that raced, with what their trainings gave."""
         places = {name: place for place, name in enumerate(found.values)}
         best_N = found.posterior.best_N().tolist()
-        first = FIRST_SEED["full"]
+        first = self.first["full"]
         candidates = []
         for name in order:
             results = [

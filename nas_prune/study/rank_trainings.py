@@ -1,11 +1,13 @@
 """The trainings of a ranking: short and in full, each with its own directory, result and price."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
+
+from optuna.trial import FrozenTrial
 
 from nas_prune.data import SharedImages, share
 from nas_prune.errors import FileError, NasPruneError
@@ -16,7 +18,8 @@ from nas_prune.runs.progress import Progress
 from nas_prune.runs.workers import in_workers
 from nas_prune.space.search_space import SearchSpace
 from nas_prune.space.widths import Widths, read_widths
-from nas_prune.study.config import StudyConfig
+from nas_prune.study import trial_record as record
+from nas_prune.study.config import MOST_TRIALS, StudyConfig
 from nas_prune.study.context import StudyContext
 from nas_prune.study.engine import Engine
 from nas_prune.study.trainer import Again, Asked, Length, Trainer
@@ -24,10 +27,29 @@ from nas_prune.training.result import Trained, read_trained
 from nas_prune.training.schedules import Schedule
 
 Task: TypeAlias = "tuple[str, Length, int]"  # candidate, length, seed
-FIRST_SEED: dict[Length, int] = {
+_FIRST_SEED: dict[Length, int] = {
     "short": 1000,
     "full": 2000,
-}  # none that a trial was trained with, nor the other length
+}  # none that a trial was trained with, unless the study's own seed is so large, nor the other length
+
+
+def first_seeds(
+    trials: Iterable[FrozenTrial], config: StudyConfig, wanted: Mapping[Length, int]
+) -> dict[Length, int]:
+    """The first seed of a ranking's trainings of each length, so that no trial was trained with one of them.
+
+    Args:
+        trials: of the study.
+        config: its settings.
+        wanted: how many seeds there are at most, by length.
+    """
+    begun = [one.user_attrs[record.SEED] for one in trials if record.SEED in one.user_attrs]
+    taken = {int(first) + number for first in begun for number in range(config.seeds)}
+    beyond = config.seed + config.seeds * MOST_TRIALS  # what no trial can reach
+    return {
+        length: first if taken.isdisjoint(range(first, first + wanted[length])) else beyond + first
+        for length, first in _FIRST_SEED.items()
+    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import signal
 from contextlib import nullcontext, suppress
 from pathlib import Path
@@ -362,6 +363,18 @@ def test_what_came_out_is_said_in_words(finished: OwnStudyResult, tmp_path: Path
     brief = begun(tmp_path / "t", trials=2, name="t")
     best = max(one.values[0] for one in brief.trials)
     assert str(brief).splitlines()[1].endswith(f": {-best:.3f}")
+
+
+@pytest.mark.parametrize(("seed", "first"), [(0, 1000), (995, 1000), (999, 201_999), (1000, 202_000)])
+def test_a_race_is_by_seeds_that_no_trial_had(tmp_path: Path, seed: int, first: int) -> None:
+    def luck(_: nn.Module) -> float:
+        return random.random()
+
+    ranking = begun(tmp_path / "s", luck, seed=seed, seeds=2, rank=True).ranking
+    assert ranking is not None
+    used = {int(path.parent.name) for path in ranking.folder.glob("*/short/*/result.json")}
+    assert min(used) == first
+    assert used.isdisjoint({seed, seed + 1})
 
 
 def test_a_judge_may_cut_a_network_that_was_trained_before(tmp_path: Path) -> None:
