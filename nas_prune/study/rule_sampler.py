@@ -70,11 +70,11 @@ class RuleSampler(BaseSampler):
         points = self._points
         trials = study.get_trials(deepcopy=False)
         seen = seen_in(trials, trial.number, self._judge)
-        pool = Pool(points, self._rng)
+        pool, tried = Pool(points, self._rng), set(seen.widths)
         known = {
             vector: {name: float(one.params[name]) for name in points.ranges}
             for one in trials
-            if (vector := record.widths_of(one)) in seen.widths and points.ranges.keys() <= one.params.keys()
+            if (vector := record.widths_of(one)) in tried and points.ranges.keys() <= one.params.keys()
         }
         count = len(seen.values) + len(seen.running)
         if self._judge != SCRATCH:
@@ -92,9 +92,9 @@ class RuleSampler(BaseSampler):
         """Parameters drawn near one of the best widths so far, or everywhere."""
         points = self._points
         centre, units = points.guideline, AWAY
-        if is_near:
-            order = sorted(zip(seen.values, seen.widths, strict=True), reverse=True)
-            best = [vector for _, vector in order if vector in known][:_BEST]
+        order = sorted(zip(seen.values, seen.widths, strict=True), reverse=True)
+        best = [vector for _, vector in order if vector in known][:_BEST]
+        if is_near and best:
             centre, units = known[best[int(self._rng.integers(len(best)))]], _NEAR
         pool.add_around(in_order(points, centre), units, 1)
         return dict(pool.parameters(0))

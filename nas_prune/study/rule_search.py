@@ -42,12 +42,24 @@ class Seen:
         values: these, as shares.
         running: widths of trials that others are at.
         cheaper: widths and values of trials that a cheaper judge was asked about, by its name.
+        most: how many of those that have ended a rule is fitted to, of more evenly chosen ones; all if None.
     """
 
     widths: tuple[Vector, ...]
     values: tuple[float, ...]
     running: tuple[Vector, ...]
     cheaper: Mapping[str, tuple[tuple[Vector, ...], tuple[float, ...]]] = field(default_factory=dict)
+    most: int | None = None
+
+    @property
+    def thinned(self) -> "Seen":
+        """The same with no more trials that have ended than a rule is fitted to."""
+        if self.most is None or len(self.widths) <= self.most:
+            return self
+        some = np.linspace(0, len(self.widths) - 1, self.most).round().astype(int).tolist()
+        return replace(
+            self, widths=tuple(self.widths[at] for at in some), values=tuple(self.values[at] for at in some)
+        )
 
     @property
     def ended(self) -> "Seen":
@@ -86,13 +98,12 @@ def seen_in(trials: Sequence[FrozenTrial], but: int | None = None, judge: JudgeN
     if judge == SCRATCH:
         return Seen(widths, accuracies, tuple(running), split)
     # Trainings are never what a cheaper judge goes by; of its many trials, hundreds tell enough.
-    some = np.linspace(0, len(widths) - 1, min(len(widths), _MOST_JUDGED)).round().astype(int).tolist()
-    return Seen(tuple(widths[at] for at in some), tuple(accuracies[at] for at in some), tuple(running))
+    return Seen(widths, accuracies, tuple(running), most=_MOST_JUDGED)
 
 
 def rule_of(points: Parametrised, seen: Seen) -> Rule:
     """The rule of what has been seen; what is running counts with the value that is expected of it."""
-    layout = points.layout
+    layout, seen = points.layout, seen.thinned
     found = (lead_of(layout, logs_of(points, own[0]), own[1]) for own in seen.cheaper.values())
     leads = [lead for lead in found if lead is not None]
     rule = fit_rule(layout, _trials(points, seen.widths, seen.values), leads)
@@ -200,7 +211,7 @@ def asked_next(
 def best_by_lead(points: Parametrised, seen: Seen, pool: Pool) -> Parameters:
     """Parameters of the best widths by what a cheaper judge says, of those not tried yet, where there is a lead."""
     widths, values = next(iter(seen.cheaper.values()))
-    judged = Seen(widths, values, ())
+    judged = Seen(widths, values, (), most=_MOST_JUDGED)
     rule = rule_of(points, judged)
     pool.add_around(in_order(points, points.guideline, points.uniform), AWAY, _DRAWN)
     pool.refine(rule, rounds=3)

@@ -2,17 +2,26 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
+import optuna
 import pytest
+from optuna.distributions import FloatDistribution
+from optuna.trial import create_trial
 
+from nas_prune.space.budget import Budget
 from nas_prune.study import trial_record as record
 from nas_prune.study.config import StudyConfig
 from nas_prune.study.context import load_study
 from nas_prune.study.finalists import finalists
 from nas_prune.study.location import StudyLocation, read_trials, studies_in
+from nas_prune.study.parameters import ParametrisedNetwork, parametrised
 from nas_prune.study.rank import rank_study
-from nas_prune.study.rule_search import answer_of, seen_in
+from nas_prune.study.rule_sampler import RuleSampler
+from nas_prune.study.rule_search import Pool, Seen, answer_of, best_by_lead, in_order, seen_in
 from nas_prune.study.run import run_study
+from tests.guideline.synthetic import space
 from tests.study.test_run import SMALL
 
 RULE: StudyConfig = SMALL.model_copy(update={"sampler": "rule", "trials": 11})
@@ -23,6 +32,60 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> StudyLocation:
     run = tmp_path_factory.mktemp("ruled") / "small"
     run_study(RULE, run)
     return StudyLocation(run)
+
+
+@pytest.fixture(scope="module")
+def points() -> ParametrisedNetwork:
+    return parametrised(None, space("resnet20"), Budget.parse("macs<=50%"), by_layer=False)
+
+
+def judged(points: ParametrisedNetwork, count: int, *, best: int) -> optuna.Study:
+    """So many trials of a cheaper judge at one end of the ranges, and the best one, of a number, at the other."""
+    study = optuna.create_study(direction="maximize")
+    for number in range(count):
+        end = 1 if number == best else 0
+        study.add_trial(
+            create_trial(
+                value=1.0 if number == best else number / count / 2,
+                params={name: ends[end] for name, ends in points.ranges.items()},
+                distributions={name: FloatDistribution(*ends) for name, ends in points.ranges.items()},
+                user_attrs={record.WIDTHS: json.dumps([number + 1] * 9), record.JUDGE: "inherited"},
+            )
+        )
+    return study
+
+
+@pytest.mark.parametrize(
+    ("count", "is_near"), [(18, True), (19, False), (302, True), (303, False), (641, False)]
+)
+def test_a_cheaper_judge_is_asked_near_the_best_and_everywhere_in_turns(
+    points: ParametrisedNetwork, count: int, is_near: bool
+) -> None:
+    study = judged(points, count, best=7)
+    assert max(seen_in(study.trials, judge="inherited").values) == 1.0
+    drawn = []
+    for seed in range(8):
+        sampler = RuleSampler(points, seed, judge="inherited")
+        own = sampler.sample_relative(study, SimpleNamespace(number=count), {})  # type: ignore[arg-type]
+        drawn.append(list(own.values()))
+    middle = np.abs(np.mean(drawn, axis=1))  # of 6: near one end or the other, or around the guideline
+    assert (middle > 4).all() if is_near else (middle < 4).all()
+
+
+@pytest.mark.slow
+def test_a_rule_of_many_judgements_is_fitted_to_a_few_hundred(points: ParametrisedNetwork) -> None:
+    rng = np.random.default_rng(0)
+    pool = Pool(points, rng)
+    pool.add_around(in_order(points, points.guideline), 2.0, 60)
+    vectors = tuple(points.widths_G(pool.parameters(place)) for place in range(60)) * 10
+    values = tuple(rng.uniform(size=600).tolist())
+    some = np.linspace(0, 599, 300).round().astype(int).tolist()
+    fewer = (tuple(vectors[at] for at in some), tuple(values[at] for at in some))
+    asked = [
+        best_by_lead(points, Seen((), (), (), {"inherited": own}), Pool(points, np.random.default_rng(1)))
+        for own in ((vectors, values), fewer)
+    ]
+    assert asked[0] == asked[1]
 
 
 def test_equal_widths_are_another_seed(tmp_path: Path) -> None:
