@@ -10,7 +10,7 @@ from time import monotonic, sleep
 from typing import Any
 
 from optuna.storages import BaseStorage, JournalStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from optuna.storages.journal._file import get_lock_file
 from optuna.storages.journal._storage import JournalOperation, JournalStorageReplayResult
 
@@ -143,22 +143,38 @@ class Mended:
 def mend_journal(path: Path, *, only_unfinished: bool = False) -> Mended:
     """Remove from a journal what is no record: what a killed writer left unfinished, and what cannot be replayed.
 
-    No other process may be writing. Where a whole line was written after the beginning of another, the whole one is
-    kept. Trials are numbered by the order of their records: after one that began a trial, or may have, nothing that
-    follows can be told, and the journal ends there. As it was, it stays beside it, as `journal.log.damaged`, unless
-    nothing but unfinished lines went.
+    It is read and replaced inside the journal's lock, so that a writer in the middle of a record is waited for. But no
+    other process may go on with it, since its place in the file would be another. Where a whole line was written after
+    the beginning of another, the whole one is kept. Trials are numbered by the order of their records: after one that
+    began a trial, or may have, nothing that follows can be told, and the journal ends there. As it was, it stays beside
+    it, as `journal.log.damaged`, unless nothing but unfinished lines went.
 
     Args:
         path: the journal.
         only_unfinished: whether it is left as it is where more would go.
 
     Raises:
-        StorageError: it is no file, or cannot be read.
+        StorageError: it is no file, or cannot be read, or its lock is none of Optuna's.
     """
+    try:
+        check_regular(path)
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    _check_lock(path)
+    with saying_why(path), get_lock_file(JournalFileSymlinkLock(str(path.absolute()))):
+        return _mended(path, only_unfinished=only_unfinished)
+
+
+def _unreadable(path: Path, error: OSError) -> StorageError:
+    return StorageError(f"journal {path} must be a file that can be read, got: {error}.")
+
+
+def _mended(path: Path, *, only_unfinished: bool) -> Mended:
+    """As `mend_journal`, inside the lock."""
     try:
         lines = read_bytes(path, most=_MOST).splitlines(keepends=True)
     except OSError as error:
-        raise StorageError(f"journal {path} must be a file that can be read, got: {error}.") from None
+        raise _unreadable(path, error) from None
     replayed, kept = _Replayed(), list[bytes]()
     dropped, is_damaged, is_cut = 0, False, False
     for number, line in enumerate(lines, start=1):

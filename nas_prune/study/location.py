@@ -1,7 +1,7 @@
 """Where a study is, reading its trials there, and recovering what dead workers left."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from shlex import quote
@@ -21,7 +21,7 @@ from nas_prune.study.recovery import Recovered, may_be_gone, recover, silent_for
 from nas_prune.study.samplers import quiet
 from nas_prune.study.storage import HEARTBEAT, JOURNAL, journal_path, opened, shown
 from nas_prune.study.trial_check import check_study
-from nas_prune.study.worker_lock import live_workers
+from nas_prune.study.worker_lock import WorkerLock, live_workers
 
 if TYPE_CHECKING:
     from nas_prune.study.rank_result import Ranking
@@ -108,10 +108,23 @@ def read_trials(location: StudyLocation) -> StudyResult:
     return StudyResult(location, config, trials)
 
 
-def mend_if_idle(location: StudyLocation, progress: Progress) -> None:
-    """Remove unfinished lines from the journal, if no worker is alive and nothing else is wrong with it."""
+def is_alone(run: Path, worker: WorkerLock) -> bool:
+    """Whether no other worker of a study's directory is known to be alive; asked by one that holds its own lock.
+
+    Of two that ask at once, each sees the other: both say no.
+    """
+    return set(live_workers(run)) <= {worker.name}
+
+
+def mend_if_idle(location: StudyLocation, worker: WorkerLock, progress: Progress) -> None:
+    """Remove unfinished lines from the journal, if no other worker is alive and nothing else is wrong with it.
+
+    One that is not in the study's directory is left as it is: others may write to it whom nobody sees from here.
+    """
     path = journal_path(location.storage, location.run)
-    if path is None or not path.exists() or live_workers(location.run):
+    if path is None or not path.exists() or path != location.run.absolute() / JOURNAL:
+        return
+    if not is_alone(location.run, worker):
         return
     dropped = mend_journal(path, only_unfinished=True).dropped
     if dropped:
@@ -141,8 +154,9 @@ def recover_study(location: StudyLocation, *, older_than: float | None = None) -
     config = read_config(location.run, StudyConfig)
     refuse_links(location.run)
     mended, path = Mended(0), journal_path(location.storage, location.run)
-    if path is not None and path.exists() and not live_workers(location.run):
-        mended = mend_journal(path)
+    if path is not None and path.exists():
+        with closing(WorkerLock(location.run)) as worker:
+            mended = mend_journal(path) if is_alone(location.run, worker) else mended
     found: list[Recovered] = []
     gone, maybe = worker_is_gone(location.run), may_be_gone(location.run)
     silent = gone if older_than is None else silent_for(older_than)

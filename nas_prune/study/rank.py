@@ -27,7 +27,7 @@ from nas_prune.study.candidates_in_time import in_time
 from nas_prune.study.config import SCRATCH
 from nas_prune.study.context import StudyContext, load_study
 from nas_prune.study.finalists import Finalists, check_enough, finalists
-from nas_prune.study.location import StudyLocation, StudyResult, command_for, read_trials
+from nas_prune.study.location import StudyLocation, StudyResult, command_for, is_alone, read_trials
 from nas_prune.study.objective import folder_name
 from nas_prune.study.parameters import Parametrised
 from nas_prune.study.race import Posterior, Race, Terms, from_trainings, race
@@ -49,7 +49,7 @@ from nas_prune.study.rank_trainings import Trainings, first_seeds
 from nas_prune.study.rule_search import Seen, Vector, logs_of, rule_of, seen_in
 from nas_prune.study.trainer import Length
 from nas_prune.study.trial_check import check_fit
-from nas_prune.study.worker_lock import WorkerLock, live_workers
+from nas_prune.study.worker_lock import WorkerLock
 from nas_prune.training.schedules import Schedule
 
 _WITHOUT_RULE = (
@@ -103,14 +103,14 @@ def rank_study(  # noqa: PLR0913  (all but the first by keyword)
     _check(found, seeds, full_seeds)
     context = loaded or load_study(location.run, data_name=data_name, space=space, progress=progress)
     check_fit(found.trials.values(), context.space)
-    if not live_workers(location.run):
-        remove_partial_files(location.run)
     with (
         resume_hint(command_for(location, "rank", context.config)),
-        closing(WorkerLock(location.run)),
+        closing(WorkerLock(location.run)) as worker,
         _alone(location.run),
         threadpool_limits(1, user_api="blas"),
     ):
+        if is_alone(location.run, worker):
+            remove_partial_files(location.run)
         terms = RankTerms(top, seeds, full_seeds, schedule, most_macs, 0)
         jobs = []
         for name, trials in found.trials.items():

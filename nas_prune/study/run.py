@@ -1,6 +1,7 @@
 """Running a study: created or resumed, by one worker or several, until every trial has ended."""
 
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -9,6 +10,7 @@ from time import monotonic
 from typing import Any
 
 import optuna
+from optuna.storages import BaseStorage
 from threadpoolctl import threadpool_limits
 
 from nas_prune.errors import BadInputError
@@ -27,7 +29,14 @@ from nas_prune.study.creation import check_same, check_storage, claim_directory,
 from nas_prune.study.dashboard import show_study
 from nas_prune.study.engine import Engine
 from nas_prune.study.judges.prepare import prepare_judge
-from nas_prune.study.location import StudyLocation, StudyResult, command_for, mend_if_idle, storage_flag
+from nas_prune.study.location import (
+    StudyLocation,
+    StudyResult,
+    command_for,
+    is_alone,
+    mend_if_idle,
+    storage_flag,
+)
 from nas_prune.study.planned_race import race_of_plan
 from nas_prune.study.planning import resolved_plan, say_plan
 from nas_prune.study.samplers import quiet
@@ -224,14 +233,25 @@ def _free(run: Path, config: StudyConfig, url: str | None) -> tuple[Path, StudyC
         number += 1
 
 
+@contextmanager
+def _cleaned_and_opened(
+    location: StudyLocation, worker: WorkerLock, progress: Progress
+) -> Iterator[BaseStorage]:
+    """The storage, opened; what a killed worker left unfinished is removed where no other one is alive."""
+    if is_alone(location.run, worker):  # otherwise partial files may be theirs
+        remove_partial_files(location.run)
+    mend_if_idle(location, worker, progress)
+    with opened(
+        location.storage, location.run, on_stale=put_back_stale, heartbeat=location.heartbeat
+    ) as storage:
+        yield storage
+
+
 def _work(
     location: StudyLocation, context: StudyContext, workers: int, progress: Progress, started: float
 ) -> StudyResult:
     """Run the trials that are left, in this process or in several."""
     quiet()
-    if not live_workers(location.run):  # otherwise partial files may be theirs
-        remove_partial_files(location.run)
-    mend_if_idle(location, progress)
     began = datetime.now()  # noqa: DTZ005  (Optuna's times have no zone)
     with (
         resume_hint(command_for(location, config=context.config)),
@@ -239,9 +259,7 @@ def _work(
             1, user_api="blas"
         ),  # for a rule's small matrices more threads only wait for each other
         closing(WorkerLock(location.run)) as worker_lock,
-        opened(
-            location.storage, location.run, on_stale=put_back_stale, heartbeat=location.heartbeat
-        ) as storage,
+        _cleaned_and_opened(location, worker_lock, progress) as storage,
     ):
         say_plan(context.config, progress)
         worker = Worker(location, context, storage, worker_lock, began)

@@ -2,16 +2,21 @@
 
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import optuna
 import pytest
+from optuna.storages.journal import JournalFileSymlinkLock
+from optuna.storages.journal._file import get_lock_file
 
 from nas_prune.errors import BadInputError, StorageError
+from nas_prune.runs.progress import SILENT
 from nas_prune.study import journal
 from nas_prune.study import storage as storages
 from nas_prune.study.journal import Mended, mend_journal
-from nas_prune.study.location import StudyLocation, read_trials
+from nas_prune.study.location import StudyLocation, mend_if_idle, read_trials
 from nas_prune.study.samplers import quiet
 from nas_prune.study.storage import (
     answered,
@@ -22,6 +27,7 @@ from nas_prune.study.storage import (
     opened,
     shown,
 )
+from nas_prune.study.worker_lock import WorkerLock
 from tests.study.servers import postgresql
 
 quiet()
@@ -134,6 +140,42 @@ def test_a_torn_journal_says_what_to_do_and_is_mended_without_losing_a_trial(tmp
         assert mend_journal(path) == Mended(1, tmp_path / name)
         assert path.read_bytes() == whole
         assert (tmp_path / name).read_bytes() == b'{"a":1}\n' + whole
+
+
+def test_a_journal_is_not_mended_while_a_record_is_being_written(tmp_path: Path) -> None:
+    path = tmp_path / "journal.log"
+    with opened(None, tmp_path) as storage:
+        fill(storage, count=2)
+    *before, last = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(before))
+    with ThreadPoolExecutor(1) as others:
+        with get_lock_file(JournalFileSymlinkLock(str(path))), path.open("ab", buffering=0) as stream:
+            stream.write(last[:20])
+            mending = others.submit(mend_journal, path)
+            with pytest.raises(TimeoutError):
+                mending.result(timeout=0.3)
+            stream.write(last[20:])
+        assert mending.result(timeout=5) == Mended(0)
+    assert path.read_bytes() == b"".join([*before, last])
+
+
+def test_a_journal_is_mended_unasked_by_the_only_worker_of_its_directory_alone(tmp_path: Path) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    for run in (here, there):
+        run.mkdir()
+    with opened(None, here) as storage:
+        fill(storage, count=2)
+    path = here / "journal.log"
+    torn = path.read_bytes() + b'{"op_code":5,"w'
+    path.write_bytes(torn)
+    with closing(WorkerLock(there)) as stranger:  # whoever works here is not seen there
+        mend_if_idle(StudyLocation(there, str(path)), stranger, SILENT)
+    with closing(WorkerLock(here)) as first:
+        with closing(WorkerLock(here)) as second:
+            mend_if_idle(StudyLocation(here), second, SILENT)
+        assert path.read_bytes() == torn
+        mend_if_idle(StudyLocation(here), first, SILENT)
+    assert path.read_bytes() == torn.rpartition(b"{")[0]
 
 
 @pytest.mark.parametrize("kind", ["file", "folder", "link to nothing", "link to another file"])
