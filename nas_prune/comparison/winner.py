@@ -146,7 +146,7 @@ def _charges(run: Path, numbers: dict[str, Any]) -> tuple[Charge, ...]:
     macs = [len(one["short"]) * one["macs"] * numbers["short_epochs"] for one in numbers["candidates"]]
     path = run / "guideline.yaml"
     return (
-        Charge(what=what, macs=sum(one[record.TRAINING_MACS] for one in done) if done else None),
+        Charge(what=what, macs=record.training_macs(trials) if done else None),
         Charge(what=ranking, macs=None if each is None else each * sum(macs)),
         *(searches_behind(read_guideline(path)) if path.exists() else _search_alone(run)),
     )

@@ -76,7 +76,7 @@ def _of_one(
         found.append(_ranked(study, ranked, config))
     if config.own is not None:  # on nobody knows how many images
         return found
-    spent = sum(int(one.user_attrs.get(record.TRAINING_MACS, 0)) for one in trials)
+    spent = record.training_macs(trials)
     rows = [["all trials", f"{spent / 1e12:,.3f}"]]
     return [
         *found,

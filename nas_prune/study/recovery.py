@@ -12,7 +12,7 @@ from nas_prune.study import trial_record as record
 from nas_prune.study.trial_record import Fate
 from nas_prune.study.worker_lock import is_gone, live_workers
 
-_OF_THE_ATTEMPT = (record.WORKER, record.FAILED, record.INTERRUPTED)
+_OF_THE_ATTEMPT = (record.WORKER, record.FAILED, record.INTERRUPTED, record.TRAINING_MACS)
 
 _NAMING_TAKES = 15.0  # seconds
 _NAMING_TAKES_AT_MOST = 60.0  # where a lock of the journal has to be waited for, too

@@ -69,7 +69,7 @@ def guideline_of_study(location: StudyLocation, context: StudyContext) -> Guidel
         budget=str(budget),
         uniform_keep=guideline.uniform_keep,
         kept_share=guideline.covers_share[0],
-        training_macs=sum(int(one.user_attrs.get(record.TRAINING_MACS, 0)) for one in trials),
+        training_macs=record.training_macs(trials),
     )
     return guideline.model_copy(update={"sources": (source,)})
 

@@ -53,9 +53,10 @@ def spent(context: StudyContext, trials: Mapping[str, Sequence[FrozenTrial]]) ->
     """
     by_judge = {True: 0, False: 0}
     for own in trials.values():
-        for trial in own:
-            is_trained = record.judge_of(trial) == SCRATCH
-            by_judge[is_trained] += int(trial.user_attrs.get(record.TRAINING_MACS, 0))
+        for is_trained in by_judge:
+            by_judge[is_trained] += record.training_macs(
+                trial for trial in own if (record.judge_of(trial) == SCRATCH) == is_trained
+            )
     places = record.directories(trial for own in trials.values() for trial in own)
     networks = max(len(places), int(is_prepared(context)))
     finalists = sum(trained_macs(context, context.run / "rank" / folder_name(name)) for name in trials)
@@ -77,7 +78,7 @@ def pays_for_another(context: StudyContext, trials: Sequence[FrozenTrial]) -> bo
     if plan is None or config.trials > plan.trials or is_judged_next:
         return True
     own = [trial for trial in trials if record.judge_of(trial) == SCRATCH]
-    taken = sum(int(trial.user_attrs.get(record.TRAINING_MACS, 0)) for trial in own)
+    taken = record.training_macs(own)
     # What a running trial has taken is noted at its end, a moment before it has ended.
     running = sum(
         trial.state == TrialState.RUNNING and record.TRAINING_MACS not in trial.user_attrs for trial in own

@@ -219,7 +219,17 @@ def judge_for(
 
 def next_judge(trials: Sequence[FrozenTrial], judge: JudgeName, judged: int | None) -> JudgeName:
     """What is to judge the next trial that is asked for."""
-    return judge if judged is None or count_begun(trials) < judged else SCRATCH
+    return judge if judged is None or next_place(trials) < judged else SCRATCH
+
+
+def next_place(trials: Sequence[FrozenTrial]) -> int:
+    """The place of the trial that is begun next among all that were: of one that was put back, its own of before.
+
+    Optuna takes the waiting trial of the lowest number first.
+    """
+    waiting = next((trial for trial in trials if trial.state == TrialState.WAITING), None)
+    is_put_back = waiting is not None and bool(attempts(waiting))
+    return _place(waiting, trials) if waiting is not None and is_put_back else count_begun(trials)
 
 
 def _place(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> int:
@@ -269,6 +279,16 @@ def tally(trials: Sequence[FrozenTrial]) -> dict[str, int]:
     """How many trials came to which end."""
     found = fates(trials)
     return {str(fate): found.count(fate) for fate in Fate if fate in found}
+
+
+def training_macs(trials: Iterable[FrozenTrial]) -> int:
+    """Multiply-accumulates that trials have taken; of several attempts at one, the latest counts alone."""
+    by_line = {
+        line_of(trial): int(trial.user_attrs[TRAINING_MACS])
+        for trial in trials
+        if TRAINING_MACS in trial.user_attrs
+    }
+    return sum(by_line.values())
 
 
 def failures_in_a_row(trials: Sequence[FrozenTrial], since: datetime) -> list[str]:

@@ -144,7 +144,7 @@ class Worker:
             prepare_judge(self.context, progress)
             self.judge = loaded_judge(self.context)
         is_alone = not any(trial.state == TrialState.RUNNING for trial in trials)
-        begun = record.count_begun(trials)
+        begun = record.next_place(trials)
         chance = [config.seed, one.name, begun, *([] if is_alone else [self.worker_lock.name])]
         judge = record.next_judge(trials, config.judging, config.judged)
         points = self.context.parametrised(one.budgets[-1])

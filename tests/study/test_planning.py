@@ -138,7 +138,10 @@ def test_trials_end_where_those_that_were_dearer_than_planned_have_taken_their_s
 
     def trials(count: int, each: int) -> list[FrozenTrial]:
         own = {record.TRAINING_MACS: each, record.JUDGE: SCRATCH}
-        return [create_trial(value=0.5, user_attrs=own) for _ in range(count)]
+        found = [create_trial(value=0.5, user_attrs=own) for _ in range(count)]
+        for number, one in enumerate(found):
+            one.number = number
+        return found
 
     assert pays_for_another(asked, trials(plan.trained - 1, plan.one_training))
     assert not pays_for_another(asked, trials(plan.trained - 1, plan.one_training + 1))
@@ -147,6 +150,7 @@ def test_trials_end_where_those_that_were_dearer_than_planned_have_taken_their_s
         state=TrialState.RUNNING,
         user_attrs={record.TRAINING_MACS: plan.one_training, record.JUDGE: SCRATCH},
     )
+    ends.number = plan.trained
     assert pays_for_another(asked, [*trials(plan.trained - 2, plan.one_training), ends])  # counted once
     more = replace(asked, config=asked.config.model_copy(update={"trials": plan.trials + 1}))
     assert pays_for_another(more, trials(plan.trained, plan.one_training))

@@ -159,3 +159,32 @@ def test_the_same_widths_are_told_from_the_record(state: TrialState) -> None:
     )
     assert record.find_duplicate((1, 2), [trial]) is trial
     assert record.find_duplicate((2, 1), [trial]) is None
+
+
+def test_what_is_drawn_next_depends_on_the_place_of_the_trial_however_often_it_was_begun() -> None:
+    own = study()
+    own.tell(begin(own), 0.5)
+    assert record.next_place(own.trials) == 1
+    own.ask()  # its worker dies before it has drawn anything
+    recover(own, everyone)
+    assert record.count_begun(own.trials) == 2
+    assert record.next_place(own.trials) == 1
+    assert record.next_judge(own.trials, "synflow", 2) == "synflow"
+    own.ask()
+    assert record.next_place(own.trials) == 2
+    assert record.next_judge(own.trials, "synflow", 2) == "scratch"
+
+
+def test_what_a_trial_took_counts_once_however_often_it_was_begun() -> None:
+    own = study()
+    for _ in range(2):
+        begin(own).set_user_attr(record.TRAINING_MACS, 100)
+    assert record.training_macs(own.trials) == 200
+    recover(own, everyone)
+    waiting = [one for one in own.trials if one.state == TrialState.WAITING]
+    assert not any(record.TRAINING_MACS in one.user_attrs for one in waiting)
+    for _ in waiting:
+        again = own.ask()
+        again.set_user_attr(record.TRAINING_MACS, 90)
+        own.tell(again, 0.5)
+    assert record.training_macs(own.trials) == 180
