@@ -256,12 +256,14 @@ class _Job:
         """By the rule of all trials and short trainings, or without one by the latter."""
         if self.points is None:
             return from_trainings(list(values.values()))[0]
+        # Those that were trained: at a budget on latency they may be narrower than what was chosen.
+        trained = {name: self.trainings.widths(name).vector for name in values}
         again: list[tuple[Vector, float]] = [
-            (self.chosen[name][1], value) for name, own in values.items() for value in own
+            (trained[name], value) for name, own in values.items() for value in own
         ]
         with self.trainings.progress.waiting(f"{self.study}: weighing what the trainings say"):
             seen = self.seen.with_more([vector for vector, _ in again], [value for _, value in again])
-            logs_NS = logs_of(self.points, [self.chosen[name][1] for name in values])
+            logs_NS = logs_of(self.points, list(trained.values()))
             rule = rule_of(self.points, seen)
             return Posterior(*rule.joint(logs_NS), rule.freedom)
 
