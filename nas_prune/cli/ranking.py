@@ -8,7 +8,7 @@ from nas_prune.cli.output import count, echo, print_table
 from nas_prune.data.metric import ACCURACY, Metric
 from nas_prune.study.config import StudyConfig
 from nas_prune.study.race import why_ended
-from nas_prune.study.rank_result import Candidate, Ranking, notes_on
+from nas_prune.study.rank_result import Candidate, Ranking, notes_on, range_in_full, words_in_full
 
 _NAMED = {"guideline": "the guideline", "uniform": "uniform widths"}
 _HEADINGS = (
@@ -27,9 +27,10 @@ _HEADINGS = (
 def print_ranking(ranking: Ranking, config: StudyConfig) -> None:
     """A table of the networks, and what it says."""
     short = f"{ranking.study}: {config.length_words(config.epochs)} from scratch with new seeds"
-    full = f", then in full by {ranking.schedule} of {config.length_words(config.full_epochs)}"
+    full = f", then in full by {ranking.schedule} of {words_in_full(ranking, config)}"
     echo(f"{short}{full * any(one.full for one in ranking.candidates)}\n")
-    epochs = {"short": config.epochs, "full": config.full_epochs}
+    low, high = range_in_full(ranking, config)
+    epochs = {"short": config.epochs, "full": low if low == high else f"{low} to {high}"}
     rows = [_row(one, config.metric) for one in ranking.candidates]
     print_table([one.format(**epochs) for one in _HEADINGS], rows)
     echo(

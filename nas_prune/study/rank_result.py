@@ -27,7 +27,7 @@ from nas_prune.study.rank_statistics import (
     interval,
     shrunk,
 )
-from nas_prune.training.schedules import Schedule
+from nas_prune.training.schedules import Schedule, plan_training
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +190,24 @@ class Ranking:
         return shrunk(self.priors[over], self.gain("full", over))
 
 
+def epochs_in_full(widths: Widths, config: StudyConfig, schedule: Schedule) -> int:
+    """Epochs of one training of some widths in full: by `scratch-b` more than the recipe's, the more the fewer MACs."""
+    is_own = config.own is not None
+    return config.full_epochs if is_own else plan_training(widths, config.recipe, schedule).recipe.epochs
+
+
+def range_in_full(ranking: Ranking, config: StudyConfig) -> tuple[int, int]:
+    """The fewest and the most epochs of the trainings in full."""
+    found = [epochs_in_full(one.widths, config, ranking.schedule) for one in ranking.candidates]
+    return min(found), max(found)
+
+
+def words_in_full(ranking: Ranking, config: StudyConfig) -> str:
+    """How long the trainings in full are, for people."""
+    low, high = range_in_full(ranking, config)
+    return config.length_words(low) if low == high else f"{low} to {high} epochs"
+
+
 def baselines_among(names: Sequence[str]) -> tuple[str, ...]:
     """Those that need no search, uniform widths last."""
     return tuple(name for name in record.SOURCES if name in names)
@@ -206,7 +224,7 @@ def better_in_full(ranking: Ranking) -> list[Candidate]:
 
 def notes_on(ranking: Ranking, config: StudyConfig) -> list[str]:
     """What the order is by, what longer trainings say against it, and whether networks guess, in words."""
-    short, full = map(config.length_words, (config.epochs, config.full_epochs))
+    short, full = config.length_words(config.epochs), words_in_full(ranking, config)
     metric = config.metric
     said = []
     better, winner = better_in_full(ranking), ranking.winner
@@ -247,7 +265,7 @@ def summary(ranking: Ranking, config: StudyConfig) -> dict[str, Any]:
         "study": ranking.study,
         **_of_what(config),
         "short_epochs": config.epochs,
-        "full_epochs": config.full_epochs,
+        "full_epochs": epochs_in_full(ranking.winner.widths, config, ranking.schedule),
         "schedule": ranking.schedule,
         "ordered_by": "short",
         "better_in_full": [one.name for one in better_in_full(ranking)],

@@ -5,6 +5,7 @@ import math
 import shutil
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +13,20 @@ import numpy as np
 import pytest
 
 from nas_prune.cli import main
+from nas_prune.cli.ranking import print_ranking
 from nas_prune.data.config import DataConfig
 from nas_prune.errors import BadInputError, NasPruneError
 from nas_prune.report.study import _ranked
 from nas_prune.runs.progress import SILENT
-from nas_prune.space.widths import read_widths
+from nas_prune.space.widths import Widths, read_widths
 from nas_prune.study import trial_record as record
 from nas_prune.study.config import StudyConfig
 from nas_prune.study.context import load_study
 from nas_prune.study.location import StudyLocation, read_trials
-from nas_prune.study.rank import least_trainings, rank_study
-from nas_prune.study.rank_result import Ranking, summary
+from nas_prune.study.rank import _Job, least_trainings, rank_study
+from nas_prune.study.rank_result import Ranking, RankTerms, summary
 from nas_prune.study.rank_trainings import Trainings
+from nas_prune.study.rule_search import seen_in
 from nas_prune.study.run import run_study
 from nas_prune.training.recipe import changed, recipe_named
 from nas_prune.training.result import Trained
@@ -282,6 +285,39 @@ def test_another_answer_of_the_rule_does_not_take_the_trainings_of_the_one_befor
     trainings.keep_widths("rule", one.widths)
     assert sorted(path.name for path in tmp_path.glob("*/short")) == ["short"] * 3
     assert sorted(path.name for path in tmp_path.iterdir()) == ["rule", "rule.1", "rule.2"]
+
+
+def test_a_race_tells_the_rule_the_widths_that_were_trained(
+    ranked: tuple[StudyLocation, Ranking], tmp_path: Path
+) -> None:
+    context = load_study(ranked[0].run)
+    points = context.parametrised(context.config.budgets[0])
+    trials = read_trials(ranked[0]).trials["small"]
+    wide, narrow = (one.widths for one in ranked[1].candidates[:2])
+    terms = RankTerms(2, 1, 0, "scratch-e", None, 0)
+
+    def known(chosen: Widths, folder: str) -> list[float]:
+        trainings = Trainings(context, tmp_path / folder, "scratch-e", 1, SILENT)
+        trainings.keep_widths("trial 3", narrow)  # what the device has time for
+        job = _Job("small", trainings, {"trial 3": (3, chosen.vector)}, terms, points, seen_in(trials), {})
+        return list(map(float, job._known({"trial 3": (0.9, 0.9)}).mean_N))
+
+    assert wide.vector != narrow.vector
+    assert known(wide, "one") == known(narrow, "other")
+
+
+def test_full_trainings_are_said_as_long_as_their_schedule_makes_them(
+    ranked: tuple[StudyLocation, Ranking], capsys: pytest.CaptureFixture[str]
+) -> None:
+    longer = replace(ranked[1], schedule="scratch-b")
+    epochs = round(2 / 0.3)  # of a network of 30 % of the MACs, where the whole one has two
+    print_ranking(longer, CONFIG)
+    said = capsys.readouterr().out
+    assert f"in full by scratch-b of {epochs} epochs" in said
+    assert f"full: {epochs} ep. (n)" in said
+    assert summary(longer, CONFIG)["full_epochs"] == epochs
+    print_ranking(ranked[1], CONFIG)
+    assert "in full by scratch-e of 2 epochs" in capsys.readouterr().out
 
 
 def test_all_is_said_plainly(study: StudyLocation, plant: Plant, capsys: pytest.CaptureFixture[str]) -> None:
