@@ -49,7 +49,7 @@ def race_of_plan(
         if not has_others(own):
             progress.say(f"{name} has too few trials for a race of the best.")
             continue
-        if record.home_of(own) != directory_identity(location.run):
+        if record.home_of(own) not in (None, directory_identity(location.run)):
             progress.say(
                 f"The finalists of {name} are trained where its first trial was; to train them here, too: "
                 f"{command_for(location, 'rank', config)}"

@@ -166,9 +166,12 @@ def kept_system_attrs(trial: FrozenTrial) -> dict[str, Any]:
 
 
 def home_of(trials: Iterable[FrozenTrial]) -> str | None:
-    """The identity of the directory whose worker began a study's first trial; None before."""
-    first = next((trial for trial in trials if trial.number == 0), None)
-    return None if first is None else _directory_of(first)
+    """The identity of the directory whose worker began a study's first trial; None before.
+
+    The first that names its worker: one that was killed before it named itself has left no name.
+    """
+    named = sorted((trial for trial in trials if WORKER in trial.user_attrs), key=lambda one: one.number)
+    return _directory_of(named[0]) if named else None
 
 
 def directories(trials: Iterable[FrozenTrial]) -> set[str]:

@@ -188,3 +188,13 @@ def test_what_a_trial_took_counts_once_however_often_it_was_begun() -> None:
         again.set_user_attr(record.TRAINING_MACS, 90)
         own.tell(again, 0.5)
     assert record.training_macs(own.trials) == 180
+
+
+def test_a_studys_home_is_that_of_the_first_worker_that_has_named_itself() -> None:
+    own = study()
+    assert record.home_of(own.trials) is None
+    own.ask()  # its worker dies before it has named itself
+    assert record.home_of(own.trials) is None
+    for name in ("host-1-a-here", "host-2-b-there"):
+        own.ask().set_user_attr(record.WORKER, name)
+    assert record.home_of(own.trials) == "here"
