@@ -338,7 +338,10 @@ def _changed(content: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str
     if typed.keys() & set(_ONE_NUMBER):
         kept = {key: one for key, one in kept.items() if key not in (*_FROM_ONE_NUMBER, *_ONE_NUMBER)}
     elif "trials" in typed:
-        kept = {key: one for key, one in kept.items() if key not in _ONE_NUMBER}
+        is_planned, judge = kept.get("trials") is None, typed.get("judge", kept.get("judge"))
+        # A plan may choose a judge, which these epochs are of; trials alone do not.
+        left = (*_ONE_NUMBER, *(["judge_epochs"] if is_planned and judge in (None, SCRATCH) else []))
+        kept = {key: one for key, one in kept.items() if key not in left}
     found = {**kept, **typed}
     both = [name for name in _FROM_ONE_NUMBER if name in found]
     numbers = [name for name in _ONE_NUMBER if name in found]

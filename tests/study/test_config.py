@@ -153,6 +153,11 @@ def test_how_many_trials_there_are_follows_from_one_number_or_is_said(tmp_path: 
     assert read_study(planned, hours=2.0).budget_training is None
     typed = read_study(planned, trials=7)
     assert (typed.trials, typed.budget_training) == (7, None)
+    of_a_judge = write(tmp_path, budget_training="5x", judge_epochs=3)
+    assert read_study(of_a_judge, trials=7).judge_epochs is None
+    assert read_study(of_a_judge, trials=7, judge="inherited").judge_epochs == 3
+    with pytest.raises(BadInputError, match="judge_epochs must come with a judge"):
+        read_study(write(tmp_path, trials=5, judge_epochs=3), trials=7)
     said = write(tmp_path, trials=7)
     assert read_study(said, budget_training="2.5x").budget_training == 2.5
     with pytest.raises(BadInputError, match="must say budget_training or hours"):
