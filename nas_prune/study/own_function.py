@@ -158,6 +158,8 @@ def outside(seed: int, threads: int | None, progress: Progress, what: str) -> It
         FunctionError: the code failed, and how.
     """
     process, before = os.getpid(), (random.getstate(), np.random.get_state(), torch.get_rng_state())  # noqa: NPY002
+    # `manual_seed` seeds the GPUs, too; those of a process that has not begun with them are nobody's yet.
+    on_gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
     try:
         random.seed(seed)
         np.random.seed(seed)  # noqa: NPY002  (theirs may draw from it)
@@ -180,3 +182,5 @@ def outside(seed: int, threads: int | None, progress: Progress, what: str) -> It
         random.setstate(before[0])
         np.random.set_state(before[1])  # noqa: NPY002
         torch.set_rng_state(before[2])
+        if on_gpus:
+            torch.cuda.set_rng_state_all(on_gpus)

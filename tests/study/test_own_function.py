@@ -110,6 +110,17 @@ def test_random_numbers_follow_the_seed_inside_and_go_on_outside_as_if_nothing_h
     assert _drawn() == expected
 
 
+@pytest.mark.gpu
+def test_random_numbers_of_gpus_go_on_outside_as_if_nothing_had_been() -> None:
+    torch.rand(1, device="cuda")
+    torch.manual_seed(0)
+    expected = torch.rand(3, device="cuda")
+    torch.manual_seed(0)
+    with outside(3, None, SILENT, "train"):
+        torch.rand(3, device="cuda")
+    assert torch.equal(torch.rand(3, device="cuda"), expected)
+
+
 def test_linear_algebra_has_its_own_threads_inside() -> None:
     def threads() -> set[int]:
         return {one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"}
