@@ -12,7 +12,7 @@ from nas_prune.cli.option_types import NETWORK, STUDY_RUN
 from nas_prune.cli.options import LIMITS, Decorator, Function, format_option, packed
 from nas_prune.cli.output import counted, echo, print_json, showing_progress
 from nas_prune.cli.seeds import seeds_option
-from nas_prune.cli.trials import print_study
+from nas_prune.cli.trials import check_finished, print_study
 
 if TYPE_CHECKING:
     from nas_prune.study.config import JudgeName, SamplerName
@@ -214,6 +214,7 @@ def run(
         from nas_prune.study.result import summary
 
         print_json(summary(result))
+        check_finished(result)
     else:
         print_study(result)
 

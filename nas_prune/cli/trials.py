@@ -81,7 +81,7 @@ def print_study(result: "StudyResult") -> None:
         for doubt in doubts_about(trials, result.config):
             echo(f"{doubt}\n")
         _print_known(result, name)
-    _check_finished(result)
+    check_finished(result)
     location = result.location
     if result.rankings:
         from nas_prune.cli.ranking import print_ranking
@@ -96,7 +96,7 @@ def print_study(result: "StudyResult") -> None:
     echo(f"Look at all of them: nas-prune dashboard {quote(str(location.run))}{storage_flag(location)}")
 
 
-def _check_finished(result: "StudyResult") -> None:
+def check_finished(result: "StudyResult") -> None:
     """Refuse a study that has nothing to show.
 
     Raises:

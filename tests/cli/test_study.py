@@ -52,6 +52,18 @@ def test_a_study_is_run_gone_on_with_and_recovered(
     assert f"--port must be free on 127.0.0.1, got {port}" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("style", ["table", "json"])
+def test_a_study_without_a_finished_trial_is_said_by_the_exit_code_in_either_form(
+    style: str, in_empty_directory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (in_empty_directory / "own.yaml").write_text(STUDY, encoding="utf-8")
+    assert main(["study", "run", "own.yaml", "--timeout", "1e-9", "--format", style]) == 2
+    printed = capsys.readouterr()
+    assert "a study must have time for a trial, got none" in printed.err.splitlines()[-1]
+    if style == "json":
+        assert json.loads(printed.out)["studies"][0]["trials"][0]["fate"] == "waiting"
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
