@@ -36,11 +36,6 @@ StaleCallback = Callable[[optuna.Study, FrozenTrial], None]
 Answer = TypeVar("Answer")
 
 
-def is_shared(url: str | None) -> bool:
-    """Whether a storage is a server's, which others may use too."""
-    return url is not None and "://" in url and not url.startswith("sqlite")
-
-
 def has_heartbeat(url: str | None) -> bool:
     """Whether Optuna itself notices there that a worker has died."""
     return url is not None and "://" in url and urlsplit(url).scheme not in ("redis", "rediss", "grpc")

@@ -21,7 +21,6 @@ from nas_prune.study.samplers import quiet
 from nas_prune.study.storage import (
     answered,
     has_heartbeat,
-    is_shared,
     journal_path,
     open_storage,
     opened,
@@ -57,11 +56,8 @@ def test_a_journal_is_named_absolutely(in_empty_directory: Path) -> None:
     assert journal_path("sqlite:///x.db", Path("run")) is None
 
 
-def test_which_storages_are_shared_and_which_notice_the_dead() -> None:
+def test_which_storages_notice_the_dead() -> None:
     server = "postgresql+psycopg://user@host/db"
-    assert [is_shared(url) for url in (None, "j.log", "sqlite:///x.db", server, "grpc://h:1")] == [
-        False, False, False, True, True,
-    ]  # fmt: skip
     assert [has_heartbeat(url) for url in (None, "j.log", "sqlite:///x.db", server, "grpc://h:1", "redis://h")] == [
         False, False, True, True, False, False,
     ]  # fmt: skip
