@@ -16,11 +16,12 @@ from optuna.exceptions import DuplicatedStudyError, ExperimentalWarning
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 
-from nas_prune.errors import BadInputError
+from nas_prune.errors import BadInputError, NasPruneError
 from nas_prune.guideline.apply import Pattern
-from nas_prune.guideline.artefact import Guideline
+from nas_prune.guideline.artefact import Guideline, read_guideline
 from nas_prune.guideline.hand import RULES
 from nas_prune.hardware.use import identity_of_target, keep_target
+from nas_prune.runs.directory import TARGET
 from nas_prune.runs.files import refuse_links
 from nas_prune.runs.settings import CONFIG, read_config, write_config
 from nas_prune.space.budget import Budget
@@ -117,7 +118,7 @@ def claim_directory(run: Path, config: StudyConfig, pattern: Pattern | None) -> 
         there = read_config(run, StudyConfig)
         check_same(there.fixed(), config.fixed(), f"the study in {run}")
         return
-    if run.exists() and any(path.name != _CLAIM for path in run.iterdir()):
+    if run.exists() and not _is_half_claimed(run, config, pattern):
         raise _taken(run)
     try:
         run.mkdir(parents=True, exist_ok=True)
@@ -129,10 +130,23 @@ def claim_directory(run: Path, config: StudyConfig, pattern: Pattern | None) -> 
     write_config(run, config.relative_to(run))
 
 
+def _is_half_claimed(run: Path, config: StudyConfig, pattern: Pattern | None) -> bool:
+    """Whether a directory holds no more than what was written before a claim of this study was killed."""
+    names = {path.name for path in run.iterdir()} - {_CLAIM}
+    if not names <= {GUIDELINE, TARGET}:
+        return False
+    try:
+        return (GUIDELINE not in names or read_guideline(run / GUIDELINE) == pattern) and (
+            TARGET not in names or identity_of_target(str(run / TARGET)) == identity_of_target(config.target)
+        )
+    except (NasPruneError, OSError):
+        return False
+
+
 def write_wanted(run: Path, config: StudyConfig) -> None:
-    """Store how many trials are wanted now, for a later resume without the file."""
+    """Store how many trials are wanted now, for a later resume without the file; and that no hours bound them, then."""
     there = read_config(run, StudyConfig)
-    wishes = {"trials": config.trials, "timeout": config.timeout}
+    wishes = {name: getattr(config, name) for name in ("trials", "timeout", "hours")}
     if there.model_copy(update=wishes) != there:
         write_config(run, there.model_copy(update=wishes))
 

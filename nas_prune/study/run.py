@@ -200,8 +200,10 @@ def _as_before(config: StudyConfig, run: Path) -> StudyConfig:
     elif there.plan is not None:
         if config.hours is None and is_open:
             named.append("budget_training")
-        elif config.hours is not None:
-            named.append("hours")
+        elif config.hours is not None and (there.hours is not None or there.trials == there.plan.trials):
+            named.append(
+                "hours"
+            )  # trials that were asked for beside the plan have ended those of the directory
         then, now = ({name: getattr(one, name) for name in named} for one in (there, config))
         check_same(then, now, f"the study in {run}")
         # Beside more trials than were planned, or fewer, all else holds.

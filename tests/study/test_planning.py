@@ -11,12 +11,13 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from nas_prune.errors import BadInputError
 from nas_prune.guideline.hand import RULES
 from nas_prune.runs.progress import SILENT, Progress
-from nas_prune.runs.settings import write_config
+from nas_prune.runs.settings import read_config, write_config
 from nas_prune.space.budget import Budget
 from nas_prune.study import trial_record as record
 from nas_prune.study.clock import clock_of, time_taken
 from nas_prune.study.config import SCRATCH, StudyConfig
 from nas_prune.study.context import StudyContext, images_and_network, load_study
+from nas_prune.study.creation import write_wanted
 from nas_prune.study.engine import Engine
 from nas_prune.study.location import StudyLocation, read_trials
 from nas_prune.study.planning import costs_of, planned, resolved_plan, say_plan, with_plan
@@ -186,6 +187,20 @@ def test_other_trials_or_another_judge_on_a_planned_study(context: StudyContext,
     ):
         with pytest.raises(BadInputError, match=words):
             _as_before(LONG.model_copy(update={"budget_training": 5.7, **changes}), tmp_path / "run")
+
+
+def test_trials_that_were_asked_for_are_not_bound_by_hours_when_the_study_goes_on(
+    context: StudyContext, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    there = written(context, run, budget_training=5.7, hours=0.5)
+    write_wanted(run, there.model_copy(update={"trials": 5}))  # they ended early
+    assert read_config(run, StudyConfig).hours == 0.5
+    write_wanted(run, there.model_copy(update={"trials": 9, "hours": None}))  # more are asked for
+    again = read_config(run, StudyConfig)
+    assert (again.trials, again.hours, again.plan) == (9, None, there.plan)
+    by_file = _as_before(LONG.model_copy(update={"budget_training": None, "hours": 0.5}), run)
+    assert (by_file.trials, by_file.hours) == (9, None)
 
 
 def test_a_timeout_says_when_and_not_how_many(context: StudyContext, tmp_path: Path) -> None:
