@@ -28,6 +28,7 @@ from nas_prune.space.budget import Budget
 from nas_prune.study import trial_record as record
 from nas_prune.study.config import GUIDELINE, SCRATCH, StudyConfig
 from nas_prune.study.context import BUDGET, StudyContext
+from nas_prune.study.parameters import is_uniform
 from nas_prune.study.samplers import sampler_named, stopping_named
 from nas_prune.study.short_numbers import shortest
 from nas_prune.study.study_record import in_words, keep, kept
@@ -270,10 +271,10 @@ def _make_ready(study: optuna.Study, context: StudyContext, budgets: tuple[Budge
         )
     points = context.parametrised(budgets[-1])
     first = {"uniform": shortest(points, points.uniform)}
-    if context.pattern is not None:
+    if context.pattern is not None and not is_uniform(points):
         first = {"guideline": shortest(points, points.guideline), **first}
     at = {} if len(budgets) == 1 else {BUDGET: context.ends(budgets)[1]}
-    # Where some trials are judged and others trained, these are both; a guideline that is uniform comes once.
+    # Where some trials are judged and others trained, these are both.
     for judge in [config.judging] if config.judged is None else [config.judging, SCRATCH]:
         about = {} if config.judged is None else {record.JUDGE: judge}
         known = [

@@ -11,11 +11,13 @@ from nas_prune.data.metric import ACCURACY, Metric
 from nas_prune.guideline.explain import sentences
 from nas_prune.runs.directory import published
 from nas_prune.runs.figure import BLUE, VERMILION
+from nas_prune.space.budget import Budget
 from nas_prune.study import trial_record as record
 from nas_prune.study.config import SCRATCH, JudgeName, StudyConfig
 from nas_prune.study.context import StudyContext
 from nas_prune.study.creation import OneStudy
 from nas_prune.study.judges.prepare import JUDGES
+from nas_prune.study.parameters import is_uniform
 from nas_prune.study.spending import said_of, spent
 from nas_prune.study.standing import Expected, Known, known_of
 from nas_prune.study.study_record import in_words
@@ -69,7 +71,7 @@ def note(
         f"{_judged_how(context)} No trial exceeds the budget."
     )
     how = f"Sampler {config.sampler}; early stopping: {config.stopping}; seed {config.seed}."
-    about = _about_guideline(context)
+    about = _about_guideline(context, one.budgets[-1])
     lines = [
         f"# {one.name}",
         config.question,
@@ -168,11 +170,13 @@ def _table_of(expected: Sequence[Expected], judge: JudgeName, metric: Metric) ->
     return "\n".join([said, "", head, "|---|--:|--:|--:|", *rows])
 
 
-def _about_guideline(context: StudyContext) -> str:
+def _about_guideline(context: StudyContext, budget: Budget) -> str:
     if context.pattern is None:
         return "No guideline: trials are drawn around uniform widths. Trial 0 is uniform widths."
     said = [f"- {sentence}" for sentence in sentences(context.pattern)]
     head = f"Trial 0 is the guideline `{context.config.guideline}` itself, trial 1 uniform widths."
+    if is_uniform(context.parametrised(budget)):
+        head = f"The guideline `{context.config.guideline}` gives uniform widths here, which trial 0 is."
     return "\n".join([head, "", *said])
 
 

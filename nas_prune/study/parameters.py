@@ -89,6 +89,11 @@ class ParametrisedNetwork(Parametrised, Protocol):
         """The network, and which of its groups are narrowed."""
 
 
+def is_uniform(points: Parametrised) -> bool:
+    """Whether a guideline's own widths are uniform ones."""
+    return points.widths_G(points.guideline) == points.widths_G(points.uniform)
+
+
 def layout_of(setting: Setting, budget: Budget, centre_G: Sequence[int]) -> Layout:
     """Where the searched groups of a network are, and what the budget's cost does around some widths.
 

@@ -10,16 +10,15 @@ from sqlalchemy.exc import OperationalError
 
 from nas_prune.data.config import DataConfig
 from nas_prune.errors import BadInputError, BudgetError, NasPruneError, StorageError
-from nas_prune.guideline.artefact import Cell, Guideline
 from nas_prune.guideline.hand import RULES
 from nas_prune.runs.progress import Progress
-from nas_prune.runs.settings import read_config, write_config
+from nas_prune.runs.settings import write_config
 from nas_prune.space.load import load_space
 from nas_prune.space.widths import read_widths
 from nas_prune.study import trial_record as record
 from nas_prune.study.config import SamplerName, StudyConfig
 from nas_prune.study.context import load_study
-from nas_prune.study.creation import OneStudy, claim_directory, fingerprint
+from nas_prune.study.creation import OneStudy, fingerprint
 from nas_prune.study.dashboard import note
 from nas_prune.study.location import StudyLocation, read_trials, studies_in
 from nas_prune.study.objective import trial_folder
@@ -296,16 +295,6 @@ def test_a_rule_and_early_stopping_are_refused_together_but_where_a_study_has_bo
     run_study(changed(sampler="rule", trials=1), tmp_path / "run")
     write_config(tmp_path / "run", both.model_copy(update={"sampler": "rule"}))  # as an earlier version did
     assert resolved(both, tmp_path / "run", is_new=False)[0].sampler == "rule"
-
-
-def test_a_claim_that_was_killed_can_be_made_again_and_no_other(tmp_path: Path) -> None:
-    ours, other = (Guideline(cells=(Cell(stage=1, log_ratio=ratio),)) for ratio in (0.5, 0.7))
-    config = changed(guideline="guideline.yaml")
-    ours.write(tmp_path / "guideline.yaml")  # and killed before the settings were there
-    with pytest.raises(BadInputError, match="must be a new or an empty directory"):
-        claim_directory(tmp_path, config, other)
-    claim_directory(tmp_path, config, ours)
-    assert read_config(tmp_path, StudyConfig).guideline == "guideline.yaml"
 
 
 def test_a_study_of_others_is_not_taken_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
