@@ -59,8 +59,13 @@ def _unknown(fit: Fit, evidence: Evidence) -> list[str]:
             notes.append(
                 f"Intervals are over the {over}s, which share {word}s: how other {word}s differ is not in them."
             )
-    if evidence.p_value is None:
+    if len(fit.searches) == 1:
         notes.append("One search alone: whether another seed would find the same is not known.")
+    elif evidence.p_value is None:
+        notes.append(
+            "Whether the searches agree is not tested: the test compares stages, and no two searches speak of the same "
+            "two."
+        )
     return notes
 
 

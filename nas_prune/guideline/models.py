@@ -72,8 +72,7 @@ def profile(
 ) -> tuple[dict[StageRole, float], dict[StageRole, float]]:
     """What one search says about each stage and role: the mean log ratio, and the second half minus the first.
 
-    Together they show every pattern that a model can show, so that a test on them misses none. Budgets weigh as in the
-    least squares.
+    Budgets weigh as in the least squares. A bend whose halves are alike does not show here.
     """
     firsts: dict[StageRole, list[tuple[float, float]]] = defaultdict(list)
     seconds: dict[StageRole, list[tuple[float, float]]] = defaultdict(list)

@@ -285,8 +285,10 @@ def pattern_test(
     values_NC = values_NC[:, (~np.isnan(values_NC)).sum(0) > 0]
     there_NC = ~np.isnan(values_NC)
     num_nodes, num_cells = values_NC.shape
-    if num_nodes < 2 or num_cells < 2 or (there_NC.sum(1) < 2).all() or (there_NC.sum(0) < 2).all():
+    if num_nodes < 2:
         return None, "none: one source alone cannot agree with any other"
+    if num_cells < 2 or (there_NC.sum(1) < 2).all() or (there_NC.sum(0) < 2).all():
+        return None, f"none: the test compares {of}, and no two sources speak of the same two"
     centred_NC = values_NC - np.nanmean(values_NC, axis=1, keepdims=True)
     if not np.nan_to_num(centred_NC).any():
         return 1.0, "all sources are uniform"

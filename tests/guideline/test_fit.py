@@ -5,12 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from torch import nn
 
 from nas_prune.errors import GuidelineError, WidthsError
 from nas_prune.guideline import fit_guideline
 from nas_prune.guideline.doubts import _both
 from nas_prune.guideline.models import MODELS, Reference, profile
-from nas_prune.guideline.sources import driver_of, searched_in, sources_of
+from nas_prune.guideline.sources import Setting, driver_of, searched_in, sources_in, sources_of
+from nas_prune.space.load import load_space
 from nas_prune.space.widths import Widths
 from tests.guideline.synthetic import cut_to, found, setting, space
 
@@ -130,6 +132,22 @@ def test_one_run_alone_gives_no_interval_and_says_so() -> None:
     assert guideline.pattern is not None
     assert guideline.pattern.p_value is None
     assert "One search alone: whether another seed would find the same is not known." in guideline.notes
+
+
+def test_several_searches_of_one_stage_are_not_called_one() -> None:
+    layers = [layer for width in (3, 8, 8) for layer in (nn.Conv2d(width, 8, 3, padding=1), nn.ReLU())]
+    network = load_space(nn.Sequential(*layers, nn.Flatten(), nn.Linear(8 * 64, 4)), (3, 8, 8))
+    inner = (column for column, group in enumerate(network.groups) if group.role == "inner")
+    place = Setting(network, tuple(inner))
+    assert {(group.stage, group.role) for group in place.groups_S} == {(0, "inner")}
+    vectors = [[6, 4, 3], [5, 4, 3], [6, 5, 3]]
+    widths = [found(network, vector, seed=seed) for seed, vector in enumerate(vectors)]
+    guideline = fit_guideline(sources_in(place, widths))
+    assert guideline.pattern is not None
+    assert guideline.pattern.p_value is None
+    assert "no two sources speak of the same two" in guideline.pattern.test
+    assert not any(note.startswith("One search alone") for note in guideline.notes)
+    assert any(note.startswith("Whether the searches agree is not tested") for note in guideline.notes)
 
 
 def test_searches_of_several_budgets_and_of_other_networks_are_pooled_with_what_they_say() -> None:
