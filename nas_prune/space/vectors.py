@@ -20,7 +20,7 @@ def whole_numbers(widths_G: Sequence[int], count: int | None = None) -> tuple[in
         if not (width >= 1 and float(width).is_integer()):
             raise WidthsError(f"a width must be a whole number of at least 1, got {width}.")
     if count is not None and len(widths_G) != count:
-        raise WidthsError(f"there must be one width for each of {count} channel groups, got {len(widths_G)}.")
+        raise WidthsError(f"a width vector must have {count} numbers, got {len(widths_G)}.")
     return tuple(int(width) for width in widths_G)
 
 

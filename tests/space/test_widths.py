@@ -147,7 +147,7 @@ def test_costs_in_the_file_are_those_of_the_rebuilt_network() -> None:
 
 def test_vectors_that_are_none_of_the_space_are_refused() -> None:
     base_G = SPACE.base_G
-    with pytest.raises(WidthsError, match=rf"one width for each of {len(base_G)} channel groups, got 3"):
+    with pytest.raises(WidthsError, match=f"must have {len(base_G)} numbers, got 3"):
         SPACE.widths([1, 2, 3])
     with pytest.raises(WidthsError, match=rf"at most its base {base_G[0]}, got .* \(group features.0\)"):
         SPACE.widths([base_G[0] + 1, *base_G[1:]])
