@@ -194,7 +194,7 @@ class Record:
             places[self.table.resolve(axis)].add(place)
         for picked, _, reason in self.picked:
             axis = self.table.resolve(picked)
-            if len(places[axis]) == self.table.length(axis) and axis in places:
+            if len(places[axis]) == self.table.length(axis):
                 self.table.fix(axis)
             else:
                 self.table.freeze(axis, reason)
