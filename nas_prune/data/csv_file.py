@@ -53,9 +53,8 @@ def read_csv(own: OwnData, kind: TargetKind = "class") -> Table:
             if identities[place] not in seen:
                 seen.add(identities[place])
                 new.append(rows[place])
-            elif (
-                not is_listed or identities[place] in before
-            ):  # a listed image has a row for each of its labels
+            # Within a part a listed image has a row for each of its labels.
+            elif not is_listed or identities[place] in before:
                 again += 1
         parts[name] = labelling.of(tuple(base / row.path for row in new), new)
     notes = (f"Passed over: {again:,} rows that name an image which is there already.",) if again else ()

@@ -1,4 +1,4 @@
-"""The data sets that a name stands for without any code of a person's own."""
+"""What `--data` takes: the data sets that have a name here, and how a person's own are named."""
 
 KNOWN_DATA: dict[str, str] = {
     "digits": "1,797 real 8×8 scans of digits, grey; comes with scikit-learn, no download",

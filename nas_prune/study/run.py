@@ -200,10 +200,9 @@ def _as_before(config: StudyConfig, run: Path) -> StudyConfig:
     elif there.plan is not None:
         if config.hours is None and is_open:
             named.append("budget_training")
+        # Trials that were asked for beside the plan have ended the hours of the directory.
         elif config.hours is not None and (there.hours is not None or there.trials == there.plan.trials):
-            named.append(
-                "hours"
-            )  # trials that were asked for beside the plan have ended those of the directory
+            named.append("hours")
         then, now = ({name: getattr(one, name) for name in named} for one in (there, config))
         check_same(then, now, f"the study in {run}")
         # Beside more trials than were planned, or fewer, all else holds.
