@@ -84,7 +84,6 @@ def test_a_table_is_for_its_target(measured: Path) -> None:
     errors = read_table(measured).header.errors
     assert errors is not None
     assert errors.networks == 3
-    assert errors.twice_median is not None
 
 
 def test_a_finished_measurement_says_the_same_again(measured: Path) -> None:
@@ -204,6 +203,24 @@ def test_a_layer_that_no_time_was_left_of_has_a_nanosecond(tmp_path: Path) -> No
     rows = read_table(tmp_path).rows
     assert {row.latency_ns for row in rows if row.layer == paths[0]} == {1}
     assert all(row.p95_ns >= row.latency_ns for row in rows)
+
+
+def test_a_table_says_by_how_much_steady_passes_of_one_network_differ(tmp_path: Path) -> None:
+    planned = networks(small(), 6, 2, 0)
+    layers = {layer.path: PartTiming(1000, 1000) for layer in timed_layers(small())}
+
+    def differ(reference_ns: int) -> float | None:
+        timed = [
+            Timed(turn, number, Timing(ns, ns, 7), layers, reference)
+            for turn, ns, reference in ((0, 9000, reference_ns), (1, 6000, 100))
+            for number in range(len(planned))
+        ]
+        header = write_measured(small(), tmp_path, planned, timed, {"target": "cpu-torch"}).table.header
+        assert header.errors is not None
+        return header.errors.twice_median
+
+    assert differ(100) == 0.5
+    assert differ(1000) is None  # threads were held up in every first pass
 
 
 def test_a_second_process_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
