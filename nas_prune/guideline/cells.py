@@ -230,11 +230,12 @@ class Fit:
     def _rounding(self, said: Estimates) -> Floats:
         """Variance of each coefficient that comes from rounding to whole widths; 0 for all but levels."""
         return np.array(
-            [self._roundings[name.stage, name.role] if name.kind == "level" else 0.0 for name in said.names]
+            [self.roundings[name.stage, name.role] if name.kind == "level" else 0.0 for name in said.names]
         )
 
     @cached_property
-    def _roundings(self) -> dict[tuple[int, Role | None], float]:
+    def roundings(self) -> dict[tuple[int, Role | None], float]:
+        """Variance that rounding to whole widths makes in what a search says of each stage and role, and stage."""
         found: dict[tuple[int, Role | None], list[float]] = defaultdict(list)
         for budgets in self.searches:
             own: dict[tuple[int, Role | None], float] = {}

@@ -11,14 +11,14 @@ source does not give is NaN.
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import factorial, prod
+from math import factorial, prod, sqrt
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
+from scipy.stats import chi2, norm, rankdata
 from scipy.stats import f as f_distribution
-from scipy.stats import rankdata
 from scipy.stats import t as t_distribution
 
 Floats: TypeAlias = "NDArray[np.float64]"
@@ -265,7 +265,11 @@ def _scatter(mean_C: Floats, variance_C: Floats) -> float:
 
 
 def pattern_test(
-    values_NC: Floats, nodes: Nodes, of: str = "stages", unit: str = "log ratios"
+    values_NC: Floats,
+    nodes: Nodes,
+    of: str = "stages",
+    unit: str = "log ratios",
+    rounding_C: "Floats | None" = None,
 ) -> tuple[float | None, str]:
     """Whether nodes agree in which quantities are large: the p value of "each node's values could be in any order".
 
@@ -277,12 +281,15 @@ def pattern_test(
         nodes: the nodes.
         of: what the quantities are of, in words.
         unit: of the values, in words.
+        rounding_C: variance of each quantity that rounding makes, in all nodes alike: what it may have made alone is no
+            pattern.
 
     Returns:
         The p value, None with one node or one quantity, or where no two nodes say anything of the same one; and in
         words how it was found.
     """
-    values_NC = values_NC[:, (~np.isnan(values_NC)).sum(0) > 0]
+    said_C = (~np.isnan(values_NC)).any(0)
+    values_NC, rounding_C = values_NC[:, said_C], None if rounding_C is None else rounding_C[said_C]
     there_NC = ~np.isnan(values_NC)
     num_nodes, num_cells = values_NC.shape
     if num_nodes < 2:
@@ -292,14 +299,49 @@ def pattern_test(
     centred_NC = values_NC - np.nanmean(values_NC, axis=1, keepdims=True)
     if not np.nan_to_num(centred_NC).any():
         return 1.0, "all sources are uniform"
+    least = _by_rounding(_weighted(centred_NC, nodes.weights_N), rounding_C)
     orders = prod(factorial(int(count)) for count in sorted(there_NC.sum(1))[1:])
     if orders < _FEWEST_ARRANGEMENTS and there_NC.all():
-        return _f_test(centred_NC), f"F test of {of} against their interaction with sources"
+        return max(least, _f_test(centred_NC)), f"F test of {of} against their interaction with sources"
     both = [_statistics(rows, there_NC, nodes.weights_N) for rows in (centred_NC, _ranks(values_NC))]
     # Each statistic by its rank among those of all shuffles, the smaller counts; calibrated on the same shuffles.
-    least = np.minimum(*[rankdata(-statistics, method="max") for statistics in both])
+    smaller = np.minimum(*[rankdata(-statistics, method="max") for statistics in both])
     how = f"{_SHUFFLES} shuffles of {of} within each source, by {unit} and by ranks"
-    return float((least <= least[0]).mean()), how
+    return max(least, float((smaller <= smaller[0]).mean())), how
+
+
+def _by_rounding(mean_C: Floats, rounding_C: "Floats | None") -> float:
+    """How often rounding alone would make means as different: of their squares about their common mean, chi squared."""
+    if rounding_C is None:
+        return 0.0
+    common = float(np.average(mean_C, weights=1 / rounding_C))
+    return float(chi2.sf(((mean_C - common) ** 2 / rounding_C).sum(), len(mean_C) - 1))
+
+
+def common_test(
+    values_NC: Floats, nodes: Nodes, rounding: float = 0.0, of: str = "how stages rise or fall"
+) -> tuple[float | None, str]:
+    """Whether nodes agree that quantities lie above zero, or below: a t test of each node's mean over all it speaks of.
+
+    It sees what all quantities have in common, which `pattern_test` takes off before it compares them.
+
+    Args:
+        values_NC: what each node says, NaN where nothing.
+        nodes: the nodes.
+        rounding: variance of the mean that rounding makes, in all nodes alike.
+        of: what the quantities are, in words.
+
+    Returns:
+        The two-sided p value, None where no two nodes of one parent say anything; and in words how it was found.
+    """
+    mean_N1 = _weighted(values_NC.T, np.ones(values_NC.shape[1]))[:, None]
+    pooled = pool(mean_N1, nodes)
+    if pooled.degrees_C[0] < 1:
+        return None, f"none: of {of} one source alone cannot agree with any other"
+    mean = abs(float(pooled.mean_C[0]))
+    found = 2 * t_distribution.sf(mean / max(float(pooled.error_C[0]), _TINY), pooled.degrees_C[0])
+    least = 2 * norm.sf(mean / sqrt(rounding)) if rounding else 0.0
+    return float(max(least, found)), f"t test of {of} on the whole"
 
 
 def _ranks(values_NC: Floats) -> Floats:

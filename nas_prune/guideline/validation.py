@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from nas_prune.guideline.artefact import HAND_SPREAD, Evidence, Guideline, Model
 from nas_prune.guideline.cells import Estimates, Fit, short, within_places
 from nas_prune.guideline.models import MODELS, StageRole, profile
-from nas_prune.guideline.pooling import LEVELS, at_nodes, gathered, pattern_test
+from nas_prune.guideline.pooling import LEVELS, at_nodes, common_test, gathered, pattern_test
 from nas_prune.guideline.power import smallest_found
 from nas_prune.guideline.shape import shape_on
 from nas_prune.guideline.sources import Source
@@ -45,27 +45,35 @@ def evidence_of(fit: Fit) -> Evidence:
 
     That is the highest that repeats: seeds that agree with each other are no pattern where their networks do not. By
     depth, what changes with it is a pattern too. Levels, how they rise along stages, and that are tested each; the
-    smallest p value counts, times how many tests were made.
+    smallest p value counts, times how many tests were made. How levels rise has two tests, which share its part:
+    whether stages rise unlike each other, and whether they rise on the whole.
     """
     nodes = fit.nodes
     said = [profile(budgets, fit.at) for budgets in fit.searches]
-    levels_UC, rises_UC = (_table([one[part] for one in said]) for part in (0, 1))
-    tests = [pattern_test(at_nodes(values, nodes), nodes) for values in (levels_UC, rises_UC)]
+    tables = [_table([one[part] for one in said]) for part in (0, 1)]
+    levels_UC, rises_UC = (values_UC for _, values_UC in tables)
+    # A place's two halves have twice the variance of its mean each, their difference four times as much.
+    level_C, rise_C = (
+        np.array([factor * fit.roundings[place] for place in own])
+        for factor, (own, _) in zip((1, 4), tables, strict=True)
+    )
+    rises = [
+        pattern_test(at_nodes(rises_UC, nodes), nodes, rounding_C=rise_C),
+        common_test(at_nodes(rises_UC, nodes), nodes, float(rise_C.sum() / max(1, len(rise_C)) ** 2)),
+    ]
+    tests = [pattern_test(at_nodes(levels_UC, nodes), nodes, rounding_C=level_C), _least(rises)]
     if fit.by_depth:
         rise, levels = fit.rise(fit.estimates("stage-role").known)
         tests.append((rise.p_value(levels), "t tests of what rises or falls with depth"))
-    made = [(p_value, how) for p_value, how in tests if p_value is not None]
-    if not made:
-        return Evidence(is_found=False, p_value=None, test=tests[0][1], level=nodes.level)
-    least, test = min(made)
-    p_value = min(1.0, len(made) * least)
+    p_value, test = _least(tests)
+    if p_value is None:
+        return Evidence(is_found=False, p_value=None, test=test, level=nodes.level)
     is_found = p_value < SIGNIFICANCE
     smallest = None
     if not is_found and tests[0][0] is not None:
         is_shuffled = "shuffles" in tests[0][1]
-        smallest = smallest_found(
-            at_nodes(levels_UC, nodes), SIGNIFICANCE / len(made), is_shuffled=is_shuffled
-        )
+        each = SIGNIFICANCE / sum(one is not None for one, _ in tests)
+        smallest = smallest_found(at_nodes(levels_UC, nodes), each, is_shuffled=is_shuffled)
     return Evidence(
         is_found=is_found,
         p_value=p_value,
@@ -73,6 +81,15 @@ def evidence_of(fit: Fit) -> Evidence:
         level=nodes.level,
         smallest=None if smallest is None else short(smallest),
     )
+
+
+def _least(tests: Sequence[tuple[float | None, str]]) -> tuple[float | None, str]:
+    """The smallest p value times how many tests were made, and what it is of; None where none was."""
+    made = [(p_value, how) for p_value, how in tests if p_value is not None]
+    if not made:
+        return None, tests[0][1]
+    least, how = min(made)
+    return min(1.0, len(made) * least), how
 
 
 def prediction_errors(fit: Fit, said: Mapping[Model, Estimates]) -> dict[str, float]:
@@ -108,11 +125,11 @@ def layer_spread(fit: Fit, guideline: Guideline) -> float:
     return sqrt(squares / count) if count > 0 else HAND_SPREAD
 
 
-def _table(said: Sequence[Mapping[StageRole, float]]) -> Floats:
-    """What searches say of places, U×C; NaN where nothing."""
+def _table(said: Sequence[Mapping[StageRole, float]]) -> tuple[list[StageRole], Floats]:
+    """Places, and what searches say of them, U×C; NaN where nothing."""
     places = sorted({place for one in said for place in one})
     values = [[one.get(place, np.nan) for place in places] for one in said]
-    return np.array(values, dtype=np.float64).reshape(len(said), len(places))
+    return places, np.array(values, dtype=np.float64).reshape(len(said), len(places))
 
 
 def missed_by(guideline: Guideline, sources: Sequence[Source]) -> list[Floats]:

@@ -91,8 +91,8 @@ def clock_of(context: StudyContext, workers: int, started: float) -> Clock:
     timeout = None if config.timeout is None else started + config.timeout
     if config.hours is None or plan is None:
         return Clock(timeout, None, None, workers)
-    second = 3600 * config.hours / plan.total  # for each of its MACs
+    second = 3600 * config.hours * (plan.workers or workers) / plan.total  # for each MAC, in one process
     race_end = started + 3600 * config.hours - time_taken(context.run, time() - (monotonic() - started))
     # A trial that is begun just before takes its time; every worker may be at one.
-    trials_end = race_end - second * (plan.finalists + workers * plan.one_training)
+    trials_end = race_end - second * (plan.finalists / workers + plan.one_training)
     return Clock(timeout, trials_end, race_end, workers)

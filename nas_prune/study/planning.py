@@ -199,7 +199,8 @@ def resolved_plan(context: StudyContext, workers: int, progress: Progress) -> St
         context = replace(context, config=config.model_copy(update={"budget_training": found}))
     if context.config.budget_training is None or context.config.plan is not None:
         return config
-    return with_plan(context, planned(context))
+    plan = planned(context)
+    return with_plan(context, plan if config.hours is None else replace(plan, workers=workers))
 
 
 def say_plan(config: StudyConfig, progress: Progress) -> None:

@@ -21,6 +21,7 @@ class StudyPlan:
         full_seeds: full trainings of the winner and of what needs no search, of these; none where that would take too
             much of it.
         studies: how many budgets share it; the numbers of trials are of each.
+        workers: how many processes its hours were worked out for; None where there were none, or in studies of before.
     """
 
     whole: int
@@ -34,6 +35,7 @@ class StudyPlan:
     finalists: int
     full_seeds: int = 0
     studies: int = 1
+    workers: int | None = None
 
     def times(self, macs: float) -> str:
         """MACs in trainings of the whole network."""

@@ -134,13 +134,13 @@ def test_one_run_alone_gives_no_interval_and_says_so() -> None:
     assert "One search alone: whether another seed would find the same is not known." in guideline.notes
 
 
-def test_several_searches_of_one_stage_are_not_called_one() -> None:
-    layers = [layer for width in (3, 8, 8) for layer in (nn.Conv2d(width, 8, 3, padding=1), nn.ReLU())]
+def test_several_searches_of_one_layer_are_not_called_one() -> None:
+    layers = [layer for width in (3, 8) for layer in (nn.Conv2d(width, 8, 3, padding=1), nn.ReLU())]
     network = load_space(nn.Sequential(*layers, nn.Flatten(), nn.Linear(8 * 64, 4)), (3, 8, 8))
     inner = (column for column, group in enumerate(network.groups) if group.role == "inner")
-    place = Setting(network, tuple(inner))
+    place = Setting(network, tuple(inner)[:1])
     assert {(group.stage, group.role) for group in place.groups_S} == {(0, "inner")}
-    vectors = [[6, 4, 3], [5, 4, 3], [6, 5, 3]]
+    vectors = [[8, 4], [8, 5], [8, 3]]
     widths = [found(network, vector, seed=seed) for seed, vector in enumerate(vectors)]
     guideline = fit_guideline(sources_in(place, widths))
     assert guideline.pattern is not None

@@ -247,6 +247,11 @@ def test_hours_leave_the_race_its_time(context: StudyContext) -> None:
     assert clock.race_end == pytest.approx(started + 3600)
     share = (plan.finalists + plan.one_training) / plan.total
     assert clock.trials_end == pytest.approx(started + 3600 * (1 - share))
+    for_two = replace(asked, config=asked.config.model_copy(update={"plan": replace(plan, workers=2)}))
+    second = 2 * 3600 / plan.total  # of one process: the two had twice as many in an hour
+    for workers in (1, 2, 4):
+        own_race = second * (plan.finalists / workers + plan.one_training)
+        assert clock_of(for_two, workers, started).trials_end == pytest.approx(started + 3600 - own_race)
     own = {record.TRAINING_MACS: 500, record.JUDGE: SCRATCH, record.SECONDS: 2.0}
     now = replace(clock, race_end=monotonic() + 10, workers=2)
     assert now.pays_for([create_trial(value=0.5, user_attrs=own)] * 3) == pytest.approx(
