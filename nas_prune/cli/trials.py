@@ -53,7 +53,9 @@ def print_study(result: "StudyResult") -> None:
     from nas_prune.study.location import command_for, storage_flag
 
     for name, trials in result.trials.items():
-        best = record.best_first(trials)[:_BEST]
+        against = result.config.against
+        best = record.best_first(trials)[:_BEST] if against is None else record.front(trials)
+        is_timed = against == "latency"
         ends = record.tally(trials)
         echo(f"{name}: " + ", ".join(f"{number} {fate}" for fate, number in ends.items()) + "\n")
         rows = [
@@ -63,6 +65,7 @@ def print_study(result: "StudyResult") -> None:
                 record.shown(trial, result.config.metric),
                 count(trial.user_attrs[record.MACS]),
                 count(trial.user_attrs[record.PARAMS]),
+                *([f"{trial.values[1]:.3g}"] if is_timed else []),
                 "  ".join(
                     f"{key.removeprefix('kept ')} {100 * share:.0f}".replace(" ", JOINT)
                     for key, share in trial.user_attrs.items()
@@ -76,7 +79,10 @@ def print_study(result: "StudyResult") -> None:
             f"val. {result.config.metric.name}" if result.config.own is None else result.config.metric.name
         )
         value = of_trainings if judge == SCRATCH else f"by {judge}"
-        print_table(["trial", "source", value, "MACs", "parameters", "kept (%)"], rows, left=2)
+        timed = ["latency (ms)"] if is_timed else []
+        if against is not None:
+            echo(f"The best for their {record.AGAINST[against]}, the cheapest first\n")
+        print_table(["trial", "source", value, "MACs", "parameters", *timed, "kept (%)"], rows, left=2)
         echo()
         for doubt in doubts_about(trials, result.config):
             echo(f"{doubt}\n")

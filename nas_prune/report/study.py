@@ -17,7 +17,7 @@ from nas_prune.report.numbers import million
 from nas_prune.report.sections import read_result, settings_section, unfinished
 from nas_prune.runs.directory import published
 from nas_prune.study import trial_record as record
-from nas_prune.study.config import StudyConfig
+from nas_prune.study.config import SCRATCH, StudyConfig
 from nas_prune.study.doubts import doubts_about
 from nas_prune.study.location import StudyLocation, read_trials
 from nas_prune.study.objective import folder_name
@@ -86,8 +86,10 @@ def _of_one(
 
 def _best(done: Sequence[FrozenTrial], config: StudyConfig) -> Table:
     metric = record.metric_of(record.main_judge(done), config.metric)
+    against, is_timed = config.against, config.against == "latency"
     ordered = sorted(done, key=lambda one: -one.values[0])
-    shown = [*ordered[:_BEST], *(one for one in ordered[_BEST:] if record.SOURCE in one.user_attrs)]
+    first = ordered[:_BEST] if against is None else record.front(done)
+    shown = [*first, *(one for one in ordered if record.SOURCE in one.user_attrs and one not in first)]
     rows = [
         [
             str(one.number),
@@ -95,14 +97,25 @@ def _best(done: Sequence[FrozenTrial], config: StudyConfig) -> Table:
             metric.bare(metric.score(one.values[0])),
             million(one.user_attrs[record.MACS]),
             million(one.user_attrs[record.PARAMS]),
+            *([f"{one.values[1]:.3g}"] if is_timed else []),
             " ".join(map(str, record.widths_of(one) or ())),
         ]
         for one in shown
     ]
-    value = metric.heading if config.own is not None else _heading("validation", metric)
-    headings = ["trial", "what", value, "MACs (10⁶)", "parameters (10⁶)", "by group"]
+    judge = record.main_judge(done)
+    if judge == SCRATCH:
+        value = metric.heading if config.own is not None else _heading("validation", metric)
+    else:
+        value = f"by {judge}{' (%)' * metric.is_share}"
+    timed = ["latency (ms)"] if is_timed else []
+    headings = ["trial", "what", value, "MACs (10⁶)", "parameters (10⁶)", *timed, "by group"]
     # Side by side, but not to be compared: the best were chosen by these very numbers.
-    caption = f"The best {_BEST}, by what chose them (luck makes these too high), and what needs no search."
+    which = (
+        f"best {_BEST}"
+        if against is None
+        else f"best for their {record.AGAINST[against]}, the cheapest first"
+    )
+    caption = f"The {which}, by what chose them (luck makes these too high), and what needs no search."
     return Table(headings, rows, 2, caption, ends_in_words=True)
 
 
@@ -115,18 +128,20 @@ def _pictures(done: Sequence[FrozenTrial], config: StudyConfig, name: str) -> li
         for number, one in enumerate(done)
         if record.SOURCE in one.user_attrs
     }
-    metric = record.metric_of(record.main_judge(done), config.metric)
-    what = f"Validation {metric.name}" if config.own is None else metric.name
+    judge = record.main_judge(done)
+    metric = record.metric_of(judge, config.metric)
+    if judge == SCRATCH:
+        what = f"Validation {metric.name}" if config.own is None else metric.name
+    else:
+        what = f"{metric.name} by {judge}"
     fronts = fronts_figure(points, what=what, marked=marked, metric=metric)
     pictures = [Picture(partial(drawn, fronts, f"{name}a"), "Every complete trial on both cost axes.")]
     if config.against is None:
         scores = [one.values[0] for one in sorted(done, key=lambda one: one.number)]
         best = best_so_far_figure(scores, metric=metric)
-        said = (
-            f"The best {what[0].lower() + what[1:] if config.own is None else what} so far, trial by trial."
-        )
+        said = f"The best {what.replace('Validation', 'validation', 1)} so far, trial by trial."
         pictures.append(Picture(partial(drawn, best, f"{name}c"), said))
-    if config.own is None:
+    if config.own is None and judge in record.SHARES:
         errors = edfs_figure(
             {"all trials": {"trials": [metric.error(one.values[0]) for one in done]}},
             title="",

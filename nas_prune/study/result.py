@@ -78,6 +78,7 @@ def trial_summary(trial: FrozenTrial, fate: record.Fate, metric: Metric = ACCURA
         "widths": record.widths_of(trial),
         "macs": trial.user_attrs.get(record.MACS),
         "params": trial.user_attrs.get(record.PARAMS),
+        "latency_ms": trial.user_attrs.get(record.LATENCY),
         "training_macs": trial.user_attrs.get(record.TRAINING_MACS),
         "seconds": trial.user_attrs.get(record.SECONDS),
         "params_drawn": trial.params,

@@ -258,24 +258,31 @@ def best_first(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     return sorted(done, key=lambda trial: (-trial.values[0], trial.number))
 
 
+def front(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """Of a study against a cost, the trials that no other is both better and cheaper than, the cheapest one first."""
+    kept: list[FrozenTrial] = []
+    for trial in sorted(best_first(trials), key=lambda one: (-one.values[0], one.values[1], one.number)):
+        if not kept or trial.values[1] < kept[-1].values[1]:
+            kept.append(trial)
+    return kept[::-1]
+
+
+AGAINST = {"macs": "MACs", "params": "parameters", "latency": "latency"}
 SHARES = (SCRATCH, "inherited", "slimmable")
-_OF_A_FUNCTION = Metric("judge")
+_OF_A_FUNCTION, _OF_A_PROXY = Metric("judge"), Metric("score")
 
 
 def shown(trial: FrozenTrial, metric: Metric = ACCURACY) -> str:
     """A trial's value for people: an accuracy in % or another metric, or what a judge says that looks at no image."""
-    score, judge = float(trial.values[0]), judge_of(trial)
-    if judge not in (*SHARES, OWN):
-        return f"{score:.4f}"
-    own = metric_of(judge, metric)
-    return own.shown(own.score(score))
+    own = metric_of(judge_of(trial), metric)
+    return own.shown(own.score(float(trial.values[0])))
 
 
 def metric_of(judge: JudgeName, metric: Metric) -> Metric:
     """What the values of a judge are: a study's metric, if they are of trained networks."""
     if judge in SHARES:
         return metric
-    return _OF_A_FUNCTION if judge == OWN else ACCURACY
+    return _OF_A_FUNCTION if judge == OWN else _OF_A_PROXY
 
 
 def tally(trials: Sequence[FrozenTrial]) -> dict[str, int]:

@@ -198,3 +198,20 @@ def test_a_studys_home_is_that_of_the_first_worker_that_has_named_itself() -> No
     for name in ("host-1-a-here", "host-2-b-there"):
         own.ask().set_user_attr(record.WORKER, name)
     assert record.home_of(own.trials) == "here"
+
+
+def test_against_a_cost_the_front_is_what_no_trial_beats_for_as_little() -> None:
+    trials = [
+        create_trial(values=values, user_attrs=attributes, state=state)
+        for values, attributes, state in (
+            ([0.9, 30.0], {}, TrialState.COMPLETE),
+            ([0.8, 10.0], {}, TrialState.COMPLETE),
+            ([0.8, 20.0], {}, TrialState.COMPLETE),  # as good and dearer
+            ([0.7, 12.0], {}, TrialState.COMPLETE),  # worse and dearer than the second
+            ([0.85, 30.0], {}, TrialState.COMPLETE),  # worse at the cost of the first
+            ([0.6, 5.0], {record.REPEAT_OF: 1}, TrialState.COMPLETE),
+            ([0.5, 4.0], {}, TrialState.COMPLETE),
+        )
+    ]
+    assert [one.values for one in record.front(trials)] == [[0.5, 4.0], [0.8, 10.0], [0.9, 30.0]]
+    assert record.front([]) == []

@@ -10,7 +10,8 @@ class Judgement:
     """What a judge says of some widths.
 
     Attributes:
-        accuracy: of validation images, a share in [0, 1].
+        accuracy: of validation images, a share in [0, 1]; of what looks at no image any number, of which larger is
+            better.
         macs: multiply-accumulates that it took, in those of trainings (`training_macs`).
     """
 

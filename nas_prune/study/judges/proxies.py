@@ -1,11 +1,12 @@
 """Judging widths without any image: what a network of random weights tells, or its widths alone.
 
-Neither says an accuracy. What they say is mapped into [0, 1) so that larger is better, and only its order counts.
+Neither says an accuracy: a logarithm of any size, of which larger is better.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import log
+from sys import float_info
 
 import torch
 
@@ -13,7 +14,7 @@ from nas_prune.space.search_space import SearchSpace
 from nas_prune.study.judges.contract import Judgement
 from nas_prune.training.evaluation import class_scores
 
-_LARGE = 1000.0  # of a logarithm, for the map into [0, 1)
+_LEAST = -1000.0  # where nothing flows
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ class Synflow:
         pairs = zip(parameters, slopes, strict=True)
         total = sum(float((one.detach() * slope).sum()) for one, slope in pairs if slope is not None)
         macs = 3 * self.space.cost_at(vector_G).macs
-        return Judgement(_within_one(log(total) if total > 0 else -_LARGE), macs)
+        return Judgement(log(min(total, float_info.max)) if total > 0 else _LEAST, macs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +52,4 @@ class LogWidths:
     def judged(self, vector_G: Sequence[int]) -> Judgement:
         """Of the widths alone."""
         kept = [log(vector_G[column] / self.space.base_G[column]) for column in self.columns]
-        return Judgement(_within_one(sum(kept) / len(kept)), 0)
-
-
-def _within_one(value: float) -> float:
-    return 0.5 + max(-_LARGE, min(_LARGE, value)) / (2 * _LARGE + 1)
+        return Judgement(sum(kept) / len(kept), 0)
