@@ -47,7 +47,7 @@ from nas_prune.data.metric import named_metric
 from nas_prune.errors import BadInputError, DamagedError
 from nas_prune.export.origin import TRAINED, check_classes, origin_of
 from nas_prune.runs.directory import begun_whole, make_run, published
-from nas_prune.runs.files import is_there, write_whole
+from nas_prune.runs.files import alone_in, is_there, write_whole
 from nas_prune.runs.progress import SILENT, Progress
 from nas_prune.runs.reading import read_bytes
 from nas_prune.runs.reopen import reopen
@@ -241,7 +241,8 @@ def _again(job: _Job, run: Path) -> str:
 
 
 def _finish(job: _Job, run: Path, progress: Progress) -> Compressed:
-    with limited_threads(job.threads), resume_hint(_again(job, run)):
+    """Do what is left, write the file and the results; no other process writes to the run meanwhile."""
+    with limited_threads(job.threads), alone_in(run), resume_hint(_again(job, run)):
         trained = _scores(job, job.network)
         network = _with_arrays(job, job.plan)
         shared = _scores(job, network)
@@ -299,7 +300,7 @@ def _tuned(job: _Job, network: nn.Module, run: Path, progress: Progress) -> Tens
         settings={"shared": centroids.identity},
         log_to=None if job.config.log is None else events_folder(run, job.config.seed),
     )
-    train_in(run, state, training, progress)
+    train_in(run, state, training, progress, is_held=True)
     return rewritten(job.plan, state.trained)
 
 

@@ -18,6 +18,7 @@ from nas_prune.patterns.result import FoundPattern, SparsifyResult, warnings_of,
 from nas_prune.patterns.rounds import trained_in_rounds
 from nas_prune.patterns.statistics import pattern_of
 from nas_prune.runs.directory import NETWORK, begun_whole, check_out, make_run
+from nas_prune.runs.files import alone_in
 from nas_prune.runs.progress import SILENT, Progress
 from nas_prune.runs.reopen import reopen
 from nas_prune.runs.settings import write_config
@@ -118,9 +119,9 @@ class Ended:
 
 
 def _finish(stage: PreparedPatterns, run: Path, progress: Progress) -> SparsifyResult:
-    """Train what is left, cut at every budget, write the results."""
+    """Train what is left, cut at every budget, write the results; no other process writes to the run meanwhile."""
     started = perf_counter()
-    with limited_threads(stage.threads), resume_hint(_again(stage, run)):
+    with limited_threads(stage.threads), alone_in(run), resume_hint(_again(stage, run)):
         ended = _ended(stage, run, progress)
         with progress.waiting("scoring weights"):
             result = _concluded(stage, run, ended, started)
@@ -145,7 +146,7 @@ def _ended(stage: PreparedPatterns, run: Path, progress: Progress) -> Ended:
         left = _as_left(stage, run, facts_of(training))
         return left if course is None else replace(left, scores=_scores_left(stage, run, facts_of(training)))
     state = stage.first_state(course)
-    train_in(run, state, training, progress)
+    train_in(run, state, training, progress, is_held=True)
     if course is None:
         network, scores = state.trained, None
     else:

@@ -27,6 +27,7 @@ from nas_prune.compression.run import compress, resume_compress
 from nas_prune.data import load_data
 from nas_prune.errors import BadInputError, BudgetError, DamagedError
 from nas_prune.report.read import read_parts
+from nas_prune.runs.files import alone_in
 from nas_prune.runs.progress import Progress
 from nas_prune.runs.settings import read_config
 from nas_prune.training.config import TrainConfig
@@ -60,6 +61,22 @@ def test_the_file_holds_the_network_whose_accuracy_is_said(done: Compressed) -> 
             there = weight[weight != 0]
             assert (there.numel(), weight.numel()) == (own.nonzeros, own.weights)
             assert there.unique().numel() <= min(16, own.values or 16)
+
+
+def test_nobody_else_may_write_while_results_are_written(
+    pruned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused: list[Path] = []
+
+    def written(run: Path, _: Compressed) -> None:
+        with pytest.raises(BadInputError, match="by one process at a time"), alone_in(run):
+            pass
+        refused.append(run)
+
+    monkeypatch.setattr("nas_prune.runs.files._PATIENCE", 0.1)
+    monkeypatch.setattr("nas_prune.compression.run.write_result", written)
+    compressed(pruned, tmp_path / "run", bits="4")
+    assert refused == [tmp_path / "run"]
 
 
 def test_the_directory_stands_for_its_file(done: Compressed) -> None:
@@ -135,7 +152,8 @@ def test_weights_that_are_gone_have_no_gradient_that_a_clipped_norm_would_count(
 ) -> None:
     tuned: list[nn.Module] = []
 
-    def caught(_: Path, state: TrainState, __: Training, ___: Progress) -> None:
+    def caught(_: Path, state: TrainState, __: Training, ___: Progress, *, is_held: bool) -> None:
+        assert is_held
         tuned.append(state.model)
 
     monkeypatch.setattr("nas_prune.compression.run.train_in", caught)

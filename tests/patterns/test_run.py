@@ -24,8 +24,10 @@ from nas_prune.patterns.fit import fit_patterns
 from nas_prune.patterns.methods.registry import METHODS
 from nas_prune.patterns.pattern import read_pattern
 from nas_prune.patterns.prepared import prepared_patterns
+from nas_prune.patterns.result import SparsifyResult
 from nas_prune.patterns.rounds import REWOUND, early_network
 from nas_prune.patterns.run import SCORES, resume_sparsify, sparsify
+from nas_prune.runs.files import alone_in
 from nas_prune.runs.progress import SILENT, Progress
 from nas_prune.space.budget import Budget
 from nas_prune.training.checkpoint import read_tensors, write_tensors
@@ -62,6 +64,22 @@ def test_one_training_gives_a_pattern_at_every_budget(tmp_path: Path) -> None:
     written = json.loads((tmp_path / "run" / "result.json").read_text(encoding="utf-8"))
     assert [one["budget"] for one in written["patterns"]] == list(budgets)
     assert (tmp_path / "run" / "patterns.png").stat().st_size > 1000
+
+
+def test_nobody_else_may_write_while_results_are_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused: list[Path] = []
+
+    def written(result: SparsifyResult) -> None:
+        with pytest.raises(BadInputError, match="by one process at a time"), alone_in(result.run):
+            pass
+        refused.append(result.run)
+
+    monkeypatch.setattr("nas_prune.runs.files._PATIENCE", 0.1)
+    monkeypatch.setattr("nas_prune.patterns.run.write_result", written)
+    sparsify(settings(epochs=1, budgets=("nonzero<=20%",)), tmp_path / "run")
+    assert refused == [tmp_path / "run"]
 
 
 def test_a_finished_search_that_is_resumed_finds_the_same(tmp_path: Path) -> None:
