@@ -2,7 +2,9 @@
 
 import os
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,10 +29,15 @@ def in_empty_directory(tmp_path: Path) -> Iterator[Path]:
 WriteDigits = Callable[..., Path]
 
 
+@cache
+def _digits() -> Any:
+    return load_digits()
+
+
 @pytest.fixture
 def write_digits(tmp_path: Path) -> WriteDigits:
     """A function that writes so many images of each class below a folder of `tmp_path`."""
-    digits = load_digits()
+    digits = _digits()
 
     def write(part: str, counts: dict[str, int], *, suffix: str = ".png", size: int = 8) -> Path:
         for name, count in counts.items():

@@ -5,12 +5,14 @@ import warnings
 from collections.abc import Mapping
 from contextlib import redirect_stdout
 from dataclasses import dataclass
+from functools import cache
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from nas_prune.data.source import Source, memory_reader
@@ -40,13 +42,19 @@ _DOWNLOADS: dict[str, _Download] = {
 }
 
 
-def digits_source() -> Source:
-    """The 1,797 scanned digits of scikit-learn, 8×8 and grey; a fixed fifth is the test part."""
+@cache
+def _digits() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Pixels and labels, read once: they are text that takes a twentieth of a second."""
     from sklearn.datasets import load_digits
 
     found = load_digits()
-    images = torch.from_numpy(np.rint(found.images * (255 / 16)).astype(np.uint8)).unsqueeze(1)
-    labels = found.target.astype(np.int64)
+    return np.rint(found.images * (255 / 16)).astype(np.uint8), found.target.astype(np.int64)
+
+
+def digits_source() -> Source:
+    """The 1,797 scanned digits of scikit-learn, 8×8 and grey; a fixed fifth is the test part."""
+    pixels, labels = _digits()
+    images, labels = torch.from_numpy(pixels.copy()).unsqueeze(1), labels.copy()
     train, test = split_off(labels, 0.2, np.random.default_rng(0))
     return Source(
         labels,

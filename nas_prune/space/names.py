@@ -4,8 +4,11 @@
 stands in a file is compared with what the user typed (`check_trusted`), never imported by itself.
 """
 
+from collections.abc import Mapping
 from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -85,11 +88,11 @@ def check_trusted(name: str, typed: str | None, where: str) -> str:
     return typed
 
 
-def known_spaces() -> dict[str, SpaceFile]:
-    """Every shipped search space by name."""
-    return {
-        path.stem: _read(path.name) for path in sorted(shipped("search_spaces").glob("*.yaml"), key=_natural)
-    }
+@cache
+def known_spaces() -> Mapping[str, SpaceFile]:
+    """Every shipped search space by name; read once, since nothing changes them."""
+    paths = sorted(shipped("search_spaces").glob("*.yaml"), key=_natural)
+    return MappingProxyType({path.stem: _read(path.name) for path in paths})
 
 
 def _natural(path: Path) -> tuple[str, int]:
