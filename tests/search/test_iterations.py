@@ -164,8 +164,7 @@ def test_the_command_line_takes_steps(in_empty_directory: Path, capsys: pytest.C
 def test_scoring_again_saves_what_one_look_would_cut_off(tmp_path: Path) -> None:
     """At 40 % of the MACs one look at slopes leaves a layer next to nothing, and a network that nearly guesses.
 
-    By how much differs between seeds and machines, whose sums round differently: three seeds, and a third of the least
-    mean difference that was seen.
+    By how much differs between seeds and machines, whose sums round differently: 0.17, 0.58 and 0.70 were seen.
     """
     gains = []
     for seed in range(3):
@@ -186,4 +185,4 @@ def test_scoring_again_saves_what_one_look_would_cut_off(tmp_path: Path) -> None
         assert once is not None
         assert again is not None
         gains.append(again - once)
-    assert sum(gains) / len(gains) > 0.1, gains
+    assert sum(gains) / len(gains) > 0.2, gains
