@@ -79,9 +79,9 @@ def test_more_sources_that_vary_less_would_show_smaller_patterns() -> None:
 
 def test_it_takes_no_time() -> None:
     values = np.random.default_rng(0).normal(0, 1, (200, 12))
-    started = time.perf_counter()
+    started = time.process_time()
     smallest_found(values, 0.025, is_shuffled=True)
-    assert time.perf_counter() - started < 0.3
+    assert time.process_time() - started < 0.3
 
 
 def test_files_without_it_say_nothing_of_it() -> None:

@@ -1,7 +1,7 @@
 """Peak memory: an independent count of real forward passes, arithmetic by hand, blocks that are taken out."""
 
 from collections import Counter
-from time import perf_counter
+from time import process_time
 
 import numpy as np
 import pytest
@@ -242,9 +242,9 @@ def check_speed(space: SearchSpace) -> None:
     memory(space.base_G)
     rng = np.random.default_rng(0)
     widths_NG = rng.integers(1, np.array(space.base_G) + 1, (100_000, len(space.groups)))
-    start = perf_counter()
+    start = process_time()
     values_N = memory(widths_NG)
-    assert perf_counter() - start < 2
+    assert process_time() - start < 2
     assert values_N[:3].tolist() == [int(memory(widths)) for widths in widths_NG[:3]]
     assert np.allclose(memory.real(widths_NG[:3]), values_N[:3])
 

