@@ -3,13 +3,14 @@
     python tools/kept.py --out shootout --kept studies/shootout/repetitions.jsonl --of '*/*/*/result.json'
 
 Each file of `--out` that a pattern matches becomes a line of `--kept`; each line whose file is missing in `--out` is
-written there, so that the study's own command does not train it again. What both have must be the same. Nothing of
-what the files say is printed.
+written there, so that the study's own command does not train it again. What both have must be the same, but for files
+of `--latest NAME`: settings, say, which another number of seeds changes. Nothing of what the files say is printed.
 """
 
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -17,13 +18,14 @@ from nas_prune.errors import BadInputError, NasPruneError
 from nas_prune.runs.files import write_whole
 
 
-def exchange(out: Path, kept: Path, patterns: list[str]) -> tuple[int, int]:
+def exchange(out: Path, kept: Path, patterns: list[str], latest: Sequence[str] = ()) -> tuple[int, int]:
     """Exchange files with a file of lines.
 
     Args:
         out: the directory of the study.
         kept: a line of JSON for each file, by path; made if it is missing.
         patterns: which files, as `Path.glob` takes them.
+        latest: files that may have changed, since more was asked of the study: what `--out` has replaces what is kept.
 
     Returns:
         How many were kept now, and how many were put back.
@@ -32,8 +34,10 @@ def exchange(out: Path, kept: Path, patterns: list[str]) -> tuple[int, int]:
         BadInputError: both have a file and differ, or the lines are none of ours.
     """
     lines = _read(kept)
-    here = {path.relative_to(out).as_posix(): path for pattern in patterns for path in out.glob(pattern)}
+    here = {path.relative_to(out).as_posix(): path for one in (*patterns, *latest) for path in out.glob(one)}
     found = {name: _content(path) for name, path in here.items()}
+    changed = {name for name in found.keys() & set(latest) if lines.get(name) not in (None, found[name])}
+    lines = {name: content for name, content in lines.items() if name not in changed}
     differing = sorted(name for name, content in found.items() if lines.get(name, content) != content)
     if differing:
         raise BadInputError(
@@ -81,8 +85,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--kept", type=Path, required=True)
     parser.add_argument("--of", action="append", required=True, metavar="PATTERN")
+    parser.add_argument("--latest", action="append", default=[], metavar="NAME")
     options = parser.parse_args()
-    taken, given = exchange(options.out, options.kept, options.of)
+    taken, given = exchange(options.out, options.kept, options.of, options.latest)
     print(f"{taken} kept now, {given} put back")
 
 

@@ -7,6 +7,7 @@ star marks p < 0.05 after Holm's correction over the arms of a budget, against t
 """
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 from statistics import fmean
 
@@ -22,6 +23,7 @@ from nas_prune.comparison.pattern_result import (
 from nas_prune.comparison.statistics import LEVEL
 from nas_prune.runs.figure import save
 from nas_prune.space.budget import Budget
+from nas_prune.training.result import Trained
 
 # Of which arms there is a line, and in which colour and style: same colour, same weights that are there.
 LINES = {
@@ -33,6 +35,10 @@ LINES = {
     "widths-macs": ("0.5", "x--"),
     "slimming-macs": ("0.2", "+--"),
 }
+DENSE = (
+    "widths-macs",
+    "slimming-macs",
+)  # of the MACs of a budget's patterns, and of other numbers of weights
 
 
 def table(result: PatternComparison) -> str:
@@ -66,10 +72,13 @@ def _cell(result: PatternComparison, budget: Budget, arm: str) -> str:
 
 def sentences(result: PatternComparison) -> str:
     """The differences that were found, and how many were not."""
-    lines, unseen = [], 0
+    lines, unseen, untested = [], 0, 0
     for budget in result.config.budgets:
         for arm, found in result.compared(budget).items():
-            if not found.holm < LEVEL:
+            if found.holm != found.holm:
+                untested += 1
+                continue
+            if found.holm >= LEVEL:
                 unseen += 1
                 continue
             one = found.contrast
@@ -78,11 +87,16 @@ def sentences(result: PatternComparison) -> str:
             lines.append(
                 f"- {budget}: {arm} − {beside} {100 * one.difference:+.2f} points ({ends}), p = {found.holm:.2g}."
             )
-    return "\n".join([*lines, f"- {unseen} other contrasts: no difference found."])
+        lines += [f"- {budget}: {note}" for note in result.notes(budget)]
+    lines += [f"- {unseen} other contrasts: no difference found."] if unseen else []
+    return "\n".join([*lines, *([f"- {untested} contrasts: not tested."] if untested else [])])
 
 
 def draw(results: list[PatternComparison], path: Path) -> None:
-    """Test scores against the share of weights that are there, a panel for each comparison."""
+    """Test scores against the share of weights that are there, a panel for each comparison.
+
+    Narrow networks have the MACs of the patterns, and stand at the share of weights that they have.
+    """
     figure = Figure(figsize=(4.8 * len(results), 3.9), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
     for axes, result in zip(figure.subplots(1, len(results), squeeze=False)[0], results, strict=True):
@@ -101,7 +115,8 @@ def _panel(axes: Axes, result: PatternComparison) -> None:
         points = [
             (100 * share, *mean_and_spread([100 * one.test_score for one in own.values()]))
             for budget in result.config.budgets
-            if (own := result.of(budget, arm)) and (share := shares[str(budget)]) is not None
+            if (own := result.of(budget, arm))
+            and (share := _dense_share(result, own) if arm in DENSE else shares[str(budget)]) is not None
         ]
         if points:
             x, means, spreads = zip(*points, strict=True)
@@ -116,9 +131,20 @@ def _panel(axes: Axes, result: PatternComparison) -> None:
     axes.minorticks_off()
     axes.set_xlabel("weights that are there, %")
     axes.set_ylabel(f"test {result.metric.name}, %")
-    axes.set_title(f"{result.run.name}, n = {result.config.seeds}", fontsize=10)
+    counts = {len(own) for own in result.trained.values()}
+    axes.set_title(
+        f"{result.run.name}, n = {'–'.join(map(str, sorted({min(counts), max(counts)})))}", fontsize=10
+    )
     axes.grid(color="0.92")
     axes.legend(frameon=False, fontsize=8)
+
+
+def _dense_share(result: PatternComparison, own: Mapping[int, Trained]) -> float | None:
+    """The share of a whole network's parameters that narrow networks have; None where none was trained."""
+    whole = result.of(result.config.budgets[0], "whole")
+    if not whole:
+        return None
+    return fmean(one.params for one in own.values()) / fmean(one.params for one in whole.values())
 
 
 def main() -> None:

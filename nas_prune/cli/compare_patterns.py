@@ -152,9 +152,8 @@ def _print_budget(result: "PatternComparison", budget: "Budget") -> None:
         "KiB",
     ]
     print_table(headings, rows, left=2)
-    for (at, name), why in result.left_out.items():
-        if at == str(budget):
-            echo(f"{name} was left out: {why}")
+    for note in result.notes(budget):
+        echo(note)
     echo()
 
 

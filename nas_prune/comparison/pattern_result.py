@@ -15,6 +15,7 @@ from nas_prune.comparison.pattern_work import (
     trainings_of,
     why_left_out,
 )
+from nas_prune.comparison.sentences import guessing_arms
 from nas_prune.comparison.statistics import LEVEL, Contrast, holm, paired
 from nas_prune.data.metric import ACCURACY, Metric, named_metric
 from nas_prune.patterns.pattern import PATTERNS, Pattern, read_pattern
@@ -86,6 +87,13 @@ class PatternComparison:
     def metric(self) -> Metric:
         """What networks are compared by; accuracy where none is trained yet."""
         return next((one.metric for own in self.trained.values() for one in own.values()), ACCURACY)
+
+    def notes(self, budget: Budget) -> list[str]:
+        """What there is to know beside the numbers of a budget: arms that were left out, and those that guess."""
+        left = [f"{arm} was left out: {why}" for (at, arm), why in self.left_out.items() if at == str(budget)]
+        own = {arm.name: list(self.of(budget, arm.name).values()) for arm in self.config.chosen}
+        classes = next((one.space.num_classes for one in self.patterns[str(budget)]), None)
+        return left + guessing_arms(own, classes)
 
     def of(self, budget: Budget, arm: str) -> Mapping[int, Trained]:
         """The trainings of an arm at a budget; the whole network's are the same at all."""
@@ -163,6 +171,7 @@ def summary(result: PatternComparison) -> dict[str, Any]:
                 "patterns": [one.cost.model_dump() for one in result.patterns[str(budget)]],
                 "base": [one.base_cost.model_dump() for one in result.patterns[str(budget)]][:1],
                 "arms": _arms(result, budget),
+                "notes": result.notes(budget),
                 "left_out": {arm: why for (at, arm), why in result.left_out.items() if at == str(budget)},
             }
             for budget in config.budgets

@@ -17,7 +17,6 @@ from nas_prune.comparison.pattern_work import (
     trainings_of,
     width_searches_of,
 )
-from nas_prune.data.config import load_images
 from nas_prune.errors import BadInputError, FileError, NasPruneError
 from nas_prune.hardware.use import keep_target
 from nas_prune.patterns.config import resolve
@@ -30,6 +29,7 @@ from nas_prune.runs.reopen import reopen
 from nas_prune.runs.settings import library_versions, write_config
 from nas_prune.runs.stopping import resume_hint
 from nas_prune.runs.workers import in_workers
+from nas_prune.space.load import images_for
 from nas_prune.space.names import is_own
 from nas_prune.training.config import checked_images
 from nas_prune.training.given_weights import write_start
@@ -117,13 +117,18 @@ def resume_compare_patterns(
     config = reopen(
         run, PatternCompareConfig, trusted=space, data_name=data_name, progress=progress, cleans=False
     )
-    if seeds is not None:
-        if seeds < config.seeds:
-            raise BadInputError(f"--seeds must be at least the {config.seeds} that the run has, got {seeds}.")
-        config = config.model_copy(update={"seeds": seeds}).checked()
-        write_config(run, config.relative_to(run))
-    if any(not is_done(run, unit) for unit in trainings_of(config)):
-        checked_images(config, load_images(config.data, config.search_of(0).seed, SILENT))
+    with alone_in(run):
+        if seeds is not None:
+            if seeds < config.seeds:
+                raise BadInputError(
+                    f"--seeds must be at least the {config.seeds} that the run has, got {seeds}."
+                )
+            config = config.model_copy(update={"seeds": seeds}).checked()
+        if any(not is_done(run, unit) for unit in trainings_of(config)):
+            seed = config.search_of(0).seed
+            checked_images(config, images_for(config.search.space, config.data, seed, SILENT))
+        if seeds is not None:  # when all is known to fit
+            write_config(run, config.relative_to(run))
     return _finish(run, config, space, workers, progress)
 
 

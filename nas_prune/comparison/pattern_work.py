@@ -2,10 +2,10 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -20,7 +20,8 @@ from nas_prune.comparison.pattern_widths import (
     widths_beside,
 )
 from nas_prune.data import epoch_seed
-from nas_prune.errors import BudgetError, DamagedError
+from nas_prune.data.guessing import guess_share
+from nas_prune.errors import BadInputError, BudgetError, DamagedError
 from nas_prune.patterns.config import SparsifyConfig
 from nas_prune.patterns.cut import cut_weights
 from nas_prune.patterns.draw import drawn_masks
@@ -52,6 +53,7 @@ from nas_prune.training.run import train_member
 # In the directory of a comparison: what the guided arm draws from, and what a guided search does.
 GUIDELINE, SEARCHED_BY = "guideline.yaml", "search-guideline.yaml"
 _COST, _LEFT_OUT = "cost.json", "left-out.json"
+_FOUND = "found_masks"
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,9 +176,10 @@ class Worker:
         stage = self.stage(unit.seed)
         result = result_file(self.run, unit)
         result.parent.mkdir(parents=True, exist_ok=True)
+        found = self._check_found(unit, unit.budget)
         if arm.kind == "whole" and self._has_whole(stage):
             whole = stage.costs.whole
-            content = {"macs": whole.macs, "size_bytes": whole.size_bytes}
+            content = {"macs": whole.macs, "size_bytes": whole.size_bytes, _FOUND: found}
             write_whole(result.parent / _COST, json.dumps(content) + "\n")
             write_trained(result, self._as_searched(unit, stage))
             return
@@ -186,8 +189,33 @@ class Worker:
             write_whole(result.parent / _LEFT_OUT, json.dumps({"why": str(error)}) + "\n")
             return
         macs, size = self._cost(config, widths, inputs, stage)
-        write_whole(result.parent / _COST, json.dumps({"macs": macs, "size_bytes": size}) + "\n")
+        content = {"macs": macs, "size_bytes": size, _FOUND: found}
+        write_whole(result.parent / _COST, json.dumps(content) + "\n")
         train_member(config, widths, result.parent.parent, inputs, result=result, progress=progress)
+
+    def _check_found(self, unit: Unit, budget: Budget) -> str | None:
+        """What tells the masks of a unit's search from others; None where it has no file of them.
+
+        Raises:
+            BadInputError: other arms of its seed were trained with other masks: a seed that was kept in part was
+                searched again on another machine, say.
+        """
+        mask = self._pattern(unit.seed, budget).mask
+        found = None if mask is None else mask.blake2b
+        for arm in self.config.chosen:
+            if (
+                arm.kind == "whole" and budget != self.config.budgets[0]
+            ):  # beside which the whole network stands
+                continue
+            other = replace(unit, arm=arm)
+            noted = _content_of_cost(self.run, other).get(_FOUND) if read_unit(self.run, other) else None
+            if noted is not None and noted != found:
+                place = result_file(self.run, other).parent
+                raise BadInputError(
+                    f"all arms of seed {unit.seed} must be of one search, and {arm.name} at {budget} was trained with "
+                    f"other masks than its search has now. Remove {place.parent}, or go on where it was begun."
+                )
+        return found
 
     def stage(self, seed: int) -> PreparedPatterns:
         """The search of a seed with everything loaded."""
@@ -231,6 +259,7 @@ class Worker:
             cost.macs,
             cost.params,
             0.0,
+            guess=guess_share(data.test.labels, data.num_classes) if data.task.is_classification else None,
             metric=data.task.metric,
         )
 
@@ -346,11 +375,20 @@ def why_left_out(run: Path, unit: Unit) -> str | None:
 
 def read_cost(run: Path, unit: Unit) -> tuple[int, int] | None:
     """MACs of the weights that are there, and bytes, of what a unit trained; None where that is not known."""
+    content = _content_of_cost(run, unit)
+    try:
+        return int(content["macs"]), int(content["size_bytes"])
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _content_of_cost(run: Path, unit: Unit) -> dict[str, Any]:
+    """What is noted beside a training; empty where nothing is that can be read."""
     try:
         content = read_json(result_file(run, unit).parent / _COST)
-        return int(content["macs"]), int(content["size_bytes"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def read_unit(run: Path, unit: Unit) -> Trained | None:

@@ -1,5 +1,6 @@
 """What a comparison says, in words."""
 
+from collections.abc import Mapping, Sequence
 from math import inf, isnan
 from statistics import fmean
 
@@ -9,7 +10,7 @@ from nas_prune.comparison.plan import NEAR
 from nas_prune.comparison.result import CompareResult, search_macs
 from nas_prune.comparison.statistics import TestName
 from nas_prune.data.metric import Metric
-from nas_prune.training.result import guessing, mean_and_deviation
+from nas_prune.training.result import Trained, guessing, mean_and_deviation
 from nas_prune.training.schedules import training_macs
 
 TESTS: dict[TestName, str] = {
@@ -64,7 +65,13 @@ def sentences(result: CompareResult) -> list[str]:
         said += [*saved(result), *_of_guideline(result)]
     if any(not isnan(one.holm) for one in found.values()):
         said.append(f"Tested by {TESTS[result.config.test]}{_but_by_search(result)}.")
-    return said + _of_searches(result) + _of_costs(result) + _of_seeds(result) + _guessing(result)
+    return (
+        said
+        + _of_searches(result)
+        + _of_costs(result)
+        + _of_seeds(result)
+        + guessing_arms(result.arms, result.widths.space.num_classes)
+    )
 
 
 def _but_by_search(result: CompareResult) -> str:
@@ -145,10 +152,15 @@ def _of_seeds(result: CompareResult) -> list[str]:
     return [said]
 
 
-def _guessing(result: CompareResult) -> list[str]:
-    """A warning where arms have learned next to nothing."""
-    named = guessing(result.arms, result.widths.space.num_classes)
-    trained = [name for name, own in result.arms.items() if own]
+def guessing_arms(arms: Mapping[str, Sequence[Trained]], num_classes: int | None) -> list[str]:
+    """A warning where arms have learned next to nothing.
+
+    Args:
+        arms: the trainings of each.
+        num_classes: of the network; None where that is not known.
+    """
+    named = guessing(arms, num_classes)
+    trained = [name for name, own in arms.items() if own]
     if not named:
         return []
     who = "Every arm is" if len(named) == len(trained) else f"Of the arms, {', '.join(named)}"

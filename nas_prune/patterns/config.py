@@ -89,10 +89,17 @@ def resolve(config: SparsifyConfig) -> SparsifyConfig:
             "space": space_name(config.space),
             "scope": config.scope or (method.scopes[0] if method.scopes else None),
             "strength": config.strength if config.strength is not None else method.strength,
-            "rewind": (1 if config.rewind is None else config.rewind) if method.rounds else None,
+            "rewind": _rewind(config) if method.rounds else None,
             "versions": library_versions(),
         }
     )
+
+
+def _rewind(config: SparsifyConfig) -> float:
+    """How many epochs a network is taken back to: one, or half of the only one."""
+    if config.rewind is not None:
+        return config.rewind
+    return 1 if config.search_recipe.epochs > 1 else 0.5
 
 
 def _check_of_widths(config: SparsifyConfig) -> None:

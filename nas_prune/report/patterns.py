@@ -180,7 +180,11 @@ def part_of_pattern_comparison(run: Path, name: str) -> Part:
     sections = [
         Section(
             "What was compared",
-            [f"{done} trainings are done, of {config.seeds} seeds.", *going_on, DENSE_KERNELS],
+            [
+                f"{done} trainings are done, of {config.seeds} seed{'s' * (config.seeds > 1)}.",
+                *going_on,
+                DENSE_KERNELS,
+            ],
         )
     ]
     for number, budget in enumerate(config.budgets):
@@ -218,7 +222,7 @@ def _compared(result: PatternComparison, budget: Budget, name: str) -> Section:
             ]
         )
     if not rows:
-        return Section(f"At {budget}", [unfinished("no training is done")])
+        return Section(f"At {budget}", [*result.notes(budget), unfinished("no training is done")])
     table = Table(
         [
             "arm",
@@ -239,7 +243,7 @@ def _compared(result: PatternComparison, budget: Budget, name: str) -> Section:
     )
     figure = dots_figure(values, what=f"test {metric.name}{' (%)' * metric.is_share}", metric=metric)
     picture = Picture(partial(drawn, figure, name), "Every training, and the mean of each arm.")
-    return Section(f"At {budget}", tables=[table], pictures=[picture])
+    return Section(f"At {budget}", result.notes(budget), tables=[table], pictures=[picture])
 
 
 def _cost_cells(result: PatternComparison, budget: Budget, arm: str) -> list[str]:

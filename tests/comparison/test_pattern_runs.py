@@ -1,6 +1,8 @@
 """Comparisons of patterns on disk: what a training gets, and what goes on after a stop, elsewhere, or not at all."""
 
+import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ from nas_prune.comparison.pattern_config import PatternCompareConfig
 from nas_prune.comparison.pattern_result import PatternComparison, read_pattern_comparison, summary
 from nas_prune.comparison.pattern_run import compare_patterns, resume_compare_patterns
 from nas_prune.comparison.pattern_widths import search_widths, why_no_widths
-from nas_prune.comparison.pattern_work import Unit, Worker, search_folder
+from nas_prune.comparison.pattern_work import Unit, Worker, arm_folder, search_folder
 from nas_prune.data.config import DataConfig
 from nas_prune.errors import BadInputError, DamagedError
 from nas_prune.hardware.target import target_named
@@ -114,6 +116,9 @@ def test_the_report_has_costs_under_their_headings(found: PatternComparison) -> 
     assert float(cells["MACs (10⁶)"]) == pytest.approx(cost[0] / 1e6, abs=0.01)
     assert cells["KiB"] == f"{cost[1] / 1024:,.0f}"
     assert cells["what it is"] == ARMS["scratch-e"].words
+    left = replace(found, left_out={(str(TEN), "slimming-macs"): "nothing is so small"})
+    assert left.notes(TEN)[0] == "slimming-macs was left out: nothing is so small"
+    assert any("hardly better than guessing" in note for note in part.sections[1].sentences)  # after an epoch
 
 
 def test_seeds_are_added_to_a_network_of_ones_own(tmp_path: Path) -> None:
@@ -132,8 +137,32 @@ def test_seeds_are_not_added_on_other_images(write_digits: WriteDigits, tmp_path
     for path in sorted((home / "digits" / "train").rglob("*.png"))[::2]:
         path.unlink()
     assert resume_compare_patterns(tmp_path / "run").is_finished  # nothing is left to train
+    before = (tmp_path / "run" / "config.yaml").read_bytes()
     with pytest.raises(BadInputError, match="must name the images that the run was begun with"):
         resume_compare_patterns(tmp_path / "run", seeds=2)
+    assert (tmp_path / "run" / "config.yaml").read_bytes() == before  # what is refused changes nothing
+
+
+def test_seeds_are_added_where_images_are_brought_to_a_networks_channels(tmp_path: Path) -> None:
+    data = DataConfig(name="digits", max_images=200, image_size=32)
+    config = settings("scratch-e", data=data, space="torchvision:squeezenet1_1")
+    compare_patterns(config, tmp_path / "run")
+    assert sorted(resume_compare_patterns(tmp_path / "run", seeds=2).of(TEN, "scratch-e")) == [0, 1]
+
+
+def test_arms_of_one_seed_are_of_one_search(found: PatternComparison, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(found.run, run)
+    shutil.rmtree(arm_folder(run, "shuffled", TEN))
+    assert resume_compare_patterns(run).is_finished
+    shutil.rmtree(arm_folder(run, "shuffled", TEN))
+    noted = arm_folder(run, "drawn", TEN) / "seed-10000" / "cost.json"
+    content = json.loads(noted.read_text(encoding="utf-8"))
+    assert content["found_masks"] == found.patterns[str(TEN)][0].mask.blake2b  # type: ignore[union-attr]
+    noted.write_text(json.dumps({**content, "found_masks": "others"}), encoding="utf-8")
+    result = resume_compare_patterns(run)
+    ((_, why),) = result.failed
+    assert "and drawn at nonzero<=10% was trained with other masks than its search has now" in why
 
 
 def test_the_target_of_the_search_comes_along(tmp_path: Path) -> None:

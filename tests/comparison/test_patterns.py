@@ -99,6 +99,10 @@ def test_arms_are_compared_seed_by_seed_and_corrected_together() -> None:
     assert found["ticket"].verdict == "better"
     assert found["ticket"].holm == pytest.approx(2 * found["ticket"].contrast.p_value)
     assert found["shuffled"].verdict == "no detectable difference"
+    assert result.notes(TEN) == []
+    assert (
+        planted({"scratch-e": [0.1] * 5, "ticket": [0.9] * 5}).notes(TEN) == []
+    )  # of how many classes is not known
     arms = summary(result)["budgets"][0]["arms"]
     assert arms["ticket"]["beside"]["arm"] == "scratch-e"
     assert "beside" not in arms["scratch-e"]
@@ -146,6 +150,7 @@ def test_a_seed_whose_arms_are_trained_is_not_searched_again(tmp_path: Path) -> 
     )  # results and costs at two budgets
     exchange(tmp_path / "elsewhere", lines, [])
     more = resume_compare_patterns(tmp_path / "elsewhere", seeds=2)
+    assert exchange(more.run, lines, ["arms/**/*.json"], ["config.yaml"])[0] == 5
     assert [path.name for path in (more.run / "searches").iterdir()] == ["seed-1"]
     assert more.of(TEN, "scratch-e")[0] == first.of(TEN, "scratch-e")[0]
     assert sorted(more.of(TEN, "scratch-e")) == [0, 1]

@@ -66,6 +66,13 @@ def test_one_training_gives_a_pattern_at_every_budget(tmp_path: Path) -> None:
     assert (tmp_path / "run" / "patterns.png").stat().st_size > 1000
 
 
+def test_a_round_of_one_epoch_is_rewound_to_its_middle() -> None:
+    once = resolve(settings(method="lottery", epochs=1, iterations=2, budgets=("nonzero<=40%",)))
+    assert once.rewind == 0.5
+    assert resolve(once) == once  # and what it is resolved to can be compared
+    assert resolve(settings(method="lottery", rewind=0.0, budgets=("nonzero<=40%",))).rewind == 0
+
+
 def test_nobody_else_may_write_while_results_are_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

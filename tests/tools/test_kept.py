@@ -53,6 +53,21 @@ def test_another_end_of_the_same_training_is_refused(tmp_path: Path) -> None:
     assert lines.read_bytes() == before
 
 
+def test_settings_that_ask_for_more_replace_those_that_are_kept(tmp_path: Path) -> None:
+    lines = tmp_path / "all.jsonl"
+    out, other = tmp_path / "out", tmp_path / "other"
+    write(out, "study/0/result.json", 0.5)
+    (out / "config.yaml").write_text("seeds: 1\n", encoding="utf-8")
+    assert exchange(out, lines, PATTERNS, ["config.yaml"]) == (2, 0)
+    (out / "config.yaml").write_text("seeds: 2\n", encoding="utf-8")
+    with pytest.raises(BadInputError, match=r"config\.yaml must be what"):
+        exchange(out, lines, [*PATTERNS, "config.yaml"])
+    assert exchange(out, lines, PATTERNS, ["config.yaml"]) == (1, 0)
+    assert exchange(out, lines, PATTERNS, ["config.yaml"]) == (0, 0)
+    assert exchange(other, lines, PATTERNS) == (0, 2)
+    assert (other / "config.yaml").read_text(encoding="utf-8") == "seeds: 2\n"
+
+
 @pytest.mark.parametrize("row", [{"path": "../a", "text": ""}, {"path": "/a", "text": ""}, {"path": "a"}])
 def test_lines_that_lead_elsewhere_are_refused(row: dict[str, str], tmp_path: Path) -> None:
     lines = tmp_path / "all.jsonl"

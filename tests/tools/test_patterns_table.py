@@ -28,3 +28,6 @@ def test_what_is_kept_gives_the_table(tmp_path: Path) -> None:
     gone = next((run / "arms" / "nonzero-5pct" / "guided").glob("seed-10000/result.json"))
     gone.unlink()
     assert "(n = 4)" in table(read_pattern_comparison(run))
+    for path in run.glob("arms/**/seed-1000[1-9]/result.json"):
+        path.unlink()
+    assert sentences(read_pattern_comparison(run)).splitlines()[-1] == "- 43 contrasts: not tested."
