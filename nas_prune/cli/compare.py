@@ -97,7 +97,7 @@ _compare_options = packed(
     click.option(
         "--cap",
         type=click.FloatRange(min=1, max=10_000),
-        help="Largest factor on the epochs of Scratch-B; none by default.",
+        help="Largest factor on the epochs of Scratch-B; none by default, 4 of patterns.",
     ),
     click.option(
         "--equal-training",

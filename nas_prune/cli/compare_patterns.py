@@ -85,6 +85,10 @@ def _config(asked: "CompareOptions", setup: Setup) -> "PatternCompareConfig":
     data = images_of(pattern, path, **setup.images.chosen)
     is_trained = method_named(search.method).trains
     arms = arms_named(asked.arms, has_guideline=asked.guideline is not None, is_trained=is_trained)
+    if asked.guideline is not None and all(arm.name != "guided" for arm in arms):
+        raise click.UsageError("--guideline must come with --arm guided, or without --arm.")
+    if asked.cap is not None and all(arm.schedule != "scratch-b" for arm in arms):
+        raise click.UsageError("--cap must come with an arm that Scratch-B trains: --arm scratch-b.")
     recorded = recipe_of(pattern) if setup.training.recipe_name is None else None
     weights = None if search.weights is None else str(run / START)
     search = search.resolved_from(run, None).model_copy(

@@ -22,7 +22,7 @@ from nas_prune.hardware.use import keep_target
 from nas_prune.patterns.config import resolve
 from nas_prune.patterns.guideline import read_pattern_guideline
 from nas_prune.patterns.prepared import prepared_patterns
-from nas_prune.runs.directory import RESULT, begun_whole, check_out, make_run
+from nas_prune.runs.directory import RESULT, begun_whole, check_out, make_run, published
 from nas_prune.runs.files import alone_in, write_whole
 from nas_prune.runs.progress import SILENT, Progress
 from nas_prune.runs.reopen import reopen
@@ -90,6 +90,8 @@ def compare_patterns(
             read_pattern_guideline(config.guideline).write(run / GUIDELINE)
             config = config.model_copy(update={"guideline": str(run / GUIDELINE)})
         write_config(run, config.relative_to(run))
+    for note in _of_guideline(config):
+        progress.say(note)
     progress.say(before_training(stage.data, config.recipe))
     progress.say(f"Writing to {run}. If it is stopped: {_again(run, config)}")
     return _finish(run, config, space, workers, progress)
@@ -130,6 +132,26 @@ def resume_compare_patterns(
         if seeds is not None:  # when all is known to fit
             write_config(run, config.relative_to(run))
     return _finish(run, config, space, workers, progress)
+
+
+def _of_guideline(config: PatternCompareConfig) -> list[str]:
+    """A warning where the guided arm would be judged by the searches that its guideline is of."""
+    if config.guideline is None:
+        return []
+    name = published(config.data.name)
+    own = {
+        one.seed
+        for one in read_pattern_guideline(config.guideline).sources
+        if one.network == config.search.space and one.data == name and one.seed < config.seeds
+    }
+    if not own:
+        return []
+    seeds = ", ".join(map(str, sorted(own)))
+    said = (
+        f"The guideline is of searches of this network on these images with seeds that are compared, too ({seeds}): "
+        "what is said of the arm guided is said of what it was made from. Fit it to searches with other seeds."
+    )
+    return [said]
 
 
 def _again(run: Path, config: PatternCompareConfig) -> str:

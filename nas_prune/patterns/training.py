@@ -281,6 +281,11 @@ def train_pattern(
             f"Seed {subject.pattern.seed} is that of the search: its first weights are those on which the masks were "
             "found. Take others for random weights."
         )
+    if subject.exact is None and not draws:
+        progress.say(
+            "Masks are drawn for each seed from the pattern's statistics: the file of those that were found is not "
+            f"beside {subject.path}."
+        )
     config, inputs = inputs_for(subject, config)
     widths = subject.space.widths(subject.space.base_G)
     return train(config, widths, out, space=space, workers=workers, inputs=inputs, progress=progress)

@@ -110,6 +110,14 @@ def test_a_comparison_prints_each_arm_and_goes_on(
         (["train", "{run}/patterns/nonzero-10pct.json", "--budget", "nonzero<=10%"], "has no others"),
         (["train", "{run}", "--budget", "macs<=10%"], "got macs<=10%"),
         (["compare", "{run}", "--searches", "2"], "--searches must come with widths"),
+        (
+            ["compare", "{run}", "--arm", "scratch-e", "--guideline", "erk"],
+            "--guideline must come with --arm guided",
+        ),
+        (
+            ["compare", "{run}", "--arm", "scratch-e", "--cap", "2"],
+            "--cap must come with an arm that Scratch-B trains",
+        ),
         (["compare", "{run}", "--arm", "found"], "--arm must be one of whole, fine-tuned"),
         (["guide", "{run}", "--match", "input"], "--match must come with widths"),
         (

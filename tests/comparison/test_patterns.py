@@ -17,6 +17,7 @@ from nas_prune.comparison.pattern_work import arm_folder, shuffled, trainings_of
 from nas_prune.errors import BadInputError
 from nas_prune.patterns.config import SparsifyConfig
 from nas_prune.patterns.fit import fit_patterns, patterns_in
+from nas_prune.runs.progress import Progress
 from nas_prune.runs.typed import Typed
 from nas_prune.space.budget import Budget
 from nas_prune.training.recipe import recipe_named
@@ -162,7 +163,11 @@ def test_every_arm_is_trained_with_the_weights_that_it_should_have(tmp_path: Pat
     first = compare_patterns(settings("scratch-e", seeds=2), tmp_path / "first")
     guideline = tmp_path / "guideline.yaml"
     fit_patterns(patterns_in(sorted((first.run / "searches").glob("seed-*")))).write(guideline)
-    result = compare_patterns(settings(guideline=str(guideline)), tmp_path / "run", workers=2)
+    said: list[str] = []
+    result = compare_patterns(
+        settings(guideline=str(guideline)), tmp_path / "run", workers=2, progress=Progress(say=said.append)
+    )
+    assert any("with seeds that are compared, too (0, 1)" in line for line in said)
     assert result.failed == ()
     for budget in result.config.budgets:
         for pattern in result.patterns[str(budget)]:
