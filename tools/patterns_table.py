@@ -35,10 +35,8 @@ LINES = {
     "widths-macs": ("0.5", "x--"),
     "slimming-macs": ("0.2", "+--"),
 }
-DENSE = (
-    "widths-macs",
-    "slimming-macs",
-)  # of the MACs of a budget's patterns, and of other numbers of weights
+# Of the MACs of a budget's patterns, and of other numbers of weights.
+DENSE = ("widths-macs", "slimming-macs")
 
 
 def table(result: PatternComparison) -> str:
@@ -75,10 +73,10 @@ def sentences(result: PatternComparison) -> str:
     lines, unseen, untested = [], 0, 0
     for budget in result.config.budgets:
         for arm, found in result.compared(budget).items():
-            if found.holm != found.holm:
+            if found.verdict == "not tested":
                 untested += 1
                 continue
-            if found.holm >= LEVEL:
+            if not found.holm < LEVEL:
                 unseen += 1
                 continue
             one = found.contrast
@@ -131,10 +129,9 @@ def _panel(axes: Axes, result: PatternComparison) -> None:
     axes.minorticks_off()
     axes.set_xlabel("weights that are there, %")
     axes.set_ylabel(f"test {result.metric.name}, %")
-    counts = {len(own) for own in result.trained.values()}
-    axes.set_title(
-        f"{result.run.name}, n = {'–'.join(map(str, sorted({min(counts), max(counts)})))}", fontsize=10
-    )
+    counts = sorted({len(own) for own in result.trained.values()} or {0})
+    title = f"{result.run.name}, n = {'–'.join(map(str, dict.fromkeys((counts[0], counts[-1]))))}"
+    axes.set_title(title, fontsize=10)
     axes.grid(color="0.92")
     axes.legend(frameon=False, fontsize=8)
 

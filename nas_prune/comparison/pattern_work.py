@@ -203,9 +203,8 @@ class Worker:
         mask = self._pattern(unit.seed, budget).mask
         found = None if mask is None else mask.blake2b
         for arm in self.config.chosen:
-            if (
-                arm.kind == "whole" and budget != self.config.budgets[0]
-            ):  # beside which the whole network stands
+            # The whole network is noted beside the first budget's masks.
+            if arm.kind == "whole" and budget != self.config.budgets[0]:
                 continue
             other = replace(unit, arm=arm)
             noted = _content_of_cost(self.run, other).get(_FOUND) if read_unit(self.run, other) else None

@@ -134,7 +134,7 @@ class Evidence(_Strict):
     Attributes:
         is_found: whether they do.
         p_value: how often sources without a common pattern would agree as much; None with one source alone, or where no
-            two speak of the same two stages and roles.
+            two speak of the same two stages and roles, nor of a stage of several layers.
         test: how that was worked out.
         level: what was taken as independent: `network`, `data`, `method` or `seed`.
         smallest: where none is found, the standard deviation between cells (of log ratios) of the smallest pattern that

@@ -63,8 +63,8 @@ def _unknown(fit: Fit, evidence: Evidence) -> list[str]:
         notes.append("One search alone: whether another seed would find the same is not known.")
     elif evidence.p_value is None:
         notes.append(
-            "Whether the searches agree is not tested: the test compares stages, and no two searches speak of the same "
-            "two."
+            "Whether the searches agree is not tested: the test compares stages, and layers of a stage, and no two "
+            "searches speak of the same two."
         )
     return notes
 

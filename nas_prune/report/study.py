@@ -85,7 +85,8 @@ def _of_one(
 
 
 def _best(done: Sequence[FrozenTrial], config: StudyConfig) -> Table:
-    metric = record.metric_of(record.main_judge(done), config.metric)
+    judge = record.main_judge(done)
+    metric = record.metric_of(judge, config.metric)
     against, is_timed = config.against, config.against == "latency"
     ordered = sorted(done, key=lambda one: -one.values[0])
     first = ordered[:_BEST] if against is None else record.front(done)
@@ -102,7 +103,6 @@ def _best(done: Sequence[FrozenTrial], config: StudyConfig) -> Table:
         ]
         for one in shown
     ]
-    judge = record.main_judge(done)
     if judge == SCRATCH:
         value = metric.heading if config.own is not None else _heading("validation", metric)
     else:

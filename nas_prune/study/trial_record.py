@@ -15,6 +15,7 @@ from nas_prune.data.metric import ACCURACY, Metric
 from nas_prune.errors import StorageError
 from nas_prune.runs.reading import load_json
 from nas_prune.study.config import OWN, SCRATCH, JudgeName
+from nas_prune.training.accuracies import pareto_front
 
 # Names of user attributes. Numbers are scalars, so that the dashboard takes them for axes.
 WIDTHS, MACS, PARAMS, ACTIVATIONS, LATENCY = "widths", "macs", "params", "activations", "latency_ms"
@@ -260,11 +261,10 @@ def best_first(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
 
 def front(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     """Of a study against a cost, the trials that no other is both better and cheaper than, the cheapest one first."""
-    kept: list[FrozenTrial] = []
-    for trial in sorted(best_first(trials), key=lambda one: (-one.values[0], one.values[1], one.number)):
-        if not kept or trial.values[1] < kept[-1].values[1]:
-            kept.append(trial)
-    return kept[::-1]
+    best = best_first(trials)
+    costs, _ = pareto_front([one.values[1] for one in best], [one.values[0] for one in best])
+    by_cost = {one.values[1]: one for one in reversed(best)}
+    return [by_cost[cost] for cost in costs]
 
 
 AGAINST = {"macs": "MACs", "params": "parameters", "latency": "latency"}
