@@ -91,13 +91,21 @@ def _config(asked: "CompareOptions", setup: Setup) -> "PatternCompareConfig":
         raise click.UsageError("--cap must come with an arm that Scratch-B trains: --arm scratch-b.")
     recorded = recipe_of(pattern) if setup.training.recipe_name is None else None
     weights = None if search.weights is None else str(run / START)
+    recipe = setup.training.recipe(recorded or data.name)
     search = search.resolved_from(run, None).model_copy(
-        update={"data": data, "images": "", "versions": {}, "machine": "", "weights": weights}
+        update={
+            "data": data,
+            "images": "",
+            "versions": {},
+            "machine": "",
+            "weights": weights,
+            "recipe": recipe,
+        }
     )
     return setup.config(
         PatternCompareConfig,
         data,
-        setup.training.recipe(recorded or data.name),
+        recipe,
         search=search,
         budgets=budgets,
         arms=tuple(arm.name for arm in arms),

@@ -95,7 +95,9 @@ def command(
             raise click.UsageError(
                 f"--{', --'.join(typed)} must come with widths, got patterns of single weights."
             )
-        guide_of_patterns(sources, out, fitting.confidence, style)
+        guide_of_patterns(
+            sources, out, style, confidence=fitting.confidence, with_guesses=fitting.with_guesses
+        )
         return
     if len(sources) == 1 and command_of(sources[0]) == "study":
         typed = [name for name in ("model", "match", "cost", "confidence", "by") if was_typed(context, name)]

@@ -28,12 +28,15 @@ def are_patterns(sources: tuple[Path, ...]) -> bool:
     return bool(are) and all(are)
 
 
-def guide_of_patterns(sources: tuple[Path, ...], out: Path | None, confidence: float, style: str) -> None:
+def guide_of_patterns(
+    sources: tuple[Path, ...], out: Path | None, style: str, *, confidence: float, with_guesses: bool
+) -> None:
     """Fit a guideline to patterns, write it and its picture if asked for, and print what it says."""
     from nas_prune.patterns.fit import fit_patterns, patterns_in
 
     with showing_progress() as progress, progress.waiting("fitting"):
-        found = fit_patterns(patterns_in(sources), confidence=confidence)
+        patterns, notes = patterns_in(sources, with_guesses=with_guesses)
+        found = fit_patterns(patterns, notes=notes, confidence=confidence)
     if out is not None:
         from nas_prune.patterns.figure import draw_guideline
 

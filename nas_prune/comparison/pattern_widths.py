@@ -21,7 +21,6 @@ from nas_prune.search.result import file_stem
 from nas_prune.search.run import check_search, resume_search, search
 from nas_prune.space.budget import Budget
 from nas_prune.space.widths import Widths, read_widths
-from nas_prune.training.recipe import Recipe
 
 METHOD = "slimming"
 COSTS: Mapping[str, str] = {"slimming-macs": "macs", "slimming-size": "size"}  # by arm, what is equal
@@ -35,7 +34,6 @@ def bound_by(pattern: Pattern, kind: str) -> Budget:
 
 def search_widths(
     config: SparsifyConfig,
-    recipe: Recipe,
     patterns: Mapping[str, Pattern],
     folder: Path,
     typed: str | None,
@@ -44,8 +42,7 @@ def search_widths(
     """Search for widths that cost as much as the patterns of a seed, or go on with it.
 
     Args:
-        config: the search that found the patterns; its seed is that of this one.
-        recipe: how the whole network is trained.
+        config: the search that found the patterns; the whole network is trained as long as there, with the same seed.
         patterns: by budget.
         folder: of the search; where none of the costs can be met, or the method cannot look at this network, it gets a
             file that says why.
@@ -59,13 +56,15 @@ def search_widths(
         **{**config.network_settings(), "groups": "all"},
         data=config.data,
         method=METHOD,
-        recipe=recipe,
+        recipe=config.recipe,
+        epochs=config.epochs,
         weights=config.weights,
         seed=config.seed,
         device=config.device,
         threads=config.threads,
         precision=config.precision,
         channels_last=config.channels_last,
+        compiles=config.compiles,
     )
     loaded, reasons, bounds = LoadedInputs(), list[str](), list[Budget]()
     for bound in [bound_by(pattern, kind) for pattern in patterns.values() for kind in COSTS.values()]:

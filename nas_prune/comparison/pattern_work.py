@@ -169,7 +169,7 @@ class Worker:
             here = here.model_copy(update={"weights": str(self.run / START)})
         patterns = {str(budget): self._pattern(unit.seed, budget) for budget in self.config.budgets}
         place = width_search_folder(self.run, unit.seed)
-        search_widths(here, self.config.recipe, patterns, place, self.typed, progress)
+        search_widths(here, patterns, place, self.typed, progress)
 
     def _train(self, unit: Unit, arm: PatternArm, progress: Progress) -> None:
         assert unit.budget is not None

@@ -3,11 +3,9 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from nas_prune.data.guessing import is_guess
+from nas_prune.data.guessing import is_found_by_guessing
 from nas_prune.errors import GuidelineError
 from nas_prune.guideline.sources import Source, sources_of
-from nas_prune.runs.directory import RESULT
-from nas_prune.runs.reading import read_json
 from nas_prune.space.widths import read_widths
 
 
@@ -50,7 +48,7 @@ def read_sources(
         GuidelineError, WidthsError: a file cannot be read, or none of them can be used.
     """
     named = widths_files(paths)
-    kept = [path for path in named if with_guesses or not _is_guess(path)]
+    kept = [path for path in named if with_guesses or not is_found_by_guessing(path)]
     left = len(named) - len(kept)
     if left and not kept:
         raise GuidelineError(
@@ -63,17 +61,3 @@ def read_sources(
             0, f"{left} of {len(named)} widths left out: their network is hardly better than guessing."
         )
     return found, notes
-
-
-def _is_guess(path: Path) -> bool:
-    """Whether widths lie in a search whose network was hardly better than guessing."""
-    try:
-        return is_guess(dict(read_json(path.parent.parent / RESULT))["base"])
-    except (
-        OSError,
-        ValueError,
-        LookupError,
-        TypeError,
-        AttributeError,
-    ):  # a file by itself, or of an earlier version
-        return False

@@ -1,7 +1,6 @@
 """The settings of a search for a pattern of single weights, and which of them go together."""
 
 from collections.abc import Callable
-from math import ceil
 from typing import ClassVar, Literal
 
 from pydantic import Field
@@ -12,38 +11,28 @@ from nas_prune.patterns.methods.registry import METHODS, method_named
 from nas_prune.runs.settings import library_versions
 from nas_prune.space.budget import Budget, BudgetSetting
 from nas_prune.space.names import space_name
-from nas_prune.training.config import NetworkConfig
-from nas_prune.training.event_log import LogName
-from nas_prune.training.recipe import MOST_EPOCHS, Recipe, default_recipe
+from nas_prune.training.recipe import MOST_EPOCHS
+from nas_prune.training.whole_network import SearchingConfig
 
 MOST_STEPS = 1000
-_SHARE_FROM_WEIGHTS = 0.25  # of the recipe's epochs, as a search of widths takes from given weights
 DEFAULT_BUDGETS = (Budget("nonzero", 0.5), Budget("nonzero", 0.2), Budget("nonzero", 0.1))
 _OF_WIDTHS = ("groups", "divisor", "min_width")
 
 
-class SparsifyConfig(NetworkConfig):
-    """Every setting of a search for a pattern; what `config.yaml` holds.
+class SparsifyConfig(SearchingConfig):
+    """Every setting of a search for a pattern; what `config.yaml` holds: those of its training, and these.
 
     Attributes:
         method: how weights are chosen.
         scope: over what their scores are compared; the method's own if None.
         budgets: upper bounds, in Python also as text: `nonzero<=10%`, `macs<=20%`, `size<=100KiB`, several joined by a
             comma; `own` for what the method itself removes.
-        recipe: how the whole network is trained; the data set's own by default.
-        epochs: of the search; the recipe's if None. Trainings of the pattern still take the recipe's.
         iterations: in how many steps weights go, for methods that can score again what is left; of lottery tickets the
             rounds. None for one step, and for as many rounds as the budget takes.
         strength: of the method's penalty; None for its own.
         rewind: after how many epochs of the first round the weights are taken that each round starts from; 0 for those
             before the first step, fractions are rounded to a step. None for one epoch, and for methods without rounds.
         guideline: of patterns, for the method that draws from one.
-        weights: what the network starts from instead of random weights: a file of weights, or `as-built` for those that
-            a function of one's own gives it; trained for a quarter of the recipe's epochs then, if nothing else is
-            asked for.
-        seed: fixes the validation split, the first weights, the order of the images, and what is drawn.
-        keep_checkpoints: whether those of the finished training stay.
-        log: what is written of each epoch beside `metrics.jsonl`.
     """
 
     path_fields: ClassVar[tuple[str, ...]] = ("guideline",)
@@ -52,23 +41,10 @@ class SparsifyConfig(NetworkConfig):
     method: str = "magnitude"
     scope: Scope | None = None
     budgets: tuple[BudgetSetting, ...] = DEFAULT_BUDGETS
-    recipe: Recipe = Field(default_factory=lambda known: default_recipe(known["data"].name))
-    epochs: int | None = Field(default=None, ge=1, le=MOST_EPOCHS)
     iterations: int | None = Field(default=None, ge=1, le=MOST_STEPS)
     strength: float | None = Field(default=None, ge=0, le=1e9, allow_inf_nan=False)
     rewind: float | None = Field(default=None, ge=0, le=MOST_EPOCHS, allow_inf_nan=False)
     guideline: str | None = Field(default=None, min_length=1, max_length=4096)
-    weights: str | None = Field(default=None, max_length=4096)
-    seed: int = Field(default=0, ge=0, lt=2**31)
-    keep_checkpoints: bool = False
-    log: LogName | None = None
-
-    @property
-    def search_recipe(self) -> Recipe:
-        """How the whole network is trained in this search."""
-        if self.epochs is None and self.weights is not None:
-            return self.recipe.with_epochs(ceil(self.recipe.epochs * _SHARE_FROM_WEIGHTS))
-        return self.recipe if self.epochs is None else self.recipe.with_epochs(self.epochs)
 
 
 def resolve(config: SparsifyConfig) -> SparsifyConfig:
@@ -128,10 +104,8 @@ def _check(config: SparsifyConfig, method: PatternMethod) -> None:
         raise BadInputError(
             f"--rewind must be below the {config.search_recipe.epochs} epochs of a round, got {config.rewind:g}."
         )
-    if config.epochs is not None and not method.trains:
-        _refuse("--epochs", method, lambda other: other.trains)
-    if config.weights is not None and not method.trains:
-        _refuse("--weights", method, lambda other: other.trains)
+    for option in () if method.trains else config.options_of_training:
+        _refuse(option, method, lambda other: other.trains)
     if (config.guideline is None) == method.needs_guideline:
         if method.needs_guideline:
             raise BadInputError(f"--method {method.name} must come with --guideline FILE, got none.")

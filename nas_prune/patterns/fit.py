@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from nas_prune.data.guessing import is_found_by_guessing
 from nas_prune.errors import GuidelineError
 from nas_prune.guideline.pooling import Nodes, at_nodes, independent, pattern_test, pool, shrunk
 from nas_prune.patterns.guideline import (
@@ -48,7 +49,9 @@ def log_odds(share: float, count: float) -> float:
     return log((kept + 0.5) / (count - kept + 0.5))
 
 
-def fit_patterns(patterns: Sequence[Pattern], *, confidence: float = 0.9) -> PatternGuideline:
+def fit_patterns(
+    patterns: Sequence[Pattern], *, notes: Sequence[str] = (), confidence: float = 0.9
+) -> PatternGuideline:
     """What patterns have in common.
 
     Patterns of one search at several budgets are one source, of which the mean counts; of these, seeds, methods, data
@@ -56,6 +59,7 @@ def fit_patterns(patterns: Sequence[Pattern], *, confidence: float = 0.9) -> Pat
 
     Args:
         patterns: of any networks; those of one network, data set, method and seed are one source.
+        notes: what a person should know of what was read.
         confidence: of the intervals of densities together, and of positions together.
 
     Raises:
@@ -91,23 +95,38 @@ def fit_patterns(patterns: Sequence[Pattern], *, confidence: float = 0.9) -> Pat
         confidence=confidence,
         covers=(min(one.density for one in patterns), max(one.density for one in patterns)),
         sources=tuple(_source(pattern) for pattern in patterns),
-        notes=_notes(patterns, nodes, None if of_positions.p_value is None else nodes_P),
+        notes=(*notes, *_notes(patterns, nodes, None if of_positions.p_value is None else nodes_P)),
     )
 
 
-def patterns_in(paths: Sequence[Path]) -> list[Pattern]:
-    """The patterns of searches and files.
+def patterns_in(
+    paths: Sequence[Path], *, with_guesses: bool = False
+) -> tuple[list[Pattern], tuple[str, ...]]:
+    """The patterns of searches and files, each once, and notes about those left out.
+
+    Args:
+        paths: directories of searches, and files.
+        with_guesses: whether patterns are taken that were found by a network hardly better than guessing.
 
     Raises:
-        GuidelineError: a search has not finished.
+        GuidelineError: a search has not finished, or all of them guess.
     """
-    found = []
+    named: list[Path] = []
     for path in paths:
         files = sorted((path / PATTERNS).glob("*.json")) if path.is_dir() else [path]
         if not files:
             raise GuidelineError(f"RUN must be a finished search for patterns, got {path}, without any.")
-        found += [read_pattern(file) for file in files]
-    return found
+        named += files
+    named = list({file.resolve(): file for file in named}.values())
+    kept = [file for file in named if with_guesses or not is_found_by_guessing(file)]
+    left = len(named) - len(kept)
+    if left and not kept:
+        raise GuidelineError(
+            f"patterns must be found by a network that is better than guessing, got {left} by ones that are not. "
+            "Train them for longer, or add --with-guesses."
+        )
+    note = f"{left} of {len(named)} patterns left out: their network is hardly better than guessing."
+    return [read_pattern(file) for file in kept], (note,) if left else ()
 
 
 def densities_of(pattern: Pattern) -> dict[DensityKey, float]:

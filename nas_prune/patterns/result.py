@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from nas_prune.data.guessing import guesses
 from nas_prune.data.metric import Metric, named_metric
 from nas_prune.patterns.config import SparsifyConfig
 from nas_prune.patterns.costs import PatternCosts
@@ -60,6 +61,7 @@ class SparsifyResult:
         epochs_done: how many were trained, over all rounds.
         metric: what the scores are of.
         val_score: of the network that was trained, before the cut; None where none was.
+        guess: the accuracy below which it is no better than guessing may be; None where that says nothing.
         found: one for each budget, in the order asked for.
         seconds: of the training and the scoring.
     """
@@ -71,6 +73,7 @@ class SparsifyResult:
     epochs_done: int
     metric: Metric
     val_score: float | None
+    guess: float | None
     found: tuple[FoundPattern, ...]
     seconds: float
 
@@ -104,7 +107,11 @@ def summary(result: SparsifyResult) -> dict[str, Any]:
         "epochs": result.epochs_done,
         "seed": result.config.seed,
         **named_metric(metric),
-        "base": {**asdict(result.costs.whole), metric.key("val"): value(result.val_score)},
+        "base": {
+            **asdict(result.costs.whole),
+            metric.key("val"): value(result.val_score),
+            "guess": result.guess,
+        },
         "dense": list(result.costs.layers.dense),
         "patterns": [
             {
@@ -136,4 +143,10 @@ def warnings_of(result: SparsifyResult) -> list[str]:
         )
     if result.costs.layers.dense:
         said.append(f"These stay dense: {', '.join(result.costs.layers.dense)}.")
+    if result.val_score is not None and guesses(result.val_score, result.guess):
+        said.append(
+            f"The whole network gets {100 * result.val_score:.1f} % right, no more than guessing the largest of "
+            f"{result.space.reference.num_classes} classes may: which of its weights stay says little. Train for more "
+            f"epochs{', or with a smaller --strength' * (result.config.strength is not None)}."
+        )
     return said

@@ -29,6 +29,7 @@ from nas_prune.training.compute import limited_threads
 from nas_prune.training.config import resume_command
 from nas_prune.training.evaluation import evaluate
 from nas_prune.training.given_weights import write_start
+from nas_prune.training.guessing import guess_of
 from nas_prune.training.masks import Masks, identity_of_masks, masked
 from nas_prune.training.network_file import NetworkRecord, read_network, set_weights, write_network
 from nas_prune.training.notes import before_training, of_last_epoch
@@ -211,7 +212,10 @@ def _as_left(stage: PreparedPatterns, run: Path, facts: dict[str, Any] | None) -
 
 def _concluded(stage: PreparedPatterns, run: Path, ended: Ended, started: float) -> SparsifyResult:
     scores = stage.scores(ended.network) if ended.scores is None else ended.scores
-    val_score = evaluate(ended.network, stage.data.val, stage.data)[1] if stage.method.trains else None
+    val_score = guess = None
+    if stage.method.trains:
+        val_score = evaluate(ended.network, stage.data.val, stage.data)[1]
+        guess = guess_of(ended.network, stage.data, stage.config.recipe, stage.compute)
     found = [cut_weights(stage.costs, scores, budget, stage.method.zero) for budget in stage.config.budgets]
     return SparsifyResult(
         run=run,
@@ -221,6 +225,7 @@ def _concluded(stage: PreparedPatterns, run: Path, ended: Ended, started: float)
         epochs_done=ended.epochs_done,
         metric=stage.data.task.metric,
         val_score=val_score,
+        guess=guess,
         found=tuple(_found(stage, run, ended, one) for one in found),
         seconds=perf_counter() - started,
     )

@@ -9,6 +9,7 @@ from nas_prune.comparison.pattern_result import (
     read_pattern_comparison,
     summary,
 )
+from nas_prune.data.guessing import is_guess
 from nas_prune.data.metric import metric_in
 from nas_prune.errors import DamagedError
 from nas_prune.patterns.config import SparsifyConfig
@@ -37,11 +38,16 @@ def part_of_patterns(run: Path, name: str) -> Part:
     rounds = sorted(run.glob("round-*"), key=_number)
     epochs = sum(len(read_metrics(folder)) for folder in rounds or [run])
     said = [] if numbers else [unfinished(f"{epochs} epochs are done")]
+    if is_guess((numbers or {}).get("base", {})):
+        said.append(
+            "The whole network is hardly better than guessing the largest class: which of its weights stay says little."
+        )
     folders = {folder.name: [folder] for folder in rounds} if rounds else {"whole network": [run]}
+    learned = curves(folders, f"{name}c", metric_of(config.data, numbers))
     sections = [
         Section("Weights that stay", [*said, DENSE_KERNELS], tables=_tables(found, numbers or {})),
         Section("Where they stay", pictures=_pictures(found, paths, name)),
-        Section("Learning curve", pictures=curves(folders, f"{name}c", metric_of(config.data, numbers))),
+        *([Section("Learning curve", pictures=learned)] if learned or numbers is None else []),
         settings_section(run),
     ]
     return Part(run.name, "sparsify", headline, sections, numbers or {})

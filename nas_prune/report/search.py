@@ -2,6 +2,7 @@
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from nas_prune.data.guessing import is_guess
 from nas_prune.report.content import Part, Picture, Section, Table
@@ -37,14 +38,17 @@ def part_of_search(run: Path, name: str) -> Part:
             tables=[_table(found)] if found else [],
             pictures=_pictures(found, f"{name}a"),
         ),
-        Section(
-            "Learning curve",
-            pictures=curves({"whole network": [run]}, f"{name}b", metric_of(config.data, numbers)),
-        ),
+        *_curve(run, f"{name}b", config, numbers),
         *([_spent(found[0], numbers)] if found and numbers else []),
         settings_section(run),
     ]
     return Part(run.name, "search", headline, sections, numbers or {"epochs_done": len(read_metrics(run))})
+
+
+def _curve(run: Path, name: str, config: SearchConfig, numbers: dict[str, Any] | None) -> list[Section]:
+    """How the whole network learned; nothing of a finished search that trained none."""
+    pictures = curves({"whole network": [run]}, name, metric_of(config.data, numbers))
+    return [Section("Learning curve", pictures=pictures)] if pictures or numbers is None else []
 
 
 def _files(run: Path) -> list[Path]:

@@ -220,7 +220,7 @@ def settings_of(config: SearchConfig, method: WidthMethod) -> SearchConfig:
     if method.of == "blocks":
         changed["groups"] = "inner"
     if not method.trains:
-        changed |= {"epochs": None, "weights": None}
+        changed |= {"epochs": None, "weights": None, "keep_checkpoints": False, "log": None}
     if not method.shows_widths(config.scope):
         changed["stop"] = None
     if not method.scores_as_usual:

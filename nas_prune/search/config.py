@@ -1,7 +1,6 @@
 """The settings of a search, and which of them go together."""
 
 from collections.abc import Callable
-from math import ceil
 from typing import Literal
 
 from pydantic import Field
@@ -13,26 +12,20 @@ from nas_prune.search.methods.registry import REGISTRY, known_methods, method_na
 from nas_prune.search.stability import Stability
 from nas_prune.space.budget import Budget, BudgetSetting
 from nas_prune.space.names import space_name
-from nas_prune.training.config import NetworkConfig
-from nas_prune.training.event_log import LogName
-from nas_prune.training.recipe import MOST_EPOCHS, Recipe, default_recipe
+from nas_prune.training.whole_network import SearchingConfig
 
 MOST_STEPS = 1000
-_SHARE_FROM_WEIGHTS = 0.25  # of the recipe's epochs: finds the widths of a whole search (search/README.md)
 DEFAULT_BUDGETS = (Budget("macs", 0.75), Budget("macs", 0.5), Budget("macs", 0.25))
 
 
-class SearchConfig(NetworkConfig):
-    """Every setting of a search; what `config.yaml` holds.
+class SearchConfig(SearchingConfig):
+    """Every setting of a search; what `config.yaml` holds: those of its training, and these.
 
     Attributes:
         method: the width method.
         scope: `global` compares the channels of all groups, `local` keeps the same share of each; the method's own if
             None.
         budgets: upper bounds, in Python also as text, e.g. `macs<=50%`; `own` for what the method itself removes.
-        recipe: how the whole network is trained; the data set's own by default.
-        epochs: epochs of the search; the recipe's if None, a quarter of them from given weights. Scratch training still
-            takes the recipe's.
         sparsity: the strength of the method's penalty, 0 for a control without any; None for the one that its paper
             takes with the recipe, or one chosen from it, and for methods without.
         cost: which cost weighs the penalty of `cost-aware`; None for that of the first budget (MACs for channels), and
@@ -43,40 +36,22 @@ class SearchConfig(NetworkConfig):
             where channels are learned and a budget says how many are removed. Not for blocks, which are few: the
             choice may stay the same for epochs and then change. Not for `own`: a method removes channels late.
         stability: when widths count as stable.
-        weights: what the network starts from instead of random weights: a file of weights, or `as-built` for those that
-            a function of one's own gives it. A run's `config.yaml` has the name alone; the weights are in the run.
-        seed: fixes the validation split, the first weights, and the order of the images.
-        keep_checkpoints: whether those of the finished training stay.
-        log: what is written of each epoch beside `metrics.jsonl`: `tensorboard`, or None for nothing.
     """
 
     command: Literal["search"] = "search"
     method: str = "slimming"
     scope: Scope | None = None
     budgets: tuple[BudgetSetting, ...] = DEFAULT_BUDGETS
-    recipe: Recipe = Field(default_factory=lambda known: default_recipe(known["data"].name))
-    epochs: int | None = Field(default=None, ge=1, le=MOST_EPOCHS)
     sparsity: float | None = Field(default=None, ge=0)
     cost: DrivingCost | None = None
     iterations: int = Field(default=1, ge=1, le=MOST_STEPS)
     stop: bool | None = None
     stability: Stability = Stability(tolerance=0.04, epochs=3, spent=0.5)
-    weights: str | None = Field(default=None, max_length=4096)
-    seed: int = Field(default=0, ge=0, lt=2**31)
-    keep_checkpoints: bool = False
-    log: LogName | None = None
 
     @property
     def method_words(self) -> str:
         """The method's name, and in how many steps channels go where it is more than one."""
         return f"{self.method} in {self.iterations} steps" if self.iterations > 1 else self.method
-
-    @property
-    def search_recipe(self) -> Recipe:
-        """How the whole network is trained in this search."""
-        if self.epochs is None and self.weights is not None:
-            return self.recipe.with_epochs(ceil(self.recipe.epochs * _SHARE_FROM_WEIGHTS))
-        return self.recipe if self.epochs is None else self.recipe.with_epochs(self.epochs)
 
 
 def resolve(config: SearchConfig) -> SearchConfig:
@@ -127,10 +102,8 @@ def _check_settings(config: SearchConfig, method: WidthMethod) -> None:
         _refuse("--groups", method, lambda other: other.of == "channels")
     if config.iterations > 1:
         _check_iterations(config, method)
-    if config.epochs is not None and not method.trains:
-        _refuse("--epochs", method, lambda other: other.trains)
-    if config.weights is not None and not method.trains:
-        _refuse("--weights", method, lambda other: other.trains)
+    for option in () if method.trains else config.options_of_training:
+        _refuse(option, method, lambda other: other.trains)
 
 
 def _check_iterations(config: SearchConfig, method: WidthMethod) -> None:

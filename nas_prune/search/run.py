@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from nas_prune.data.guessing import guess_of_classes, guess_share, guesses
 from nas_prune.data.preprocessing import preprocessing_of
 from nas_prune.hardware.use import keep_target, timer_for
 from nas_prune.runs.directory import (
@@ -38,8 +37,9 @@ from nas_prune.space.widths import MethodRecord, Widths
 from nas_prune.training.checkpoint import read_checkpoint
 from nas_prune.training.compute import limited_threads, pick_device
 from nas_prune.training.config import resume_command
-from nas_prune.training.evaluation import balanced_accuracy, evaluate
+from nas_prune.training.evaluation import evaluate
 from nas_prune.training.given_weights import loads_weights, write_start
+from nas_prune.training.guessing import guess_of
 from nas_prune.training.network_file import (
     NetworkRecord,
     read_network,
@@ -317,7 +317,7 @@ def _conclude(
         epochs_done=ended.epochs_done,
         metric=stage.data.task.metric,
         val_score=None if trained is None else evaluate(trained, stage.data.val, stage.data)[1],
-        guess=_guess(stage, trained),
+        guess=None if trained is None else guess_of(trained, stage.data, stage.config.recipe, stage.compute),
         found=tuple(_found(stage, trained, one, run, ended.epochs_done) for one in timed),
         columns=stage.space.groups_in(stage.columns),
         unscored=stage.unscored,
@@ -326,21 +326,6 @@ def _conclude(
     if stage.compute.ranks.is_first:
         write_result(result, whole)
     return result
-
-
-def _guess(stage: PreparedSearch, trained: nn.Module | None) -> float | None:
-    """The validation accuracy below which the network is no better than guessing."""
-    if trained is None or not stage.data.task.is_classification or _finds_rare_classes(stage, trained):
-        return None
-    return guess_share(stage.data.val.labels, stage.data.num_classes)
-
-
-def _finds_rare_classes(stage: PreparedSearch, trained: nn.Module) -> bool:
-    """Whether classes were evened out, and the network tells them apart: at the cost of the largest, then."""
-    if stage.config.recipe.balance == "none":
-        return False
-    found = balanced_accuracy(trained, stage.data.val, stage.data, stage.compute)
-    return not guesses(found, guess_of_classes(stage.data.num_classes))
 
 
 def _timed(stage: PreparedSearch, run: Path, scores: Scores, progress: Progress) -> list[Measured]:

@@ -103,7 +103,7 @@ class SearchSpace:
         )
         if len(found.left_whole) == len(self.groups):
             raise BadInputError(
-                f"--keep must leave something to narrow, got {', '.join(limits.keep)}, which is every group of "
+                f"--keep must leave something to search, got {', '.join(limits.keep)}, which is every group of "
                 f"{self.reference.name}."
             )
         return found

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from nas_prune.cli import main
+from nas_prune.comparison.pattern_config import PatternCompareConfig
+from nas_prune.runs.settings import read_config
 
 SMALL = ["--space", "vgg11", "--width-multiplier", "0.0625", "--epochs", "2"]
 
@@ -89,6 +91,11 @@ def test_a_comparison_prints_each_arm_and_goes_on(
     out, arms = tmp_path / "compare", ["--arm", "rewound", "--arm", "uniform"]
     more = ["--budget", "nonzero<=10%", "--seeds", "2", "--epochs", "2"]
     assert main(["compare", str(searched / "0"), *arms, *more, "--out", str(out)]) == 0
+    kept = read_config(out, PatternCompareConfig)
+    assert (
+        kept.search.recipe == kept.recipe
+    )  # the network that inherits was trained by the recipe of all arms
+    assert kept.recipe.epochs == 2
     said = capsys.readouterr().out
     for name in ("rewound", "scratch-b", "scratch-e", "uniform"):
         assert f"\n{name} " in said

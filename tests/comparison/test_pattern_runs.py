@@ -200,5 +200,5 @@ def test_a_device_that_is_not_there_is_no_reason_to_leave_widths_out(
     config = found.config.search_of(0).model_copy(update={"device": "cuda"})
     patterns = {str(TEN): found.patterns[str(TEN)][0]}
     with pytest.raises(BadInputError, match="CUDA"):
-        search_widths(config, SHORT, patterns, tmp_path / "widths", None, SILENT)
+        search_widths(config, patterns, tmp_path / "widths", None, SILENT)
     assert why_no_widths(tmp_path / "widths") is None

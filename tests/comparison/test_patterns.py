@@ -162,7 +162,9 @@ def test_a_seed_whose_arms_are_trained_is_not_searched_again(tmp_path: Path) -> 
 def test_every_arm_is_trained_with_the_weights_that_it_should_have(tmp_path: Path) -> None:
     first = compare_patterns(settings("scratch-e", seeds=2), tmp_path / "first")
     guideline = tmp_path / "guideline.yaml"
-    fit_patterns(patterns_in(sorted((first.run / "searches").glob("seed-*")))).write(guideline)
+    fit_patterns(patterns_in(sorted((first.run / "searches").glob("seed-*")), with_guesses=True)[0]).write(
+        guideline
+    )
     said: list[str] = []
     result = compare_patterns(
         settings(guideline=str(guideline)), tmp_path / "run", workers=2, progress=Progress(say=said.append)

@@ -1,5 +1,6 @@
 """Guidelines fitted to patterns: what was planted is found, what is not in common is not."""
 
+import json
 from collections.abc import Callable, Sequence
 from functools import cache
 from math import log
@@ -267,13 +268,27 @@ def test_patterns_are_read_from_files_and_from_searches(tmp_path: Path) -> None:
     (tmp_path / "run" / "patterns").mkdir(parents=True)
     for seed, name in ((1, "b"), (0, "a")):
         planted(small_space(), {}, seed=seed).write(tmp_path / "run" / "patterns" / f"{name}.json")
-    found = patterns_in([tmp_path / "run", tmp_path / "run" / "patterns" / "b.json"])
-    assert [one.seed for one in found] == [0, 1, 1]
+    found, notes = patterns_in([tmp_path / "run", tmp_path / "run" / "patterns" / "b.json"])
+    assert ([one.seed for one in found], notes) == ([0, 1], ())  # each once
     (tmp_path / "empty").mkdir()
     with pytest.raises(
         GuidelineError, match="must be a finished search for patterns, got .*empty, without any"
     ):
         patterns_in([tmp_path / "empty"])
+
+
+def test_patterns_of_a_network_that_guesses_are_left_out_unless_they_are_asked_for(tmp_path: Path) -> None:
+    runs = [tmp_path / "good", tmp_path / "bad"]
+    for seed, (run, accuracy) in enumerate(zip(runs, (0.5, 0.1), strict=True)):
+        (run / "patterns").mkdir(parents=True)
+        planted(small_space(), {}, seed=seed).write(run / "patterns" / "a.json")
+        (run / "result.json").write_text(json.dumps({"base": {"val_accuracy": accuracy, "guess": 0.16}}))
+    found, notes = patterns_in(runs)
+    assert [one.seed for one in found] == [0]
+    assert fit_patterns(found, notes=notes).notes[0].startswith("1 of 2 patterns left out")
+    assert len(patterns_in(runs, with_guesses=True)[0]) == 2
+    with pytest.raises(GuidelineError, match="better than guessing, got 1 by ones that are not"):
+        patterns_in(runs[1:])
 
 
 @pytest.mark.parametrize(

@@ -127,6 +127,14 @@ def test_early_weights_of_another_search_or_network_are_refused(tmp_path: Path) 
     check_refusals(tmp_path / REWOUND, lambda: early_network(stage, tmp_path))
 
 
+def test_a_search_whose_network_guesses_says_so(tmp_path: Path) -> None:
+    said: list[str] = []
+    sparsify(settings(epochs=1, recipe=COLD), tmp_path / "run", progress=Progress(say=said.append))
+    assert "no more than guessing the largest of 10 classes may" in said[-1]
+    base = json.loads((tmp_path / "run" / "result.json").read_text())["base"]
+    assert base["val_accuracy"] < base["guess"] < 0.2
+
+
 @pytest.mark.slow
 def test_scores_of_another_search_or_network_are_refused(tmp_path: Path) -> None:
     sparsify(settings(method="gradual", budgets=("nonzero<=50%",)), tmp_path)
@@ -141,6 +149,14 @@ def test_scores_of_another_search_or_network_are_refused(tmp_path: Path) -> None
         ({"budgets": ("nonzero<=3",)}, "must leave each layer a weight, which takes 9"),
         ({"divisor": 8}, "--divisor must come with nas-prune search"),
         ({"method": "erk", "epochs": 2}, "--epochs must come with a method that uses it"),
+        (
+            {"method": "erk", "epochs": None, "log": "tensorboard"},
+            "--log must come with a method that uses it",
+        ),
+        (
+            {"method": "erk", "epochs": None, "keep_checkpoints": True},
+            "--keep-checkpoints must come with a method that uses it",
+        ),
         ({"method": "erk", "epochs": None, "scope": "local"}, "--scope local must come with a method"),
         ({"method": "gradual", "iterations": 3}, "--iterations must come with a method"),
         ({"rewind": 1}, "--rewind must come with a method that uses it, got magnitude. Those do: lottery"),

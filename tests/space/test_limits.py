@@ -72,7 +72,7 @@ def test_a_block_with_a_kept_layer_cannot_go() -> None:
 def test_patterns_that_match_nothing_or_everything_are_refused() -> None:
     with pytest.raises(BadInputError, match=r"got 'layer9', which none matches\. Layers are layer"):
         RESNET.limited(Limits(keep=("layer9",)))
-    with pytest.raises(BadInputError, match=r"must leave something to narrow, got \*, which is every group"):
+    with pytest.raises(BadInputError, match=r"must leave something to search, got \*, which is every group"):
         RESNET.limited(Limits(keep=("*",)))
 
 

@@ -46,6 +46,8 @@ def slow(*names: str) -> list[object]:
         ({"method": "slimming", "cost": "macs"}, "--cost must come with a method .* Those do: cost-aware"),
         ({"method": "uniform", "scope": "local", "epochs": None}, "--scope must come with"),
         ({"method": "random", "epochs": 3}, "--epochs must come with"),
+        ({"method": "random", "epochs": None, "log": "tensorboard"}, "--log must come with"),
+        ({"method": "random", "epochs": None, "keep_checkpoints": True}, "--keep-checkpoints must come with"),
     ],
 )
 def test_settings_that_a_method_would_ignore_are_refused(changes: dict[str, object], message: str) -> None:
