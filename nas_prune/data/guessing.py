@@ -2,13 +2,9 @@
 
 from collections.abc import Mapping
 from math import sqrt
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor, bincount
-
-from nas_prune.runs.directory import RESULT
-from nas_prune.runs.reading import read_json
 
 _MORE = 1.5  # times the share of one class of many alike
 _DEVIATIONS = 2
@@ -53,15 +49,6 @@ def is_guess(base: Mapping[str, Any]) -> bool:
         base: its accuracy and what guessing gives; of methods that train nothing, and of earlier versions, without.
     """
     return guesses(base.get("val_accuracy"), base.get("guess"))
-
-
-def is_found_by_guessing(path: Path) -> bool:
-    """Whether widths or a pattern lie in a search whose network was hardly better than guessing."""
-    try:
-        return is_guess(dict(read_json(path.parent.parent / RESULT))["base"])
-    # A file by itself, or of an earlier version.
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
-        return False
 
 
 def about_equal(accuracies: list[float], num_images: int) -> bool:

@@ -3,9 +3,11 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from nas_prune.data.guessing import is_found_by_guessing
+from nas_prune.data.guessing import is_guess
 from nas_prune.errors import GuidelineError
 from nas_prune.guideline.sources import Source, sources_of
+from nas_prune.runs.directory import RESULT
+from nas_prune.runs.reading import read_json
 from nas_prune.space.widths import read_widths
 
 
@@ -47,17 +49,39 @@ def read_sources(
     Raises:
         GuidelineError, WidthsError: a file cannot be read, or none of them can be used.
     """
-    named = widths_files(paths)
-    kept = [path for path in named if with_guesses or not is_found_by_guessing(path)]
-    left = len(named) - len(kept)
+    kept, left_out = without_guesses(widths_files(paths), "widths", with_guesses=with_guesses)
+    found, notes = sources_of([read_widths(path) for path in kept], names=list(map(str, kept)), spaces=spaces)
+    return found, [*left_out, *notes]
+
+
+def without_guesses(
+    files: Sequence[Path], what: str, *, with_guesses: bool = False
+) -> tuple[list[Path], list[str]]:
+    """The files that were found by a network better than guessing, and a note about those left out, if there are any.
+
+    Args:
+        files: of widths or patterns, where their searches wrote them.
+        what: what they are of, for people.
+        with_guesses: whether all are taken.
+
+    Raises:
+        GuidelineError: none is left.
+    """
+    kept = [path for path in files if with_guesses or not _is_guess(path)]
+    left = len(files) - len(kept)
     if left and not kept:
         raise GuidelineError(
-            f"widths must be found by a network that is better than guessing, got {left} by ones that are not. Train "
+            f"{what} must be found by a network that is better than guessing, got {left} by ones that are not. Train "
             "them for longer, or add --with-guesses."
         )
-    found, notes = sources_of([read_widths(path) for path in kept], names=list(map(str, kept)), spaces=spaces)
-    if left:
-        notes.insert(
-            0, f"{left} of {len(named)} widths left out: their network is hardly better than guessing."
-        )
-    return found, notes
+    note = f"{left} of {len(files)} {what} left out: their network is hardly better than guessing."
+    return kept, [note] * bool(left)
+
+
+def _is_guess(path: Path) -> bool:
+    """Whether a file lies in a search whose network was hardly better than guessing."""
+    try:
+        return is_guess(dict(read_json(path.parent.parent / RESULT))["base"])
+    # A file by itself, or of an earlier version.
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return False

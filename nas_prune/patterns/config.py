@@ -9,10 +9,10 @@ from nas_prune.errors import BadInputError
 from nas_prune.patterns.methods.contract import PatternMethod, Scope
 from nas_prune.patterns.methods.registry import METHODS, method_named
 from nas_prune.runs.settings import library_versions
+from nas_prune.search.whole_network import SearchingConfig
 from nas_prune.space.budget import Budget, BudgetSetting
 from nas_prune.space.names import space_name
 from nas_prune.training.recipe import MOST_EPOCHS
-from nas_prune.training.whole_network import SearchingConfig
 
 MOST_STEPS = 1000
 DEFAULT_BUDGETS = (Budget("nonzero", 0.5), Budget("nonzero", 0.2), Budget("nonzero", 0.1))

@@ -12,8 +12,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from nas_prune.data.guessing import is_found_by_guessing
 from nas_prune.errors import GuidelineError
+from nas_prune.guideline.files import without_guesses
 from nas_prune.guideline.pooling import Nodes, at_nodes, independent, pattern_test, pool, shrunk
 from nas_prune.patterns.guideline import (
     LARGEST,
@@ -99,9 +99,7 @@ def fit_patterns(
     )
 
 
-def patterns_in(
-    paths: Sequence[Path], *, with_guesses: bool = False
-) -> tuple[list[Pattern], tuple[str, ...]]:
+def patterns_in(paths: Sequence[Path], *, with_guesses: bool = False) -> tuple[list[Pattern], list[str]]:
     """The patterns of searches and files, each once, and notes about those left out.
 
     Args:
@@ -117,16 +115,9 @@ def patterns_in(
         if not files:
             raise GuidelineError(f"RUN must be a finished search for patterns, got {path}, without any.")
         named += files
-    named = list({file.resolve(): file for file in named}.values())
-    kept = [file for file in named if with_guesses or not is_found_by_guessing(file)]
-    left = len(named) - len(kept)
-    if left and not kept:
-        raise GuidelineError(
-            f"patterns must be found by a network that is better than guessing, got {left} by ones that are not. "
-            "Train them for longer, or add --with-guesses."
-        )
-    note = f"{left} of {len(named)} patterns left out: their network is hardly better than guessing."
-    return [read_pattern(file) for file in kept], (note,) if left else ()
+    once = list({file.resolve(): file for file in named}.values())
+    kept, notes = without_guesses(once, "patterns", with_guesses=with_guesses)
+    return [read_pattern(file) for file in kept], notes
 
 
 def densities_of(pattern: Pattern) -> dict[DensityKey, float]:

@@ -10,9 +10,9 @@ from nas_prune.runs.settings import library_versions
 from nas_prune.search.methods.contract import DrivingCost, Scope, WidthMethod
 from nas_prune.search.methods.registry import REGISTRY, known_methods, method_named
 from nas_prune.search.stability import Stability
+from nas_prune.search.whole_network import SearchingConfig
 from nas_prune.space.budget import Budget, BudgetSetting
 from nas_prune.space.names import space_name
-from nas_prune.training.whole_network import SearchingConfig
 
 MOST_STEPS = 1000
 DEFAULT_BUDGETS = (Budget("macs", 0.75), Budget("macs", 0.5), Budget("macs", 0.25))

@@ -92,9 +92,8 @@ def test_a_comparison_prints_each_arm_and_goes_on(
     more = ["--budget", "nonzero<=10%", "--seeds", "2", "--epochs", "2"]
     assert main(["compare", str(searched / "0"), *arms, *more, "--out", str(out)]) == 0
     kept = read_config(out, PatternCompareConfig)
-    assert (
-        kept.search.recipe == kept.recipe
-    )  # the network that inherits was trained by the recipe of all arms
+    # The network that inherits was trained by the recipe of all arms.
+    assert kept.search.recipe == kept.recipe
     assert kept.recipe.epochs == 2
     said = capsys.readouterr().out
     for name in ("rewound", "scratch-b", "scratch-e", "uniform"):

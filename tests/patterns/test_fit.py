@@ -269,7 +269,7 @@ def test_patterns_are_read_from_files_and_from_searches(tmp_path: Path) -> None:
     for seed, name in ((1, "b"), (0, "a")):
         planted(small_space(), {}, seed=seed).write(tmp_path / "run" / "patterns" / f"{name}.json")
     found, notes = patterns_in([tmp_path / "run", tmp_path / "run" / "patterns" / "b.json"])
-    assert ([one.seed for one in found], notes) == ([0, 1], ())  # each once
+    assert ([one.seed for one in found], notes) == ([0, 1], [])  # each once
     (tmp_path / "empty").mkdir()
     with pytest.raises(
         GuidelineError, match="must be a finished search for patterns, got .*empty, without any"

@@ -13,8 +13,8 @@ from nas_prune.runs.directory import NETWORK, RESULT
 from nas_prune.runs.progress import SILENT
 from nas_prune.runs.settings import read_config, write_config
 from nas_prune.runs.typed import Typed
-from nas_prune.search.all_methods import _AllSearches, resume_all, search_all
-from nas_prune.search.config import SearchConfig
+from nas_prune.search.all_methods import _AllSearches, resume_all, search_all, settings_of
+from nas_prune.search.config import SearchConfig, resolve
 from nas_prune.search.methods.registry import METHODS
 from nas_prune.search.prepared import LoadedInputs
 from nas_prune.search.run import search, trains_as_usual
@@ -32,6 +32,14 @@ def config(**changed: object) -> SearchConfig:
         "threads": 1,
     }
     return SearchConfig.model_validate(given | changed)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_each_method_gets_the_settings_that_it_takes(name: str) -> None:
+    asked = config(keep_checkpoints=True, log="tensorboard", weights="mine.pth")
+    found = resolve(settings_of(asked, METHODS[name]))
+    assert found.keep_checkpoints is METHODS[name].trains
+    assert (found.log is not None) is METHODS[name].trains
 
 
 @pytest.mark.slow
