@@ -1,6 +1,7 @@
 """Shared by all tests: one thread, since small operations are faster so; an empty directory; folders of real images."""
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -15,6 +16,9 @@ from threadpoolctl import threadpool_limits
 
 torch.set_num_threads(1)
 threadpool_limits(1, user_api="blas")  # the same for a rule's small matrices
+# A shell's background job ignores it, and trainings are interrupted in tests.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
