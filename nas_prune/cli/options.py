@@ -175,7 +175,7 @@ recipe_options: Decorator[Any] = packed(
         "--recipe",
         "recipe_name",
         shell_complete=suggestions.recipes,
-        help="Recipe of the training: digits, fast, paper-cifar, tas-cifar, or a .yaml file.",
+        help="Recipe of the training: digits, fast, quick, paper-cifar, tas-cifar, or a .yaml file.",
     ),
     click.option("--epochs", type=int, help="Epochs; the recipe's by default."),
     click.option("--batch-size", type=int, help="Images in a step; the recipe's by default."),
