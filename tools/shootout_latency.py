@@ -19,7 +19,7 @@ from nas_prune.runs.files import write_whole
 from nas_prune.runs.progress import Progress
 from nas_prune.runs.settings import library_versions, machine_name
 from tools.shootout_plan import PLAN, Plan, read_plan
-from tools.shootout_report import TaskResult, latencies, read_results, vector_of
+from tools.shootout_results import TaskResult, latencies, read_results, vector_of
 
 TARGET, PASSES = "cpu-onnxruntime", 5
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,21 +14,12 @@ from nas_prune.errors import BadInputError
 from tests.conftest import WriteDigits
 from tools import shootout
 from tools.shootout_arms import network_of
+from tools.shootout_figures import draw, draw_totals
 from tools.shootout_images import make_images
 from tools.shootout_last import packed, unpacked
 from tools.shootout_plan import FINAL, PLAN, SEARCHED, Images, read_plan, units
-from tools.shootout_report import (
-    by_images,
-    contrasts_of,
-    draw,
-    draw_totals,
-    latencies,
-    read_results,
-    sentences,
-    table,
-    verdict,
-    where,
-)
+from tools.shootout_report import sentences, table, text_of, verdict, where
+from tools.shootout_results import by_images, contrasts_of, latencies, read_results
 
 TASK = {
     "space": "vgg11",
@@ -204,6 +196,7 @@ def test_contrasts_are_corrected_together_and_the_control_is_not_among_them(tmp_
     assert text.count("\n") == 2 + len(means)
     assert "| guideline-free | 0 of 8 | –" in text  # planned, and nothing of it is there
     assert "| 0.50 |" in text
+    assert f"| {100 * np.std(vgg.accuracies('study'), ddof=1):.2f} |" in text
     assert found.p_own == pytest.approx(found.own.p_value * 4, rel=0.5)
     assert found.own.freedom < 15
     assert "negative control" in sentences(plan, contrasts_of(plan, vgg))
@@ -234,7 +227,19 @@ def test_repetitions_that_are_missing_leave_the_claim_open_and_failures_are_coun
     said = verdict(plan, results)
     assert f"- {tasks[0]}: no verdict, repetitions are missing: torch-pruning 7 of 8, 1 failed." in said
     assert said.endswith("- The claim: open.")
-    assert "| torch-pruning | 7 of 8, 1 failed |" in table(plan, results[0])
+    assert "| torch-pruning | 7 of 8, 1 failed |" in text_of(plan, results[0], tmp_path)
+
+
+def test_nobody_looks_at_a_task_of_which_something_is_to_come(tmp_path: Path) -> None:
+    plan = read_plan(PLAN)
+    for arm in ("uniform", "study"):
+        planted(tmp_path, "cifar-vgg", arm, [0.5123] * (8 if arm == "study" else 7))
+    (vgg,) = (one for one in read_results(plan, tmp_path) if one.task == "cifar-vgg")
+    said = text_of(plan, vgg, tmp_path)
+    assert "uniform 7 of 8, again 0 of 8, guideline 0 of 8" in said
+    assert "study" not in said
+    assert "51.2" not in said
+    assert replace(vgg, plan=plan.model_copy(update={"is_pilot": True})).to_come() == ""
 
 
 def test_one_arm_that_varies_more_than_the_others_does_not_make_the_claim_hold(tmp_path: Path) -> None:
