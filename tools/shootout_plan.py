@@ -184,7 +184,7 @@ class Unit:
 
     @property
     def seed(self) -> int:
-        """Of its search and what that draws. Races within studies have seeds from 1000 on, the same in each repetition."""
+        """Of its search and what that draws; races within studies have other ones (PLAN.md, changes)."""
         task, arm = list(self.plan.tasks).index(self.task), list(self.plan.arms).index(self.arm)
         return self.plan.first_seed + SEEDS_OF_A_TASK * task + SEEDS_OF_AN_ARM * arm + self.number
 

@@ -17,7 +17,7 @@ from nas_prune.space.widths import read_widths
 if TYPE_CHECKING:
     from nas_prune.study.config import StudyConfig
 
-_FIRST = 10_000  # beyond the seeds of rankings
+_FIRST = 10_000  # beyond the seeds of a study with seed 0 and of its ranking
 _STEP = 1000
 _WITH_NETWORK = ("inherited", "slimmable")  # judges that a network is trained for
 
@@ -117,8 +117,8 @@ def _of_judge(config: "StudyConfig") -> tuple[Charge, ...]:
 
 
 def _seeds(ranked: Path, config: "StudyConfig") -> frozenset[int]:
-    """Those of the trials, and of the ranking."""
-    own = {config.seed + number for number in range(config.seeds)}
+    """Those of the trials, which count on from the study's own where widths are trained again, and of the ranking."""
+    own = {config.seed + number for number in range(max(config.seeds, _STEP))}
     of_ranking = {
         int(one.parent.name) for one in ranked.glob(f"*/*/*/{RESULT}") if one.parent.name.isdecimal()
     }

@@ -27,16 +27,18 @@ from nas_prune.training.result import Trained, read_trained
 from nas_prune.training.schedules import Schedule
 
 Task: TypeAlias = "tuple[str, Length, int]"  # candidate, length, seed
-_FIRST_SEED: dict[Length, int] = {
-    "short": 1000,
-    "full": 2000,
-}  # none that a trial was trained with, unless the study's own seed is so large, nor the other length
+# Of a study with seed 0: none that a trial was trained with, unless there are very many, nor the other length.
+_FIRST_SEED: dict[Length, int] = {"short": 1000, "full": 2000}
+_APART, _MOST = (
+    10_000,
+    2**30,
+)  # races of studies with other seeds have other ones, or their luck would be shared
 
 
 def first_seeds(
     trials: Iterable[FrozenTrial], config: StudyConfig, wanted: Mapping[Length, int]
 ) -> dict[Length, int]:
-    """The first seed of a ranking's trainings of each length, so that no trial was trained with one of them.
+    """The first seed of a ranking's trainings of each length, which neither a trial nor another study has.
 
     Args:
         trials: of the study.
@@ -46,9 +48,10 @@ def first_seeds(
     begun = [one.user_attrs[record.SEED] for one in trials if record.SEED in one.user_attrs]
     taken = {int(first) + number for first in begun for number in range(config.seeds)}
     beyond = config.seed + config.seeds * MOST_TRIALS  # what no trial can reach
+    own = {length: _APART * config.seed % _MOST + first for length, first in _FIRST_SEED.items()}
     return {
         length: first if taken.isdisjoint(range(first, first + wanted[length])) else beyond + first
-        for length, first in _FIRST_SEED.items()
+        for length, first in own.items()
     }
 
 

@@ -12,7 +12,7 @@ from nas_prune.comparison.charge import Charge, search_behind, searches_behind, 
 from nas_prune.comparison.config import CompareConfig
 from nas_prune.comparison.result import read_comparison
 from nas_prune.comparison.sentences import sentences
-from nas_prune.comparison.winner import UNKNOWN, Chosen, _of_judge
+from nas_prune.comparison.winner import UNKNOWN, Chosen, _of_judge, _seeds
 from nas_prune.guideline.artefact import Guideline, SourceRecord, read_guideline
 from nas_prune.guideline.fit import fit_guideline
 from nas_prune.guideline.hand import RULES
@@ -116,6 +116,11 @@ def test_a_winner_of_an_earlier_comparison_is_said_to_share_seeds_with_its_study
 def test_a_seed_of_the_study_is_never_the_winners() -> None:
     assert UNKNOWN.first_seed() == 10_000
     assert Chosen(seeds=frozenset({10_999, 11_000, 5})).first_seed() == 12_000
+
+
+def test_nor_is_that_of_widths_that_the_study_trained_again(tmp_path: Path) -> None:
+    config = StudyConfig(name="s", space="vgg11", seed=9990)  # whose repeats have 9991, …, 10,000, …
+    assert Chosen(seeds=_seeds(tmp_path, config)).first_seed() == 11_000
 
 
 def source(**changes: Any) -> SourceRecord:

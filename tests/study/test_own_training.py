@@ -81,9 +81,9 @@ def test_the_finalists_have_new_seeds_and_the_winner_a_file(finished: OwnStudyRe
     again = finished.rank(top=2, seeds=2, full_seeds=2)
     assert again.ranking is not None
     seeds = {path.parent.name for path in finished.run.glob("rank/s/*/short/*/result.json")}
-    assert seeds == {"1000", "1001"}
+    assert seeds == {"21000", "21001"}  # by the study's own seed, 2
     in_full = [json.loads(path.read_text()) for path in finished.run.glob("rank/s/*/scratch-e/*/result.json")]
-    assert {(one["seed"], one["epochs"]) for one in in_full} == {(2000, 3), (2001, 3)}
+    assert {(one["seed"], one["epochs"]) for one in in_full} == {(22_000, 3), (22_001, 3)}
     assert [len(one.full) for one in again.ranking.candidates if one.name == "uniform"] == [2]
 
 
@@ -365,8 +365,15 @@ def test_what_came_out_is_said_in_words(finished: OwnStudyResult, tmp_path: Path
     assert str(brief).splitlines()[1].endswith(f": {-best:.3f}")
 
 
-@pytest.mark.parametrize(("seed", "first"), [(0, 1000), (995, 1000), (999, 201_999), (1000, 202_000)])
-def test_a_race_is_by_seeds_that_no_trial_had(tmp_path: Path, seed: int, first: int) -> None:
+MET = -1000 * pow(9999, -1, 2**30) % 2**30  # where 10,000 times itself and 1000 is itself again, modulo 2^30
+
+
+@pytest.mark.parametrize(
+    ("seed", "first"), [(0, 1000), (1, 11_000), (2**31 - 1, 2**30 - 9000), (MET, 2 * MET + 200_000)]
+)
+def test_a_race_is_by_seeds_that_no_trial_and_no_other_study_had(
+    tmp_path: Path, seed: int, first: int
+) -> None:
     def luck(_: nn.Module) -> float:
         return random.random()
 

@@ -31,7 +31,8 @@ def test_one_cycle_rises_for_a_fifth_and_falls_to_a_hundredth() -> None:
 
 def test_an_unknown_recipe_lists_the_known_ones() -> None:
     with pytest.raises(
-        BadInputError, match=r"one of digits, fast, paper-cifar, quick, tas-cifar, or a \.yaml file, got 'slow'"
+        BadInputError,
+        match=r"one of digits, fast, paper-cifar, quick, tas-cifar, or a \.yaml file, got 'slow'",
     ):
         recipe_named("slow")
 
